@@ -1,0 +1,9 @@
+//! The wire: Kubernetes JSON, YAML and protobuf bodies, `Status`, media types.
+//!
+//! Turns bytes into a tree of values and back, and says what is wrong with bytes in the words that
+//! Kubernetes' own decoders use. It decides nothing: which fields a kind has, who may send it and what it
+//! means is the business of the crates above.
+
+pub mod status;
+
+pub use status::Status;

@@ -1,0 +1,2 @@
+//! tokensmith: a Kubernetes service-account token issuer.
+fn main() {}

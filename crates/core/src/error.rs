@@ -1,0 +1,156 @@
+//! What can go wrong in the domain. Knows no HTTP: the server maps these to a `Status` in one place.
+
+use tokensmith_objects::FieldError;
+
+/// A resource or kind with its group, as error texts show it: `pods`, `roles.rbac.authorization.k8s.io`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qualified {
+    /// `""` for the core group.
+    pub group: String,
+    /// The plural resource, or the kind, as the error asks for.
+    pub name: String,
+}
+
+impl Qualified {
+    /// Joins a group and a resource or kind.
+    pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
+        Qualified { group: group.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Qualified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.group.as_str() {
+            "" => f.write_str(&self.name),
+            group => write!(f, "{}.{group}", self.name),
+        }
+    }
+}
+
+/// An answer that is no success, in Kubernetes' classes (apimachinery `api/errors`). `Display` gives the message.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 409: an object of that name is there.
+    #[error("{resource} \"{name}\" already exists")]
+    AlreadyExists {
+        /// The plural resource.
+        resource: Qualified,
+        /// Its name.
+        name: String,
+    },
+    /// 400: the request itself is wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 409: someone else was faster, or a precondition does not hold.
+    #[error("Operation cannot be fulfilled on {resource} \"{name}\": {cause}")]
+    Conflict {
+        /// The plural resource, or the kind where Kubernetes says the kind.
+        resource: Qualified,
+        /// The object's name.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// 410: a continue token or a watch start that is too old.
+    #[error("{0}")]
+    Expired(String),
+    /// 403: admission or a guard refuses. An empty name is left out of the text.
+    #[error("{resource}{} is forbidden: {cause}", quoted(name))]
+    Forbidden {
+        /// The plural resource.
+        resource: Qualified,
+        /// The object's name, may be empty.
+        name: String,
+        /// Why.
+        cause: String,
+        /// Further causes for `details.causes`: (reason, message, field).
+        causes: Vec<(String, String, String)>,
+    },
+    /// 500: not the caller's fault. The text is what the caller sees; the source goes to the log.
+    #[error("Internal error occurred: {cause}")]
+    Internal {
+        /// A text that gives nothing away.
+        cause: String,
+        /// The whole chain, for the log.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// 422: validation found something.
+    #[error("{kind} \"{name}\" is invalid: {}", join(errors))]
+    Invalid {
+        /// The kind with its group.
+        kind: Qualified,
+        /// The object's name, may be empty.
+        name: String,
+        /// At least one finding.
+        errors: Vec<FieldError>,
+    },
+    /// 405.
+    #[error("{action} is not supported on resources of kind \"{resource}\"")]
+    MethodNotSupported {
+        /// The plural resource.
+        resource: Qualified,
+        /// E.g. `create`.
+        action: String,
+    },
+    /// 404: no such object.
+    #[error("{resource} \"{name}\" not found")]
+    NotFound {
+        /// The plural resource.
+        resource: Qualified,
+        /// The name asked for.
+        name: String,
+    },
+    /// 503: the store, or a key, is not to be had just now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Error {
+    /// A 404 for a resource of the core group.
+    pub fn not_found(group: &str, resource: &str, name: &str) -> Self {
+        Error::NotFound { resource: Qualified::new(group, resource), name: name.into() }
+    }
+
+    /// A 403 without further causes.
+    pub fn forbidden(group: &str, resource: &str, name: &str, cause: impl Into<String>) -> Self {
+        let resource = Qualified::new(group, resource);
+        Error::Forbidden { resource, name: name.into(), cause: cause.into(), causes: Vec::new() }
+    }
+
+    /// A 409 for `resource` (give the kind where Kubernetes does).
+    pub fn conflict(group: &str, resource: &str, name: &str, cause: impl Into<String>) -> Self {
+        Error::Conflict { resource: Qualified::new(group, resource), name: name.into(), cause: cause.into() }
+    }
+
+    /// A 422.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
+        Error::Invalid { kind: Qualified::new(group, kind), name: name.into(), errors }
+    }
+
+    /// A 500 with a cause that the caller may see and a source for the log.
+    pub fn internal(
+        cause: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Error::Internal { cause: cause.into(), source: Some(source.into()) }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" \"{name}\"") }
+}
+
+/// One error bare, several distinct ones as `[E1, E2]` (apimachinery `util/errors`).
+fn join(errors: &[FieldError]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in errors.iter().map(ToString::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}

@@ -1,0 +1,15 @@
+//! The domain: keys and rotation, tokens, access, the registry of objects, and the ports
+//! (`Clock`, `Store`, `Signer`) that they need.
+//!
+//! No HTTP, no database, no files; no system clock outside [`clock::SystemClock`] and no randomness outside
+//! [`random`].
+
+pub mod access;
+pub mod clock;
+pub mod error;
+pub mod random;
+pub mod store;
+pub mod view;
+
+pub use clock::Clock;
+pub use error::Error;

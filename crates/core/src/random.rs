@@ -1,0 +1,32 @@
+//! Randomness: the one place where it enters.
+
+use ring::rand::{SecureRandom, SystemRandom};
+use uuid::Uuid;
+
+/// `N` random bytes from the operating system.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    SystemRandom::new().fill(&mut out).expect("the operating system gives random bytes, or nothing here is safe");
+    out
+}
+
+/// A random UUID (version 4), for object UIDs and `jti`.
+pub fn uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// `len` characters of the alphabet that Kubernetes uses for generated names (no vowels, no look-alikes;
+/// apimachinery `util/rand`).
+pub fn suffix(len: usize) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut out = String::with_capacity(len);
+    while out.len() < len {
+        for b in bytes::<16>() {
+            // 243 = 9 * 27: bytes above would favour the first letters.
+            if b < 243 && out.len() < len {
+                out.push(ALPHABET[b as usize % ALPHABET.len()] as char);
+            }
+        }
+    }
+    out
+}

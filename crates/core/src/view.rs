@@ -1,0 +1,143 @@
+//! The view: all objects in memory, fed by the store's watch; what the hot path reads.
+//!
+//! A reader takes a [`Snapshot`], which never changes and costs one atomic load; writers swap in the next one.
+//! Nobody who reads touches the disk or waits for a lock.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use tokensmith_objects::Object;
+use tokio::sync::watch;
+
+use crate::store::Revision;
+
+/// The store's key prefix for API objects. Keys are `/registry/RESOURCE/NS/NAME` (namespaced) or
+/// `/registry/RESOURCE/NAME`; RESOURCE is `pods` in the core group, else `GROUP/RESOURCE`.
+pub const REGISTRY: &str = "/registry/";
+
+/// The key under which an object is stored. `group` and `namespace` may be empty.
+pub fn object_key(group: &str, resource: &str, namespace: &str, name: &str) -> String {
+    let mut key = collection_key(group, resource, namespace);
+    key.push_str(name);
+    key
+}
+
+/// The prefix of a collection's keys: all namespaces when `namespace` is empty.
+pub fn collection_key(group: &str, resource: &str, namespace: &str) -> String {
+    let mut key = String::with_capacity(64);
+    key.push_str(REGISTRY);
+    if !group.is_empty() {
+        key.push_str(group);
+        key.push('/');
+    }
+    key.push_str(resource);
+    key.push('/');
+    if !namespace.is_empty() {
+        key.push_str(namespace);
+        key.push('/');
+    }
+    key
+}
+
+/// All objects at one revision. Objects carry their `metadata.resourceVersion`.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    objects: OrdMap<Arc<str>, Arc<Object>>,
+    revision: Revision,
+    rbac_revision: Revision,
+}
+
+impl Snapshot {
+    /// The store's revision that this shows.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The revision of the last change to an object of `rbac.authorization.k8s.io`: a compiled policy is
+    /// current while this stays the same.
+    pub fn rbac_revision(&self) -> Revision {
+        self.rbac_revision
+    }
+
+    /// One object; `group` and `namespace` may be empty.
+    pub fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.objects.get(object_key(group, resource, namespace, name).as_str())
+    }
+
+    /// A collection in key order: one namespace's, or all when `namespace` is empty.
+    pub fn list<'a>(
+        &'a self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Object>)> + use<'a> {
+        self.scan(collection_key(group, resource, namespace), None)
+    }
+
+    /// The entries under a key prefix, after a key (exclusive) when given.
+    pub fn scan<'a>(
+        &'a self,
+        prefix: String,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Object>)> + use<'a> {
+        use std::ops::Bound;
+        let start: Bound<Arc<str>> = match after {
+            Some(key) if key >= prefix.as_str() => Bound::Excluded(Arc::from(key)),
+            _ => Bound::Included(Arc::from(prefix.as_str())),
+        };
+        self.objects
+            .range((start, Bound::Unbounded))
+            .map(|(k, v)| (&**k, v))
+            .take_while(move |(k, _)| k.starts_with(&prefix))
+    }
+
+    /// The snapshot after one more change: `object` is `None` for a delete.
+    pub fn apply(&mut self, key: &str, object: Option<Arc<Object>>, revision: Revision) {
+        match object {
+            Some(object) => {
+                self.objects.insert(Arc::from(key), object);
+            }
+            None => {
+                self.objects.remove(key);
+            }
+        }
+        if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
+            self.rbac_revision = revision;
+        }
+        self.revision = revision;
+    }
+}
+
+/// Hands out snapshots and tells when a revision has arrived.
+pub struct View {
+    current: ArcSwap<Snapshot>,
+    revision: watch::Sender<Revision>,
+}
+
+impl View {
+    /// A view that starts with `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        let revision = watch::Sender::new(snapshot.revision);
+        View { current: ArcSwap::from_pointee(snapshot), revision }
+    }
+
+    /// The latest snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces the snapshot; only the one task that feeds the view calls this.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision;
+        self.current.store(Arc::new(snapshot));
+        self.revision.send_replace(revision);
+    }
+
+    /// Waits until the view shows `revision`, so that who has written reads their own write.
+    pub async fn reached(&self, revision: Revision) {
+        let mut changes = self.revision.subscribe();
+        // The sender lives in `self`: it cannot be gone.
+        let _ = changes.wait_for(|r| *r >= revision).await;
+    }
+}

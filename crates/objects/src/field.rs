@@ -1,0 +1,157 @@
+//! Field errors: what validation says, in Kubernetes' words (apimachinery `util/validation/field`).
+
+use std::fmt;
+
+/// What is wrong with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The same value twice in a set.
+    Duplicate,
+    /// May not be given at all here.
+    Forbidden,
+    /// A format or a range is not kept.
+    Invalid,
+    /// Refers to something that is not there.
+    NotFound,
+    /// Not one of an enumeration.
+    NotSupported,
+    /// Must be given.
+    Required,
+    /// Longer than allowed.
+    TooLong,
+    /// More items than allowed.
+    TooMany,
+    /// Of another type than the schema says.
+    TypeInvalid,
+}
+
+impl Reason {
+    /// The cause's `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Duplicate => "FieldValueDuplicate",
+            Reason::Forbidden => "FieldValueForbidden",
+            Reason::Invalid => "FieldValueInvalid",
+            Reason::NotFound => "FieldValueNotFound",
+            Reason::NotSupported => "FieldValueNotSupported",
+            Reason::Required => "FieldValueRequired",
+            Reason::TooLong => "FieldValueTooLong",
+            Reason::TooMany => "FieldValueTooMany",
+            Reason::TypeInvalid => "FieldValueTypeInvalid",
+        }
+    }
+}
+
+/// One finding of a validation. `Display` gives `FIELD: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The path, e.g. `spec.volumes[0].projected.path`.
+    pub field: String,
+    /// What kind of finding.
+    pub reason: Reason,
+    /// The whole text after the path, e.g. `Invalid value: 300: may not …`.
+    pub message: String,
+}
+
+impl FieldError {
+    /// `FIELD: Invalid value: VALUE: DETAIL`; `value` is rendered as Go's `%q` for strings, bare for numbers
+    /// and booleans, JSON for the rest.
+    pub fn invalid(field: impl Into<String>, value: &serde_json::Value, detail: impl fmt::Display) -> Self {
+        let message = match detail.to_string() {
+            d if d.is_empty() => format!("Invalid value: {}", render(value)),
+            d => format!("Invalid value: {}: {d}", render(value)),
+        };
+        FieldError { field: field.into(), reason: Reason::Invalid, message }
+    }
+
+    /// `FIELD: Required value` with an optional detail.
+    pub fn required(field: impl Into<String>, detail: &str) -> Self {
+        let message = if detail.is_empty() { "Required value".into() } else { format!("Required value: {detail}") };
+        FieldError { field: field.into(), reason: Reason::Required, message }
+    }
+
+    /// `FIELD: Forbidden: DETAIL`.
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
+        FieldError { field: field.into(), reason: Reason::Forbidden, message: format!("Forbidden: {detail}") }
+    }
+
+    /// `FIELD: Unsupported value: VALUE: supported values: "a", "b"`; the values are listed in the order given.
+    pub fn not_supported(field: impl Into<String>, value: &serde_json::Value, supported: &[&str]) -> Self {
+        let list: Vec<_> = supported.iter().map(|s| go_quote(s)).collect();
+        let message = format!("Unsupported value: {}: supported values: {}", render(value), list.join(", "));
+        FieldError { field: field.into(), reason: Reason::NotSupported, message }
+    }
+
+    /// `FIELD: Duplicate value: VALUE`.
+    pub fn duplicate(field: impl Into<String>, value: &serde_json::Value) -> Self {
+        FieldError {
+            field: field.into(),
+            reason: Reason::Duplicate,
+            message: format!("Duplicate value: {}", render(value)),
+        }
+    }
+
+    /// `FIELD: Not found: VALUE`.
+    pub fn not_found(field: impl Into<String>, value: &serde_json::Value) -> Self {
+        FieldError {
+            field: field.into(),
+            reason: Reason::NotFound,
+            message: format!("Not found: {}", render(value)),
+        }
+    }
+
+    /// `FIELD: Too long: may not be more than MAX bytes`.
+    pub fn too_long(field: impl Into<String>, max: usize) -> Self {
+        let unit = if max == 1 { "byte" } else { "bytes" };
+        FieldError {
+            field: field.into(),
+            reason: Reason::TooLong,
+            message: format!("Too long: may not be more than {max} {unit}"),
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+fn render(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(s) => go_quote(s),
+        other => other.to_string(),
+    }
+}
+
+/// Go's `strconv.Quote`, which Kubernetes' messages show for every string.
+pub fn go_quote(s: &str) -> String {
+    let mut out = String::with_capacity(s.len() + 2);
+    out.push('"');
+    for c in s.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if is_unprintable(c) && (c as u32) < 0x10000 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if is_unprintable(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Approximates Go's `!unicode.IsPrint` for what matters in messages: controls, separators and format characters.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c as u32, 0xad | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xe000..=0xf8ff)
+}

@@ -1,0 +1,1 @@
+//! HTTP: gate, router, discovery documents, audit, metrics.
