@@ -1,1 +1,8 @@
-//! What the black-box suites share.
+//! What the black-box suites share: a real `tokensmith` process with a data directory of its own, and a
+//! client that speaks to it over TLS with its CA.
+
+pub mod client;
+pub mod server;
+
+pub use client::{Answer, Client};
+pub use server::Server;

@@ -1,0 +1,117 @@
+//! A client for tests: one method for one exchange.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+
+/// Speaks to one server, trusting one CA.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client for `url` that trusts the PEM certificates in `ca`.
+    pub fn new(url: &str, ca: &[u8]) -> Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        for cert in CertificateDer::pem_slice_iter(ca) {
+            roots.add(cert.context("the CA is no certificate")?)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Client { http, url: url.to_owned() })
+    }
+
+    /// One exchange. `token` is the bearer token, `None` for an anonymous request.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer> {
+        let method = Method::from_bytes(method.as_bytes())?;
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+        }
+        request = request.headers(map);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer { status, headers, body: response.bytes().await? })
+    }
+
+    /// A GET that must succeed; gives the JSON body.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Value> {
+        self.send("GET", path, token, &[], None).await?.success()
+    }
+
+    /// A POST of JSON that must succeed; gives the JSON body.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Value> {
+        self.post_any(path, token, body).await?.success()
+    }
+
+    /// A POST of JSON, whatever comes back.
+    pub async fn post_any(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Answer> {
+        let bytes = Bytes::from(serde_json::to_vec(body)?);
+        self.send("POST", path, token, &[("content-type", "application/json")], Some(bytes)).await
+    }
+
+    /// A DELETE that must succeed.
+    pub async fn delete(&self, path: &str, token: Option<&str>) -> Result<Value> {
+        self.send("DELETE", path, token, &[], None).await?.success()
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| String::from_utf8_lossy(&self.body).into_owned())
+    }
+
+    /// A header as text, `""` when absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
+    /// The JSON body, if the status is a success.
+    pub fn success(&self) -> Result<Value> {
+        ensure!(self.status < 300, "{}: {}", self.status, String::from_utf8_lossy(&self.body));
+        self.json()
+    }
+}

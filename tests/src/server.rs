@@ -1,0 +1,192 @@
+//! A real server process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::Client;
+
+/// The bearer token of user `admin` (uid `admin-uid`, group `system:masters`). A test's own; worth nothing.
+pub const ADMIN: &str = "test-only-admin-token";
+/// The bearer token of user `jane` (uid `jane-uid`, group `devs`), who has no rights of her own.
+pub const JANE: &str = "test-only-jane-token";
+
+/// A running `tokensmith serve`, ended when dropped.
+pub struct Server {
+    child: Child,
+    home: Home,
+    url: String,
+}
+
+/// What outlives a restart: the data directory and the files beside it.
+struct Home {
+    dir: TempDir,
+    port: u16,
+}
+
+impl Server {
+    /// Starts on a new data directory with a free port, the two test users, and `args`.
+    pub async fn start(args: &[&str]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let users = format!("{ADMIN},admin,admin-uid,\"system:masters\"\n{JANE},jane,jane-uid,\"devs\"\n");
+        write_secret(&dir.path().join("users.csv"), users.as_bytes())?;
+        Self::launch(Home { dir, port: 0 }, args).await
+    }
+
+    async fn launch(mut home: Home, args: &[&str]) -> Result<Self> {
+        let ready = home.dir.path().join("ready");
+        let _ = fs::remove_file(&ready);
+        let log = File::options().create(true).append(true).open(home.dir.path().join("log"))?;
+        let mut child = Command::new(binary()?)
+            .arg("serve")
+            .arg(format!("--data-dir={}", home.dir.path().join("data").display()))
+            .arg(format!("--kubeconfig={}", home.dir.path().join("kubeconfig").display()))
+            .arg(format!("--token-auth-file={}", home.dir.path().join("users.csv").display()))
+            .arg(format!("--ready-file={}", ready.display()))
+            .arg(format!("--secure-port={}", home.port))
+            .args(args)
+            .current_dir(home.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let url = match wait_ready(&mut child, &ready).await {
+            Ok(url) => url,
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("{e:#}; the server said:\n{}", read(&home.dir.path().join("log")));
+            }
+        };
+        home.port =
+            url.rsplit(':').next().and_then(|p| p.trim_end_matches('/').parse().ok()).context("no port")?;
+        Ok(Server { child, home, url })
+    }
+
+    /// Kills the process (`SIGKILL`: nothing is flushed) and starts it again on the same data and port.
+    pub async fn kill_and_restart(mut self, args: &[&str]) -> Result<Self> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let home = std::mem::replace(&mut self.home, Home { dir: tempfile::tempdir()?, port: 0 });
+        Self::launch(home, args).await
+    }
+
+    /// Kills the process and waits until it is gone; the data stay until this value is dropped.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Base URL without a final slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder that holds `data/`, `kubeconfig`, `users.csv` and `log`.
+    pub fn home(&self) -> &Path {
+        self.home.dir.path()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that the server has printed.
+    pub fn log(&self) -> String {
+        read(&self.home().join("log"))
+    }
+
+    /// A client that trusts this server's CA and nothing else.
+    pub fn client(&self) -> Result<Client> {
+        Client::new(&self.url, &ca_of(&self.home().join("kubeconfig"))?)
+    }
+
+    /// Resident memory of the process in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log ---\n{}", self.log());
+        }
+    }
+}
+
+/// The binary under test: `TOKENSMITH_BIN`, else the one that cargo built beside this test.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("TOKENSMITH_BIN") {
+        return Ok(path.into());
+    }
+    let exe = std::env::current_exe()?;
+    let built = exe.ancestors().skip(1).take(2).map(|d| d.join("tokensmith")).find(|p| p.is_file());
+    built.context(
+        "no tokensmith binary beside the tests: run `cargo build` first, or `cargo test --workspace`",
+    )
+}
+
+/// Writes a file that only its owner may read, as the server demands of secrets.
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    Ok(())
+}
+
+/// Copies a test-only key from `keys/` to a 0600 file in `dir`.
+pub fn copy_key(name: &str, dir: &Path) -> Result<PathBuf> {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../keys").join(name);
+    let to = dir.join(name);
+    write_secret(&to, &fs::read(&from).with_context(|| from.display().to_string())?)?;
+    Ok(to)
+}
+
+async fn wait_ready(child: &mut Child, ready: &Path) -> Result<String> {
+    // Debug builds make an RSA key at the first start: seconds on a busy machine.
+    for _ in 0..1200 {
+        if let Some(url) = fs::read_to_string(ready).ok().filter(|s| !s.trim().is_empty()) {
+            return Ok(url.trim().trim_end_matches('/').to_owned());
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("the server ended with {status}");
+        }
+        pause(Duration::from_millis(50)).await;
+    }
+    bail!("the server was not ready within a minute")
+}
+
+/// A wait between two looks at a condition.
+#[expect(clippy::disallowed_methods, reason = "a real process is polled; its clock is not ours to move")]
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+fn ca_of(kubeconfig: &Path) -> Result<Vec<u8>> {
+    use base64::Engine;
+    let text = fs::read_to_string(kubeconfig)?;
+    let field = "certificate-authority-data:";
+    let line = text.lines().find_map(|l| l.trim().strip_prefix(field)).context("no CA in the kubeconfig")?;
+    Ok(base64::prelude::BASE64_STANDARD.decode(line.trim().trim_matches('"'))?)
+}
+
+fn read(path: &Path) -> String {
+    let mut text = String::new();
+    if let Ok(mut file) = File::open(path) {
+        let _ = file.read_to_string(&mut text);
+    }
+    text
+}
