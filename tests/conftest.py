@@ -1,0 +1,62 @@
+"""A real server for the suites with real clients."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+BINARY = os.environ["TOKENSMITH_BIN"]
+
+
+class Server:
+    """A `tokensmith serve` process; `home` holds its data, its kubeconfig and its log."""
+
+    def __init__(self, home: pathlib.Path, *args: str):
+        self.home, self.kubeconfig = home, home / "admin.kubeconfig"
+        ready = home / "ready"
+        self.log = open(home / "log", "wb")
+        self.process = subprocess.Popen(
+            [BINARY, "serve", f"--data-dir={home}/data", f"--kubeconfig={self.kubeconfig}",
+             f"--ready-file={ready}", "--secure-port=0", *args],
+            stdout=self.log, stderr=self.log, cwd=home)
+        deadline = time.monotonic() + 60
+        while not (ready.exists() and ready.read_text().strip()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((home / "log").read_text())
+            time.sleep(0.05)
+        self.url = ready.read_text().strip()
+
+    def kubectl(self, *args: str, code: int = 0, stdin: str | None = None, kubeconfig=None) -> str:
+        """Runs kubectl; gives its standard output (its standard error for an expected failure)."""
+        env = {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.home)}
+        done = subprocess.run(["kubectl", *args], env=env, input=stdin, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, f"kubectl {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        self.stdout, self.stderr = done.stdout, done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *args: str):
+        return json.loads(self.kubectl(*args, "-o", "json"))
+
+    def ca_file(self) -> pathlib.Path:
+        """The server's CA as a file of its own."""
+        import base64
+
+        path = self.home / "ca.crt"
+        data = self.kubectl("config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority-data}")
+        path.write_bytes(base64.b64decode(data))
+        return path
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    started = Server(tmp_path_factory.mktemp("server"), "--anonymous-oidc")
+    yield started
+    started.stop()
