@@ -1,0 +1,489 @@
+//! JSON as Go reads and writes it.
+//!
+//! The reader gives Go's error texts, reports duplicate keys instead of hiding them, and is bounded in depth:
+//! a body of 100,000 brackets costs an error, not a stack. The writer escapes what Go's `encoding/json` does.
+
+use serde_json::{Map, Number, Value};
+
+/// How deep values may nest. Go stops at 10,000; no Kubernetes object comes near either, and this depth is
+/// safe to read, walk and drop on any thread's stack.
+pub const MAX_DEPTH: usize = 512;
+
+/// A syntax error in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SyntaxError(pub String);
+
+/// A value and what was odd about it.
+#[derive(Debug, PartialEq)]
+pub struct Parsed {
+    /// The value; of a repeated key, the last one.
+    pub value: Value,
+    /// The paths of repeated keys, e.g. `spec.foo`, in document order.
+    pub duplicates: Vec<String>,
+}
+
+/// Reads exactly one JSON value.
+///
+/// Invalid UTF-8 inside strings and lone surrogates become U+FFFD, as in Go.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
+    let mut reader = Reader { bytes, at: 0, depth: 0, path: String::new(), duplicates: Vec::new() };
+    reader.space();
+    let value = reader.value()?;
+    reader.space();
+    match reader.peek() {
+        None => Ok(Parsed { value, duplicates: reader.duplicates }),
+        Some(c) => Err(invalid(c, "after top-level value")),
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    path: String,
+    duplicates: Vec<String>,
+}
+
+fn invalid(c: u8, context: &str) -> SyntaxError {
+    let shown = match c {
+        b'\'' => r"'\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        b'\\' => r"'\\'".to_owned(),
+        b'\n' => r"'\n'".to_owned(),
+        b'\r' => r"'\r'".to_owned(),
+        b'\t' => r"'\t'".to_owned(),
+        0x07 => r"'\a'".to_owned(),
+        0x08 => r"'\b'".to_owned(),
+        0x0b => r"'\v'".to_owned(),
+        0x0c => r"'\f'".to_owned(),
+        c if c < 0x20 || c == 0x7f => format!("'\\x{c:02x}'"),
+        c if (0x80..0xa0).contains(&c) => format!("'\\u{c:04x}'"),
+        c => format!("'{}'", c as char),
+    };
+    SyntaxError(format!("invalid character {shown} {context}"))
+}
+
+fn end() -> SyntaxError {
+    SyntaxError("unexpected end of JSON input".into())
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<u8, SyntaxError> {
+        let c = self.peek().ok_or_else(end)?;
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, SyntaxError> {
+        match self.peek().ok_or_else(end)? {
+            b'{' => self.nested(Self::object),
+            b'[' => self.nested(Self::array),
+            b'"' => self.string().map(Value::String),
+            b't' => self.literal("true", Value::Bool(true)),
+            b'f' => self.literal("false", Value::Bool(false)),
+            b'n' => self.literal("null", Value::Null),
+            b'-' | b'0'..=b'9' => self.number(),
+            c => Err(invalid(c, "looking for beginning of value")),
+        }
+    }
+
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, SyntaxError>) -> Result<Value, SyntaxError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(SyntaxError("exceeded max depth".into()));
+        }
+        self.at += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn object(&mut self) -> Result<Value, SyntaxError> {
+        let mut map = Map::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Object(map));
+        }
+        loop {
+            self.space();
+            match self.peek().ok_or_else(end)? {
+                b'"' => {}
+                c => return Err(invalid(c, "looking for beginning of object key string")),
+            }
+            let key = self.string()?;
+            self.space();
+            match self.next()? {
+                b':' => {}
+                c => return Err(invalid(c, "after object key")),
+            }
+            self.space();
+            let before = self.path.len();
+            if before > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            let value = self.value()?;
+            if map.contains_key(&key) {
+                self.duplicates.push(self.path.clone());
+            }
+            self.path.truncate(before);
+            map.insert(key, value);
+            self.space();
+            match self.next()? {
+                b',' => {}
+                b'}' => return Ok(Value::Object(map)),
+                c => return Err(invalid(c, "after object key:value pair")),
+            }
+        }
+    }
+
+    fn array(&mut self) -> Result<Value, SyntaxError> {
+        let mut items = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(items));
+        }
+        loop {
+            self.space();
+            let before = self.path.len();
+            self.path.push_str(&format!("[{}]", items.len()));
+            items.push(self.value()?);
+            self.path.truncate(before);
+            self.space();
+            match self.next()? {
+                b',' => {}
+                b']' => return Ok(Value::Array(items)),
+                c => return Err(invalid(c, "after array element")),
+            }
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, SyntaxError> {
+        for expected in word.bytes() {
+            let c = self.next()?;
+            if c != expected {
+                return Err(invalid(c, &format!("in literal {word} (expecting '{}')", expected as char)));
+            }
+        }
+        Ok(value)
+    }
+
+    fn digits(&mut self, context: &str) -> Result<(), SyntaxError> {
+        match self.next()? {
+            b'0'..=b'9' => {}
+            c => return Err(invalid(c, context)),
+        }
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Value, SyntaxError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits("in numeric literal")?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits("after decimal point in numeric literal")?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits("in exponent of numeric literal")?;
+        }
+        let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or("0");
+        if let Ok(n) = text.parse::<i64>() {
+            return Ok(n.into());
+        }
+        if let Ok(n) = text.parse::<u64>() {
+            return Ok(n.into());
+        }
+        // An exponent past what a float can hold reads as a string: no field of a number type takes it.
+        let float = text.parse::<f64>().ok().and_then(Number::from_f64);
+        Ok(float.map_or_else(|| Value::String(text.into()), Value::Number))
+    }
+
+    fn string(&mut self) -> Result<String, SyntaxError> {
+        self.at += 1;
+        let mut out: Vec<u8> = Vec::new();
+        loop {
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|c| matches!(c, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..plain]);
+            self.at += plain;
+            match self.next()? {
+                b'"' => break,
+                b'\\' => self.escape(&mut out)?,
+                c => return Err(invalid(c, "in string literal")),
+            }
+        }
+        Ok(match String::from_utf8(out) {
+            Ok(text) => text,
+            Err(e) => replace_invalid(e.as_bytes()),
+        })
+    }
+
+    fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), SyntaxError> {
+        let simple = match self.next()? {
+            c @ (b'"' | b'\\' | b'/') => c,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let c = self.unicode()?;
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(());
+            }
+            c => return Err(invalid(c, "in string escape code")),
+        };
+        out.push(simple);
+        Ok(())
+    }
+
+    fn unicode(&mut self) -> Result<char, SyntaxError> {
+        let high = self.hex()?;
+        if !(0xd800..0xe000).contains(&high) {
+            return Ok(char::from_u32(high).unwrap_or('\u{fffd}'));
+        }
+        if high < 0xdc00 && self.bytes[self.at..].starts_with(b"\\u") {
+            let back = self.at;
+            self.at += 2;
+            let low = self.hex()?;
+            if (0xdc00..0xe000).contains(&low) {
+                let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(char::from_u32(code).unwrap_or('\u{fffd}'));
+            }
+            self.at = back;
+        }
+        Ok('\u{fffd}')
+    }
+
+    fn hex(&mut self) -> Result<u32, SyntaxError> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let c = self.next()?;
+            let digit = (c as char).to_digit(16);
+            code = code * 16 + digit.ok_or_else(|| invalid(c, "in \\u hexadecimal character escape"))?;
+        }
+        Ok(code)
+    }
+}
+
+/// Go replaces each byte that is part of no valid sequence by one U+FFFD.
+fn replace_invalid(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    out
+}
+
+/// Writes a string with quotes, escaped as Go's `encoding/json` does: also `<`, `>`, `&`, U+2028 and U+2029,
+/// which would otherwise end a script element in a page that embeds the JSON.
+pub fn write_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    for (at, &c) in bytes.iter().enumerate() {
+        let escape: &[u8] = match c {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x08 => b"\\b",
+            0x0c => b"\\f",
+            b'<' => b"\\u003c",
+            b'>' => b"\\u003e",
+            b'&' => b"\\u0026",
+            0xe2 if bytes[at..].starts_with("\u{2028}".as_bytes()) => b"\\u2028",
+            0xe2 if bytes[at..].starts_with("\u{2029}".as_bytes()) => b"\\u2029",
+            0..=0x1f => {
+                out.extend_from_slice(&bytes[from..at]);
+                out.extend_from_slice(format!("\\u{c:04x}").as_bytes());
+                from = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[from..at]);
+        out.extend_from_slice(escape);
+        from = at + if c == 0xe2 { 3 } else { 1 };
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+/// Writes a value in compact form, keys in the map's order.
+pub fn write(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::String(text) => write_str(out, text),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Object(map) => {
+            out.push(b'{');
+            for (i, (key, item)) in map.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_str(out, key);
+                out.push(b':');
+                write(out, item);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// A value in compact form.
+pub fn to_vec(value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    write(&mut out, value);
+    out
+}
+
+/// Compact JSON, indented by two spaces as Go's `json.Indent` does.
+pub fn indent(compact: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(compact.len() * 2);
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * depth, b' ');
+    };
+    for (at, &c) in compact.iter().enumerate() {
+        if quoted {
+            out.push(c);
+            quoted = escaped || c != b'"';
+            escaped = !escaped && c == b'\\';
+            continue;
+        }
+        match c {
+            b'{' | b'[' => {
+                out.push(c);
+                if !matches!(compact.get(at + 1), Some(b'}' | b']')) {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                if !matches!(compact.get(at.wrapping_sub(1)), Some(b'{' | b'[')) {
+                    depth = depth.saturating_sub(1);
+                    line(&mut out, depth);
+                }
+                out.push(c);
+            }
+            b',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            c => {
+                quoted = c == b'"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(text.as_bytes()).unwrap_err().0
+    }
+
+    #[test]
+    fn errors_read_as_gos() {
+        for (text, want) in [
+            ("", "unexpected end of JSON input"),
+            ("{\"spec\":", "unexpected end of JSON input"),
+            ("not", "invalid character 'o' in literal null (expecting 'u')"),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("{x", "invalid character 'x' looking for beginning of object key string"),
+            ("{\"a\" 1}", "invalid character '1' after object key"),
+            ("{\"a\":1 2}", "invalid character '2' after object key:value pair"),
+            ("[1 2]", "invalid character '2' after array element"),
+            ("{}{}", "invalid character '{' after top-level value"),
+            ("\"a\nb\"", "invalid character '\\n' in string literal"),
+            ("\"\\q\"", "invalid character 'q' in string escape code"),
+            ("-x", "invalid character 'x' in numeric literal"),
+        ] {
+            assert_eq!(error(text), want, "{text:?}");
+        }
+        assert_eq!(error(&"[".repeat(100_000)), "exceeded max depth");
+    }
+
+    #[test]
+    fn duplicates_are_named_with_their_path() {
+        let parsed = parse(br#"{"spec":{"a":1,"a":2},"l":[{"x":1,"x":2}]}"#).unwrap();
+        assert_eq!(parsed.duplicates, ["spec.a", "l[0].x"]);
+        assert_eq!(parsed.value["spec"]["a"], 2);
+    }
+
+    #[test]
+    fn odd_text_is_replaced_as_go_does() {
+        assert_eq!(parse(b"\"x\xff\xfey\"").unwrap().value, json!("x\u{fffd}\u{fffd}y"));
+        assert_eq!(parse(br#""\ud83d\ude00 \ud83d!""#).unwrap().value, json!("\u{1f600} \u{fffd}!"));
+    }
+
+    #[test]
+    fn writes_what_go_writes() {
+        let value = json!({"a": "<&>\u{2028}\"\\\u{1}", "b": []});
+        assert_eq!(to_vec(&value), br#"{"a":"\u003c\u0026\u003e\u2028\"\\\u0001","b":[]}"#);
+        assert_eq!(indent(br#"{"a":[1,"{,"],"b":{}}"#), b"{\n  \"a\": [\n    1,\n    \"{,\"\n  ],\n  \"b\": {}\n}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn reads_back_what_it_writes(text in "\\PC*") {
+            let value = json!({ "k": text });
+            prop_assert_eq!(parse(&to_vec(&value)).unwrap().value, value);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Media types: what a body is, and what an `Accept` header wants.
+
+/// A representation that bodies can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`
+    Json,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
+    /// `application/yaml`
+    Yaml,
+}
+
+/// The 415 text (apiserver `handlers/negotiation/errors.go`).
+pub const UNSUPPORTED: &str = "the body of the request was in an unknown format - accepted media types include: \
+                               application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The 406 text.
+pub const NOT_ACCEPTABLE: &str = "406: Not Acceptable\n\nAvailable representations: application/json, \
+                                  application/yaml, application/vnd.kubernetes.protobuf";
+
+impl Media {
+    /// The type's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Media::Json => "application/json",
+            Media::Protobuf => "application/vnd.kubernetes.protobuf",
+            Media::Yaml => "application/yaml",
+        }
+    }
+
+    /// The representation that a `Content-Type` names; JSON when there is none. Parameters do not matter.
+    pub fn of_content_type(header: Option<&str>) -> Option<Media> {
+        match header.map(|h| h.split(';').next().unwrap_or("").trim()) {
+            None | Some("") => Some(Media::Json),
+            Some(name) => Media::of_name(name),
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Media> {
+        [Media::Json, Media::Yaml, Media::Protobuf].into_iter().find(|m| m.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a client wants an object converted to: `;as=Table;v=v1;g=meta.k8s.io`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct As {
+    /// E.g. `Table`.
+    pub kind: String,
+    /// E.g. `meta.k8s.io`.
+    pub group: String,
+    /// E.g. `v1`.
+    pub version: String,
+}
+
+/// The clause of an `Accept` header that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// In which representation.
+    pub media: Media,
+    /// Converted to what.
+    pub convert: Option<As>,
+    /// `pretty=1` as a parameter.
+    pub pretty: bool,
+}
+
+/// Picks the first clause that can be served; `convertible` says which conversions this endpoint knows.
+/// `None` is a 406. A missing header takes JSON.
+pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Option<Accepted> {
+    let plain = Accepted { media: Media::Json, convert: None, pretty: false };
+    let Some(header) = header.filter(|h| !h.trim().is_empty()) else { return Some(plain) };
+    let mut clauses: Vec<Clause> = header.split(',').map(Clause::parse).collect();
+    // RFC 9110 weights; the sort is stable, so equal weights keep the client's order.
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    clauses.iter().filter(|c| c.quality > 0.0).find_map(|clause| {
+        let media = match clause.name.as_str() {
+            "*/*" | "application/*" => Media::Json,
+            name => Media::of_name(name)?,
+        };
+        let pretty = clause.get("pretty").is_some_and(|v| v == "1" || v == "true");
+        let convert = match clause.get("as") {
+            None => None,
+            Some(kind) => {
+                let text = |key| clause.get(key).unwrap_or_default().to_owned();
+                let wanted = As { kind: kind.into(), group: text("g"), version: text("v") };
+                Some(wanted).filter(|w| convertible(w)).map(Some)?
+            }
+        };
+        Some(Accepted { media, convert, pretty })
+    })
+}
+
+struct Clause {
+    name: String,
+    quality: f32,
+    parameters: Vec<(String, String)>,
+}
+
+impl Clause {
+    fn parse(text: &str) -> Clause {
+        let mut parts = text.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("").to_ascii_lowercase();
+        let parameters: Vec<_> =
+            parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim().into(), v.trim().into())).collect();
+        let quality = parameters.iter().find(|(k, _): &&(String, String)| k == "q").and_then(|(_, v)| v.parse().ok());
+        Clause { name, quality: quality.unwrap_or(1.0), parameters }
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.parameters.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(w: &As) -> bool {
+        w.kind == "Table" && w.version == "v1"
+    }
+
+    #[test]
+    fn the_first_clause_that_can_be_served_wins() {
+        let media = |h| negotiate(h, table).map(|a| (a.media, a.convert.is_some()));
+        assert_eq!(media(None), Some((Media::Json, false)));
+        assert_eq!(media(Some("application/vnd.kubernetes.protobuf,application/json")), Some((Media::Protobuf, false)));
+        assert_eq!(media(Some("text/html, */*;q=0.1")), Some((Media::Json, false)));
+        assert_eq!(media(Some("text/html")), None);
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(media(Some(kubectl)), Some((Media::Json, true)));
+        assert_eq!(negotiate(Some(kubectl), |_| false).map(|a| a.convert), Some(None));
+        assert_eq!(media(Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io")), None);
+    }
+
+    #[test]
+    fn content_types() {
+        assert_eq!(Media::of_content_type(None), Some(Media::Json));
+        assert_eq!(Media::of_content_type(Some("application/yaml; charset=utf-8")), Some(Media::Yaml));
+        assert_eq!(Media::of_content_type(Some("text/plain")), None);
+    }
+}
