@@ -471,7 +471,10 @@ mod tests {
     fn writes_what_go_writes() {
         let value = json!({"a": "<&>\u{2028}\"\\\u{1}", "b": []});
         assert_eq!(to_vec(&value), br#"{"a":"\u003c\u0026\u003e\u2028\"\\\u0001","b":[]}"#);
-        assert_eq!(indent(br#"{"a":[1,"{,"],"b":{}}"#), b"{\n  \"a\": [\n    1,\n    \"{,\"\n  ],\n  \"b\": {}\n}");
+        assert_eq!(
+            indent(br#"{"a":[1,"{,"],"b":{}}"#),
+            b"{\n  \"a\": [\n    1,\n    \"{,\"\n  ],\n  \"b\": {}\n}"
+        );
     }
 
     proptest! {

@@ -37,7 +37,9 @@ impl Media {
     }
 
     fn of_name(name: &str) -> Option<Media> {
-        [Media::Json, Media::Yaml, Media::Protobuf].into_iter().find(|m| m.as_str().eq_ignore_ascii_case(name))
+        [Media::Json, Media::Yaml, Media::Protobuf]
+            .into_iter()
+            .find(|m| m.as_str().eq_ignore_ascii_case(name))
     }
 }
 
@@ -99,9 +101,12 @@ impl Clause {
     fn parse(text: &str) -> Clause {
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next().unwrap_or("").to_ascii_lowercase();
-        let parameters: Vec<_> =
-            parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim().into(), v.trim().into())).collect();
-        let quality = parameters.iter().find(|(k, _): &&(String, String)| k == "q").and_then(|(_, v)| v.parse().ok());
+        let parameters: Vec<_> = parts
+            .filter_map(|p| p.split_once('='))
+            .map(|(k, v)| (k.trim().into(), v.trim().into()))
+            .collect();
+        let quality =
+            parameters.iter().find(|(k, _): &&(String, String)| k == "q").and_then(|(_, v)| v.parse().ok());
         Clause { name, quality: quality.unwrap_or(1.0), parameters }
     }
 
@@ -122,7 +127,10 @@ mod tests {
     fn the_first_clause_that_can_be_served_wins() {
         let media = |h| negotiate(h, table).map(|a| (a.media, a.convert.is_some()));
         assert_eq!(media(None), Some((Media::Json, false)));
-        assert_eq!(media(Some("application/vnd.kubernetes.protobuf,application/json")), Some((Media::Protobuf, false)));
+        assert_eq!(
+            media(Some("application/vnd.kubernetes.protobuf,application/json")),
+            Some((Media::Protobuf, false))
+        );
         assert_eq!(media(Some("text/html, */*;q=0.1")), Some((Media::Json, false)));
         assert_eq!(media(Some("text/html")), None);
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";

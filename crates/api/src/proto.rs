@@ -103,7 +103,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field's number and value; `None` at the end.
-    #[expect(clippy::should_implement_trait, reason = "an iterator of results would hide the end of a bad message")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator of results would hide the end of a bad message"
+    )]
     pub fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, ProtoError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -180,9 +183,13 @@ mod tests {
 
     #[test]
     fn the_frame_that_kubectl_sends() {
-        let body = b"k8s\0\x0a\x28\x0a\x18authentication.k8s.io/v1\x12\x0cTokenRequest\x12\x03abc\x1a\x00\x22\x00";
+        let body =
+            b"k8s\0\x0a\x28\x0a\x18authentication.k8s.io/v1\x12\x0cTokenRequest\x12\x03abc\x1a\x00\x22\x00";
         let unknown = unframe(body).unwrap();
-        assert_eq!(unknown, Unknown { api_version: "authentication.k8s.io/v1", kind: "TokenRequest", raw: b"abc" });
+        assert_eq!(
+            unknown,
+            Unknown { api_version: "authentication.k8s.io/v1", kind: "TokenRequest", raw: b"abc" }
+        );
         assert_eq!(frame(unknown.api_version, unknown.kind, unknown.raw), body);
     }
 

@@ -66,7 +66,8 @@ impl FieldError {
 
     /// `FIELD: Required value` with an optional detail.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message = if detail.is_empty() { "Required value".into() } else { format!("Required value: {detail}") };
+        let message =
+            if detail.is_empty() { "Required value".into() } else { format!("Required value: {detail}") };
         FieldError { field: field.into(), reason: Reason::Required, message }
     }
 

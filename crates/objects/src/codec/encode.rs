@@ -1,0 +1,190 @@
+//! Objects to bytes, fields in Go's order: kind, apiVersion, metadata, then as the table says.
+
+use serde_json::{Map, Value};
+use tokensmith_api::json::{indent, write, write_str};
+use tokensmith_api::{Media, proto, yaml};
+
+use super::protobuf;
+use crate::Object;
+use crate::schema::{self, Field, Shape, Type, type_at};
+
+/// Encodes an object, a list, a Status or a Table. JSON ends with a newline; `pretty` indents it.
+pub fn encode(object: &Object, media: Media, pretty: bool) -> Vec<u8> {
+    encode_map(&object.0, media, pretty)
+}
+
+/// Encodes a JSON object that may be no API object (`Status`, `APIResourceList`).
+pub fn encode_value(value: &Value, media: Media, pretty: bool) -> Vec<u8> {
+    match value {
+        Value::Object(map) => encode_map(map, media, pretty),
+        other => tokensmith_api::json::to_vec(other),
+    }
+}
+
+fn encode_map(map: &Map<String, Value>, media: Media, pretty: bool) -> Vec<u8> {
+    let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or("");
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let of = type_for(api_version, kind);
+    if media == Media::Protobuf {
+        return match (of, kind.strip_suffix("List").and_then(|item| type_for(api_version, item))) {
+            (Some(of), _) => protobuf::encode(api_version, kind, of, map),
+            (None, Some(item)) => protobuf::encode_list(api_version, kind, item, map),
+            // Nothing else has field numbers: the frame carries JSON, and says so.
+            (None, None) => proto::frame(api_version, kind, &json(map, None, None)),
+        };
+    }
+    let item = if of.is_none() {
+        kind.strip_suffix("List").and_then(|item| type_for(api_version, item))
+    } else {
+        None
+    };
+    let compact = json(map, of, item);
+    match media {
+        Media::Yaml => {
+            let value = tokensmith_api::json::parse(&compact).map(|p| p.value).unwrap_or_default();
+            yaml::to_string(&value).into_bytes()
+        }
+        _ => {
+            let mut out = if pretty { indent(&compact) } else { compact };
+            out.push(b'\n');
+            out
+        }
+    }
+}
+
+fn type_for(api_version: &str, kind: &str) -> Option<&'static Type> {
+    let (group, version) = schema::group_version(api_version);
+    match schema::kind_of(group, version, kind) {
+        Some(kind) => schema::type_of(&kind.type_name),
+        None if kind == "TokenRequest" => schema::type_of("io.k8s.api.authentication.v1.TokenRequest"),
+        None if kind == "Status" => schema::type_of("io.k8s.apimachinery.pkg.apis.meta.v1.Status"),
+        None => None,
+    }
+}
+
+fn json(map: &Map<String, Value>, of: Option<&'static Type>, item: Option<&'static Type>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    let mut first = true;
+    out.push(b'{');
+    for name in ["kind", "apiVersion"] {
+        if let Some(value) = map.get(name) {
+            key(&mut out, &mut first, name);
+            write(&mut out, value);
+        }
+    }
+    match of {
+        // A Status leaves out what it has not got, and that is not for the table to say.
+        Some(of) if of.short_name() != "Status" => fields(&mut out, &mut first, of, map, true),
+        _ => rest(&mut out, &mut first, map, item),
+    }
+    out.push(b'}');
+    out
+}
+
+/// What no type describes, in the map's order. A typed list's items carry no kind and version of their own.
+fn rest(out: &mut Vec<u8>, first: &mut bool, map: &Map<String, Value>, item: Option<&'static Type>) {
+    for (name, value) in map.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
+        key(out, first, name);
+        match (name.as_str(), item, value) {
+            ("items", Some(item), Value::Array(items)) => {
+                out.push(b'[');
+                for (at, value) in items.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    message(out, item, value.as_object(), true);
+                }
+                out.push(b']');
+            }
+            _ => write(out, value),
+        }
+    }
+}
+
+fn message(out: &mut Vec<u8>, of: &'static Type, map: Option<&Map<String, Value>>, top: bool) {
+    let mut first = true;
+    out.push(b'{');
+    match map {
+        Some(map) => fields(out, &mut first, of, map, top),
+        None => fields(out, &mut first, of, &Map::new(), top),
+    }
+    out.push(b'}');
+}
+
+/// `top`: at an object's top level `kind` and `apiVersion` are not the table's to write.
+fn fields(out: &mut Vec<u8>, first: &mut bool, of: &'static Type, map: &Map<String, Value>, top: bool) {
+    for field in &of.fields {
+        if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
+            fields(out, first, type_at(*inner), map, true);
+            continue;
+        }
+        match map.get(&field.name) {
+            None | Some(Value::Null) if !field.always => {}
+            None | Some(Value::Null) => {
+                key(out, first, &field.name);
+                zero(out, field);
+            }
+            Some(value) => {
+                key(out, first, &field.name);
+                shaped(out, &field.shape, value);
+            }
+        }
+    }
+    if top {
+        return;
+    }
+    // Kept although the table does not know it: an object from a newer version must not lose fields.
+    for (name, value) in map.iter().filter(|(name, _)| of.field(name).is_none()) {
+        key(out, first, name);
+        write(out, value);
+    }
+}
+
+fn shaped(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
+    match (shape, value) {
+        (Shape::Message(id), Value::Object(map)) => message(out, type_at(*id), Some(map), false),
+        (Shape::List(of), Value::Array(items)) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                shaped(out, of, item);
+            }
+            out.push(b']');
+        }
+        // Go writes maps with sorted keys.
+        (Shape::Map(of), Value::Object(map)) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(name, _)| *name);
+            let mut first = true;
+            out.push(b'{');
+            for (name, value) in entries {
+                key(out, &mut first, name);
+                shaped(out, of, value);
+            }
+            out.push(b'}');
+        }
+        (_, value) => write(out, value),
+    }
+}
+
+fn zero(out: &mut Vec<u8>, field: &Field) {
+    match &field.shape {
+        _ if field.pointer => out.extend_from_slice(b"null"),
+        Shape::Bool => out.extend_from_slice(b"false"),
+        Shape::Int32 | Shape::Int64 => out.push(b'0'),
+        Shape::String => out.extend_from_slice(b"\"\""),
+        Shape::Quantity => out.extend_from_slice(b"\"0\""),
+        Shape::Message(id) => message(out, type_at(*id), None, false),
+        _ => out.extend_from_slice(b"null"),
+    }
+}
+
+fn key(out: &mut Vec<u8>, first: &mut bool, name: &str) {
+    if !std::mem::take(first) {
+        out.push(b',');
+    }
+    write_str(out, name);
+    out.push(b':');
+}

@@ -1,0 +1,227 @@
+//! Bodies to objects and back, by the schema table.
+//!
+//! Decoding follows apimachinery's serializers: which kind is it, is it the expected one, does each field
+//! have its Go type; unknown and repeated fields are dropped, warned of or refused as the client asked. The
+//! error's text is the message of the 400 that the client sees.
+
+mod check;
+mod encode;
+mod protobuf;
+
+use serde_json::Value;
+use tokensmith_api::{Media, json, proto, yaml};
+
+pub use encode::{encode, encode_value};
+
+use crate::Object;
+use crate::schema::{self, Kind, Type};
+
+/// What a body must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// API group.
+    pub group: &'a str,
+    /// API version.
+    pub version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// Its type in the table.
+    pub schema: &'static Type,
+}
+
+impl Expected<'static> {
+    /// A served kind.
+    pub fn kind(kind: &'static Kind) -> Self {
+        let schema = schema::type_of(&kind.type_name).expect("each kind has its type, a test says so");
+        Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, schema }
+    }
+
+    /// A type of the table that is no served kind: `TokenRequest`, `DeleteOptions`.
+    pub fn named(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        type_name: &str,
+    ) -> Option<Self> {
+        Some(Expected { group, version, kind, schema: schema::type_of(type_name)? })
+    }
+}
+
+/// What to do with fields that the type does not have (`fieldValidation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them.
+    Ignore,
+    /// Refuse the body.
+    Strict,
+    /// Drop them and say so.
+    #[default]
+    Warn,
+}
+
+/// A decoded body.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Fields in Go's order, unknown ones gone, `kind` and `apiVersion` filled in.
+    pub object: Object,
+    /// For the `Warning` headers: unknown and repeated fields.
+    pub warnings: Vec<String>,
+}
+
+/// Why a body is not what was expected; the text is the message that the client sees.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// Decodes a body.
+pub fn decode(
+    body: &[u8],
+    media: Media,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeError> {
+    let parsed = match media {
+        Media::Protobuf => return decode_protobuf(body, expected),
+        Media::Json => {
+            json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}"))
+        }
+        Media::Yaml => yaml::parse(body).map_err(|e| e.to_string()),
+    };
+    let parsed = parsed.map_err(|cause| unrecognized(expected, &cause, body))?;
+    decode_tree(parsed, expected, validation, body)
+}
+
+/// Decodes a tree that was made from an object and a patch: the same checks as for a body.
+pub fn decode_value(
+    value: Value,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeError> {
+    decode_tree(json::Parsed { value, duplicates: Vec::new() }, expected, validation, b"")
+}
+
+fn decode_tree(
+    parsed: json::Parsed,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+    body: &[u8],
+) -> Result<Decoded, DecodeError> {
+    // `null` decodes into an empty struct in Go.
+    let value = if parsed.value.is_null() { Value::Object(Default::default()) } else { parsed.value };
+    let Value::Object(map) = value else {
+        let cause = format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            check::what(&value)
+        );
+        return Err(unrecognized(expected, &cause, body));
+    };
+    let (api_version, kind) = (type_meta(&map, "apiVersion"), type_meta(&map, "kind"));
+    let (api_version, kind) = match (api_version, kind) {
+        (Ok(a), Ok(k)) => (a, k),
+        (Err(cause), _) | (_, Err(cause)) => return Err(unrecognized(expected, &cause, body)),
+    };
+    expect_kind(&api_version, &kind, expected)?;
+    let mut check = check::Check::default();
+    let object = check.object(expected.schema, map).map_err(|cause| cannot_handle(expected, &cause))?;
+    let mut odd =
+        parsed.duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect::<Vec<_>>();
+    odd.extend(check.unknown);
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Warn => odd,
+        FieldValidation::Strict if odd.is_empty() => odd,
+        FieldValidation::Strict => {
+            return Err(cannot_handle(expected, &format!("strict decoding error: {}", odd.join(", "))));
+        }
+    };
+    Ok(Decoded { object: with_type_meta(object, expected), warnings })
+}
+
+fn decode_protobuf(body: &[u8], expected: &Expected<'_>) -> Result<Decoded, DecodeError> {
+    let unknown = proto::unframe(body).map_err(|e| unrecognized(expected, &e.to_string(), body))?;
+    expect_kind(unknown.api_version, unknown.kind, expected)?;
+    let object = protobuf::decode(unknown.raw, expected.schema)
+        .map_err(|e| cannot_handle(expected, &e.to_string()))?;
+    Ok(Decoded { object: with_type_meta(object, expected), warnings: Vec::new() })
+}
+
+/// `kind` or `apiVersion` of a body; Go reads them first and on their own.
+fn type_meta(map: &serde_json::Map<String, Value>, field: &str) -> Result<String, String> {
+    match map.get(field) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
+            check::what(other)
+        )),
+    }
+}
+
+/// A missing kind or version defaults to the expected one; another one is refused in the scheme's words.
+fn expect_kind(api_version: &str, kind: &str, expected: &Expected<'_>) -> Result<(), DecodeError> {
+    let kind = if kind.is_empty() { expected.kind } else { kind };
+    let (group, version) = match api_version {
+        "" => (expected.group, expected.version),
+        given => schema::group_version(given),
+    };
+    if (group, version, kind) == (expected.group, expected.version, expected.kind) {
+        return Ok(());
+    }
+    // The options of a delete or a patch may come with the version of any group.
+    if expected.kind.ends_with("Options") && kind == expected.kind {
+        return Ok(());
+    }
+    let cause =
+        if schema::is_registered(group, version, kind) || schema::kind_of(group, version, kind).is_some() {
+            let internal = match expected.group.split('.').next() {
+                Some("") | None => "core",
+                Some(first) => first,
+            };
+            format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
+        } else {
+            let given = schema::api_version(group, version);
+            format!("no kind \"{kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
+        };
+    Err(DecodeError(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",
+        expected.kind
+    )))
+}
+
+/// Where upstream's scheme is made: part of a message that clients see.
+const SCHEME: &str = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30";
+
+fn with_type_meta(object: serde_json::Map<String, Value>, expected: &Expected<'_>) -> Object {
+    let mut map = serde_json::Map::with_capacity(object.len() + 2);
+    map.insert("kind".into(), expected.kind.into());
+    map.insert("apiVersion".into(), schema::api_version(expected.group, expected.version).into());
+    map.extend(object);
+    Object(map)
+}
+
+fn cannot_handle(expected: &Expected<'_>, cause: &str) -> DecodeError {
+    let Expected { kind, version, .. } = expected;
+    DecodeError(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {cause}"))
+}
+
+/// The body does not even say what it is (apiserver `handlers/rest.go`, `transformDecodeError`).
+fn unrecognized(expected: &Expected<'_>, cause: &str, body: &[u8]) -> DecodeError {
+    let kind = expected.kind;
+    DecodeError(format!(
+        "the object provided is unrecognized (must be of type {kind}): {cause} ({})",
+        summary(body)
+    ))
+}
+
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let (head, more) = (&body[..body.len().min(SHOWN)], if body.len() > SHOWN { " ..." } else { "" });
+    match body.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => format!("{}{more}", head.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

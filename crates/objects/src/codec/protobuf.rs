@@ -1,0 +1,279 @@
+//! Messages by the table: field numbers in, JSON tree out, and back.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokensmith_api::json::MAX_DEPTH;
+use tokensmith_api::proto::{Field as Wire, ProtoError, Reader, frame, put_bytes, put_varint};
+
+use super::check::{in_order, micro_timestamp};
+use crate::object::timestamp;
+use crate::schema::{Field, Shape, Type, type_at};
+
+/// Decodes one message. Empty strings, zeros and empty messages that stand for "unset" in proto2 come out as
+/// absent, as they do in Go.
+pub(super) fn decode(raw: &[u8], of: &'static Type) -> Result<Map<String, Value>, ProtoError> {
+    message(raw, of, 0)
+}
+
+fn message(raw: &[u8], of: &'static Type, depth: usize) -> Result<Map<String, Value>, ProtoError> {
+    if depth > MAX_DEPTH {
+        return Err(ProtoError::Malformed("exceeded max depth"));
+    }
+    let mut found: Vec<(&'static Field, Value)> = Vec::new();
+    fields(raw, of, depth, &mut found)?;
+    Ok(in_order(of, found))
+}
+
+fn fields(
+    raw: &[u8],
+    of: &'static Type,
+    depth: usize,
+    found: &mut Vec<(&'static Field, Value)>,
+) -> Result<(), ProtoError> {
+    let mut reader = Reader::new(raw);
+    while let Some((number, wire)) = reader.next()? {
+        let Some(field) = of.numbered(number) else { continue };
+        match (&field.shape, field.inline, wire) {
+            (Shape::Message(inner), true, Wire::Bytes(raw)) => {
+                fields(raw, type_at(*inner), depth + 1, found)?
+            }
+            (Shape::List(item), _, wire) => {
+                let value = single(item, wire, depth)?;
+                match slot(found, field) {
+                    Some(Value::Array(items)) => items.push(value),
+                    _ => found.push((field, Value::Array(vec![value]))),
+                }
+            }
+            (Shape::Map(of), _, Wire::Bytes(raw)) => {
+                let (key, value) = entry(raw, of, depth)?;
+                match slot(found, field) {
+                    Some(Value::Object(map)) => {
+                        map.insert(key, value);
+                    }
+                    _ => found.push((field, Value::Object(Map::from_iter([(key, value)])))),
+                }
+            }
+            (shape, _, wire) => {
+                let value = single(shape, wire, depth)?;
+                if is_unset(field, &value) {
+                    continue;
+                }
+                match slot(found, field) {
+                    Some(old) => *old = value,
+                    None => found.push((field, value)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn slot<'a>(found: &'a mut [(&'static Field, Value)], field: &Field) -> Option<&'a mut Value> {
+    found.iter_mut().find(|(f, _)| std::ptr::eq(*f, field)).map(|(_, value)| value)
+}
+
+/// Go's encoder writes every field that is no pointer, also when it is zero; an empty string never means anything.
+fn is_unset(field: &Field, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() && !field.always,
+        Value::Number(n) => field.plain && n.as_i64() == Some(0),
+        Value::Bool(set) => field.plain && !set,
+        _ => false,
+    }
+}
+
+fn single(shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
+    const WRONG: ProtoError = ProtoError::Malformed("wrong wireType");
+    Ok(match (shape, wire) {
+        (Shape::Bool, Wire::Varint(n)) => Value::Bool(n != 0),
+        (Shape::Int32, Wire::Varint(n)) => Value::from(n as i32),
+        (Shape::Int64, Wire::Varint(n)) => Value::from(n as i64),
+        (Shape::String, Wire::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned().into(),
+        (Shape::Bytes, Wire::Bytes(bytes)) => BASE64_STANDARD.encode(bytes).into(),
+        (Shape::Time, Wire::Bytes(raw)) => time(raw, false)?,
+        (Shape::MicroTime, Wire::Bytes(raw)) => time(raw, true)?,
+        (Shape::Quantity, Wire::Bytes(raw)) => part(raw, 1)?
+            .map_or(Value::Null, |b| crate::quantity::canonical(&String::from_utf8_lossy(b)).into()),
+        (Shape::Fields | Shape::Raw, Wire::Bytes(raw)) => {
+            part(raw, 1)?.and_then(|b| tokensmith_api::json::parse(b).ok()).map_or(Value::Null, |p| p.value)
+        }
+        (Shape::Strings, Wire::Bytes(raw)) => {
+            let (mut reader, mut items) = (Reader::new(raw), Vec::new());
+            while let Some((number, wire)) = reader.next()? {
+                if let (1, Wire::Bytes(text)) = (number, wire) {
+                    items.push(String::from_utf8_lossy(text).into_owned().into());
+                }
+            }
+            Value::Array(items)
+        }
+        (Shape::IntOrString, Wire::Bytes(raw)) => {
+            let (mut reader, mut kind, mut int, mut text) = (Reader::new(raw), 0, 0, String::new());
+            while let Some(field) = reader.next()? {
+                match field {
+                    (1, Wire::Varint(n)) => kind = n,
+                    (2, Wire::Varint(n)) => int = n as i32,
+                    (3, Wire::Bytes(bytes)) => text = String::from_utf8_lossy(bytes).into_owned(),
+                    _ => {}
+                }
+            }
+            if kind == 0 { int.into() } else { text.into() }
+        }
+        (Shape::Message(id), Wire::Bytes(raw)) => Value::Object(message(raw, type_at(*id), depth + 1)?),
+        _ => return Err(WRONG),
+    })
+}
+
+/// The bytes of one field of a small message.
+fn part(raw: &[u8], wanted: u32) -> Result<Option<&[u8]>, ProtoError> {
+    let (mut reader, mut found) = (Reader::new(raw), None);
+    while let Some((number, wire)) = reader.next()? {
+        if let (true, Wire::Bytes(bytes)) = (number == wanted, wire) {
+            found = Some(bytes);
+        }
+    }
+    Ok(found)
+}
+
+/// An empty Time message means unset, not the epoch.
+fn time(raw: &[u8], micro: bool) -> Result<Value, ProtoError> {
+    let (mut reader, mut seconds, mut nanos) = (Reader::new(raw), None, 0);
+    while let Some((number, wire)) = reader.next()? {
+        match (number, wire) {
+            (1, Wire::Varint(n)) => seconds = Some(n as i64),
+            (2, Wire::Varint(n)) => nanos = n as i32,
+            _ => {}
+        }
+    }
+    let Some(seconds) = seconds else { return Ok(Value::Null) };
+    let time = OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|_| ProtoError::Malformed("time out of range"))?;
+    let time = time + time::Duration::nanoseconds(nanos.into());
+    Ok(if micro { micro_timestamp(time) } else { timestamp(time) }.into())
+}
+
+fn entry(raw: &[u8], of: &Shape, depth: usize) -> Result<(String, Value), ProtoError> {
+    let (mut reader, mut key, mut value) = (Reader::new(raw), String::new(), None);
+    while let Some((number, wire)) = reader.next()? {
+        match (number, wire) {
+            (1, Wire::Bytes(bytes)) => key = String::from_utf8_lossy(bytes).into_owned(),
+            (2, wire) => value = Some(single(of, wire, depth)?),
+            _ => {}
+        }
+    }
+    Ok((key, value.unwrap_or(Value::String(String::new()))))
+}
+
+/// Encodes a whole object in its frame.
+pub(super) fn encode(api_version: &str, kind: &str, of: &'static Type, map: &Map<String, Value>) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(512);
+    put_message(&mut raw, of, map);
+    frame(api_version, kind, &raw)
+}
+
+/// Encodes a list: `metadata`=1, `items`=2.
+pub(super) fn encode_list(
+    api_version: &str,
+    kind: &str,
+    of: &'static Type,
+    map: &Map<String, Value>,
+) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(4096);
+    let mut meta = Vec::new();
+    let text = |key: &str| map.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or("");
+    put_bytes(&mut meta, 2, text("resourceVersion").as_bytes());
+    put_bytes(&mut meta, 3, text("continue").as_bytes());
+    if let Some(left) = map.get("metadata").and_then(|m| m.get("remainingItemCount")).and_then(Value::as_i64)
+    {
+        put_varint(&mut meta, 4, left as u64);
+    }
+    put_bytes(&mut raw, 1, &meta);
+    for item in map.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
+    {
+        let mut one = Vec::with_capacity(512);
+        put_message(&mut one, of, item);
+        put_bytes(&mut raw, 2, &one);
+    }
+    frame(api_version, kind, &raw)
+}
+
+fn put_message(out: &mut Vec<u8>, of: &'static Type, map: &Map<String, Value>) {
+    for field in &of.fields {
+        if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
+            let mut raw = Vec::new();
+            put_message(&mut raw, type_at(*inner), map);
+            if !raw.is_empty() {
+                put_bytes(out, field.number, &raw);
+            }
+            continue;
+        }
+        match map.get(&field.name) {
+            None | Some(Value::Null) => {}
+            Some(value) => put_value(out, field.number, &field.shape, value),
+        }
+    }
+}
+
+fn put_value(out: &mut Vec<u8>, number: u32, shape: &Shape, value: &Value) {
+    match (shape, value) {
+        (Shape::Bool, Value::Bool(b)) => put_varint(out, number, u64::from(*b)),
+        (Shape::Int32 | Shape::Int64, Value::Number(n)) => {
+            put_varint(out, number, n.as_i64().unwrap_or(0) as u64)
+        }
+        (Shape::String | Shape::Duration, Value::String(text)) => put_bytes(out, number, text.as_bytes()),
+        (Shape::Bytes, Value::String(text)) => {
+            put_bytes(out, number, &BASE64_STANDARD.decode(text).unwrap_or_default())
+        }
+        (Shape::Quantity, value) => {
+            let text = value.as_str().map_or_else(|| value.to_string(), Into::into);
+            wrapped(out, number, |raw| put_bytes(raw, 1, text.as_bytes()));
+        }
+        (Shape::Time | Shape::MicroTime, Value::String(text)) => {
+            let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) else { return };
+            wrapped(out, number, |raw| {
+                put_varint(raw, 1, time.unix_timestamp() as u64);
+                put_varint(raw, 2, u64::from(time.nanosecond()));
+            });
+        }
+        (Shape::Fields | Shape::Raw, value) => {
+            wrapped(out, number, |raw| put_bytes(raw, 1, &tokensmith_api::json::to_vec(value)));
+        }
+        (Shape::IntOrString, Value::String(text)) => wrapped(out, number, |raw| {
+            put_varint(raw, 1, 1);
+            put_bytes(raw, 3, text.as_bytes());
+        }),
+        (Shape::IntOrString, value) => wrapped(out, number, |raw| {
+            put_varint(raw, 1, 0);
+            put_varint(raw, 2, value.as_i64().unwrap_or(0) as u64);
+        }),
+        (Shape::Strings, Value::Array(items)) => wrapped(out, number, |raw| {
+            for item in items.iter().filter_map(Value::as_str) {
+                put_bytes(raw, 1, item.as_bytes());
+            }
+        }),
+        (Shape::Message(id), Value::Object(map)) => {
+            wrapped(out, number, |raw| put_message(raw, type_at(*id), map))
+        }
+        (Shape::List(of), Value::Array(items)) => {
+            items.iter().for_each(|item| put_value(out, number, of, item))
+        }
+        (Shape::Map(of), Value::Object(map)) => {
+            for (key, value) in map {
+                wrapped(out, number, |raw| {
+                    put_bytes(raw, 1, key.as_bytes());
+                    put_value(raw, 2, of, value);
+                });
+            }
+        }
+        _ => {}
+    }
+}
+
+fn wrapped(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut raw = Vec::new();
+    write(&mut raw);
+    put_bytes(out, number, &raw);
+}

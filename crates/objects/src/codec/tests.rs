@@ -1,0 +1,139 @@
+use serde_json::json;
+use tokensmith_api::Media;
+
+use super::*;
+
+fn token_request() -> Expected<'static> {
+    Expected::named(
+        "authentication.k8s.io",
+        "v1",
+        "TokenRequest",
+        "io.k8s.api.authentication.v1.TokenRequest",
+    )
+    .unwrap()
+}
+
+fn pod() -> Expected<'static> {
+    Expected::kind(schema::kind("", "pods").unwrap())
+}
+
+fn error(body: &str) -> String {
+    decode(body.as_bytes(), Media::Json, &token_request(), FieldValidation::Strict).unwrap_err().0
+}
+
+#[test]
+fn refusals_read_as_upstreams() {
+    let prefix = "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: ";
+    for (body, want) in [
+        ("", "the object provided is unrecognized (must be of type TokenRequest): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)".to_owned()),
+        ("{\"spec\":", "the object provided is unrecognized (must be of type TokenRequest): couldn't get version/kind; json parse error: unexpected end of JSON input ({\"spec\":)".into()),
+        ("{\"spec\":{\"audience\":\"x\"}}", format!("{prefix}strict decoding error: unknown field \"spec.audience\"")),
+        ("{\"spec\":{},\"spec\":{\"a\":1}}", format!("{prefix}strict decoding error: duplicate field \"spec\", unknown field \"spec.a\"")),
+        ("{\"spec\":{\"expirationSeconds\":\"600\"}}", format!("{prefix}json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64")),
+        ("{\"spec\":{\"expirationSeconds\":600.5}}", format!("{prefix}json: cannot unmarshal number 600.5 into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64")),
+        ("{\"spec\":{\"audiences\":\"x\"}}", format!("{prefix}json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.audiences of type []string")),
+        ("{\"spec\":{\"audiences\":[1]}}", format!("{prefix}json: cannot unmarshal number into Go struct field TokenRequestSpec.spec.audiences of type string")),
+        ("{\"spec\":{\"boundObjectRef\":[]}}", format!("{prefix}json: cannot unmarshal array into Go struct field TokenRequestSpec.spec.boundObjectRef of type v1.BoundObjectReference")),
+        ("{\"metadata\":{\"labels\":true}}", format!("{prefix}json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type map[string]string")),
+        ("{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\"}", "TokenReview in version \"v1\" cannot be handled as a TokenRequest: converting (v1.TokenReview) to (authentication.TokenRequest): unknown conversion".into()),
+        ("{\"apiVersion\":\"v1\",\"kind\":\"TokenRequest\"}", format!("{prefix}no kind \"TokenRequest\" is registered for version \"v1\" in scheme \"{SCHEME}\"")),
+    ] {
+        assert_eq!(error(body), want, "{body}");
+    }
+    let text = error(&format!("x{}", "y".repeat(40)));
+    assert!(text.ends_with(&format!("(78{} ...)", "79".repeat(29))), "{text}");
+}
+
+#[test]
+fn nulls_are_absent_and_odd_fields_warned_of() {
+    let body = br#"{"metadata":{"creationTimestamp":null},"spec":{"audiences":null,"expirationSeconds":600,"boundObjectRef":null,"x":1},"status":{"token":"","expirationTimestamp":null}}"#;
+    let decoded = decode(body, Media::Json, &token_request(), FieldValidation::Warn).unwrap();
+    assert_eq!(decoded.warnings, ["unknown field \"spec.x\""]);
+    assert_eq!(decoded.object.at(&["spec"]), Some(&json!({"expirationSeconds": 600})));
+}
+
+#[test]
+fn replies_have_gos_order_and_zero_values() {
+    let body = br#"{"spec":{"expirationSeconds":600},"metadata":{"namespace":"n","name":"a"}}"#;
+    let decoded = decode(body, Media::Json, &token_request(), FieldValidation::Warn).unwrap();
+    let text = String::from_utf8(encode(&decoded.object, Media::Json, false)).unwrap();
+    assert_eq!(
+        text,
+        "{\"kind\":\"TokenRequest\",\"apiVersion\":\"authentication.k8s.io/v1\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\"},\"spec\":{\"audiences\":null,\"expirationSeconds\":600,\"boundObjectRef\":null},\"status\":{\"token\":\"\",\"expirationTimestamp\":null}}\n"
+    );
+}
+
+/// What `kubectl create token app --duration 10m --audience a --audience b --bound-object-…` sends.
+#[test]
+fn kubectls_protobuf() {
+    let mut raw = vec![0x0a, 0x10, 0x0a, 0, 0x12, 0, 0x1a, 0, 0x22, 0, 0x2a, 0, 0x32, 0, 0x38, 0, 0x42, 0];
+    let spec = b"\x0a\x01a\x0a\x01b\x1a\x11\x0a\x03Pod\x12\x02v1\x1a\x02p1\x22\x02uu\x20\xd8\x04";
+    raw.extend([0x12, spec.len() as u8]);
+    raw.extend(spec);
+    raw.extend([0x1a, 4, 0x0a, 0, 0x12, 0]);
+    let body = tokensmith_api::proto::frame("authentication.k8s.io/v1", "TokenRequest", &raw);
+    let object = decode(&body, Media::Protobuf, &token_request(), FieldValidation::Strict).unwrap().object;
+    let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": "p1", "uid": "uu"});
+    assert_eq!(
+        object.at(&["spec"]),
+        Some(&json!({"audiences": ["a", "b"], "expirationSeconds": 600, "boundObjectRef": bound}))
+    );
+    assert_eq!(object.at(&["metadata"]), Some(&json!({})));
+}
+
+#[test]
+fn protobuf_comes_back() {
+    let body = json!({
+        "metadata": {"name": "p", "labels": {"a": "b"}, "creationTimestamp": "2026-01-01T10:00:07Z"},
+        "spec": {
+            "containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "500m"}},
+                "livenessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 5},
+                "readinessProbe": {"tcpSocket": {"port": 80}}}],
+            "volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}], "defaultMode": 420}}],
+            "automountServiceAccountToken": false,
+        },
+        "status": {"phase": "Pending"},
+    });
+    let object = decode_value(body, &pod(), FieldValidation::Strict).unwrap().object;
+    let bytes = encode(&object, Media::Protobuf, false);
+    let back = decode(&bytes, Media::Protobuf, &pod(), FieldValidation::Strict).unwrap().object;
+    assert_eq!(back.into_value(), object.into_value());
+}
+
+#[test]
+fn bytes_times_and_quantities_are_checked() {
+    let secret = Expected::kind(schema::kind("", "secrets").unwrap());
+    let bad = |value| decode_value(value, &secret, FieldValidation::Warn).unwrap_err().0;
+    assert!(bad(json!({"data": {"k": "!"}})).contains("illegal base64 data at input byte 0"));
+    assert!(bad(json!({"metadata": {"creationTimestamp": "soon"}})).contains("parsing time \"soon\""));
+    let pod_error = decode_value(
+        json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "x"}}}]}}),
+        &pod(),
+        FieldValidation::Warn,
+    );
+    assert!(pod_error.unwrap_err().0.contains("quantities must match"));
+}
+
+#[test]
+fn lists_drop_their_items_kinds() {
+    let item = decode_value(json!({"metadata": {"name": "a"}}), &pod(), FieldValidation::Warn)
+        .unwrap()
+        .object
+        .into_value();
+    let list = Object::from_value(
+        json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [item]}),
+    )
+    .unwrap();
+    let text = String::from_utf8(encode(&list, Media::Json, false)).unwrap();
+    assert!(text.starts_with("{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[{\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":null},"), "{text}");
+    let yaml = String::from_utf8(encode(&list, Media::Yaml, false)).unwrap();
+    assert!(yaml.starts_with("apiVersion: v1\nitems:\n"), "{yaml}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn protobuf_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let body = tokensmith_api::proto::frame("v1", "Pod", &bytes);
+        let _ = decode(&body, Media::Protobuf, &pod(), FieldValidation::Warn);
+    }
+}
