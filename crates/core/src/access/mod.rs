@@ -1,7 +1,11 @@
 //! Who is asking, and may they: authenticators, authorizers and what they exchange.
 
+pub mod authn;
+
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use authn::{AuthError, Authenticated, LegacySecret, Notes, TokenAuthenticator, WarnAfter};
 
 use crate::view::Snapshot;
 

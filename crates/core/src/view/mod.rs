@@ -3,7 +3,11 @@
 //! A reader takes a [`Snapshot`], which never changes and costs one atomic load; writers swap in the next one.
 //! Nobody who reads touches the disk or waits for a lock.
 
+mod feed;
+
 use std::sync::Arc;
+
+pub use feed::stored_bytes;
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
@@ -105,6 +109,11 @@ impl Snapshot {
         if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
             self.rbac_revision = revision;
         }
+        self.revision = revision;
+    }
+
+    /// The snapshot after a change to something that is no object.
+    pub fn apply_elsewhere(&mut self, revision: Revision) {
         self.revision = revision;
     }
 }

@@ -1,0 +1,84 @@
+//! Sealing: private halves rest in the store only as AES-256-GCM under a key that the store does not hold.
+//!
+//! Sealed form: 12 bytes of nonce, then ciphertext and tag. The key id is the additional data, so that a sealed
+//! half cannot be moved under another key's name.
+
+use std::fmt;
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use super::{KeyError, PrivateKey};
+use crate::random;
+
+/// The 32 bytes that open the ring. The caller keeps them apart from the store, readable by nobody else.
+pub struct SealKey(Zeroizing<[u8; 32]>);
+
+impl SealKey {
+    /// Wraps the bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        SealKey(Zeroizing::new(bytes))
+    }
+
+    /// A new random key.
+    pub fn generate() -> Self {
+        SealKey::new(random::bytes())
+    }
+
+    /// The bytes, for the file that keeps them.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Seals a private half. Nonces are random: a ring holds a handful of keys in its life, far from the 2^32
+    /// messages at which random 96-bit nonces get close to repeating.
+    pub(super) fn seal(&self, key: &PrivateKey) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = random::bytes();
+        let mut body = key.pkcs8().to_vec();
+        self.cipher()
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(key.public().key_id()),
+                &mut body,
+            )
+            .expect("AES-GCM refuses only messages beyond 64 GiB");
+        [nonce.as_slice(), &body].concat()
+    }
+
+    /// Opens what [`Self::seal`] made for the key `id`.
+    pub(super) fn open(&self, id: &str, sealed: &[u8]) -> Result<PrivateKey, UnsealError> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Broken)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let plain = self
+            .cipher()
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(id), &mut body)
+            .map_err(|_| UnsealError::Broken)?;
+        let key = PrivateKey::from_pkcs8(plain).map_err(UnsealError::Key)?;
+        match key.public().key_id() == id {
+            true => Ok(key),
+            false => Err(UnsealError::Broken),
+        }
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        let key = UnboundKey::new(&AES_256_GCM, &*self.0).expect("32 bytes are what AES-256 takes");
+        LessSafeKey::new(key)
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(…)")
+    }
+}
+
+/// Why a sealed half did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsealError {
+    /// Another seal key, another key's half, or damage: authenticated encryption does not tell which.
+    #[error("the seal key does not open it")]
+    Broken,
+    /// It opened, but what is inside is no usable key.
+    #[error("what is sealed is no usable key")]
+    Key(#[source] KeyError),
+}

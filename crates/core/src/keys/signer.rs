@@ -1,0 +1,25 @@
+//! The Signer port: who turns a message into a signature, here or far away.
+
+use futures::future::BoxFuture;
+
+use super::Algorithm;
+
+/// Signs with one key. May be remote, so it is asynchronous and may fail.
+pub trait Signer: Send + Sync {
+    /// The `kid` of what it signs.
+    fn key_id(&self) -> &str;
+
+    /// The `alg` of what it signs.
+    fn algorithm(&self) -> Algorithm;
+
+    /// The signature in JWS form: for ECDSA r‖s of fixed length (RFC 7518 §3.4), not DER.
+    fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The cryptographic library refused.
+    #[error("the signing operation failed")]
+    Failed,
+}
