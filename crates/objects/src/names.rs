@@ -1,0 +1,148 @@
+//! Names: what Kubernetes accepts, and what it says about the rest (apimachinery `util/validation`).
+
+const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+
+/// What is wrong with an RFC 1123 label (namespaces); nothing when it is one.
+pub fn label(name: &str) -> Vec<String> {
+    let mut findings = too_long(name, 63);
+    if !is_label(name) {
+        findings.push(format!("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL}')"));
+    }
+    findings
+}
+
+/// What is wrong with an RFC 1123 subdomain (most names).
+pub fn subdomain(name: &str) -> Vec<String> {
+    let mut findings = too_long(name, 253);
+    if !name.split('.').all(is_label) {
+        findings.push(format!("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{LABEL}(\\.{LABEL})*')"));
+    }
+    findings
+}
+
+/// What is wrong with a name that is only a path segment (RBAC objects, bound references).
+pub fn path_segment(name: &str) -> Vec<String> {
+    if name == "." || name == ".." {
+        return vec![format!("may not be '{name}'")];
+    }
+    ['/', '%'].into_iter().filter(|c| name.contains(*c)).map(|c| format!("may not contain '{c}'")).collect()
+}
+
+/// What is wrong with a qualified name: `[PREFIX/]NAME`, as label and annotation keys have.
+pub fn qualified(name: &str) -> Vec<String> {
+    const NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+    let explain = |text: &str| {
+        format!(
+            "{text} must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{NAME}')"
+        )
+    };
+    let mut findings = Vec::new();
+    let mut parts = name.split('/');
+    let last = match (parts.next(), parts.next(), parts.next()) {
+        (Some(only), None, _) => only,
+        (Some(prefix), Some(last), None) => {
+            if prefix.is_empty() {
+                findings.push("prefix part must be non-empty".into());
+            } else {
+                findings.extend(subdomain(prefix).into_iter().map(|f| format!("prefix part {f}")));
+            }
+            last
+        }
+        _ => {
+            let text = explain("a qualified name");
+            let text = text.trim_end_matches(')');
+            return vec![format!(
+                "{text}) with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
+        }
+    };
+    if last.is_empty() {
+        findings.push("name part must be non-empty".into());
+    } else {
+        findings.extend(too_long(last, 63).into_iter().map(|f| format!("name part {f}")));
+    }
+    if !is_word(last) {
+        findings.push(explain("name part"));
+    }
+    findings
+}
+
+/// What is wrong with a label's value.
+pub fn label_value(value: &str) -> Vec<String> {
+    let mut findings = too_long(value, 63);
+    if !value.is_empty() && !is_word(value) {
+        findings.push("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')".into());
+    }
+    findings
+}
+
+/// What is wrong with a key of a ConfigMap's or Secret's data.
+pub fn config_key(key: &str) -> Vec<String> {
+    let mut findings = too_long(key, 253);
+    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        findings.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".into());
+    }
+    match key {
+        "." => findings.push("must not be '.'".into()),
+        ".." => findings.push("must not be '..'".into()),
+        key if key.starts_with("..") => findings.push("must not start with '..'".into()),
+        _ => {}
+    }
+    findings
+}
+
+fn too_long(text: &str, max: usize) -> Vec<String> {
+    if text.len() > max { vec![format!("must be no more than {max} bytes")] } else { Vec::new() }
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_word(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let edge = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
+    edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, ok) in
+            [("a", true), ("a.b-c", true), ("Bad_Name", false), ("a..b", false), ("-a", false), ("", false)]
+        {
+            assert_eq!(subdomain(name).is_empty(), ok, "{name}");
+        }
+        assert!(!label("a.b").is_empty() && label("kube-system").is_empty());
+        assert_eq!(path_segment("a/b"), ["may not contain '/'"]);
+        assert_eq!(path_segment(".."), ["may not be '..'"]);
+        assert!(path_segment("system:node").is_empty());
+        assert!(!subdomain(&"a".repeat(254)).is_empty());
+    }
+
+    #[test]
+    fn keys_and_values() {
+        for (key, ok) in [
+            ("a", true),
+            ("kubernetes.io/x", true),
+            ("a/b/c", false),
+            ("/a", false),
+            ("a/", false),
+            ("-a", false),
+        ] {
+            assert_eq!(qualified(key).is_empty(), ok, "{key}");
+        }
+        assert!(
+            label_value("").is_empty() && label_value("a_b").is_empty() && !label_value("a b").is_empty()
+        );
+        assert!(
+            config_key("ca.crt").is_empty() && !config_key("a/b").is_empty() && !config_key("..x").is_empty()
+        );
+    }
+}

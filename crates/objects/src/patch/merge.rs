@@ -1,0 +1,51 @@
+//! JSON merge patch (RFC 7386).
+
+use serde_json::{Map, Value};
+
+use super::PatchError;
+
+pub(super) fn apply(document: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let Value::Object(changes) = patch else {
+        return Err(PatchError::Malformed("Invalid JSON Patch".into()));
+    };
+    let mut out = document.clone();
+    merge(&mut out, changes);
+    Ok(out)
+}
+
+fn merge(target: &mut Value, changes: &Map<String, Value>) {
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(map) = target else { return };
+    for (key, change) in changes {
+        match change {
+            Value::Null => drop(map.shift_remove(key)),
+            Value::Object(inner) => merge(map.entry(key.clone()).or_insert(Value::Null), inner),
+            other => drop(map.insert(key.clone(), other.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_rfcs_examples() {
+        for (document, patch, want) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            assert_eq!(apply(&document, &patch), Ok(want), "{patch}");
+        }
+        assert!(apply(&json!({}), &json!([])).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! What the server itself decides about an object on its way in (`pkg/registry/core/*/strategy.go`): fields
+//! that a client may send but not set.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::Object;
+use crate::schema::Kind;
+
+/// Before an object is created.
+pub fn prepare_create(kind: &Kind, object: &mut Object) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => {
+            object.set(&["spec", "finalizers"], json!(["kubernetes"]));
+            object.set(&["status"], json!({"phase": "Active"}));
+        }
+        ("", "Pod") => {
+            object.set(&["metadata", "generation"], 1);
+            let class = qos_class(object);
+            object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
+        }
+        ("", "Secret") => string_data(object),
+        ("", "ServiceAccount") => secret_names(object),
+        _ => {}
+    }
+    if !has_generation(kind) {
+        object.remove(&["metadata", "generation"]);
+    }
+}
+
+/// Before an object is replaced: what only its status subresource may change stays as it was.
+pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => {
+            keep(object, old, &["spec", "finalizers"]);
+            keep(object, old, &["status"]);
+        }
+        ("", "Node") => keep(object, old, &["status"]),
+        ("", "Pod") => {
+            keep(object, old, &["status"]);
+            keep(object, old, &["metadata", "generation"]);
+            if object.get("spec") != old.get("spec") {
+                let next = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0) + 1;
+                object.set(&["metadata", "generation"], next);
+            }
+        }
+        ("", "Secret") => string_data(object),
+        ("", "ServiceAccount") => secret_names(object),
+        _ => {}
+    }
+    if !has_generation(kind) {
+        object.remove(&["metadata", "generation"]);
+    }
+}
+
+/// Before an object's status is replaced: everything else stays as it was.
+pub fn prepare_status_update(object: &mut Object, old: &Object) {
+    let status = object.get("status").cloned();
+    let finalizers = object.at(&["metadata", "finalizers"]).cloned();
+    let version = object.at(&["metadata", "resourceVersion"]).cloned();
+    *object = old.clone();
+    for (path, value) in [(vec!["status"], status), (vec!["metadata", "resourceVersion"], version)] {
+        match value {
+            Some(value) => object.set(&path, value),
+            None => drop(object.remove(&path)),
+        }
+    }
+    // A controller may drop its finalizer together with the status.
+    if let Some(finalizers) = finalizers {
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
+}
+
+/// Before a namespace's finalizers are replaced (`/finalize`).
+pub fn prepare_finalize(object: &mut Object, old: &Object) {
+    let finalizers = object.at(&["spec", "finalizers"]).cloned();
+    *object = old.clone();
+    match finalizers {
+        Some(finalizers) => object.set(&["spec", "finalizers"], finalizers),
+        None => drop(object.remove(&["spec", "finalizers"])),
+    }
+}
+
+/// Kinds whose objects count changes of their spec.
+fn has_generation(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.kind == "Pod"
+}
+
+fn keep(object: &mut Object, old: &Object, path: &[&str]) {
+    match old.at(path) {
+        Some(value) => object.set(path, value.clone()),
+        None => drop(object.remove(path)),
+    }
+}
+
+/// `stringData` is written into `data` and never read back.
+fn string_data(object: &mut Object) {
+    let Some(Value::Object(texts)) = object.remove(&["stringData"]) else { return };
+    for (key, text) in texts {
+        let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
+        object.set(&["data", &key], encoded);
+    }
+}
+
+/// References in `secrets` are by name alone.
+fn secret_names(object: &mut Object) {
+    let Some(Value::Array(secrets)) = object.0.get_mut("secrets") else { return };
+    for secret in secrets.iter_mut() {
+        let name = secret.get("name").cloned().unwrap_or_default();
+        *secret = Value::Object(Map::from_iter([("name".to_owned(), name)]));
+    }
+}
+
+/// A pod's quality-of-service class, from its containers' CPU and memory.
+fn qos_class(pod: &Object) -> &'static str {
+    let (mut any, mut all) = (false, true);
+    for field in ["initContainers", "containers"] {
+        for container in pod.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten() {
+            for name in ["cpu", "memory"] {
+                let quantity =
+                    |which: &str| container["resources"][which][name].as_str().filter(|q| *q != "0");
+                let (request, limit) = (quantity("requests"), quantity("limits"));
+                any |= request.is_some() || limit.is_some();
+                all &= limit.is_some() && request == limit;
+            }
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::kind;
+
+    #[test]
+    fn what_a_client_cannot_set() {
+        let mut pod = Object::from_value(json!({"metadata": {}, "spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}, "status": {"phase": "Running"}})).unwrap();
+        prepare_create(kind("", "pods").unwrap(), &mut pod);
+        assert_eq!(pod.get("status"), Some(&json!({"phase": "Pending", "qosClass": "Burstable"})));
+        let mut account =
+            Object::from_value(json!({"secrets": [{"name": "a", "namespace": "n", "uid": "u"}]})).unwrap();
+        prepare_create(kind("", "serviceaccounts").unwrap(), &mut account);
+        assert_eq!(account.get("secrets"), Some(&json!([{"name": "a"}])));
+    }
+
+    #[test]
+    fn string_data_becomes_data() {
+        let mut secret =
+            Object::from_value(json!({"data": {"a": "eA=="}, "stringData": {"a": "y", "b": "z"}})).unwrap();
+        prepare_create(kind("", "secrets").unwrap(), &mut secret);
+        assert_eq!(secret.into_value(), json!({"data": {"a": "eQ==", "b": "eg=="}}));
+    }
+
+    #[test]
+    fn a_status_update_changes_the_status_alone() {
+        let old = Object::from_value(
+            json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}, "status": {"phase": "Pending"}}),
+        )
+        .unwrap();
+        let mut new = Object::from_value(
+            json!({"metadata": {"name": "a"}, "spec": {"nodeName": "other"}, "status": {"phase": "Running"}}),
+        )
+        .unwrap();
+        prepare_status_update(&mut new, &old);
+        assert_eq!((new.str_at(&["spec", "nodeName"]), new.str_at(&["status", "phase"])), ("n", "Running"));
+    }
+}

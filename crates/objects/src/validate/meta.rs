@@ -1,0 +1,123 @@
+//! `ObjectMeta` (apimachinery `api/validation/objectmeta.go`).
+
+use serde_json::Value;
+
+use crate::schema::Kind;
+use crate::{FieldError, Object, names};
+
+pub(super) fn create(kind: &Kind, object: &Object) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let field = |name| format!("metadata.{name}");
+    let generate = object.str_at(&["metadata", "generateName"]);
+    if !generate.is_empty() {
+        // A prefix may end with a dash: it is judged with a letter behind it.
+        for finding in name_findings(kind, &format!("{}a", generate.trim_end_matches('-'))) {
+            errors.push(FieldError::invalid(field("generateName"), &generate.into(), finding));
+        }
+    }
+    match object.name() {
+        "" => errors.push(FieldError::required(field("name"), "name or generateName is required")),
+        name => {
+            for finding in name_findings(kind, name) {
+                errors.push(FieldError::invalid(field("name"), &name.into(), finding));
+            }
+        }
+    }
+    let namespace = object.namespace();
+    if kind.namespaced {
+        if namespace.is_empty() {
+            errors.push(FieldError::required(field("namespace"), ""));
+        }
+        for finding in if namespace.is_empty() { Vec::new() } else { names::label(namespace) } {
+            errors.push(FieldError::invalid(field("namespace"), &namespace.into(), finding));
+        }
+    } else if !namespace.is_empty() {
+        errors.push(FieldError::forbidden(field("namespace"), "not allowed on this type"));
+    }
+    errors.extend(common(object));
+    errors
+}
+
+pub(super) fn update(kind: &Kind, new: &Object, old: &Object) -> Vec<FieldError> {
+    let mut errors = create(kind, new);
+    for name in ["name", "namespace", "uid", "creationTimestamp"] {
+        let value = |o: &Object| o.at(&["metadata", name]).cloned().unwrap_or_default();
+        let (new, old) = (value(new), value(old));
+        if new != old {
+            errors.push(FieldError::invalid(format!("metadata.{name}"), &new, "field is immutable"));
+        }
+    }
+    // Once an object is being deleted, its finalizers can only become fewer.
+    if old.deletion_timestamp().is_some() {
+        let added: Vec<_> = new.finalizers().filter(|f| !old.finalizers().any(|o| o == *f)).collect();
+        if !added.is_empty() {
+            let list: Vec<_> = added.iter().map(|f| Value::from(*f)).collect();
+            let shown = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            errors.push(FieldError::forbidden("metadata.finalizers", &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}")));
+        }
+    }
+    errors
+}
+
+fn name_findings(kind: &Kind, name: &str) -> Vec<String> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => names::label(name),
+        ("rbac.authorization.k8s.io", _) => names::path_segment(name),
+        _ => names::subdomain(name),
+    }
+}
+
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+fn common(object: &Object) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let entries = |field| object.at(&["metadata", field]).and_then(Value::as_object).into_iter().flatten();
+    for (key, value) in entries("labels") {
+        for finding in names::qualified(key) {
+            errors.push(FieldError::invalid("metadata.labels", &key.as_str().into(), finding));
+        }
+        for finding in names::label_value(value.as_str().unwrap_or("")) {
+            errors.push(FieldError::invalid("metadata.labels", value, finding));
+        }
+    }
+    let mut size = 0;
+    for (key, value) in entries("annotations") {
+        for finding in names::qualified(&key.to_lowercase()) {
+            errors.push(FieldError::invalid("metadata.annotations", &key.as_str().into(), finding));
+        }
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > MAX_ANNOTATIONS {
+        errors.push(FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
+    }
+    for finalizer in object.finalizers() {
+        for finding in names::qualified(finalizer) {
+            errors.push(FieldError::invalid("metadata.finalizers", &finalizer.into(), finding));
+        }
+        if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+            errors.push(FieldError::invalid(
+                "metadata.finalizers",
+                &finalizer.into(),
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
+        }
+    }
+    let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    for (at, owner) in owners.into_iter().flatten().enumerate() {
+        for (name, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if owner[name].as_str().is_none_or(str::is_empty) {
+                errors.push(FieldError::invalid(
+                    format!("metadata.ownerReferences[{at}].{name}"),
+                    &"".into(),
+                    detail,
+                ));
+            }
+        }
+    }
+    errors
+}

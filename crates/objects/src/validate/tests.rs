@@ -1,0 +1,197 @@
+use serde_json::json;
+
+use super::*;
+use crate::defaults;
+use crate::schema::kind;
+
+fn pod(projected: Value) -> Object {
+    let mut pod = Object::from_value(json!({
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "projected": projected}]},
+    }))
+    .unwrap();
+    defaults::apply(kind("", "pods").unwrap(), &mut pod);
+    pod
+}
+
+fn texts(errors: Vec<FieldError>) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// Every rule of projected volumes, with its exact text.
+#[test]
+fn projected_volumes() {
+    let token = |token: Value| json!({"sources": [{"serviceAccountToken": token}]});
+    let at = "spec.volumes[0].projected";
+    for (projected, want) in [
+        (
+            token(json!({"path": "t", "expirationSeconds": 60})),
+            vec![format!(
+                "{at}.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes"
+            )],
+        ),
+        (
+            token(json!({"path": "t", "expirationSeconds": 4294967297i64})),
+            vec![format!(
+                "{at}.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds"
+            )],
+        ),
+        (token(json!({"path": "t", "expirationSeconds": 600})), vec![]),
+        (token(json!({"path": ""})), vec![format!("{at}.path: Required value")]),
+        (
+            token(json!({"path": "/x"})),
+            vec![format!("{at}.path: Invalid value: \"/x\": must be a relative path")],
+        ),
+        (
+            token(json!({"path": "a/../b"})),
+            vec![format!("{at}.path: Invalid value: \"a/../b\": must not contain '..'")],
+        ),
+        (
+            token(json!({"path": "../x"})),
+            vec![format!("{at}.path: Invalid value: \"../x\": must not contain '..'")],
+        ),
+        (
+            token(json!({"path": "..x"})),
+            vec![format!("{at}.path: Invalid value: \"..x\": must not start with '..'")],
+        ),
+        (
+            json!({"defaultMode": 512, "sources": []}),
+            vec![format!(
+                "{at}.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive"
+            )],
+        ),
+        (
+            json!({"sources": [{"serviceAccountToken": {"path": "t"}, "secret": {"name": "s"}}]}),
+            vec![format!("{at}.sources[0]: Forbidden: may not specify more than 1 volume type per source")],
+        ),
+        (
+            json!({"sources": [{"serviceAccountToken": {"path": "t"}}, {"serviceAccountToken": {"path": "t"}}]}),
+            vec![],
+        ),
+        (
+            json!({"sources": [{"clusterTrustBundle": {"path": "p"}}]}),
+            vec![format!(
+                "{at}.sources[0].clusterTrustBundle: Required value: either name or signerName must be specified"
+            )],
+        ),
+    ] {
+        let found = texts(create(kind("", "pods").unwrap(), &pod(projected.clone()), &Limits::default()));
+        assert_eq!(found, want, "{projected}");
+    }
+}
+
+#[test]
+fn a_shorter_minimum_is_allowed_when_said() {
+    let short = pod(json!({"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 300}}]}));
+    let limits = Limits { min_token_expiration_seconds: 300 };
+    assert!(create(kind("", "pods").unwrap(), &short, &limits).is_empty());
+    assert_eq!(too_short(300), "may not specify a duration less than 5 minutes");
+}
+
+#[test]
+fn of_a_pod_only_some_fields_change() {
+    let old = pod(json!({"sources": []}));
+    let pods = kind("", "pods").unwrap();
+    let mut image = old.clone();
+    image.0["spec"]["containers"][0]["image"] = "other".into();
+    assert!(update(pods, &image, &old, &Limits::default()).is_empty());
+    let mut account = old.clone();
+    account.set(&["spec", "serviceAccountName"], "other");
+    let found = texts(update(pods, &account, &old, &Limits::default()));
+    assert!(
+        found[0].starts_with(
+            "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+        ),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn metadata() {
+    let maps = kind("", "configmaps").unwrap();
+    let object = |metadata: Value| Object::from_value(json!({ "metadata": metadata })).unwrap();
+    let found = |metadata| texts(create(maps, &object(metadata), &Limits::default()));
+    assert_eq!(
+        found(json!({"namespace": "n"})),
+        ["metadata.name: Required value: name or generateName is required"]
+    );
+    assert!(
+        found(json!({"name": "Bad_Name", "namespace": "n"}))[0]
+            .starts_with("metadata.name: Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain")
+    );
+    assert!(
+        found(json!({"name": "a", "namespace": "n", "labels": {"a b": "c"}}))[0]
+            .starts_with("metadata.labels: Invalid value: \"a b\": name part")
+    );
+    let (old, new) = (
+        object(json!({"name": "a", "namespace": "n", "uid": "1"})),
+        object(json!({"name": "a", "namespace": "n", "uid": "2"})),
+    );
+    assert_eq!(
+        texts(update(maps, &new, &old, &Limits::default())),
+        ["metadata.uid: Invalid value: \"2\": field is immutable"]
+    );
+}
+
+#[test]
+fn secrets_and_config_maps() {
+    let secrets = kind("", "secrets").unwrap();
+    let secret = |rest: Value| {
+        let mut object = json!({"metadata": {"name": "s", "namespace": "n"}});
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        Object::from_value(object).unwrap()
+    };
+    let found = |rest| texts(create(secrets, &secret(rest), &Limits::default()));
+    assert_eq!(
+        found(json!({"type": "kubernetes.io/service-account-token"})),
+        ["metadata.annotations[kubernetes.io/service-account.name]: Required value"]
+    );
+    assert_eq!(
+        found(json!({"type": "kubernetes.io/tls"})),
+        ["data[tls.crt]: Required value", "data[tls.key]: Required value"]
+    );
+    let (old, new) = (
+        secret(json!({"immutable": true, "data": {"a": "eA=="}})),
+        secret(json!({"immutable": true, "data": {"a": "eQ=="}})),
+    );
+    assert_eq!(
+        texts(update(secrets, &new, &old, &Limits::default())),
+        ["data: Forbidden: field is immutable when `immutable` is set"]
+    );
+}
+
+#[test]
+fn roles_and_bindings() {
+    let group = "rbac.authorization.k8s.io";
+    let found = |plural: &str, body: Value| {
+        let mut object = json!({"metadata": {"name": "r", "namespace": "n"}});
+        if plural.starts_with("cluster") {
+            object = json!({"metadata": {"name": "r"}});
+        }
+        object.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        texts(create(kind(group, plural).unwrap(), &Object::from_value(object).unwrap(), &Limits::default()))
+    };
+    assert_eq!(
+        found("roles", json!({"rules": [{"apiGroups": [""], "resources": ["pods"]}]})),
+        ["rules[0].verbs: Required value: verbs must contain at least one value"]
+    );
+    assert_eq!(
+        found("roles", json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]})),
+        [
+            "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs"
+        ]
+    );
+    let role = json!({"apiGroup": group, "kind": "Role", "name": "x"});
+    assert_eq!(
+        found("clusterrolebindings", json!({ "roleRef": role })),
+        ["roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""]
+    );
+    let bad = json!({"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "x"}, "subjects": [{"kind": "ServiceAccount", "name": "s"}, {"kind": "Robot", "name": "r"}]});
+    assert_eq!(
+        found("clusterrolebindings", bad),
+        [
+            "subjects[0].namespace: Required value",
+            "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\""
+        ]
+    );
+}
