@@ -7,6 +7,7 @@
 pub mod access;
 pub mod clock;
 pub mod error;
+pub mod keys;
 pub mod random;
 pub mod store;
 pub mod view;

@@ -143,7 +143,8 @@ impl<'a> Reader<'a> {
     /// A number that is not negative, without the sign's zero byte.
     fn unsigned(&mut self) -> Option<&'a [u8]> {
         match self.next(INTEGER)? {
-            [0, rest @ [0x80.., ..]] => Some(rest),
+            // The zero is there only if the number would look negative without it.
+            [0, rest @ ..] if rest.first() >= Some(&0x80) => Some(rest),
             number @ [0x01..0x80, ..] => Some(number),
             _ => None,
         }
@@ -187,17 +188,18 @@ mod tests {
     #[test]
     fn only_canonical_der_is_read() {
         let refused: [&[u8]; 6] = [
-            &[0x30, 0x81, 0x01, 0x00],             // long form for a short length
-            &[0x30, 0x82, 0x00, 0x80],             // leading zero in a length
-            &[0x30, 0x80, 0x00, 0x00],             // indefinite length
-            &[0x30, 0x02, 0x00],                   // cut short
-            &[0x30, 0x00, 0x00],                   // something after the end
+            &[0x30, 0x81, 0x01, 0x00], // long form for a short length
+            &[0x30, 0x82, 0x00, 0x80], // leading zero in a length
+            &[0x30, 0x80, 0x00, 0x00], // indefinite length
+            &[0x30, 0x02, 0x00],       // cut short
+            &[0x30, 0x00, 0x00],       // something after the end
             &[],
         ];
         for der in refused {
             assert!(Reader(der).whole(SEQUENCE).is_none(), "{der:02x?}");
         }
-        let numbers: [&[u8]; 4] = [&[0x02, 0x01, 0x80], &[0x02, 0x02, 0x00, 0x7f], &[0x02, 0x01, 0x00], &[0x02, 0x00]];
+        let numbers: [&[u8]; 4] =
+            [&[0x02, 0x01, 0x80], &[0x02, 0x02, 0x00, 0x7f], &[0x02, 0x01, 0x00], &[0x02, 0x00]];
         for der in numbers {
             assert!(Reader(der).unsigned().is_none(), "negative, padded, zero or empty: {der:02x?}");
         }

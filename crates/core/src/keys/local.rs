@@ -63,7 +63,8 @@ impl LocalSigner {
                 let mut signature = vec![0; key.public_modulus_len()];
                 // PKCS#1 v1.5 is deterministic; the library ignores the random source and blinds on its own.
                 let unused = aws_lc_rs::rand::SystemRandom::new();
-                key.sign(&RSA_PKCS1_SHA256, &unused, message, &mut signature).map_err(|_| SignError::Failed)?;
+                key.sign(&RSA_PKCS1_SHA256, &unused, message, &mut signature)
+                    .map_err(|_| SignError::Failed)?;
                 Ok(signature)
             }
         }

@@ -30,7 +30,7 @@ pub use local::LocalSigner;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
-pub use ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
+pub use self::ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
 pub use seal::SealKey;
 pub use service::{Keys, KeysConfig, KeysError, ReserveError};
 pub use set::{KeyInfo, KeySet};

@@ -107,9 +107,9 @@ impl PrivateKey {
             }
             SectionKind::EcPrivateKey => {
                 // SEC1 may leave the curve to the block before it: the length of the scalar tells.
-                let key = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512].into_iter().find_map(|a| {
-                    EcdsaKeyPair::from_private_key_der(curve(a), der).ok().map(|key| (a, key))
-                });
+                let key = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512]
+                    .into_iter()
+                    .find_map(|a| EcdsaKeyPair::from_private_key_der(curve(a), der).ok().map(|key| (a, key)));
                 let (algorithm, key) = key.ok_or(EC_MALFORMED)?;
                 Self::from_ecdsa(algorithm, &key).map(Some)
             }

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{self as aws, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
-use ring::signature as ring;
+use ring::signature as ec;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 
 use super::{Algorithm, KeyError, PrivateKey, der};
@@ -23,8 +23,15 @@ pub struct PublicKey {
 #[derive(Clone)]
 enum Half {
     /// Fixed-length coordinates behind the 0x04 of an uncompressed point.
-    Ec { point: Vec<u8>, parsed: ParsedPublicKey },
-    Rsa { n: Vec<u8>, e: Vec<u8>, parsed: ParsedPublicKey },
+    Ec {
+        point: Vec<u8>,
+        parsed: ParsedPublicKey,
+    },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+        parsed: ParsedPublicKey,
+    },
 }
 
 impl PublicKey {
@@ -36,7 +43,9 @@ impl PublicKey {
             (der::EC, Some(der::P256)) => Self::from_point(Algorithm::ES256, parts.key),
             (der::EC, Some(der::P384)) => Self::from_point(Algorithm::ES384, parts.key),
             (der::EC, Some(der::P521)) => Self::from_point(Algorithm::ES512, parts.key),
-            (der::EC, _) => Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() }),
+            (der::EC, _) => {
+                Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() })
+            }
             (oid, _) => Err(KeyError::Unsupported { what: type_name(oid) }),
         }
     }
@@ -97,8 +106,8 @@ impl PublicKey {
 
     /// Reads the subject's key of a DER certificate; nothing else in it matters, not even its validity.
     fn from_certificate(der: &[u8]) -> Result<Self, KeyError> {
-        let (_, certificate) =
-            x509_parser::parse_x509_certificate(der).map_err(|_| KeyError::Malformed { what: "certificate" })?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(der)
+            .map_err(|_| KeyError::Malformed { what: "certificate" })?;
         Self::from_spki(certificate.public_key().raw)
     }
 
@@ -124,16 +133,16 @@ impl PublicKey {
         if algorithm != self.algorithm {
             return false;
         }
-        let ring_algorithm: &'static dyn ring::VerificationAlgorithm = match (&self.half, algorithm) {
-            (Half::Ec { .. }, Algorithm::ES256) => &ring::ECDSA_P256_SHA256_FIXED,
-            (Half::Ec { .. }, Algorithm::ES384) => &ring::ECDSA_P384_SHA384_FIXED,
+        let curve: &'static dyn ec::VerificationAlgorithm = match (&self.half, algorithm) {
+            (Half::Ec { .. }, Algorithm::ES256) => &ec::ECDSA_P256_SHA256_FIXED,
+            (Half::Ec { .. }, Algorithm::ES384) => &ec::ECDSA_P384_SHA384_FIXED,
             // ring has neither P-521 nor a parsed RSA key.
             (Half::Ec { parsed, .. } | Half::Rsa { parsed, .. }, _) => {
                 return parsed.verify_sig(message, signature).is_ok();
             }
         };
         let Half::Ec { point, .. } = &self.half else { return false };
-        ring::UnparsedPublicKey::new(ring_algorithm, point).verify(message, signature).is_ok()
+        ec::UnparsedPublicKey::new(curve, point).verify(message, signature).is_ok()
     }
 
     /// The JWK as Kubernetes publishes it: compact, fields in go-jose's order.

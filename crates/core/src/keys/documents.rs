@@ -1,0 +1,90 @@
+//! The two OIDC documents as ready bytes, made anew when the published keys change and never per request
+//! (Kubernetes `pkg/serviceaccount/openidmetadata.go`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use ring::digest::{SHA256, digest};
+use tokensmith_api::json;
+
+use super::issuer::discovery_problem;
+use super::{Algorithm, PublicKey};
+
+/// A body that is served as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The body: compact JSON without a final newline.
+    pub bytes: Bytes,
+    /// A strong entity tag, with its quotes (RFC 9110 §8.8.3).
+    pub etag: String,
+}
+
+impl Document {
+    fn new(bytes: Vec<u8>) -> Self {
+        let hash = digest(&SHA256, &bytes);
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
+        Document { bytes: bytes.into(), etag }
+    }
+}
+
+/// The documents of one key set. Either both are there or none, and then `problem` says why: half a discovery
+/// would make verifiers fail later and stranger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Documents {
+    /// `/.well-known/openid-configuration`.
+    pub discovery: Option<Document>,
+    /// `/openid/v1/jwks`.
+    pub jwks: Option<Document>,
+    /// For `Cache-Control: public, max-age=…`.
+    pub max_age: Duration,
+    /// Why the documents are not served, in Kubernetes' words; for the log.
+    pub problem: Option<String>,
+}
+
+impl Documents {
+    /// Renders the documents for the issuer (byte for byte as in tokens) and the published keys.
+    pub fn render(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>], max_age: Duration) -> Self {
+        let problem =
+            discovery_problem(issuer).or_else(|| keys.is_empty().then(|| "no keys to publish".into()));
+        if let Some(problem) = problem {
+            let problem = format!(
+                "Could not construct pre-rendered responses for ServiceAccountIssuerDiscovery endpoints. \
+                 Endpoints will not be enabled. Error: {problem}"
+            );
+            return Documents { max_age, problem: Some(problem), ..Documents::default() };
+        }
+        Documents {
+            discovery: Some(Document::new(discovery(issuer, jwks_uri, keys))),
+            jwks: Some(Document::new(jwks(keys))),
+            max_age,
+            problem: None,
+        }
+    }
+}
+
+/// Names the algorithms of all published keys, not only the signing one's, sorted.
+fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {
+    let mut algorithms: Vec<Algorithm> = keys.iter().map(|k| k.algorithm()).collect();
+    algorithms.sort();
+    algorithms.dedup();
+    let algorithms: Vec<_> = algorithms.into_iter().map(|a| format!("\"{a}\"")).collect();
+    let mut out = b"{\"issuer\":".to_vec();
+    json::write_str(&mut out, issuer);
+    out.extend_from_slice(b",\"jwks_uri\":");
+    json::write_str(&mut out, jwks_uri);
+    out.extend_from_slice(
+        b",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"]",
+    );
+    out.extend_from_slice(b",\"id_token_signing_alg_values_supported\":[");
+    out.extend_from_slice(algorithms.join(",").as_bytes());
+    out.extend_from_slice(b"]}");
+    out
+}
+
+fn jwks(keys: &[Arc<PublicKey>]) -> Vec<u8> {
+    let keys: Vec<String> = keys.iter().map(|k| k.jwk()).collect();
+    format!("{{\"keys\":[{}]}}", keys.join(",")).into_bytes()
+}
