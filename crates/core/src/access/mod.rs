@@ -1,11 +1,21 @@
 //! Who is asking, and may they: authenticators, authorizers and what they exchange.
 
+pub mod authenticators;
 pub mod authn;
+pub mod chain;
+pub mod impersonate;
+pub mod node;
+pub mod rbac;
+pub mod request;
+pub mod restriction;
+pub mod review;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use authn::{AuthError, Authenticated, LegacySecret, Notes, TokenAuthenticator, WarnAfter};
+pub use chain::{Authentication, Authorizers};
+pub use request::RequestInfo;
 
 use crate::view::Snapshot;
 
@@ -90,4 +100,10 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync {
     /// Whether `user` may do what `attributes` say.
     fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision;
+
+    /// All that `user` may do in a namespace, as far as it can be listed.
+    fn rules_for(&self, user: &Identity, namespace: &str, objects: &Snapshot) -> rbac::UserRules {
+        let _ = (user, namespace, objects);
+        rbac::UserRules::default()
+    }
 }

@@ -107,7 +107,7 @@ impl Snapshot {
             }
         }
         if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
-            self.rbac_revision = revision;
+            self.rbac_revision = self.rbac_revision.max(revision);
         }
         self.revision = revision;
     }

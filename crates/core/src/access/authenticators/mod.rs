@@ -1,0 +1,7 @@
+//! Authenticators that need no objects: the static token file and client certificates.
+
+mod certificate;
+mod token_file;
+
+pub use certificate::{CertificateError, identity_of};
+pub use token_file::{TokenFile, TokenFileError};

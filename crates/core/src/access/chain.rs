@@ -1,0 +1,290 @@
+//! All authenticators as one, all authorizers as one (apiserver `authentication/request/union`,
+//! `authorization/union`), and the text of a refusal.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use time::OffsetDateTime;
+
+use super::rbac::UserRules;
+use super::{
+    AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Decision, Identity,
+    MASTERS, TokenAuthenticator,
+};
+use crate::view::Snapshot;
+
+/// What an `Authorization` header holds.
+#[derive(Debug)]
+pub enum Bearer {
+    /// No bearer token.
+    None,
+    /// Two spaces before the token: ignored as if there were none, with a warning.
+    ExtraSpace,
+    /// A token.
+    Token(BearerToken),
+}
+
+/// The warning for [`Bearer::ExtraSpace`].
+pub const EXTRA_SPACE: &str =
+    "the provided Authorization header contains extra space before the bearer token, and is ignored";
+
+/// Reads an `Authorization` header (apiserver `request/bearertoken`): split at single spaces, the scheme in any case,
+/// what follows the token is ignored.
+pub fn bearer(header: &str) -> Bearer {
+    let mut parts = header.trim().split(' ');
+    let (scheme, token) = (parts.next().unwrap_or(""), parts.next());
+    match token {
+        Some(_) if !scheme.eq_ignore_ascii_case("bearer") => Bearer::None,
+        None => Bearer::None,
+        Some("") => Bearer::ExtraSpace,
+        Some(token) => Bearer::Token(BearerToken::new(token)),
+    }
+}
+
+/// The token in a websocket's sub-protocols (`base64url.bearer.authorization.k8s.io.TOKEN`), which browsers send for
+/// want of headers. At least one other protocol must be offered.
+pub fn websocket_bearer(protocols: &str) -> Option<BearerToken> {
+    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+    let all: Vec<&str> = protocols.split(',').map(str::trim).collect();
+    let encoded = all.iter().find_map(|p| p.strip_prefix(PREFIX)).filter(|_| all.len() > 1)?;
+    let token = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    (!token.is_empty()).then(|| BearerToken::new(token))
+}
+
+/// The token authenticators, in order.
+pub struct Authentication {
+    authenticators: Vec<Arc<dyn TokenAuthenticator>>,
+    api_audiences: Vec<String>,
+}
+
+impl Authentication {
+    /// `api_audiences` are what a token must be for when nobody asks for others.
+    pub fn new(authenticators: Vec<Arc<dyn TokenAuthenticator>>, api_audiences: Vec<String>) -> Self {
+        Authentication { authenticators, api_audiences }
+    }
+
+    /// What a token must be for when nobody asks for others.
+    pub fn api_audiences(&self) -> &[String] {
+        &self.api_audiences
+    }
+
+    /// Asks all in order until one recognises the token. The error's text is that of `TokenReview.status.error`:
+    /// upstream's loopback authenticator sees every token first and adds `invalid bearer token`.
+    pub fn authenticate(
+        &self,
+        token: &BearerToken,
+        audiences: Option<&[String]>,
+        objects: &Snapshot,
+        now: OffsetDateTime,
+    ) -> Result<Authenticated, AuthError> {
+        let audiences = audiences.filter(|a| !a.is_empty()).unwrap_or(&self.api_audiences);
+        let mut causes = vec!["invalid bearer token".to_owned()];
+        for authenticator in &self.authenticators {
+            match authenticator.authenticate(token, audiences, objects, now) {
+                Ok(Some(mut found)) => {
+                    add_group(&mut found.identity, AUTHENTICATED);
+                    if found.audiences.is_none() {
+                        // It knows no audiences: its tokens are for the API server.
+                        let api = audiences.iter().filter(|a| self.api_audiences.contains(a));
+                        found.audiences = Some(api.cloned().collect());
+                    }
+                    return Ok(found);
+                }
+                Ok(None) => {}
+                Err(AuthError(cause)) if !causes.contains(&cause) => causes.push(cause),
+                Err(_) => {}
+            }
+        }
+        Err(AuthError(match causes.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        }))
+    }
+}
+
+/// Appends a group that is not there yet.
+pub fn add_group(identity: &mut Identity, group: &str) {
+    if !identity.groups.iter().any(|g| g == group) {
+        identity.groups.push(group.into());
+    }
+}
+
+/// The authorizers, in order; `system:masters` may do everything before any is asked.
+pub struct Authorizers(Vec<Arc<dyn Authorizer>>);
+
+impl Authorizers {
+    /// In the order of `--authorization-mode`.
+    pub fn new(authorizers: Vec<Arc<dyn Authorizer>>) -> Self {
+        Authorizers(authorizers)
+    }
+}
+
+impl Authorizer for Authorizers {
+    fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision {
+        if user.groups.iter().any(|g| g == MASTERS) {
+            return Decision::Allow(String::new());
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        for authorizer in &self.0 {
+            match authorizer.authorize(user, attributes, objects) {
+                Decision::NoOpinion(reason) if reason.is_empty() => {}
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                decided => return decided,
+            }
+        }
+        Decision::NoOpinion(reasons.join("\n"))
+    }
+
+    fn rules_for(&self, user: &Identity, namespace: &str, objects: &Snapshot) -> UserRules {
+        let mut all = UserRules::default();
+        for rules in self.0.iter().map(|a| a.rules_for(user, namespace, objects)) {
+            all.rules.extend(rules.rules);
+            all.incomplete |= rules.incomplete;
+            all.errors.extend(rules.errors);
+        }
+        all
+    }
+}
+
+/// Mode `AlwaysAllow`.
+pub struct AlwaysAllow;
+
+impl Authorizer for AlwaysAllow {
+    fn authorize(&self, _: &Identity, _: &Attributes, _: &Snapshot) -> Decision {
+        Decision::Allow(String::new())
+    }
+
+    fn rules_for(&self, _: &Identity, _: &str, _: &Snapshot) -> UserRules {
+        let all = || vec!["*".to_owned()];
+        let resources =
+            super::rbac::Rule { verbs: all(), api_groups: all(), resources: all(), ..Default::default() };
+        let paths = super::rbac::Rule { verbs: all(), non_resource_urls: all(), ..Default::default() };
+        UserRules { rules: vec![resources, paths], ..UserRules::default() }
+    }
+}
+
+/// Mode `AlwaysDeny`.
+pub struct AlwaysDeny;
+
+impl Authorizer for AlwaysDeny {
+    fn authorize(&self, _: &Identity, _: &Attributes, _: &Snapshot) -> Decision {
+        Decision::NoOpinion("Everything is forbidden.".into())
+    }
+}
+
+/// The text of a 403 after `RES "NAME" is forbidden: ` (apiserver `handlers/responsewriters/errors.go`). `&`, `<` and
+/// `>` are escaped: browsers once guessed HTML from such texts.
+pub fn forbidden_text(user: &Identity, a: &Attributes, reason: &str) -> String {
+    let who = format!("User {}", quote(&user.name));
+    let text = if a.resource_request {
+        let resource = match a.subresource.as_str() {
+            "" => a.resource.clone(),
+            sub => format!("{}/{sub}", a.resource),
+        };
+        let scope = match a.namespace.as_str() {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace {}", quote(namespace)),
+        };
+        format!(
+            "{who} cannot {} resource {} in API group {} {scope}",
+            a.verb,
+            quote(&resource),
+            quote(&a.group)
+        )
+    } else {
+        format!("{who} cannot {} path {}", a.verb, quote(&a.path))
+    };
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    if reason.is_empty() { text } else { format!("{text}: {reason}") }
+}
+
+fn quote(text: &str) -> String {
+    tokensmith_objects::field::go_quote(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorization_headers() {
+        let read = |h| match bearer(h) {
+            Bearer::None => "none".to_owned(),
+            Bearer::ExtraSpace => "extra".into(),
+            Bearer::Token(t) => t.expose().into(),
+        };
+        for (header, want) in [
+            ("Bearer a", "a"),
+            ("bEARER a", "a"),
+            (" Bearer a b c", "a"),
+            ("Bearer  a", "extra"),
+            ("Basic a", "none"),
+            ("Bearer", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(read(header), want, "{header:?}");
+        }
+        let protocol =
+            format!("base64url.bearer.authorization.k8s.io.{}", BASE64_URL_SAFE_NO_PAD.encode("tok"));
+        assert_eq!(
+            websocket_bearer(&format!("{protocol}, v4.channel.k8s.io")).map(|t| t.expose().to_owned()),
+            Some("tok".into())
+        );
+        assert!(websocket_bearer(&protocol).is_none());
+    }
+
+    struct Says(Result<Option<Authenticated>, AuthError>);
+
+    impl TokenAuthenticator for Says {
+        fn authenticate(
+            &self,
+            _: &BearerToken,
+            _: &[String],
+            _: &Snapshot,
+            _: OffsetDateTime,
+        ) -> Result<Option<Authenticated>, AuthError> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn causes_are_collected_as_upstream_does() {
+        let ask = |all: Vec<Result<Option<Authenticated>, AuthError>>| {
+            let all = all.into_iter().map(|a| Arc::new(Says(a)) as Arc<dyn TokenAuthenticator>).collect();
+            let chain = Authentication::new(all, vec!["api".into()]);
+            chain.authenticate(&BearerToken::new("t"), None, &Snapshot::default(), OffsetDateTime::UNIX_EPOCH)
+        };
+        let error = |text: &str| Err(AuthError(text.into()));
+        assert_eq!(ask(vec![Ok(None)]).unwrap_err().0, "invalid bearer token");
+        assert_eq!(ask(vec![error("a"), error("a")]).unwrap_err().0, "[invalid bearer token, a]");
+        let known = Authenticated {
+            identity: Identity { name: "x".into(), ..Identity::default() },
+            ..Authenticated::default()
+        };
+        let found = ask(vec![error("a"), Ok(Some(known))]).unwrap();
+        assert_eq!(
+            (found.identity.groups, found.audiences),
+            (vec![AUTHENTICATED.to_owned()], Some(vec!["api".into()]))
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let jane = Identity { name: "<jane>".into(), ..Identity::default() };
+        let path = Attributes { verb: "get".into(), path: "/x".into(), ..Attributes::default() };
+        assert_eq!(forbidden_text(&jane, &path, ""), "User \"&lt;jane&gt;\" cannot get path \"/x\"");
+        let a = Attributes {
+            verb: "create".into(),
+            resource: "serviceaccounts".into(),
+            subresource: "token".into(),
+            namespace: "n".into(),
+            resource_request: true,
+            ..Attributes::default()
+        };
+        assert_eq!(
+            forbidden_text(&jane, &a, "why"),
+            "User \"&lt;jane&gt;\" cannot create resource \"serviceaccounts/token\" in API group \"\" in the namespace \"n\": why"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! One rule of a role.
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::Attributes;
+
+/// `rbac/v1` `PolicyRule`, in Kubernetes' field order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rule {
+    /// `*` or verbs.
+    pub verbs: Vec<String>,
+    /// `*` or API groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_groups: Vec<String>,
+    /// `*`, `RESOURCE`, `RESOURCE/SUB`, `*/SUB`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// Empty for all names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
+    /// `*`, a path, or a prefix that ends in `*`.
+    #[serde(rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
+    pub non_resource_urls: Vec<String>,
+}
+
+impl Rule {
+    /// The rules of a role object; one that cannot be read grants nothing.
+    pub fn all_of(role: &tokensmith_objects::Object) -> Vec<Rule> {
+        role.get("rules").and_then(|r| Vec::<Rule>::deserialize(r).ok()).unwrap_or_default()
+    }
+
+    /// Whether the rule grants what is asked.
+    pub fn allows(&self, a: &Attributes) -> bool {
+        if !has(&self.verbs, &a.verb) {
+            return false;
+        }
+        if !a.resource_request {
+            return self.non_resource_urls.iter().any(|url| path_matches(url, &a.path));
+        }
+        has(&self.api_groups, &a.group)
+            && self.resources.iter().any(|r| resource_matches(r, &a.resource, &a.subresource))
+            && (self.resource_names.is_empty() || self.resource_names.contains(&a.name))
+    }
+
+    /// As error texts show it: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`.
+    pub fn describe(&self) -> String {
+        let list = |name: &str, values: &[String]| {
+            let quoted: Vec<_> = values.iter().map(|v| tokensmith_objects::field::go_quote(v)).collect();
+            (!values.is_empty()).then(|| format!("{name}:[{}]", quoted.join(" ")))
+        };
+        let parts = [
+            list("APIGroups", &self.api_groups),
+            list("Resources", &self.resources),
+            list("NonResourceURLs", &self.non_resource_urls),
+            list("ResourceNames", &self.resource_names),
+            list("Verbs", &self.verbs),
+        ];
+        format!("{{{}}}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn has(list: &[String], wanted: &str) -> bool {
+    list.iter().any(|item| item == "*" || item == wanted)
+}
+
+pub(super) fn path_matches(rule: &str, path: &str) -> bool {
+    rule == "*" || rule == path || rule.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+}
+
+pub(super) fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
+    if rule == "*" {
+        return true;
+    }
+    match rule.split_once('/') {
+        None => subresource.is_empty() && rule == resource,
+        Some((of, sub)) => !subresource.is_empty() && sub == subresource && (of == "*" || of == resource),
+    }
+}

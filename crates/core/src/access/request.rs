@@ -1,0 +1,158 @@
+//! What a request is about, from its method and path alone (apiserver `endpoints/request/requestinfo.go`).
+//! Authorization works on this, so the body has not been read yet.
+
+use super::Attributes;
+
+/// A parsed request line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// What is asked for.
+    pub attributes: Attributes,
+    /// The path's parts after the resource's own: `[NAME, SUBRESOURCE, …]`.
+    pub parts: Vec<String>,
+}
+
+impl RequestInfo {
+    /// Parses a method, a path (percent-decoded) and a query.
+    pub fn parse(method: &str, path: &str, query: &str) -> RequestInfo {
+        let verb = method.to_ascii_lowercase();
+        let mut info = RequestInfo {
+            attributes: Attributes { verb, path: path.to_owned(), ..Attributes::default() },
+            parts: Vec::new(),
+        };
+        let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+        let (group, version, rest) = match parts.as_slice() {
+            ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
+            ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
+            _ => return info,
+        };
+        let a = &mut info.attributes;
+        a.resource_request = true;
+        (a.group, a.version) = (group.into(), version.into());
+        a.verb = match method {
+            "POST" => "create",
+            "GET" | "HEAD" => "get",
+            "PUT" => "update",
+            "PATCH" => "patch",
+            "DELETE" => "delete",
+            _ => "",
+        }
+        .into();
+        // `/namespaces/NS/…` scopes what follows; `/namespaces/NS` and its own subresources are the namespace.
+        let rest = match rest {
+            ["namespaces", namespace, tail @ ..] => {
+                a.namespace = (*namespace).into();
+                match tail {
+                    [] | ["status" | "finalize"] => rest,
+                    tail => tail,
+                }
+            }
+            rest => rest,
+        };
+        info.parts = rest.iter().skip(1).map(|p| (*p).into()).collect();
+        a.resource = rest.first().copied().unwrap_or("").into();
+        a.name = info.parts.first().cloned().unwrap_or_default();
+        a.subresource = info.parts.get(1).cloned().unwrap_or_default();
+        if a.resource == "namespaces" && !a.name.is_empty() {
+            a.namespace = a.name.clone();
+        }
+        if a.name.is_empty() && a.verb == "get" {
+            let watch = parameter(query, "watch").is_some_and(|v| !matches!(v.as_str(), "false" | "0"));
+            a.verb = if watch { "watch" } else { "list" }.into();
+            // A list of exactly one name is a question about that name.
+            let selector = parameter(query, "fieldSelector").unwrap_or_default();
+            let name = selector
+                .split(',')
+                .find_map(|t| t.strip_prefix("metadata.name=").map(|n| n.trim_start_matches('=')));
+            a.name = name.filter(|n| !n.is_empty() && !n.contains('/')).unwrap_or_default().into();
+        }
+        if a.name.is_empty() && a.verb == "delete" {
+            a.verb = "deletecollection".into();
+        }
+        info
+    }
+}
+
+/// The first value of a query parameter, decoded.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    parameters(query).find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// All parameters of a query, decoded.
+pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key, true), decode(value, true))
+    })
+}
+
+/// Percent-decodes; in queries `+` is a space.
+pub fn decode(text: &str, plus: bool) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&c) = bytes.get(at) {
+        let hex = |i: usize| bytes.get(i).and_then(|b| (*b as char).to_digit(16));
+        match (c, hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', ..) if plus => out.push(b' '),
+            _ => out.push(c),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_lines() {
+        for (method, path, query, want) in [
+            ("GET", "/api/v1/namespaces/n/pods", "", ("list", "pods", "", "n", "")),
+            ("GET", "/api/v1/pods", "watch=true", ("watch", "pods", "", "", "")),
+            ("GET", "/api/v1/pods", "watch=false", ("list", "pods", "", "", "")),
+            (
+                "GET",
+                "/api/v1/namespaces/n/pods",
+                "fieldSelector=metadata.name%3Da",
+                ("list", "pods", "", "n", "a"),
+            ),
+            (
+                "POST",
+                "/api/v1/namespaces/n/serviceaccounts/s/token",
+                "",
+                ("create", "serviceaccounts", "token", "n", "s"),
+            ),
+            ("GET", "/api/v1/namespaces/n", "", ("get", "namespaces", "", "n", "n")),
+            ("PUT", "/api/v1/namespaces/n/finalize", "", ("update", "namespaces", "finalize", "n", "n")),
+            ("GET", "/api/v1/namespaces", "", ("list", "namespaces", "", "", "")),
+            ("DELETE", "/api/v1/namespaces/n/secrets", "", ("deletecollection", "secrets", "", "n", "")),
+            (
+                "DELETE",
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/x",
+                "",
+                ("delete", "clusterroles", "", "", "x"),
+            ),
+        ] {
+            let a = RequestInfo::parse(method, path, query).attributes;
+            let found = (
+                a.verb.as_str(),
+                a.resource.as_str(),
+                a.subresource.as_str(),
+                a.namespace.as_str(),
+                a.name.as_str(),
+            );
+            assert_eq!(found, want, "{method} {path}?{query}");
+            assert!(a.resource_request);
+        }
+        for path in ["/", "/api", "/apis/authentication.k8s.io/v1", "/healthz", "/openid/v1/jwks"] {
+            let a = RequestInfo::parse("GET", path, "").attributes;
+            assert!(!a.resource_request && a.verb == "get" && a.path == path, "{path}");
+        }
+    }
+}
