@@ -101,6 +101,17 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// 413: more than is allowed at once.
+    #[error("{0}")]
+    TooLarge(String),
+    /// 422: a patch that does not fit the object.
+    #[error("the server rejected our request due to an error in our request")]
+    UnfitPatch {
+        /// The kind with its group.
+        kind: Qualified,
+        /// The object's name.
+        name: String,
+    },
     /// 503: the store, or a key, is not to be had just now.
     #[error("{0}")]
     Unavailable(String),

@@ -9,8 +9,12 @@ pub mod clock;
 pub mod error;
 pub mod keys;
 pub mod random;
+pub mod registry;
 pub mod store;
 pub mod view;
 
 pub use clock::Clock;
 pub use error::Error;
+
+/// A time as Kubernetes writes it.
+pub(crate) use tokensmith_objects::object::timestamp as object_timestamp;

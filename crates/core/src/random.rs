@@ -6,7 +6,9 @@ use uuid::Uuid;
 /// `N` random bytes from the operating system.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
-    SystemRandom::new().fill(&mut out).expect("the operating system gives random bytes, or nothing here is safe");
+    SystemRandom::new()
+        .fill(&mut out)
+        .expect("the operating system gives random bytes, or nothing here is safe");
     out
 }
 

@@ -24,13 +24,13 @@ pub mod service;
 pub mod set;
 pub mod signer;
 
+pub use self::ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::Algorithm;
 pub use documents::{Document, Documents};
 pub use local::LocalSigner;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
-pub use self::ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
 pub use seal::SealKey;
 pub use service::{Keys, KeysConfig, KeysError, ReserveError};
 pub use set::{KeyInfo, KeySet};
@@ -46,7 +46,9 @@ pub enum KeyError {
     #[error(transparent)]
     Algorithm(#[from] UnknownAlgorithm),
     /// The PEM block is passphrase-protected.
-    #[error("the private key is encrypted, and there is nobody to ask for the passphrase: decrypt it with `openssl pkey -in KEY -out PLAIN`")]
+    #[error(
+        "the private key is encrypted, and there is nobody to ask for the passphrase: decrypt it with `openssl pkey -in KEY -out PLAIN`"
+    )]
     Encrypted,
     /// The library failed to make a key.
     #[error("could not generate an {0} key")]
@@ -70,7 +72,9 @@ pub enum KeyError {
         bits: usize,
     },
     /// An RSA modulus that is too short to be safe.
-    #[error("an RSA key of {bits} bits is too small: make one of at least 2048 bits, e.g. with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out KEY`")]
+    #[error(
+        "an RSA key of {bits} bits is too small: make one of at least 2048 bits, e.g. with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out KEY`"
+    )]
     TooSmall {
         /// The modulus' length.
         bits: usize,
@@ -82,6 +86,8 @@ pub enum KeyError {
         what: String,
     },
     /// The key may verify, but nothing here signs with it.
-    #[error("a P-521 key verifies tokens but does not sign them here: use RSA (2048 bits or more), P-256 or P-384")]
+    #[error(
+        "a P-521 key verifies tokens but does not sign them here: use RSA (2048 bits or more), P-256 or P-384"
+    )]
     VerifyOnly,
 }

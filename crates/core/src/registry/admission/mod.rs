@@ -1,0 +1,56 @@
+//! Admission: what a new object needs from the objects around it.
+
+mod service_account;
+
+use tokensmith_objects::Object;
+use tokensmith_objects::schema::Kind;
+
+pub(super) use service_account::admit as service_account;
+
+use super::PROTECTED;
+use crate::error::{Error, Qualified};
+use crate::view::Snapshot;
+
+/// Nothing new in a namespace that is not there or is going (`plugin/pkg/admission/namespace/lifecycle`).
+pub(super) fn namespace_is_open(objects: &Snapshot, kind: &Kind, object: &Object) -> Result<(), Error> {
+    if !kind.namespaced {
+        return Ok(());
+    }
+    open_namespace(objects, &kind.group, &kind.plural, object.namespace(), object.name())
+}
+
+/// The same for a request that creates no object of its own: a token.
+pub(crate) fn open_namespace(
+    objects: &Snapshot,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<(), Error> {
+    let Some(found) = objects.get("", "namespaces", "", namespace) else {
+        return Err(Error::not_found("", "namespaces", namespace));
+    };
+    if found.deletion_timestamp().is_none() && found.str_at(&["status", "phase"]) != "Terminating" {
+        return Ok(());
+    }
+    Err(Error::Forbidden {
+        resource: Qualified::new(group, plural),
+        name: name.into(),
+        cause: format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        ),
+        causes: vec![(
+            "NamespaceTerminating".into(),
+            format!("namespace {namespace} is being terminated"),
+            "metadata.namespace".into(),
+        )],
+    })
+}
+
+/// Some namespaces cannot be deleted.
+pub(super) fn namespace_may_go(name: &str) -> Result<(), Error> {
+    match PROTECTED.contains(&name) {
+        true => Err(Error::forbidden("", "namespaces", name, "this namespace may not be deleted")),
+        false => Ok(()),
+    }
+}

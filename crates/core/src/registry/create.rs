@@ -1,0 +1,97 @@
+//! Create.
+
+use super::*;
+use crate::{object_timestamp, random};
+
+/// As long as a generated name may be, less its random end.
+const MAX_GENERATED: usize = 63 - SUFFIX;
+const SUFFIX: usize = 5;
+
+impl Registry {
+    /// Creates an object. `namespace` is the URL's, empty for cluster-scoped kinds; `object` has been decoded.
+    pub async fn create(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Object>, Error> {
+        reconcile_namespace(kind, namespace, &mut object)?;
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "uid",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            object.remove(&["metadata", field]);
+        }
+        defaults::apply(kind, &mut object);
+        let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
+        // A taken random name is tried again with another one (KEP-4420).
+        for attempt in 0.. {
+            let result = self.create_once(request, kind, object.clone(), generated).await;
+            match result {
+                Err(Error::AlreadyExists { .. }) if generated && attempt < 7 => {}
+                Err(Error::AlreadyExists { resource, name }) if generated => {
+                    let cause =
+                        format!("the server was not able to generate a unique name for the object ({name})");
+                    return Err(Error::conflict(&resource.group, &resource.name, &name, cause));
+                }
+                other => return other,
+            }
+        }
+        Err(Error::Unavailable("no name could be generated".into()))
+    }
+
+    async fn create_once(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        mut object: Object,
+        generated: bool,
+    ) -> Result<Arc<Object>, Error> {
+        if generated {
+            let base = object.str_at(&["metadata", "generateName"]);
+            let base: String = base.chars().take(MAX_GENERATED).collect();
+            object.set(&["metadata", "name"], format!("{base}{}", random::suffix(SUFFIX)));
+            defaults::apply(kind, &mut object);
+        }
+        let snapshot = self.snapshot();
+        admission::namespace_is_open(&snapshot, kind, &object)?;
+        if kind.group.is_empty() && kind.kind == "Pod" {
+            admission::service_account(&snapshot, &mut object, &self.config, &mut request.warnings)?;
+        }
+        self.restrict_node(request.user, kind, "create", Some(&object), None)?;
+        if !object.resource_version().is_empty() {
+            return Err(Error::BadRequest(
+                "resourceVersion should not be set on objects to be created".into(),
+            ));
+        }
+        strategy::prepare_create(kind, &mut object);
+        object.set(&["metadata", "uid"], random::uuid().to_string());
+        object.set(&["metadata", "creationTimestamp"], object_timestamp(self.clock.now()));
+        self.check_escalation(request.user, kind, &object, None)?;
+        invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
+        let object = normalise(kind, object)?;
+        let taken = || Error::AlreadyExists {
+            resource: Qualified::new(&kind.group, &kind.plural),
+            name: object.name().into(),
+        };
+        if request.dry_run {
+            let there = snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).is_some();
+            return if there { Err(taken()) } else { Ok(Arc::new(object)) };
+        }
+        let created = match self.write(kind, &object, Expect::Absent).await {
+            Ok(created) => created,
+            Err(StoreError::Conflict(_)) => return Err(taken()),
+            Err(e) => return Err(backend(e)),
+        };
+        if kind.group.is_empty() && kind.kind == "Namespace" {
+            // Who has made a namespace can use it at once: pods need its default account.
+            self.furnish(created.name()).await?;
+        }
+        Ok(created)
+    }
+}

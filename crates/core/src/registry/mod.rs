@@ -1,0 +1,217 @@
+//! The registry: create, read, list, update, patch and delete objects as kube-apiserver's generic registry does
+//! (apiserver `registry/generic/registry/store.go`, `registry/rest`).
+//!
+//! Reads come from the view; writes go to the store with the revision that they expect, and return once the view
+//! shows them. Nothing here knows HTTP.
+
+mod admission;
+mod builtin;
+mod create;
+mod delete;
+mod list;
+mod update;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokensmith_objects::schema::Kind;
+use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Object, defaults, strategy, validate};
+
+pub use builtin::{NAMESPACES, PROTECTED};
+pub use delete::{DeleteOptions, Deleted};
+pub use list::{List, ListOptions};
+pub use update::Subresource;
+
+use crate::access::{Authorizer, Identity, rbac, restriction};
+use crate::clock::Clock;
+use crate::error::{Error, Qualified};
+use crate::store::{Expect, Revision, Store, StoreError};
+use crate::view::{Snapshot, View, object_key, stored_bytes};
+
+/// What the registry's rules depend on.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// What validation allows.
+    pub limits: Limits,
+    /// Whether pods get a token volume of themselves.
+    pub implicit_service_account_token: bool,
+    /// `data["ca.crt"]` of every namespace's `kube-root-ca.crt`, PEM.
+    pub root_ca: String,
+}
+
+/// Who writes, and how.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The authenticated user.
+    pub user: &'a Identity,
+    /// Do everything but the write.
+    pub dry_run: bool,
+    /// For the `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Request<'a> {
+    /// A request that writes.
+    pub fn by(user: &'a Identity) -> Self {
+        Request { user, dry_run: false, warnings: Vec::new() }
+    }
+}
+
+/// All objects.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    view: Arc<View>,
+    clock: Arc<dyn Clock>,
+    authorizer: Arc<dyn Authorizer>,
+    config: RegistryConfig,
+    /// Snapshots that a list is being paged through, the latest last.
+    paged: Mutex<list::Paged>,
+}
+
+impl Registry {
+    /// A registry on a store and the view that is fed from it.
+    pub fn new(
+        store: Arc<dyn Store>,
+        view: Arc<View>,
+        clock: Arc<dyn Clock>,
+        authorizer: Arc<dyn Authorizer>,
+        config: RegistryConfig,
+    ) -> Self {
+        Registry { store, view, clock, authorizer, config, paged: Mutex::default() }
+    }
+
+    /// The objects as they are now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.view.snapshot()
+    }
+
+    /// The store, to watch.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// One object; 404 when there is none.
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Error> {
+        let found = self.view.snapshot().get(&kind.group, &kind.plural, namespace, name).cloned();
+        found.ok_or_else(|| Error::not_found(&kind.group, &kind.plural, name))
+    }
+
+    /// Writes an object and waits until the view shows it.
+    async fn write(&self, kind: &Kind, object: &Object, expect: Expect) -> Result<Arc<Object>, StoreError> {
+        let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
+        let revision = self.store.put(&key, stored_bytes(object), expect).await?;
+        self.view.reached(revision).await;
+        Ok(Arc::new(with_revision(object, revision)))
+    }
+
+    /// May `user` write this RBAC object? Who grants must hold. `old` is what it was before.
+    fn check_escalation(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        if kind.group != "rbac.authorization.k8s.io" {
+            return Ok(());
+        }
+        let objects = self.view.snapshot();
+        let same = |field: &str| old.is_some_and(|old| old.get(field) == new.get(field));
+        let checked = match kind.kind.as_str() {
+            "Role" | "ClusterRole" => {
+                if same("rules") && same("aggregationRule") {
+                    return Ok(());
+                }
+                // Whoever may aggregate gets every right that any role will ever have.
+                let mut asked = new.clone();
+                let aggregates = new.get("aggregationRule").is_some() && !same("aggregationRule");
+                if aggregates {
+                    let all = serde_json::json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]);
+                    asked.set(&["rules"], all);
+                }
+                rbac::check_role(user, &*self.authorizer, &objects, &asked, &kind.plural).map_err(|cause| {
+                    if aggregates {
+                        format!("must have cluster-admin privileges to use an aggregationRule: {cause}")
+                    } else {
+                        cause
+                    }
+                })
+            }
+            _ if same("roleRef") && same("subjects") => return Ok(()),
+            _ => rbac::check_binding(user, &*self.authorizer, &objects, new),
+        };
+        checked.map_err(|cause| match cause.strip_suffix(" not found") {
+            // Binding a role that is not there is a 404 to whom may not bind just any name.
+            Some(_) if kind.kind.ends_with("Binding") && !cause.starts_with("user ") => {
+                let plural =
+                    if new.str_at(&["roleRef", "kind"]) == "ClusterRole" { "clusterroles" } else { "roles" };
+                Error::not_found(&kind.group, plural, new.str_at(&["roleRef", "name"]))
+            }
+            _ => Error::forbidden(&kind.group, &kind.plural, new.name(), cause),
+        })
+    }
+
+    fn restrict_node(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        verb: &str,
+        new: Option<&Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        if !kind.group.is_empty() {
+            return Ok(());
+        }
+        restriction::object(user, &kind.plural, verb, new, old)
+    }
+}
+
+/// The object with its revision as `metadata.resourceVersion`.
+fn with_revision(object: &Object, revision: Revision) -> Object {
+    let mut object = object.clone();
+    object.set(&["metadata", "resourceVersion"], revision.to_string());
+    object
+}
+
+/// The revision that an object carries.
+fn revision_of(object: &Object) -> Revision {
+    object.resource_version().parse().unwrap_or(0)
+}
+
+fn backend(e: StoreError) -> Error {
+    Error::internal("the store failed", e)
+}
+
+fn invalid(kind: &Kind, name: &str, errors: Vec<tokensmith_objects::FieldError>) -> Result<(), Error> {
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&kind.group, &kind.kind, name, errors)) }
+}
+
+fn modified(kind: &Kind, name: &str) -> Error {
+    let cause = "the object has been modified; please apply your changes to the latest version and try again";
+    Error::conflict(&kind.group, &kind.plural, name, cause)
+}
+
+/// The namespace of the body against that of the URL (apiserver `registry/rest/meta.go`).
+fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Result<(), Error> {
+    match (object.namespace(), kind.namespaced) {
+        (given, true) if !given.is_empty() && given != namespace => Err(Error::BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request".into(),
+        )),
+        (_, true) => {
+            object.set(&["metadata", "namespace"], namespace);
+            Ok(())
+        }
+        (_, false) => {
+            object.remove(&["metadata", "namespace"]);
+            Ok(())
+        }
+    }
+}
+
+/// Puts metadata into Go's order, for replies and storage alike.
+fn normalise(kind: &'static Kind, object: Object) -> Result<Object, Error> {
+    use tokensmith_objects::codec::{Expected, FieldValidation, decode_value};
+    let decoded = decode_value(object.into_value(), &Expected::kind(kind), FieldValidation::Ignore);
+    decoded.map(|d| d.object).map_err(|e| Error::BadRequest(e.to_string()))
+}
