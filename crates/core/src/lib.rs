@@ -11,6 +11,7 @@ pub mod keys;
 pub mod random;
 pub mod registry;
 pub mod store;
+pub mod tokens;
 pub mod view;
 
 pub use clock::Clock;

@@ -18,6 +18,7 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
 
+pub(crate) use admission::open_namespace;
 pub use builtin::{NAMESPACES, PROTECTED};
 pub use delete::{DeleteOptions, Deleted};
 pub use list::{List, ListOptions};

@@ -1,0 +1,61 @@
+//! Are the account and the bound object still the ones that the token names? Asked of the objects as they are now, at
+//! every use.
+
+use time::{Duration, OffsetDateTime};
+use tokensmith_objects::Object;
+
+use super::claims::{Private, Reference};
+use crate::access::AuthError;
+use crate::view::Snapshot;
+
+/// Clocks differ: what ended less than this ago counts as still there.
+pub(super) const LEEWAY: Duration = Duration::seconds(60);
+
+/// Checks the account, then what the token is bound to, in upstream's order (`pkg/serviceaccount/claims.go`).
+pub(super) fn check(private: &Private, objects: &Snapshot, now: OffsetDateTime) -> Result<(), AuthError> {
+    let Private { namespace, account, .. } = private;
+    let Some(found) = objects.get("", "serviceaccounts", namespace, &account.name) else {
+        return Err(AuthError(format!("serviceaccounts \"{}\" not found", account.name)));
+    };
+    if found.uid() != account.uid {
+        return Err(AuthError(format!(
+            "service account UID ({}) does not match claim ({})",
+            found.uid(),
+            account.uid
+        )));
+    }
+    if gone(found, now) {
+        return Err(AuthError(format!("service account {namespace}/{} has been deleted", account.name)));
+    }
+    if let Some(secret) = &private.secret {
+        bound(objects, "secret", namespace, secret, "service account secret ref claim", now)?;
+    }
+    match (&private.pod, &private.node) {
+        (Some(pod), _) => bound(objects, "pod", namespace, pod, "service account pod ref claim", now),
+        // A pod's node is told, not checked: a node may be replaced under its pods.
+        (None, Some(node)) => bound(objects, "node", "", node, "service account node ref claim", now),
+        (None, None) => Ok(()),
+    }
+}
+
+fn bound(
+    objects: &Snapshot,
+    kind: &str,
+    namespace: &str,
+    to: &Reference,
+    claim: &str,
+    now: OffsetDateTime,
+) -> Result<(), AuthError> {
+    let invalidated = || Err(AuthError("service account token has been invalidated".into()));
+    let Some(found) = objects.get("", &format!("{kind}s"), namespace, &to.name) else { return invalidated() };
+    if found.uid() != to.uid {
+        let text = format!("{kind} UID ({}) does not match {claim} ({})", found.uid(), to.uid);
+        return Err(AuthError(text));
+    }
+    if gone(found, now) { invalidated() } else { Ok(()) }
+}
+
+/// Whether the grace period of its deletion is over. A terminating pod's token works until then.
+fn gone(object: &Object, now: OffsetDateTime) -> bool {
+    object.deletion_timestamp().is_some_and(|end| end < now - LEEWAY)
+}

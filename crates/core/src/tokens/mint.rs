@@ -1,0 +1,257 @@
+//! TokenRequest (`pkg/registry/core/serviceaccount/storage/token.go`): its steps in upstream's order, because the order
+//! decides which error a client sees.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+use tokensmith_objects::validate::{self, Limits};
+use tokensmith_objects::{FieldError, Object, names};
+
+use super::claims::{Bound, Claims, Reference};
+use super::jws;
+use super::lifetime::lifetime;
+use crate::access::{Authorizer, Identity, restriction};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::registry::open_namespace;
+use crate::view::{Snapshot, View};
+use crate::{object_timestamp, random};
+
+const GROUP: &str = "authentication.k8s.io";
+const KIND: &str = "TokenRequest";
+/// What a request gets that does not say, seconds (`pkg/apis/authentication/v1/defaults.go`).
+const DEFAULT_EXPIRATION: i64 = 3600;
+
+/// What an operator decides about tokens.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// `iss`: the first `--service-account-issuer`.
+    pub issuer: String,
+    /// What a token is for when the request names no audience.
+    pub api_audiences: Vec<String>,
+    /// What validation allows.
+    pub limits: Limits,
+    /// `--service-account-max-token-expiration`, seconds.
+    pub max_expiration_seconds: Option<i64>,
+    /// `--service-account-extend-token-expiration`
+    pub extend_expiration: bool,
+}
+
+/// Mints tokens.
+pub struct TokenIssuer {
+    view: Arc<View>,
+    clock: Arc<dyn Clock>,
+    keys: Arc<Keys>,
+    authorizer: Arc<dyn Authorizer>,
+    config: IssuerConfig,
+}
+
+/// A token and what is to be known of it.
+#[derive(Debug)]
+pub struct Minted {
+    /// The request with everything filled in: the answer.
+    pub reply: Object,
+    /// `jti`
+    pub id: String,
+    /// The `kid` of the key that signed.
+    pub key_id: String,
+    /// For the `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl TokenIssuer {
+    /// `authorizer` is asked whether a node may have an audience that no volume of its pod names.
+    pub fn new(
+        view: Arc<View>,
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+        authorizer: Arc<dyn Authorizer>,
+        config: IssuerConfig,
+    ) -> Self {
+        TokenIssuer { view, clock, keys, authorizer, config }
+    }
+
+    /// What the operator decided.
+    pub fn config(&self) -> &IssuerConfig {
+        &self.config
+    }
+
+    /// Mints a token for an account. `request` is the decoded TokenRequest, before defaulting.
+    pub async fn issue(
+        &self,
+        user: &Identity,
+        namespace: &str,
+        name: &str,
+        mut request: Object,
+    ) -> Result<Minted, Error> {
+        let objects = self.view.snapshot();
+        if !["", namespace].contains(&request.namespace()) {
+            let text =
+                "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Error::BadRequest(text.into()));
+        }
+        open_namespace(&objects, "", "serviceaccounts", namespace, name)?;
+        restriction::token_request(user, namespace, name, &request, &*self.authorizer, &objects)?;
+        let account = self.account(&objects, namespace, name, &request)?;
+        let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (audiences, asked) = self.complete(&mut request, &account, namespace, now);
+        self.validate(asked)?;
+        let bound = match request.at(&["spec", "boundObjectRef"]) {
+            Some(Value::Object(_)) => Some(bound(&objects, namespace, name, &request)?),
+            _ => None,
+        };
+        let to_pod = matches!(bound, Some(Bound::Pod { .. }));
+        let ours = audiences.iter().all(|a| self.config.api_audiences.contains(a));
+        let extendable = self.config.extend_expiration && to_pod && ours;
+        let life = lifetime(asked, self.config.max_expiration_seconds, extendable);
+        let mut warnings = Vec::new();
+        if life.told < asked {
+            warnings
+                .push(format!("requested expiration of {asked} seconds shortened to {} seconds", life.told));
+            request.set(&["spec", "expirationSeconds"], life.told);
+        }
+
+        let issued_at = now.unix_timestamp();
+        let expires_at = issued_at + life.real;
+        let id = random::uuid().to_string();
+        let claims = Claims {
+            issuer: &self.config.issuer,
+            audiences: &audiences,
+            issued_at,
+            expires_at,
+            id: &id,
+            namespace,
+            account: &account,
+            bound: bound.as_ref(),
+            warn_after: life.warn_after.map(|after| issued_at + after),
+        };
+        let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
+        // First the promise that the key stays published for as long as the token lives, then the signature.
+        let signer = self.keys.reserve(expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
+        let token =
+            jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
+        request.set(&["status", "token"], token);
+        request.set(&["status", "expirationTimestamp"], object_timestamp(now + Duration::seconds(life.told)));
+        Ok(Minted { reply: request, id, key_id: signer.key_id().to_owned(), warnings })
+    }
+
+    /// The account, if the request's metadata mean that one.
+    fn account(
+        &self,
+        objects: &Snapshot,
+        namespace: &str,
+        name: &str,
+        request: &Object,
+    ) -> Result<Reference, Error> {
+        if !["", name].contains(&request.name()) {
+            let error = FieldError::invalid(
+                "metadata.name",
+                &request.name().into(),
+                "must match the service account name if specified",
+            );
+            return Err(Error::invalid(GROUP, KIND, name, vec![error]));
+        }
+        let found = objects.get("", "serviceaccounts", namespace, name);
+        let found = found.ok_or_else(|| Error::not_found("", "serviceaccounts", name))?;
+        if !["", found.uid()].contains(&request.uid()) {
+            let cause = format!(
+                "the UID in the token request ({}) does not match the UID of the service account ({})",
+                request.uid(),
+                found.uid()
+            );
+            return Err(Error::conflict(GROUP, KIND, name, cause));
+        }
+        Ok(Reference::new(name, found.uid()))
+    }
+
+    /// Fills in what the request leaves open. Gives the audiences and the seconds asked for.
+    fn complete(
+        &self,
+        request: &mut Object,
+        account: &Reference,
+        namespace: &str,
+        now: OffsetDateTime,
+    ) -> (Vec<String>, i64) {
+        let strings = |v: &Value| v.as_str().map(str::to_owned);
+        let given = request.at(&["spec", "audiences"]).and_then(Value::as_array);
+        let mut audiences: Vec<String> = given.into_iter().flatten().filter_map(strings).collect();
+        if audiences.is_empty() {
+            audiences.clone_from(&self.config.api_audiences);
+        }
+        let asked =
+            request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64).unwrap_or(DEFAULT_EXPIRATION);
+        request.set(&["metadata", "name"], account.name.as_str());
+        request.set(&["metadata", "namespace"], namespace);
+        request.set(&["metadata", "uid"], account.uid.as_str());
+        request.set(&["metadata", "creationTimestamp"], object_timestamp(now));
+        request.set(&["spec", "audiences"], audiences.clone());
+        request.set(&["spec", "expirationSeconds"], asked);
+        request.remove(&["status"]);
+        (audiences, asked)
+    }
+
+    /// Upstream names no object here, so neither does the message.
+    fn validate(&self, asked: i64) -> Result<(), Error> {
+        let min = self.config.limits.min_token_expiration_seconds;
+        let detail = match asked {
+            asked if asked < min => validate::too_short(min),
+            asked if asked > validate::MAX_TOKEN_EXPIRATION => validate::TOO_LONG.to_owned(),
+            _ => return Ok(()),
+        };
+        let error = FieldError::invalid("spec.expirationSeconds", &asked.into(), detail);
+        Err(Error::invalid(GROUP, KIND, "", vec![error]))
+    }
+}
+
+/// The object that the token is to be bound to. Its UID comes from the object, never from the request.
+fn bound(objects: &Snapshot, namespace: &str, account: &str, request: &Object) -> Result<Bound, Error> {
+    let field = |key: &str| request.str_at(&["spec", "boundObjectRef", key]);
+    // Only the group counts: any version, even none, means the core group's one.
+    let (group, version) = match field("apiVersion").split_once('/') {
+        Some((group, version)) => (group, version),
+        None => ("", field("apiVersion")),
+    };
+    let (plural, scope) = match (group, field("kind")) {
+        ("", "Pod") => ("pods", namespace),
+        ("", "Secret") => ("secrets", namespace),
+        ("", "Node") => ("nodes", ""),
+        (group, kind) => {
+            let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+            return Err(Error::BadRequest(text));
+        }
+    };
+    let name = field("name");
+    if name.is_empty() {
+        return Err(Error::BadRequest("Name parameter required.".into()));
+    }
+    if let [problem, ..] = names::path_segment(name).as_slice() {
+        return Err(Error::BadRequest(format!("Name parameter invalid: {name:?}: {problem}")));
+    }
+    let found = objects.get("", plural, scope, name).ok_or_else(|| Error::not_found("", plural, name))?;
+    if plural == "pods" && found.str_at(&["spec", "serviceAccountName"]) != account {
+        let text = format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        );
+        return Err(Error::BadRequest(text));
+    }
+    if !["", found.uid()].contains(&field("uid")) {
+        let cause = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+            field("uid")
+        );
+        return Err(Error::conflict("", field("kind"), name, cause));
+    }
+    let to = Reference::new(name, found.uid());
+    Ok(match plural {
+        "nodes" => Bound::Node(to),
+        "secrets" => Bound::Secret(to),
+        _ => {
+            let node = Some(found.str_at(&["spec", "nodeName"])).filter(|n| !n.is_empty());
+            let uid =
+                |n: &str| objects.get("", "nodes", "", n).map(|o| o.uid().to_owned()).unwrap_or_default();
+            Bound::Pod { pod: to, node: node.map(|n| Reference::new(n, uid(n))) }
+        }
+    })
+}

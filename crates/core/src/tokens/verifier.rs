@@ -1,0 +1,131 @@
+//! Checking a token that a request carries (`pkg/serviceaccount/jwt.go`), in upstream's order and words.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::claims::{Payload, Reference};
+use super::{Jws, groups, legacy, live, username};
+use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
+use crate::keys::Keys;
+use crate::view::Snapshot;
+
+/// Accepts the tokens that this server mints, and the legacy ones that it fills Secrets with.
+///
+/// Keeps no acceptance: each use is checked against the keys and objects of that moment, so a token ends with its
+/// account, its bound object and its key at once (upstream may go on for ten seconds).
+pub struct Verifier {
+    keys: Arc<Keys>,
+    issuers: Vec<String>,
+    api_audiences: Vec<String>,
+}
+
+impl Verifier {
+    /// `issuers` are all that are accepted; `api_audiences` are what a token without `aud` is for.
+    pub fn new(keys: Arc<Keys>, issuers: Vec<String>, api_audiences: Vec<String>) -> Self {
+        Verifier { keys, issuers, api_audiences }
+    }
+}
+
+impl TokenAuthenticator for Verifier {
+    fn authenticate(
+        &self,
+        token: &BearerToken,
+        audiences: &[String],
+        objects: &Snapshot,
+        now: OffsetDateTime,
+    ) -> Result<Option<Authenticated>, AuthError> {
+        let text = token.expose().trim();
+        let Some(jws) = Jws::parse(text) else { return Ok(None) };
+        let Ok(payload) = serde_json::from_slice::<Payload>(jws.payload()) else { return Ok(None) };
+        let legacy = payload.issuer == legacy::ISSUER;
+        if !legacy && !self.issuers.contains(&payload.issuer) {
+            return Ok(None);
+        }
+        jws.verify(&self.keys.current()).map_err(|e| AuthError(e.to_string()))?;
+        let granted = self.audiences(&payload, audiences)?;
+        let mut found = match legacy {
+            true => legacy::check(text, &payload, objects, now)?,
+            false => bound(&payload, objects, now)?,
+        };
+        found.notes.audience_less = payload.audiences.is_empty();
+        found.audiences = Some(granted);
+        Ok(Some(found))
+    }
+}
+
+impl Verifier {
+    /// The wanted audiences that the token is for, in the order wanted; checked before the times.
+    fn audiences(&self, payload: &Payload, wanted: &[String]) -> Result<Vec<String>, AuthError> {
+        let has = if payload.audiences.is_empty() { &self.api_audiences } else { &payload.audiences };
+        let granted: Vec<String> = wanted.iter().filter(|w| has.contains(w)).cloned().collect();
+        if granted.is_empty() && !self.api_audiences.is_empty() {
+            return Err(AuthError(format!(
+                "token audiences {} is invalid for the target audiences {}",
+                quoted(has),
+                quoted(wanted)
+            )));
+        }
+        Ok(granted)
+    }
+}
+
+fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<Authenticated, AuthError> {
+    times(payload, now)?;
+    let private = &payload.kubernetes;
+    live::check(private, objects, now)?;
+    let warn_after = private.warn_after.map(|after| match now.unix_timestamp() - after {
+        seconds if seconds > 0 => WarnAfter::Stale { subject: payload.subject.clone(), seconds },
+        _ => WarnAfter::Valid,
+    });
+    let mut identity = identity(&private.namespace, &private.account);
+    let mut tell = |key: &str, value: String| {
+        identity.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
+    };
+    if !payload.id.is_empty() {
+        tell("credential-id", format!("JTI={}", payload.id));
+    }
+    if let Some(node) = &private.node {
+        tell("node-name", node.name.clone());
+        if !node.uid.is_empty() {
+            tell("node-uid", node.uid.clone());
+        }
+    }
+    if let Some(pod) = &private.pod {
+        tell("pod-name", pod.name.clone());
+        tell("pod-uid", pod.uid.clone());
+    }
+    Ok(Authenticated { identity, audiences: None, notes: Notes { warn_after, ..Notes::default() } })
+}
+
+/// The user behind an account.
+pub(super) fn identity(namespace: &str, account: &Reference) -> Identity {
+    Identity {
+        name: username(namespace, &account.name),
+        uid: account.uid.clone(),
+        groups: groups(namespace),
+        ..Identity::default()
+    }
+}
+
+/// A minute of leeway in the token's favour (go-jose `jwt/validation.go`).
+fn times(payload: &Payload, now: OffsetDateTime) -> Result<(), AuthError> {
+    let (now, leeway) = (now.unix_timestamp(), live::LEEWAY.whole_seconds());
+    let refuse = |text: &str| Err(AuthError(text.into()));
+    if payload.not_before.is_some_and(|nbf| nbf > now + leeway) {
+        return refuse("service account token is not valid yet");
+    }
+    if payload.expires_at.is_some_and(|exp| exp < now - leeway) {
+        return refuse("service account token has expired");
+    }
+    if payload.issued_at.is_some_and(|iat| iat > now + leeway) {
+        return refuse("service account token is issued in the future");
+    }
+    Ok(())
+}
+
+/// A list as Go prints it with `%q`.
+fn quoted(list: &[String]) -> String {
+    let items: Vec<_> = list.iter().map(|s| tokensmith_objects::field::go_quote(s)).collect();
+    format!("[{}]", items.join(" "))
+}
