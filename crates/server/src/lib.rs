@@ -1,1 +1,20 @@
-//! HTTP: gate, router, discovery documents, audit, metrics.
+//! HTTP: the gate that every request passes, the routes behind it, and the listener in front.
+//!
+//! ```text
+//! listener ─► gate (who, may they) ─► routes ─► core
+//! ```
+//!
+//! Decides nothing about tokens, keys or objects: it translates between HTTP and `tokensmith-core`.
+
+pub mod app;
+pub mod audit;
+mod body;
+mod failure;
+mod gate;
+pub mod listener;
+pub mod metrics;
+mod reply;
+pub mod routes;
+
+pub use app::{App, AppConfig};
+pub use routes::router;

@@ -8,8 +8,10 @@ mod admission;
 mod builtin;
 mod create;
 mod delete;
+mod legacy;
 mod list;
 mod update;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +25,7 @@ pub use builtin::{NAMESPACES, PROTECTED};
 pub use delete::{DeleteOptions, Deleted};
 pub use list::{List, ListOptions};
 pub use update::Subresource;
+pub use watch::Event;
 
 use crate::access::{Authorizer, Identity, rbac, restriction};
 use crate::clock::Clock;

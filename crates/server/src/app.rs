@@ -1,0 +1,57 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use tokensmith_core::access::{Authentication, Authorizer};
+use tokensmith_core::clock::{Clock, ManualClock};
+use tokensmith_core::keys::Keys;
+use tokensmith_core::registry::Registry;
+use tokensmith_core::tokens::TokenIssuer;
+use tokensmith_core::view::View;
+
+use crate::audit::Audit;
+use crate::metrics::Metrics;
+
+/// A check behind `/readyz`: why the server cannot do its work just now, `None` when it can.
+pub type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// What an operator decides about HTTP.
+#[derive(Clone, Debug)]
+pub struct AppConfig {
+    /// `--anonymous-auth`: requests without credentials are `system:anonymous`; else they are refused.
+    pub anonymous_auth: bool,
+    /// `--anonymous-oidc`: the two OIDC documents are open to everyone.
+    pub anonymous_oidc: bool,
+    /// `--max-request-bytes`
+    pub max_request_bytes: usize,
+    /// The server's own version.
+    pub version: &'static str,
+}
+
+/// The wired server.
+pub struct App {
+    /// What the operator decided.
+    pub config: AppConfig,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// `--test-clock`: the same clock, to be moved.
+    pub test_clock: Option<Arc<ManualClock>>,
+    /// The objects as they are.
+    pub view: Arc<View>,
+    /// The objects, to be changed.
+    pub registry: Arc<Registry>,
+    /// The keys.
+    pub keys: Arc<Keys>,
+    /// Mints.
+    pub tokens: TokenIssuer,
+    /// Who is asking.
+    pub authentication: Authentication,
+    /// May they.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is written down.
+    pub audit: Audit,
+    /// Names and checks for readiness, in order.
+    pub checks: Vec<(&'static str, Check)>,
+}

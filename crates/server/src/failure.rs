@@ -1,0 +1,132 @@
+//! What goes wrong, as a `Status`: the one place where the domain's errors become HTTP.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use tokensmith_api::status::{Cause, Details, Status};
+use tokensmith_core::Error;
+use tokensmith_core::error::Qualified;
+use tokensmith_objects::codec::DecodeError;
+
+/// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(pub(crate) Box<Status>);
+
+impl Failure {
+    pub(crate) fn new(
+        code: StatusCode,
+        reason: &str,
+        text: impl Into<String>,
+        details: Option<Details>,
+    ) -> Self {
+        Failure(Box::new(Status::failure(code.as_u16(), reason, text, details)))
+    }
+
+    /// 401. The reason is for the log alone: it would help who guesses.
+    pub(crate) fn unauthorized() -> Self {
+        Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized", None)
+    }
+
+    /// 404 of the router.
+    pub(crate) fn no_such_path() -> Self {
+        let text = "the server could not find the requested resource";
+        Failure::new(StatusCode::NOT_FOUND, "NotFound", text, Some(Details::default()))
+    }
+
+    /// 405 of the router.
+    pub(crate) fn method_not_allowed() -> Self {
+        let text = "the server does not allow this method on the requested resource";
+        Failure::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", text, Some(Details::default()))
+    }
+
+    /// 406.
+    pub(crate) fn not_acceptable() -> Self {
+        let text = tokensmith_api::media::NOT_ACCEPTABLE;
+        Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, Some(Details::default()))
+    }
+
+    /// 415.
+    pub(crate) fn unsupported_media(text: &str) -> Self {
+        Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text, None)
+    }
+
+    /// 413.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let text = format!("Request entity too large: limit is {limit}");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", text, None)
+    }
+
+    /// 500 without anything that the caller should not know.
+    pub(crate) fn internal(cause: &str) -> Self {
+        Error::Internal { cause: cause.into(), source: None }.into()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        let of = |q: &Qualified, name: &str| Details {
+            group: q.group.clone(),
+            kind: q.name.clone(),
+            name: name.into(),
+            ..Details::default()
+        };
+        let (code, reason, details) = match &error {
+            Error::AlreadyExists { resource, name } => (409, "AlreadyExists", Some(of(resource, name))),
+            Error::BadRequest(_) => (400, "BadRequest", None),
+            Error::Conflict { resource, name, .. } => (409, "Conflict", Some(of(resource, name))),
+            Error::Expired(_) => (410, "Expired", None),
+            Error::Forbidden { resource, name, causes, .. } => {
+                let cause = |(reason, message, field): &(String, String, String)| Cause {
+                    reason: reason.clone(),
+                    message: message.clone(),
+                    field: field.clone(),
+                };
+                let details = Details { causes: causes.iter().map(cause).collect(), ..of(resource, name) };
+                (403, "Forbidden", Some(details))
+            }
+            Error::Internal { cause, source } => {
+                tracing::error!(
+                    cause,
+                    source = source.as_deref().map(tracing::field::display),
+                    "internal error"
+                );
+                let causes = vec![Cause { message: cause.clone(), ..Cause::default() }];
+                (500, "InternalError", Some(Details { causes, ..Details::default() }))
+            }
+            Error::Invalid { kind, name, errors } => {
+                let cause = |e: &tokensmith_objects::FieldError| Cause {
+                    reason: e.reason.as_str().into(),
+                    message: e.message.clone(),
+                    field: e.field.clone(),
+                };
+                (
+                    422,
+                    "Invalid",
+                    Some(Details { causes: errors.iter().map(cause).collect(), ..of(kind, name) }),
+                )
+            }
+            Error::MethodNotSupported { resource, .. } => (405, "MethodNotAllowed", Some(of(resource, ""))),
+            Error::NotFound { resource, name } => (404, "NotFound", Some(of(resource, name))),
+            Error::TooLarge(_) => (413, "RequestEntityTooLarge", None),
+            Error::UnfitPatch { kind, name } => (422, "Invalid", Some(of(kind, name))),
+            Error::Unavailable(_) => (503, "ServiceUnavailable", None),
+        };
+        let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Failure::new(code, reason, text, details)
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Error::BadRequest(error.0).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = code.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

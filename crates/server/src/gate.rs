@@ -1,0 +1,255 @@
+//! The gate: every request passes it, in this order: who is asking (401), for whom (impersonation), may they (403), and
+//! only then is it routed and its body read. So a stranger learns nothing and costs nothing.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::FutureExt;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokensmith_api::status::Details;
+use tokensmith_core::access::authenticators::identity_of;
+use tokensmith_core::access::chain::{self, Bearer, add_group, bearer, forbidden_text, websocket_bearer};
+use tokensmith_core::access::request::decode;
+use tokensmith_core::access::{
+    ANONYMOUS, AUTHENTICATED, Attributes, Decision, Identity, Notes, RequestInfo, UNAUTHENTICATED,
+    impersonate,
+};
+use tokensmith_core::error::Qualified;
+use tokensmith_core::random;
+use tokensmith_objects::codec::encode_value;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::listener::PeerCertificate;
+use crate::metrics::Served;
+use crate::reply::{self, Format};
+use crate::routes::{is_public, labels};
+
+/// No request but a watch takes longer (apiserver's handlers give up then, too).
+const DEADLINE: Duration = Duration::from_secs(34);
+
+/// Who has passed the gate, and what it knows of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// As whom the request acts.
+    pub(crate) user: Identity,
+    /// Who really asks, when that is someone else.
+    pub(crate) impersonated_by: Option<String>,
+    pub(crate) info: RequestInfo,
+    pub(crate) audit_id: String,
+    /// When the request came in, by the monotonic clock.
+    pub(crate) arrived: Duration,
+}
+
+/// Texts for the `Warning` headers, put on a response by its handler.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warnings(pub(crate) Vec<String>);
+
+/// The middleware around all routes.
+pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let arrived = app.clock.monotonic();
+    let audit_id = random::uuid().to_string();
+    let path = decode(request.uri().path(), false);
+    let query = request.uri().query().unwrap_or("").to_owned();
+    let info = RequestInfo::parse(request.method().as_str(), &path, &query);
+    let headers = request.headers().clone();
+    let (method, served) = (request.method().clone(), labels(&info));
+
+    let mut warnings = Vec::new();
+    let entered = enter(&app, &request, &info, &mut warnings);
+    let mut response = match entered {
+        Err(failure) => axum::response::IntoResponse::into_response(failure),
+        Ok(entry) => {
+            if let Some(note) = entry.notes.legacy_secret.filter(|s| s.label_due) {
+                // Not awaited: that a label is late harms nobody, a slow disk would harm the request.
+                let registry = app.registry.clone();
+                tokio::spawn(async move { registry.note_legacy_use(&note.namespace, &note.name).await });
+            }
+            let watch = info.attributes.verb == "watch";
+            let caller = Caller {
+                user: entry.user,
+                impersonated_by: entry.real,
+                info,
+                audit_id: audit_id.clone(),
+                arrived,
+            };
+            request.extensions_mut().insert(caller);
+            run(next.run(request), watch).await
+        }
+    };
+    if let Some(Warnings(more)) = response.extensions_mut().remove() {
+        warnings.extend(more);
+    }
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = render(&failure, &headers, &query, response);
+    }
+    reply::uncached(&mut response);
+    reply::warnings(&mut response, &warnings);
+    if let Ok(id) = HeaderValue::from_str(&audit_id) {
+        response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
+    }
+    let (resource, subresource) = served;
+    app.metrics.served(Served {
+        verb: verb(&method),
+        resource,
+        subresource,
+        code: response.status().as_u16(),
+    });
+    response
+}
+
+/// Runs a handler under the deadline; a panic is a 500, not a closed connection.
+async fn run(handler: impl Future<Output = Response>, watch: bool) -> Response {
+    use axum::response::IntoResponse;
+    let handler = AssertUnwindSafe(handler).catch_unwind();
+    let done = if watch { Ok(handler.await) } else { tokio::time::timeout(DEADLINE, handler).await };
+    match done {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            Failure::internal("this request caused apiserver to panic. Look in the logs for details.")
+                .into_response()
+        }
+        Err(_) => {
+            let text =
+                "Timeout: request did not complete within requested timeout - context deadline exceeded";
+            Failure::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", text, Some(Details::default()))
+                .into_response()
+        }
+    }
+}
+
+struct Entry {
+    user: Identity,
+    real: Option<String>,
+    notes: Notes,
+}
+
+fn enter(
+    app: &App,
+    request: &Request,
+    info: &RequestInfo,
+    warnings: &mut Vec<String>,
+) -> Result<Entry, Failure> {
+    let before = app.clock.monotonic();
+    let found = authenticate(app, request, warnings);
+    let took = app.clock.monotonic().saturating_sub(before);
+    let (user, notes) = match found {
+        Ok(found) => {
+            app.metrics.authenticated("success", took);
+            found
+        }
+        Err(result) => {
+            app.metrics.authenticated(result, took);
+            return Err(Failure::unauthorized());
+        }
+    };
+    app.metrics.used(&notes);
+    if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
+        warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
+    }
+    let headers = request.headers().iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
+    let (user, real) = match impersonate::read(headers).map_err(|e| Failure::internal(&e))? {
+        None => (user, None),
+        Some(wish) => {
+            for check in &wish.checks {
+                authorize(app, &user, check)?;
+            }
+            (wish.identity, Some(user.name))
+        }
+    };
+    if !is_public(app, info) {
+        authorize(app, &user, &info.attributes)?;
+    }
+    Ok(Entry { user, real, notes })
+}
+
+/// Client certificate first, then a bearer token, then nobody. Bad credentials are refused, never anonymous.
+fn authenticate(
+    app: &App,
+    request: &Request,
+    warnings: &mut Vec<String>,
+) -> Result<(Identity, Notes), &'static str> {
+    if let Some(PeerCertificate(der)) = request.extensions().get() {
+        let mut user = identity_of(der).map_err(|_| "error")?;
+        add_group(&mut user, AUTHENTICATED);
+        return Ok((user, Notes::default()));
+    }
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    let token = match text(AUTHORIZATION).map_or(Bearer::None, bearer) {
+        Bearer::Token(token) => Some(token),
+        Bearer::ExtraSpace => {
+            warnings.push(chain::EXTRA_SPACE.into());
+            None
+        }
+        Bearer::None => text(SEC_WEBSOCKET_PROTOCOL).and_then(websocket_bearer),
+    };
+    if let Some(token) = token {
+        let found = app.authentication.authenticate(&token, None, &app.view.snapshot(), app.clock.now());
+        return match found {
+            Ok(found) => Ok((found.identity, found.notes)),
+            Err(e) => {
+                tracing::debug!(cause = %e, "unable to authenticate the request");
+                Err("error")
+            }
+        };
+    }
+    if !app.config.anonymous_auth {
+        return Err("failure");
+    }
+    let groups = vec![UNAUTHENTICATED.to_owned()];
+    Ok((Identity { name: ANONYMOUS.into(), groups, ..Identity::default() }, Notes::default()))
+}
+
+/// 403 with upstream's text, unless allowed.
+pub(crate) fn authorize(app: &App, user: &Identity, wanted: &Attributes) -> Result<(), Failure> {
+    let before = app.clock.monotonic();
+    let decision = app.authorizer.authorize(user, wanted, &app.view.snapshot());
+    let took = app.clock.monotonic().saturating_sub(before);
+    let (result, reason) = match decision {
+        Decision::Allow(_) => ("allowed", None),
+        Decision::Deny(reason) => ("denied", Some(reason)),
+        Decision::NoOpinion(reason) => ("no-opinion", Some(reason)),
+    };
+    app.metrics.authorized(result, took);
+    let Some(reason) = reason else { return Ok(()) };
+    let text = forbidden_text(user, wanted, &reason);
+    let (text, details) = if wanted.resource_request {
+        let resource = Qualified::new(wanted.group.as_str(), wanted.resource.as_str());
+        let name = if wanted.name.is_empty() { String::new() } else { format!(" \"{}\"", wanted.name) };
+        let details = Details {
+            group: wanted.group.clone(),
+            kind: wanted.resource.clone(),
+            name: wanted.name.clone(),
+            ..Details::default()
+        };
+        (format!("{resource}{name} is forbidden: {text}"), details)
+    } else {
+        (format!("forbidden: {text}"), Details::default())
+    };
+    Err(Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(details)))
+}
+
+/// The Status of a failure, in the representation that the client accepts.
+fn render(failure: &Failure, headers: &HeaderMap, query: &str, from: Response) -> Response {
+    let format = Format::of_failure(headers, query);
+    let value = serde_json::to_value(&failure.0).unwrap_or_default();
+    let (mut parts, _) = from.into_parts();
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media.as_str()));
+    if parts.status == StatusCode::FORBIDDEN {
+        // Browsers once guessed HTML from such texts.
+        parts.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    Response::from_parts(parts, Body::from(encode_value(&value, format.media, format.pretty)))
+}
+
+/// A label with a bound: what clients make up is `OTHER`.
+fn verb(method: &Method) -> &'static str {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().find(|v| method == *v).unwrap_or("OTHER")
+}

@@ -1,0 +1,114 @@
+//! Connections: an accept loop that no slow client can stop, TLS, and a drain at the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+/// The verified certificate (DER) that a client showed; in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate(pub Arc<[u8]>);
+
+/// TLS settings that can be replaced while serving.
+pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
+
+/// Half-open connections at one time: each costs memory and, in its handshake, a signature.
+const HANDSHAKES: usize = 512;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Who has not sent its headers by then is not going to.
+const HEADERS: Duration = Duration::from_secs(30);
+/// How long open requests may take once the server is to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Serves until `stop` turns true, then lets the open requests end.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut stop: watch::Receiver<bool>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let (stream, _) = match accepted {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                // Out of file descriptors, mostly: others will close soon.
+                tracing::warn!(cause = %e, "cannot accept a connection");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let (tls, router, stop, handshakes) = (tls.clone(), router.clone(), stop.clone(), handshakes.clone());
+        connections.spawn(async move {
+            if let Err(e) = connection(stream, tls, router, stop, &handshakes).await {
+                tracing::debug!(cause = %e, "a connection ended");
+            }
+        });
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+    handshakes: &Semaphore,
+) -> io::Result<()> {
+    let Some(tls) = tls else { return http(stream, None, router, stop).await };
+    let turn = handshakes.acquire().await.map_err(io::Error::other)?;
+    let acceptor = TlsAcceptor::from(tls.load_full());
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    drop(turn);
+    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = peer.map(|der| PeerCertificate(Arc::from(der.as_ref())));
+    http(stream, peer, router, stop).await
+}
+
+async fn http<S>(
+    stream: S,
+    peer: Option<PeerCertificate>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        router.clone().oneshot(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_err(io::Error::other),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    // Answers what has been asked, takes nothing new.
+    connection.as_mut().graceful_shutdown();
+    connection.await.map_err(io::Error::other)
+}
+
+/// A listener on an address. The error is left to the caller to explain.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}

@@ -1,0 +1,252 @@
+//! Metrics under Kubernetes' names where they mean the same (`pkg/serviceaccount/metrics.go`,
+//! `apiserver/pkg/endpoints/filters/metrics.go`). Every label has a bound: a client must not be able to grow memory.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use time::OffsetDateTime;
+use tokensmith_core::access::{Notes, WarnAfter};
+use tokensmith_core::keys::KeySet;
+
+/// A label for one of few outcomes.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Outcome {
+    /// `success`, `failure`, `error`; `allowed`, `denied`, `no-opinion`.
+    pub result: &'static str,
+}
+
+/// Labels of a token request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Requested {
+    /// The account's namespace; `other` beyond the first thousand.
+    pub namespace: String,
+    /// `api`: the API server's alone; `other`: none of them; `mixed`; `default`: not said; `unknown`: not read.
+    pub audience_class: &'static str,
+    /// `success`, or the class of the refusal.
+    pub result: &'static str,
+}
+
+/// Labels of an API request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Served {
+    /// The HTTP method.
+    pub verb: &'static str,
+    /// A served resource, or empty.
+    pub resource: &'static str,
+    /// A served subresource, or empty.
+    pub subresource: &'static str,
+    /// The HTTP status.
+    pub code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KeyLabels {
+    kid: String,
+    algorithm: &'static str,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+type Seconds = Family<Outcome, Histogram, fn() -> Histogram>;
+
+/// As many namespaces get a label of their own.
+const NAMESPACES: usize = 1000;
+
+/// What is counted.
+pub struct Metrics {
+    registry: Registry,
+    legacy: Counter,
+    stale: Counter,
+    valid: Counter,
+    legacy_manual: Counter,
+    legacy_auto: Counter,
+    attempts: Family<Outcome, Gauge<u64, AtomicU64>>,
+    authentication: Seconds,
+    authorizations: Family<Outcome, Counter>,
+    authorization: Seconds,
+    requests: Family<Served, Counter>,
+    token_requests: Family<Requested, Counter>,
+    signing: Histogram,
+    reviewing: Histogram,
+    keys: Family<PhaseLabel, Gauge>,
+    key_age: Family<KeyLabels, Gauge>,
+    namespaces: Mutex<HashSet<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        let fine = || Histogram::new(exponential_buckets(0.000_05, 2.0, 15));
+        let mut m = Metrics {
+            registry: Registry::default(),
+            legacy: Counter::default(),
+            stale: Counter::default(),
+            valid: Counter::default(),
+            legacy_manual: Counter::default(),
+            legacy_auto: Counter::default(),
+            attempts: Family::default(),
+            authentication: Family::new_with_constructor(buckets),
+            authorizations: Family::default(),
+            authorization: Family::new_with_constructor(buckets),
+            requests: Family::default(),
+            token_requests: Family::default(),
+            signing: fine(),
+            reviewing: fine(),
+            keys: Family::default(),
+            key_age: Family::default(),
+            namespaces: Mutex::default(),
+        };
+        let r = &mut m.registry;
+        // The library adds `_total` to counters.
+        r.register(
+            "serviceaccount_legacy_tokens",
+            "Tokens without an audience that were used",
+            m.legacy.clone(),
+        );
+        r.register("serviceaccount_stale_tokens", "Extended tokens used after warnafter", m.stale.clone());
+        r.register("serviceaccount_valid_tokens", "Extended tokens used before warnafter", m.valid.clone());
+        r.register(
+            "serviceaccount_legacy_manual_token_uses",
+            "Uses of Secret tokens made by people",
+            m.legacy_manual.clone(),
+        );
+        r.register(
+            "serviceaccount_legacy_auto_token_uses",
+            "Uses of Secret tokens made by controllers",
+            m.legacy_auto.clone(),
+        );
+        // Kubernetes' name lacks the `_total` that counters of this exposition format must have.
+        r.register("authentication_attempts", "Authenticated attempts", m.attempts.clone());
+        r.register(
+            "authentication_duration_seconds",
+            "Authentication duration in seconds",
+            m.authentication.clone(),
+        );
+        r.register("authorization_attempts", "Authorization attempts", m.authorizations.clone());
+        r.register(
+            "authorization_duration_seconds",
+            "Authorization duration in seconds",
+            m.authorization.clone(),
+        );
+        r.register("apiserver_request", "API requests", m.requests.clone());
+        r.register("serviceaccount_token_requests", "TokenRequests", m.token_requests.clone());
+        r.register(
+            "tokensmith_token_request_duration_seconds",
+            "From a decoded TokenRequest to its signed token",
+            m.signing.clone(),
+        );
+        r.register(
+            "tokensmith_token_review_duration_seconds",
+            "From a decoded TokenReview to its status",
+            m.reviewing.clone(),
+        );
+        r.register("tokensmith_signing_keys", "Keys by phase", m.keys.clone());
+        r.register(
+            "tokensmith_signing_key_phase_age_seconds",
+            "How long a key has been in its phase",
+            m.key_age.clone(),
+        );
+        m
+    }
+
+    /// A request was authenticated (`success`), had bad credentials (`error`) or none where some are needed
+    /// (`failure`).
+    pub fn authenticated(&self, result: &'static str, took: Duration) {
+        self.attempts.get_or_create(&Outcome { result }).inc();
+        self.authentication.get_or_create(&Outcome { result }).observe(took.as_secs_f64());
+    }
+
+    /// A request was authorized or not.
+    pub fn authorized(&self, result: &'static str, took: Duration) {
+        self.authorizations.get_or_create(&Outcome { result }).inc();
+        self.authorization.get_or_create(&Outcome { result }).observe(took.as_secs_f64());
+    }
+
+    /// A token was used.
+    pub fn used(&self, notes: &Notes) {
+        if notes.audience_less {
+            self.legacy.inc();
+        }
+        match &notes.warn_after {
+            Some(WarnAfter::Stale { .. }) => drop(self.stale.inc()),
+            Some(WarnAfter::Valid) => drop(self.valid.inc()),
+            None => {}
+        }
+        match &notes.legacy_secret {
+            Some(secret) if secret.auto_generated => drop(self.legacy_auto.inc()),
+            Some(_) => drop(self.legacy_manual.inc()),
+            None => {}
+        }
+    }
+
+    /// A request was answered.
+    pub fn served(&self, served: Served) {
+        self.requests.get_or_create(&served).inc();
+    }
+
+    /// A TokenRequest was answered.
+    pub fn token_requested(&self, namespace: &str, audience_class: &'static str, result: &'static str) {
+        let namespace = self.bounded(namespace);
+        self.token_requests.get_or_create(&Requested { namespace, audience_class, result }).inc();
+    }
+
+    /// A token was signed.
+    pub fn signed(&self, took: Duration) {
+        self.signing.observe(took.as_secs_f64());
+    }
+
+    /// A token was reviewed.
+    pub fn reviewed(&self, took: Duration) {
+        self.reviewing.observe(took.as_secs_f64());
+    }
+
+    fn bounded(&self, namespace: &str) -> String {
+        let mut known = self.namespaces.lock().unwrap_or_else(|e| e.into_inner());
+        if !known.contains(namespace) {
+            if known.len() == NAMESPACES {
+                return "other".into();
+            }
+            known.insert(namespace.to_owned());
+        }
+        namespace.to_owned()
+    }
+
+    /// The exposition text (OpenMetrics 1.0).
+    pub fn render(&self, keys: &KeySet, now: OffsetDateTime) -> String {
+        self.keys.clear();
+        self.key_age.clear();
+        for phase in ["active", "prepared", "retired", "revoked", "listed"] {
+            let count = keys.infos().iter().filter(|k| k.phase == phase).count();
+            self.keys.get_or_create(&PhaseLabel { phase }).set(count as i64);
+        }
+        for key in keys.infos() {
+            let Some(since) = key.since else { continue };
+            let labels =
+                KeyLabels { kid: key.id.clone(), algorithm: key.algorithm.as_str(), phase: key.phase };
+            self.key_age.get_or_create(&labels).set((now - since).whole_seconds());
+        }
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

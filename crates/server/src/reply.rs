@@ -1,0 +1,124 @@
+//! Replies: which representation, and the headers that every one has.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, WARNING};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::Value;
+use tokensmith_api::Media;
+use tokensmith_api::media::{Accepted, As, negotiate};
+use tokensmith_core::access::request::parameter;
+use tokensmith_objects::codec;
+
+use crate::failure::Failure;
+
+/// How a client wants its reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    pub(crate) media: Media,
+    pub(crate) convert: Option<As>,
+    pub(crate) pretty: bool,
+}
+
+impl Format {
+    /// Reads the `Accept` header; 406 when nothing fits. Who takes JSON as well as protobuf gets JSON.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        query: &str,
+        convertible: impl Fn(&As) -> bool,
+    ) -> Result<Self, Failure> {
+        let header = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+        let json = header.map(without_protobuf);
+        let accepted = json
+            .and_then(|h| negotiate(Some(&h).filter(|h| !h.is_empty()).map(String::as_str), &convertible));
+        let accepted = accepted.filter(|_| header.is_none_or(|h| !without_protobuf(h).is_empty()));
+        let accepted =
+            accepted.or_else(|| negotiate(header, &convertible)).ok_or_else(Failure::not_acceptable)?;
+        let Accepted { media, convert, pretty } = accepted;
+        Ok(Format { media, convert, pretty: pretty || wants_pretty(headers, query) })
+    }
+
+    /// For a failure: what the client accepts, else JSON.
+    pub(crate) fn of_failure(headers: &HeaderMap, query: &str) -> Self {
+        let plain = Format { media: Media::Json, convert: None, pretty: wants_pretty(headers, query) };
+        Format::of(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
+    }
+}
+
+/// The header's clauses without protobuf.
+fn without_protobuf(header: &str) -> String {
+    let clauses = header.split(',').filter(|c| !c.trim_start().starts_with(Media::Protobuf.as_str()));
+    clauses.collect::<Vec<_>>().join(",")
+}
+
+/// `pretty` as asked for; people's tools get it unasked (apiserver `handlers/negotiation`).
+fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
+    if let Some(asked) = parameter(query, "pretty") {
+        return !matches!(asked.as_str(), "false" | "0");
+    }
+    let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))
+}
+
+/// A value as a reply.
+pub(crate) fn object(code: StatusCode, value: &Value, format: &Format) -> Response {
+    bytes(code, codec::encode_value(value, format.media, format.pretty), format.media.as_str())
+}
+
+/// Ready bytes as a reply.
+pub(crate) fn bytes(code: StatusCode, body: impl Into<axum::body::Body>, media: &'static str) -> Response {
+    let mut response = (code, body.into()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// Nothing that is served may be kept by caches, unless it says so itself.
+pub(crate) fn uncached(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+}
+
+/// `Warning` headers (RFC 7234 §5.5, as kubectl prints them): each text once; all cut short when they are many.
+pub(crate) fn warnings(response: &mut Response, texts: &[String]) {
+    let long = texts.iter().map(String::len).sum::<usize>() > 4096;
+    let mut seen: Vec<&str> = Vec::new();
+    for text in texts {
+        let end = text.floor_char_boundary(256);
+        let text = if long { &text[..end] } else { text.as_str() };
+        if seen.contains(&text) {
+            continue;
+        }
+        seen.push(text);
+        let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+        let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(accept: &'static str) -> HeaderMap {
+        [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect()
+    }
+
+    #[test]
+    fn json_for_who_takes_it() {
+        let of = |accept| Format::of(&headers(accept), "", |_| false).map(|f| f.media).ok();
+        assert_eq!(of("application/vnd.kubernetes.protobuf,application/json"), Some(Media::Json));
+        assert_eq!(of("application/vnd.kubernetes.protobuf"), Some(Media::Protobuf));
+        assert_eq!(of("application/yaml, */*"), Some(Media::Yaml));
+        assert_eq!(of("text/html"), None);
+        assert_eq!(Format::of(&HeaderMap::new(), "", |_| false).map(|f| f.media).ok(), Some(Media::Json));
+    }
+
+    #[test]
+    fn warnings_are_quoted_and_said_once() {
+        let mut response = StatusCode::OK.into_response();
+        warnings(&mut response, &["unknown field \"a\"\n".into(), "unknown field \"a\"\n".into()]);
+        let all: Vec<_> = response.headers().get_all(WARNING).iter().collect();
+        assert_eq!(all, [r#"299 - "unknown field \"a\"""#]);
+    }
+}

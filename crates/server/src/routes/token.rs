@@ -1,0 +1,128 @@
+//! TokenRequest: `POST …/serviceaccounts/NAME/token`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+use tokensmith_objects::Object;
+use tokensmith_objects::codec::{Decoded, Expected, encode};
+
+use super::options;
+use crate::app::App;
+use crate::audit::Line;
+use crate::body;
+use crate::failure::Failure;
+use crate::gate::{Caller, Warnings};
+use crate::reply::{self, Format};
+
+/// Mints a token. `dryRun` mints too, as upstream does: kubectl's users rely on the answer having one.
+pub(super) async fn create(
+    app: &App,
+    caller: &Caller,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    let a = &caller.info.attributes;
+    let done = read(app, parts, body).await;
+    let (format, request) = match done {
+        Ok(read) => read,
+        Err(failure) => {
+            app.metrics.token_requested(&a.namespace, "unknown", class(&failure));
+            return Err(failure);
+        }
+    };
+    let asked = audiences(&request.object);
+    let class_of_audiences = audience_class(&asked, &app.tokens.config().api_audiences);
+    let bound = bound_object(&request.object);
+    let before = app.clock.monotonic();
+    let result =
+        app.tokens.issue(&caller.user, &a.namespace, &a.name, request.object).await.map_err(Failure::from);
+    let took = app.clock.monotonic().saturating_sub(before);
+
+    let mut line = line(app, caller, "mint");
+    line.subject = tokensmith_core::tokens::username(&a.namespace, &a.name);
+    line.bound_object = bound;
+    let minted = match result {
+        Ok(minted) => minted,
+        Err(failure) => {
+            app.metrics.token_requested(&a.namespace, class_of_audiences, class(&failure));
+            line.audiences = asked;
+            (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
+            app.audit.write(&line);
+            return Err(failure);
+        }
+    };
+    app.metrics.signed(took);
+    app.metrics.token_requested(&a.namespace, class_of_audiences, "success");
+    line.audiences = audiences(&minted.reply);
+    (line.jti, line.kid, line.decision, line.code) = (minted.id, minted.key_id, "allow", 201);
+    app.audit.write(&line);
+
+    let mut warnings = request.warnings;
+    warnings.extend(minted.warnings);
+    let bytes = encode(&minted.reply, format.media, format.pretty);
+    let mut response = reply::bytes(StatusCode::CREATED, bytes, format.media.as_str());
+    response.extensions_mut().insert(Warnings(warnings));
+    Ok(response)
+}
+
+async fn read(app: &App, parts: &Parts, body: Body) -> Result<(Format, Decoded), Failure> {
+    let query = parts.uri.query().unwrap_or("");
+    let format = Format::of(&parts.headers, query, |_| false)?;
+    let media = body::media(&parts.headers)?;
+    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let options = options::write(query, "CreateOptions")?;
+    let schema = "io.k8s.api.authentication.v1.TokenRequest";
+    let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
+    let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
+    Ok((format, body::decode(&bytes, media, &expected, options.validation)?))
+}
+
+/// A line with what every one has.
+pub(super) fn line(app: &App, caller: &Caller, action: &'static str) -> Line {
+    let took: Duration = app.clock.monotonic().saturating_sub(caller.arrived);
+    Line {
+        time: app.clock.now().format(&Rfc3339).unwrap_or_default(),
+        audit_id: caller.audit_id.clone(),
+        action,
+        user: caller.user.name.clone(),
+        impersonated_by: caller.impersonated_by.clone().unwrap_or_default(),
+        latency_micros: took.as_micros().try_into().unwrap_or(u64::MAX),
+        ..Line::default()
+    }
+}
+
+fn audiences(request: &Object) -> Vec<String> {
+    let list = request.at(&["spec", "audiences"]).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn bound_object(request: &Object) -> String {
+    let field = |key| request.str_at(&["spec", "boundObjectRef", key]);
+    if field("kind").is_empty() { String::new() } else { format!("{}/{}", field("kind"), field("name")) }
+}
+
+/// Audiences are whatever clients make up; a metric's label must not be.
+fn audience_class(asked: &[String], api: &[String]) -> &'static str {
+    let ours = asked.iter().filter(|a| api.contains(a)).count();
+    match (asked.len(), ours) {
+        (0, _) => "default",
+        (all, ours) if all == ours => "api",
+        (_, 0) => "other",
+        _ => "mixed",
+    }
+}
+
+fn class(failure: &Failure) -> &'static str {
+    match failure.0.code {
+        403 => "forbidden",
+        404 => "not_found",
+        409 => "conflict",
+        400..=499 => "invalid",
+        _ => "error",
+    }
+}

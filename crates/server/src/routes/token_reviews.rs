@@ -1,0 +1,111 @@
+//! TokenReview: whose token is this, and is it for these audiences?
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::{Map, Value, json};
+use tokensmith_core::Error;
+use tokensmith_core::access::{AuthError, Authenticated, BearerToken, Identity};
+use tokensmith_objects::codec::{Expected, encode};
+use tokensmith_objects::schema::Kind;
+
+use super::{options, token};
+use crate::app::App;
+use crate::body;
+use crate::failure::Failure;
+use crate::gate::{Caller, Warnings};
+use crate::reply::{self, Format};
+
+/// Answers 201 for bad tokens too: the answer is in `status`.
+pub(super) async fn create(
+    app: &App,
+    caller: &Caller,
+    kind: &'static Kind,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    let query = parts.uri.query().unwrap_or("");
+    let format = Format::of(&parts.headers, query, |_| false)?;
+    let media = body::media(&parts.headers)?;
+    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let options = options::write(query, "CreateOptions")?;
+    let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
+    let mut review = decoded.object;
+    let text = review.str_at(&["spec", "token"]).to_owned();
+    if text.is_empty() {
+        return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());
+    }
+    let wanted: Option<Vec<String>> = review
+        .at(&["spec", "audiences"])
+        .and_then(Value::as_array)
+        .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    let before = app.clock.monotonic();
+    let found = check(app, &text, wanted.as_deref());
+    app.metrics.reviewed(app.clock.monotonic().saturating_sub(before));
+
+    let mut line = token::line(app, caller, "review");
+    line.code = 201;
+    line.audiences = wanted.unwrap_or_default();
+    let status = match found {
+        Ok(found) => {
+            line.decision = "allow";
+            line.subject.clone_from(&found.identity.name);
+            line.jti = credential(&found.identity);
+            app.metrics.used(&found.notes);
+            let mut status = json!({"authenticated": true, "user": user(&found.identity)});
+            if let Some(audiences) = found.audiences.filter(|a| !a.is_empty()) {
+                status["audiences"] = audiences.into();
+            }
+            status
+        }
+        Err(AuthError(cause)) => {
+            line.decision = "deny";
+            line.reason.clone_from(&cause);
+            json!({"user": {}, "error": cause})
+        }
+    };
+    app.audit.write(&line);
+    // As upstream: what the client sent as metadata is not kept.
+    review.set(&["metadata"], Map::new());
+    review.set(&["status"], status);
+    let mut response = reply::bytes(
+        StatusCode::CREATED,
+        encode(&review, format.media, format.pretty),
+        format.media.as_str(),
+    );
+    response.extensions_mut().insert(Warnings(decoded.warnings));
+    Ok(response)
+}
+
+/// The token as a request's `Authorization` header would carry it: trimmed, up to the first space.
+fn check(app: &App, text: &str, wanted: Option<&[String]>) -> Result<Authenticated, AuthError> {
+    let token = text.trim().split(' ').next().unwrap_or("");
+    if token.is_empty() {
+        // Upstream finds no credentials in such a token and says `system:anonymous`; that helps nobody.
+        return Err(AuthError("invalid bearer token".into()));
+    }
+    app.authentication.authenticate(&BearerToken::new(token), wanted, &app.view.snapshot(), app.clock.now())
+}
+
+/// `UserInfo`; empty fields are left out.
+pub(super) fn user(identity: &Identity) -> Value {
+    let mut out = Map::new();
+    for (key, value) in [("username", &identity.name), ("uid", &identity.uid)] {
+        if !value.is_empty() {
+            out.insert(key.into(), value.as_str().into());
+        }
+    }
+    if !identity.groups.is_empty() {
+        out.insert("groups".into(), identity.groups.clone().into());
+    }
+    if !identity.extra.is_empty() {
+        out.insert("extra".into(), json!(identity.extra));
+    }
+    Value::Object(out)
+}
+
+fn credential(identity: &Identity) -> String {
+    let id = identity.extra.get("authentication.kubernetes.io/credential-id").and_then(|v| v.first());
+    id.and_then(|id| id.strip_prefix("JTI=")).unwrap_or_default().into()
+}

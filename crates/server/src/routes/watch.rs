@@ -1,0 +1,83 @@
+//! Watch: changes to a collection as they happen, one JSON event per line.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::{Value, json};
+use time::Duration;
+use tokensmith_api::Media;
+use tokensmith_core::Error;
+use tokensmith_core::access::request::parameter;
+use tokensmith_core::registry::{Event, ListOptions};
+use tokensmith_objects::Object;
+use tokensmith_objects::schema::Kind;
+use tokensmith_objects::table::table;
+
+use super::objects::{convertible, include, metadata_only};
+use super::options;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::gate::Caller;
+use crate::reply::{self, Format};
+
+/// Without `timeoutSeconds`; upstream picks between 30 and 60 minutes.
+const TIMEOUT: i64 = 1800;
+
+/// Streams events until the client goes, the time is over, or the watcher falls too far behind.
+pub(super) async fn serve(
+    app: &Arc<App>,
+    caller: &Caller,
+    kind: &'static Kind,
+    parts: &Parts,
+) -> Result<Response, Failure> {
+    let query = parts.uri.query().unwrap_or("").to_owned();
+    let format = Format::of(&parts.headers, &query, convertible)?;
+    if format.media != Media::Json {
+        return Err(Failure::not_acceptable());
+    }
+    let seconds = match parameter(&query, "timeoutSeconds").as_deref() {
+        None | Some("" | "0") => TIMEOUT,
+        Some(text) => text.parse().map_err(|_| {
+            Failure::from(Error::BadRequest(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+        })?,
+    };
+    let options: ListOptions = options::list(&query)?;
+    let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
+    let events = app.registry.watch(kind, &namespace, &options).await?;
+    let clock = app.clock.clone();
+    let end = app.clock.now() + Duration::seconds(seconds);
+    let shown = {
+        let app = app.clone();
+        events.map(move |event| line(&app, kind, &format, &query, event))
+    };
+    let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(async move { clock.sleep_until(end).await });
+    Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))
+}
+
+fn line(app: &App, kind: &Kind, format: &Format, query: &str, event: Result<Event, Error>) -> Bytes {
+    let (name, object) = match event {
+        Ok(Event::Added(object)) => ("ADDED", show(app, kind, format, query, &object)),
+        Ok(Event::Modified(object)) => ("MODIFIED", show(app, kind, format, query, &object)),
+        Ok(Event::Deleted(object)) => ("DELETED", show(app, kind, format, query, &object)),
+        Err(e) => ("ERROR", serde_json::to_value(Failure::from(e).0).unwrap_or_default()),
+    };
+    let mut out = tokensmith_api::json::to_vec(&json!({"type": name, "object": object}));
+    out.push(b'\n');
+    out.into()
+}
+
+fn show(app: &App, kind: &Kind, format: &Format, query: &str, object: &Object) -> Value {
+    match format.convert.as_ref().map(|c| c.kind.as_str()) {
+        None => object.clone().into_value(),
+        Some("Table") => {
+            let meta = json!({"resourceVersion": object.resource_version()});
+            table(kind, [object], include(query), app.clock.now(), meta)
+        }
+        Some(_) => metadata_only(object),
+    }
+}
