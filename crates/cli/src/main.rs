@@ -1,2 +1,48 @@
 //! tokensmith: a Kubernetes service-account token issuer.
-fn main() {}
+//!
+//! The binary. `serve/` is the only place that builds and wires the server; `commands/` are clients that
+//! speak HTTP like anyone else. Nothing here decides what a token holds or who may have one.
+
+mod args;
+mod client;
+mod commands;
+mod duration;
+mod failure;
+mod files;
+mod kubeconfig;
+mod output;
+mod serve;
+mod times;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let done = Cli::try_parse().map_err(Failure::from).and_then(run);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Completions(args) => args.run(),
+        Command::Healthcheck(args) => block_on(args.run()),
+        Command::Keys(args) => block_on(args.run()),
+        Command::Kubeconfig(args) => block_on(args.run()),
+        Command::Serve(args) => serve::run(*args),
+        Command::Token(args) => block_on(args.run()),
+        Command::Version(args) => args.run(),
+    }
+}
+
+/// A client waits for one answer at a time: one thread will do.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?.block_on(command)
+}

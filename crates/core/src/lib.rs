@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod controllers;
 pub mod error;
 pub mod keys;
 pub mod random;

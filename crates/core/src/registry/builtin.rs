@@ -111,7 +111,7 @@ impl Registry {
     }
 
     /// Creates what may be there already; a namespace that closes meanwhile is no error either.
-    async fn create_quietly(
+    pub(super) async fn create_quietly(
         &self,
         user: &Identity,
         plural: &str,

@@ -4,7 +4,22 @@ use super::builtin::{core_kind, system};
 use super::*;
 use crate::tokens::legacy::{LAST_USED, day};
 
+/// Where it says since when uses are tracked.
+const TRACKING: (&str, &str) = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking");
+
 impl Registry {
+    /// Writes down, once, since when uses of tokens in Secrets are tracked.
+    pub async fn track_legacy_tokens(&self) -> Result<(), Error> {
+        let (namespace, name) = TRACKING;
+        if self.get(core_kind("configmaps"), namespace, name).is_ok() {
+            return Ok(());
+        }
+        let map = serde_json::json!({
+            "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": {"since": day(self.clock.now())},
+        });
+        self.create_quietly(&system(), "configmaps", namespace, map).await
+    }
+
     /// Labels a Secret with today, the day on which its token was used. Who loses a race leaves it to the next use.
     pub async fn note_legacy_use(&self, namespace: &str, name: &str) {
         let kind = core_kind("secrets");

@@ -22,6 +22,7 @@ use tokensmith_objects::{Object, defaults, strategy, validate};
 
 pub(crate) use admission::open_namespace;
 pub use builtin::{NAMESPACES, PROTECTED};
+pub(crate) use builtin::{core_kind, system};
 pub use delete::{DeleteOptions, Deleted};
 pub use list::{List, ListOptions};
 pub use update::Subresource;
@@ -88,6 +89,11 @@ impl Registry {
     /// The objects as they are now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.view.snapshot()
+    }
+
+    /// Waits until the objects show a revision.
+    pub async fn reached(&self, revision: Revision) {
+        self.view.reached(revision).await;
     }
 
     /// The store, to watch.

@@ -55,7 +55,9 @@ pub(super) async fn serve(
         let app = app.clone();
         events.map(move |event| line(&app, kind, &format, &query, event))
     };
-    let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(async move { clock.sleep_until(end).await });
+    let body = shown
+        .map(Ok::<Bytes, std::convert::Infallible>)
+        .take_until(async move { clock.sleep_until(end).await });
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))
 }
 

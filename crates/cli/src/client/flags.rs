@@ -1,0 +1,49 @@
+//! kubectl's flags for finding a server.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The data directory when none is given.
+pub const DATA_DIR: &str = "tokensmith-data";
+
+/// Where the server is and who one is there. In this order: these flags, the files of `KUBECONFIG`, the data
+/// directory's `admin.kubeconfig`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Server")]
+pub struct ClientFlags {
+    /// Read this kubeconfig instead of those in $KUBECONFIG
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Use this context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Talk to this server instead of the context's
+    #[arg(long, short = 's', value_name = "URL")]
+    pub server: Option<String>,
+
+    /// Use this bearer token instead of the context's credentials
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+
+    /// Trust this PEM file's certificates for the server
+    #[arg(long, value_name = "PATH")]
+    pub certificate_authority: Option<PathBuf>,
+
+    /// Use this namespace instead of the context's
+    #[arg(long, short, value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// Where to look for admin.kubeconfig when nothing else names a server
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR)]
+    pub data_dir: PathBuf,
+}
+
+impl ClientFlags {
+    /// Whether a server is named in any way, so that a command that can do without one should use it.
+    pub fn name_a_server(&self) -> bool {
+        self.server.is_some() || self.kubeconfig.is_some() || self.context.is_some()
+    }
+}

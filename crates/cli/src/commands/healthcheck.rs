@@ -1,0 +1,104 @@
+//! `tokensmith healthcheck`: asks a server on this machine how it is, for images without a shell or curl.
+//!
+//! It finds the server by what `serve` left in the data directory (its local address and whom to trust), so it
+//! needs no name that resolves from inside a container, and it sends no credentials.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use reqwest::redirect;
+
+use crate::client::flags::ClientFlags;
+use crate::client::http;
+use crate::client::target::{self, Credentials, Target, Trust};
+use crate::client::tls;
+use crate::duration::GoDuration;
+use crate::failure::Failure;
+use crate::files;
+use crate::serve::data_dir;
+
+const EXAMPLES: &str = "Examples:
+  # in an image
+  HEALTHCHECK CMD [\"/tokensmith\", \"healthcheck\"]
+
+  # is the process alive, ready or not?
+  tokensmith healthcheck --probe livez
+
+  # a server elsewhere
+  tokensmith healthcheck --server https://tokens.example.com:6443";
+
+/// Ask a server whether it is ready.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct HealthcheckArgs {
+    /// What to ask
+    #[arg(long, value_enum, default_value_t)]
+    probe: Probe,
+
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    timeout: GoDuration,
+
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+/// The health endpoints.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Probe {
+    /// The process works.
+    Livez,
+    /// It serves requests.
+    #[default]
+    Readyz,
+}
+
+impl HealthcheckArgs {
+    /// Asks; done means healthy.
+    ///
+    /// # Errors
+    /// No answer, or another than 200.
+    pub async fn run(self) -> Result<(), Failure> {
+        let (server, trust) = self.place()?;
+        let tls = tls::config(&trust, None, &Credentials::default())?;
+        let wait = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+        let client = http::builder(tls).timeout(wait).redirect(redirect::Policy::none()).build();
+        let client = client.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
+        let path = match self.probe {
+            Probe::Livez => "/livez",
+            Probe::Readyz => "/readyz",
+        };
+        let mut url = server.clone();
+        url.set_path(path);
+        let answer = client.get(url).send().await.map_err(|e| http::unreachable(&server, &e))?;
+        match answer.status() {
+            code if code.is_success() => Ok(()),
+            code => Err(Failure::failed(format!(
+                "{path} answered {code}; `curl -k {}{path}?verbose` says which check fails",
+                server.as_str().trim_end_matches('/')
+            ))),
+        }
+    }
+
+    /// The server that is named, else the one whose data directory this is.
+    fn place(&self) -> Result<(reqwest::Url, Trust), Failure> {
+        if self.client.name_a_server() || self.client.certificate_authority.is_some() {
+            let target = Target::resolve(&self.client)?;
+            return Ok((target.server, target.trust));
+        }
+        let dir = &self.client.data_dir;
+        let Some(address) = files::read_if_there(&dir.join(data_dir::ADDRESS))? else {
+            return Err(Failure::failed(format!(
+                "no server runs on {}: give --data-dir, or --server for one elsewhere",
+                dir.display()
+            )));
+        };
+        let server = target::parse_url(String::from_utf8_lossy(&address).trim())?;
+        // The certificate that is served is known here: a certificate of the operator's own need not name this address.
+        let trust = match files::read_if_there(&dir.join(data_dir::SERVING_CERT))? {
+            Some(pem) => Trust::Leaf(pem),
+            None => Trust::System,
+        };
+        Ok((server, trust))
+    }
+}

@@ -1,0 +1,254 @@
+//! Verification as an outsider does it: discovery document, key set, signature, claims. Who has no account at the
+//! server cannot know whether the account and the bound object still exist: those rules stay unchecked.
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use reqwest::header::{ACCEPT, AUTHORIZATION};
+use reqwest::{Url, redirect};
+use serde_json::Value;
+use tokensmith_core::Clock;
+
+use super::report::{Report, Rule};
+use super::token::Token;
+use crate::client::flags::ClientFlags;
+use crate::client::http;
+use crate::client::target::{self, Credentials, Target, Trust};
+use crate::client::tls;
+use crate::failure::Failure;
+use crate::times;
+
+/// What most verifiers and Kubernetes itself allow for clocks that differ.
+const LEEWAY: i64 = 60;
+
+/// Fetches what the issuer publishes and checks the token against it.
+///
+/// # Errors
+/// The issuer's documents cannot be fetched or read at all. A rule that fails is in the report.
+pub async fn verify(
+    token: &Token,
+    issuer: &str,
+    audiences: &[String],
+    flags: &ClientFlags,
+    clock: &dyn Clock,
+) -> Result<Report, Failure> {
+    let web = Web::new(issuer, flags)?;
+    let discovery =
+        web.get(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).await?;
+    let published = discovery["issuer"].as_str().unwrap_or_default();
+    let jwks_uri = discovery["jwks_uri"].as_str().unwrap_or_default();
+    let keys: JwkSet = serde_json::from_value(web.get(jwks_uri).await?)
+        .map_err(|e| Failure::failed(format!("the key set at {jwks_uri} cannot be read: {e}")))?;
+    let mut rules = vec![
+        Rule::when(
+            published == issuer,
+            "discovery",
+            format!("{issuer} publishes its documents"),
+            format!("the document is for {published:?}, not for {issuer:?}: verifiers compare byte for byte"),
+        ),
+        Rule::when(
+            token.claim("iss") == issuer,
+            "issuer",
+            issuer.to_owned(),
+            format!("the token is from {:?}", token.claim("iss")),
+        ),
+    ];
+    rules.extend(signature(token, &keys));
+    rules.push(audience(token, audiences));
+    rules.extend(lifetime(token, clock.unix()));
+    rules.push(Rule::unchecked("account", "only the server knows: --server asks it"));
+    rules.push(Rule::unchecked("bound object", "only the server knows: --server asks it"));
+    Ok(Report { by: format!("the key set at {jwks_uri}"), rules })
+}
+
+fn signature(token: &Token, keys: &JwkSet) -> Vec<Rule> {
+    let kid = token.parameter("kid");
+    let candidates: Vec<&Jwk> = match kid {
+        "" => keys.keys.iter().collect(),
+        kid => keys.keys.iter().filter(|k| k.common.key_id.as_deref() == Some(kid)).collect(),
+    };
+    if candidates.is_empty() {
+        let detail =
+            format!("the key set has no key {kid:?}: it signed elsewhere, or is no longer published");
+        return vec![
+            Rule::fails("key", detail),
+            Rule::unchecked("signature", "there is no key to check it with"),
+        ];
+    }
+    let key =
+        Rule::holds("key", if kid.is_empty() { "none named, every published one is tried" } else { kid });
+    let name = token.parameter("alg");
+    let algorithm = match name.parse::<Algorithm>() {
+        // HS256 with a public key as the secret is the classic forgery; RS384 and the like no issuer of Kubernetes uses.
+        Ok(algorithm @ (Algorithm::RS256 | Algorithm::ES256 | Algorithm::ES384)) => algorithm,
+        _ if name == "ES512" => {
+            return vec![key, Rule::unchecked("signature", "ES512 cannot be checked here: --server can")];
+        }
+        _ => {
+            return vec![
+                key,
+                Rule::fails("signature", format!("{name:?} is no algorithm that Kubernetes signs with")),
+            ];
+        }
+    };
+    let verified = candidates.iter().any(|jwk| verifies(&token.text, jwk, algorithm));
+    let signature = Rule::when(
+        verified,
+        "signature",
+        name.to_owned(),
+        "it does not verify: the text has been changed, or another key of that id made it".into(),
+    );
+    vec![key, signature]
+}
+
+fn verifies(text: &str, jwk: &Jwk, algorithm: Algorithm) -> bool {
+    let Ok(key) = DecodingKey::from_jwk(jwk) else { return false };
+    // Only the signature: the claims are judged one by one, each with its reason.
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    jsonwebtoken::decode::<Value>(text, &key, &validation).is_ok()
+}
+
+fn audience(token: &Token, wanted: &[String]) -> Rule {
+    let has = token.audiences();
+    if wanted.is_empty() {
+        return Rule::unchecked("audience", format!("it is for {}: --audience checks", has.join(", ")));
+    }
+    let common: Vec<_> = wanted.iter().map(String::as_str).filter(|w| has.contains(w)).collect();
+    Rule::when(
+        !common.is_empty(),
+        "audience",
+        common.join(", "),
+        format!("it is for {has:?}, not for {wanted:?}"),
+    )
+}
+
+fn lifetime(token: &Token, now: i64) -> [Rule; 3] {
+    let away = |unix: i64| times::length(unix.abs_diff(now));
+    let not_before = match token.time("nbf") {
+        Some(nbf) if nbf > now.saturating_add(LEEWAY) => {
+            Rule::fails("not before", format!("it becomes valid in {}; are both clocks right?", away(nbf)))
+        }
+        Some(_) => Rule::holds("not before", ""),
+        None => Rule::unchecked("not before", "the token does not say"),
+    };
+    let expiry = match token.time("exp") {
+        Some(exp) if exp < now.saturating_sub(LEEWAY) => {
+            Rule::fails("expiry", format!("it expired {} ago", away(exp)))
+        }
+        Some(exp) if exp < now => {
+            Rule::holds("expiry", format!("expired {} ago, within the leeway", away(exp)))
+        }
+        Some(exp) => Rule::holds("expiry", format!("{} left", away(exp))),
+        None => Rule::fails("expiry", "the token never expires (is it a legacy Secret token?)"),
+    };
+    let issued = match token.time("iat") {
+        Some(iat) if iat > now.saturating_add(LEEWAY) => {
+            Rule::fails("issued at", format!("it is from {} ahead; are both clocks right?", away(iat)))
+        }
+        Some(iat) => Rule::holds("issued at", format!("{} ago", away(iat.min(now)))),
+        None => Rule::unchecked("issued at", "the token does not say"),
+    };
+    [not_before, expiry, issued]
+}
+
+/// Fetches the issuer's documents. A token given with `--token` goes to the issuer's own origin only: a key set
+/// elsewhere must not learn it.
+struct Web {
+    http: reqwest::Client,
+    origin: Url,
+    token: Option<String>,
+}
+
+impl Web {
+    fn new(issuer: &str, flags: &ClientFlags) -> Result<Web, Failure> {
+        let origin = target::parse_url(issuer)?;
+        // A local server's CA is trusted besides the system's: it is the one that the issuer most likely has.
+        let (trust, extra) = match &flags.certificate_authority {
+            Some(path) => {
+                let pem = std::fs::read(path);
+                let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
+                (Trust::Authority(pem), None)
+            }
+            None => match Target::resolve(flags).map(|t| t.trust) {
+                Ok(Trust::Authority(pem)) => (Trust::System, Some(pem)),
+                _ => (Trust::System, None),
+            },
+        };
+        let tls = tls::config(&trust, extra.as_deref(), &Credentials::default())?;
+        let http = http::builder(tls).redirect(redirect::Policy::none()).build();
+        let http = http.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
+        Ok(Web { http, origin, token: flags.token.clone() })
+    }
+
+    async fn get(&self, url: &str) -> Result<Value, Failure> {
+        let url = target::parse_url(url)
+            .map_err(|_| Failure::failed(format!("the issuer's document names {url:?}, which is no URL")))?;
+        let mut request =
+            self.http.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
+        if let Some(token) =
+            self.token.as_ref().filter(|_| url.scheme() == "https" && url.origin() == self.origin.origin())
+        {
+            request = request.header(AUTHORIZATION, http::secret(token)?);
+        }
+        let response = request.send().await.map_err(|e| http::unreachable(&url, &e))?;
+        http::answer(response).await?.map_err(|refusal| {
+            let hint = match refusal.code {
+                401 | 403 => ": start the server with --anonymous-oidc, or give --token",
+                404 => ": is this the issuer's URL, byte for byte, and is it https?",
+                _ => "",
+            };
+            Failure::failed(format!("{url} answers {}: {}{hint}", refusal.code, refusal.message))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::report::Verdict;
+    use super::super::token::tests::token;
+    use super::*;
+
+    fn verdicts(claims: Value) -> Vec<Verdict> {
+        lifetime(&token(claims), 1000).iter().map(|r| r.verdict).collect()
+    }
+
+    #[test]
+    fn times_have_a_minutes_leeway() {
+        use Verdict::{Fails, Holds, Unchecked};
+        assert_eq!(verdicts(json!({ "nbf": 1060, "exp": 940, "iat": 1060 })), [Holds, Holds, Holds]);
+        assert_eq!(verdicts(json!({ "nbf": 1061, "exp": 939, "iat": 1061 })), [Fails, Fails, Fails]);
+        assert_eq!(verdicts(json!({})), [Unchecked, Fails, Unchecked]);
+        assert_eq!(
+            verdicts(json!({ "nbf": i64::MAX, "exp": i64::MIN, "iat": i64::MAX })),
+            [Fails, Fails, Fails]
+        );
+    }
+
+    #[test]
+    fn one_audience_must_match() {
+        let token = token(json!({ "aud": ["a", "b"] }));
+        assert_eq!(audience(&token, &[]).verdict, Verdict::Unchecked);
+        assert_eq!(audience(&token, &["c".into(), "b".into()]), Rule::holds("audience", "b"));
+        assert_eq!(audience(&token, &["c".into()]).verdict, Verdict::Fails);
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_kubernetes_is_refused() {
+        let keys: JwkSet = serde_json::from_value(json!({ "keys": [
+            { "use": "sig", "kty": "EC", "kid": "k1", "crv": "P-256", "alg": "ES256",
+              "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" },
+        ]})).unwrap();
+        let mut token = token(json!({}));
+        token.header.insert("alg".into(), "HS256".into());
+        assert_eq!(signature(&token, &keys)[1].verdict, Verdict::Fails);
+        token.header.insert("alg".into(), "ES512".into());
+        assert_eq!(signature(&token, &keys)[1].verdict, Verdict::Unchecked);
+        token.header.insert("kid".into(), "k2".into());
+        assert_eq!(signature(&token, &keys)[0].verdict, Verdict::Fails);
+    }
+}

@@ -1,0 +1,127 @@
+//! `tokensmith token inspect`: what a token says and, when asked, whether it holds.
+//!
+//! `token` reads it without trusting it; `review` and `issuer` are the two ways to verify; `report` shows the
+//! result. A rule is said to hold only when someone has checked it.
+
+mod issuer;
+mod report;
+mod review;
+mod show;
+mod token;
+
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+
+use clap::Args;
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
+
+use self::report::Report;
+use self::token::Token;
+use crate::client::flags::ClientFlags;
+use crate::client::http::Client;
+use crate::client::target::Target;
+use crate::failure::Failure;
+use crate::output::{self, Output};
+
+const EXAMPLES: &str = "Examples:
+  # what does it say? (offline; standard input keeps it out of the process list)
+  tokensmith token create builder | tokensmith token inspect
+
+  # does the server that this kubeconfig names accept it, for this audience?
+  tokensmith token inspect --file /var/run/secrets/tokens/vault --server --audience vault
+
+  # does it verify for someone who knows the issuer only?
+  tokensmith token inspect --file token --issuer https://tokens.example.com --audience vault";
+
+/// A token is some kilobytes; what is longer is something else.
+const MAX_TOKEN: u64 = 1 << 20;
+
+/// Show what a token says.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+#[command(mut_arg("server", |a| a.num_args(0..=1).default_missing_value("").help(
+    "Verify through TokenReview at this server; without URL, at the context's")))]
+pub struct InspectArgs {
+    /// The token; `-` or nothing reads standard input
+    #[arg(value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Read the token from this file
+    #[arg(long, short, value_name = "PATH", conflicts_with = "token")]
+    file: Option<PathBuf>,
+
+    /// Verify with the key set that this issuer publishes
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "kubeconfig", "context"])]
+    issuer: Option<String>,
+
+    /// Whom the token shall be for; repeat for several, one must match
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+impl InspectArgs {
+    /// Shows the token, then fails if it was verified and something does not hold.
+    ///
+    /// # Errors
+    /// It is no token, cannot be verified, or was refused.
+    pub async fn run(self) -> Result<(), Failure> {
+        let text = self.read()?;
+        let token = Token::parse(&text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
+        let clock = SystemClock::new();
+        let report = self.verify(&token, &clock).await?;
+        let now = clock.now();
+        let data = show::data(&token, report.as_ref(), now);
+        output::print(self.output, &data, || show::text(&token, report.as_ref(), now))?;
+        match report.as_ref().and_then(Report::first_failure) {
+            Some(rule) => {
+                Err(Failure::failed(format!("the token does not hold: {}: {}", rule.name, rule.detail)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn verify(&self, token: &Token, clock: &dyn Clock) -> Result<Option<Report>, Failure> {
+        if let Some(issuer) = &self.issuer {
+            return issuer::verify(token, issuer, &self.audience, &self.client, clock).await.map(Some);
+        }
+        if self.client.name_a_server() {
+            let target = Target::resolve(&self.client)?;
+            return review::verify(token, &Client::new(&target)?, &target, &self.audience).await.map(Some);
+        }
+        if !self.audience.is_empty() {
+            return Err(Failure::usage("--audience is checked by --server or --issuer: give one of them"));
+        }
+        Ok(None)
+    }
+
+    fn read(&self) -> Result<String, Failure> {
+        let mut text = String::new();
+        match (&self.token, &self.file) {
+            (Some(token), _) if token != "-" => text.clone_from(token),
+            (_, Some(path)) => {
+                let file = std::fs::File::open(path);
+                let read = file.and_then(|f| f.take(MAX_TOKEN).read_to_string(&mut text));
+                read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
+            }
+            _ => {
+                if io::stdin().is_terminal() {
+                    return Err(Failure::usage(
+                        "no token: pipe one in, or give --file, or the token itself as argument",
+                    ));
+                }
+                let read = io::stdin().take(MAX_TOKEN).read_to_string(&mut text);
+                read.map_err(|e| Failure::failed(format!("cannot read standard input: {e}")))?;
+            }
+        }
+        let text = text.trim();
+        Ok(text.strip_prefix("Bearer ").unwrap_or(text).trim().to_owned())
+    }
+}

@@ -1,0 +1,252 @@
+//! `tokensmith token create`: `kubectl create token` with its flags, its local checks and its words
+//! (`kubectl/pkg/cmd/create/create_token.go`).
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::client::flags::ClientFlags;
+use crate::client::http::{Client, segment};
+use crate::client::target::Target;
+use crate::duration::GoDuration;
+use crate::failure::Failure;
+use crate::output::{self, Output};
+
+const EXAMPLES: &str = "Examples:
+  # a token for the service account `builder`, for the API server itself, for an hour
+  tokensmith token create builder
+
+  # one for vault, for ten minutes
+  tokensmith token create builder --audience vault --duration 10m
+
+  # one that dies with its pod
+  tokensmith token create builder --bound-object-kind Pod --bound-object-name build-1
+
+  # the whole answer
+  tokensmith token create builder --output json";
+
+/// Request a token for a service account.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct CreateArgs {
+    /// The service account's name
+    #[arg(value_name = "SERVICE_ACCOUNT")]
+    name: String,
+
+    #[command(flatten)]
+    request: TokenFlags,
+
+    /// Print the whole answer in this form instead of the token alone
+    #[arg(long, short, value_enum)]
+    output: Option<Output>,
+
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+/// What to ask for.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TokenFlags {
+    /// For whom the token is; repeat for several. Without it: the API server's own audiences
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+
+    /// How long it shall be valid, e.g. 10m or 1h30m; 0 leaves it to the server
+    #[arg(long, value_name = "DURATION", default_value = "0", allow_negative_numbers = true)]
+    duration: GoDuration,
+
+    /// Bind the token to an object of this kind: Node, Pod or Secret
+    #[arg(long, value_name = "KIND")]
+    bound_object_kind: Option<String>,
+
+    /// The object's name
+    #[arg(long, value_name = "NAME")]
+    bound_object_name: Option<String>,
+
+    /// The object's UID; the token is refused if the object has another
+    #[arg(long, value_name = "UID")]
+    bound_object_uid: Option<String>,
+}
+
+impl CreateArgs {
+    /// Requests the token and prints it.
+    ///
+    /// # Errors
+    /// Wrong flags, or the server's refusal.
+    pub async fn run(self) -> Result<(), Failure> {
+        let body = self.request.body()?;
+        let target = Target::resolve(&self.client)?;
+        let answer = request(&Client::new(&target)?, &target.namespace, &self.name, &body).await?;
+        let token = token_of(&answer)?;
+        match self.output {
+            None => output::print_value(token)?,
+            Some(form) => output::print(form, &answer, || table(&answer))?,
+        }
+        Ok(())
+    }
+}
+
+impl TokenFlags {
+    /// The TokenRequest.
+    ///
+    /// # Errors
+    /// What kubectl checks before it asks, in its words.
+    pub fn body(&self) -> Result<Value, Failure> {
+        let refuse = |text: &str| Err(Failure::usage(text));
+        if self.duration.is_negative() {
+            return refuse("--duration must be greater than or equal to 0");
+        }
+        if !self.duration.is_whole() {
+            return refuse("--duration cannot be expressed in units less than seconds");
+        }
+        if self.audience.iter().any(String::is_empty) {
+            return refuse("--audience must not be an empty string");
+        }
+        let kind = self.bound_object_kind.as_deref().unwrap_or_default();
+        let name = self.bound_object_name.as_deref().unwrap_or_default();
+        let uid = self.bound_object_uid.as_deref().unwrap_or_default();
+        let mut spec = json!({});
+        if kind.is_empty() {
+            if !name.is_empty() {
+                return refuse("--bound-object-name can only be set if --bound-object-kind is provided");
+            }
+            if !uid.is_empty() {
+                return refuse("--bound-object-uid can only be set if --bound-object-kind is provided");
+            }
+        } else {
+            if !matches!(kind, "Node" | "Pod" | "Secret") {
+                return refuse("supported --bound-object-kind values are Node, Pod, Secret");
+            }
+            if name.is_empty() {
+                return refuse("--bound-object-name is required if --bound-object-kind is provided");
+            }
+            spec["boundObjectRef"] = json!({ "kind": kind, "apiVersion": "v1", "name": name });
+            if !uid.is_empty() {
+                spec["boundObjectRef"]["uid"] = uid.into();
+            }
+        }
+        if !self.audience.is_empty() {
+            spec["audiences"] = self.audience.clone().into();
+        }
+        if self.duration != GoDuration::default() {
+            spec["expirationSeconds"] = self.duration.whole_seconds().into();
+        }
+        Ok(json!({ "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec }))
+    }
+}
+
+/// Posts a TokenRequest.
+///
+/// # Errors
+/// The server cannot be reached, or refuses.
+pub async fn request(client: &Client, namespace: &str, name: &str, body: &Value) -> Result<Value, Failure> {
+    path_segment("service account", name)?;
+    path_segment("namespace", namespace)?;
+    let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", segment(namespace), segment(name));
+    let answer = client.post(&path, body).await?;
+    answer.map_err(|refusal| Failure::failed(format!("failed to create token: {}", refusal.message)))
+}
+
+/// The token in an answer.
+///
+/// # Errors
+/// There is none.
+pub fn token_of(answer: &Value) -> Result<&str, Failure> {
+    let token = answer.pointer("/status/token").and_then(Value::as_str).filter(|t| !t.is_empty());
+    token.ok_or_else(|| Failure::failed("failed to create token: no token in server response"))
+}
+
+/// A name that would change the URL's path is refused before it does (client-go `rest.IsValidPathSegmentName`).
+fn path_segment(what: &str, name: &str) -> Result<(), Failure> {
+    let finding = match name {
+        "" => "must not be empty",
+        "." | ".." => "may not be '.' or '..'",
+        n if n.contains('/') => "may not contain '/'",
+        n if n.contains('%') => "may not contain '%'",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("invalid {what} name {name:?}: it {finding}")))
+}
+
+fn table(answer: &Value) -> String {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let audiences = answer.pointer("/spec/audiences").and_then(Value::as_array);
+    let audiences: Vec<_> = audiences.into_iter().flatten().filter_map(Value::as_str).collect();
+    let row = vec![
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+        audiences.join(","),
+        text("/status/expirationTimestamp"),
+        text("/status/token"),
+    ];
+    output::columns(&["NAMESPACE", "NAME", "AUDIENCES", "EXPIRES", "TOKEN"], &[row])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(change: impl FnOnce(&mut TokenFlags)) -> TokenFlags {
+        let mut flags = TokenFlags::default();
+        change(&mut flags);
+        flags
+    }
+
+    #[test]
+    fn kubectls_local_errors() {
+        let cases = [
+            (flags(|f| f.duration = "-1s".parse().unwrap()), "--duration must be greater than or equal to 0"),
+            (
+                flags(|f| f.duration = "1500ms".parse().unwrap()),
+                "--duration cannot be expressed in units less than seconds",
+            ),
+            (flags(|f| f.audience = vec![String::new()]), "--audience must not be an empty string"),
+            (
+                flags(|f| f.bound_object_kind = Some("ConfigMap".into())),
+                "supported --bound-object-kind values are Node, Pod, Secret",
+            ),
+            (
+                flags(|f| f.bound_object_kind = Some("Pod".into())),
+                "--bound-object-name is required if --bound-object-kind is provided",
+            ),
+            (
+                flags(|f| f.bound_object_name = Some("p".into())),
+                "--bound-object-name can only be set if --bound-object-kind is provided",
+            ),
+            (
+                flags(|f| f.bound_object_uid = Some("u".into())),
+                "--bound-object-uid can only be set if --bound-object-kind is provided",
+            ),
+        ];
+        for (flags, text) in cases {
+            assert_eq!(flags.body(), Err(Failure::usage(text)));
+        }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_sent() {
+        assert_eq!(TokenFlags::default().body().unwrap()["spec"], json!({}));
+        let full = flags(|f| {
+            f.audience = vec!["vault".into()];
+            f.duration = GoDuration::seconds(600);
+            f.bound_object_kind = Some("Pod".into());
+            f.bound_object_name = Some("p".into());
+            f.bound_object_uid = Some("u".into());
+        });
+        assert_eq!(
+            full.body().unwrap()["spec"],
+            json!({
+                "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u" },
+                "audiences": ["vault"],
+                "expirationSeconds": 600,
+            })
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_change_the_path() {
+        for name in ["", "..", "a/b", "a%2fb"] {
+            assert!(matches!(path_segment("service account", name), Err(Failure::Usage(_))), "{name:?}");
+        }
+        assert!(path_segment("service account", "builder").is_ok());
+    }
+}

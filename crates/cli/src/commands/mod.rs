@@ -1,0 +1,10 @@
+//! The commands that are clients. One file each; none knows the server's insides.
+
+pub mod completions;
+pub mod healthcheck;
+pub mod inspect;
+pub mod keys;
+pub mod kubeconfig;
+pub mod mint;
+pub mod token;
+pub mod version;

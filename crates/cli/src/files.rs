@@ -1,0 +1,105 @@
+//! Reading and writing the files that a user or this program owns.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tokensmith_core::random;
+
+/// Who may read a file that this program writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Mode 0600: keys, tokens, kubeconfigs.
+    Owner,
+    /// Mode 0644: certificates, addresses.
+    Everyone,
+}
+
+/// Writes a file so that a reader (and a machine that loses power) sees the old content or the new one, never
+/// half of it, and so that a secret is at no time readable by others. A symbolic link is followed.
+///
+/// # Errors
+/// The directory is not writable, the disk is full, and so on; the old file is then as it was.
+pub fn write(path: &Path, content: &[u8], access: Access) -> Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let (dir, name) = split(&path)?;
+    let draft = dir.join(format!(".{name}.{}", random::suffix(8)));
+    let written = fill(&draft, content, access).and_then(|()| fs::rename(&draft, &path));
+    if written.is_err() {
+        // Nothing to say about this one: the first error is the one to mend.
+        let _ = fs::remove_file(&draft);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    // Makes the rename itself durable; not every file system can, and none needs it to be correct.
+    let _ = File::open(dir).and_then(|d| d.sync_all());
+    Ok(())
+}
+
+/// Reads a file that may be absent.
+///
+/// # Errors
+/// It is there, but cannot be read.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// An absolute form of a path, for texts that are pasted elsewhere; symbolic links stay.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+    let mode = match access {
+        Access::Owner => 0o600,
+        Access::Everyone => 0o644,
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn split(path: &Path) -> Result<(&Path, &str)> {
+    let name = path.file_name().and_then(|n| n.to_str());
+    let name = name.with_context(|| format!("{} is no name for a file", path.display()))?;
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((dir, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_private_and_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        write(&path, b"one", Access::Owner).unwrap();
+        write(&path, b"two", Access::Owner).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        write(&real, b"one", Access::Owner).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        write(&link, b"two", Access::Owner).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_failure_names_the_file() {
+        let error = write(Path::new("/nowhere/at/all"), b"", Access::Everyone).unwrap_err();
+        assert!(format!("{error:#}").starts_with("cannot write /nowhere/at/all: "));
+    }
+}

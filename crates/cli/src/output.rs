@@ -1,0 +1,100 @@
+//! How data is printed: for people, or for programs.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::Value;
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Indented JSON.
+    Json,
+    /// Aligned columns for people.
+    #[default]
+    Table,
+    /// YAML.
+    Yaml,
+}
+
+/// Prints `data` as JSON or YAML, or what `table` makes of it.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn print(output: Output, data: &Value, table: impl FnOnce() -> String) -> Result<()> {
+    match output {
+        Output::Json => print_text(&format!("{data:#}\n")),
+        Output::Table => print_text(&table()),
+        Output::Yaml => print_text(&yaml(data)?),
+    }
+}
+
+/// YAML text of `data`, long strings on one line.
+///
+/// # Errors
+/// None for JSON data; the serializer's all the same.
+pub fn yaml(data: &impl serde::Serialize) -> Result<String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let mut text = serde_saphyr::to_string_with_options(data, options).context("cannot write YAML")?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Prints text as it is.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn print_text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// Prints a value alone; the line ends only on a terminal, as `kubectl create token` does it, so that a script
+/// gets exactly the value.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn print_value(value: &str) -> Result<()> {
+    let end = if io::stdout().is_terminal() { "\n" } else { "" };
+    print_text(&format!("{value}{end}"))
+}
+
+/// Columns as kubectl aligns them: three spaces apart, nothing after the last.
+pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|h| h.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let text: String =
+            cells.zip(&widths).map(|(cell, width)| format!("{cell:<w$}", w = width + 3)).collect();
+        format!("{}\n", text.trim_end())
+    };
+    let mut text = line(&mut head.iter().copied());
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".to_owned(), "bbbb".to_owned()], vec!["cccccc".to_owned(), "d".to_owned()]];
+        assert_eq!(columns(&["ID", "PHASE"], &rows), "ID       PHASE\na        bbbb\ncccccc   d\n");
+    }
+
+    #[test]
+    fn yaml_keeps_long_strings_on_one_line() {
+        let text = yaml(&serde_json::json!({"ca": "x y".repeat(500)})).unwrap();
+        assert_eq!(text.lines().count(), 1);
+    }
+}

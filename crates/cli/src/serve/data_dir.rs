@@ -1,0 +1,164 @@
+//! The data directory: what is where, and what a first start makes.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use tokensmith_core::keys::SealKey;
+use tokensmith_core::random;
+
+use crate::files::{self, Access};
+
+/// The URL of the running server; there while it runs.
+pub const ADDRESS: &str = "address";
+/// The certificate that is served; there while the server runs.
+pub const SERVING_CERT: &str = "serving.crt";
+const ADMIN_TOKEN: &str = "admin.token";
+const ISSUER: &str = "issuer";
+const SEAL: &str = "seal.key";
+
+/// A directory that holds everything. With `--ephemeral` a temporary one, gone with this value.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl DataDir {
+    /// Uses a directory, making it (0700) if there is none.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> Result<Self> {
+        let built = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        built.with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        Ok(DataDir { path: path.to_path_buf(), temporary: false })
+    }
+
+    /// A temporary one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn temporary() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("tokensmith-{}", random::suffix(12)));
+        let mut dir = DataDir::open(&path)?;
+        dir.temporary = true;
+        Ok(dir)
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The key that seals private halves in the store; made at the first start.
+    ///
+    /// # Errors
+    /// The file is unreadable, no such key, or open to others.
+    pub fn seal_key(&self, store_is_new: bool) -> Result<SealKey> {
+        let path = self.file(SEAL);
+        if let Some(text) = self.secret(SEAL)? {
+            let bytes = BASE64_STANDARD.decode(text.trim()).ok().and_then(|b| b.try_into().ok());
+            let bytes = bytes
+                .with_context(|| format!("{} is no seal key: put the right one back", path.display()))?;
+            return Ok(SealKey::new(bytes));
+        }
+        if !store_is_new {
+            bail!(
+                "{} is missing, and the signing keys cannot be opened without it: put it back",
+                path.display()
+            );
+        }
+        let key = SealKey::generate();
+        files::write(&path, format!("{}\n", BASE64_STANDARD.encode(key.expose())).as_bytes(), Access::Owner)?;
+        Ok(key)
+    }
+
+    /// The administrator's token; made at the first start.
+    ///
+    /// # Errors
+    /// The file is unreadable or open to others.
+    pub fn admin_token(&self) -> Result<String> {
+        if let Some(token) = self.secret(ADMIN_TOKEN)?.filter(|t| !t.trim().is_empty()) {
+            return Ok(token.trim().to_owned());
+        }
+        let token = BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>());
+        files::write(&self.file(ADMIN_TOKEN), format!("{token}\n").as_bytes(), Access::Owner)?;
+        Ok(token)
+    }
+
+    /// The issuer of the first start; `first` if this is it.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn issuer(&self, first: &str) -> Result<String> {
+        if let Some(stored) = files::read_if_there(&self.file(ISSUER))? {
+            let stored = String::from_utf8_lossy(&stored).trim().to_owned();
+            if !stored.is_empty() {
+                return Ok(stored);
+            }
+        }
+        files::write(&self.file(ISSUER), format!("{first}\n").as_bytes(), Access::Everyone)?;
+        Ok(first.to_owned())
+    }
+
+    /// A secret file's text. One that others may read is refused: it may not be a secret any more.
+    pub fn secret(&self, name: &str) -> Result<Option<String>> {
+        let path = self.file(name);
+        let Some(bytes) = files::read_if_there(&path)? else { return Ok(None) };
+        let mode = fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            bail!("{path} is open to others (mode {mode:o}): make it private with `chmod 600 {path}`");
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if self.temporary {
+            // What is left is in the system's temporary directory, and private.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&dir.path().join("data")).unwrap();
+        assert_eq!(data.admin_token().unwrap(), data.admin_token().unwrap());
+        assert_eq!(data.issuer("https://a").unwrap(), "https://a");
+        assert_eq!(data.issuer("https://b").unwrap(), "https://a");
+        let seal = data.seal_key(true).unwrap();
+        assert_eq!(data.seal_key(false).unwrap().expose(), seal.expose());
+        for secret in [ADMIN_TOKEN, SEAL] {
+            assert_eq!(fs::metadata(data.file(secret)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_lost_seal_key_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        assert!(data.seal_key(false).unwrap_err().to_string().contains("put it back"));
+        assert!(!data.file(SEAL).exists());
+    }
+
+    #[test]
+    fn an_open_secret_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        data.admin_token().unwrap();
+        fs::set_permissions(data.file(ADMIN_TOKEN), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(data.admin_token().unwrap_err().to_string().contains("chmod 600"));
+    }
+}

@@ -1,0 +1,308 @@
+//! `serve`'s flags: kube-apiserver's names wherever they mean the same. Each can come from `TOKENSMITH_…` too.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+use tokensmith_core::keys::Algorithm;
+
+use crate::client::flags::DATA_DIR;
+use crate::duration::GoDuration;
+use crate::failure::Failure;
+
+/// An authorizer (`--authorization-mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Everyone may do everything.
+    #[value(name = "AlwaysAllow")]
+    AlwaysAllow,
+    /// Nobody may do anything, but system:masters.
+    #[value(name = "AlwaysDeny")]
+    AlwaysDeny,
+    /// Nodes may what their pods need.
+    #[value(name = "Node")]
+    Node,
+    /// Roles and bindings.
+    #[value(name = "RBAC")]
+    Rbac,
+}
+
+/// Run the server.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # everything in ./tokensmith-data, on https://127.0.0.1:6443
+  tokensmith serve
+
+  # an issuer that others trust
+  tokensmith serve --service-account-issuer https://tokens.example.com --anonymous-oidc --bind-address 0.0.0.0
+
+  # for a test: nothing is kept, time stands still until it is moved
+  tokensmith serve --ephemeral --test-clock --secure-port 0 --ready-file ready
+
+SIGHUP reloads the token file, the TLS files and the client CA file. SIGTERM and SIGINT drain and stop.")]
+pub struct ServeArgs {
+    /// Listen on this address
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "TOKENSMITH_BIND_ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Listening"
+    )]
+    pub bind_address: IpAddr,
+
+    /// Listen on this port with TLS; 0 picks one
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "TOKENSMITH_SECURE_PORT",
+        default_value_t = 6443,
+        help_heading = "Listening"
+    )]
+    pub secure_port: u16,
+
+    /// Listen on this port without TLS, too; kubectl sends no credentials there. Off without it
+    #[arg(long, value_name = "PORT", env = "TOKENSMITH_INSECURE_PORT", help_heading = "Listening")]
+    pub insecure_port: Option<u16>,
+
+    /// The name by which others reach this server: in the issuer and in the serving certificate
+    #[arg(long, value_name = "HOST", env = "TOKENSMITH_EXTERNAL_HOSTNAME", help_heading = "Listening")]
+    pub external_hostname: Option<String>,
+
+    /// Take no larger request bodies
+    #[arg(long, value_name = "BYTES", env = "TOKENSMITH_MAX_REQUEST_BYTES", default_value_t = 3 << 20, help_heading = "Listening")]
+    pub max_request_bytes: usize,
+
+    /// Serve this certificate (PEM) instead of one of our own CA
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_TLS_CERT_FILE",
+        requires = "tls_private_key_file",
+        help_heading = "TLS"
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The key of --tls-cert-file (PEM)
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_TLS_PRIVATE_KEY_FILE",
+        requires = "tls_cert_file",
+        help_heading = "TLS"
+    )]
+    pub tls_private_key_file: Option<PathBuf>,
+
+    /// A further name or address for our own serving certificate; repeatable
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TOKENSMITH_TLS_SAN",
+        value_delimiter = ',',
+        help_heading = "TLS"
+    )]
+    pub tls_san: Vec<String>,
+
+    /// Accept client certificates of these CAs (PEM): CN is the user, O the groups
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_CLIENT_CA_FILE", help_heading = "Access")]
+    pub client_ca_file: Option<PathBuf>,
+
+    /// Accept these bearer tokens: lines of token,user,uid,"group1,group2"
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_TOKEN_AUTH_FILE", help_heading = "Access")]
+    pub token_auth_file: Option<PathBuf>,
+
+    /// Let requests without credentials in as system:anonymous
+    #[arg(long, value_name = "BOOL", env = "TOKENSMITH_ANONYMOUS_AUTH", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Access")]
+    pub anonymous_auth: bool,
+
+    /// Open the discovery document and the key set to everyone; verifiers without an account need it
+    #[arg(long, value_name = "BOOL", env = "TOKENSMITH_ANONYMOUS_OIDC", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Access")]
+    pub anonymous_oidc: bool,
+
+    /// The authorizers, asked in this order
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "TOKENSMITH_AUTHORIZATION_MODE",
+        value_delimiter = ',',
+        default_value = "Node,RBAC",
+        help_heading = "Access"
+    )]
+    pub authorization_mode: Vec<Mode>,
+
+    /// The issuer in tokens; repeatable: the first signs, all are accepted. Default: https://HOST:PORT of the first start
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_ISSUER",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub service_account_issuer: Vec<String>,
+
+    /// The jwks_uri in the discovery document. Default: the issuer and /openid/v1/jwks
+    #[arg(long, value_name = "URL", env = "TOKENSMITH_SERVICE_ACCOUNT_JWKS_URI", help_heading = "Tokens")]
+    pub service_account_jwks_uri: Option<String>,
+
+    /// What a token is for when the request does not say. Default: the issuers
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "TOKENSMITH_API_AUDIENCES",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub api_audiences: Vec<String>,
+
+    /// Publish these keys (PEM) and accept their signatures, as long as they are listed; repeatable
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_KEY_FILE",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub service_account_key_file: Vec<PathBuf>,
+
+    /// Sign with this key (PEM). Another one than signs now is published first, and signs when verifiers know it
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_SIGNING_KEY_FILE",
+        help_heading = "Tokens"
+    )]
+    pub service_account_signing_key_file: Option<PathBuf>,
+
+    /// Sign with a key of this algorithm: RS256 (default), ES256 or ES384
+    #[arg(long, value_name = "NAME", env = "TOKENSMITH_SIGNING_ALGORITHM", value_parser = algorithm, help_heading = "Tokens")]
+    pub signing_algorithm: Option<Algorithm>,
+
+    /// The longest that a token may live; 0 for no bound
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_MAX_TOKEN_EXPIRATION",
+        default_value = "0",
+        help_heading = "Tokens"
+    )]
+    pub service_account_max_token_expiration: GoDuration,
+
+    /// The shortest that a token may be asked to live
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_MIN_TOKEN_EXPIRATION",
+        default_value = "10m",
+        help_heading = "Tokens"
+    )]
+    pub min_token_expiration: GoDuration,
+
+    /// Let the tokens of automatic volumes live for a year, for clients that do not reload them
+    #[arg(long, value_name = "BOOL", env = "TOKENSMITH_SERVICE_ACCOUNT_EXTEND_TOKEN_EXPIRATION", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Tokens")]
+    pub service_account_extend_token_expiration: bool,
+
+    /// Switch features: ImplicitServiceAccountToken=false gives pods no token volume of themselves
+    #[arg(
+        long,
+        value_name = "NAME=BOOL",
+        env = "TOKENSMITH_FEATURE_GATES",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub feature_gates: Vec<String>,
+
+    /// Keep everything here
+    #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
+    pub data_dir: PathBuf,
+
+    /// Write the administrator's kubeconfig here. Default: admin.kubeconfig in the data directory
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_KUBECONFIG", help_heading = "Files")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Write the URL here once ready
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_READY_FILE", help_heading = "Files")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Write the audit log here; - is standard output
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_AUDIT_LOG_PATH",
+        default_value = "-",
+        help_heading = "Files"
+    )]
+    pub audit_log_path: PathBuf,
+
+    /// Keep nothing: all is in memory and ends with the process
+    #[arg(long, env = "TOKENSMITH_EPHEMERAL", help_heading = "Tests")]
+    pub ephemeral: bool,
+
+    /// Let administrators move the clock at /testing/v1/clock; it stands still otherwise
+    #[arg(long, env = "TOKENSMITH_TEST_CLOCK", requires = "ephemeral", help_heading = "Tests")]
+    pub test_clock: bool,
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    match name.parse::<Algorithm>() {
+        Ok(Algorithm::ES512) => {
+            Err("ES512 keys verify but do not sign here: use RS256, ES256 or ES384".into())
+        }
+        Ok(algorithm) => Ok(algorithm),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+const GATE: &str = "ImplicitServiceAccountToken";
+
+impl ServeArgs {
+    /// Whether pods get a token volume of themselves.
+    ///
+    /// # Errors
+    /// Wrong usage: an unknown gate, or no boolean.
+    pub fn implicit_token(&self) -> Result<bool, Failure> {
+        let mut on = true;
+        for gate in self.feature_gates.iter().filter(|g| !g.is_empty()) {
+            on = match gate.split_once('=') {
+                Some((GATE, "true")) => true,
+                Some((GATE, "false")) => false,
+                Some((GATE, value)) => {
+                    return Err(Failure::usage(format!(
+                        "--feature-gates: {GATE}={value}: use true or false"
+                    )));
+                }
+                _ => {
+                    return Err(Failure::usage(format!(
+                        "--feature-gates: unknown gate {gate:?}: there is {GATE}=true|false"
+                    )));
+                }
+            };
+        }
+        Ok(on)
+    }
+
+    /// Seconds; `None` for no bound.
+    ///
+    /// # Errors
+    /// Wrong usage, in kube-apiserver's words.
+    pub fn max_token_seconds(&self) -> Result<Option<i64>, Failure> {
+        match self.service_account_max_token_expiration.whole_seconds() {
+            0 => Ok(None),
+            seconds if (3600..=1 << 32).contains(&seconds) => Ok(Some(seconds)),
+            _ => Err(Failure::usage(
+                "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds",
+            )),
+        }
+    }
+
+    /// Seconds.
+    ///
+    /// # Errors
+    /// Wrong usage: below a second.
+    pub fn min_token_seconds(&self) -> Result<i64, Failure> {
+        match self.min_token_expiration.whole_seconds() {
+            seconds if (1..=1 << 32).contains(&seconds) => Ok(seconds),
+            _ => Err(Failure::usage("--min-token-expiration must be between 1s and 2^32 seconds")),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! `tokensmith serve`: the only place that builds and wires the server.
+
+mod banner;
+pub mod certificates;
+pub mod data_dir;
+pub mod flags;
+mod start;
+mod tls;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokensmith_core::Clock;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::clock::SystemClock;
+use tokensmith_server::listener;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::files::{self, Access};
+use crate::kubeconfig::{check_ours, own, write_ours};
+use data_dir::{ADDRESS, DataDir};
+use flags::ServeArgs;
+
+/// The administrator's name: in `admin.kubeconfig`, in audit lines.
+pub const ADMIN: &str = "admin";
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// A wrong flag or file, a port or a data directory in use: nothing has been changed then.
+pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?;
+    let done = runtime.block_on(serve(args));
+    // What still runs in the background has nothing left to lose.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let settings = start::Settings::read(&args)?;
+    let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| args.data_dir.join("admin.kubeconfig"));
+    if args.kubeconfig.is_some() || !args.ephemeral {
+        check_ours(&kubeconfig, "--kubeconfig")?;
+    }
+    // The port first: while it is taken, nothing is to be made.
+    let secure = bind(&args, args.secure_port, "--secure-port").await?;
+    let plain = match args.insecure_port {
+        Some(port) => Some(bind(&args, port, "--insecure-port").await?),
+        None => None,
+    };
+    let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
+    let url = url(&args, address.port());
+
+    let store = start::open_store(&args)?;
+    let dir = if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir)? };
+    let kubeconfig =
+        if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
+    let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let authority = certificates::Authority::open(&dir, system.now())?;
+    let sources = Arc::new(tls::Sources::new(&args, &dir, authority));
+    let (config, renew_at) = sources.build(system.now())?;
+    let live: tls::Live = Arc::new(ArcSwap::from_pointee(config));
+    let server =
+        wire::server(&args, settings, &dir, store, &sources.trust()?, &external_url(&args, address.port()))
+            .await?;
+
+    let admin = own(&url, Some(sources.trust()?.as_bytes()), ADMIN, &server.admin_token, None);
+    write_ours(&kubeconfig, &admin, "--kubeconfig")?;
+    files::write(&dir.file(ADDRESS), url.as_bytes(), Access::Everyone)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let mut signals = Signals::new()?;
+    let router = tokensmith_server::router(server.app.clone());
+    let mut listeners = tokio::task::JoinSet::new();
+    listeners.spawn(listener::serve(secure, Some(live.clone()), router.clone(), stopped.clone()));
+    if let Some(plain) = plain {
+        listeners.spawn(listener::serve(plain, None, router.clone(), stopped.clone()));
+    }
+    drop(router);
+    if let Some(path) = &args.ready_file {
+        files::write(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
+    }
+    banner::print(&args, &url, &server.issuer, &kubeconfig);
+
+    // Certificates are checked by clients with clocks of their own, so they follow the system's, never a test clock.
+    let mut renew_at = renew_at;
+    loop {
+        let renewal = async {
+            match renew_at {
+                Some(at) => system.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let reload_tokens = tokio::select! {
+            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.reload.recv() => true,
+            () = renewal => false,
+        };
+        match sources.build(system.now()) {
+            Ok((config, next)) => {
+                live.store(Arc::new(config));
+                renew_at = next;
+            }
+            Err(e) => {
+                tracing::error!(cause = %format!("{e:#}"), "the TLS files stay as they were");
+                renew_at = renew_at.map(|_| system.now() + time::Duration::hours(1));
+            }
+        }
+        if reload_tokens {
+            reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
+        }
+    }
+    tracing::info!("stopping: no new connections, open requests end");
+    stop.send_replace(true);
+    while listeners.join_next().await.is_some() {}
+    for gone in [Some(&dir.file(ADDRESS)), args.ready_file.as_ref()].into_iter().flatten() {
+        // Who looks for a running server finds none.
+        let _ = std::fs::remove_file(gone);
+    }
+    server.close().await;
+    Ok(())
+}
+
+fn reload(path: Option<&Path>, file: Option<&TokenFile>) {
+    let Some((path, file)) = path.zip(file) else { return };
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string());
+    match text.and_then(|text| file.reload(&text).map_err(|e| e.to_string())) {
+        Ok(()) => tracing::info!("reloaded {}", path.display()),
+        Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
+    }
+}
+
+async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(args.bind_address, port);
+    listener::bind(address).await.map_err(|e| {
+        Failure::failed(match e.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "{address} is in use by another program: stop it, or give another {flag} (0 picks one)"
+            ),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "this machine has no address {}: give one of its own with --bind-address",
+                args.bind_address
+            ),
+            io::ErrorKind::PermissionDenied => {
+                format!("not allowed to listen on {address}: give {flag} above 1023")
+            }
+            _ => format!("cannot listen on {address}: {e}"),
+        })
+    })
+}
+
+/// How clients on this machine reach the server.
+fn url(args: &ServeArgs, port: u16) -> String {
+    match args.bind_address.is_unspecified() {
+        true => format!("https://localhost:{port}"),
+        false => format!("https://{}", SocketAddr::new(args.bind_address, port)),
+    }
+}
+
+/// How others do.
+fn external_url(args: &ServeArgs, port: u16) -> String {
+    match &args.external_hostname {
+        Some(host) => format!("https://{host}:{port}"),
+        None => url(args, port),
+    }
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    reload: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")));
+        Ok(Signals {
+            interrupt: on(SignalKind::interrupt())?,
+            reload: on(SignalKind::hangup())?,
+            terminate: on(SignalKind::terminate())?,
+        })
+    }
+}
+
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter =
+        EnvFilter::try_from_env("TOKENSMITH_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tokensmith=info"));
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    // A second call in one process changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .try_init();
+}

@@ -1,0 +1,105 @@
+//! What is checked before anything is made, and the store.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
+use tokensmith_core::keys::{PrivateKey, PrivatePem, PublicKey};
+use tokensmith_core::store::Store;
+use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
+
+use super::flags::ServeArgs;
+use crate::failure::Failure;
+
+/// What the flags and their files say, read and checked.
+pub(super) struct Settings {
+    pub(super) implicit_token: bool,
+    pub(super) max_token_seconds: Option<i64>,
+    pub(super) min_token_seconds: i64,
+    pub(super) signing_key: Option<PrivatePem>,
+    pub(super) verification_keys: Vec<PublicKey>,
+    pub(super) token_file: Option<Arc<TokenFile>>,
+}
+
+impl Settings {
+    /// Reads all that the flags name.
+    pub(super) fn read(args: &ServeArgs) -> Result<Self, Failure> {
+        if !args.service_account_issuer.is_empty() {
+            check_issuers(&args.service_account_issuer).map_err(|e| Failure::usage(e.to_string()))?;
+        }
+        if let Some(uri) = &args.service_account_jwks_uri {
+            check_jwks_uri(uri).map_err(|e| Failure::usage(e.to_string()))?;
+        }
+        let mut verification_keys = Vec::new();
+        for path in &args.service_account_key_file {
+            let found = PublicKey::list_from_pem(&read(path)?);
+            let found = found.map_err(|e| {
+                Failure::failed(format!("error reading public key file {}: {e}", path.display()))
+            })?;
+            verification_keys.extend(found);
+        }
+        let signing_key = match &args.service_account_signing_key_file {
+            None => None,
+            Some(path) => {
+                let pem = PrivatePem::new(read(path)?);
+                let parsed = PrivateKey::from_pem(&pem);
+                parsed.map_err(|e| {
+                    Failure::failed(format!("error reading private key file {}: {e}", path.display()))
+                })?;
+                Some(pem)
+            }
+        };
+        let token_file = match &args.token_auth_file {
+            None => None,
+            Some(path) => {
+                let text = String::from_utf8_lossy(&read(path)?).into_owned();
+                let parsed = TokenFile::parse(&text);
+                Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
+            }
+        };
+        Ok(Settings {
+            implicit_token: args.implicit_token()?,
+            max_token_seconds: args.max_token_seconds()?,
+            min_token_seconds: args.min_token_seconds()?,
+            signing_key,
+            verification_keys,
+            token_file,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+/// The store, and what can be told of its health.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether there was no database before.
+    pub(super) new: bool,
+}
+
+/// Opens the store. One that another process uses is left alone.
+pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
+    if args.ephemeral {
+        return Ok(Opened { store: Arc::new(MemoryStore::new()), healthy: Box::new(|| true), new: true });
+    }
+    let path = args.data_dir.join("store");
+    // Whoever made the directory for us may have left it empty.
+    let new = fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
+    super::data_dir::DataDir::open(&args.data_dir)?;
+    let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
+        OpenError::InUse { .. } => {
+            Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))
+        }
+        _ => Failure::from(anyhow::Error::new(e)),
+    })?;
+    let store = Arc::new(opened);
+    let watched = Arc::downgrade(&store);
+    let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
+    Ok(Opened { store, healthy, new })
+}

@@ -1,0 +1,116 @@
+//! The listener's TLS settings: which certificate, and whose client certificates.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
+
+use super::certificates::Authority;
+use super::data_dir::{DataDir, SERVING_CERT};
+use super::flags::ServeArgs;
+use crate::files::{self, Access};
+
+/// What the TLS settings are made from; made again on SIGHUP and when the certificate is to be renewed.
+pub struct Sources {
+    authority: Authority,
+    names: Vec<String>,
+    own: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    client_ca: Option<std::path::PathBuf>,
+    serving_cert: std::path::PathBuf,
+}
+
+impl Sources {
+    /// From the flags and the data directory.
+    pub fn new(args: &ServeArgs, dir: &DataDir, authority: Authority) -> Self {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+        names.push(args.bind_address.to_string());
+        names.extend(args.external_hostname.clone());
+        names.extend(args.tls_san.iter().filter(|n| !n.is_empty()).cloned());
+        names.sort();
+        names.dedup();
+        // 0.0.0.0 is where one listens, not where one is.
+        names.retain(|n| n != "0.0.0.0" && n != "::");
+        Sources {
+            authority,
+            names,
+            own: args.tls_cert_file.clone().zip(args.tls_private_key_file.clone()),
+            client_ca: args.client_ca_file.clone(),
+            serving_cert: dir.file(SERVING_CERT),
+        }
+    }
+
+    /// What clients must trust, PEM: our CA, or the operator's own certificate file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn trust(&self) -> Result<String> {
+        match &self.own {
+            Some((cert, _)) => {
+                std::fs::read_to_string(cert).with_context(|| format!("cannot read {}", cert.display()))
+            }
+            None => Ok(self.authority.pem().to_owned()),
+        }
+    }
+
+    /// The settings now, and when to make them again.
+    ///
+    /// # Errors
+    /// A file cannot be read or used; says which.
+    pub fn build(&self, now: OffsetDateTime) -> Result<(ServerConfig, Option<OffsetDateTime>)> {
+        let (chain, key, pem, renew_at) = match &self.own {
+            Some((cert, key)) => {
+                let (chain, pem) = chain_of(cert)?;
+                let read = PrivateKeyDer::from_pem_file(key);
+                let key =
+                    read.with_context(|| format!("cannot read a private key from {}", key.display()))?;
+                (chain, key, pem, None)
+            }
+            None => {
+                let made = self.authority.serving(&self.names, now)?;
+                (made.chain, made.key, made.pem, Some(made.renew_at))
+            }
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .context("cannot set up TLS")?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for ca in chain_of(path)?.0 {
+                    roots
+                        .add(ca)
+                        .with_context(|| format!("{} holds what is no CA certificate", path.display()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = verifier.allow_unauthenticated().build();
+                builder.with_client_cert_verifier(
+                    verifier.with_context(|| format!("cannot use {}", path.display()))?,
+                )
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .context("the certificate and its key do not belong together")?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
+        Ok((config, renew_at))
+    }
+}
+
+fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let chain = chain.ok().filter(|c| !c.is_empty());
+    Ok((chain.with_context(|| format!("{} holds no certificate (PEM)", path.display()))?, text))
+}
+
+/// Settings that can be swapped while serving.
+pub type Live = Arc<ArcSwap<ServerConfig>>;

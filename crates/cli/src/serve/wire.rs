@@ -1,0 +1,212 @@
+//! Wiring: store → view → keys → registry → app, and the tasks that keep them going.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use tokensmith_core::Clock;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
+use tokensmith_core::access::node::NodeAuthorizer;
+use tokensmith_core::access::rbac::Rbac;
+use tokensmith_core::access::{
+    Authentication, Authorizer, Authorizers, Identity, MASTERS, TokenAuthenticator,
+};
+use tokensmith_core::clock::{ManualClock, SystemClock};
+use tokensmith_core::controllers::Controllers;
+use tokensmith_core::keys::{Keys, KeysConfig};
+use tokensmith_core::registry::{Registry, RegistryConfig};
+use tokensmith_core::store::Store;
+use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
+use tokensmith_core::view::View;
+use tokensmith_objects::bootstrap;
+use tokensmith_objects::validate::Limits;
+use tokensmith_server::app::Check;
+use tokensmith_server::audit::Audit;
+use tokensmith_server::metrics::Metrics;
+use tokensmith_server::{App, AppConfig};
+use tokio::task::JoinSet;
+
+use super::ADMIN;
+use super::data_dir::DataDir;
+use super::flags::{Mode, ServeArgs};
+use super::start::{Opened, Settings};
+use crate::failure::Failure;
+
+/// A server that has everything but listeners.
+pub(super) struct Server {
+    pub(super) app: Arc<App>,
+    pub(super) admin_token: String,
+    pub(super) issuer: String,
+    pub(super) token_file: Option<Arc<TokenFile>>,
+    tasks: JoinSet<()>,
+    store: Arc<dyn Store>,
+}
+
+impl Server {
+    /// Ends the tasks and lets go of the store, whose last owner flushes it.
+    pub(super) async fn close(mut self) {
+        self.tasks.shutdown().await;
+        drop(self.app);
+        drop(self.store);
+    }
+}
+
+/// Builds a server. `trust` is what clients must trust, PEM; `url` how others reach it.
+pub(super) async fn server(
+    args: &ServeArgs,
+    settings: Settings,
+    dir: &DataDir,
+    opened: Opened,
+    trust: &str,
+    url: &str,
+) -> Result<Server, Failure> {
+    let Opened { store, healthy, new } = opened;
+    let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
+    let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
+
+    let issuers = match args.service_account_issuer.as_slice() {
+        [] => vec![dir.issuer(url)?],
+        given => given.to_vec(),
+    };
+    let api_audiences =
+        if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
+    let keys_config = KeysConfig {
+        algorithm: args.signing_algorithm,
+        signing_key: settings.signing_key,
+        verification_keys: settings.verification_keys,
+        jwks_uri: args.service_account_jwks_uri.clone(),
+        ..KeysConfig::new(issuers[0].clone(), dir.seal_key(new)?)
+    };
+    let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.map_err(anyhow::Error::new)?;
+    let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
+    let mut tasks = JoinSet::new();
+    let fed = feed(&mut tasks, &view, &store, &clock);
+
+    let bootstrap = bootstrap::rbac();
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(
+        args.authorization_mode
+            .iter()
+            .map(|mode| -> Arc<dyn Authorizer> {
+                match mode {
+                    Mode::AlwaysAllow => Arc::new(AlwaysAllow),
+                    Mode::AlwaysDeny => Arc::new(AlwaysDeny),
+                    Mode::Node => Arc::new(NodeAuthorizer::new(&bootstrap)),
+                    Mode::Rbac => Arc::new(Rbac::new()),
+                }
+            })
+            .collect(),
+    ));
+    let limits = Limits { min_token_expiration_seconds: settings.min_token_seconds };
+    let registry = Arc::new(Registry::new(
+        store.clone(),
+        view.clone(),
+        clock.clone(),
+        authorizer.clone(),
+        RegistryConfig {
+            limits,
+            implicit_service_account_token: settings.implicit_token,
+            root_ca: trust.to_owned(),
+        },
+    ));
+    registry
+        .ensure(bootstrap)
+        .await
+        .map_err(anyhow::Error::new)
+        .context("cannot make the built-in objects")?;
+    let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), trust.to_owned());
+    tasks.spawn(async move { controllers.run().await });
+    let rotating = keys.clone();
+    tasks.spawn(async move { rotating.run().await });
+
+    let admin_token = dir.admin_token()?;
+    let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
+    let mut authenticators: Vec<Arc<dyn TokenAuthenticator>> =
+        vec![Arc::new(TokenFile::single(&admin_token, admin))];
+    authenticators.extend(settings.token_file.clone().map(|f| f as Arc<dyn TokenAuthenticator>));
+    authenticators.push(Arc::new(Verifier::new(keys.clone(), issuers.clone(), api_audiences.clone())));
+    if args.service_account_extend_token_expiration
+        && settings.max_token_seconds.is_some_and(|max| max < 3607)
+    {
+        tracing::warn!(
+            "--service-account-max-token-expiration is below 3607s: tokens of automatic volumes are not extended"
+        );
+    }
+    let tokens = TokenIssuer::new(
+        view.clone(),
+        clock.clone(),
+        keys.clone(),
+        authorizer.clone(),
+        IssuerConfig {
+            issuer: issuers[0].clone(),
+            api_audiences: api_audiences.clone(),
+            limits,
+            max_expiration_seconds: settings.max_token_seconds,
+            extend_expiration: args.service_account_extend_token_expiration,
+        },
+    );
+    let ring = keys.clone();
+    let checks: Vec<(&'static str, Check)> = vec![
+        ("store", Box::new(move || (!healthy()).then(|| "the store has failed to write".into()))),
+        (
+            "objects",
+            Box::new(move || (!fed.load(Ordering::Relaxed)).then(|| "the objects are not current".into())),
+        ),
+        ("signing-keys", Box::new(move || ring.problem())),
+    ];
+    let app = Arc::new(App {
+        config: AppConfig {
+            anonymous_auth: args.anonymous_auth,
+            anonymous_oidc: args.anonymous_oidc,
+            max_request_bytes: args.max_request_bytes,
+            version: env!("CARGO_PKG_VERSION"),
+        },
+        clock,
+        test_clock,
+        view,
+        registry,
+        keys,
+        tokens,
+        authentication: Authentication::new(authenticators, api_audiences),
+        authorizer,
+        metrics: Metrics::new(),
+        audit: audit(args)?,
+        checks,
+    });
+    Ok(Server { app, admin_token, issuer: issuers[0].clone(), token_file: settings.token_file, tasks, store })
+}
+
+/// Keeps the view current; says whether it does.
+fn feed(
+    tasks: &mut JoinSet<()>,
+    view: &Arc<View>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<AtomicBool> {
+    let fed = Arc::new(AtomicBool::new(true));
+    let (view, store, clock, says) = (view.clone(), store.clone(), clock.clone(), fed.clone());
+    tasks.spawn(async move {
+        loop {
+            if let Err(e) = view.feed(&*store).await {
+                tracing::error!(cause = %e, "the objects are not current");
+                says.store(false, Ordering::Relaxed);
+            }
+            clock.sleep_until(clock.now() + time::Duration::seconds(1)).await;
+        }
+    });
+    fed
+}
+
+fn audit(args: &ServeArgs) -> Result<Audit, Failure> {
+    let out: Box<dyn std::io::Write + Send> = if args.audit_log_path.as_os_str() == "-" {
+        Box::new(std::io::stdout())
+    } else {
+        let path = &args.audit_log_path;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+    };
+    Ok(Audit::to(out).context("cannot start the audit log")?)
+}
