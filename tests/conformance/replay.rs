@@ -148,8 +148,14 @@ impl Replay {
             let value = answer.headers.get(name).and_then(|v| v.to_str().ok());
             out.insert(format!("header {name}"), value.into());
         }
+        let events = step.headers.get("X-Events").and_then(|n| n.parse::<usize>().ok());
         let raw: Option<Value> = match answer.body.as_ref() {
             [] => None,
+            // A watch: the first so many lines, as a list.
+            lines if events.is_some() => {
+                let all = serde_json::Deserializer::from_slice(lines).into_iter::<Value>();
+                Some(all.take(events.unwrap_or(0)).collect::<Result<Vec<_>, _>>()?.into())
+            }
             bytes => match serde_json::from_slice(bytes) {
                 Ok(value) => Some(value),
                 Err(_) => {

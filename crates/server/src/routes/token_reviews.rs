@@ -66,8 +66,10 @@ pub(super) async fn create(
         }
     };
     app.audit.write(&line);
-    // As upstream: what the client sent as metadata is not kept.
-    review.set(&["metadata"], Map::new());
+    // Of the metadata that the client sent, upstream keeps all but what is the system's to say.
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        review.remove(&["metadata", field]);
+    }
     review.set(&["status"], status);
     let mut response = reply::bytes(
         StatusCode::CREATED,

@@ -44,11 +44,11 @@ const MAX_TOKEN: u64 = 1 << 20;
     "Verify through TokenReview at this server; without URL, at the context's")))]
 pub struct InspectArgs {
     /// The token; `-` or nothing reads standard input
-    #[arg(value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    #[arg(id = "jwt", value_name = "TOKEN")]
+    jwt: Option<String>,
 
     /// Read the token from this file
-    #[arg(long, short, value_name = "PATH", conflicts_with = "token")]
+    #[arg(long, short, value_name = "PATH", conflicts_with = "jwt")]
     file: Option<PathBuf>,
 
     /// Verify with the key set that this issuer publishes
@@ -104,7 +104,7 @@ impl InspectArgs {
 
     fn read(&self) -> Result<String, Failure> {
         let mut text = String::new();
-        match (&self.token, &self.file) {
+        match (&self.jwt, &self.file) {
             (Some(token), _) if token != "-" => text.clone_from(token),
             (_, Some(path)) => {
                 let file = std::fs::File::open(path);
