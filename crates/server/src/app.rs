@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokensmith_core::access::{Authentication, Authorizer};
+use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ManualClock};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::registry::Registry;
@@ -54,4 +54,16 @@ pub struct App {
     pub audit: Audit,
     /// Names and checks for readiness, in order.
     pub checks: Vec<(&'static str, Check)>,
+}
+
+impl App {
+    /// A token was accepted: counts it and, once a day, labels the Secret that a legacy token came from.
+    pub(crate) fn used(&self, notes: &Notes) {
+        self.metrics.used(notes);
+        let Some(secret) = notes.legacy_secret.as_ref().filter(|s| s.label_due) else { return };
+        let (registry, namespace, name) =
+            (self.registry.clone(), secret.namespace.clone(), secret.name.clone());
+        // Not awaited: that a label is late harms nobody, a slow disk would harm the request.
+        tokio::spawn(async move { registry.note_legacy_use(&namespace, &name).await });
+    }
 }

@@ -1,28 +1,38 @@
 //! Request bodies: read after authorization, never more than the limit.
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokensmith_api::Media;
 use tokensmith_core::Error;
 use tokensmith_objects::codec::{self, Decoded, Expected, FieldValidation};
 
 use crate::failure::Failure;
 
-/// Reads a body whole. One that says it is too long is refused before a byte of it is read.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Failure> {
+/// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
+/// closes never sees the answer.
+const DRAIN: usize = 32 << 20;
+
+/// Reads a body whole. Of one that is too long, no more than the limit is ever kept.
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let told =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
-    if told.is_some_and(|told| told > limit) {
-        return Err(Failure::too_large(limit));
+    let mut kept = BytesMut::with_capacity(told.unwrap_or(0).min(limit).min(64 << 10));
+    let (mut seen, mut excess) = (0_usize, told.is_some_and(|told| told > limit));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::BadRequest("the request's body broke off".into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        excess |= seen > limit;
+        if !excess {
+            kept.extend_from_slice(&data);
+        } else if seen > DRAIN {
+            break;
+        }
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(Failure::too_large(limit)),
-        Err(_) => Err(Error::BadRequest("the request's body broke off".into()).into()),
-    }
+    if excess { Err(Failure::too_large(limit)) } else { Ok(kept.freeze()) }
 }
 
 /// The representation that the headers claim; 415 for one that is not known.

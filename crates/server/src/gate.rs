@@ -66,11 +66,6 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     let mut response = match entered {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
         Ok(entry) => {
-            if let Some(note) = entry.notes.legacy_secret.filter(|s| s.label_due) {
-                // Not awaited: that a label is late harms nobody, a slow disk would harm the request.
-                let registry = app.registry.clone();
-                tokio::spawn(async move { registry.note_legacy_use(&note.namespace, &note.name).await });
-            }
             let watch = info.attributes.verb == "watch";
             let caller = Caller {
                 user: entry.user,
@@ -127,7 +122,6 @@ async fn run(handler: impl Future<Output = Response>, watch: bool) -> Response {
 struct Entry {
     user: Identity,
     real: Option<String>,
-    notes: Notes,
 }
 
 fn enter(
@@ -149,7 +143,7 @@ fn enter(
             return Err(Failure::unauthorized());
         }
     };
-    app.metrics.used(&notes);
+    app.used(&notes);
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
     }
@@ -166,7 +160,7 @@ fn enter(
     if !is_public(app, info) {
         authorize(app, &user, &info.attributes)?;
     }
-    Ok(Entry { user, real, notes })
+    Ok(Entry { user, real })
 }
 
 /// Client certificate first, then a bearer token, then nobody. Bad credentials are refused, never anonymous.

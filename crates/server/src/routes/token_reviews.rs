@@ -52,7 +52,7 @@ pub(super) async fn create(
             line.decision = "allow";
             line.subject.clone_from(&found.identity.name);
             line.jti = credential(&found.identity);
-            app.metrics.used(&found.notes);
+            app.used(&found.notes);
             let mut status = json!({"authenticated": true, "user": user(&found.identity)});
             if let Some(audiences) = found.audiences.filter(|a| !a.is_empty()) {
                 status["audiences"] = audiences.into();
