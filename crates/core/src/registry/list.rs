@@ -24,6 +24,8 @@ pub struct ListOptions {
     pub resource_version: String,
     /// `resourceVersionMatch`
     pub resource_version_match: String,
+    /// `sendInitialEvents`: a watch begins with all that is there and says when that is done (KEP-3157).
+    pub send_initial_events: bool,
 }
 
 /// A page.

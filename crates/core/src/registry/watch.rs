@@ -13,6 +13,8 @@ use crate::view::collection_key;
 pub enum Event {
     /// It is there now.
     Added(Arc<Object>),
+    /// All that was there at this revision has been sent.
+    Begun(Revision),
     /// It is gone; this is its last state, at the revision of the change.
     Deleted(Arc<Object>),
     /// It has changed.
@@ -46,16 +48,32 @@ impl Registry {
             fields: FieldSelector::parse(kind, &options.field_selector).map_err(Error::BadRequest)?,
         };
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
-        let (first, after) = match options.resource_version.as_str() {
-            "" | "0" => {
+        let bad = |_| Error::BadRequest(format!("invalid resource version: {}", options.resource_version));
+        let wanted = match options.resource_version.as_str() {
+            "" => 0,
+            text => text.parse::<Revision>().map_err(bad)?,
+        };
+        if options.send_initial_events && options.resource_version_match != "NotOlderThan" {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            let error = tokensmith_objects::FieldError::forbidden("resourceVersionMatch", detail);
+            return Err(Error::invalid("meta.k8s.io", "ListOptions", "", vec![error]));
+        }
+        let (first, after) = match wanted == 0 || options.send_initial_events {
+            true => {
                 let snapshot = self.snapshot();
+                if wanted > snapshot.revision() {
+                    let text =
+                        format!("Too large resource version: {wanted}, current: {}", snapshot.revision());
+                    return Err(Error::Unavailable(text));
+                }
                 let there = snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| selectors.take(o));
-                (there.cloned().map(Event::Added).map(Ok).collect::<Vec<_>>(), snapshot.revision())
+                let mut first: Vec<_> = there.cloned().map(Event::Added).map(Ok).collect();
+                if options.send_initial_events {
+                    first.push(Ok(Event::Begun(snapshot.revision())));
+                }
+                (first, snapshot.revision())
             }
-            text => {
-                let bad = |_| Error::BadRequest(format!("invalid resource version: {text}"));
-                (Vec::new(), text.parse::<Revision>().map_err(bad)?)
-            }
+            false => (Vec::new(), wanted),
         };
         let changes = self.store.watch(&prefix, after).await.map_err(|e| failed(&e, after))?;
         let changes = changes.filter_map(move |change| {

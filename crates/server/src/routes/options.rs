@@ -69,5 +69,6 @@ pub(crate) fn list(query: &str) -> Result<ListOptions, Failure> {
         continue_token: text("continue"),
         resource_version: text("resourceVersion"),
         resource_version_match: text("resourceVersionMatch"),
+        send_initial_events: matches!(text("sendInitialEvents").as_str(), "true" | "1"),
     })
 }

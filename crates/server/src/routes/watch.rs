@@ -64,6 +64,7 @@ pub(super) async fn serve(
 fn line(app: &App, kind: &Kind, format: &Format, query: &str, event: Result<Event, Error>) -> Bytes {
     let (name, object) = match event {
         Ok(Event::Added(object)) => ("ADDED", show(app, kind, format, query, &object)),
+        Ok(Event::Begun(revision)) => ("BOOKMARK", begun(kind, revision)),
         Ok(Event::Modified(object)) => ("MODIFIED", show(app, kind, format, query, &object)),
         Ok(Event::Deleted(object)) => ("DELETED", show(app, kind, format, query, &object)),
         Err(e) => ("ERROR", serde_json::to_value(Failure::from(e).0).unwrap_or_default()),
@@ -82,4 +83,12 @@ fn show(app: &App, kind: &Kind, format: &Format, query: &str, object: &Object) -
         }
         Some(_) => metadata_only(object),
     }
+}
+
+/// What tells a client that it has all that was there (KEP-3157).
+fn begun(kind: &Kind, revision: u64) -> Value {
+    let metadata = json!({
+        "resourceVersion": revision.to_string(), "annotations": {"k8s.io/initial-events-end": "true"},
+    });
+    json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
 }
