@@ -73,6 +73,8 @@ fn split(path: &Path) -> Result<(&Path, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(TokenFlags::default().body().unwrap()["spec"], json!({}));
         let full = flags(|f| {
             f.audience = vec!["vault".into()];
-            f.duration = GoDuration::seconds(600);
+            f.duration = "10m".parse().unwrap();
             f.bound_object_kind = Some("Pod".into());
             f.bound_object_name = Some("p".into());
             f.bound_object_uid = Some("u".into());

@@ -100,8 +100,9 @@ impl Authority {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-    use x509_parser::prelude::*;
+    use ::time::macros::datetime;
+    use x509_parser::pem::parse_x509_pem;
+    use x509_parser::prelude::{FromDer, X509Certificate};
 
     use super::*;
 

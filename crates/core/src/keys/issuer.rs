@@ -96,8 +96,11 @@ fn parse(text: &str) -> Result<Url<'_>, &'static str> {
     }
     if let Some(after) = rest.strip_prefix("//") {
         let host = after.split(['/', '?', '#']).next().unwrap_or_default();
-        if host.contains(|c: char| matches!(c, ' ' | '<' | '>' | '"' | '\\' | '^' | '{' | '}' | '|' | '`')) {
+        if host.contains([' ', '<', '>', '"', '\\', '^', '{', '}', '|', '`']) {
             return Err("invalid character in host name");
+        }
+        if host.contains('[') != host.contains(']') {
+            return Err("missing ']' in host");
         }
     }
     let (before, fragment) = rest.split_once('#').unwrap_or((rest, ""));

@@ -16,6 +16,7 @@ mod watch;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use tokensmith_objects::codec::FieldValidation;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
@@ -52,6 +53,8 @@ pub struct Request<'a> {
     pub user: &'a Identity,
     /// Do everything but the write.
     pub dry_run: bool,
+    /// What to do with fields that a patch adds and the kind does not have.
+    pub validation: FieldValidation,
     /// For the `Warning` headers.
     pub warnings: Vec<String>,
 }
@@ -59,7 +62,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that writes.
     pub fn by(user: &'a Identity) -> Self {
-        Request { user, dry_run: false, warnings: Vec::new() }
+        Request { user, dry_run: false, validation: FieldValidation::Ignore, warnings: Vec::new() }
     }
 }
 
@@ -221,7 +224,7 @@ fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Res
 
 /// Puts metadata into Go's order, for replies and storage alike.
 fn normalise(kind: &'static Kind, object: Object) -> Result<Object, Error> {
-    use tokensmith_objects::codec::{Expected, FieldValidation, decode_value};
+    use tokensmith_objects::codec::{Expected, decode_value};
     let decoded = decode_value(object.into_value(), &Expected::kind(kind), FieldValidation::Ignore);
     decoded.map(|d| d.object).map_err(|e| Error::BadRequest(e.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Update and patch.
 
-use tokensmith_objects::codec::{Expected, FieldValidation, decode_value};
+use tokensmith_objects::codec::{Expected, decode_value};
 use tokensmith_objects::patch::{Patch, PatchError};
 
 use super::*;
@@ -72,13 +72,12 @@ impl Registry {
         name: &str,
         part: Subresource,
         patch: &Patch,
-        validation: FieldValidation,
     ) -> Result<Arc<Object>, Error> {
         for _ in 0..ATTEMPTS {
             let old = self.get(kind, namespace, name)?;
             let document = (*old).clone().into_value();
             let patched = patch.apply(&document).map_err(|e| refused(kind, name, e))?;
-            let decoded = decode_value(patched, &Expected::kind(kind), validation);
+            let decoded = decode_value(patched, &Expected::kind(kind), request.validation);
             let decoded = decoded.map_err(|e| Error::BadRequest(e.to_string()))?;
             let mut object = decoded.object;
             if object.name() != name || (kind.namespaced && object.namespace() != namespace) {

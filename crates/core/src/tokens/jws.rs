@@ -42,8 +42,8 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return None;
         }
-        let header = serde_json::from_slice(&BASE64.decode(header).ok()?).ok()?;
-        let payload = BASE64.decode(payload).ok()?;
+        let (header, payload) = (object(header)?, object(payload)?);
+        let header = serde_json::from_slice(&header).ok()?;
         Some(Jws { header, signed, payload, signature: BASE64.decode(signature).ok()? })
     }
 
@@ -73,6 +73,11 @@ impl<'a> Jws<'a> {
             false => Err(SignatureError::Wrong),
         }
     }
+}
+
+/// The bytes of a part that must be a JSON object; serde would take a list for a struct as well.
+fn object(part: &str) -> Option<Vec<u8>> {
+    BASE64.decode(part).ok().filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"))
 }
 
 /// Signs a payload: the header has `alg` and `kid` and nothing else.

@@ -189,7 +189,8 @@ async fn create(
     let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
     let options = options::write(query(parts), "CreateOptions")?;
     let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
-    let mut request = Request { user: &caller.user, dry_run: options.dry_run, warnings: decoded.warnings };
+    let mut request =
+        Request { dry_run: options.dry_run, warnings: decoded.warnings, ..Request::by(&caller.user) };
     let created = app.registry.create(&mut request, kind, place(caller, kind).0, decoded.object).await?;
     Ok(warned(show(app, kind, &created, StatusCode::CREATED, parts, &format), request.warnings))
 }
@@ -207,7 +208,8 @@ async fn update(
     let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
     let options = options::write(query(parts), "UpdateOptions")?;
     let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
-    let mut request = Request { user: &caller.user, dry_run: options.dry_run, warnings: decoded.warnings };
+    let mut request =
+        Request { dry_run: options.dry_run, warnings: decoded.warnings, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     let (object, made) =
         app.registry.update(&mut request, kind, namespace, name, part, decoded.object).await?;
@@ -237,10 +239,10 @@ async fn patch(
         None => return Err(Failure::unsupported_media(PATCHES)),
     };
     let options = options::write(query(parts), "PatchOptions")?;
-    let mut request = Request { user: &caller.user, dry_run: options.dry_run, warnings: Vec::new() };
+    let mut request =
+        Request { dry_run: options.dry_run, validation: options.validation, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
-    let patched =
-        app.registry.patch(&mut request, kind, namespace, name, part, &patch, options.validation).await?;
+    let patched = app.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
     Ok(warned(show(app, kind, &patched, StatusCode::OK, parts, &format), request.warnings))
 }
 
@@ -253,7 +255,7 @@ async fn delete(
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (options, dry_run) = delete_options(app, parts, body).await?;
-    let mut request = Request { user: &caller.user, dry_run, warnings: Vec::new() };
+    let mut request = Request { dry_run, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     match app.registry.delete(&mut request, kind, namespace, name, &options).await? {
         Deleted::Object(object) => Ok(show(app, kind, &object, StatusCode::OK, parts, &format)),
@@ -279,7 +281,7 @@ async fn delete_collection(
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (options, dry_run) = delete_options(app, parts, body).await?;
-    let mut request = Request { user: &caller.user, dry_run, warnings: Vec::new() };
+    let mut request = Request { dry_run, ..Request::by(&caller.user) };
     let which = options::list(query(parts))?;
     let gone =
         app.registry.delete_collection(&mut request, kind, place(caller, kind).0, &which, &options).await?;

@@ -1,0 +1,194 @@
+//! `tokensmith serve` as a process: what it makes, what it refuses, what it leaves alone.
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+struct Running {
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn signal(&self, name: &str) {
+        Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        until("it ends", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().code()
+    }
+}
+
+fn tokensmith(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokensmith"));
+    command.current_dir(dir).env_remove("KUBECONFIG").stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that must end by itself.
+fn run(dir: &Path, args: &[&str]) -> Output {
+    let mut child = tokensmith(dir).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut waited = 0;
+    until("the command ends", || {
+        waited += 1;
+        let ended = child.try_wait().unwrap().is_some();
+        if !ended && waited == LOOKS {
+            let _ = child.kill();
+        }
+        ended
+    });
+    child.wait_with_output().unwrap()
+}
+
+fn serve(dir: &Path, args: &[&str]) -> Running {
+    let _ = fs::remove_file(dir.join("ready"));
+    let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    let mut command = tokensmith(dir);
+    command.args(["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"]).args(args);
+    let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let running = Running { child };
+    until("it is ready", || fs::read_to_string(dir.join("ready")).is_ok_and(|s| !s.is_empty()));
+    running
+}
+
+/// As often a condition is looked at, every 50 ms.
+const LOOKS: usize = 600;
+
+#[expect(clippy::disallowed_methods, reason = "a real process is polled")]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..LOOKS {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("never: {what}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn refused(output: &Output, code: i32, says: &str) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(
+        error.contains(says) && error.starts_with("error: ") && error.trim().lines().count() == 1,
+        "{error}"
+    );
+}
+
+#[test]
+fn a_first_start_makes_what_a_later_one_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = serve(dir.path(), &[]);
+    let data = dir.path().join("tokensmith-data");
+    for secret in ["admin.kubeconfig", "admin.token", "ca.key", "seal.key"] {
+        assert_eq!(fs::metadata(data.join(secret)).unwrap().permissions().mode() & 0o777, 0o600, "{secret}");
+    }
+    let minted = run(dir.path(), &["token", "create", "default", "--audience", "vault"]);
+    assert!(minted.status.success(), "{}", text(&minted.stderr));
+    assert_eq!(text(&minted.stdout).matches('.').count(), 2);
+    let keys = text(&run(dir.path(), &["keys", "list"]).stdout);
+    let issuer = fs::read_to_string(data.join("issuer")).unwrap();
+    let ca = fs::read(data.join("ca.crt")).unwrap();
+    assert!(run(dir.path(), &["healthcheck"]).status.success());
+    assert_eq!(first.stop(), Some(0));
+    assert!(!data.join("address").exists() && !dir.path().join("ready").exists());
+    assert_eq!(run(dir.path(), &["healthcheck"]).status.code(), Some(1));
+
+    let _second = serve(dir.path(), &[]);
+    let again = text(&run(dir.path(), &["keys", "list"]).stdout);
+    let id = |list: &str| list.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(id(&again), id(&keys), "the key stays");
+    assert_eq!(
+        fs::read_to_string(data.join("issuer")).unwrap(),
+        issuer,
+        "the issuer stays, whatever the port"
+    );
+    assert_eq!(fs::read(data.join("ca.crt")).unwrap(), ca);
+
+    let token = text(&minted.stdout);
+    fs::write(dir.path().join("token"), &token).unwrap();
+    let seen = run(dir.path(), &["token", "inspect", "--file", "token", "--server", "--audience", "vault"]);
+    assert!(seen.status.success(), "{}{}", text(&seen.stdout), text(&seen.stderr));
+    let other = run(dir.path(), &["token", "inspect", "--file", "token", "--server", "--audience", "other"]);
+    assert_eq!(other.status.code(), Some(1), "{}", text(&other.stdout));
+}
+
+#[test]
+fn a_second_server_leaves_the_first_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = serve(dir.path(), &[]);
+    let kubeconfig = fs::read(dir.path().join("tokensmith-data/admin.kubeconfig")).unwrap();
+    let second = run(dir.path(), &["serve", "--secure-port=0"]);
+    refused(&second, 1, &format!("is in use by another process (pid {})", first.child.id()));
+    assert_eq!(fs::read(dir.path().join("tokensmith-data/admin.kubeconfig")).unwrap(), kubeconfig);
+    assert!(run(dir.path(), &["token", "create", "default"]).status.success());
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("--secure-port={}", taken.local_addr().unwrap().port());
+    fs::write(dir.path().join("junk.pem"), "junk").unwrap();
+    fs::write(dir.path().join("foreign"), "apiVersion: v1\nkind: Config\n").unwrap();
+    for (args, code, says) in [
+        (vec![port.as_str()], 1, "in use by another program"),
+        (vec!["--secure-prot=1"], 2, "tip: a similar argument exists: '--secure-port'"),
+        (vec!["--service-account-signing-key-file=junk.pem"], 1, "error reading private key file junk.pem"),
+        (vec!["--service-account-key-file=none.pem"], 1, "cannot read none.pem"),
+        (vec!["--service-account-max-token-expiration=30m"], 2, "must be between 1 hour and 2^32 seconds"),
+        (vec!["--service-account-issuer=http://[bad"], 2, "was not a valid URL"),
+        (vec!["--service-account-jwks-uri=http://x/jwks"], 2, "requires https scheme"),
+        (vec!["--feature-gates=Nothing=true"], 2, "unknown gate"),
+        (vec!["--test-clock"], 2, "--ephemeral"),
+        (vec!["--signing-algorithm=ES512"], 2, "verify but do not sign"),
+        (vec!["--kubeconfig=foreign"], 3, "did not write"),
+        (vec!["--token-auth-file=junk.pem"], 1, "junk.pem"),
+    ] {
+        let mut all = vec!["serve"];
+        all.extend(&args);
+        refused(&run(dir.path(), &all), code, says);
+        assert!(!dir.path().join("tokensmith-data").exists(), "{args:?} has made something");
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("foreign")).unwrap(), "apiVersion: v1\nkind: Config\n");
+}
+
+#[test]
+fn users_are_reloaded_on_sighup() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.csv");
+    fs::write(&users, "one,jane,1,system:masters\n").unwrap();
+    let running = serve(dir.path(), &["--token-auth-file=users.csv"]);
+    let can =
+        |token: &str| run(dir.path(), &["token", "create", "default", "--token", token]).status.success();
+    assert!(can("one") && !can("two"));
+    fs::write(&users, "two,jane,1,system:masters\n").unwrap();
+    running.signal("HUP");
+    until("the new token counts", || can("two"));
+    assert!(!can("one"));
+}
+
+#[test]
+fn a_test_server_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = serve(dir.path(), &["--ephemeral", "--test-clock", "--kubeconfig=kubeconfig"]);
+    assert!(run(dir.path(), &["token", "create", "default", "--kubeconfig=kubeconfig"]).status.success());
+    assert_eq!(running.stop(), Some(0));
+    assert!(!dir.path().join("tokensmith-data").exists());
+}

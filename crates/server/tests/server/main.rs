@@ -1,0 +1,8 @@
+//! The server as one service, without sockets.
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod objects;
+mod oidc;
+mod routes;
+mod tokens;
+mod world;

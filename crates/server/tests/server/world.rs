@@ -1,0 +1,216 @@
+//! A whole server in this process: memory store, a clock that stands until it is moved, no sockets.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::node::NodeAuthorizer;
+use tokensmith_core::access::rbac::Rbac;
+use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
+use tokensmith_core::clock::ManualClock;
+use tokensmith_core::controllers::Controllers;
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+use tokensmith_core::registry::{Registry, RegistryConfig};
+use tokensmith_core::store::Store;
+use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
+use tokensmith_core::view::View;
+use tokensmith_objects::bootstrap;
+use tokensmith_objects::validate::Limits;
+use tokensmith_server::audit::Audit;
+use tokensmith_server::metrics::Metrics;
+use tokensmith_server::{App, AppConfig, router};
+use tokensmith_store::MemoryStore;
+use tower::ServiceExt;
+
+pub const ADMIN: &str = "test-only-admin";
+pub const JANE: &str = "test-only-jane";
+pub const START: OffsetDateTime = datetime!(2026-01-01 10:00:07 UTC);
+
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub keys: Arc<Keys>,
+    router: Router,
+    audit: Arc<Mutex<Vec<u8>>>,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{}: {}", self.status, String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let clock = Arc::new(ManualClock::new(START));
+        let issuer = "https://issuer.test";
+        let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
+        let config =
+            KeysConfig { algorithm: Some(Algorithm::ES256), ..KeysConfig::new(issuer, SealKey::generate()) };
+        let keys = Keys::open(store.clone(), clock.clone(), config).await.unwrap();
+        let view = Arc::new(View::load(&*store).await.unwrap());
+        let (feeding, fed) = (view.clone(), store.clone());
+        tokio::spawn(async move { feeding.feed(&*fed).await });
+        let bootstrap = bootstrap::rbac();
+        let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(vec![
+            Arc::new(NodeAuthorizer::new(&bootstrap)),
+            Arc::new(Rbac::new()),
+        ]));
+        let registry_config = RegistryConfig {
+            limits: Limits::default(),
+            implicit_service_account_token: true,
+            root_ca: "CA".into(),
+        };
+        let registry =
+            Arc::new(Registry::new(store, view.clone(), clock.clone(), authorizer.clone(), registry_config));
+        registry.ensure(bootstrap).await.unwrap();
+        let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
+        tokio::spawn(async move { controllers.run().await });
+        let users =
+            TokenFile::parse(&format!("{ADMIN},admin,1,system:masters\n{JANE},jane,2,devs\n")).unwrap();
+        let verifier = Verifier::new(keys.clone(), vec![issuer.into()], audiences.clone());
+        let issuer_config = IssuerConfig {
+            issuer: issuer.into(),
+            api_audiences: audiences.clone(),
+            limits: Limits::default(),
+            max_expiration_seconds: Some(86_400),
+            extend_expiration: true,
+        };
+        let tokens =
+            TokenIssuer::new(view.clone(), clock.clone(), keys.clone(), authorizer.clone(), issuer_config);
+        let mut config = AppConfig {
+            anonymous_auth: true,
+            anonymous_oidc: false,
+            max_request_bytes: 3 << 20,
+            version: "0",
+        };
+        change(&mut config);
+        let audit = Arc::new(Mutex::new(Vec::new()));
+        let app = Arc::new(App {
+            config,
+            clock: clock.clone(),
+            test_clock: Some(clock.clone()),
+            view,
+            registry,
+            keys: keys.clone(),
+            tokens,
+            authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences),
+            authorizer,
+            metrics: Metrics::new(),
+            audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
+            checks: Vec::new(),
+        });
+        World { clock, keys, router: router(app), audit }
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, bytes }
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.send("GET", path, token, &[], Vec::new()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(ADMIN), &[], serde_json::to_vec(&body).unwrap()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, Some(ADMIN), &[], Vec::new()).await
+    }
+
+    /// A token of `default/default`.
+    pub async fn mint(&self, spec: Value) -> Answer {
+        self.post("/api/v1/namespaces/default/serviceaccounts/default/token", json!({ "spec": spec })).await
+    }
+
+    /// `status` of a TokenReview.
+    pub async fn review(&self, token: &str) -> Value {
+        let body = json!({"spec": {"token": token}});
+        self.post("/apis/authentication.k8s.io/v1/tokenreviews", body).await.ok()["status"].clone()
+    }
+
+    /// Waits for what another task does.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            while !condition().await {
+                tokio::task::yield_now().await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    pub fn audit(&self) -> Vec<Value> {
+        let bytes = self.audit.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    }
+}
+
+pub fn token(answer: &Value) -> String {
+    answer["status"]["token"].as_str().unwrap().to_owned()
+}
+
+pub fn claims(token: &str) -> Value {
+    use base64::Engine;
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
