@@ -66,7 +66,6 @@ fn serve(dir: &Path, args: &[&str]) -> Running {
 /// As often a condition is looked at, every 50 ms.
 const LOOKS: usize = 600;
 
-#[expect(clippy::disallowed_methods, reason = "a real process is polled")]
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..LOOKS {
         if condition() {

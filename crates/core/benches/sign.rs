@@ -1,6 +1,5 @@
 //! What a token costs: the claims, the signature by the library alone, and both together as they are minted.
 //! Compare within one run: machines differ.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails here says where")]
 
 use std::hint::black_box;
