@@ -157,6 +157,9 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
         (vec!["--feature-gates=Nothing=true"], 2, "unknown gate"),
         (vec!["--test-clock"], 2, "--ephemeral"),
         (vec!["--signing-algorithm=ES512"], 2, "verify but do not sign"),
+        (vec!["--client-ca-file=junk.pem"], 1, "junk.pem holds no certificate (PEM)"),
+        (vec!["--tls-cert-file=junk.pem", "--tls-private-key-file=junk.pem"], 1, "junk.pem"),
+        (vec!["--tls-cert-file=junk.pem"], 2, "--tls-private-key-file"),
         (vec!["--kubeconfig=foreign"], 3, "did not write"),
         (vec!["--token-auth-file=junk.pem"], 1, "junk.pem"),
     ] {

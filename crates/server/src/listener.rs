@@ -28,6 +28,8 @@ const HANDSHAKES: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Who has not sent its headers by then is not going to.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How long accepting rests when it fails, unless a connection ends before.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long open requests may take once the server is to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -46,7 +48,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut 
             Err(e) => {
                 // Out of file descriptors, mostly: others will close soon.
                 tracing::warn!(cause = %e, "cannot accept a connection");
-                tokio::task::yield_now().await;
+                let _ = tokio::time::timeout(PAUSE, connections.join_next()).await;
                 continue;
             }
         };

@@ -2,10 +2,10 @@
 //! `apiserver/pkg/endpoints/filters/metrics.go`). Every label has a bound: a client must not be able to grow memory.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -82,7 +82,7 @@ pub struct Metrics {
     reviewing: Histogram,
     keys: Family<PhaseLabel, Gauge>,
     key_age: Family<KeyLabels, Gauge>,
-    namespaces: Mutex<HashSet<String>>,
+    namespaces: ArcSwap<HashSet<String>>,
 }
 
 impl Default for Metrics {
@@ -113,7 +113,7 @@ impl Metrics {
             reviewing: fine(),
             keys: Family::default(),
             key_age: Family::default(),
-            namespaces: Mutex::default(),
+            namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
         // The library adds `_total` to counters.
@@ -219,14 +219,23 @@ impl Metrics {
         self.reviewing.observe(took.as_secs_f64());
     }
 
+    /// A namespace's own label, or `other` once there are too many. Reading takes no lock.
     fn bounded(&self, namespace: &str) -> String {
-        let mut known = self.namespaces.lock().unwrap_or_else(|e| e.into_inner());
-        if !known.contains(namespace) {
-            if known.len() == NAMESPACES {
-                return "other".into();
-            }
-            known.insert(namespace.to_owned());
+        let full = |known: &HashSet<String>| known.len() >= NAMESPACES;
+        let known = self.namespaces.load();
+        if known.contains(namespace) {
+            return namespace.to_owned();
         }
+        if full(&known) {
+            return "other".into();
+        }
+        self.namespaces.rcu(|known| {
+            let mut more = HashSet::clone(known);
+            if !full(&more) {
+                more.insert(namespace.to_owned());
+            }
+            more
+        });
         namespace.to_owned()
     }
 

@@ -58,7 +58,7 @@ impl DataDir {
     ///
     /// # Errors
     /// The file is unreadable, no such key, or open to others.
-    pub fn seal_key(&self, store_is_new: bool) -> Result<SealKey> {
+    pub fn seal_key(&self, nothing_sealed: bool) -> Result<SealKey> {
         let path = self.file(SEAL);
         if let Some(text) = self.secret(SEAL)? {
             let bytes = BASE64_STANDARD.decode(text.trim()).ok().and_then(|b| b.try_into().ok());
@@ -66,7 +66,7 @@ impl DataDir {
                 .with_context(|| format!("{} is no seal key: put the right one back", path.display()))?;
             return Ok(SealKey::new(bytes));
         }
-        if !store_is_new {
+        if !nothing_sealed {
             bail!(
                 "{} is missing, and the signing keys cannot be opened without it: put it back",
                 path.display()

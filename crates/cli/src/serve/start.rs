@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
-use tokensmith_core::keys::{PrivateKey, PrivatePem, PublicKey};
+use tokensmith_core::keys::{KeysError, PrivateKey, PrivatePem, PublicKey};
 use tokensmith_core::store::Store;
 use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
 
 use super::flags::ServeArgs;
+use super::tls;
 use crate::failure::Failure;
 
 /// What the flags and their files say, read and checked.
@@ -45,10 +46,13 @@ impl Settings {
             None => None,
             Some(path) => {
                 let pem = PrivatePem::new(read(path)?);
-                let parsed = PrivateKey::from_pem(&pem);
-                parsed.map_err(|e| {
+                let key = PrivateKey::from_pem(&pem).map_err(|e| {
                     Failure::failed(format!("error reading private key file {}: {e}", path.display()))
                 })?;
+                let (file, flag) = (key.public().algorithm(), args.signing_algorithm);
+                if let Some(flag) = flag.filter(|flag| *flag != file) {
+                    return Err(Failure::usage(KeysError::Algorithm { file, flag }.to_string()));
+                }
                 Some(pem)
             }
         };
@@ -60,6 +64,7 @@ impl Settings {
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
         };
+        tls::check(args)?;
         Ok(Settings {
             implicit_token: args.implicit_token()?,
             max_token_seconds: args.max_token_seconds()?,
@@ -79,18 +84,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Whether there was no database before.
-    pub(super) new: bool,
 }
 
 /// Opens the store. One that another process uses is left alone.
 pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
     if args.ephemeral {
-        return Ok(Opened { store: Arc::new(MemoryStore::new()), healthy: Box::new(|| true), new: true });
+        return Ok(Opened { store: Arc::new(MemoryStore::new()), healthy: Box::new(|| true) });
     }
     let path = args.data_dir.join("store");
-    // Whoever made the directory for us may have left it empty.
-    let new = fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
     super::data_dir::DataDir::open(&args.data_dir)?;
     let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
         OpenError::InUse { .. } => {
@@ -101,5 +102,5 @@ pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store, healthy, new })
+    Ok(Opened { store, healthy })
 }

@@ -66,9 +66,7 @@ impl Sources {
         let (chain, key, pem, renew_at) = match &self.own {
             Some((cert, key)) => {
                 let (chain, pem) = chain_of(cert)?;
-                let read = PrivateKeyDer::from_pem_file(key);
-                let key =
-                    read.with_context(|| format!("cannot read a private key from {}", key.display()))?;
+                let key = key_of(key)?;
                 (chain, key, pem, None)
             }
             None => {
@@ -103,6 +101,22 @@ impl Sources {
         files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
         Ok((config, renew_at))
     }
+}
+
+/// Reads the files that the flags name, so that a wrong one stops the start before anything is made.
+///
+/// # Errors
+/// A file cannot be read, or holds something else.
+pub fn check(args: &ServeArgs) -> Result<()> {
+    for path in [&args.tls_cert_file, &args.client_ca_file].into_iter().flatten() {
+        chain_of(path)?;
+    }
+    args.tls_private_key_file.as_deref().map(key_of).transpose().map(drop)
+}
+
+fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path)
+        .with_context(|| format!("cannot read a private key from {}", path.display()))
 }
 
 fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {

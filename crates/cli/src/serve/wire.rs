@@ -16,6 +16,7 @@ use tokensmith_core::access::{
 };
 use tokensmith_core::clock::{ManualClock, SystemClock};
 use tokensmith_core::controllers::Controllers;
+use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{Keys, KeysConfig};
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
@@ -63,7 +64,9 @@ pub(super) async fn server(
     trust: &str,
     url: &str,
 ) -> Result<Server, Failure> {
-    let Opened { store, healthy, new } = opened;
+    let Opened { store, healthy } = opened;
+    // Without a ring there is nothing yet that a seal key could be missing for.
+    let ring = store.get(RING_KEY).await.context("cannot read the key ring")?;
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
@@ -79,7 +82,7 @@ pub(super) async fn server(
         signing_key: settings.signing_key,
         verification_keys: settings.verification_keys,
         jwks_uri: args.service_account_jwks_uri.clone(),
-        ..KeysConfig::new(issuers[0].clone(), dir.seal_key(new)?)
+        ..KeysConfig::new(issuers[0].clone(), dir.seal_key(ring.is_none())?)
     };
     let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.map_err(anyhow::Error::new)?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);

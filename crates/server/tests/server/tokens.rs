@@ -197,3 +197,51 @@ async fn the_clock_is_moved_by_administrators() {
     }
     assert_eq!(world.clock.now().year(), 2030);
 }
+
+#[tokio::test]
+async fn a_node_gets_tokens_for_its_own_pods_alone() {
+    let world = World::new().await;
+    let headers = [("impersonate-user", "system:node:n1"), ("impersonate-group", "system:nodes")];
+    for (name, node) in [("mine", "n1"), ("theirs", "n2")] {
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
+        let pod = json!({"metadata": {"name": name}, "spec": spec});
+        world.post("/api/v1/namespaces/default/pods", pod).await.ok();
+    }
+    let uid = |name: &'static str| {
+        let world = &world;
+        async move {
+            let path = format!("/api/v1/namespaces/default/pods/{name}");
+            world.get(&path, Some(ADMIN)).await.ok()["metadata"]["uid"].as_str().unwrap().to_owned()
+        }
+    };
+    let (mine, theirs) = (uid("mine").await, uid("theirs").await);
+    let ask = |spec: serde_json::Value| {
+        let (world, body) = (&world, json!({ "spec": spec }).to_string().into_bytes());
+        async move {
+            let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+            world.send("POST", path, Some(ADMIN), &headers, body).await
+        }
+    };
+    let bound = |name: &str, uid: &str| json!({"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid});
+    assert_eq!(ask(json!({"boundObjectRef": bound("mine", &mine)})).await.status, 201);
+    for (spec, cause) in [
+        (json!({}), "node requested token not bound to a pod"),
+        (
+            json!({"boundObjectRef": bound("mine", "")}),
+            "node requested token with a pod binding without a uid",
+        ),
+        (
+            json!({"boundObjectRef": bound("theirs", &theirs)}),
+            "node requested token bound to a pod scheduled on a different node",
+        ),
+        (
+            json!({"boundObjectRef": bound("mine", &mine), "audiences": ["vault"]}),
+            "audience \"vault\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience",
+        ),
+    ] {
+        let refused = ask(spec).await;
+        assert_eq!(refused.status, 403);
+        let want = format!("serviceaccounts \"default\" is forbidden: {cause}");
+        assert_eq!(refused.json()["message"], want);
+    }
+}
