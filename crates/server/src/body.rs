@@ -4,12 +4,18 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http_body_util::BodyExt;
 use tokensmith_api::Media;
+use tokensmith_api::media::As;
 use tokensmith_core::Error;
-use tokensmith_objects::codec::{self, Decoded, Expected, FieldValidation};
+use tokensmith_objects::Object;
+use tokensmith_objects::codec::{self, Decoded, Expected};
 
+use crate::app::App;
 use crate::failure::Failure;
+use crate::reply::Format;
+use crate::routes::options::{self, WriteOptions};
 
 /// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
 /// closes never sees the answer.
@@ -42,12 +48,33 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Media, Failure> {
         .ok_or_else(|| Failure::unsupported_media(tokensmith_api::media::UNSUPPORTED))
 }
 
-/// Decodes a body as an object of the expected kind.
-pub(crate) fn decode(
-    bytes: &[u8],
-    media: Media,
+/// A write that carries an object, read.
+pub(crate) struct Sent {
+    /// How the client wants its reply.
+    pub(crate) format: Format,
+    /// What its query says.
+    pub(crate) options: WriteOptions,
+    /// The object.
+    pub(crate) object: Object,
+    /// What is to be said about it.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads a write in upstream's order (apiserver `handlers/create.go`): `Accept`, `Content-Type`, body, query, object.
+/// `options` is the kind that the query's parameters are: `CreateOptions`.
+pub(crate) async fn object(
+    app: &App,
+    parts: &Parts,
+    body: Body,
     expected: &Expected<'_>,
-    validation: FieldValidation,
-) -> Result<Decoded, Failure> {
-    Ok(codec::decode(bytes, media, expected, validation)?)
+    options: &str,
+    convertible: impl Fn(&As) -> bool,
+) -> Result<Sent, Failure> {
+    let query = parts.uri.query().unwrap_or("");
+    let format = Format::of(&parts.headers, query, convertible)?;
+    let media = media(&parts.headers)?;
+    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let options = options::write(query, options)?;
+    let Decoded { object, warnings, .. } = codec::decode(&bytes, media, expected, options.validation)?;
+    Ok(Sent { format, options, object, warnings })
 }

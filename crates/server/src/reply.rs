@@ -7,9 +7,10 @@ use serde_json::Value;
 use tokensmith_api::Media;
 use tokensmith_api::media::{Accepted, As, negotiate};
 use tokensmith_core::access::request::parameter;
-use tokensmith_objects::codec;
+use tokensmith_objects::{Object, codec};
 
 use crate::failure::Failure;
+use crate::gate::Warnings;
 
 /// How a client wants its reply.
 #[derive(Clone, Debug)]
@@ -62,6 +63,14 @@ fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
 /// A value as a reply.
 pub(crate) fn object(code: StatusCode, value: &Value, format: &Format) -> Response {
     bytes(code, codec::encode_value(value, format.media, format.pretty), format.media.as_str())
+}
+
+/// The answer to a create that stores nothing: the object with its status filled in.
+pub(crate) fn answered(object: &Object, format: &Format, warnings: Vec<String>) -> Response {
+    let body = codec::encode(object, format.media, format.pretty);
+    let mut response = bytes(StatusCode::CREATED, body, format.media.as_str());
+    response.extensions_mut().insert(Warnings(warnings));
+    response
 }
 
 /// Ready bytes as a reply.

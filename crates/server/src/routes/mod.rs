@@ -7,7 +7,7 @@ mod keys;
 mod metrics;
 mod objects;
 mod oidc;
-mod options;
+pub(crate) mod options;
 mod self_subject_reviews;
 mod testing_clock;
 mod token;

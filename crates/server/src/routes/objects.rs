@@ -12,14 +12,14 @@ use tokensmith_core::Error;
 use tokensmith_core::access::request::parameter;
 use tokensmith_core::registry::{DeleteOptions, Deleted, List, Request, Subresource};
 use tokensmith_objects::Object;
-use tokensmith_objects::codec::{Expected, FieldValidation};
+use tokensmith_objects::codec::{self, Expected, FieldValidation};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::{Include, table};
 
 use super::{options, watch};
 use crate::app::App;
-use crate::body;
+use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::{Caller, Warnings};
 use crate::reply::{self, Format};
@@ -184,14 +184,10 @@ async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let media = body::media(&parts.headers)?;
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let options = options::write(query(parts), "CreateOptions")?;
-    let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
-    let mut request =
-        Request { dry_run: options.dry_run, warnings: decoded.warnings, ..Request::by(&caller.user) };
-    let created = app.registry.create(&mut request, kind, place(caller, kind).0, decoded.object).await?;
+    let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", convertible).await?;
+    let Sent { format, options, object, warnings } = sent;
+    let mut request = Request { dry_run: options.dry_run, warnings, ..Request::by(&caller.user) };
+    let created = app.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
     Ok(warned(show(app, kind, &created, StatusCode::CREATED, parts, &format), request.warnings))
 }
 
@@ -203,16 +199,11 @@ async fn update(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let media = body::media(&parts.headers)?;
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let options = options::write(query(parts), "UpdateOptions")?;
-    let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
-    let mut request =
-        Request { dry_run: options.dry_run, warnings: decoded.warnings, ..Request::by(&caller.user) };
+    let sent = body::object(app, parts, body, &Expected::kind(kind), "UpdateOptions", convertible).await?;
+    let Sent { format, options, object, warnings } = sent;
+    let mut request = Request { dry_run: options.dry_run, warnings, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
-    let (object, made) =
-        app.registry.update(&mut request, kind, namespace, name, part, decoded.object).await?;
+    let (object, made) = app.registry.update(&mut request, kind, namespace, name, part, object).await?;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(warned(show(app, kind, &object, code, parts, &format), request.warnings))
 }
@@ -307,7 +298,7 @@ async fn delete_options(app: &App, parts: &Parts, body: Body) -> Result<(DeleteO
             Expected::named("", "v1", "DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
         let expected = expected.ok_or_else(|| Failure::internal("DeleteOptions are not in the table"))?;
         let sent =
-            body::decode(&bytes, body::media(&parts.headers)?, &expected, FieldValidation::Ignore)?.object;
+            codec::decode(&bytes, body::media(&parts.headers)?, &expected, FieldValidation::Ignore)?.object;
         let text = |path: &[&str]| Some(sent.str_at(path).to_owned()).filter(|t| !t.is_empty());
         options.grace_period_seconds =
             sent.get("gracePeriodSeconds").and_then(Value::as_i64).or(options.grace_period_seconds);

@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::StatusCode;
 use http::request::Parts;
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use tokensmith_objects::Object;
-use tokensmith_objects::codec::{Decoded, Expected, encode};
+use tokensmith_objects::codec::Expected;
 
-use super::options;
 use crate::app::App;
 use crate::audit::Line;
-use crate::body;
+use crate::body::{self, Sent};
 use crate::failure::Failure;
-use crate::gate::{Caller, Warnings};
-use crate::reply::{self, Format};
+use crate::gate::Caller;
+use crate::reply;
 
 /// Mints a token. `dryRun` mints too, as upstream does: kubectl's users rely on the answer having one.
 pub(super) async fn create(
@@ -28,7 +26,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let a = &caller.info.attributes;
     let done = read(app, parts, body).await;
-    let (format, request) = match done {
+    let request = match done {
         Ok(read) => read,
         Err(failure) => {
             app.metrics.token_requested(&a.namespace, "unknown", class(&failure));
@@ -64,22 +62,14 @@ pub(super) async fn create(
 
     let mut warnings = request.warnings;
     warnings.extend(minted.warnings);
-    let bytes = encode(&minted.reply, format.media, format.pretty);
-    let mut response = reply::bytes(StatusCode::CREATED, bytes, format.media.as_str());
-    response.extensions_mut().insert(Warnings(warnings));
-    Ok(response)
+    Ok(reply::answered(&minted.reply, &request.format, warnings))
 }
 
-async fn read(app: &App, parts: &Parts, body: Body) -> Result<(Format, Decoded), Failure> {
-    let query = parts.uri.query().unwrap_or("");
-    let format = Format::of(&parts.headers, query, |_| false)?;
-    let media = body::media(&parts.headers)?;
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let options = options::write(query, "CreateOptions")?;
+async fn read(app: &App, parts: &Parts, body: Body) -> Result<Sent, Failure> {
     let schema = "io.k8s.api.authentication.v1.TokenRequest";
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
-    Ok((format, body::decode(&bytes, media, &expected, options.validation)?))
+    body::object(app, parts, body, &expected, "CreateOptions", |_| false).await
 }
 
 /// A line with what every one has.

@@ -2,20 +2,19 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
 use tokensmith_core::Error;
 use tokensmith_core::access::{AuthError, Authenticated, BearerToken, Identity};
-use tokensmith_objects::codec::{Expected, encode};
+use tokensmith_objects::codec::Expected;
 use tokensmith_objects::schema::Kind;
 
-use super::{options, token};
+use super::token;
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
-use crate::gate::{Caller, Warnings};
-use crate::reply::{self, Format};
+use crate::gate::Caller;
+use crate::reply;
 
 /// Answers 201 for bad tokens too: the answer is in `status`.
 pub(super) async fn create(
@@ -25,13 +24,8 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let query = parts.uri.query().unwrap_or("");
-    let format = Format::of(&parts.headers, query, |_| false)?;
-    let media = body::media(&parts.headers)?;
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let options = options::write(query, "CreateOptions")?;
-    let decoded = body::decode(&bytes, media, &Expected::kind(kind), options.validation)?;
-    let mut review = decoded.object;
+    let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", |_| false).await?;
+    let mut review = sent.object;
     let text = review.str_at(&["spec", "token"]).to_owned();
     if text.is_empty() {
         return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());
@@ -71,13 +65,7 @@ pub(super) async fn create(
         review.remove(&["metadata", field]);
     }
     review.set(&["status"], status);
-    let mut response = reply::bytes(
-        StatusCode::CREATED,
-        encode(&review, format.media, format.pretty),
-        format.media.as_str(),
-    );
-    response.extensions_mut().insert(Warnings(decoded.warnings));
-    Ok(response)
+    Ok(reply::answered(&review, &sent.format, sent.warnings))
 }
 
 /// The token as a request's `Authorization` header would carry it: trimmed, up to the first space.
