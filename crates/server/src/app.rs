@@ -8,6 +8,7 @@ use tokensmith_core::keys::Keys;
 use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_core::view::View;
+use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::metrics::Metrics;
@@ -52,6 +53,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What is written down.
     pub audit: Audit,
+    /// Turns true when the server is to stop: what would go on for ever ends then.
+    pub stopping: watch::Receiver<bool>,
     /// Names and checks for readiness, in order.
     pub checks: Vec<(&'static str, Check)>,
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -91,6 +91,12 @@ async fn http<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // Nothing else limits how long a connection may stay without a single byte.
+    let mut stream = BufReader::new(stream);
+    tokio::select! {
+        first = tokio::time::timeout(HEADERS, stream.fill_buf()) => drop(first??),
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    }
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());

@@ -69,15 +69,22 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let sources = Arc::new(tls::Sources::new(&args, &dir, authority));
     let (config, renew_at) = sources.build(system.now())?;
     let live: tls::Live = Arc::new(ArcSwap::from_pointee(config));
-    let server =
-        wire::server(&args, settings, &dir, store, &sources.trust()?, &external_url(&args, address.port()))
-            .await?;
+    let (stop, stopped) = watch::channel(false);
+    let server = wire::server(
+        &args,
+        settings,
+        &dir,
+        store,
+        &sources.trust()?,
+        &external_url(&args, address.port()),
+        stopped.clone(),
+    )
+    .await?;
 
     let admin = own(&url, Some(sources.trust()?.as_bytes()), ADMIN, &server.admin_token, None);
     write_ours(&kubeconfig, &admin, "--kubeconfig")?;
     files::write(&dir.file(ADDRESS), url.as_bytes(), Access::Everyone)?;
 
-    let (stop, stopped) = watch::channel(false);
     let mut signals = Signals::new()?;
     let router = tokensmith_server::router(server.app.clone());
     let mut listeners = tokio::task::JoinSet::new();

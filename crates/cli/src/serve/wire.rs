@@ -28,6 +28,7 @@ use tokensmith_server::app::Check;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_server::{App, AppConfig};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ADMIN;
@@ -63,6 +64,7 @@ pub(super) async fn server(
     opened: Opened,
     trust: &str,
     url: &str,
+    stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
     let Opened { store, healthy } = opened;
     // Without a ring there is nothing yet that a seal key could be missing for.
@@ -177,6 +179,7 @@ pub(super) async fn server(
         authorizer,
         metrics: Metrics::new(),
         audit: audit(args)?,
+        stopping,
         checks,
     });
     Ok(Server { app, admin_token, issuer: issuers[0].clone(), token_file: settings.token_file, tasks, store })

@@ -9,14 +9,16 @@ use futures::StreamExt;
 use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Value, json};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use tokensmith_api::Media;
-use tokensmith_core::Error;
 use tokensmith_core::access::request::parameter;
 use tokensmith_core::registry::{Event, ListOptions};
+use tokensmith_core::{Clock, Error};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
+
+use tokio::sync::watch::Receiver;
 
 use super::objects::{convertible, include, metadata_only};
 use super::options;
@@ -49,16 +51,22 @@ pub(super) async fn serve(
     let options: ListOptions = options::list(&query)?;
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
     let events = app.registry.watch(kind, &namespace, &options).await?;
-    let clock = app.clock.clone();
+    let (clock, stopping) = (app.clock.clone(), app.stopping.clone());
     let end = app.clock.now() + Duration::seconds(seconds);
     let shown = {
         let app = app.clone();
         events.map(move |event| line(&app, kind, &format, &query, event))
     };
-    let body = shown
-        .map(Ok::<Bytes, std::convert::Infallible>)
-        .take_until(async move { clock.sleep_until(end).await });
+    let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(ended(clock, end, stopping));
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))
+}
+
+/// The time is over, or the server stops: the client comes back to another one.
+async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Receiver<bool>) {
+    tokio::select! {
+        () = clock.sleep_until(end) => {}
+        Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
+    }
 }
 
 fn line(app: &App, kind: &Kind, format: &Format, query: &str, event: Result<Event, Error>) -> Bytes {

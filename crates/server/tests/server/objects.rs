@@ -184,3 +184,12 @@ async fn a_watch_begins_with_what_is_there() {
     assert_eq!(events[1]["type"], "BOOKMARK");
     assert_eq!(events[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
 }
+
+#[tokio::test]
+async fn a_watch_ends_when_the_server_stops() {
+    let world = World::new().await;
+    let mut watch = Box::pin(world.get("/api/v1/nodes?watch=true", Some(ADMIN)));
+    assert!(futures::poll!(&mut watch).is_pending());
+    world.stop.send_replace(true);
+    assert_eq!(watch.await.status, 200);
+}

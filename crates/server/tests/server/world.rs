@@ -28,6 +28,7 @@ use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_server::{App, AppConfig, router};
 use tokensmith_store::MemoryStore;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 pub const ADMIN: &str = "test-only-admin";
@@ -37,6 +38,8 @@ pub const START: OffsetDateTime = datetime!(2026-01-01 10:00:07 UTC);
 pub struct World {
     pub clock: Arc<ManualClock>,
     pub keys: Arc<Keys>,
+    /// Tells the server to stop.
+    pub stop: watch::Sender<bool>,
     router: Router,
     audit: Arc<Mutex<Vec<u8>>>,
 }
@@ -128,6 +131,7 @@ impl World {
         };
         change(&mut config);
         let audit = Arc::new(Mutex::new(Vec::new()));
+        let stop = watch::Sender::new(false);
         let app = Arc::new(App {
             config,
             clock: clock.clone(),
@@ -140,9 +144,10 @@ impl World {
             authorizer,
             metrics: Metrics::new(),
             audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
+            stopping: stop.subscribe(),
             checks: Vec::new(),
         });
-        World { clock, keys, router: router(app), audit }
+        World { clock, keys, stop, router: router(app), audit }
     }
 
     pub async fn send(
