@@ -1,7 +1,6 @@
 //! Connections: an accept loop that no slow client can stop, TLS, and a drain at the end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,9 +113,4 @@ where
     // Answers what has been asked, takes nothing new.
     connection.as_mut().graceful_shutdown();
     connection.await.map_err(io::Error::other)
-}
-
-/// A listener on an address. The error is left to the caller to explain.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }

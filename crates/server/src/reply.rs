@@ -68,7 +68,11 @@ pub(crate) fn object(code: StatusCode, value: &Value, format: &Format) -> Respon
 /// The answer to a create that stores nothing: the object with its status filled in.
 pub(crate) fn answered(object: &Object, format: &Format, warnings: Vec<String>) -> Response {
     let body = codec::encode(object, format.media, format.pretty);
-    let mut response = bytes(StatusCode::CREATED, body, format.media.as_str());
+    warned(bytes(StatusCode::CREATED, body, format.media.as_str()), warnings)
+}
+
+/// The reply with texts that the gate makes `Warning` headers of.
+pub(crate) fn warned(mut response: Response, warnings: Vec<String>) -> Response {
     response.extensions_mut().insert(Warnings(warnings));
     response
 }

@@ -66,22 +66,23 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authority = certificates::Authority::open(&dir, system.now())?;
-    let sources = Arc::new(tls::Sources::new(&args, &dir, authority));
+    let sources = tls::Sources::new(&args, &dir, authority);
+    let trust = sources.trust()?;
     let (config, renew_at) = sources.build(system.now())?;
-    let live: tls::Live = Arc::new(ArcSwap::from_pointee(config));
+    let live: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
     let (stop, stopped) = watch::channel(false);
     let server = wire::server(
         &args,
         settings,
         &dir,
         store,
-        &sources.trust()?,
+        &trust,
         &external_url(&args, address.port()),
         stopped.clone(),
     )
     .await?;
 
-    let admin = own(&url, Some(sources.trust()?.as_bytes()), ADMIN, &server.admin_token, None);
+    let admin = own(&url, Some(trust.as_bytes()), ADMIN, &server.admin_token, None);
     write_ours(&kubeconfig, &admin, "--kubeconfig")?;
     files::write(&dir.file(ADDRESS), url.as_bytes(), Access::Everyone)?;
 
@@ -149,7 +150,7 @@ fn reload(path: Option<&Path>, file: Option<&TokenFile>) {
 
 async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<TcpListener, Failure> {
     let address = SocketAddr::new(args.bind_address, port);
-    listener::bind(address).await.map_err(|e| {
+    TcpListener::bind(address).await.map_err(|e| {
         Failure::failed(match e.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "{address} is in use by another program: stop it, or give another {flag} (0 picks one)"

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -125,6 +124,3 @@ fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {
     let chain = chain.ok().filter(|c| !c.is_empty());
     Ok((chain.with_context(|| format!("{} holds no certificate (PEM)", path.display()))?, text))
 }
-
-/// Settings that can be swapped while serving.
-pub type Live = Arc<ArcSwap<ServerConfig>>;

@@ -21,7 +21,7 @@ use super::{options, watch};
 use crate::app::App;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
-use crate::gate::{Caller, Warnings};
+use crate::gate::Caller;
 use crate::reply::{self, Format};
 
 /// A collection, or an object of it.
@@ -105,7 +105,7 @@ fn show(
         None => {
             return reply::bytes(
                 code,
-                tokensmith_objects::codec::encode(object, format.media, format.pretty),
+                codec::encode(object, format.media, format.pretty),
                 format.media.as_str(),
             );
         }
@@ -124,11 +124,6 @@ pub(super) fn include(query: &str) -> Include {
 pub(super) fn metadata_only(object: &Object) -> Value {
     let metadata = object.get("metadata").cloned().unwrap_or_default();
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-}
-
-fn warned(mut response: Response, warnings: Vec<String>) -> Response {
-    response.extensions_mut().insert(Warnings(warnings));
-    response
 }
 
 fn get(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
@@ -188,7 +183,7 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { dry_run: options.dry_run, warnings, ..Request::by(&caller.user) };
     let created = app.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
-    Ok(warned(show(app, kind, &created, StatusCode::CREATED, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &created, StatusCode::CREATED, parts, &format), request.warnings))
 }
 
 async fn update(
@@ -205,7 +200,7 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     let (object, made) = app.registry.update(&mut request, kind, namespace, name, part, object).await?;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(warned(show(app, kind, &object, code, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &object, code, parts, &format), request.warnings))
 }
 
 const PATCHES: &str = "the body of the request was in an unknown format - accepted media types include: \
@@ -234,7 +229,7 @@ async fn patch(
         Request { dry_run: options.dry_run, validation: options.validation, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     let patched = app.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
-    Ok(warned(show(app, kind, &patched, StatusCode::OK, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &patched, StatusCode::OK, parts, &format), request.warnings))
 }
 
 async fn delete(
