@@ -23,6 +23,7 @@ pub mod seal;
 pub mod service;
 pub mod set;
 pub mod signer;
+mod wanted;
 
 pub use self::ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::Algorithm;
