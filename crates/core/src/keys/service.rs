@@ -119,6 +119,9 @@ pub enum ReserveError {
     /// The active key's private half cannot be opened here.
     #[error("the active signing key cannot be used")]
     NoSigner,
+    /// No key of the algorithm may sign.
+    #[error("no {0} key may sign")]
+    NoKey(Algorithm),
     /// The ring in the store makes no sense.
     #[error("the key ring cannot be read")]
     Ring(#[from] RingError),
@@ -229,13 +232,22 @@ impl Keys {
         self.current.load_full()
     }
 
-    /// The signer for a token that expires at `exp` (Unix seconds; [`NEVER`] for none). When this returns, the
-    /// ring says durably that the signer's key stays published until then, so sign only what expires no later.
+    /// The signer of `algorithm` (`None`: the default one) for a token that expires at `exp` (Unix seconds; [`NEVER`]
+    /// for none). When this returns, the ring says durably that the signer's key stays published until then, so
+    /// sign only what expires no later.
     ///
     /// Nearly always an atomic load and a comparison: a promise is written ahead, about once an hour.
     ///
     /// [`NEVER`]: super::ring::NEVER
-    pub async fn reserve(&self, exp: i64) -> Result<Arc<dyn Signer>, ReserveError> {
+    pub async fn reserve(
+        &self,
+        algorithm: Option<Algorithm>,
+        exp: i64,
+    ) -> Result<Arc<dyn Signer>, ReserveError> {
+        let active = self.current.load().ring.active().algorithm;
+        if let Some(other) = algorithm.filter(|a| *a != active) {
+            return Err(ReserveError::NoKey(other));
+        }
         // Who has not seen the ring for longer than replicas may lag does not know whether its key still signs.
         if self.stale() {
             self.refresh().await?;

@@ -42,7 +42,7 @@ pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Referenc
     }
     payload.push(b'}');
     let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
-    let signer = keys.reserve(NEVER).await.map_err(|e| Error::internal(failed(&e), e))?;
+    let signer = keys.reserve(None, NEVER).await.map_err(|e| Error::internal(failed(&e), e))?;
     jws::sign(&*signer, &payload).await.map_err(|e| Error::internal(failed(&e), e))
 }
 

@@ -129,7 +129,7 @@ impl TokenIssuer {
         };
         let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
         // First the promise that the key stays published for as long as the token lives, then the signature.
-        let signer = self.keys.reserve(expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
+        let signer = self.keys.reserve(None, expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
         let token =
             jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
         request.set(&["status", "token"], token);
