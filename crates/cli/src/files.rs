@@ -2,10 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokensmith_core::random;
 
 /// Who may read a file that this program writes.
@@ -49,6 +49,20 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Reads a secret that may be absent. One that others may read is refused: it may not be a secret any more.
+///
+/// # Errors
+/// It is there, but cannot be read, or is open to others.
+pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    let mode = fs::metadata(path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        bail!("{path} is open to others (mode {mode:o}): make it private with `chmod 600 {path}`");
+    }
+    Ok(Some(bytes))
+}
+
 /// An absolute form of a path, for texts that are pasted elsewhere; symbolic links stay.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
@@ -73,8 +87,6 @@ fn split(path: &Path) -> Result<(&Path, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -104,6 +104,16 @@ pub enum Error {
     /// 413: more than is allowed at once.
     #[error("{0}")]
     TooLarge(String),
+    /// 409: a guard refuses what would harm. The text says how to go about it.
+    #[error("{text}")]
+    Unsafe {
+        /// One line.
+        text: String,
+        /// From when on it harms nobody; `None` when time does not heal it.
+        safe_at: Option<time::OffsetDateTime>,
+        /// How long that is from now, seconds.
+        wait_seconds: i64,
+    },
     /// 422: a patch that does not fit the object.
     #[error("the server rejected our request due to an error in our request")]
     UnfitPatch {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ManualClock};
-use tokensmith_core::keys::Keys;
+use tokensmith_core::keys::{Keys, SealSource};
 use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_core::view::View;
@@ -43,6 +43,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The keys.
     pub keys: Arc<Keys>,
+    /// Where the keys that seal private halves are kept.
+    pub sealing: Arc<dyn SealSource>,
     /// Mints.
     pub tokens: TokenIssuer,
     /// Who is asking.

@@ -6,11 +6,13 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use tokensmith_api::Media;
 use tokensmith_api::media::As;
 use tokensmith_core::Error;
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::{self, Decoded, Expected};
+use zeroize::Zeroize;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -39,6 +41,24 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
         }
     }
     if excess { Err(Failure::too_large(limit)) } else { Ok(kept.freeze()) }
+}
+
+/// Reads a JSON body of one of our own endpoints. An empty one is `{}`; a field that nobody knows is refused, since a
+/// misspelt guard must not be passed over.
+pub(crate) async fn json<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Failure> {
+    let bytes = read(headers, body, app.config.max_request_bytes).await?;
+    let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
+    let parsed = serde_json::from_slice(text)
+        .map_err(|e| Error::BadRequest(format!("the body is not what this endpoint takes: {e}")));
+    // It may have held a private key or a passphrase.
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.zeroize();
+    }
+    Ok(parsed?)
 }
 
 /// The representation that the headers claim; 415 for one that is not known.

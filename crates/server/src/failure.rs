@@ -6,6 +6,7 @@ use tokensmith_api::status::{Cause, Details, Status};
 use tokensmith_core::Error;
 use tokensmith_core::error::Qualified;
 use tokensmith_objects::codec::DecodeError;
+use tokensmith_objects::object;
 
 /// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
 #[derive(Clone, Debug)]
@@ -109,6 +110,19 @@ impl From<Error> for Failure {
             Error::NotFound { resource, name } => (404, "NotFound", Some(of(resource, name))),
             Error::TooLarge(_) => (413, "RequestEntityTooLarge", None),
             Error::UnfitPatch { kind, name } => (422, "Invalid", Some(of(kind, name))),
+            Error::Unsafe { safe_at, wait_seconds, .. } => {
+                let cause = |at: &time::OffsetDateTime| Cause {
+                    reason: "UnsafeUntil".into(),
+                    message: object::timestamp(*at),
+                    field: String::new(),
+                };
+                let details = Details {
+                    causes: safe_at.iter().map(cause).collect(),
+                    retry_after_seconds: (*wait_seconds).try_into().unwrap_or(i32::MAX),
+                    ..Details::default()
+                };
+                (409, "Conflict", Some(details))
+            }
             Error::Unavailable(_) => (503, "ServiceUnavailable", None),
         };
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

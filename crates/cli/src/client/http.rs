@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WARNING};
-use reqwest::{Method, Response, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
 
 use super::target::Target;
@@ -64,24 +64,50 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// GET of something that is taken as it is.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn get_text(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Result<String, Refusal>, Failure> {
+        let request = self.request(Method::GET, path).query(query).header(ACCEPT, "*/*");
+        let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
+        print_warnings(&response);
+        if !response.status().is_success() {
+            let refused = answer(response).await?;
+            return Ok(Err(refused.err().unwrap_or(Refusal { code: 0, message: "no success".into() })));
+        }
+        let body = body(response).await?;
+        let text = String::from_utf8(body);
+        Ok(Ok(text.map_err(|_| Failure::failed("the server answered with something that is no text"))?))
+    }
+
     async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Result<Value, Refusal>, Failure> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let mut request = self.http.request(method, url).header(ACCEPT, "application/json");
-        if let Some(bearer) = &self.bearer {
-            request = request.header(AUTHORIZATION, bearer.clone());
-        }
+        let mut request = self.request(method, path).header(ACCEPT, "application/json");
         if let Some(body) = body {
             request = request.json(body);
         }
         let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
         print_warnings(&response);
         answer(response).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let request = self.http.request(method, url);
+        match &self.bearer {
+            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
+            None => request,
+        }
     }
 }
 
@@ -123,16 +149,9 @@ pub fn secret(token: &str) -> Result<HeaderValue, Failure> {
 ///
 /// # Errors
 /// It breaks off, is too long, or is a success that is no JSON.
-pub async fn answer(mut response: Response) -> Result<Result<Value, Refusal>, Failure> {
+pub async fn answer(response: Response) -> Result<Result<Value, Refusal>, Failure> {
     let code = response.status();
-    let broken = |e: &reqwest::Error| Failure::failed(format!("the server's answer broke off: {}", cause(e)));
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Failure::failed("the server's answer is far too long"));
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = body(response).await?;
     let value: Option<Value> = serde_json::from_slice(&body).ok();
     if code.is_success() {
         let what =
@@ -146,6 +165,18 @@ pub async fn answer(mut response: Response) -> Result<Result<Value, Refusal>, Fa
         None => format!("the server answered {code}"),
     };
     Ok(Err(Refusal { code: code.as_u16(), message }))
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let broken = |e: &reqwest::Error| Failure::failed(format!("the server's answer broke off: {}", cause(e)));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Failure::failed("the server's answer is far too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Why there was no answer at all, with what to do about the usual causes.

@@ -1,13 +1,12 @@
 //! The data directory: what is where, and what a first start makes.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use tokensmith_core::keys::SealKey;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokensmith_core::random;
 
 use crate::files::{self, Access};
@@ -18,7 +17,8 @@ pub const ADDRESS: &str = "address";
 pub const SERVING_CERT: &str = "serving.crt";
 const ADMIN_TOKEN: &str = "admin.token";
 const ISSUER: &str = "issuer";
-const SEAL: &str = "seal.key";
+/// The key that seals the private keys in the store.
+pub const SEAL: &str = "seal.key";
 
 /// A directory that holds everything. With `--ephemeral` a temporary one, gone with this value.
 #[derive(Debug)]
@@ -54,29 +54,6 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// The key that seals private halves in the store; made at the first start.
-    ///
-    /// # Errors
-    /// The file is unreadable, no such key, or open to others.
-    pub fn seal_key(&self, nothing_sealed: bool) -> Result<SealKey> {
-        let path = self.file(SEAL);
-        if let Some(text) = self.secret(SEAL)? {
-            let bytes = BASE64_STANDARD.decode(text.trim()).ok().and_then(|b| b.try_into().ok());
-            let bytes = bytes
-                .with_context(|| format!("{} is no seal key: put the right one back", path.display()))?;
-            return Ok(SealKey::new(bytes));
-        }
-        if !nothing_sealed {
-            bail!(
-                "{} is missing, and the signing keys cannot be opened without it: put it back",
-                path.display()
-            );
-        }
-        let key = SealKey::generate();
-        files::write(&path, format!("{}\n", BASE64_STANDARD.encode(key.expose())).as_bytes(), Access::Owner)?;
-        Ok(key)
-    }
-
     /// The administrator's token; made at the first start.
     ///
     /// # Errors
@@ -105,16 +82,10 @@ impl DataDir {
         Ok(first.to_owned())
     }
 
-    /// A secret file's text. One that others may read is refused: it may not be a secret any more.
-    pub fn secret(&self, name: &str) -> Result<Option<String>> {
-        let path = self.file(name);
-        let Some(bytes) = files::read_if_there(&path)? else { return Ok(None) };
-        let mode = fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
-        if mode & 0o077 != 0 {
-            let path = path.display();
-            bail!("{path} is open to others (mode {mode:o}): make it private with `chmod 600 {path}`");
-        }
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    /// A secret file's text. One that others may read is refused.
+    fn secret(&self, name: &str) -> Result<Option<String>> {
+        let text = files::read_secret(&self.file(name))?;
+        Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 
@@ -129,6 +100,8 @@ impl Drop for DataDir {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -138,19 +111,7 @@ mod tests {
         assert_eq!(data.admin_token().unwrap(), data.admin_token().unwrap());
         assert_eq!(data.issuer("https://a").unwrap(), "https://a");
         assert_eq!(data.issuer("https://b").unwrap(), "https://a");
-        let seal = data.seal_key(true).unwrap();
-        assert_eq!(data.seal_key(false).unwrap().expose(), seal.expose());
-        for secret in [ADMIN_TOKEN, SEAL] {
-            assert_eq!(fs::metadata(data.file(secret)).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-    }
-
-    #[test]
-    fn a_lost_seal_key_is_not_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
-        assert!(data.seal_key(false).unwrap_err().to_string().contains("put it back"));
-        assert!(!data.file(SEAL).exists());
+        assert_eq!(fs::metadata(data.file(ADMIN_TOKEN)).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

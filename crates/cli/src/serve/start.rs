@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
-use tokensmith_core::keys::{KeysError, PrivateKey, PrivatePem, PublicKey};
+use tokensmith_core::keys::{KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy};
 use tokensmith_core::store::Store;
 use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
 
@@ -23,6 +23,7 @@ pub(super) struct Settings {
     pub(super) signing_key: Option<PrivatePem>,
     pub(super) verification_keys: Vec<PublicKey>,
     pub(super) token_file: Option<Arc<TokenFile>>,
+    pub(super) rotation: RotationPolicy,
 }
 
 impl Settings {
@@ -72,6 +73,7 @@ impl Settings {
             signing_key,
             verification_keys,
             token_file,
+            rotation: args.rotation()?,
         })
     }
 }

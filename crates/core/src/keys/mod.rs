@@ -1,8 +1,8 @@
 //! Keys: the ring that says which key signs and which verify, and the signers and public halves behind it.
 //!
 //! ```text
-//! PEM files ─► PrivateKey ─► LocalSigner (a Signer)      KeyRing + RotationPolicy: pure data, pure steps
-//!          └─► PublicKey  ─► KeySet ◄─ Keys (service) ─► Store: one value, changed by compare-and-swap
+//! PEM files ─► PrivateKey ─► LocalSigner (a Signer)      KeyRing + RotationPolicy, command: pure data, pure steps
+//!          └─► PublicKey  ─► KeySet ◄─ Keys (service) ─► Store: one value, changed by compare-and-swap, and a journal
 //!                             └─► Documents (discovery, JWKS as ready bytes)
 //! ```
 //!
@@ -11,9 +11,11 @@
 //! tokens, no HTTP and no files: callers hand in PEM text and get bytes.
 
 pub mod algorithm;
+pub mod command;
 mod der;
 pub mod documents;
 pub mod issuer;
+pub mod journal;
 pub mod local;
 pub mod policy;
 pub mod private;
@@ -25,16 +27,18 @@ pub mod set;
 pub mod signer;
 mod wanted;
 
-pub use self::ring::{KeyRing, Origin, Phase, RingError, RingKey, Then};
+pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::Algorithm;
 pub use documents::{Document, Documents};
 pub use local::LocalSigner;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
-pub use seal::SealKey;
-pub use service::{Keys, KeysConfig, KeysError, ReserveError};
-pub use set::{KeyInfo, KeySet};
+pub use command::{Command, Import, Refused};
+pub use journal::Cause;
+pub use seal::{SealKey, SealKeys, SealSource, UnsealError};
+pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, ReserveError};
+pub use set::{KeyInfo, KeySet, Next};
 pub use signer::{SignError, Signer};
 
 use algorithm::UnknownAlgorithm;

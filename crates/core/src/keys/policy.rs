@@ -4,23 +4,51 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{KeyRing, Phase, RingError, Then, ring};
+use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, Then, ring};
 
-/// How long things take to get round. Periodic rotation and stand-by spares will add their periods here.
+/// How long things take: keys to sign, verifiers to notice, tokens to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotationPolicy {
-    /// How long verifiers may use a key set that they have fetched.
-    pub max_age: Duration,
-    /// How long a key is published before it signs; at least `max_age` plus what replicas lag behind.
+    /// How long a key signs before the next one does.
+    pub signs_for: Duration,
+    /// How long a key is published before it signs; at least `max_age` plus `lag`.
     pub publish_before: Duration,
+    /// The longest life that a token may have; `None` for no bound.
+    pub max_token_lifetime: Option<Duration>,
     /// How long past its expiry a token may still be accepted.
     pub leeway: Duration,
+    /// How long verifiers may use a key set that they have fetched: `max-age` of the documents.
+    pub max_age: Duration,
+    /// How long a replica may go on without having seen the ring, clocks' differences included.
+    pub lag: Duration,
+}
+
+impl Default for RotationPolicy {
+    /// A new key every 30 days, published a day before it signs: the longest that verifiers are known to keep a key
+    /// set. Documents for an hour, as Kubernetes has it; a minute of leeway and of lag.
+    fn default() -> Self {
+        RotationPolicy {
+            signs_for: Duration::from_secs(30 * 86_400),
+            publish_before: Duration::from_secs(86_400),
+            max_token_lifetime: None,
+            leeway: Duration::from_secs(60),
+            max_age: Duration::from_secs(3600),
+            lag: Duration::from_secs(60),
+        }
+    }
 }
 
 /// One change that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The successor has been published for long enough: it signs from now on.
+    /// An algorithm in use has no published spare: make a key.
+    Prepare {
+        /// Of which algorithm.
+        algorithm: Algorithm,
+        /// What it is to wait for.
+        then: Then,
+    },
+    /// The prepared key has been published for long enough, and it is its turn: it signs from now on.
     Promote {
         /// Which key.
         id: String,
@@ -30,49 +58,120 @@ pub enum Step {
         /// Which key.
         id: String,
     },
+    /// Nobody uses the key's algorithm any more, and its turn is over.
+    Retire {
+        /// Which key.
+        id: String,
+    },
 }
 
 impl RotationPolicy {
     /// What is due at `now`. Applying the steps in order keeps the ring's invariants.
     pub fn due(&self, ring: &KeyRing, now: OffsetDateTime) -> Vec<Step> {
-        self.schedule(ring).filter(|(at, _)| *at <= now).map(|(_, step)| step).collect()
+        self.schedule(ring).into_iter().filter(|(at, _)| *at <= now).map(|(_, step)| step).collect()
     }
 
     /// When the next step will be due, if nothing else happens; in the past if one already is.
     pub fn next(&self, ring: &KeyRing) -> Option<OffsetDateTime> {
-        self.schedule(ring).map(|(at, _)| at).min()
+        self.schedule(ring).into_iter().map(|(at, _)| at).min()
     }
 
-    fn schedule<'a>(&'a self, ring: &'a KeyRing) -> impl Iterator<Item = (OffsetDateTime, Step)> + 'a {
-        ring.keys().iter().filter_map(move |key| match key.phase {
-            Phase::Prepared { then: Then::Sign, .. } => {
-                let at = key.published_at.checked_add(self.publish_before.try_into().ok()?)?;
-                Some((at, Step::Promote { id: key.id.clone() }))
+    /// From when on a published key may sign: no verifier can then hold a key set without it.
+    pub fn may_sign_from(&self, key: &RingKey) -> OffsetDateTime {
+        later(key.published_at, self.publish_before)
+    }
+
+    /// When a retired key goes: its last token is then dead for every verifier. `None` for never.
+    pub fn removed_at(&self, key: &RingKey) -> Option<OffsetDateTime> {
+        // A signature under way when the key was retired is covered too: its promise came first. What is out of the
+        // calendar's range never comes.
+        let since = key.phase.since();
+        let last = match key.last_exp {
+            Some(exp) => OffsetDateTime::from_unix_timestamp(exp).ok()?.max(since),
+            None => since,
+        };
+        last.checked_add((self.leeway + self.max_age).try_into().ok()?)
+    }
+
+    /// All that will come if nothing else happens, each with its time; removals last.
+    pub fn schedule(&self, ring: &KeyRing) -> Vec<(OffsetDateTime, Step)> {
+        let mut steps = Vec::new();
+        for key in ring.keys() {
+            let id = || key.id.clone();
+            match key.phase {
+                Phase::Prepared { then, .. } => {
+                    steps.extend(self.turn(ring, key, then).map(|at| (at, Step::Promote { id: id() })));
+                }
+                Phase::Active { since } if !ring.in_use(key.algorithm) => {
+                    steps.push((later(since, self.signs_for), Step::Retire { id: id() }));
+                }
+                Phase::Active { .. } | Phase::Retired { .. } | Phase::Revoked { .. } => {}
             }
-            // A signature under way when the key was retired is covered too: its promise came first. What is out
-            // of the calendar's range never comes.
-            Phase::Retired { since } => {
-                let last = match key.last_exp {
-                    Some(exp) => OffsetDateTime::from_unix_timestamp(exp).ok()?.max(since),
-                    None => since,
-                };
-                let at = last.checked_add((self.leeway + self.max_age).try_into().ok()?)?;
-                Some((at, Step::Remove { id: key.id.clone() }))
+        }
+        for algorithm in ring.algorithms() {
+            if ring.prepared_of(algorithm).is_none() {
+                let waits = ring.next_default() == Some(algorithm) && ring.active_of(algorithm).is_none();
+                let then = if waits { Then::Sign } else { Then::StandBy };
+                // Since ever: a spare is never too early.
+                steps.push((OffsetDateTime::UNIX_EPOCH, Step::Prepare { algorithm, then }));
             }
-            Phase::Active { .. } | Phase::Prepared { then: Then::StandBy, .. } | Phase::Revoked { .. } => {
-                None
+        }
+        let retired = ring.keys().iter().filter(|k| matches!(k.phase, Phase::Retired { .. }));
+        steps.extend(
+            retired.filter_map(|k| Some((self.removed_at(k)?, Step::Remove { id: k.id.clone() }))),
+        );
+        steps
+    }
+
+    /// When a prepared key's turn comes; `None` if it only stands by.
+    fn turn(&self, ring: &KeyRing, key: &RingKey, then: Then) -> Option<OffsetDateTime> {
+        let safe = self.may_sign_from(key);
+        match (then, ring.active_of(key.algorithm)) {
+            (Then::Sign, _) => Some(safe),
+            // The operator's file signs until the operator says otherwise.
+            (Then::StandBy, Some(active)) if active.origin == Origin::File => None,
+            (Then::StandBy, Some(active)) if ring.in_use(key.algorithm) => {
+                Some(safe.max(later(active.phase.since(), self.signs_for)))
             }
-        })
+            (Then::StandBy, _) => None,
+        }
     }
 }
 
 impl Step {
-    /// Carries the step out.
-    pub fn apply(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), RingError> {
+    /// Carries the step out; `made` gives the key of a [`Step::Prepare`], and nothing happens when there is none.
+    ///
+    /// # Errors
+    /// The ring is not the one that the step was found for.
+    pub fn apply(
+        &self,
+        ring: &mut KeyRing,
+        now: OffsetDateTime,
+        made: impl FnOnce(Algorithm) -> Option<ring::NewKey>,
+    ) -> Result<(), RingError> {
         match self {
-            Step::Promote { id } => ring.promote(id, now),
+            Step::Prepare { algorithm, then } => match made(*algorithm) {
+                Some(key) => ring.prepare(key, *then, now),
+                None => Ok(()),
+            },
+            Step::Promote { id } => {
+                let before = ring.get(id).and_then(|k| ring.active_of(k.algorithm)).and_then(|k| k.last_exp);
+                ring.promote(id, now)?;
+                inherit(ring, id, before, now);
+                Ok(())
+            }
             Step::Remove { id } => ring.remove(id),
+            Step::Retire { id } => ring.retire(id, now),
         }
+    }
+}
+
+/// Promises for a key that has just begun to sign what its predecessor promised, up to a day: so the first requests
+/// after a rotation need not wait for the disk.
+pub(super) fn inherit(ring: &mut KeyRing, id: &str, before: Option<i64>, now: OffsetDateTime) {
+    const DAY: i64 = 86_400;
+    if let (Some(before), Some(algorithm)) = (before, ring.get(id).map(|k| k.algorithm)) {
+        ring.promise(algorithm, before.min(promise_ahead(now.unix_timestamp() + DAY)));
     }
 }
 
@@ -81,4 +180,10 @@ impl Step {
 pub(super) fn promise_ahead(exp: i64) -> i64 {
     const STEP: i64 = 3600;
     exp.checked_add(2 * STEP - 1).map_or(ring::NEVER, |exp| exp - exp.rem_euclid(STEP))
+}
+
+/// A time and a span after it; the calendar's end when it is beyond.
+pub(super) fn later(at: OffsetDateTime, span: Duration) -> OffsetDateTime {
+    let span = time::Duration::try_from(span).unwrap_or(time::Duration::MAX);
+    at.checked_add(span).unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
 }

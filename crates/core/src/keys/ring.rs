@@ -6,125 +6,52 @@
 //!   (new) ───────────► Prepared ───────────► Active ───────────────────────► Retired ───────► (gone)
 //!                          ▲  └─ dropped when no longer wanted                  │
 //!                          └────────────── wanted again ────────────────────────┘
-//!   any but Active ── revoke ──► Revoked (stays, so that the key cannot come back)
+//!   any ── revoke ──► Revoked (stays, so that the key cannot come back)
 //! ```
 //!
-//! Invariants: exactly one key is active; at most one is prepared per algorithm, and at most one of all is to
-//! sign next; every key but a revoked one is published; a key that may no longer sign has no private half; a
-//! key that has signed leaves only after the last promise made for it (`last_exp`).
+//! Invariants: an algorithm has at most one active and one prepared key; the default algorithm, which signs what no
+//! token profile decides, has an active one; every key but a revoked one is published; a key that may no longer
+//! sign has no private half; a key that has signed leaves only after the last promise made for it (`last_exp`).
+//! When a change is due or allowed is decided elsewhere: [`RotationPolicy`], [`plan`].
+//!
+//! [`RotationPolicy`]: super::RotationPolicy
+//! [`plan`]: super::command::plan
+
+mod key;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Algorithm, PublicKey};
+use super::Algorithm;
+use super::journal::{Cause, Entry};
+pub use key::{NEVER, NewKey, Origin, Phase, RingKey, Then};
 
-/// `last_exp` of a key that signed a token without an expiry: it is never removed.
-pub const NEVER: i64 = i64::MAX;
-
-/// One key of the ring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// All keys, in the order in which they came, and what signs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RingKey {
-    /// The `kid`.
-    pub id: String,
-    /// Its algorithm.
-    pub algorithm: Algorithm,
-    /// The public half: DER `SubjectPublicKeyInfo`.
-    #[serde(with = "base64_bytes")]
-    pub spki: Vec<u8>,
-    /// The sealed private half; `None` once the key may not sign any more.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "base64_option")]
-    pub sealed: Option<Vec<u8>>,
-    /// Where it came from.
-    pub origin: Origin,
-    /// Since when it has been published without a break.
-    #[serde(with = "time::serde::rfc3339")]
-    pub published_at: OffsetDateTime,
-    /// What it may do.
-    pub phase: Phase,
-    /// The latest expiry (Unix seconds) that its tokens may carry; raised before the first such token is signed.
-    /// `None`: it has signed nothing.
+pub struct KeyRing {
+    format: u32,
+    /// The algorithm of tokens that no profile decides.
+    default: Algorithm,
+    /// What the operator wants it to be, once a key of it may sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_exp: Option<i64>,
-}
-
-/// Where a key came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Origin {
-    /// Made here.
-    Generated,
-    /// Read from a file that an operator gave.
-    Imported,
-}
-
-/// What a key may do, and since when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "camelCase")]
-pub enum Phase {
-    /// Signs; published.
-    Active {
-        /// Since when.
-        #[serde(with = "time::serde::rfc3339")]
-        since: OffsetDateTime,
-    },
-    /// Published, may not sign yet.
-    Prepared {
-        /// Since when.
-        #[serde(with = "time::serde::rfc3339")]
-        since: OffsetDateTime,
-        /// What it waits for.
-        then: Then,
-    },
-    /// Published, verifies what it signed.
-    Retired {
-        /// Since when.
-        #[serde(with = "time::serde::rfc3339")]
-        since: OffsetDateTime,
-    },
-    /// Neither published nor accepted.
-    Revoked {
-        /// Since when.
-        #[serde(with = "time::serde::rfc3339")]
-        since: OffsetDateTime,
-    },
-}
-
-/// What a prepared key waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Then {
-    /// To sign as soon as it has been published for long enough.
-    Sign,
-    /// To be called upon: a published spare, for the day on which the active key is stolen.
-    StandBy,
-}
-
-impl Phase {
-    /// The phase's name, as lists and metrics show it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Phase::Active { .. } => "active",
-            Phase::Prepared { .. } => "prepared",
-            Phase::Retired { .. } => "retired",
-            Phase::Revoked { .. } => "revoked",
-        }
-    }
-
-    /// Since when the key has been in it.
-    pub fn since(&self) -> OffsetDateTime {
-        match self {
-            Phase::Active { since }
-            | Phase::Prepared { since, .. }
-            | Phase::Retired { since }
-            | Phase::Revoked { since } => *since,
-        }
-    }
-
-    /// Whether verifiers get the key.
-    pub fn published(&self) -> bool {
-        !matches!(self, Phase::Revoked { .. })
-    }
+    next_default: Option<Algorithm>,
+    /// The algorithms that token profiles ask for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    profiles: BTreeSet<Algorithm>,
+    keys: Vec<RingKey>,
+    /// How many changes the journal has in all.
+    #[serde(default)]
+    changes: u64,
+    /// The newest of them, as long as they are not known to be in the journal. A change and its record are so one
+    /// write: neither a crash nor a lost race leaves one without the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outbox: Vec<Entry>,
 }
 
 /// Why a change of the ring is refused, or a stored ring is not believed.
@@ -152,31 +79,25 @@ pub enum RingError {
     Unknown(String),
 }
 
-/// A key on its way into the ring.
-#[derive(Clone, Debug)]
-pub struct NewKey {
-    /// The public half.
-    pub public: PublicKey,
-    /// The sealed private half.
-    pub sealed: Vec<u8>,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-/// All keys, in the order in which they came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRing {
-    format: u32,
-    keys: Vec<RingKey>,
-}
-
-/// The format that this version writes. A newer one is refused: an older program would drop what it does not know.
-const FORMAT: u32 = 1;
-
 impl KeyRing {
     /// A ring whose first key signs at once: nobody can have cached a key set without it.
     pub fn new(key: NewKey, now: OffsetDateTime) -> Self {
-        KeyRing { format: FORMAT, keys: vec![ring_key(key, Phase::Active { since: now }, now)] }
+        let mut ring = KeyRing {
+            format: stored::FORMAT,
+            default: key.public.algorithm(),
+            next_default: None,
+            profiles: BTreeSet::new(),
+            keys: Vec::new(),
+            changes: 0,
+            outbox: Vec::new(),
+        };
+        ring.first(key, now);
+        ring
+    }
+
+    /// Adds the first key of an algorithm to a ring that nobody has seen yet; it signs at once.
+    pub fn first(&mut self, key: NewKey, now: OffsetDateTime) {
+        self.keys.push(RingKey::new(key, Phase::Active { since: now }, now));
     }
 
     /// The keys, in the order in which they came.
@@ -184,15 +105,41 @@ impl KeyRing {
         &self.keys
     }
 
-    /// The key that signs.
-    pub fn active(&self) -> &RingKey {
-        let active = self.keys.iter().find(|k| matches!(k.phase, Phase::Active { .. }));
-        active.expect("a ring is made with an active key, every change keeps one, and check() refuses others")
+    /// The algorithm of tokens that no profile decides.
+    pub fn default_algorithm(&self) -> Algorithm {
+        self.default
     }
 
-    /// The prepared key that is to sign next.
-    pub fn successor(&self) -> Option<&RingKey> {
-        self.keys.iter().find(|k| matches!(k.phase, Phase::Prepared { then: Then::Sign, .. }))
+    /// What the default algorithm becomes as soon as a key of it may sign.
+    pub fn next_default(&self) -> Option<Algorithm> {
+        self.next_default
+    }
+
+    /// Whether tokens may be asked for with it: then it has a published spare, too.
+    pub fn in_use(&self, algorithm: Algorithm) -> bool {
+        self.default == algorithm || self.profiles.contains(&algorithm)
+    }
+
+    /// All algorithms that are to have a key that signs and a spare.
+    pub fn algorithms(&self) -> BTreeSet<Algorithm> {
+        let wanted = [Some(self.default), self.next_default];
+        wanted.into_iter().flatten().chain(self.profiles.iter().copied()).collect()
+    }
+
+    /// The key that signs what no profile decides.
+    pub fn active(&self) -> &RingKey {
+        self.active_of(self.default)
+            .expect("a ring is made with an active key, every change keeps one, and check() refuses others")
+    }
+
+    /// The key that signs with an algorithm.
+    pub fn active_of(&self, algorithm: Algorithm) -> Option<&RingKey> {
+        self.keys.iter().find(|k| k.algorithm == algorithm && k.is_active())
+    }
+
+    /// The published key that stands by for an algorithm.
+    pub fn prepared_of(&self, algorithm: Algorithm) -> Option<&RingKey> {
+        self.keys.iter().find(|k| k.algorithm == algorithm && k.is_prepared())
     }
 
     /// A key by its id.
@@ -200,9 +147,16 @@ impl KeyRing {
         self.keys.iter().find(|k| k.id == id)
     }
 
-    /// Publishes a key that is to sign later. It takes the place of a prepared key of the same algorithm, and, if
-    /// it is to sign, of the successor. A retired key may come back; what it promised and since when it has been
-    /// published stays.
+    /// The latest expiry (Unix seconds) that any token may carry; `None` before the first.
+    pub fn last_exp(&self) -> Option<i64> {
+        self.keys.iter().filter_map(|k| k.last_exp).max()
+    }
+
+    /// Publishes a key that is to sign later. It takes the place of a prepared key of the same algorithm. A retired
+    /// key may come back; what it promised and since when it has been published stays.
+    ///
+    /// # Errors
+    /// It signs already, or was revoked.
     pub fn prepare(&mut self, key: NewKey, then: Then, now: OffsetDateTime) -> Result<(), RingError> {
         let id = key.public.key_id().to_owned();
         match self.get(&id).map(|k| &k.phase) {
@@ -210,61 +164,103 @@ impl KeyRing {
             Some(Phase::Revoked { .. }) => return Err(RingError::Revoked(id)),
             _ => {}
         }
-        let replaced: Vec<String> = self
-            .keys
-            .iter()
-            .filter(|k| k.id != id)
-            .filter(|k| match k.phase {
-                Phase::Prepared { then: theirs, .. } => {
-                    k.algorithm == key.public.algorithm() || (then == Then::Sign && theirs == Then::Sign)
-                }
-                _ => false,
-            })
-            .map(|k| k.id.clone())
-            .collect();
-        for other in replaced {
+        if let Some(other) = self.prepared_of(key.public.algorithm()).filter(|k| k.id != id) {
+            let other = other.id.clone();
             self.stand_down(&other, now)?;
         }
-        let phase = Phase::Prepared { since: now, then };
         match self.keys.iter_mut().find(|k| k.id == id) {
             Some(known) => {
-                (known.sealed, known.origin, known.phase) = (Some(key.sealed), key.origin, phase);
+                let since = if known.is_prepared() { known.phase.since() } else { now };
+                (known.sealed, known.origin) = (key.sealed, key.origin);
+                known.phase = Phase::Prepared { since, then };
             }
-            None => self.keys.push(ring_key(key, phase, now)),
+            None => self.keys.push(RingKey::new(key, Phase::Prepared { since: now, then }, now)),
         }
         Ok(())
     }
 
+    /// Adds a key that verifies until the tokens of its former life have expired (`until`, Unix seconds).
+    ///
+    /// # Errors
+    /// The ring has it already.
+    pub fn verify_with(&mut self, key: NewKey, until: i64, now: OffsetDateTime) -> Result<(), RingError> {
+        if let Some(known) = self.get(key.public.key_id()) {
+            return Err(wrong_phase(known));
+        }
+        let mut key = RingKey::new(key, Phase::Retired { since: now }, now);
+        (key.sealed, key.last_exp) = (None, Some(until));
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// Changes what a prepared key waits for.
+    ///
+    /// # Errors
+    /// It is not prepared.
+    pub fn wait_for(&mut self, id: &str, then: Then) -> Result<(), RingError> {
+        let key = self.find(id)?;
+        let Phase::Prepared { since, .. } = key.phase else { return Err(wrong_phase(key)) };
+        key.phase = Phase::Prepared { since, then };
+        Ok(())
+    }
+
     /// Takes a prepared key back: it is retired if it ever signed, else forgotten.
+    ///
+    /// # Errors
+    /// It is not prepared.
     pub fn stand_down(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
         match key.phase {
-            Phase::Prepared { .. } if key.last_exp.is_some() => retire(key, now),
+            Phase::Prepared { .. } if key.last_exp.is_some() => key.retire(now),
             Phase::Prepared { .. } => self.keys.retain(|k| k.id != id),
             _ => return Err(wrong_phase(key)),
         }
         Ok(())
     }
 
-    /// Lets a prepared key sign, and retires the one that did. Whether it is time is [`RotationPolicy`]'s business.
+    /// Lets a prepared key sign, and retires the one of its algorithm that did. If the operator waits for that
+    /// algorithm, it becomes the default one. Whether it is time is [`RotationPolicy`]'s business.
+    ///
+    /// # Errors
+    /// It is not prepared.
     ///
     /// [`RotationPolicy`]: super::RotationPolicy
     pub fn promote(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
-        if !matches!(key.phase, Phase::Prepared { .. }) {
+        if !key.is_prepared() {
             return Err(wrong_phase(key));
         }
-        for key in &mut self.keys {
+        let algorithm = key.algorithm;
+        for key in self.keys.iter_mut().filter(|k| k.algorithm == algorithm) {
             match key.phase {
-                Phase::Active { .. } => retire(key, now),
+                Phase::Active { .. } => key.retire(now),
                 _ if key.id == id => key.phase = Phase::Active { since: now },
                 _ => {}
             }
         }
+        self.settle_default(now)
+    }
+
+    /// Ends the signing of an algorithm that nobody uses any more.
+    ///
+    /// # Errors
+    /// The key does not sign, or its algorithm is in use.
+    pub fn retire(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
+        let key = self.get(id).ok_or_else(|| RingError::Unknown(id.to_owned()))?;
+        if !key.is_active() {
+            return Err(wrong_phase(key));
+        }
+        if self.in_use(key.algorithm) {
+            return Err(RingError::Active(id.to_owned()));
+        }
+        self.find(id)?.retire(now);
         Ok(())
     }
 
     /// Forgets a retired key. Whether its tokens are gone is [`RotationPolicy`]'s business.
+    ///
+    /// # Errors
+    /// It is not retired.
     ///
     /// [`RotationPolicy`]: super::RotationPolicy
     pub fn remove(&mut self, id: &str) -> Result<(), RingError> {
@@ -276,74 +272,119 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Withdraws a key at once and for good. It stays in the ring, so that the same file cannot bring it back.
+    /// Withdraws a key at once and for good. It stays in the ring, so that the same file cannot bring it back. In
+    /// the place of a key that signs, the prepared key of its algorithm does.
+    ///
+    /// # Errors
+    /// It signs, and nothing is there to take its place.
     pub fn revoke(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
-        match key.phase {
-            Phase::Active { .. } => return Err(RingError::Active(id.to_owned())),
-            Phase::Revoked { .. } => {}
-            _ => (key.phase, key.sealed) = (Phase::Revoked { since: now }, None),
+        let (was_active, algorithm) = (key.is_active(), key.algorithm);
+        if matches!(key.phase, Phase::Revoked { .. }) {
+            return Ok(());
+        }
+        let spare = self.prepared_of(algorithm).map(|k| k.id.clone()).filter(|_| was_active);
+        match spare {
+            Some(spare) => self.promote(&spare, now)?,
+            None if was_active && self.in_use(algorithm) => return Err(RingError::Active(id.to_owned())),
+            None => {}
+        }
+        let key = self.find(id)?;
+        (key.phase, key.sealed) = (Phase::Revoked { since: now }, None);
+        Ok(())
+    }
+
+    /// Promises that the active key of an algorithm stays published for tokens that expire at `exp`. Never lowers a
+    /// promise.
+    pub fn promise(&mut self, algorithm: Algorithm, exp: i64) {
+        for key in self.keys.iter_mut().filter(|k| k.algorithm == algorithm && k.is_active()) {
+            key.last_exp = key.last_exp.max(Some(exp));
+        }
+    }
+
+    /// Wants an algorithm to become the default one: at once if a key of it signs, else as soon as one does.
+    /// `None` takes an earlier wish back.
+    ///
+    /// # Errors
+    /// None that a ring in order can give.
+    pub fn want_default(
+        &mut self,
+        algorithm: Option<Algorithm>,
+        now: OffsetDateTime,
+    ) -> Result<(), RingError> {
+        let before = std::mem::replace(&mut self.next_default, algorithm.filter(|a| *a != self.default));
+        // An earlier wish leaves nothing behind that waits for its turn.
+        if let Some(gone) = before.filter(|b| self.next_default != Some(*b) && !self.in_use(*b))
+            && let Some(waiting) = self.prepared_of(gone).map(|k| k.id.clone())
+        {
+            self.stand_down(&waiting, now)?;
+        }
+        self.settle_default(now)
+    }
+
+    /// Says which algorithms token profiles ask for. The keys of one that leaves go on until their turn is over.
+    pub fn use_profiles(&mut self, algorithms: BTreeSet<Algorithm>) {
+        self.profiles = algorithms;
+    }
+
+    /// Says where a key comes from; a key of a file is not replaced on schedule.
+    ///
+    /// # Errors
+    /// No such key.
+    pub fn set_origin(&mut self, id: &str, origin: Origin) -> Result<(), RingError> {
+        self.find(id)?.origin = origin;
+        Ok(())
+    }
+
+    /// Replaces the sealed private half of a key.
+    ///
+    /// # Errors
+    /// No such key, or one without a private half.
+    pub fn reseal(&mut self, id: &str, sealed: Vec<u8>) -> Result<(), RingError> {
+        let key = self.find(id)?;
+        match &mut key.sealed {
+            Some(old) => *old = sealed,
+            None => return Err(wrong_phase(key)),
         }
         Ok(())
     }
 
-    /// Promises that the active key stays published for tokens that expire at `exp`. Never lowers a promise.
-    pub fn promise(&mut self, exp: i64) {
-        for key in &mut self.keys {
-            if matches!(key.phase, Phase::Active { .. }) {
-                key.last_exp = key.last_exp.max(Some(exp));
-            }
+    /// Enters in the journal what has changed since `before`.
+    pub fn log(&mut self, before: Option<&KeyRing>, cause: &Cause, now: OffsetDateTime) {
+        for change in super::journal::diff(before, self) {
+            self.changes += 1;
+            self.outbox.push(change.entry(self.changes, cause, now));
         }
     }
 
-    /// The stored form.
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a ring is made of strings, numbers and lists")
+    /// The journal's newest entries, which may not be in the journal yet.
+    pub fn outbox(&self) -> &[Entry] {
+        &self.outbox
     }
 
-    /// Reads the stored form, and believes it only if the invariants hold.
-    pub fn from_json(json: &[u8]) -> Result<Self, RingError> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            format: u32,
-        }
-        let Versioned { format } =
-            serde_json::from_slice(json).map_err(|_| RingError::Inconsistent("it is no key ring"))?;
-        if format > FORMAT {
-            return Err(RingError::Inconsistent("a newer version of tokensmith wrote it: start that one"));
-        }
-        let ring: KeyRing = serde_json::from_slice(json)
-            .map_err(|_| RingError::Inconsistent("a field is missing or malformed"))?;
-        ring.check().map_err(RingError::Inconsistent)?;
-        Ok(ring)
+    /// How many entries the journal has in all.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
-    /// The invariants; says which one is broken.
-    pub fn check(&self) -> Result<(), &'static str> {
-        let count = |wanted: &dyn Fn(&RingKey) -> bool| self.keys.iter().filter(|k| wanted(k)).count();
-        if count(&|k| matches!(k.phase, Phase::Active { .. })) != 1 {
-            return Err("not exactly one active key");
-        }
-        if count(&|k| matches!(k.phase, Phase::Prepared { then: Then::Sign, .. })) > 1 {
-            return Err("more than one key is to sign next");
-        }
-        for key in &self.keys {
-            let same =
-                |k: &RingKey| k.algorithm == key.algorithm && matches!(k.phase, Phase::Prepared { .. });
-            if count(&same) > 1 {
-                return Err("more than one prepared key of an algorithm");
+    /// Forgets entries that are in the journal.
+    pub fn posted(&mut self, up_to: u64) {
+        self.outbox.retain(|entry| entry.number > up_to);
+    }
+
+    /// Switches to the wanted default once a key of it signs; the old one's keys go, unless a profile asks for them.
+    fn settle_default(&mut self, now: OffsetDateTime) -> Result<(), RingError> {
+        let Some(next) = self.next_default.filter(|next| self.active_of(*next).is_some()) else {
+            return Ok(());
+        };
+        let old = std::mem::replace(&mut self.default, next);
+        self.next_default = None;
+        if !self.in_use(old) {
+            for key in self.keys.iter_mut().filter(|k| k.algorithm == old && k.is_active()) {
+                key.retire(now);
             }
-            if count(&|k| k.id == key.id) > 1 {
-                return Err("a key is there twice");
-            }
-            let signs = matches!(key.phase, Phase::Active { .. } | Phase::Prepared { .. });
-            if signs != key.sealed.is_some() {
-                return Err("a key has a private half without need, or needs one and has none");
-            }
-            // Who can write to the store must not be able to publish one key under another's name.
-            let public = PublicKey::from_spki(&key.spki).map_err(|_| "a public half is malformed")?;
-            if public.key_id() != key.id || public.algorithm() != key.algorithm {
-                return Err("a key's name or algorithm does not belong to it");
+            if let Some(spare) = self.prepared_of(old).map(|k| k.id.clone()) {
+                self.stand_down(&spare, now)?;
             }
         }
         Ok(())
@@ -354,56 +395,6 @@ impl KeyRing {
     }
 }
 
-fn ring_key(key: NewKey, phase: Phase, now: OffsetDateTime) -> RingKey {
-    RingKey {
-        id: key.public.key_id().to_owned(),
-        algorithm: key.public.algorithm(),
-        spki: key.public.spki().to_vec(),
-        sealed: Some(key.sealed),
-        origin: key.origin,
-        published_at: now,
-        phase,
-        last_exp: None,
-    }
-}
-
-fn retire(key: &mut RingKey, now: OffsetDateTime) {
-    // A key that may not sign has no private half that could be stolen.
-    (key.phase, key.sealed) = (Phase::Retired { since: now }, None);
-}
-
 fn wrong_phase(key: &RingKey) -> RingError {
     RingError::Phase { id: key.id.clone(), phase: key.phase.name() }
-}
-
-mod base64_bytes {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(d)?;
-        STANDARD.decode(text).map_err(serde::de::Error::custom)
-    }
-}
-
-mod base64_option {
-    use serde::{Deserializer, Serializer};
-
-    use super::base64_bytes;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, s: S) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => base64_bytes::serialize(bytes, s),
-            None => s.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
-        base64_bytes::deserialize(d).map(Some)
-    }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey};
+use super::{Algorithm, KeyError, NewKey, Origin, PrivateKey};
 use crate::random;
 
 /// The 32 bytes that open the ring. The caller keeps them apart from the store, readable by nobody else.
@@ -46,7 +46,12 @@ impl SealKey {
     }
 
     /// Opens what [`Self::seal`] made for the key `id`.
-    pub(super) fn open(&self, id: &str, sealed: &[u8]) -> Result<PrivateKey, UnsealError> {
+    pub(super) fn open(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+        sealed: &[u8],
+    ) -> Result<PrivateKey, UnsealError> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Broken)?;
         let mut body = Zeroizing::new(body.to_vec());
         let plain = self
@@ -54,7 +59,7 @@ impl SealKey {
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(id), &mut body)
             .map_err(|_| UnsealError::Broken)?;
         let key = PrivateKey::from_pkcs8(plain).map_err(UnsealError::Key)?;
-        match key.public().key_id() == id {
+        match key.public().key_id() == id && key.public().algorithm() == algorithm {
             true => Ok(key),
             false => Err(UnsealError::Broken),
         }
@@ -72,11 +77,88 @@ impl fmt::Debug for SealKey {
     }
 }
 
+/// The sealing keys of one server: the first seals, all of them open. There are several only while the private halves
+/// are sealed anew.
+#[derive(Debug)]
+pub struct SealKeys(Vec<SealKey>);
+
+impl SealKeys {
+    /// The first seals.
+    pub fn new(first: SealKey, others: Vec<SealKey>) -> Self {
+        SealKeys(std::iter::once(first).chain(others).collect())
+    }
+
+    /// All of them, the one that seals first.
+    pub fn all(&self) -> &[SealKey] {
+        &self.0
+    }
+
+    /// The same with a new one in front.
+    pub(super) fn renewed(&self) -> Self {
+        SealKeys::new(SealKey::generate(), self.0.iter().map(|k| SealKey::new(*k.expose())).collect())
+    }
+
+    /// The one that seals, alone.
+    pub(super) fn first(&self) -> Self {
+        SealKey::new(*self.0[0].expose()).into()
+    }
+
+    /// Seals a private half.
+    pub(super) fn seal(&self, key: &PrivateKey) -> Vec<u8> {
+        self.0[0].seal(key)
+    }
+
+    /// A private key on its way into the ring.
+    pub(super) fn new_key(&self, key: &PrivateKey, origin: Origin) -> NewKey {
+        NewKey { public: key.public().clone(), sealed: Some(self.seal(key)), origin }
+    }
+
+    /// Opens what one of them has sealed for the key `id`.
+    pub(super) fn open(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+        sealed: &[u8],
+    ) -> Result<PrivateKey, UnsealError> {
+        let mut failure = UnsealError::Broken;
+        for seal in &self.0 {
+            match seal.open(id, algorithm, sealed) {
+                Ok(key) => return Ok(key),
+                Err(UnsealError::Broken) => {}
+                // It opened: no other key will do better.
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// Where the sealing keys are kept, apart from the store.
+pub trait SealSource: Send + Sync {
+    /// The keys as they are there now.
+    ///
+    /// # Errors
+    /// They cannot be read; one line.
+    fn load(&self) -> Result<SealKeys, String>;
+
+    /// Replaces them, at once or not at all.
+    ///
+    /// # Errors
+    /// They cannot be written and are as they were; one line.
+    fn store(&self, keys: &SealKeys) -> Result<(), String>;
+}
+
+impl From<SealKey> for SealKeys {
+    fn from(key: SealKey) -> Self {
+        SealKeys(vec![key])
+    }
+}
+
 /// Why a sealed half did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum UnsealError {
-    /// Another seal key, another key's half, or damage: authenticated encryption does not tell which.
-    #[error("the seal key does not open it")]
+    /// Another sealing key, another key's half, or damage: authenticated encryption does not tell which.
+    #[error("the sealing key does not open it")]
     Broken,
     /// It opened, but what is inside is no usable key.
     #[error("what is sealed is no usable key")]

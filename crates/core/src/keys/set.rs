@@ -6,21 +6,48 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, Signer};
+use super::service::Signers;
+use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step};
 use crate::store::Revision;
 
-/// One state of the keys. Swapped as a whole, so that the signer, the published keys and the documents always
+/// One state of the keys. Swapped as a whole, so that the signers, the published keys and the documents always
 /// belong together.
 pub struct KeySet {
     /// The store's revision of the ring that this shows.
     pub(super) revision: Revision,
     pub(super) ring: KeyRing,
-    /// `None` when the active key's private half cannot be had: then nothing is signed.
-    pub(super) signer: Option<Arc<dyn Signer>>,
+    /// The default algorithm's first.
+    active: Vec<Active>,
+    /// The prepared keys that could sign.
+    ready: HashSet<String>,
     published: Vec<Arc<PublicKey>>,
     by_id: HashMap<String, Arc<PublicKey>>,
     infos: Vec<KeyInfo>,
     pub(super) documents: Documents,
+}
+
+/// A key that signs.
+struct Active {
+    algorithm: Algorithm,
+    /// `None` when its private half cannot be had: then nothing is signed with it.
+    signer: Option<Arc<dyn Signer>>,
+    /// What has been promised for it.
+    last_exp: Option<i64>,
+}
+
+/// What the documents say besides the keys.
+pub(super) struct Published {
+    issuer: String,
+    jwks_uri: String,
+    policy: RotationPolicy,
+}
+
+impl Published {
+    pub(super) fn new(issuer: String, jwks_uri: Option<String>, policy: RotationPolicy) -> Self {
+        let jwks_uri =
+            jwks_uri.unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
+        Published { issuer, jwks_uri, policy }
+    }
 }
 
 /// A key as lists and metrics show it.
@@ -40,24 +67,55 @@ pub struct KeyInfo {
     pub origin: Option<Origin>,
     /// The latest expiry, in Unix seconds, that its tokens may carry; `i64::MAX` for ever.
     pub last_exp: Option<i64>,
+    /// Whether it signs what no token profile decides.
+    pub default: bool,
+    /// From when on a prepared key may sign.
+    pub may_sign_from: Option<OffsetDateTime>,
+    /// What happens to it next, and when, if nobody does anything.
+    pub next: Option<(Next, OffsetDateTime)>,
+}
+
+/// What happens to a key next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Its tokens are dead everywhere: it leaves the key set.
+    Removed,
+    /// Another key takes its place.
+    Retires,
+    /// It begins to sign.
+    Signs,
+}
+
+impl Next {
+    /// As lists show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Next::Removed => "removed",
+            Next::Retires => "retires",
+            Next::Signs => "signs",
+        }
+    }
 }
 
 impl KeySet {
-    /// Works out a ring and the listed keys: the active key first, then prepared, retired (newest first), listed.
-    /// A key in both appears once; one that is revoked appears nowhere, whoever lists it.
+    /// Works out a ring and the listed keys: the active keys first (the default one before all), then prepared, retired
+    /// (newest first), listed. A key in both appears once; one that is revoked appears nowhere, whoever lists it.
     pub(super) fn new(
         revision: Revision,
         ring: KeyRing,
-        signer: Option<Arc<dyn Signer>>,
+        signers: &Signers,
         listed: &[PublicKey],
-        render: impl FnOnce(&[Arc<PublicKey>]) -> Documents,
+        documents: &Published,
     ) -> Self {
+        let Published { issuer, jwks_uri, policy } = documents;
+        let default = ring.active().id.clone();
         let mut keys: Vec<_> = ring.keys().iter().collect();
-        keys.sort_by_key(|k| (rank(&k.phase), std::cmp::Reverse(k.phase.since())));
+        keys.sort_by_key(|k| (k.id != default, rank(&k.phase), std::cmp::Reverse(k.phase.since())));
         let mut infos = Vec::with_capacity(keys.len() + listed.len());
         let mut published = Vec::with_capacity(keys.len() + listed.len());
         let mut seen = HashSet::new();
-        for key in keys {
+        let schedule = policy.schedule(&ring);
+        for key in &keys {
             seen.insert(key.id.clone());
             let public = key.phase.published();
             infos.push(KeyInfo {
@@ -68,6 +126,9 @@ impl KeySet {
                 published_at: public.then_some(key.published_at),
                 origin: Some(key.origin),
                 last_exp: key.last_exp,
+                default: key.id == default,
+                may_sign_from: key.is_prepared().then(|| policy.may_sign_from(key)),
+                next: next(&schedule, &ring, key),
             });
             // check() has parsed every public half of a ring before it got here.
             if let (true, Ok(key)) = (public, PublicKey::from_spki(&key.spki)) {
@@ -83,15 +144,54 @@ impl KeySet {
                 published_at: None,
                 origin: None,
                 last_exp: None,
+                default: false,
+                may_sign_from: None,
+                next: None,
             });
             published.push(Arc::new(key.clone()));
         }
+        let active = keys.iter().filter(|k| k.is_active()).map(|k| Active {
+            algorithm: k.algorithm,
+            signer: signers.get(&k.id).cloned(),
+            last_exp: k.last_exp,
+        });
+        let active = active.collect();
+        let ready = keys.iter().filter(|k| k.is_prepared() && signers.contains_key(&k.id));
+        let ready = ready.map(|k| k.id.clone()).collect();
         let by_id = published.iter().map(|k| (k.key_id().to_owned(), Arc::clone(k))).collect();
-        let documents = render(&published);
-        KeySet { revision, ring, signer, published, by_id, infos, documents }
+        let documents = Documents::render(issuer, jwks_uri, &published, policy.max_age);
+        KeySet { revision, ring, active, ready, published, by_id, infos, documents }
     }
 
-    /// The id of the key that signs.
+    /// The signer of an algorithm (`None`: the default one), if its key's promise reaches to `exp`.
+    pub(super) fn covered(&self, algorithm: Option<Algorithm>, exp: i64) -> Option<Arc<dyn Signer>> {
+        let active = self.active_of(algorithm)?;
+        active.signer.clone().filter(|_| active.last_exp.is_some_and(|last| last >= exp))
+    }
+
+    /// Whether the key that signs with an algorithm can be used here.
+    pub(super) fn has_signer(&self, algorithm: Algorithm) -> bool {
+        self.active_of(Some(algorithm)).is_some_and(|a| a.signer.is_some())
+    }
+
+    /// Whether all keys that are to sign can.
+    pub(super) fn can_sign(&self) -> bool {
+        self.active.iter().all(|a| a.signer.is_some())
+    }
+
+    /// Whether a prepared key could sign.
+    pub(super) fn can_sign_with(&self, id: &str) -> bool {
+        self.ready.contains(id)
+    }
+
+    fn active_of(&self, algorithm: Option<Algorithm>) -> Option<&Active> {
+        match algorithm {
+            None => self.active.first(),
+            Some(algorithm) => self.active.iter().find(|a| a.algorithm == algorithm),
+        }
+    }
+
+    /// The id of the key that signs what no token profile decides.
     pub fn active_id(&self) -> &str {
         &self.ring.active().id
     }
@@ -129,6 +229,27 @@ impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet").field("revision", &self.revision).field("keys", &self.infos).finish()
     }
+}
+
+fn next(
+    schedule: &[(OffsetDateTime, Step)],
+    ring: &KeyRing,
+    key: &RingKey,
+) -> Option<(Next, OffsetDateTime)> {
+    let concerns = |step: &Step| match step {
+        Step::Promote { id } if *id == key.id => Some(Next::Signs),
+        // The new default takes the place of the old one, too.
+        Step::Promote { id } if key.is_active() => {
+            let next = ring.get(id)?.algorithm;
+            let displaced = next == key.algorithm
+                || (ring.next_default() == Some(next) && key.algorithm == ring.default_algorithm());
+            displaced.then_some(Next::Retires)
+        }
+        Step::Remove { id } if *id == key.id => Some(Next::Removed),
+        Step::Retire { id } if *id == key.id => Some(Next::Retires),
+        _ => None,
+    };
+    schedule.iter().filter_map(|(at, step)| Some((concerns(step)?, *at))).min_by_key(|(_, at)| *at)
 }
 
 fn rank(phase: &Phase) -> u8 {

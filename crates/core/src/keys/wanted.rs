@@ -1,71 +1,181 @@
 //! What the operator's flags ask of the ring, and the changes that bring it there.
 
-use super::ring::NewKey;
-use super::{Algorithm, KeyRing, KeysConfig, KeysError, Origin, PrivateKey, SealKey, Then};
+use time::OffsetDateTime;
+
+use super::service::rotate::generate;
+use super::{
+    Algorithm, KeyRing, KeysConfig, KeysError, NewKey, Origin, PrivateKey, RingKey, RotationPolicy, SealKeys,
+    Then,
+};
 
 /// What the operator asks of the ring.
-pub(super) enum Wanted {
-    /// This key signs.
+pub(super) struct Wanted {
+    signer: Signer,
+    /// What token profiles ask for.
+    profiles: std::collections::BTreeSet<Algorithm>,
+    policy: RotationPolicy,
+    /// Keys that were made, kept in case the ring has to be asked again.
+    made: Vec<PrivateKey>,
+}
+
+/// What is to sign by default.
+enum Signer {
+    /// This key.
     File(PrivateKey),
-    /// A key of this algorithm signs; what was generated is kept in case the ring has to be asked again.
-    Algorithm(Algorithm, Option<PrivateKey>),
-    /// Whatever signs already; a first key is made.
-    Any(Option<PrivateKey>),
+    /// A key of this algorithm.
+    Algorithm(Algorithm),
+    /// Whatever signs already; RS256 in a new ring.
+    Any,
 }
 
 impl Wanted {
-    pub(super) fn new(config: &KeysConfig) -> Result<Self, KeysError> {
+    pub(super) fn new(config: &KeysConfig, policy: RotationPolicy) -> Result<Self, KeysError> {
         let file = config
             .signing_key
             .as_ref()
             .map(PrivateKey::from_pem)
             .transpose()
             .map_err(KeysError::SigningKey)?;
-        match (file, config.algorithm) {
+        let signer = match (file, config.algorithm) {
             (Some(key), Some(flag)) if flag != key.public().algorithm() => {
-                Err(KeysError::Algorithm { file: key.public().algorithm(), flag })
+                return Err(KeysError::Algorithm { file: key.public().algorithm(), flag });
             }
-            (Some(key), _) => Ok(Wanted::File(key)),
-            (None, Some(algorithm)) => Ok(Wanted::Algorithm(algorithm, None)),
-            (None, None) => Ok(Wanted::Any(None)),
-        }
+            (Some(key), _) => Signer::File(key),
+            (None, Some(algorithm)) => Signer::Algorithm(algorithm),
+            (None, None) => Signer::Any,
+        };
+        Ok(Wanted { signer, profiles: config.profile_algorithms.clone(), policy, made: Vec::new() })
     }
 
-    /// The key of a new ring.
-    pub(super) fn first(&mut self, seal: &SealKey) -> Result<NewKey, KeysError> {
-        let (key, origin) = match self {
-            Wanted::File(key) => (&*key, Origin::Imported),
-            Wanted::Algorithm(algorithm, made) => (generated(*algorithm, made)?, Origin::Generated),
-            Wanted::Any(made) => (generated(Algorithm::RS256, made)?, Origin::Generated),
+    /// A new ring. All that is asked for signs at once: nobody can have cached a key set without it.
+    pub(super) async fn first(
+        &mut self,
+        seal: &SealKeys,
+        now: OffsetDateTime,
+    ) -> Result<KeyRing, KeysError> {
+        let key = match &self.signer {
+            Signer::File(key) => seal.new_key(key, Origin::File),
+            Signer::Algorithm(algorithm) => {
+                let algorithm = *algorithm;
+                self.generated(algorithm, seal).await?
+            }
+            Signer::Any => self.generated(Algorithm::RS256, seal).await?,
         };
-        Ok(NewKey { public: key.public().clone(), sealed: seal.seal(key), origin })
+        let mut ring = KeyRing::new(key, now);
+        let others: Vec<_> =
+            self.profiles.iter().copied().filter(|a| *a != ring.default_algorithm()).collect();
+        for algorithm in others {
+            ring.first(self.generated(algorithm, seal).await?, now);
+        }
+        Ok(ring)
     }
 
     /// Brings the ring to what is wanted; leaves it alone where it is that already.
-    pub(super) fn ask(
+    pub(super) async fn ask(
         &mut self,
         ring: &mut KeyRing,
-        seal: &SealKey,
-        now: time::OffsetDateTime,
+        seal: &SealKeys,
+        now: OffsetDateTime,
     ) -> Result<(), KeysError> {
-        let fits = |id: &str, algorithm: Algorithm| match &*self {
-            Wanted::File(key) => key.public().key_id() == id,
-            Wanted::Algorithm(wanted, _) => algorithm == *wanted,
-            Wanted::Any(_) => true,
-        };
-        let successor = ring.successor().map(|k| (k.id.clone(), fits(&k.id, k.algorithm)));
-        match (fits(&ring.active().id, ring.active().algorithm), successor) {
-            // An earlier wish that was taken back.
-            (true, Some((id, _))) if !matches!(self, Wanted::Any(_)) => Ok(ring.stand_down(&id, now)?),
-            (true, _) | (false, Some((_, true))) => Ok(()),
-            (false, _) => Ok(ring.prepare(self.first(seal)?, Then::Sign, now)?),
+        self.ask_profiles(ring, now)?;
+        self.forget_files(ring, now)?;
+        match &self.signer {
+            Signer::Any => Ok(()),
+            Signer::Algorithm(algorithm) => {
+                let algorithm = *algorithm;
+                self.ask_algorithm(ring, algorithm, seal, now).await
+            }
+            Signer::File(key) => ask_file(ring, seal, key, now),
         }
+    }
+
+    /// A file that is no longer named has no say any more: its key goes on if it signs, and leaves if it waits.
+    fn forget_files(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), KeysError> {
+        let named = match &self.signer {
+            Signer::File(key) => Some(key.public().key_id()),
+            _ => None,
+        };
+        let unnamed = |k: &&RingKey| k.origin == Origin::File && named != Some(k.id.as_str());
+        let gone: Vec<_> = ring.keys().iter().filter(unnamed).cloned().collect();
+        for key in gone {
+            ring.set_origin(&key.id, Origin::Imported)?;
+            if key.is_prepared() {
+                ring.stand_down(&key.id, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An algorithm that a profile asks for must have a key that may sign: a profile that nobody could serve is
+    /// better refused now than at each request.
+    fn ask_profiles(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), KeysError> {
+        for algorithm in self.profiles.iter().copied() {
+            if ring.active_of(algorithm).is_some() {
+                continue;
+            }
+            let prepared = ring.prepared_of(algorithm).cloned();
+            match prepared.as_ref().map(|k| (k, self.policy.may_sign_from(k))) {
+                Some((key, safe_at)) if safe_at <= now => ring.promote(&key.id, now)?,
+                waiting => {
+                    return Err(KeysError::NotYet {
+                        algorithm,
+                        safe_at: waiting.map(|(_, safe_at)| safe_at),
+                        publish_before: self.policy.publish_before,
+                    });
+                }
+            }
+        }
+        ring.use_profiles(self.profiles.clone());
+        Ok(())
+    }
+
+    async fn ask_algorithm(
+        &mut self,
+        ring: &mut KeyRing,
+        algorithm: Algorithm,
+        seal: &SealKeys,
+        now: OffsetDateTime,
+    ) -> Result<(), KeysError> {
+        ring.want_default(Some(algorithm), now)?;
+        if ring.active_of(algorithm).is_some() {
+            return Ok(());
+        }
+        match ring.prepared_of(algorithm).map(|k| k.id.clone()) {
+            Some(id) => Ok(ring.wait_for(&id, Then::Sign)?),
+            None => {
+                let key = self.generated(algorithm, seal).await?;
+                Ok(ring.prepare(key, Then::Sign, now)?)
+            }
+        }
+    }
+
+    async fn generated(&mut self, algorithm: Algorithm, seal: &SealKeys) -> Result<NewKey, KeysError> {
+        let known = self.made.iter().position(|key| key.public().algorithm() == algorithm);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.made.push(generate(algorithm).await.map_err(KeysError::Generate)?);
+                self.made.len() - 1
+            }
+        };
+        Ok(seal.new_key(&self.made[at], Origin::Generated))
     }
 }
 
-fn generated(algorithm: Algorithm, made: &mut Option<PrivateKey>) -> Result<&PrivateKey, KeysError> {
-    match made {
-        Some(key) => Ok(key),
-        None => Ok(made.insert(PrivateKey::generate(algorithm).map_err(KeysError::Generate)?)),
+fn ask_file(
+    ring: &mut KeyRing,
+    seal: &SealKeys,
+    key: &PrivateKey,
+    now: OffsetDateTime,
+) -> Result<(), KeysError> {
+    let (id, algorithm) = (key.public().key_id().to_owned(), key.public().algorithm());
+    ring.want_default(Some(algorithm), now)?;
+    match ring.get(&id) {
+        Some(known) if known.is_active() => Ok(ring.set_origin(&id, Origin::File)?),
+        Some(known) if known.is_prepared() => {
+            ring.set_origin(&id, Origin::File)?;
+            Ok(ring.wait_for(&id, Then::Sign)?)
+        }
+        _ => Ok(ring.prepare(seal.new_key(key, Origin::File), Then::Sign, now)?),
     }
 }

@@ -21,7 +21,7 @@ use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_objects::schema::{self, Kind};
@@ -49,6 +49,18 @@ pub const OWN: &[Route] = &[
         methods: &["GET"],
         handlers: || get(oidc::discovery),
     },
+    Route { path: "/admin/v1/keys", methods: &["GET"], handlers: || get(keys::list) },
+    Route { path: "/admin/v1/keys/export", methods: &["GET"], handlers: || get(keys::export) },
+    Route { path: "/admin/v1/keys/history", methods: &["GET"], handlers: || get(keys::history) },
+    Route { path: "/admin/v1/keys/import", methods: &["POST"], handlers: || post(keys::import) },
+    Route { path: "/admin/v1/keys/policy", methods: &["GET"], handlers: || get(keys::policy) },
+    Route { path: "/admin/v1/keys/prepare", methods: &["POST"], handlers: || post(keys::prepare) },
+    Route { path: "/admin/v1/keys/reseal", methods: &["POST"], handlers: || post(keys::reseal) },
+    Route { path: "/admin/v1/keys/rotate", methods: &["POST"], handlers: || post(keys::rotate) },
+    Route { path: "/admin/v1/keys/{id}", methods: &["GET"], handlers: || get(keys::show) },
+    Route { path: "/admin/v1/keys/{id}/activate", methods: &["POST"], handlers: || post(keys::activate) },
+    Route { path: "/admin/v1/keys/{id}/private", methods: &["POST"], handlers: || post(keys::private) },
+    Route { path: "/admin/v1/keys/{id}/revoke", methods: &["POST"], handlers: || post(keys::revoke) },
     Route { path: "/api", methods: &["GET"], handlers: || get(discovery::core) },
     Route { path: "/apis", methods: &["GET"], handlers: || get(discovery::groups) },
     Route { path: "/healthz", methods: &["GET"], handlers: || get(health::ready) },
@@ -62,7 +74,6 @@ pub const OWN: &[Route] = &[
         methods: &["GET", "PUT"],
         handlers: || get(testing_clock::show).put(testing_clock::set),
     },
-    Route { path: "/tokensmith/v1/keys", methods: &["GET"], handlers: || get(keys::list) },
     Route { path: "/version", methods: &["GET"], handlers: || get(version::show) },
 ];
 

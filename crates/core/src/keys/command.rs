@@ -1,0 +1,341 @@
+//! What an operator may ask of the ring, and the guards: pure functions of the ring, the policy and the time.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokensmith_objects::object::timestamp;
+
+use super::policy::{inherit, later};
+use super::ring::NewKey;
+use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, RotationPolicy, Then};
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// This prepared key signs.
+    Activate {
+        /// The `kid`.
+        id: String,
+    },
+    /// A key from elsewhere comes into the ring.
+    Import(Import),
+    /// A new key is published.
+    Prepare {
+        /// Of which algorithm.
+        algorithm: Algorithm,
+    },
+    /// This key is stolen: nothing that it signed is believed any more.
+    Revoke {
+        /// The `kid`.
+        id: String,
+    },
+    /// The next safe step to a new signing key.
+    Rotate {
+        /// Of which algorithm; `None`: the default one.
+        algorithm: Option<Algorithm>,
+    },
+}
+
+/// A key from elsewhere.
+#[derive(Clone, Debug)]
+pub enum Import {
+    /// It is to sign.
+    Sign(NewKey),
+    /// It verifies, until tokens that expire at this time (Unix seconds) are dead.
+    Verify(NewKey, i64),
+}
+
+/// A change that is allowed.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The ring as it will be.
+    pub ring: KeyRing,
+    /// The key that it is about.
+    pub key: String,
+    /// What happens, in one line.
+    pub text: String,
+    /// What the operator should know besides.
+    pub warnings: Vec<String>,
+}
+
+/// Why a change is not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A new key must be made first: nothing is refused yet.
+    #[error("an {0} key must be made first")]
+    NeedsKey(Algorithm),
+    /// The ring cannot do that at all.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// It would harm; the text says what, and how to go about it.
+    #[error("{text}")]
+    Unsafe {
+        /// One line.
+        text: String,
+        /// From when on it harms nobody; `None` when time does not heal it.
+        safe_at: Option<OffsetDateTime>,
+    },
+}
+
+/// Works a command out. `force` overrules the guards; `made` is the key that [`Refused::NeedsKey`] asked for.
+///
+/// # Errors
+/// The refusal. The ring is then as it was.
+pub fn plan(
+    ring: &KeyRing,
+    command: &Command,
+    policy: &RotationPolicy,
+    now: OffsetDateTime,
+    force: bool,
+    made: Option<NewKey>,
+) -> Result<Planned, Refused> {
+    let mut planner = Planner { ring: ring.clone(), policy, now, force, made, warnings: Vec::new() };
+    let (key, text) = match command {
+        Command::Activate { id } => planner.activate(id)?,
+        Command::Import(Import::Sign(key)) => planner.import(key.clone())?,
+        Command::Import(Import::Verify(key, until)) => planner.verify_with(key.clone(), *until)?,
+        Command::Prepare { algorithm } => planner.prepare(*algorithm)?,
+        Command::Revoke { id } => planner.revoke(id)?,
+        Command::Rotate { algorithm } => planner.rotate(*algorithm)?,
+    };
+    Ok(Planned { ring: planner.ring, key, text, warnings: planner.warnings })
+}
+
+/// Verifiers that hold a key set without looking again when they meet an unknown `kid`, and for how long.
+fn holders(policy: &RotationPolicy) -> [(&'static str, Duration); 4] {
+    [
+        ("jose (node), for 30 s after a fetch", Duration::from_secs(30)),
+        ("Istio, which fetches every 20 minutes", Duration::from_secs(20 * 60)),
+        ("those that keep to max-age of the key set", policy.max_age),
+        ("those that keep a key set for a day", Duration::from_secs(86_400)),
+    ]
+}
+
+struct Planner<'a> {
+    ring: KeyRing,
+    policy: &'a RotationPolicy,
+    now: OffsetDateTime,
+    force: bool,
+    made: Option<NewKey>,
+    warnings: Vec<String>,
+}
+
+type Done = Result<(String, String), Refused>;
+
+impl Planner<'_> {
+    fn activate(&mut self, id: &str) -> Done {
+        let key = self.known(id)?;
+        if !key.is_prepared() {
+            let phase = key.phase.name();
+            return Err(RingError::Phase { id: id.into(), phase }.into());
+        }
+        let safe_at = self.policy.may_sign_from(&key);
+        if safe_at > self.now && !self.force {
+            return refuse(
+                format!(
+                    "key {id} is published only since {}: verifiers that hold an older key set would refuse its tokens. It may sign from {}; until then only --force makes it",
+                    timestamp(key.published_at),
+                    when(safe_at)
+                ),
+                safe_at,
+            );
+        }
+        self.pinned(&key)?;
+        self.promote(&key)?;
+        Ok((id.into(), format!("key {id} signs {} from now on", key.algorithm)))
+    }
+
+    fn prepare(&mut self, algorithm: Algorithm) -> Done {
+        if let Some(spare) = self.ring.prepared_of(algorithm).filter(|_| !self.force) {
+            let safe_at = self.policy.may_sign_from(spare);
+            return refuse(
+                format!(
+                    "key {} is prepared for {algorithm} already and may sign from {}: `tokensmith keys rotate` goes on from there; only --force makes another one take its place, whose time begins anew",
+                    spare.id,
+                    when(safe_at)
+                ),
+                safe_at,
+            );
+        }
+        let key = self.made(algorithm)?;
+        let id = key.public.key_id().to_owned();
+        self.ring.prepare(key, Then::StandBy, self.now)?;
+        let safe_at = later(self.now, self.policy.publish_before);
+        Ok((id.clone(), format!("key {id} is published and may sign from {}", when(safe_at))))
+    }
+
+    fn rotate(&mut self, algorithm: Option<Algorithm>) -> Done {
+        let algorithm = algorithm.unwrap_or(self.ring.default_algorithm());
+        if let Some(active) = self.ring.active_of(algorithm).cloned() {
+            self.pinned(&active)?;
+        }
+        let Some(spare) = self.ring.prepared_of(algorithm).cloned() else {
+            if self.ring.active_of(algorithm).is_none() {
+                return Err(Refused::Unsafe {
+                    text: format!(
+                        "there is no {algorithm} key to rotate: `tokensmith keys prepare --algorithm {algorithm}` publishes a first one"
+                    ),
+                    safe_at: None,
+                });
+            }
+            let key = self.made(algorithm)?;
+            let id = key.public.key_id().to_owned();
+            self.ring.prepare(key, Then::Sign, self.now)?;
+            let at = when(later(self.now, self.policy.publish_before));
+            return Ok((id.clone(), format!("key {id} is published now and signs from {at}, by itself")));
+        };
+        let id = spare.id.clone();
+        let safe_at = self.policy.may_sign_from(&spare);
+        if safe_at > self.now && !self.force {
+            // The next safe step is to wait, and the ring remembers what for.
+            self.ring.wait_for(&id, Then::Sign)?;
+            let at = when(safe_at);
+            return Ok((id.clone(), format!("key {id} is published already and signs from {at}, by itself")));
+        }
+        self.promote(&spare)?;
+        Ok((id.clone(), format!("key {id} signs {algorithm} from now on")))
+    }
+
+    fn revoke(&mut self, id: &str) -> Done {
+        let key = self.known(id)?;
+        if matches!(key.phase, Phase::Revoked { .. }) {
+            return Err(RingError::Phase { id: id.into(), phase: "revoked" }.into());
+        }
+        let mut text = format!("key {id} is out of the key set, and its tokens are refused here");
+        if key.is_active() && self.ring.in_use(key.algorithm) {
+            let spare = match self.ring.prepared_of(key.algorithm).cloned() {
+                Some(spare) => spare,
+                None => self.emergency(&key)?,
+            };
+            let safe_at = self.policy.may_sign_from(&spare);
+            if safe_at > self.now && !self.force {
+                return refuse(
+                    format!(
+                        "key {id} signs, and its spare {} is published only since {}: {}. It may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
+                        spare.id,
+                        timestamp(spare.published_at),
+                        self.who_fails(&spare).join("; "),
+                        when(safe_at)
+                    ),
+                    safe_at,
+                );
+            }
+            self.warnings.extend(self.who_fails(&spare));
+            text = format!("{text}; key {} signs from now on", spare.id);
+        }
+        let before = self.ring.active_of(key.algorithm).filter(|a| a.id == id).and_then(|a| a.last_exp);
+        self.ring.revoke(id, self.now)?;
+        if let Some(next) = self.ring.active_of(key.algorithm).map(|a| a.id.clone()) {
+            inherit(&mut self.ring, &next, before, self.now);
+        }
+        if key.last_exp.is_some() {
+            self.warnings.push(format!(
+                "verifiers elsewhere that hold a key set go on accepting its tokens: those that keep to max-age until {}, those that keep it for a day until {}",
+                when(later(self.now, self.policy.max_age)),
+                when(later(self.now, Duration::from_secs(86_400)))
+            ));
+        }
+        Ok((id.into(), text))
+    }
+
+    fn import(&mut self, key: NewKey) -> Done {
+        let (id, algorithm) = (key.public.key_id().to_owned(), key.public.algorithm());
+        if let Some(active) = self.ring.active_of(algorithm).cloned() {
+            self.pinned(&active)?;
+        }
+        self.ring.prepare(key, Then::Sign, self.now)?;
+        let prepared = self.known(&id)?;
+        let safe_at = self.policy.may_sign_from(&prepared);
+        if !self.force && safe_at > self.now {
+            let at = when(safe_at);
+            return Ok((id.clone(), format!("key {id} is published now and signs {algorithm} from {at}, by itself")));
+        }
+        self.promote(&prepared)?;
+        Ok((id.clone(), format!("key {id} signs {algorithm} from now on")))
+    }
+
+    fn verify_with(&mut self, key: NewKey, until: i64) -> Done {
+        let id = key.public.key_id().to_owned();
+        self.ring.verify_with(key, until, self.now)?;
+        let goes = self.known(&id).ok().and_then(|k| self.policy.removed_at(&k));
+        let until = goes.map_or("it is revoked".to_owned(), when);
+        Ok((id.clone(), format!("key {id} is published and verifies until {until}")))
+    }
+
+    /// Lets a prepared key sign; says who may fail when it is too early.
+    fn promote(&mut self, key: &RingKey) -> Result<(), Refused> {
+        self.warnings.extend(self.who_fails(key));
+        let before = self.ring.active_of(key.algorithm).and_then(|k| k.last_exp);
+        self.ring.promote(&key.id, self.now)?;
+        inherit(&mut self.ring, &key.id, before, self.now);
+        Ok(())
+    }
+
+    /// A key for the place of one that must go at once, though nobody has seen it yet.
+    fn emergency(&mut self, gone: &RingKey) -> Result<RingKey, Refused> {
+        if !self.force {
+            let safe_at = later(self.now, self.policy.publish_before);
+            return refuse(
+                format!(
+                    "key {} signs, and no spare is published: `tokensmith keys prepare` publishes one, which may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
+                    gone.id,
+                    when(safe_at)
+                ),
+                safe_at,
+            );
+        }
+        let key = self.made(gone.algorithm)?;
+        let id = key.public.key_id().to_owned();
+        self.ring.prepare(key, Then::Sign, self.now)?;
+        self.known(&id)
+    }
+
+    /// Which verifiers may not know a key yet, and until when. Empty once it has been published for long enough.
+    fn who_fails(&self, key: &RingKey) -> Vec<String> {
+        if self.policy.may_sign_from(key) <= self.now {
+            return Vec::new();
+        }
+        let fails = |(who, held): (&'static str, Duration)| {
+            let until = later(key.published_at, held);
+            (until > self.now)
+                .then(|| format!("may refuse tokens of key {} until {}: {who}", key.id, when(until)))
+        };
+        holders(self.policy).into_iter().filter_map(fails).collect()
+    }
+
+    /// The operator's file would sign again at the next start: taking it out of the flags is the way.
+    fn pinned(&self, key: &RingKey) -> Result<(), Refused> {
+        let active = self.ring.active_of(key.algorithm).filter(|a| a.origin == Origin::File && !self.force);
+        match active {
+            None => Ok(()),
+            Some(active) => Err(Refused::Unsafe {
+                text: format!(
+                    "key {} signs because --service-account-signing-key-file names it, and would again after the next start: start without the flag, then rotate",
+                    active.id
+                ),
+                safe_at: None,
+            }),
+        }
+    }
+
+    fn made(&mut self, algorithm: Algorithm) -> Result<NewKey, Refused> {
+        let fits = self.made.take_if(|key| key.public.algorithm() == algorithm);
+        fits.ok_or(Refused::NeedsKey(algorithm))
+    }
+
+    fn known(&self, id: &str) -> Result<RingKey, Refused> {
+        Ok(self.ring.get(id).cloned().ok_or_else(|| RingError::Unknown(id.into()))?)
+    }
+}
+
+fn refuse<T>(text: String, safe_at: OffsetDateTime) -> Result<T, Refused> {
+    Err(Refused::Unsafe { text, safe_at: Some(safe_at) })
+}
+
+/// A time to be told to people who will come back then: rounded up, so that it is not told a fraction too early.
+pub(super) fn when(at: OffsetDateTime) -> String {
+    timestamp(if at.nanosecond() == 0 { at } else { later(at, Duration::from_secs(1)) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The journal: every change of the ring, who made it and why. It is found by comparing two rings, so no change can
+//! forget to enter itself.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{Algorithm, KeyRing, Phase, RingKey, Then};
+
+/// Who changes the ring, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// A user's name, or `schedule` or `start` for what happens by itself.
+    pub by: String,
+    /// What they said, or which rule it was.
+    pub reason: String,
+    /// Whether a guard was overruled.
+    pub forced: bool,
+}
+
+impl Cause {
+    /// What the rotation policy does.
+    pub fn schedule() -> Self {
+        Cause { by: "schedule".into(), reason: "due".into(), forced: false }
+    }
+
+    /// What the server's flags ask for.
+    pub fn start(reason: &str) -> Self {
+        Cause { by: "start".into(), reason: reason.into(), forced: false }
+    }
+}
+
+/// One change of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Counts from 1, without gaps.
+    pub number: u64,
+    /// When, by the clock of who wrote it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who.
+    pub by: String,
+    /// Why; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Whether a guard was overruled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
+    /// The `kid`.
+    pub key: String,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// What it was; `-` for a key that was not there.
+    pub from: String,
+    /// What it is; `removed` for one that is gone.
+    pub to: String,
+}
+
+/// A change that is not entered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The `kid`.
+    pub key: String,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// As in [`Entry`].
+    pub from: String,
+    /// As in [`Entry`].
+    pub to: String,
+}
+
+impl Change {
+    /// The entry for it.
+    pub fn entry(self, number: u64, cause: &Cause, at: OffsetDateTime) -> Entry {
+        let Change { key, algorithm, from, to } = self;
+        let Cause { by, reason, forced } = cause.clone();
+        Entry { number, at, by, reason, forced, key, algorithm, from, to }
+    }
+}
+
+/// What differs between two rings, in an order that reads as it happened: what leaves its place before what takes it.
+pub fn diff(before: Option<&KeyRing>, after: &KeyRing) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let change = |key: &RingKey, from: &str, to: &str| Change {
+        key: key.id.clone(),
+        algorithm: key.algorithm,
+        from: from.into(),
+        to: to.into(),
+    };
+    for old in before.map(KeyRing::keys).unwrap_or_default() {
+        let from = label(&old.phase);
+        match after.get(&old.id) {
+            None => changes.push(change(old, from, "removed")),
+            Some(new) if label(&new.phase) != from => changes.push(change(old, from, label(&new.phase))),
+            Some(new) if new.origin != old.origin => {
+                let (from, to) = (format!("{from} ({})", old.origin.name()), new.origin.name());
+                changes.push(change(old, &from, &format!("{} ({to})", label(&new.phase))));
+            }
+            Some(new) if new.sealed != old.sealed => changes.push(change(old, from, "resealed")),
+            Some(_) => {}
+        }
+    }
+    for new in after.keys().iter().filter(|k| before.is_none_or(|b| b.get(&k.id).is_none())) {
+        changes.push(change(new, "-", label(&new.phase)));
+    }
+    changes.sort_by_key(|c| c.to == "active");
+    if let Some(before) = before.filter(|b| b.default_algorithm() != after.default_algorithm()) {
+        let (from, to) = (before.default_algorithm(), after.default_algorithm());
+        changes.push(change(after.active(), &format!("default {from}"), &format!("default {to}")));
+    }
+    changes
+}
+
+fn label(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Prepared { then: Then::Sign, .. } => "prepared to sign",
+        phase => phase.name(),
+    }
+}

@@ -1,0 +1,219 @@
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::*;
+use crate::keys::{PrivateKey, RotationPolicy, SealKey, SealKeys, Step};
+
+const START: OffsetDateTime = datetime!(2026-01-01 10:00:00 UTC);
+
+pub(crate) fn key(algorithm: Algorithm) -> NewKey {
+    let seal = SealKeys::from(SealKey::generate());
+    seal.new_key(&PrivateKey::generate(algorithm).unwrap(), Origin::Generated)
+}
+
+fn id(key: &NewKey) -> String {
+    key.public.key_id().to_owned()
+}
+
+fn ring() -> (KeyRing, String) {
+    let first = key(Algorithm::ES256);
+    let first_id = id(&first);
+    (KeyRing::new(first, START), first_id)
+}
+
+/// All that is due, applied.
+fn tick(ring: &mut KeyRing, policy: &RotationPolicy, now: OffsetDateTime) -> Vec<Step> {
+    let steps = policy.due(ring, now);
+    for step in &steps {
+        step.apply(ring, now, |algorithm| Some(key(algorithm))).unwrap();
+    }
+    ring.check().unwrap();
+    steps
+}
+
+#[test]
+fn a_ring_lives_by_itself() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    assert!(matches!(tick(&mut ring, &policy, START)[..], [Step::Prepare { then: Then::StandBy, .. }]));
+    let spare = ring.prepared_of(Algorithm::ES256).unwrap().id.clone();
+    ring.promise(Algorithm::ES256, START.unix_timestamp() + 40 * 86_400);
+
+    let turn = START + Duration::days(30);
+    assert_eq!(tick(&mut ring, &policy, turn - Duration::SECOND), []);
+    assert_eq!(policy.next(&ring), Some(turn));
+    assert_eq!(tick(&mut ring, &policy, turn), [Step::Promote { id: spare.clone() }]);
+    assert_eq!(ring.active().id, spare);
+    assert!(ring.get(&first).unwrap().sealed.is_none(), "a retired key cannot sign");
+    // The predecessor's promise is taken over for a day, so that no request waits for the disk.
+    assert!(ring.active().last_exp.unwrap() >= turn.unix_timestamp() + 86_400);
+
+    let dead = START + Duration::days(40) + Duration::seconds(3600 + 60);
+    tick(&mut ring, &policy, dead - Duration::SECOND);
+    assert!(ring.get(&first).is_some(), "its last token may still be accepted");
+    tick(&mut ring, &policy, dead);
+    assert!(ring.get(&first).is_none());
+}
+
+#[test]
+fn a_spare_that_came_late_waits_its_time() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    let late = START + Duration::days(30) - Duration::hours(1);
+    tick(&mut ring, &policy, late);
+    assert_eq!(tick(&mut ring, &policy, late + Duration::hours(23)), []);
+    assert_eq!(ring.active().id, first);
+    tick(&mut ring, &policy, late + Duration::hours(24));
+    assert_ne!(ring.active().id, first);
+}
+
+#[test]
+fn a_token_that_never_expires_keeps_its_key() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    ring.promise(Algorithm::ES256, NEVER);
+    tick(&mut ring, &policy, START);
+    tick(&mut ring, &policy, START + Duration::days(31));
+    tick(&mut ring, &policy, START + Duration::days(3000));
+    assert!(ring.get(&first).is_some());
+}
+
+#[test]
+fn a_file_signs_until_it_is_no_longer_named() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    ring.set_origin(&first, Origin::File).unwrap();
+    tick(&mut ring, &policy, START);
+    assert_eq!(tick(&mut ring, &policy, START + Duration::days(300)), []);
+    ring.set_origin(&first, Origin::Imported).unwrap();
+    tick(&mut ring, &policy, START + Duration::days(300));
+    assert_ne!(ring.active().id, first);
+}
+
+#[test]
+fn the_default_algorithm_moves_once_its_key_may_sign() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    tick(&mut ring, &policy, START);
+    ring.want_default(Some(Algorithm::ES384), START).unwrap();
+    assert!(matches!(
+        tick(&mut ring, &policy, START)[..],
+        [Step::Prepare { algorithm: Algorithm::ES384, then: Then::Sign }]
+    ));
+    tick(&mut ring, &policy, START + Duration::hours(23));
+    assert_eq!(ring.default_algorithm(), Algorithm::ES256);
+    tick(&mut ring, &policy, START + Duration::hours(24));
+    assert_eq!((ring.default_algorithm(), ring.next_default()), (Algorithm::ES384, None));
+    assert_eq!(ring.get(&first).unwrap().phase.name(), "retired");
+    assert!(ring.prepared_of(Algorithm::ES256).is_none(), "no spare for what nobody uses");
+}
+
+#[test]
+fn a_wish_that_is_taken_back_leaves_nothing() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    ring.want_default(Some(Algorithm::ES384), START).unwrap();
+    tick(&mut ring, &policy, START);
+    ring.want_default(Some(Algorithm::ES256), START).unwrap();
+    assert!(ring.keys().iter().all(|k| k.algorithm == Algorithm::ES256));
+    assert_eq!((ring.next_default(), &ring.active().id), (None, &first));
+}
+
+#[test]
+fn a_profile_has_keys_of_its_own() {
+    let policy = RotationPolicy::default();
+    let (mut ring, _) = ring();
+    ring.first(key(Algorithm::ES384), START);
+    ring.use_profiles([Algorithm::ES384].into());
+    tick(&mut ring, &policy, START);
+    assert!(ring.prepared_of(Algorithm::ES384).is_some() && ring.prepared_of(Algorithm::ES256).is_some());
+    tick(&mut ring, &policy, START + Duration::days(30));
+    assert_eq!(ring.keys().iter().filter(|k| k.is_active()).count(), 2);
+    // The profile goes: its key ends with its turn, and no other comes.
+    ring.use_profiles(BTreeSet::new());
+    tick(&mut ring, &policy, START + Duration::days(59));
+    assert!(ring.active_of(Algorithm::ES384).is_some());
+    tick(&mut ring, &policy, START + Duration::days(60));
+    assert!(ring.active_of(Algorithm::ES384).is_none());
+}
+
+#[test]
+fn a_revoked_active_key_gives_way_to_the_spare() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    assert_eq!(ring.revoke(&first, START), Err(RingError::Active(first.clone())));
+    tick(&mut ring, &policy, START);
+    ring.revoke(&first, START).unwrap();
+    ring.check().unwrap();
+    assert_ne!(ring.active().id, first);
+    let revoked = ring.get(&first).unwrap();
+    assert_eq!((revoked.phase.name(), &revoked.sealed), ("revoked", &None));
+    let again = NewKey { public: crate::keys::PublicKey::from_spki(&revoked.spki).unwrap(), ..key(Algorithm::ES256) };
+    assert_eq!(ring.prepare(again, Then::Sign, START), Err(RingError::Revoked(first)));
+}
+
+#[test]
+fn the_journal_has_every_change() {
+    let policy = RotationPolicy::default();
+    let first = key(Algorithm::ES256);
+    let mut ring = KeyRing::new(first.clone(), START);
+    ring.log(None, &Cause::start("the first start"), START);
+    let before = ring.clone();
+    tick(&mut ring, &policy, START);
+    ring.log(Some(&before), &Cause::schedule(), START);
+    let before = ring.clone();
+    let turn = START + Duration::days(30);
+    tick(&mut ring, &policy, turn);
+    ring.log(Some(&before), &Cause::schedule(), turn);
+    let told: Vec<_> = ring
+        .outbox()
+        .iter()
+        .map(|e| (e.number, e.key == id(&first), e.from.as_str(), e.to.as_str(), e.by.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1, true, "-", "active", "start"),
+            (2, false, "-", "prepared", "schedule"),
+            (3, true, "active", "retired", "schedule"),
+            (4, false, "prepared", "active", "schedule"),
+        ]
+    );
+    ring.posted(3);
+    assert_eq!((ring.outbox().len(), ring.changes()), (1, 4));
+    assert_eq!(KeyRing::from_json(&ring.to_json()).unwrap(), ring);
+}
+
+#[test]
+fn a_ring_of_the_first_format_is_read() {
+    let (mut ring, first) = ring();
+    ring.prepare(key(Algorithm::ES384), Then::Sign, START).unwrap();
+    let mut old: serde_json::Value = serde_json::from_slice(&ring.to_json()).unwrap();
+    old["format"] = 1.into();
+    for new in ["default", "changes"] {
+        old.as_object_mut().unwrap().remove(new);
+    }
+    let read = KeyRing::from_json(&serde_json::to_vec(&old).unwrap()).unwrap();
+    assert_eq!((read.active().id.as_str(), read.default_algorithm()), (first.as_str(), Algorithm::ES256));
+    assert_eq!(read.next_default(), Some(Algorithm::ES384));
+}
+
+#[test]
+fn damage_is_not_believed() {
+    let (mut ring, _) = ring();
+    ring.prepare(key(Algorithm::ES256), Then::StandBy, START).unwrap();
+    let good: serde_json::Value = serde_json::from_slice(&ring.to_json()).unwrap();
+    let damaged = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = good.clone();
+        change(&mut value);
+        KeyRing::from_json(&serde_json::to_vec(&value).unwrap()).unwrap_err().to_string()
+    };
+    assert!(damaged(&|v| v["format"] = 3.into()).contains("newer version"));
+    assert!(damaged(&|v| v["keys"][1]["phase"]["name"] = "active".into()).contains("active"));
+    assert!(damaged(&|v| drop(v["keys"].as_array_mut().unwrap().remove(0))).contains("default algorithm"));
+    assert!(damaged(&|v| drop(v["keys"][0].as_object_mut().unwrap().remove("sealed"))).contains("private half"));
+    assert!(damaged(&|v| v["keys"][0]["id"] = v["keys"][1]["id"].clone()).contains("twice"));
+    assert!(damaged(&|v| v["keys"][0]["spki"] = v["keys"][1]["spki"].clone()).contains("belong"));
+    assert!(damaged(&|v| v["keys"] = "x".into()).contains("malformed"));
+    assert!(KeyRing::from_json(b"{").unwrap_err().to_string().contains("no key ring"));
+}

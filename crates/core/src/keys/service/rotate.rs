@@ -1,0 +1,133 @@
+//! Rotation by itself: what is due is carried out, on whichever replica comes first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use time::OffsetDateTime;
+use tracing::{error, info, warn};
+
+use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
+use crate::keys::journal::Cause;
+use crate::keys::{Algorithm, KeyError, NewKey, Origin, PrivateKey, Step};
+use crate::store::{Change, Changes, Entry};
+
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Keys {
+    /// Keeps the key set current and carries out what is due, for as long as the server runs.
+    pub async fn run(&self) {
+        loop {
+            match self.store.watch(RING_KEY, self.current.load().revision).await {
+                Ok(changes) => self.follow(changes).await,
+                Err(cause) => warn!(cause = %chain(&cause), "cannot watch the key ring"),
+            }
+            // The watch broke off or its start was compacted: begin again from what is there now.
+            if let Err(cause) = self.refresh().await {
+                warn!(cause = %chain(&cause), "cannot read the key ring");
+            }
+            self.clock.sleep_until(self.clock.now() + RETRY).await;
+        }
+    }
+
+    /// When the ring will change next, if nothing else happens.
+    pub fn next_change(&self) -> Option<OffsetDateTime> {
+        self.policy.next(&self.current.load().ring)
+    }
+
+    /// Until the watch ends.
+    async fn follow(&self, mut changes: Changes) {
+        loop {
+            if let Err(cause) = self.tick().await {
+                error!(cause = %chain(&cause), "cannot carry out a change of the key ring that is due");
+            }
+            let now = self.clock.now();
+            let poll = now + self.policy.lag / 2;
+            // A step that failed stays due: wait before the next attempt.
+            let wake = self.next_change().map_or(poll, |due| due.max(now + RETRY).min(poll));
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(change)) => self.changed(change),
+                    Some(Err(_)) | None => return,
+                },
+                () = self.clock.sleep_until(wake) => if let Err(cause) = self.refresh().await {
+                    warn!(cause = %chain(&cause), "cannot read the key ring");
+                },
+            }
+        }
+    }
+
+    fn changed(&self, change: Change) {
+        if change.key != RING_KEY {
+            return;
+        }
+        let Some(value) = change.value else {
+            error!("the key ring was deleted from the store: nothing is signed until it is restored");
+            return;
+        };
+        let entry = Entry { key: change.key, value, revision: change.revision };
+        if let Err(cause) = self.install(&entry) {
+            error!(cause = %chain(&cause), "the changed key ring is ignored");
+        }
+    }
+
+    /// Carries out the steps that are due, until none is. A replica that loses the race looks again.
+    ///
+    /// # Errors
+    /// The ring could not be read or written. What could not be done stays due.
+    pub async fn tick(&self) -> Result<(), ReserveError> {
+        for _ in 0..ATTEMPTS {
+            // Keys are made before the lock is taken: a token request may be waiting for it.
+            let mut made = self.make_missing().await;
+            let _writing = self.writing.lock().await;
+            let set = self.current();
+            let now = self.clock.now();
+            let mut ring = set.ring.clone();
+            for step in self.policy.due(&ring, now) {
+                if let Step::Promote { id } = &step
+                    && !set.can_sign_with(id)
+                {
+                    // Never retire a key that signs for one that cannot.
+                    self.fail(format!("signing key {id} is due but cannot be used"));
+                    continue;
+                }
+                step.apply(&mut ring, now, |algorithm| made.remove(&algorithm))?;
+                info!(?step, "the key ring changes");
+            }
+            if ring == set.ring {
+                self.post().await;
+                return Ok(());
+            }
+            ring.log(Some(&set.ring), &Cause::schedule(), now);
+            if self.write(ring, set.revision).await? {
+                self.post().await;
+            }
+        }
+        Err(ReserveError::Busy)
+    }
+
+    /// Makes the keys that are due, sealed. One that cannot be made is a problem to tell; the others go on.
+    async fn make_missing(&self) -> BTreeMap<Algorithm, NewKey> {
+        let mut made = BTreeMap::new();
+        for step in self.policy.due(&self.current.load().ring, self.clock.now()) {
+            let Step::Prepare { algorithm, .. } = step else { continue };
+            match self.make(algorithm).await {
+                Ok(key) => drop(made.insert(algorithm, key)),
+                Err(cause) => self.fail(format!("no spare signing key could be made: {cause}")),
+            }
+        }
+        made
+    }
+
+    /// Makes a key, sealed. An RSA key takes up to seconds of CPU, so it is made on a thread of its own.
+    pub(super) async fn make(&self, algorithm: Algorithm) -> Result<NewKey, KeyError> {
+        let key = generate(algorithm).await?;
+        Ok(self.seal.load().new_key(&key, Origin::Generated))
+    }
+}
+
+/// Makes a key away from the tasks that answer requests.
+pub(in crate::keys) async fn generate(algorithm: Algorithm) -> Result<PrivateKey, KeyError> {
+    let made = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
+    made.unwrap_or(Err(KeyError::Generate(algorithm)))
+}

@@ -1,0 +1,204 @@
+//! Changing the ring, under its guards. Each change is in the journal and in the audit log.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokensmith_core::Error;
+use tokensmith_core::keys::{
+    Algorithm, Cause, Command, CommandError, KeyError, Outcome, Refused, RingError,
+};
+
+use super::super::token;
+use super::view::{answer, described, no_such_key};
+use crate::app::App;
+use crate::body;
+use crate::failure::Failure;
+use crate::gate::Caller;
+
+/// What every command may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Said {
+    pub(super) algorithm: Option<String>,
+    pub(super) force: bool,
+    pub(super) reason: String,
+}
+
+/// `POST /admin/v1/keys/prepare`
+pub(crate) async fn prepare(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let said: Said = body::json(&app, &headers, body).await?;
+    let algorithm = match algorithm(said.algorithm.as_deref())? {
+        Some(algorithm) => algorithm,
+        None => app.keys.current().ring().default_algorithm(),
+    };
+    let command = Command::Prepare { algorithm };
+    done(&app, &caller, "keys.prepare", &command, said.force, said.reason, &headers).await
+}
+
+/// `POST /admin/v1/keys/rotate`
+pub(crate) async fn rotate(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let said: Said = body::json(&app, &headers, body).await?;
+    let command = Command::Rotate { algorithm: algorithm(said.algorithm.as_deref())? };
+    done(&app, &caller, "keys.rotate", &command, said.force, said.reason, &headers).await
+}
+
+/// `POST /admin/v1/keys/{id}/activate`
+pub(crate) async fn activate(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let said = unfit(body::json(&app, &headers, body).await?)?;
+    let command = Command::Activate { id };
+    done(&app, &caller, "keys.activate", &command, said.force, said.reason, &headers).await
+}
+
+/// `POST /admin/v1/keys/{id}/revoke`
+pub(crate) async fn revoke(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let said = unfit(body::json(&app, &headers, body).await?)?;
+    let command = Command::Revoke { id };
+    done(&app, &caller, "keys.revoke", &command, said.force, said.reason, &headers).await
+}
+
+/// What resealing may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Resealing {
+    keep_file: bool,
+    reason: String,
+}
+
+/// `POST /admin/v1/keys/reseal`
+pub(crate) async fn reseal(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let said: Resealing = body::json(&app, &headers, body).await?;
+    let cause = Cause { by: caller.user.name.clone(), reason: said.reason, forced: false };
+    let resealed = app.keys.reseal(&*app.sealing, !said.keep_file, &cause).await;
+    let resealed = resealed.map_err(|e| failure(&app, "", e));
+    audit(&app, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
+    let count = resealed?;
+    let text = match said.keep_file {
+        true => format!("{count} private keys are sealed under the first key of the sealing-key file"),
+        false => format!("{count} private keys are sealed under a new sealing key; the old one is gone"),
+    };
+    answer(&json!({ "text": text, "keys": count }), &headers)
+}
+
+/// Carries a command out and tells what has happened.
+pub(super) async fn done(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    command: &Command,
+    forced: bool,
+    reason: String,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    if forced && reason.trim().is_empty() {
+        return Err(bad("force overrules a guard and needs a reason: it stays in the journal"));
+    }
+    let cause = Cause { by: caller.user.name.clone(), reason, forced };
+    let about = match command {
+        Command::Activate { id } | Command::Revoke { id } => id.as_str(),
+        _ => "",
+    };
+    let outcome = app.keys.command(command, &cause).await.map_err(|e| failure(app, about, e));
+    let key = outcome.as_ref().map_or(about, |done| &done.key).to_owned();
+    audit(app, caller, action, &key, &cause.reason, outcome.as_ref().err());
+    answer(&told(app, &outcome?), headers)
+}
+
+fn told(app: &App, outcome: &Outcome) -> Value {
+    let changes: Vec<_> = outcome
+        .changes
+        .iter()
+        .map(|c| json!({"key": c.key, "algorithm": c.algorithm.as_str(), "from": c.from, "to": c.to}))
+        .collect();
+    let mut out = json!({ "text": outcome.text, "changes": changes });
+    if !outcome.warnings.is_empty() {
+        out["warnings"] = outcome.warnings.clone().into();
+    }
+    if let Some(key) = described(&app.keys.current(), &outcome.key) {
+        out["key"] = key;
+    }
+    out
+}
+
+/// Which algorithm is meant.
+pub(super) fn algorithm(name: Option<&str>) -> Result<Option<Algorithm>, Failure> {
+    name.map(str::parse).transpose().map_err(|e: tokensmith_core::keys::algorithm::UnknownAlgorithm| bad(&e.to_string()))
+}
+
+pub(super) fn bad(text: &str) -> Failure {
+    Error::BadRequest(text.into()).into()
+}
+
+/// A key has its algorithm: saying one is a mistake.
+fn unfit(said: Said) -> Result<Said, Failure> {
+    match said.algorithm {
+        None => Ok(said),
+        Some(_) => Err(bad("the key is named: leave the algorithm out")),
+    }
+}
+
+/// What a refusal is on the wire.
+pub(super) fn failure(app: &App, id: &str, error: CommandError) -> Failure {
+    let error = match error {
+        CommandError::Refused(Refused::Ring(RingError::Unknown(id))) => return no_such_key(&id),
+        CommandError::Refused(Refused::Unsafe { text, safe_at }) => {
+            let left = safe_at.map_or(0.0, |at| (at - app.clock.now()).as_seconds_f64());
+            // Rounded up: who comes back then comes back in time.
+            Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
+        }
+        CommandError::Refused(refused) => Error::conflict("", "keys", id, refused.to_string()),
+        CommandError::Generate(KeyError::VerifyOnly) => Error::BadRequest(KeyError::VerifyOnly.to_string()),
+        CommandError::Seal(text) => Error::Internal { cause: text.clone(), source: Some(text.into()) },
+        other => Error::internal(other.to_string(), other),
+    };
+    error.into()
+}
+
+/// A line for who looks later.
+pub(super) fn audit(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    key: &str,
+    reason: &str,
+    refused: Option<&Failure>,
+) {
+    let mut line = token::line(app, caller, action);
+    line.kid = key.into();
+    (line.decision, line.code, line.reason) = match refused {
+        None => ("allow", 200, reason.into()),
+        Some(failure) => ("deny", failure.0.code, failure.0.message.clone()),
+    };
+    app.audit.write(&line);
+}

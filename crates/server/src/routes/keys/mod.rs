@@ -1,0 +1,12 @@
+//! `/admin/v1/keys…`: the key ring for those who look after it. RBAC guards the paths as it does any other
+//! (`nonResourceURLs`); reading shows public facts only.
+
+mod commands;
+mod export;
+mod import;
+mod view;
+
+pub(super) use commands::{activate, prepare, reseal, revoke, rotate};
+pub(super) use export::{export, private};
+pub(super) use import::import;
+pub(super) use view::{history, list, policy, show};

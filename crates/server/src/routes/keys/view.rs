@@ -1,0 +1,122 @@
+//! Looking at the ring: keys, journal, policy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use tokensmith_core::Error;
+use tokensmith_core::keys::ring::NEVER;
+use tokensmith_core::keys::{KeyInfo, KeySet};
+use tokensmith_objects::object::timestamp;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::reply::{self, Format};
+
+/// `GET /admin/v1/keys`
+pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let set = app.keys.current();
+    let keys: Vec<_> = set.infos().iter().map(key).collect();
+    let mut out = json!({ "keys": keys, "now": timestamp(app.clock.now()) });
+    if let Some(problem) = app.keys.problem() {
+        out["problem"] = problem.into();
+    }
+    answer(&out, &headers)
+}
+
+/// `GET /admin/v1/keys/{id}`
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    answer(&described(&app.keys.current(), &id).ok_or_else(|| no_such_key(&id))?, &headers)
+}
+
+/// `GET /admin/v1/keys/history`
+pub(crate) async fn history(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let failed = |e| Error::internal("the journal cannot be read", e);
+    let entries = app.keys.history().await.map_err(failed)?;
+    // Numbers count without gaps: one that is missing was cut from the store.
+    let there: std::collections::HashSet<u64> = entries.iter().map(|e| e.number).collect();
+    let missing: Vec<u64> =
+        (1..=app.keys.current().ring().changes()).filter(|n| !there.contains(n)).collect();
+    let mut out = json!({ "changes": entries });
+    if !missing.is_empty() {
+        out["missing"] = missing.into();
+    }
+    answer(&out, &headers)
+}
+
+/// `GET /admin/v1/keys/policy`
+pub(crate) async fn policy(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let policy = app.keys.policy();
+    let set = app.keys.current();
+    let seconds = |span: Duration| Value::from(span.as_secs());
+    let names = |list: &mut dyn Iterator<Item = String>| Value::Array(list.map(Value::from).collect());
+    let mut out = json!({
+        "rotationPeriodSeconds": seconds(policy.signs_for),
+        "publishBeforeSeconds": seconds(policy.publish_before),
+        "tokenLeewaySeconds": seconds(policy.leeway),
+        "keySetMaxAgeSeconds": seconds(policy.max_age),
+        "replicaLagSeconds": seconds(policy.lag),
+        "defaultAlgorithm": set.ring().default_algorithm().as_str(),
+        "algorithms": names(&mut set.ring().algorithms().iter().map(ToString::to_string)),
+    });
+    if let Some(max) = policy.max_token_lifetime {
+        out["maxTokenLifetimeSeconds"] = seconds(max);
+    }
+    if let Some(next) = app.keys.next_change() {
+        out["nextChange"] = timestamp(next.max(app.clock.now())).into();
+    }
+    answer(&out, &headers)
+}
+
+pub(super) fn answer(value: &Value, headers: &HeaderMap) -> Result<Response, Failure> {
+    Ok(reply::object(StatusCode::OK, value, &Format::of(headers, "", |_| false)?))
+}
+
+pub(super) fn no_such_key(id: &str) -> Failure {
+    Error::not_found("", "keys", id).into()
+}
+
+/// A key as lists show it.
+pub(super) fn described(set: &KeySet, id: &str) -> Option<Value> {
+    set.infos().iter().find(|info| info.id == id).map(key)
+}
+
+fn key(key: &KeyInfo) -> Value {
+    let mut out = Map::new();
+    out.insert("id".into(), key.id.as_str().into());
+    out.insert("algorithm".into(), key.algorithm.as_str().into());
+    out.insert("phase".into(), key.phase.into());
+    if key.default {
+        out.insert("default".into(), true.into());
+    }
+    if let Some(origin) = key.origin {
+        out.insert("origin".into(), origin.name().into());
+    }
+    let last = key.last_exp.and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
+    let times = [
+        ("since", key.since),
+        ("publishedAt", key.published_at),
+        ("maySignFrom", key.may_sign_from),
+        ("lastExpiration", last),
+    ];
+    for (field, at) in times {
+        if let Some(at) = at {
+            out.insert(field.into(), timestamp(at).into());
+        }
+    }
+    if key.last_exp == Some(NEVER) {
+        out.insert("lastExpiration".into(), "never".into());
+    }
+    if let Some((what, at)) = key.next {
+        out.insert("next".into(), json!({ "action": what.as_str(), "at": timestamp(at) }));
+    }
+    Value::Object(out)
+}
