@@ -13,6 +13,19 @@ pub(super) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]
 pub(super) const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 /// `secp521r1`, 1.3.132.0.35.
 pub(super) const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// `id-Ed25519`, 1.3.101.112.
+pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// `PBES2`, 1.2.840.113549.1.5.13.
+pub(super) const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d];
+/// `id-ml-dsa-44`, 2.16.840.1.101.3.4.3.17.
+#[cfg(feature = "ml-dsa")]
+pub(super) const ML_DSA_44: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x11];
+/// `id-ml-dsa-65`, 2.16.840.1.101.3.4.3.18.
+#[cfg(feature = "ml-dsa")]
+pub(super) const ML_DSA_65: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12];
+/// `id-ml-dsa-87`, 2.16.840.1.101.3.4.3.19.
+#[cfg(feature = "ml-dsa")]
+pub(super) const ML_DSA_87: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x13];
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -24,7 +37,7 @@ const SEQUENCE: u8 = 0x30;
 pub(super) struct Spki<'a> {
     /// What kind of key.
     pub(super) algorithm: AlgorithmIdentifier<'a>,
-    /// The key itself: PKCS#1 for RSA, a curve point for EC.
+    /// The key itself: PKCS#1 for RSA, a curve point for EC, else the raw key.
     pub(super) key: &'a [u8],
 }
 
@@ -48,6 +61,17 @@ pub(super) fn pkcs8_algorithm(der: &[u8]) -> Option<AlgorithmIdentifier<'_>> {
     let mut outer = Reader(der).whole(SEQUENCE)?;
     outer.next(INTEGER)?;
     identifier(outer.next(SEQUENCE)?)
+}
+
+/// Reads the OID of the scheme that a PKCS#8 `EncryptedPrivateKeyInfo` is encrypted with.
+pub(super) fn encryption_scheme(der: &[u8]) -> Option<&[u8]> {
+    let mut outer = Reader(der).whole(SEQUENCE)?;
+    Reader(outer.next(SEQUENCE)?).next(OID)
+}
+
+/// Whether it has the outline of a private key in any of the forms here: one sequence that begins with a version.
+pub(super) fn looks_private(der: &[u8]) -> bool {
+    Reader(der).whole(SEQUENCE).is_some_and(|mut inner| inner.next(INTEGER).is_some_and(|v| v.len() == 1))
 }
 
 /// Reads the modulus' length in bits of a PKCS#8 or PKCS#1 RSA private key.
@@ -97,6 +121,12 @@ pub(super) fn rsa_pkcs1(n: &[u8], e: &[u8]) -> Vec<u8> {
 pub(super) fn ec_spki(curve: &[u8], point: &[u8]) -> Vec<u8> {
     let algorithm = [tlv(OID, EC), tlv(OID, curve)].concat();
     tlv(SEQUENCE, &[tlv(SEQUENCE, &algorithm), tlv(BIT_STRING, &[&[0], point].concat())].concat())
+}
+
+/// Writes the `SubjectPublicKeyInfo` of a key that is raw bytes, of a type without parameters (RFC 8410 §3).
+pub(super) fn raw_spki(oid: &[u8], key: &[u8]) -> Vec<u8> {
+    let algorithm = tlv(SEQUENCE, &tlv(OID, oid));
+    tlv(SEQUENCE, &[algorithm, tlv(BIT_STRING, &[&[0], key].concat())].concat())
 }
 
 fn identifier(der: &[u8]) -> Option<AlgorithmIdentifier<'_>> {
@@ -208,7 +238,7 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_never_panics(der in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = (spki(&der).is_some(), pkcs8_algorithm(&der).is_some(), rsa_private_bits(&der), rsa_public(&der));
+            let _ = (spki(&der).is_some(), looks_private(&der), encryption_scheme(&der), pkcs8_algorithm(&der).is_some(), rsa_private_bits(&der), rsa_public(&der));
         }
     }
 }

@@ -84,7 +84,8 @@ fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {
     out
 }
 
-fn jwks(keys: &[Arc<PublicKey>]) -> Vec<u8> {
+/// A JSON Web Key Set (RFC 7517 §5), compact.
+pub fn jwks(keys: &[Arc<PublicKey>]) -> Vec<u8> {
     let keys: Vec<String> = keys.iter().map(|k| k.jwk()).collect();
     format!("{{\"keys\":[{}]}}", keys.join(",")).into_bytes()
 }

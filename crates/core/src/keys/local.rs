@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+#[cfg(feature = "ml-dsa")]
+use aws_lc_rs::signature::PqdsaKeyPair;
+use aws_lc_rs::signature::{self as aws, RsaEncoding, RsaKeyPair};
 use futures::future::{self, BoxFuture};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+};
 
 use super::{Algorithm, KeyError, PrivateKey, PublicKey, SignError, Signer};
 
@@ -17,8 +21,13 @@ pub struct LocalSigner {
 
 enum Key {
     Ecdsa(Box<EcdsaKeyPair>, SystemRandom),
+    Ed25519(Box<Ed25519KeyPair>),
+    #[cfg(feature = "ml-dsa")]
+    MlDsa(PqdsaKeyPair),
+    /// ring has no P-521.
+    P521(aws::EcdsaKeyPair),
     /// aws-lc signs RSA 1.8 times as fast as ring.
-    Rsa(RsaKeyPair),
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
 }
 
 impl LocalSigner {
@@ -35,11 +44,28 @@ impl LocalSigner {
                 .map(|key| Key::Ecdsa(Box::new(key), rng))
                 .map_err(|_| KeyError::Malformed { what: "EC private key" })
         };
+        let rsa = |encoding: &'static dyn RsaEncoding| {
+            let key = key.rsa().ok_or(KeyError::Malformed { what: "RSA private key" })?;
+            Ok::<_, KeyError>(Key::Rsa(key, encoding))
+        };
         let key = match public.algorithm() {
             Algorithm::ES256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING)?,
             Algorithm::ES384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING)?,
-            Algorithm::ES512 => return Err(KeyError::VerifyOnly),
-            Algorithm::RS256 => Key::Rsa(key.rsa().ok_or(KeyError::Malformed { what: "RSA private key" })?),
+            Algorithm::ES512 => Key::P521(key.ecdsa().ok_or(KeyError::Malformed { what: "EC private key" })?),
+            Algorithm::EdDSA => {
+                const MALFORMED: KeyError = KeyError::Malformed { what: "Ed25519 private key" };
+                let seed = key.seed().ok_or(MALFORMED)?;
+                let x = &public.spki()[public.spki().len() - 32..];
+                let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, x).map_err(|_| MALFORMED)?;
+                Key::Ed25519(Box::new(pair))
+            }
+            #[cfg(feature = "ml-dsa")]
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => {
+                Key::MlDsa(key.ml_dsa().ok_or(KeyError::Malformed { what: "ML-DSA private key" })?)
+            }
+            Algorithm::RS256 => rsa(&aws::RSA_PKCS1_SHA256)?,
+            Algorithm::RS384 => rsa(&aws::RSA_PKCS1_SHA384)?,
+            Algorithm::RS512 => rsa(&aws::RSA_PKCS1_SHA512)?,
         };
         let signer = LocalSigner { public, key };
         let probe = signer.signature(b"probe").map_err(|_| KeyError::Malformed { what: "private key" })?;
@@ -55,16 +81,22 @@ impl LocalSigner {
     }
 
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        // aws-lc takes its randomness, for P-521 and for blinding, by itself, whatever is handed in.
+        let unused = aws_lc_rs::rand::SystemRandom::new();
+        let failed = SignError::Failed;
         match &self.key {
-            Key::Ecdsa(key, rng) => {
-                key.sign(rng, message).map(|s| s.as_ref().to_vec()).map_err(|_| SignError::Failed)
+            Key::Ecdsa(key, rng) => key.sign(rng, message).map(|s| s.as_ref().to_vec()).map_err(|_| failed),
+            Key::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
+            #[cfg(feature = "ml-dsa")]
+            Key::MlDsa(key) => {
+                let mut signature = vec![0; key.algorithm().signature_len()];
+                key.sign(message, &mut signature).map_err(|_| failed)?;
+                Ok(signature)
             }
-            Key::Rsa(key) => {
+            Key::P521(key) => key.sign(&unused, message).map(|s| s.as_ref().to_vec()).map_err(|_| failed),
+            Key::Rsa(key, encoding) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                // PKCS#1 v1.5 is deterministic; the library ignores the random source and blinds on its own.
-                let unused = aws_lc_rs::rand::SystemRandom::new();
-                key.sign(&RSA_PKCS1_SHA256, &unused, message, &mut signature)
-                    .map_err(|_| SignError::Failed)?;
+                key.sign(*encoding, &unused, message, &mut signature).map_err(|_| failed)?;
                 Ok(signature)
             }
         }

@@ -14,9 +14,13 @@ pub mod algorithm;
 pub mod command;
 mod der;
 pub mod documents;
+mod encrypted;
 pub mod issuer;
 pub mod journal;
+pub mod jwk;
 pub mod local;
+pub mod passphrase;
+mod pem;
 pub mod policy;
 pub mod private;
 pub mod public;
@@ -25,12 +29,16 @@ pub mod seal;
 pub mod service;
 pub mod set;
 pub mod signer;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
-pub use algorithm::Algorithm;
-pub use documents::{Document, Documents};
+pub use algorithm::{Algorithm, Family};
+pub use documents::{Document, Documents, jwks};
+pub use jwk::jwks_gcp;
 pub use local::LocalSigner;
+pub use passphrase::Passphrase;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
@@ -50,7 +58,10 @@ pub enum KeyError {
     /// An algorithm's name that nobody here knows.
     #[error(transparent)]
     Algorithm(#[from] UnknownAlgorithm),
-    /// The PEM block is passphrase-protected.
+    /// The text ends within a block.
+    #[error("a PEM block has no end: the file is cut off")]
+    Cut,
+    /// The PEM block is passphrase-protected, and there is nobody to ask.
     #[error(
         "the private key is encrypted, and there is nobody to ask for the passphrase: decrypt it with `openssl pkey -in KEY -out PLAIN`"
     )]
@@ -58,6 +69,14 @@ pub enum KeyError {
     /// The library failed to make a key.
     #[error("could not generate an {0} key")]
     Generate(Algorithm),
+    /// RS384 with a P-256 key and the like.
+    #[error("{algorithm} does not go with an {key} key, which signs with {}", fitting(*.key))]
+    Misfit {
+        /// What kind of key it is.
+        key: Family,
+        /// What was asked of it.
+        algorithm: Algorithm,
+    },
     /// No private key in the text (Kubernetes' words).
     #[error("data does not contain a valid RSA or ECDSA private key")]
     NoPrivateKey,
@@ -70,6 +89,14 @@ pub enum KeyError {
         /// E.g. `RSA private key`.
         what: &'static str,
     },
+    /// The PEM block is passphrase-protected.
+    #[error("the private key is encrypted: give its passphrase")]
+    PassphraseNeeded,
+    /// A key derivation with a work factor that would keep the server busy or take its memory.
+    #[error(
+        "opening the private key would take too much time or memory: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW`"
+    )]
+    TooCostly,
     /// An RSA modulus beyond what any library here takes.
     #[error("an RSA key of {bits} bits is too large: use one of 2048 to 8192 bits")]
     TooLarge {
@@ -84,15 +111,23 @@ pub enum KeyError {
         /// The modulus' length.
         bits: usize,
     },
-    /// A key type that Kubernetes has no algorithm for.
-    #[error("{what} keys are not supported: use RSA (2048 bits or more), P-256 or P-384")]
+    /// DES, RC2, PBES1 and the like.
+    #[error(
+        "the private key is encrypted in a way that is not supported: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW`"
+    )]
+    UnknownCipher,
+    /// A key type that there is no algorithm for.
+    #[error("{what} keys are not supported: use RSA (2048 bits or more), P-256, P-384, P-521 or Ed25519")]
     Unsupported {
-        /// E.g. `Ed25519`.
+        /// E.g. `DSA`.
         what: String,
     },
-    /// The key may verify, but nothing here signs with it.
-    #[error(
-        "a P-521 key verifies tokens but does not sign them here: use RSA (2048 bits or more), P-256 or P-384"
-    )]
-    VerifyOnly,
+    /// What came out is no key.
+    #[error("the passphrase does not open the private key")]
+    WrongPassphrase,
+}
+
+fn fitting(key: Family) -> String {
+    let fit: Vec<Algorithm> = Algorithm::ALL.iter().copied().filter(|a| a.family() == key).collect();
+    Algorithm::list(&fit)
 }

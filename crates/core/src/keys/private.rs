@@ -4,12 +4,16 @@ use std::fmt;
 
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{self as aws, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaKeyPair};
-use rustls_pki_types::pem::{PemObject, SectionKind};
+use aws_lc_rs::signature::{
+    self as aws, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+};
+#[cfg(feature = "ml-dsa")]
+use aws_lc_rs::signature::{PqdsaKeyPair, PqdsaSigningAlgorithm};
 use zeroize::Zeroizing;
 
+use super::algorithm::Family;
 use super::public::type_name;
-use super::{Algorithm, KeyError, PublicKey, der};
+use super::{Algorithm, KeyError, Passphrase, PublicKey, der, encrypted, pem};
 
 /// The text of a private key file. Wiped when dropped, never shown.
 pub struct PrivatePem(Zeroizing<Vec<u8>>);
@@ -34,32 +38,43 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a key: RSA-2048, P-256 or P-384. RSA takes up to seconds of CPU: never call this in a request.
+    /// Makes a key for the algorithm; RSA gets 2048 bits. That takes up to seconds of CPU: never call this in a
+    /// request.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         let failed = |_| KeyError::Generate(algorithm);
-        match algorithm {
-            Algorithm::RS256 => Self::from_rsa(&RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?),
-            Algorithm::ES256 | Algorithm::ES384 => {
-                Self::from_ecdsa(algorithm, &EcdsaKeyPair::generate(curve(algorithm)).map_err(failed)?)
+        let key = match algorithm.family() {
+            Family::Ed25519 => Self::from_ed25519(&Ed25519KeyPair::generate().map_err(failed)?)?,
+            #[cfg(feature = "ml-dsa")]
+            Family::MlDsa44 | Family::MlDsa65 | Family::MlDsa87 => {
+                Self::from_ml_dsa(algorithm, &PqdsaKeyPair::generate(ml_dsa(algorithm)).map_err(failed)?)?
             }
-            Algorithm::ES512 => Err(KeyError::VerifyOnly),
-        }
+            Family::P256 | Family::P384 | Family::P521 => {
+                Self::from_ecdsa(algorithm, &EcdsaKeyPair::generate(curve(algorithm)).map_err(failed)?)?
+            }
+            Family::Rsa => Self::from_rsa(&RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?)?,
+        };
+        key.with_algorithm(algorithm)
     }
 
-    /// Reads the first block that holds a usable private key: PKCS#1, SEC1 or PKCS#8. Other blocks, such as the
-    /// `EC PARAMETERS` that openssl writes first, are skipped, as Kubernetes does.
+    /// The same key for another of its algorithms. One that does not go with the key is refused.
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, KeyError> {
+        Ok(PrivateKey { public: self.public.with_algorithm(algorithm)?, pkcs8: self.pkcs8 })
+    }
+
+    /// Reads a file for which there is nobody to ask for a passphrase; see [`Self::from_pem_with`].
     pub fn from_pem(pem: &PrivatePem) -> Result<Self, KeyError> {
+        Self::from_pem_with(pem, None).map_err(unattended)
+    }
+
+    /// Reads the first block that holds a usable private key: PKCS#1, SEC1 or PKCS#8, encrypted or not. Other
+    /// blocks, such as the `EC PARAMETERS` that openssl writes first, are skipped, as Kubernetes does.
+    ///
+    /// The key gets the algorithm that Kubernetes gives its kind. Opening an encrypted one takes up to seconds of
+    /// CPU, as much as its writer has chosen: never call this on a thread that serves others.
+    pub fn from_pem_with(pem: &PrivatePem, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         let mut refused = None;
-        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(&pem.0) {
-            let Ok((kind, der)) = block else {
-                refused.get_or_insert(KeyError::Malformed { what: "PEM block" });
-                break;
-            };
-            let der = Zeroizing::new(der);
-            match Self::from_block(kind, &der) {
-                Ok(Some(key)) if key.public.algorithm() == Algorithm::ES512 => {
-                    refused.get_or_insert(KeyError::VerifyOnly);
-                }
+        for block in pem::blocks(&pem.0) {
+            match block.and_then(|block| Self::from_block(&block, passphrase)) {
                 Ok(Some(key)) => return Ok(key),
                 Ok(None) => {}
                 Err(error) => {
@@ -67,13 +82,20 @@ impl PrivateKey {
                 }
             }
         }
-        Err(refused.unwrap_or_else(|| match encrypted(&pem.0) {
-            true => KeyError::Encrypted,
-            false => KeyError::NoPrivateKey,
-        }))
+        Err(refused.unwrap_or(KeyError::NoPrivateKey))
     }
 
-    /// Reads PKCS#8 that this type gave out.
+    /// The PEM form: PKCS#8, encrypted if there is a passphrase. Without one it is the bare secret.
+    pub fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
+        Ok(match passphrase {
+            Some(passphrase) => {
+                pem::write(pem::ENCRYPTED_PRIVATE_KEY, &encrypted::seal_pkcs8(&self.pkcs8, passphrase)?)
+            }
+            None => pem::write(pem::PRIVATE_KEY, &self.pkcs8),
+        })
+    }
+
+    /// Reads PKCS#8 that this type gave out, or that anyone else did.
     pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
         let algorithm = der::pkcs8_algorithm(pkcs8).ok_or(KeyError::Malformed { what: "private key" })?;
         let algorithm = match (algorithm.oid, algorithm.curve) {
@@ -81,11 +103,25 @@ impl PrivateKey {
                 let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| rsa_error(pkcs8))?;
                 return Self::from_rsa(&key);
             }
+            (der::ED25519, _) => {
+                const MALFORMED: KeyError = KeyError::Malformed { what: "Ed25519 private key" };
+                return Self::from_ed25519(&Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| MALFORMED)?);
+            }
+            #[cfg(feature = "ml-dsa")]
+            (der::ML_DSA_44 | der::ML_DSA_65 | der::ML_DSA_87, _) => {
+                let algorithm = match algorithm.oid {
+                    der::ML_DSA_44 => Algorithm::MlDsa44,
+                    der::ML_DSA_65 => Algorithm::MlDsa65,
+                    _ => Algorithm::MlDsa87,
+                };
+                let key = PqdsaKeyPair::from_pkcs8(ml_dsa(algorithm), pkcs8).map_err(|_| ML_DSA_MALFORMED)?;
+                return Self::from_ml_dsa(algorithm, &key);
+            }
             (der::EC, Some(der::P256)) => Algorithm::ES256,
             (der::EC, Some(der::P384)) => Algorithm::ES384,
             (der::EC, Some(der::P521)) => Algorithm::ES512,
             (der::EC, _) => {
-                return Err(KeyError::Unsupported { what: "EC (other than P-256 and P-384)".into() });
+                return Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() });
             }
             (oid, _) => return Err(KeyError::Unsupported { what: type_name(oid) }),
         };
@@ -94,39 +130,67 @@ impl PrivateKey {
     }
 
     /// The public half of a private block in a list of verification keys.
-    pub(super) fn public_half(kind: SectionKind, der: &[u8]) -> Result<PublicKey, KeyError> {
-        Self::from_block(kind, der)?.map(|key| key.public).ok_or(KeyError::NoPublicKey)
+    pub(super) fn public_half(block: &pem::Block<'_>) -> Result<Option<PublicKey>, KeyError> {
+        Ok(Self::from_block(block, None).map_err(unattended)?.map(|key| key.public))
     }
 
-    fn from_block(kind: SectionKind, der: &[u8]) -> Result<Option<Self>, KeyError> {
-        match kind {
-            SectionKind::PrivateKey => Self::from_pkcs8(der).map(Some),
-            SectionKind::RsaPrivateKey => {
-                let key = RsaKeyPair::from_der(der).map_err(|_| rsa_error(der))?;
-                Self::from_rsa(&key).map(Some)
+    /// `None` if the block is of another kind.
+    fn from_block(block: &pem::Block<'_>, passphrase: Option<&Passphrase>) -> Result<Option<Self>, KeyError> {
+        let read: fn(&[u8]) -> Result<Self, KeyError> = match block.label {
+            pem::EC_PRIVATE_KEY => Self::from_sec1,
+            pem::ENCRYPTED_PRIVATE_KEY => {
+                return Self::from_pkcs8(&encrypted::open_pkcs8(&block.der()?, passphrase)?).map(Some);
             }
-            SectionKind::EcPrivateKey => {
-                // SEC1 may leave the curve to the block before it: the length of the scalar tells.
-                let key = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512]
-                    .into_iter()
-                    .find_map(|a| EcdsaKeyPair::from_private_key_der(curve(a), der).ok().map(|key| (a, key)));
-                let (algorithm, key) = key.ok_or(EC_MALFORMED)?;
-                Self::from_ecdsa(algorithm, &key).map(Some)
-            }
-            _ => Ok(None),
+            pem::PRIVATE_KEY => Self::from_pkcs8,
+            pem::RSA_PRIVATE_KEY => Self::from_pkcs1,
+            _ => return Ok(None),
+        };
+        let mut der = block.der()?;
+        if block.header("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED")) {
+            let dek = block.header("DEK-Info").ok_or(KeyError::Malformed { what: "DEK-Info header" })?;
+            der = encrypted::open_traditional(dek, &der, passphrase)?;
         }
+        read(&der).map(Some)
+    }
+
+    fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
+        Self::from_rsa(&RsaKeyPair::from_der(der).map_err(|_| rsa_error(der))?)
+    }
+
+    /// SEC1 may leave the curve to the block before it: the length of the scalar tells.
+    fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
+        let key = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512]
+            .into_iter()
+            .find_map(|a| EcdsaKeyPair::from_private_key_der(curve(a), der).ok().map(|key| (a, key)));
+        let (algorithm, key) = key.ok_or(EC_MALFORMED)?;
+        Self::from_ecdsa(algorithm, &key)
     }
 
     fn from_rsa(key: &RsaKeyPair) -> Result<Self, KeyError> {
         let public = PublicKey::from_pkcs1(key.public_key().as_ref())?;
         let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| RSA_MALFORMED)?;
-        Ok(PrivateKey { public, pkcs8: Zeroizing::new(der.as_ref().to_vec()) })
+        Ok(Self::new(public, der.as_ref()))
     }
 
     fn from_ecdsa(algorithm: Algorithm, key: &EcdsaKeyPair) -> Result<Self, KeyError> {
         let public = PublicKey::from_point(algorithm, key.public_key().as_ref())?;
-        let der = key.to_pkcs8v1().map_err(|_| EC_MALFORMED)?;
-        Ok(PrivateKey { public, pkcs8: Zeroizing::new(der.as_ref().to_vec()) })
+        Ok(Self::new(public, key.to_pkcs8v1().map_err(|_| EC_MALFORMED)?.as_ref()))
+    }
+
+    fn from_ed25519(key: &Ed25519KeyPair) -> Result<Self, KeyError> {
+        const MALFORMED: KeyError = KeyError::Malformed { what: "Ed25519 private key" };
+        let public = PublicKey::from_ed25519(key.public_key().as_ref())?;
+        Ok(Self::new(public, key.to_pkcs8v1().map_err(|_| MALFORMED)?.as_ref()))
+    }
+
+    #[cfg(feature = "ml-dsa")]
+    fn from_ml_dsa(algorithm: Algorithm, key: &PqdsaKeyPair) -> Result<Self, KeyError> {
+        let public = PublicKey::from_ml_dsa(algorithm, key.public_key().as_ref())?;
+        Ok(Self::new(public, key.to_pkcs8v1().map_err(|_| ML_DSA_MALFORMED)?.as_ref()))
+    }
+
+    fn new(public: PublicKey, pkcs8: &[u8]) -> Self {
+        PrivateKey { public, pkcs8: Zeroizing::new(pkcs8.to_vec()) }
     }
 
     /// The public half.
@@ -144,11 +208,29 @@ impl PrivateKey {
         RsaKeyPair::from_pkcs8(&self.pkcs8).ok()
     }
 
+    /// The EC key, parsed; `None` if this is another kind.
+    pub(super) fn ecdsa(&self) -> Option<EcdsaKeyPair> {
+        EcdsaKeyPair::from_private_key_der(curve(self.public.algorithm()), &self.pkcs8).ok()
+    }
+
     /// The secret scalar of an EC key, of fixed length; `None` if this is another kind.
     pub(super) fn scalar(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let key = EcdsaKeyPair::from_private_key_der(curve(self.public.algorithm()), &self.pkcs8).ok()?;
+        let key = self.ecdsa()?;
         let scalar = key.private_key().as_be_bytes().ok()?;
         Some(Zeroizing::new(scalar.as_ref().to_vec()))
+    }
+
+    /// The seed of an Ed25519 key; `None` if this is another kind.
+    pub(super) fn seed(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let key = Ed25519KeyPair::from_pkcs8(&self.pkcs8).ok()?;
+        let seed = key.seed().ok()?.as_be_bytes().ok()?;
+        Some(Zeroizing::new(seed.as_ref().to_vec()))
+    }
+
+    /// The ML-DSA key, parsed; `None` if this is another kind.
+    #[cfg(feature = "ml-dsa")]
+    pub(super) fn ml_dsa(&self) -> Option<PqdsaKeyPair> {
+        PqdsaKeyPair::from_pkcs8(ml_dsa(self.public.algorithm()), &self.pkcs8).ok()
     }
 }
 
@@ -159,6 +241,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 const EC_MALFORMED: KeyError = KeyError::Malformed { what: "EC private key" };
+#[cfg(feature = "ml-dsa")]
+const ML_DSA_MALFORMED: KeyError = KeyError::Malformed { what: "ML-DSA private key" };
 const RSA_MALFORMED: KeyError = KeyError::Malformed { what: "RSA private key" };
 
 /// The library's curve; what is not one of the curves gets the smallest, which then refuses the key.
@@ -166,7 +250,17 @@ fn curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     match algorithm {
         Algorithm::ES384 => &aws::ECDSA_P384_SHA384_FIXED_SIGNING,
         Algorithm::ES512 => &aws::ECDSA_P521_SHA512_FIXED_SIGNING,
-        Algorithm::ES256 | Algorithm::RS256 => &aws::ECDSA_P256_SHA256_FIXED_SIGNING,
+        _ => &aws::ECDSA_P256_SHA256_FIXED_SIGNING,
+    }
+}
+
+/// The library's parameters; what is no ML-DSA gets the smallest, which then refuses the key.
+#[cfg(feature = "ml-dsa")]
+fn ml_dsa(algorithm: Algorithm) -> &'static PqdsaSigningAlgorithm {
+    match algorithm {
+        Algorithm::MlDsa65 => &aws::ML_DSA_65_SIGNING,
+        Algorithm::MlDsa87 => &aws::ML_DSA_87_SIGNING,
+        _ => &aws::ML_DSA_44_SIGNING,
     }
 }
 
@@ -178,7 +272,10 @@ fn rsa_error(der: &[u8]) -> KeyError {
     }
 }
 
-fn encrypted(pem: &[u8]) -> bool {
-    let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
-    marks.iter().any(|mark| pem.windows(mark.len()).any(|w| w == *mark))
+/// A server that starts has nobody to ask.
+fn unattended(error: KeyError) -> KeyError {
+    match error {
+        KeyError::PassphraseNeeded => KeyError::Encrypted,
+        other => other,
+    }
 }

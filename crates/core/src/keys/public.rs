@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::signature as ec;
-use rustls_pki_types::pem::{PemObject, SectionKind};
 
-use super::{Algorithm, KeyError, PrivateKey, der};
+use super::algorithm::Family;
+use super::{Algorithm, KeyError, PrivateKey, der, pem};
 
 /// A public key with its one algorithm. Cheap checks were made when it was read: size, curve, point on curve.
 #[derive(Clone)]
@@ -17,14 +17,23 @@ pub struct PublicKey {
     id: String,
     algorithm: Algorithm,
     spki: Vec<u8>,
-    half: Half,
+    pub(super) half: Half,
 }
 
 #[derive(Clone)]
-enum Half {
+pub(super) enum Half {
     /// Fixed-length coordinates behind the 0x04 of an uncompressed point.
     Ec {
         point: Vec<u8>,
+        parsed: ParsedPublicKey,
+    },
+    /// 32 bytes. Whether they are a point shows when they verify: what is none verifies nothing.
+    Ed25519 {
+        x: Vec<u8>,
+    },
+    #[cfg(feature = "ml-dsa")]
+    MlDsa {
+        public: Vec<u8>,
         parsed: ParsedPublicKey,
     },
     Rsa {
@@ -35,10 +44,11 @@ enum Half {
 }
 
 impl PublicKey {
-    /// Reads a DER `SubjectPublicKeyInfo`.
+    /// Reads a DER `SubjectPublicKeyInfo`. The key gets the algorithm that Kubernetes gives its kind.
     pub fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
-        let parts = der::spki(spki).ok_or(KeyError::Malformed { what: "public key" })?;
-        match (parts.algorithm.oid, parts.algorithm.curve) {
+        const MALFORMED: KeyError = KeyError::Malformed { what: "public key" };
+        let parts = der::spki(spki).ok_or(MALFORMED)?;
+        let key = match (parts.algorithm.oid, parts.algorithm.curve) {
             (der::RSA, _) => Self::from_pkcs1(parts.key),
             (der::EC, Some(der::P256)) => Self::from_point(Algorithm::ES256, parts.key),
             (der::EC, Some(der::P384)) => Self::from_point(Algorithm::ES384, parts.key),
@@ -46,7 +56,35 @@ impl PublicKey {
             (der::EC, _) => {
                 Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() })
             }
+            (der::ED25519, _) => Self::from_ed25519(parts.key),
+            #[cfg(feature = "ml-dsa")]
+            (der::ML_DSA_44, _) => Self::from_ml_dsa(Algorithm::MlDsa44, parts.key),
+            #[cfg(feature = "ml-dsa")]
+            (der::ML_DSA_65, _) => Self::from_ml_dsa(Algorithm::MlDsa65, parts.key),
+            #[cfg(feature = "ml-dsa")]
+            (der::ML_DSA_87, _) => Self::from_ml_dsa(Algorithm::MlDsa87, parts.key),
             (oid, _) => Err(KeyError::Unsupported { what: type_name(oid) }),
+        }?;
+        // Parameters that are missing or too many: Go refuses them as well.
+        if key.spki == spki { Ok(key) } else { Err(MALFORMED) }
+    }
+
+    /// Reads a DER `SubjectPublicKeyInfo` for one algorithm; one that does not go with the key is refused.
+    pub fn from_spki_for(spki: &[u8], algorithm: Algorithm) -> Result<Self, KeyError> {
+        Self::from_spki(spki)?.with_algorithm(algorithm)
+    }
+
+    /// The same key, under the same id, for another of its algorithms.
+    pub(super) fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let key = self.algorithm.family();
+        if algorithm.family() != key {
+            return Err(KeyError::Misfit { key, algorithm });
+        }
+        match self.half {
+            _ if algorithm == self.algorithm => Ok(self),
+            Half::Rsa { n, e, .. } => Self::from_modulus(algorithm, &n, &e),
+            // Only RSA has more than one algorithm.
+            _ => Err(KeyError::Misfit { key, algorithm }),
         }
     }
 
@@ -59,9 +97,47 @@ impl PublicKey {
             bits @ 8193.. => return Err(KeyError::TooLarge { bits }),
             _ => {}
         }
+        Self::from_modulus(Algorithm::RS256, n, e)
+    }
+
+    fn from_modulus(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
+        let library = match algorithm {
+            Algorithm::RS384 => &aws::RSA_PKCS1_2048_8192_SHA384,
+            Algorithm::RS512 => &aws::RSA_PKCS1_2048_8192_SHA512,
+            _ => &aws::RSA_PKCS1_2048_8192_SHA256,
+        };
         let spki = der::rsa_spki(n, e);
-        let parsed = ParsedPublicKey::new(&aws::RSA_PKCS1_2048_8192_SHA256, &spki).map_err(|_| MALFORMED)?;
-        Ok(Self::new(Algorithm::RS256, spki, Half::Rsa { n: n.to_vec(), e: e.to_vec(), parsed }))
+        let parsed = ParsedPublicKey::new(library, &spki)
+            .map_err(|_| KeyError::Malformed { what: "RSA public key" })?;
+        Ok(Self::new(algorithm, spki, Half::Rsa { n: n.to_vec(), e: e.to_vec(), parsed }))
+    }
+
+    /// Reads the 32 bytes of RFC 8032 §5.1.5.
+    pub(super) fn from_ed25519(x: &[u8]) -> Result<Self, KeyError> {
+        match x.len() {
+            32 => Ok(Self::new(
+                Algorithm::EdDSA,
+                der::raw_spki(der::ED25519, x),
+                Half::Ed25519 { x: x.to_vec() },
+            )),
+            _ => Err(KeyError::Malformed { what: "Ed25519 public key" }),
+        }
+    }
+
+    /// Reads a public key as FIPS 204 encodes it.
+    #[cfg(feature = "ml-dsa")]
+    pub(super) fn from_ml_dsa(algorithm: Algorithm, public: &[u8]) -> Result<Self, KeyError> {
+        const MALFORMED: KeyError = KeyError::Malformed { what: "ML-DSA public key" };
+        let (oid, library, length) = match algorithm {
+            Algorithm::MlDsa44 => (der::ML_DSA_44, &aws::ML_DSA_44, 1312),
+            Algorithm::MlDsa65 => (der::ML_DSA_65, &aws::ML_DSA_65, 1952),
+            Algorithm::MlDsa87 => (der::ML_DSA_87, &aws::ML_DSA_87, 2592),
+            _ => return Err(MALFORMED),
+        };
+        // The library would take a `SubjectPublicKeyInfo` here as well.
+        let parsed = (public.len() == length).then(|| ParsedPublicKey::new(library, public).ok()).flatten();
+        let parsed = parsed.ok_or(MALFORMED)?;
+        Ok(Self::new(algorithm, der::raw_spki(oid, public), Half::MlDsa { public: public.to_vec(), parsed }))
     }
 
     /// Reads an uncompressed curve point (SEC 1 §2.3.4).
@@ -70,7 +146,7 @@ impl PublicKey {
             Algorithm::ES256 => (der::P256, &aws::ECDSA_P256_SHA256_FIXED, 32),
             Algorithm::ES384 => (der::P384, &aws::ECDSA_P384_SHA384_FIXED, 48),
             Algorithm::ES512 => (der::P521, &aws::ECDSA_P521_SHA512_FIXED, 66),
-            Algorithm::RS256 => return Err(KeyError::Malformed { what: "EC public key" }),
+            _ => return Err(KeyError::Malformed { what: "EC public key" }),
         };
         // Compressed and hybrid points are refused, as Go does: a key has one encoding, so it has one id.
         let parsed = (point.first() == Some(&4) && point.len() == 2 * length + 1)
@@ -88,17 +164,14 @@ impl PublicKey {
     /// Reads every key in a PEM file: public keys, certificates, and the public halves of private keys. Blocks
     /// of other kinds are skipped, as Kubernetes does (client-go `util/keyutil`); a key that is there but
     /// cannot be used is an error, so that nobody relies on a key that is not published.
-    pub fn list_from_pem(pem: &[u8]) -> Result<Vec<Self>, KeyError> {
+    pub fn list_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
         let mut keys = Vec::new();
-        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-            let (kind, der) = block.map_err(|_| KeyError::Malformed { what: "PEM block" })?;
-            match kind {
-                SectionKind::PublicKey => keys.push(Self::from_spki(&der)?),
-                SectionKind::Certificate => keys.push(Self::from_certificate(&der)?),
-                SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey | SectionKind::PrivateKey => {
-                    keys.push(PrivateKey::public_half(kind, &der)?);
-                }
-                _ => {}
+        for block in pem::blocks(text) {
+            let block = block?;
+            match block.label {
+                pem::PUBLIC_KEY => keys.push(Self::from_spki(&block.der()?)?),
+                pem::CERTIFICATE => keys.push(Self::from_certificate(&block.der()?)?),
+                _ => keys.extend(PrivateKey::public_half(&block)?),
             }
         }
         if keys.is_empty() { Err(KeyError::NoPublicKey) } else { Ok(keys) }
@@ -117,9 +190,14 @@ impl PublicKey {
         &self.id
     }
 
-    /// The one algorithm that goes with the key.
+    /// The key's one algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// What kind of key it is.
+    pub fn family(&self) -> Family {
+        self.algorithm.family()
     }
 
     /// The DER `SubjectPublicKeyInfo`.
@@ -133,36 +211,29 @@ impl PublicKey {
         if algorithm != self.algorithm {
             return false;
         }
-        let curve: &'static dyn ec::VerificationAlgorithm = match (&self.half, algorithm) {
-            (Half::Ec { .. }, Algorithm::ES256) => &ec::ECDSA_P256_SHA256_FIXED,
-            (Half::Ec { .. }, Algorithm::ES384) => &ec::ECDSA_P384_SHA384_FIXED,
-            // ring has neither P-521 nor a parsed RSA key.
-            (Half::Ec { parsed, .. } | Half::Rsa { parsed, .. }, _) => {
-                return parsed.verify_sig(message, signature).is_ok();
-            }
+        let by_ring = |library: &'static dyn ec::VerificationAlgorithm, key: &[u8]| {
+            ec::UnparsedPublicKey::new(library, key).verify(message, signature).is_ok()
         };
-        let Half::Ec { point, .. } = &self.half else { return false };
-        ec::UnparsedPublicKey::new(curve, point).verify(message, signature).is_ok()
-    }
-
-    /// The JWK as Kubernetes publishes it: compact, fields in go-jose's order.
-    pub fn jwk(&self) -> String {
-        let (kid, alg) = (&self.id, self.algorithm);
         match &self.half {
-            Half::Rsa { n, e, .. } => {
-                let (n, e) = (URL_SAFE_NO_PAD.encode(n), URL_SAFE_NO_PAD.encode(e));
-                format!(r#"{{"use":"sig","kty":"RSA","kid":"{kid}","alg":"{alg}","n":"{n}","e":"{e}"}}"#)
+            Half::Ec { point, .. } if algorithm == Algorithm::ES256 => {
+                by_ring(&ec::ECDSA_P256_SHA256_FIXED, point)
             }
-            Half::Ec { point, .. } => {
-                let crv = alg.curve().unwrap_or_default();
-                // Fixed length, leading zeros kept (RFC 7518 §6.2.1.2).
-                let (x, y) = point[1..].split_at(point.len() / 2);
-                let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-                format!(
-                    r#"{{"use":"sig","kty":"EC","kid":"{kid}","crv":"{crv}","alg":"{alg}","x":"{x}","y":"{y}"}}"#
-                )
+            Half::Ec { point, .. } if algorithm == Algorithm::ES384 => {
+                by_ring(&ec::ECDSA_P384_SHA384_FIXED, point)
+            }
+            Half::Ed25519 { x } => by_ring(&ec::ED25519, x),
+            #[cfg(feature = "ml-dsa")]
+            Half::MlDsa { parsed, .. } => parsed.verify_sig(message, signature).is_ok(),
+            // ring has neither P-521 nor a parsed RSA key.
+            Half::Ec { parsed, .. } | Half::Rsa { parsed, .. } => {
+                parsed.verify_sig(message, signature).is_ok()
             }
         }
+    }
+
+    /// The PEM form: `PUBLIC KEY`, as openssl writes it.
+    pub fn to_pem(&self) -> String {
+        pem::write(pem::PUBLIC_KEY, &self.spki).as_str().to_owned()
     }
 }
 
@@ -174,7 +245,7 @@ impl fmt::Debug for PublicKey {
 
 impl PartialEq for PublicKey {
     fn eq(&self, other: &Self) -> bool {
-        self.spki == other.spki
+        self.algorithm == other.algorithm && self.spki == other.spki
     }
 }
 
@@ -183,7 +254,6 @@ impl Eq for PublicKey {}
 /// The name of a key type that is not supported.
 pub(super) fn type_name(oid: &[u8]) -> String {
     match oid {
-        [0x2b, 0x65, 0x70] => "Ed25519".into(),
         [0x2b, 0x65, 0x71] => "Ed448".into(),
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a] => "RSASSA-PSS".into(),
         [0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01] => "DSA".into(),

@@ -45,7 +45,8 @@ impl SealKey {
         [nonce.as_slice(), &body].concat()
     }
 
-    /// Opens what [`Self::seal`] made for the key `id`.
+    /// Opens what [`Self::seal`] made for the key `id`, to be used with `algorithm`: the ring says which, for an
+    /// RSA key has several.
     pub(super) fn open(
         &self,
         id: &str,
@@ -59,8 +60,8 @@ impl SealKey {
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(id), &mut body)
             .map_err(|_| UnsealError::Broken)?;
         let key = PrivateKey::from_pkcs8(plain).map_err(UnsealError::Key)?;
-        match key.public().key_id() == id && key.public().algorithm() == algorithm {
-            true => Ok(key),
+        match key.public().key_id() == id {
+            true => key.with_algorithm(algorithm).map_err(UnsealError::Key),
             false => Err(UnsealError::Broken),
         }
     }

@@ -131,7 +131,7 @@ impl KeySet {
                 next: next(&schedule, &ring, key),
             });
             // check() has parsed every public half of a ring before it got here.
-            if let (true, Ok(key)) = (public, PublicKey::from_spki(&key.spki)) {
+            if let (true, Ok(key)) = (public, PublicKey::from_spki_for(&key.spki, key.algorithm)) {
                 published.push(Arc::new(key));
             }
         }

@@ -66,7 +66,8 @@ impl KeyRing {
                 return Err("a key has a private half without need, or needs one and has none");
             }
             // Who can write to the store must not be able to publish one key under another's name.
-            let public = PublicKey::from_spki(&key.spki).map_err(|_| "a public half is malformed")?;
+            let public = PublicKey::from_spki_for(&key.spki, key.algorithm)
+                .map_err(|_| "a public half is malformed")?;
             if public.key_id() != key.id || public.algorithm() != key.algorithm {
                 return Err("a key's name or algorithm does not belong to it");
             }
