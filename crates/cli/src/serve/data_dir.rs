@@ -83,7 +83,7 @@ impl DataDir {
     }
 
     /// A secret file's text. One that others may read is refused.
-    fn secret(&self, name: &str) -> Result<Option<String>> {
+    pub fn secret(&self, name: &str) -> Result<Option<String>> {
         let text = files::read_secret(&self.file(name))?;
         Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }

@@ -17,7 +17,7 @@ use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::controllers::Controllers;
-use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys, SealSource};
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
 use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
@@ -66,6 +66,24 @@ impl Answer {
     }
 }
 
+/// A test's own; worth nothing.
+const SEAL: [u8; 32] = [7; 32];
+
+/// Sealing keys in memory.
+struct Sealing(Mutex<Vec<[u8; 32]>>);
+
+impl SealSource for Sealing {
+    fn load(&self) -> Result<SealKeys, String> {
+        let mut keys = self.0.lock().unwrap().clone().into_iter().map(SealKey::new);
+        Ok(SealKeys::new(keys.next().unwrap(), keys.collect()))
+    }
+
+    fn store(&self, keys: &SealKeys) -> Result<(), String> {
+        *self.0.lock().unwrap() = keys.all().iter().map(|k| *k.expose()).collect();
+        Ok(())
+    }
+}
+
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -91,8 +109,10 @@ impl World {
         let issuer = "https://issuer.test";
         let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
         let config =
-            KeysConfig { algorithm: Some(Algorithm::ES256), ..KeysConfig::new(issuer, SealKey::generate()) };
+            KeysConfig { algorithm: Some(Algorithm::ES256), ..KeysConfig::new(issuer, SealKey::new(SEAL)) };
         let keys = Keys::open(store.clone(), clock.clone(), config).await.unwrap();
+        let running = keys.clone();
+        tokio::spawn(async move { running.run().await });
         let view = Arc::new(View::load(&*store).await.unwrap());
         let (feeding, fed) = (view.clone(), store.clone());
         tokio::spawn(async move { feeding.feed(&*fed).await });
@@ -139,6 +159,7 @@ impl World {
             view,
             registry,
             keys: keys.clone(),
+            sealing: Arc::new(Sealing(Mutex::new(vec![SEAL]))),
             tokens,
             authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences),
             authorizer,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokensmith_core::Error;
 use tokensmith_core::keys::{
-    Algorithm, Cause, Command, CommandError, KeyError, Outcome, Refused, RingError,
+    Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError,
 };
 
 use super::super::token;
@@ -178,7 +178,6 @@ pub(super) fn failure(app: &App, id: &str, error: CommandError) -> Failure {
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }
         CommandError::Refused(refused) => Error::conflict("", "keys", id, refused.to_string()),
-        CommandError::Generate(KeyError::VerifyOnly) => Error::BadRequest(KeyError::VerifyOnly.to_string()),
         CommandError::Seal(text) => Error::Internal { cause: text.clone(), source: Some(text.into()) },
         other => Error::internal(other.to_string(), other),
     };

@@ -54,7 +54,10 @@ pub(crate) async fn import(
             // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
             let read = move || {
                 let key = PrivateKey::from_pem_with(&pem, passphrase.as_ref())?;
-                algorithm.map_or(Ok(key), |algorithm| key.with_algorithm(algorithm))
+                match algorithm {
+                    Some(algorithm) => key.with_algorithm(algorithm),
+                    None => Ok(key),
+                }
             };
             let read = tokio::task::spawn_blocking(read).await;
             let key = read.map_err(|_| Failure::internal("the key could not be read"))?.map_err(unusable)?;
