@@ -2,6 +2,8 @@
 
 mod algorithms;
 mod files;
+#[cfg(feature = "ml-dsa")]
+mod ml_dsa;
 mod vectors;
 
 use super::{Passphrase, PrivateKey, PrivatePem, PublicKey};
