@@ -145,6 +145,10 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("--secure-port={}", taken.local_addr().unwrap().port());
     fs::write(dir.path().join("junk.pem"), "junk").unwrap();
+    for (name, key) in [("ed25519.pem", "ed25519.pem"), ("encrypted.pem", "rsa2048.pkcs1.aes256.pem")] {
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../keys");
+        fs::copy(keys.join(key), dir.path().join(name)).unwrap();
+    }
     fs::write(dir.path().join("foreign"), "apiVersion: v1\nkind: Config\n").unwrap();
     for (args, code, says) in [
         (vec![port.as_str()], 1, "in use by another program"),
@@ -156,7 +160,10 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
         (vec!["--service-account-jwks-uri=http://x/jwks"], 2, "requires https scheme"),
         (vec!["--feature-gates=Nothing=true"], 2, "unknown gate"),
         (vec!["--test-clock"], 2, "--ephemeral"),
-        (vec!["--signing-algorithm=ES512"], 2, "verify but do not sign"),
+        (vec!["--signing-algorithm=EdDSA"], 2, "where a token profile asks for it"),
+        (vec!["--signing-algorithm=HS256"], 2, "use RS256, ES256, ES384 or ES512"),
+        (vec!["--service-account-signing-key-file=ed25519.pem"], 1, "a token profile can ask for EdDSA"),
+        (vec!["--service-account-signing-key-file=encrypted.pem"], 1, "nobody to ask for the passphrase"),
         (vec!["--client-ca-file=junk.pem"], 1, "junk.pem holds no certificate (PEM)"),
         (vec!["--tls-cert-file=junk.pem", "--tls-private-key-file=junk.pem"], 1, "junk.pem"),
         (vec!["--tls-cert-file=junk.pem"], 2, "--tls-private-key-file"),

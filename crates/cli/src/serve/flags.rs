@@ -209,7 +209,7 @@ pub struct ServeArgs {
     )]
     pub service_account_signing_key_file: Option<PathBuf>,
 
-    /// Sign with a key of this algorithm: RS256 (default), ES256 or ES384
+    /// Sign with a key of this algorithm: RS256 (default), ES256, ES384 or ES512
     #[arg(long, value_name = "NAME", env = "TOKENSMITH_SIGNING_ALGORITHM", value_parser = algorithm, help_heading = "Keys")]
     pub signing_algorithm: Option<Algorithm>,
 
@@ -302,13 +302,15 @@ pub struct ServeArgs {
 /// Ten years, seconds: beyond that nobody means it.
 const MAX_SPAN: i64 = 87_600 * 3600;
 
+/// What the default key may sign with: what Kubernetes signs with, so that every verifier of its tokens knows it.
 fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let usual = Algorithm::list(Algorithm::KUBERNETES);
     match name.parse::<Algorithm>() {
-        Ok(Algorithm::ES512) => {
-            Err("ES512 keys verify but do not sign here: use RS256, ES256 or ES384".into())
+        Ok(algorithm) if Algorithm::KUBERNETES.contains(&algorithm) => Ok(algorithm),
+        Ok(other) => {
+            Err(format!("{other} keys sign only where a token profile asks for it: use {usual} here"))
         }
-        Ok(algorithm) => Ok(algorithm),
-        Err(e) => Err(e.to_string()),
+        Err(_) => Err(format!("unknown signing algorithm: use {usual}")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
-use tokensmith_core::keys::{KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy};
+use tokensmith_core::keys::{Algorithm, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy};
 use tokensmith_core::store::Store;
 use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
 
@@ -51,6 +51,13 @@ impl Settings {
                     Failure::failed(format!("error reading private key file {}: {e}", path.display()))
                 })?;
                 let (file, flag) = (key.public().algorithm(), args.signing_algorithm);
+                if !Algorithm::KUBERNETES.contains(&file) {
+                    return Err(Failure::failed(format!(
+                        "error reading private key file {}: Kubernetes signs with no {} keys: use RSA, P-256, P-384 or P-521 here; a token profile can ask for {file}",
+                        path.display(),
+                        key.public().family()
+                    )));
+                }
                 if let Some(flag) = flag.filter(|flag| *flag != file) {
                     return Err(Failure::usage(KeysError::Algorithm { file, flag }.to_string()));
                 }

@@ -78,10 +78,12 @@ fn signature(token: &Token, keys: &JwkSet) -> Vec<Rule> {
         Rule::holds("key", if kid.is_empty() { "none named, every published one is tried" } else { kid });
     let name = token.parameter("alg");
     let algorithm = match name.parse::<Algorithm>() {
-        // HS256 with a public key as the secret is the classic forgery; RS384 and the like no issuer of Kubernetes uses.
-        Ok(algorithm @ (Algorithm::RS256 | Algorithm::ES256 | Algorithm::ES384)) => algorithm,
-        _ if name == "ES512" => {
-            return vec![key, Rule::unchecked("signature", "ES512 cannot be checked here: --server can")];
+        // HS256 with a public key as the secret is the classic forgery; RSASSA-PSS no issuer of Kubernetes uses.
+        Ok(algorithm @ (Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512)) => algorithm,
+        Ok(algorithm @ (Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA)) => algorithm,
+        _ if name == "ES512" || name.starts_with("ML-DSA-") => {
+            let detail = format!("{name} cannot be checked here: --server can");
+            return vec![key, Rule::unchecked("signature", detail)];
         }
         _ => {
             return vec![
@@ -207,7 +209,9 @@ impl Web {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::json;
+    use tokensmith_core::tokens::jws;
 
     use super::super::report::Verdict;
     use super::super::token::tests::token;
@@ -250,5 +254,24 @@ mod tests {
         assert_eq!(signature(&token, &keys)[1].verdict, Verdict::Unchecked);
         token.header.insert("kid".into(), "k2".into());
         assert_eq!(signature(&token, &keys)[0].verdict, Verdict::Fails);
+    }
+
+    #[test]
+    fn what_a_profile_signs_with_is_checked() {
+        use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey};
+        for algorithm in [Algorithm::RS384, Algorithm::EdDSA] {
+            let keys = [algorithm, algorithm].map(|a| PrivateKey::generate(a).unwrap());
+            let signer = LocalSigner::new(&keys[0]).unwrap();
+            let text = jws::sign(&signer, br#"{"iss":"i"}"#).now_or_never().unwrap().unwrap();
+            let token = Token::parse(&text).unwrap();
+            // A key of a kind that is not known yet does not make the set unreadable.
+            let set = |key: &PrivateKey| -> JwkSet {
+                let jwk = key.public().jwk().replace(key.public().key_id(), signer.public().key_id());
+                let other = r#"{"kty":"AKP","alg":"ML-DSA-44","kid":"k2","pub":"AAAA"}"#;
+                serde_json::from_str(&format!(r#"{{"keys":[{other},{jwk}]}}"#)).unwrap()
+            };
+            assert_eq!(signature(&token, &set(&keys[0]))[1].verdict, Verdict::Holds, "{algorithm}");
+            assert_eq!(signature(&token, &set(&keys[1]))[1].verdict, Verdict::Fails, "{algorithm}");
+        }
     }
 }
