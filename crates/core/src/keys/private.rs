@@ -12,8 +12,9 @@ use aws_lc_rs::signature::{PqdsaKeyPair, PqdsaSigningAlgorithm};
 use zeroize::Zeroizing;
 
 use super::algorithm::Family;
+use super::encrypted::{open_pkcs8, open_traditional, seal_pkcs8};
 use super::public::type_name;
-use super::{Algorithm, KeyError, Passphrase, PublicKey, der, encrypted, pem};
+use super::{Algorithm, KeyError, Passphrase, PublicKey, der, pem};
 
 /// The text of a private key file. Wiped when dropped, never shown.
 pub struct PrivatePem(Zeroizing<Vec<u8>>);
@@ -70,10 +71,14 @@ impl PrivateKey {
     /// blocks, such as the `EC PARAMETERS` that openssl writes first, are skipped, as Kubernetes does.
     ///
     /// The key gets the algorithm that Kubernetes gives its kind. Opening an encrypted one takes up to seconds of
-    /// CPU, as much as its writer has chosen: never call this on a thread that serves others.
+    /// CPU, as much as its writer has chosen: never call this on a thread that serves others. Of several encrypted
+    /// blocks only the first is opened, so that a file cannot multiply that.
     pub fn from_pem_with(pem: &PrivatePem, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
-        let mut refused = None;
+        let (mut refused, mut tried) = (None, false);
         for block in pem::blocks(&pem.0) {
+            if block.as_ref().is_ok_and(encrypted) && std::mem::replace(&mut tried, true) {
+                break;
+            }
             match block.and_then(|block| Self::from_block(&block, passphrase)) {
                 Ok(Some(key)) => return Ok(key),
                 Ok(None) => {}
@@ -88,9 +93,7 @@ impl PrivateKey {
     /// The PEM form: PKCS#8, encrypted if there is a passphrase. Without one it is the bare secret.
     pub fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
         Ok(match passphrase {
-            Some(passphrase) => {
-                pem::write(pem::ENCRYPTED_PRIVATE_KEY, &encrypted::seal_pkcs8(&self.pkcs8, passphrase)?)
-            }
+            Some(passphrase) => pem::write(pem::ENCRYPTED_PRIVATE_KEY, &seal_pkcs8(&self.pkcs8, passphrase)?),
             None => pem::write(pem::PRIVATE_KEY, &self.pkcs8),
         })
     }
@@ -139,16 +142,16 @@ impl PrivateKey {
         let read: fn(&[u8]) -> Result<Self, KeyError> = match block.label {
             pem::EC_PRIVATE_KEY => Self::from_sec1,
             pem::ENCRYPTED_PRIVATE_KEY => {
-                return Self::from_pkcs8(&encrypted::open_pkcs8(&block.der()?, passphrase)?).map(Some);
+                return Self::from_pkcs8(&open_pkcs8(&block.der()?, passphrase)?).map(Some);
             }
             pem::PRIVATE_KEY => Self::from_pkcs8,
             pem::RSA_PRIVATE_KEY => Self::from_pkcs1,
             _ => return Ok(None),
         };
         let mut der = block.der()?;
-        if block.header("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED")) {
+        if encrypted(block) {
             let dek = block.header("DEK-Info").ok_or(KeyError::Malformed { what: "DEK-Info header" })?;
-            der = encrypted::open_traditional(dek, &der, passphrase)?;
+            der = open_traditional(dek, &der, passphrase)?;
         }
         read(&der).map(Some)
     }
@@ -270,6 +273,11 @@ fn rsa_error(der: &[u8]) -> KeyError {
         Some(bits @ 8193..) => KeyError::TooLarge { bits },
         _ => RSA_MALFORMED,
     }
+}
+
+fn encrypted(block: &pem::Block<'_>) -> bool {
+    block.label == pem::ENCRYPTED_PRIVATE_KEY
+        || block.header("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED"))
 }
 
 /// A server that starts has nobody to ask.

@@ -57,6 +57,14 @@ pub struct KeyRing {
 /// Why a change of the ring is refused, or a stored ring is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RingError {
+    /// An RSA key signs with one algorithm all its life: its tokens are checked with that one.
+    #[error("key {id} is in the ring for {algorithm} already: use another key")]
+    Algorithm {
+        /// The key.
+        id: String,
+        /// What it is for.
+        algorithm: Algorithm,
+    },
     /// The active key cannot just go: something must sign.
     #[error("key {0} signs: promote another one first")]
     Active(String),
@@ -159,9 +167,12 @@ impl KeyRing {
     /// It signs already, or was revoked.
     pub fn prepare(&mut self, key: NewKey, then: Then, now: OffsetDateTime) -> Result<(), RingError> {
         let id = key.public.key_id().to_owned();
-        match self.get(&id).map(|k| &k.phase) {
-            Some(Phase::Active { .. }) => return Err(RingError::Active(id)),
-            Some(Phase::Revoked { .. }) => return Err(RingError::Revoked(id)),
+        match self.get(&id).map(|k| (&k.phase, k.algorithm)) {
+            Some((Phase::Active { .. }, _)) => return Err(RingError::Active(id)),
+            Some((Phase::Revoked { .. }, _)) => return Err(RingError::Revoked(id)),
+            Some((_, algorithm)) if algorithm != key.public.algorithm() => {
+                return Err(RingError::Algorithm { id, algorithm });
+            }
             _ => {}
         }
         if let Some(other) = self.prepared_of(key.public.algorithm()).filter(|k| k.id != id) {

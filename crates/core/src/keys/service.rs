@@ -269,7 +269,8 @@ impl Keys {
     fn replace(&self, revision: Revision, ring: KeyRing, inputs: &mut Inputs) {
         let seal = self.seal.load();
         let signs: Vec<&RingKey> = ring.keys().iter().filter(|k| k.sealed.is_some()).collect();
-        inputs.signers.retain(|id, _| signs.iter().any(|k| k.id == *id));
+        let fits = |id: &str, s: &dyn Signer| signs.iter().any(|k| k.id == id && k.algorithm == s.algorithm());
+        inputs.signers.retain(|id, signer| fits(id, &**signer));
         let mut failed = None;
         for key in signs {
             if inputs.signers.contains_key(&key.id) {

@@ -146,6 +146,18 @@ fn the_first_usable_key_counts() {
     assert!(matches!(open(text, None), Err(KeyError::TooSmall { .. })));
 }
 
+/// Each block may cost seconds: a file of a thousand must not cost an hour.
+#[test]
+fn only_one_encrypted_block_is_opened() {
+    let other = private("p256.pem").to_pem(Some(&Passphrase::new("other"))).unwrap();
+    let both = [other.as_bytes(), &file("ed25519.aes256.pem")].concat();
+    assert_eq!(open(both.clone(), Some("test-only")).unwrap_err(), KeyError::WrongPassphrase);
+    assert_eq!(open(both.clone(), Some("other")).unwrap().public(), private("p256.pem").public());
+    // One that is not encrypted counts all the same, after the first, too.
+    let plain = [other.as_bytes(), &file("p384.pem")].concat();
+    assert_eq!(open(plain, Some("test-only")).unwrap().public(), private("p384.pem").public());
+}
+
 #[test]
 fn what_is_exported_is_imported() {
     for &algorithm in Algorithm::ALL {
