@@ -55,7 +55,10 @@ impl SealingFile {
     fn read(&self) -> Result<Option<SealKeys>> {
         let Some(text) = files::read_secret(&self.path)?.map(Zeroizing::new) else { return Ok(None) };
         let wrong = || {
-            format!("{} is no sealing-key file (32 bytes in base64 a line): put the right one back", self.path.display())
+            format!(
+                "{} is no sealing-key file (32 bytes in base64 a line): put the right one back",
+                self.path.display()
+            )
         };
         let mut keys = Vec::new();
         for line in text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii) {
@@ -118,7 +121,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
         let text = SealingFile::own(&data, &["k1".into()]).unwrap_err().to_string();
-        assert!(text.ends_with("seal.key is missing, and signing key k1 cannot be opened without it: put it back"));
+        assert!(
+            text.ends_with(
+                "seal.key is missing, and signing key k1 cannot be opened without it: put it back"
+            )
+        );
         assert!(!data.file(SEAL).exists());
         let text = SealingFile::given(&dir.path().join("x"), &[]).unwrap_err().to_string();
         assert!(text.contains("head -c 32"), "{text}");
@@ -129,7 +136,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         let line = |n: u8| BASE64_STANDARD.encode([n; 32]);
-        files::write(&path, format!("# new\n{}\n\n{}\n", line(2), line(1)).as_bytes(), Access::Owner).unwrap();
+        files::write(&path, format!("# new\n{}\n\n{}\n", line(2), line(1)).as_bytes(), Access::Owner)
+            .unwrap();
         let keys = SealingFile::given(&path, &[]).unwrap().load().unwrap();
         assert_eq!(keys.all().iter().map(|k| k.expose()[0]).collect::<Vec<_>>(), [2, 1]);
         for wrong in ["", "# only\n", "x\n", "AAAA\n"] {

@@ -248,7 +248,10 @@ impl Planner<'_> {
         let safe_at = self.policy.may_sign_from(&prepared);
         if !self.force && safe_at > self.now {
             let at = when(safe_at);
-            return Ok((id.clone(), format!("key {id} is published now and signs {algorithm} from {at}, by itself")));
+            return Ok((
+                id.clone(),
+                format!("key {id} is published now and signs {algorithm} from {at}, by itself"),
+            ));
         }
         self.promote(&prepared)?;
         Ok((id.clone(), format!("key {id} signs {algorithm} from now on")))

@@ -35,15 +35,15 @@ mod wanted;
 
 pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::{Algorithm, Family};
+pub use command::{Command, Import, Refused};
 pub use documents::{Document, Documents, jwks};
+pub use journal::Cause;
 pub use jwk::jwks_gcp;
 pub use local::LocalSigner;
 pub use passphrase::Passphrase;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
-pub use command::{Command, Import, Refused};
-pub use journal::Cause;
 pub use seal::{SealKey, SealKeys, SealSource, UnsealError};
 pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};

@@ -117,9 +117,7 @@ impl RotationPolicy {
             }
         }
         let retired = ring.keys().iter().filter(|k| matches!(k.phase, Phase::Retired { .. }));
-        steps.extend(
-            retired.filter_map(|k| Some((self.removed_at(k)?, Step::Remove { id: k.id.clone() }))),
-        );
+        steps.extend(retired.filter_map(|k| Some((self.removed_at(k)?, Step::Remove { id: k.id.clone() }))));
         steps
     }
 

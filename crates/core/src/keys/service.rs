@@ -25,9 +25,7 @@ use super::policy::promise_ahead;
 use super::seal::UnsealError;
 use super::set::Published;
 use super::wanted::Wanted;
-use super::{
-    Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, Signer,
-};
+use super::{Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, Signer};
 use crate::clock::Clock;
 use crate::store::{Entry, Expect, Revision, Store, StoreError};
 pub use admin::{CommandError, Outcome};
@@ -95,7 +93,9 @@ impl Keys {
                     open_all(&config.seal, ring)?;
                     ring.clone()
                 }
-                None if !store.list("/", None, 1).await?.entries.is_empty() => return Err(KeysError::Missing),
+                None if !store.list("/", None, 1).await?.entries.is_empty() => {
+                    return Err(KeysError::Missing);
+                }
                 None => wanted.first(&config.seal, now).await?,
             };
             if let Err(failure) = wanted.ask(&mut ring, &config.seal, now).await {
@@ -269,7 +269,8 @@ impl Keys {
     fn replace(&self, revision: Revision, ring: KeyRing, inputs: &mut Inputs) {
         let seal = self.seal.load();
         let signs: Vec<&RingKey> = ring.keys().iter().filter(|k| k.sealed.is_some()).collect();
-        let fits = |id: &str, s: &dyn Signer| signs.iter().any(|k| k.id == id && k.algorithm == s.algorithm());
+        let fits =
+            |id: &str, s: &dyn Signer| signs.iter().any(|k| k.id == id && k.algorithm == s.algorithm());
         inputs.signers.retain(|id, signer| fits(id, &**signer));
         let mut failed = None;
         for key in signs {

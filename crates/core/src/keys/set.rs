@@ -44,8 +44,7 @@ pub(super) struct Published {
 
 impl Published {
     pub(super) fn new(issuer: String, jwks_uri: Option<String>, policy: RotationPolicy) -> Self {
-        let jwks_uri =
-            jwks_uri.unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
+        let jwks_uri = jwks_uri.unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
         Published { issuer, jwks_uri, policy }
     }
 }

@@ -48,11 +48,7 @@ impl Wanted {
     }
 
     /// A new ring. All that is asked for signs at once: nobody can have cached a key set without it.
-    pub(super) async fn first(
-        &mut self,
-        seal: &SealKeys,
-        now: OffsetDateTime,
-    ) -> Result<KeyRing, KeysError> {
+    pub(super) async fn first(&mut self, seal: &SealKeys, now: OffsetDateTime) -> Result<KeyRing, KeysError> {
         let key = match &self.signer {
             Signer::File(key) => seal.new_key(key, Origin::File),
             Signer::Algorithm(algorithm) => {

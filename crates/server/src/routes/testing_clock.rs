@@ -59,7 +59,9 @@ pub(super) async fn set(
 ) -> Result<Response, Failure> {
     let clock = clock(&app, &caller)?;
     let wanted: Wanted = body::json(&app, &headers, body).await?;
-    let bad = |cause: time::error::Parse| Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")));
+    let bad = |cause: time::error::Parse| {
+        Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")))
+    };
     let now = OffsetDateTime::parse(&wanted.now, &Rfc3339).map_err(bad)?;
     clock.set(now);
     // What is due by then is done when this returns, so that a test need not wait for it.

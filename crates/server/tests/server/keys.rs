@@ -65,7 +65,8 @@ async fn guards_say_when() {
     let (code, refused) = ask(&world, &format!("/{spare}/activate"), json!({"force": true})).await;
     assert_eq!(code, 400);
     assert!(refused["message"].as_str().unwrap().contains("needs a reason"));
-    let (code, done) = ask(&world, &format!("/{spare}/activate"), json!({"force": true, "reason": "a drill"})).await;
+    let (code, done) =
+        ask(&world, &format!("/{spare}/activate"), json!({"force": true, "reason": "a drill"})).await;
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("active")), "{done}");
     assert!(done["warnings"][0].as_str().unwrap().contains("may refuse tokens"));
 
@@ -176,7 +177,10 @@ async fn keys_come_in_and_go_out() {
     let audit = world.audit();
     assert!(audit.iter().any(|l| l["action"] == "keys.export-private"));
     assert!(audit.iter().all(|l| !l.to_string().contains(&secret) && !l.to_string().contains("another")));
-    assert_eq!(world.post(&format!("{KEYS}/{id}/private"), json!({})).await.header("cache-control"), "no-cache, private");
+    assert_eq!(
+        world.post(&format!("{KEYS}/{id}/private"), json!({})).await.header("cache-control"),
+        "no-cache, private"
+    );
     let jane = world.send("POST", &format!("{KEYS}/{id}/private"), Some(JANE), &[], Vec::new()).await;
     assert_eq!(jane.status, 403);
 }
@@ -189,7 +193,10 @@ async fn resealing_changes_nothing_else() {
     assert_eq!((code, &done["keys"]), (200, &json!(2)), "{done}");
     let (code, _) = ask(&world, "/reseal", json!({"keepFile": true})).await;
     assert_eq!(code, 200);
-    assert_eq!((in_phase(&world, "active").await, in_phase(&world, "prepared").await), (active.clone(), spare));
+    assert_eq!(
+        (in_phase(&world, "active").await, in_phase(&world, "prepared").await),
+        (active.clone(), spare)
+    );
     assert_eq!(ask(&world, &format!("/{active}/private"), json!({})).await.0, 200, "it still opens");
     let history = world.get(&format!("{KEYS}/history"), Some(ADMIN)).await.ok();
     let resealed = history["changes"].as_array().unwrap().iter().filter(|e| e["to"] == "resealed").count();

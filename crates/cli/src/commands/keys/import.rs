@@ -92,4 +92,3 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Zeroizing::new(text))
 }
-

@@ -14,7 +14,9 @@ use crate::failure::Failure;
 
 /// Look at the signing keys and change them.
 #[derive(Args, Debug)]
-#[command(after_help = "A step that would break a verifier is refused with the time at which it becomes safe (exit code 3); --force --reason TEXT does it all the same.")]
+#[command(
+    after_help = "A step that would break a verifier is refused with the time at which it becomes safe (exit code 3); --force --reason TEXT does it all the same."
+)]
 pub struct KeysArgs {
     #[command(subcommand)]
     command: KeysCommand,

@@ -111,7 +111,14 @@ fn changes(history: &Value) -> String {
         let why = text(entry, "reason");
         let why = if forced { format!("FORCED: {why}") } else { why.to_owned() };
         let change = format!("{} -> {}", text(entry, "from"), text(entry, "to"));
-        vec![at, text(entry, "key").to_owned(), text(entry, "algorithm").to_owned(), change, text(entry, "by").to_owned(), why]
+        vec![
+            at,
+            text(entry, "key").to_owned(),
+            text(entry, "algorithm").to_owned(),
+            change,
+            text(entry, "by").to_owned(),
+            why,
+        ]
     };
     let rows: Vec<_> = entries.into_iter().flatten().map(row).collect();
     output::columns(&["TIME", "KEY", "ALGORITHM", "CHANGE", "BY", "WHY"], &rows)

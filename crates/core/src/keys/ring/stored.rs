@@ -26,8 +26,8 @@ impl KeyRing {
         }
         let mut value: Value =
             serde_json::from_slice(json).map_err(|_| RingError::Inconsistent("it is no key ring"))?;
-        let Versioned { format } = Versioned::deserialize(&value)
-            .map_err(|_| RingError::Inconsistent("it is no key ring"))?;
+        let Versioned { format } =
+            Versioned::deserialize(&value).map_err(|_| RingError::Inconsistent("it is no key ring"))?;
         match format {
             1 => upgrade(&mut value),
             FORMAT => {}
@@ -93,7 +93,6 @@ fn upgrade(ring: &mut Value) {
     ring["default"] = default;
     ring["format"] = FORMAT.into();
 }
-
 
 pub(super) mod base64_bytes {
     use base64::Engine;

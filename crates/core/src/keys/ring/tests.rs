@@ -148,7 +148,8 @@ fn a_revoked_active_key_gives_way_to_the_spare() {
     assert_ne!(ring.active().id, first);
     let revoked = ring.get(&first).unwrap();
     assert_eq!((revoked.phase.name(), &revoked.sealed), ("revoked", &None));
-    let again = NewKey { public: crate::keys::PublicKey::from_spki(&revoked.spki).unwrap(), ..key(Algorithm::ES256) };
+    let again =
+        NewKey { public: crate::keys::PublicKey::from_spki(&revoked.spki).unwrap(), ..key(Algorithm::ES256) };
     assert_eq!(ring.prepare(again, Then::Sign, START), Err(RingError::Revoked(first)));
 }
 
@@ -211,7 +212,9 @@ fn damage_is_not_believed() {
     assert!(damaged(&|v| v["format"] = 3.into()).contains("newer version"));
     assert!(damaged(&|v| v["keys"][1]["phase"]["name"] = "active".into()).contains("active"));
     assert!(damaged(&|v| drop(v["keys"].as_array_mut().unwrap().remove(0))).contains("default algorithm"));
-    assert!(damaged(&|v| drop(v["keys"][0].as_object_mut().unwrap().remove("sealed"))).contains("private half"));
+    assert!(
+        damaged(&|v| drop(v["keys"][0].as_object_mut().unwrap().remove("sealed"))).contains("private half")
+    );
     assert!(damaged(&|v| v["keys"][0]["id"] = v["keys"][1]["id"].clone()).contains("twice"));
     assert!(damaged(&|v| v["keys"][0]["spki"] = v["keys"][1]["spki"].clone()).contains("belong"));
     assert!(damaged(&|v| v["keys"] = "x".into()).contains("malformed"));

@@ -8,9 +8,7 @@ use time::OffsetDateTime;
 use crate::keys::command::when;
 use crate::keys::issuer::IssuerError;
 use crate::keys::seal::UnsealError;
-use crate::keys::{
-    Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealKeys,
-};
+use crate::keys::{Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealKeys};
 use crate::store::StoreError;
 
 /// What an operator decides about keys.

@@ -9,9 +9,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokensmith_core::Error;
-use tokensmith_core::keys::{
-    Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError,
-};
+use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError};
 
 use super::super::token;
 use super::view::{answer, described, no_such_key};
@@ -153,7 +151,9 @@ fn told(app: &App, outcome: &Outcome) -> Value {
 
 /// Which algorithm is meant.
 pub(super) fn algorithm(name: Option<&str>) -> Result<Option<Algorithm>, Failure> {
-    name.map(str::parse).transpose().map_err(|e: tokensmith_core::keys::algorithm::UnknownAlgorithm| bad(&e.to_string()))
+    name.map(str::parse)
+        .transpose()
+        .map_err(|e: tokensmith_core::keys::algorithm::UnknownAlgorithm| bad(&e.to_string()))
 }
 
 pub(super) fn bad(text: &str) -> Failure {
