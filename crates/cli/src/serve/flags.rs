@@ -365,10 +365,14 @@ impl ServeArgs {
             max_age: span("--key-set-max-age", self.key_set_max_age, 1)?,
             lag: span("--key-replica-lag", self.key_replica_lag, 1)?,
         };
-        if policy.publish_before < policy.max_age + policy.lag {
+        if policy.lag > policy.max_age {
+            return Err(Failure::usage("--key-replica-lag must be at most --key-set-max-age"));
+        }
+        let least = policy.least_publish_before();
+        if policy.publish_before < least {
             return Err(Failure::usage(format!(
-                "--key-publish-before must be at least --key-set-max-age and --key-replica-lag together ({}s): verifiers may hold a key set for so long",
-                (policy.max_age + policy.lag).as_secs()
+                "--key-publish-before must be at least {}s: --key-set-max-age, for which verifiers keep a key set, and twice --key-replica-lag",
+                least.as_secs()
             )));
         }
         if policy.signs_for < policy.publish_before {

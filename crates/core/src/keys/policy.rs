@@ -11,7 +11,7 @@ use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, Then, ring};
 pub struct RotationPolicy {
     /// How long a key signs before the next one does.
     pub signs_for: Duration,
-    /// How long a key is published before it signs; at least `max_age` plus `lag`.
+    /// How long a key is published before it signs; at least [`Self::least_publish_before`].
     pub publish_before: Duration,
     /// The longest life that a token may have; `None` for no bound.
     pub max_token_lifetime: Option<Duration>,
@@ -19,7 +19,8 @@ pub struct RotationPolicy {
     pub leeway: Duration,
     /// How long verifiers may use a key set that they have fetched: `max-age` of the documents.
     pub max_age: Duration,
-    /// How long a replica may go on without having seen the ring, clocks' differences included.
+    /// How long a replica may sign without having seen the ring, and by how much the clocks of two may differ; at most
+    /// `max_age`.
     pub lag: Duration,
 }
 
@@ -66,6 +67,12 @@ pub enum Step {
 }
 
 impl RotationPolicy {
+    /// How long a key must be published at the least before it signs: a verifier may hold a key set for `max_age`, got
+    /// from a replica that is `lag` behind; and the clock that says that the time is over may be `lag` ahead.
+    pub fn least_publish_before(&self) -> Duration {
+        self.max_age + 2 * self.lag
+    }
+
     /// What is due at `now`. Applying the steps in order keeps the ring's invariants.
     pub fn due(&self, ring: &KeyRing, now: OffsetDateTime) -> Vec<Step> {
         self.schedule(ring).into_iter().filter(|(at, _)| *at <= now).map(|(_, step)| step).collect()

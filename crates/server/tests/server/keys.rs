@@ -76,7 +76,8 @@ async fn guards_say_when() {
     assert_eq!(forced.len(), 2, "one key came, one went: {history}");
     assert_eq!((&forced[1]["by"], &forced[1]["reason"]), (&json!("admin"), &json!("a drill")));
     assert!(history.get("missing").is_none());
-    assert!(world.audit().iter().any(|l| l["action"] == "keys.activate" && l["decision"] == "deny"));
+    let denied = |l: &Value| l["action"] == "keys.activate" && l["decision"] == "deny";
+    world.until("an audit line", || async { world.audit().iter().any(denied) }).await;
 }
 
 #[tokio::test]
@@ -174,8 +175,9 @@ async fn keys_come_in_and_go_out() {
     assert!(out["pem"].as_str().unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
     assert_eq!(ask(&world, &format!("/{rsa}/private"), json!({})).await.0, 409, "there is no private half");
     let secret = out["pem"].as_str().unwrap().lines().nth(1).unwrap().to_owned();
+    let exported = |l: &Value| l["action"] == "keys.export-private" && l["decision"] == "allow";
+    world.until("an audit line", || async { world.audit().iter().any(exported) }).await;
     let audit = world.audit();
-    assert!(audit.iter().any(|l| l["action"] == "keys.export-private"));
     assert!(audit.iter().all(|l| !l.to_string().contains(&secret) && !l.to_string().contains("another")));
     assert_eq!(
         world.post(&format!("{KEYS}/{id}/private"), json!({})).await.header("cache-control"),

@@ -24,7 +24,7 @@ pub struct KeysConfig {
     pub signing_key: Option<PrivatePem>,
     /// `--service-account-key-file`: keys that verify, and are published, while they are listed.
     pub verification_keys: Vec<PublicKey>,
-    /// When keys change. `publish_before` is raised to `max_age` plus `lag` if shorter.
+    /// When keys change. `publish_before` is raised to the least that is safe.
     pub policy: RotationPolicy,
     /// The issuer in tokens and in the discovery document, byte for byte.
     pub issuer: String,
@@ -49,8 +49,8 @@ impl KeysConfig {
 
     /// The policy with what it promises made true.
     pub(super) fn policy(&self) -> RotationPolicy {
-        let least = self.policy.max_age + self.policy.lag;
-        RotationPolicy { publish_before: self.policy.publish_before.max(least), ..self.policy }
+        let publish_before = self.policy.publish_before.max(self.policy.least_publish_before());
+        RotationPolicy { publish_before, ..self.policy }
     }
 }
 
