@@ -4,11 +4,13 @@
 //! Kubernetes' own decoders use. It decides nothing: which fields a kind has, who may send it and what it
 //! means is the business of the crates above.
 
+pub mod duration;
 pub mod json;
 pub mod media;
 pub mod proto;
 pub mod status;
 pub mod yaml;
 
+pub use duration::GoDuration;
 pub use media::Media;
 pub use status::Status;

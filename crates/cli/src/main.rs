@@ -6,7 +6,6 @@
 mod args;
 mod client;
 mod commands;
-mod duration;
 mod failure;
 mod files;
 mod kubeconfig;
@@ -17,6 +16,8 @@ mod times;
 use std::process::ExitCode;
 
 use clap::Parser;
+// Known here by its short name, `crate::duration`.
+use tokensmith_api::duration;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
