@@ -4,6 +4,7 @@
 //! Kubernetes' own decoders use. It decides nothing: which fields a kind has, who may send it and what it
 //! means is the business of the crates above.
 
+pub mod canonical;
 pub mod duration;
 pub mod json;
 pub mod media;

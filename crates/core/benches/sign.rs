@@ -26,6 +26,7 @@ fn bench(c: &mut Criterion) {
         account: &account,
         bound: Some(&bound),
         warn_after: None,
+        extra: &[],
     };
     c.bench_function("claims", |b| b.iter(|| black_box(&claims).to_json()));
     for algorithm in [Algorithm::RS256, Algorithm::ES256] {

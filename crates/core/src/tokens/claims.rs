@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokensmith_api::json::write_str;
 
+use super::ExtraClaim;
+
 /// An object that a token names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Reference {
@@ -59,52 +61,96 @@ pub struct Claims<'a> {
     pub bound: Option<&'a Bound>,
     /// When a client that reloads its file would have a newer one, Unix seconds.
     pub warn_after: Option<i64>,
+    /// What else it says, sorted by name.
+    pub extra: &'a [ExtraClaim],
 }
 
 impl Claims<'_> {
     /// The JWT's payload: compact, keys in alphabetical order at every level, strings as Go writes them.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(640);
+        let extra: usize = self.extra.iter().map(|claim| claim.json().len() + 1).sum();
+        let mut out = Vec::with_capacity(640 + extra);
+        let mut extra = self.extra;
         out.push(b'{');
         if !self.audiences.is_empty() {
-            out.extend_from_slice(b"\"aud\":[");
+            member(&mut out, &mut extra, "aud");
+            out.push(b'[');
             for (at, audience) in self.audiences.iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }
                 write_str(&mut out, audience);
             }
-            out.extend_from_slice(b"],");
+            out.push(b']');
         }
-        number(&mut out, "\"exp\":", self.expires_at);
-        number(&mut out, ",\"iat\":", self.issued_at);
-        text(&mut out, ",\"iss\":", self.issuer);
-        text(&mut out, ",\"jti\":", self.id);
-        text(&mut out, ",\"kubernetes.io\":{\"namespace\":", self.namespace);
-        match self.bound {
-            None => {}
-            Some(Bound::Node(node)) => reference(&mut out, ",\"node\":", node),
-            Some(Bound::Pod { pod, node }) => {
-                if let Some(node) = node {
-                    reference(&mut out, ",\"node\":", node);
-                }
-                reference(&mut out, ",\"pod\":", pod);
-            }
-            Some(Bound::Secret(secret)) => reference(&mut out, ",\"secret\":", secret),
+        member(&mut out, &mut extra, "exp");
+        number(&mut out, self.expires_at);
+        member(&mut out, &mut extra, "iat");
+        number(&mut out, self.issued_at);
+        member(&mut out, &mut extra, "iss");
+        write_str(&mut out, self.issuer);
+        member(&mut out, &mut extra, "jti");
+        write_str(&mut out, self.id);
+        member(&mut out, &mut extra, "kubernetes.io");
+        self.private(&mut out);
+        member(&mut out, &mut extra, "nbf");
+        number(&mut out, self.issued_at);
+        member(&mut out, &mut extra, "sub");
+        write_str(&mut out, &super::username(self.namespace, &self.account.name));
+        for claim in extra {
+            out.push(b',');
+            out.extend_from_slice(claim.json());
         }
-        reference(&mut out, ",\"serviceaccount\":", self.account);
-        if let Some(warn_after) = self.warn_after {
-            number(&mut out, ",\"warnafter\":", warn_after);
-        }
-        number(&mut out, "},\"nbf\":", self.issued_at);
-        text(&mut out, ",\"sub\":", &super::username(self.namespace, &self.account.name));
         out.push(b'}');
         out
     }
+
+    /// The object under `kubernetes.io`.
+    fn private(&self, out: &mut Vec<u8>) {
+        text(out, "{\"namespace\":", self.namespace);
+        match self.bound {
+            None => {}
+            Some(Bound::Node(node)) => reference(out, ",\"node\":", node),
+            Some(Bound::Pod { pod, node }) => {
+                if let Some(node) = node {
+                    reference(out, ",\"node\":", node);
+                }
+                reference(out, ",\"pod\":", pod);
+            }
+            Some(Bound::Secret(secret)) => reference(out, ",\"secret\":", secret),
+        }
+        reference(out, ",\"serviceaccount\":", self.account);
+        if let Some(warn_after) = self.warn_after {
+            out.extend_from_slice(b",\"warnafter\":");
+            number(out, warn_after);
+        }
+        out.push(b'}');
+    }
 }
 
-fn number(out: &mut Vec<u8>, key: &str, value: i64) {
-    out.extend_from_slice(key.as_bytes());
+/// Begins a claim of our own, after the extra ones that come before it.
+fn member(out: &mut Vec<u8>, extra: &mut &[ExtraClaim], name: &str) {
+    let before = extra.iter().take_while(|claim| claim.name() < name).count();
+    let (now, later) = extra.split_at(before);
+    *extra = later;
+    for claim in now {
+        separate(out);
+        out.extend_from_slice(claim.json());
+    }
+    separate(out);
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// A comma, unless the object has just begun.
+fn separate(out: &mut Vec<u8>) {
+    if out.len() > 1 {
+        out.push(b',');
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(value.to_string().as_bytes());
 }
 
@@ -245,6 +291,7 @@ mod tests {
             account: &account,
             bound: Some(&bound),
             warn_after: Some(1767265214),
+            extra: &[],
         };
         let want = r#"{"aud":["https://kubernetes.default.svc.cluster.local"],"exp":1798797607,"iat":1767261607,"iss":"https://kubernetes.default.svc.cluster.local","jti":"9b0a6c9e-6a4f-4b63-9d0d-1f0f8a1f1c7e","kubernetes.io":{"namespace":"payments","node":{"name":"worker-1","uid":"6a5f2c0e-50f1-4a7c-9d2a-0a4f5b1f6a11"},"pod":{"name":"api-7c9d8f6b5-x2k4q","uid":"2f7f0f5b-3a77-4d0f-8a52-9d4c1f1f0b22"},"serviceaccount":{"name":"api","uid":"c1c3d9be-0f7a-4b1e-8a54-7b3f0a9d5e33"},"warnafter":1767265214},"nbf":1767261607,"sub":"system:serviceaccount:payments:api"}"#;
         assert_eq!(String::from_utf8(claims.to_json()).unwrap(), want);
@@ -270,6 +317,7 @@ mod tests {
             account: &account,
             bound: None,
             warn_after: None,
+            extra: &[],
         };
         let text = |c: &Claims| String::from_utf8(c.to_json()).unwrap();
         assert_eq!(
@@ -284,6 +332,32 @@ mod tests {
         let secret = Bound::Secret(Reference::new("s", "su"));
         claims.bound = Some(&secret);
         assert!(text(&claims).contains(r#""secret":{"name":"s","uid":"su"},"serviceaccount""#));
+    }
+
+    #[test]
+    fn extra_claims_stand_in_their_places() {
+        let account = Reference::new("a", "u");
+        let every = r#"{"~":1,"aaa":2,"azp":3,"hd":4,"isr":5,"kid":6,"nbg":7,"team":8,"A":9,"expx":10}"#;
+        let extra = crate::tokens::ExtraClaims::parse(every).unwrap();
+        let claims = Claims {
+            issuer: "i",
+            audiences: &["x".to_owned()],
+            issued_at: 1,
+            expires_at: 2,
+            id: "j",
+            namespace: "n",
+            account: &account,
+            bound: None,
+            warn_after: None,
+            extra: extra.as_slice(),
+        };
+        let text = String::from_utf8(claims.to_json()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"A":9,"aaa":2,"aud":["x"],"azp":3,"exp":2,"expx":10,"hd":4,"iat":1,"isr":5,"iss":"i","jti":"j","kid":6,"kubernetes.io":{"namespace":"n","serviceaccount":{"name":"a","uid":"u"}},"nbf":1,"nbg":7,"sub":"system:serviceaccount:n:a","team":8,"~":1}"#
+        );
+        let bare = Claims { audiences: &[], ..claims };
+        assert!(String::from_utf8(bare.to_json()).unwrap().starts_with(r#"{"A":9,"aaa":2,"azp":3,"exp":2,"#));
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl TokenIssuer {
             account: &account,
             bound: bound.as_ref(),
             warn_after: life.warn_after.map(|after| issued_at + after),
+            extra: &[],
         };
         let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
         // First the promise that the key stays published for as long as the token lives, then the signature.

@@ -8,6 +8,7 @@
 //! bound object or the key, since every check looks at the objects and keys of that moment. Knows no HTTP.
 
 pub mod claims;
+pub mod extra_claims;
 pub mod jws;
 pub mod legacy;
 mod lifetime;
@@ -16,6 +17,7 @@ pub mod mint;
 pub mod verifier;
 
 pub use claims::{Bound, Claims, Reference};
+pub use extra_claims::{ExtraClaim, ExtraClaims};
 pub use jws::Jws;
 pub use mint::{IssuerConfig, Minted, TokenIssuer};
 pub use verifier::Verifier;
