@@ -73,6 +73,7 @@ impl Registry {
         object.set(&["metadata", "uid"], random::uuid().to_string());
         object.set(&["metadata", "creationTimestamp"], object_timestamp(self.clock.now()));
         self.check_escalation(request.user, kind, &object, None)?;
+        self.check_claims(request.user, kind, &object, None)?;
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
         let object = normalise(kind, object)?;
         let taken = || Error::AlreadyExists {

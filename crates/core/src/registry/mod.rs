@@ -21,7 +21,7 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
 
-pub(crate) use admission::open_namespace;
+pub(crate) use admission::{invalid_claims, open_namespace};
 pub use builtin::{NAMESPACES, PROTECTED};
 pub(crate) use builtin::{core_kind, system};
 pub use delete::{DeleteOptions, Deleted};
@@ -163,6 +163,17 @@ impl Registry {
             }
             _ => Error::forbidden(&kind.group, &kind.plural, new.name(), cause),
         })
+    }
+
+    /// May `user` write this account's claims, and can tokens carry them?
+    fn check_claims(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        admission::claims(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
     }
 
     fn restrict_node(

@@ -138,6 +138,7 @@ impl Registry {
         }
         self.restrict_node(request.user, kind, "update", Some(&object), Some(old))?;
         self.check_escalation(request.user, kind, &object, Some(old))?;
+        self.check_claims(request.user, kind, &object, Some(old))?;
         if part == Subresource::None {
             invalid(kind, name, validate::update(kind, &object, old, &self.config.limits))?;
         }

@@ -1,0 +1,74 @@
+//! A service account's annotation decides what its tokens say: changing it is a right of its own, which who may merely
+//! edit accounts does not have.
+
+use tokensmith_objects::field::{Reason, go_quote};
+use tokensmith_objects::schema::Kind;
+use tokensmith_objects::{FieldError, Object};
+
+use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
+use crate::error::Error;
+use crate::tokens::extra_claims::{ANNOTATION, ClaimsError, ExtraClaims};
+use crate::view::Snapshot;
+
+/// The verb on `serviceaccounts` that allows it.
+const VERB: &str = "set-claims";
+
+/// Judges the change of an object: the annotation may be set, changed or removed by who has the right, and be set to
+/// what tokens may carry. One that stays as it was is nobody's doing.
+pub(in super::super) fn admit(
+    user: &Identity,
+    authorizer: &dyn Authorizer,
+    objects: &Snapshot,
+    kind: &Kind,
+    new: &Object,
+    old: Option<&Object>,
+) -> Result<(), Error> {
+    let text = new.annotation(ANNOTATION);
+    let same = text == old.and_then(|old| old.annotation(ANNOTATION));
+    if same || !kind.group.is_empty() || kind.kind != "ServiceAccount" {
+        return Ok(());
+    }
+    if !allowed(user, authorizer, objects, new) {
+        return Err(Error::forbidden("", &kind.plural, new.name(), cause(user, new.namespace())));
+    }
+    match text.map(ExtraClaims::parse) {
+        Some(Err(e)) => Err(invalid(new.name(), &e)),
+        _ => Ok(()),
+    }
+}
+
+/// The 422 for an account whose annotation tokens cannot carry. Without the value: who asks for a token need not have
+/// the right to read its account.
+pub(crate) fn invalid(account: &str, error: &ClaimsError) -> Error {
+    let error = FieldError {
+        field: format!("metadata.annotations[{ANNOTATION}]"),
+        reason: Reason::Invalid,
+        message: format!("Invalid value: {error}"),
+    };
+    Error::invalid("", "ServiceAccount", account, vec![error])
+}
+
+fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, account: &Object) -> bool {
+    let attributes = Attributes {
+        verb: VERB.into(),
+        version: "v1".into(),
+        resource: "serviceaccounts".into(),
+        namespace: account.namespace().into(),
+        name: account.name().into(),
+        resource_request: true,
+        ..Attributes::default()
+    };
+    user.groups.iter().any(|group| group == MASTERS)
+        || matches!(authorizer.authorize(user, &attributes, objects), Decision::Allow(_))
+}
+
+/// As upstream speaks of who grants what they do not hold.
+fn cause(user: &Identity, namespace: &str) -> String {
+    let groups: Vec<_> = user.groups.iter().map(|group| go_quote(group)).collect();
+    format!(
+        "user {} (groups=[{}]) is attempting to change the claims of the account's tokens (metadata.annotations[{ANNOTATION}]) without the verb {VERB:?} on resource \"serviceaccounts\" in API group \"\" in the namespace {}",
+        go_quote(&user.name),
+        groups.join(" "),
+        go_quote(namespace),
+    )
+}
