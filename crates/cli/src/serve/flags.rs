@@ -30,7 +30,7 @@ pub enum Mode {
 
 /// Run the server.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(after_help = concat!("\
 Examples:
   # everything in ./tokensmith-data, on https://127.0.0.1:6443
   tokensmith serve
@@ -41,7 +41,9 @@ Examples:
   # for a test: nothing is kept, time stands still until it is moved
   tokensmith serve --ephemeral --test-clock --secure-port 0 --ready-file ready
 
-SIGHUP reloads the token file, the TLS files and the client CA file. SIGTERM and SIGINT drain and stop.")]
+A --token-profile-file; the first profile with a pattern that matches an audience counts:
+", include_str!("token-profiles.example.yaml"), "
+SIGHUP reloads the token file, the TLS files and the client CA file. SIGTERM and SIGINT drain and stop."))]
 pub struct ServeArgs {
     /// Listen on this address
     #[arg(
@@ -189,6 +191,10 @@ pub struct ServeArgs {
     /// Let the tokens of automatic volumes live for a year, for clients that do not reload them
     #[arg(long, value_name = "BOOL", env = "TOKENSMITH_SERVICE_ACCOUNT_EXTEND_TOKEN_EXPIRATION", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Tokens")]
     pub service_account_extend_token_expiration: bool,
+
+    /// Choose algorithm, lifetime and further claims of a token by its audience (YAML, see below)
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_TOKEN_PROFILE_FILE", help_heading = "Tokens")]
+    pub token_profile_file: Option<PathBuf>,
 
     /// Switch features: ImplicitServiceAccountToken=false gives pods no token volume of themselves
     #[arg(

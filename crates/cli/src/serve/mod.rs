@@ -4,6 +4,7 @@ mod banner;
 pub mod certificates;
 pub mod data_dir;
 pub mod flags;
+mod profiles;
 mod sealing;
 mod start;
 mod tls;

@@ -9,6 +9,7 @@ use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
 use tokensmith_core::keys::{Algorithm, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy};
 use tokensmith_core::store::Store;
+use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
 
 use super::flags::ServeArgs;
@@ -20,6 +21,7 @@ pub(super) struct Settings {
     pub(super) implicit_token: bool,
     pub(super) max_token_seconds: Option<i64>,
     pub(super) min_token_seconds: i64,
+    pub(super) profiles: TokenProfiles,
     pub(super) signing_key: Option<PrivatePem>,
     pub(super) verification_keys: Vec<PublicKey>,
     pub(super) token_file: Option<Arc<TokenFile>>,
@@ -72,11 +74,13 @@ impl Settings {
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
         };
+        let profiles = super::profiles::read(args)?;
         tls::check(args)?;
         Ok(Settings {
             implicit_token: args.implicit_token()?,
             max_token_seconds: args.max_token_seconds()?,
             min_token_seconds: args.min_token_seconds()?,
+            profiles,
             signing_key,
             verification_keys,
             token_file,
@@ -85,7 +89,7 @@ impl Settings {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 

@@ -85,6 +85,7 @@ pub(super) async fn server(
         verification_keys: settings.verification_keys,
         jwks_uri: args.service_account_jwks_uri.clone(),
         policy: settings.rotation,
+        profile_algorithms: settings.profiles.algorithms(),
         ..KeysConfig::new(issuers[0].clone(), sealing.load().map_err(Failure::failed)?)
     };
     let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.map_err(anyhow::Error::new)?;
@@ -152,6 +153,7 @@ pub(super) async fn server(
             limits,
             max_expiration_seconds: settings.max_token_seconds,
             extend_expiration: args.service_account_extend_token_expiration,
+            profiles: settings.profiles,
         },
     );
     let ring = keys.clone();

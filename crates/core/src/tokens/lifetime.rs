@@ -16,13 +16,15 @@ pub(super) struct Lifetime {
     pub warn_after: Option<i64>,
 }
 
-/// Works out a lifetime. `max` is `--service-account-max-token-expiration`; `extendable` is whether the flag is on, the
-/// token is a pod's, and all its audiences are the API server's: only then may it be extended, since other parties
-/// must not get tokens that live longer than was asked.
-pub(super) fn lifetime(asked: i64, max: Option<i64>, extendable: bool) -> Lifetime {
-    let told = max.map_or(asked, |max| asked.min(max));
-    match extendable && told == MARKED {
-        true => Lifetime { told, real: EXTENDED, warn_after: Some(MARKED) },
+/// Works out a lifetime. `max` is `--service-account-max-token-expiration`, which binds what is asked for; `profile_max` is
+/// the profile's, which binds an extended life too. `extendable` is whether the flag is on, the token is a pod's, and all
+/// its audiences are the API server's: only then may it be extended, since other parties must not get tokens that live
+/// longer than was asked.
+pub(super) fn lifetime(asked: i64, max: Option<i64>, profile_max: Option<i64>, extendable: bool) -> Lifetime {
+    let told = [max, profile_max].into_iter().flatten().fold(asked, i64::min);
+    let extended = profile_max.map_or(EXTENDED, |max| max.min(EXTENDED));
+    match extendable && told == MARKED && extended > told {
+        true => Lifetime { told, real: extended, warn_after: Some(MARKED) },
         false => Lifetime { told, real: told, warn_after: None },
     }
 }
@@ -45,7 +47,24 @@ mod tests {
             (3607, Some(7200), true, extended),
             (600, Some(3600), true, plain(600)),
         ] {
-            assert_eq!(lifetime(asked, max, extendable), want, "{asked} {max:?} {extendable}");
+            assert_eq!(lifetime(asked, max, None, extendable), want, "{asked} {max:?} {extendable}");
+        }
+    }
+
+    #[test]
+    fn a_profiles_maximum_binds_extended_tokens_too() {
+        let plain = |told| Lifetime { told, real: told, warn_after: None };
+        let until = |real| Lifetime { told: 3607, real, warn_after: Some(3607) };
+        for (asked, max, profile, extendable, want) in [
+            (3607, None, 7200, true, until(7200)),
+            (3607, None, 40_000_000, true, until(EXTENDED)),
+            (3607, None, 3607, true, plain(3607)),
+            (3607, None, 1800, true, plain(1800)),
+            (3607, None, 7200, false, plain(3607)),
+            (9000, Some(8000), 7200, false, plain(7200)),
+            (9000, Some(3600), 7200, true, plain(3600)),
+        ] {
+            assert_eq!(lifetime(asked, max, Some(profile), extendable), want, "{asked} {max:?} {profile}");
         }
     }
 }

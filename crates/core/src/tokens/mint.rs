@@ -9,13 +9,13 @@ use tokensmith_objects::validate::{self, Limits};
 use tokensmith_objects::{FieldError, Object, names};
 
 use super::claims::{Bound, Claims, Reference};
-use super::jws;
 use super::lifetime::lifetime;
+use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, profile};
 use crate::access::{Authorizer, Identity, restriction};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::Keys;
-use crate::registry::open_namespace;
+use crate::registry::{invalid_claims, open_namespace};
 use crate::view::{Snapshot, View};
 use crate::{object_timestamp, random};
 
@@ -37,6 +37,8 @@ pub struct IssuerConfig {
     pub max_expiration_seconds: Option<i64>,
     /// `--service-account-extend-token-expiration`
     pub extend_expiration: bool,
+    /// `--token-profile-file`
+    pub profiles: TokenProfiles,
 }
 
 /// Mints tokens.
@@ -94,10 +96,13 @@ impl TokenIssuer {
         }
         open_namespace(&objects, "", "serviceaccounts", namespace, name)?;
         restriction::token_request(user, namespace, name, &request, &*self.authorizer, &objects)?;
-        let account = self.account(&objects, namespace, name, &request)?;
+        let found = self.account(&objects, namespace, name, &request)?;
+        let account = Reference::new(name, found.uid());
         let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let (audiences, asked) = self.complete(&mut request, &account, namespace, now);
-        self.validate(asked)?;
+        let audiences = self.audiences(&request);
+        let profile = self.profile(&audiences)?;
+        let asked = complete(&mut request, &account, namespace, &audiences, profile, now);
+        self.validate(asked, profile)?;
         let bound = match request.at(&["spec", "boundObjectRef"]) {
             Some(Value::Object(_)) => Some(bound(&objects, namespace, name, &request)?),
             _ => None,
@@ -105,7 +110,8 @@ impl TokenIssuer {
         let to_pod = matches!(bound, Some(Bound::Pod { .. }));
         let ours = audiences.iter().all(|a| self.config.api_audiences.contains(a));
         let extendable = self.config.extend_expiration && to_pod && ours;
-        let life = lifetime(asked, self.config.max_expiration_seconds, extendable);
+        let profile_max = profile.and_then(TokenProfile::max_seconds);
+        let life = lifetime(asked, self.config.max_expiration_seconds, profile_max, extendable);
         let mut warnings = Vec::new();
         if life.told < asked {
             warnings
@@ -113,6 +119,9 @@ impl TokenIssuer {
             request.set(&["spec", "expirationSeconds"], life.told);
         }
 
+        let noted = noted(found, profile)?;
+        let extra = noted.as_ref().map(ExtraClaims::as_slice);
+        let extra = extra.or(profile.map(TokenProfile::claims)).unwrap_or_default();
         let issued_at = now.unix_timestamp();
         let expires_at = issued_at + life.real;
         let id = random::uuid().to_string();
@@ -126,11 +135,13 @@ impl TokenIssuer {
             account: &account,
             bound: bound.as_ref(),
             warn_after: life.warn_after.map(|after| issued_at + after),
-            extra: &[],
+            extra,
         };
         let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
         // First the promise that the key stays published for as long as the token lives, then the signature.
-        let signer = self.keys.reserve(None, expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
+        let algorithm = profile.and_then(TokenProfile::algorithm);
+        let signer =
+            self.keys.reserve(algorithm, expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
         let token =
             jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
         request.set(&["status", "token"], token);
@@ -139,13 +150,13 @@ impl TokenIssuer {
     }
 
     /// The account, if the request's metadata mean that one.
-    fn account(
+    fn account<'a>(
         &self,
-        objects: &Snapshot,
+        objects: &'a Snapshot,
         namespace: &str,
         name: &str,
         request: &Object,
-    ) -> Result<Reference, Error> {
+    ) -> Result<&'a Object, Error> {
         if !["", name].contains(&request.name()) {
             let error = FieldError::invalid(
                 "metadata.name",
@@ -164,38 +175,29 @@ impl TokenIssuer {
             );
             return Err(Error::conflict(GROUP, KIND, name, cause));
         }
-        Ok(Reference::new(name, found.uid()))
+        Ok(found)
     }
 
-    /// Fills in what the request leaves open. Gives the audiences and the seconds asked for.
-    fn complete(
-        &self,
-        request: &mut Object,
-        account: &Reference,
-        namespace: &str,
-        now: OffsetDateTime,
-    ) -> (Vec<String>, i64) {
-        let strings = |v: &Value| v.as_str().map(str::to_owned);
+    /// What the token is for.
+    fn audiences(&self, request: &Object) -> Vec<String> {
         let given = request.at(&["spec", "audiences"]).and_then(Value::as_array);
-        let mut audiences: Vec<String> = given.into_iter().flatten().filter_map(strings).collect();
-        if audiences.is_empty() {
-            audiences.clone_from(&self.config.api_audiences);
-        }
-        let asked =
-            request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64).unwrap_or(DEFAULT_EXPIRATION);
-        request.set(&["metadata", "name"], account.name.as_str());
-        request.set(&["metadata", "namespace"], namespace);
-        request.set(&["metadata", "uid"], account.uid.as_str());
-        request.set(&["metadata", "creationTimestamp"], object_timestamp(now));
-        request.set(&["spec", "audiences"], audiences.clone());
-        request.set(&["spec", "expirationSeconds"], asked);
-        request.remove(&["status"]);
-        (audiences, asked)
+        let given: Vec<String> =
+            given.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+        if given.is_empty() { self.config.api_audiences.clone() } else { given }
+    }
+
+    /// The profile of the audiences.
+    fn profile(&self, audiences: &[String]) -> Result<Option<&TokenProfile>, Error> {
+        self.config.profiles.choose(audiences).map_err(|e| {
+            let error = FieldError::invalid("spec.audiences", &profile::shown(audiences), e);
+            Error::invalid(GROUP, KIND, "", vec![error])
+        })
     }
 
     /// Upstream names no object here, so neither does the message.
-    fn validate(&self, asked: i64) -> Result<(), Error> {
+    fn validate(&self, asked: i64, profile: Option<&TokenProfile>) -> Result<(), Error> {
         let min = self.config.limits.min_token_expiration_seconds;
+        let min = profile.and_then(TokenProfile::min_seconds).map_or(min, |own| own.max(min));
         let detail = match asked {
             asked if asked < min => validate::too_short(min),
             asked if asked > validate::MAX_TOKEN_EXPIRATION => validate::TOO_LONG.to_owned(),
@@ -204,6 +206,44 @@ impl TokenIssuer {
         let error = FieldError::invalid("spec.expirationSeconds", &asked.into(), detail);
         Err(Error::invalid(GROUP, KIND, "", vec![error]))
     }
+}
+
+/// Fills in what the request leaves open. Gives the seconds asked for: who does not say gets the usual hour, as far as
+/// the profile's bounds allow.
+fn complete(
+    request: &mut Object,
+    account: &Reference,
+    namespace: &str,
+    audiences: &[String],
+    profile: Option<&TokenProfile>,
+    now: OffsetDateTime,
+) -> i64 {
+    let usual = || {
+        let least = profile.and_then(TokenProfile::min_seconds).unwrap_or(0);
+        let most = profile.and_then(TokenProfile::max_seconds).unwrap_or(i64::MAX);
+        DEFAULT_EXPIRATION.max(least).min(most)
+    };
+    let asked = request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64).unwrap_or_else(usual);
+    request.set(&["metadata", "name"], account.name.as_str());
+    request.set(&["metadata", "namespace"], namespace);
+    request.set(&["metadata", "uid"], account.uid.as_str());
+    request.set(&["metadata", "creationTimestamp"], object_timestamp(now));
+    request.set(&["spec", "audiences"], audiences.to_vec());
+    request.set(&["spec", "expirationSeconds"], asked);
+    request.remove(&["status"]);
+    asked
+}
+
+/// The claims of an account that has some, with the profile's, which win. An annotation that is no good (admission lets
+/// none in, but data may be older than it) stops the token: a verifier may rely on a claim that would be missing.
+fn noted(account: &Object, profile: Option<&TokenProfile>) -> Result<Option<ExtraClaims>, Error> {
+    let Some(text) = account.annotation(extra_claims::ANNOTATION) else { return Ok(None) };
+    let own = ExtraClaims::parse(text);
+    let all = match profile {
+        Some(profile) => own.and_then(|own| profile.extra().over(own)),
+        None => own,
+    };
+    all.map(Some).map_err(|e| invalid_claims(account.name(), &e))
 }
 
 /// The object that the token is to be bound to. Its UID comes from the object, never from the request.

@@ -14,12 +14,14 @@ pub mod legacy;
 mod lifetime;
 mod live;
 pub mod mint;
+pub mod profile;
 pub mod verifier;
 
 pub use claims::{Bound, Claims, Reference};
 pub use extra_claims::{ExtraClaim, ExtraClaims};
 pub use jws::Jws;
 pub use mint::{IssuerConfig, Minted, TokenIssuer};
+pub use profile::{TokenProfile, TokenProfiles};
 pub use verifier::Verifier;
 
 /// The user name of a service account, and the `sub` of its tokens.

@@ -4,6 +4,7 @@
 mod keys;
 mod objects;
 mod oidc;
+mod profiles;
 mod routes;
 mod tokens;
 mod world;

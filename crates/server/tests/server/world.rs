@@ -19,8 +19,9 @@ use tokensmith_core::clock::ManualClock;
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys, SealSource};
 use tokensmith_core::registry::{Registry, RegistryConfig};
-use tokensmith_core::store::Store;
-use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
+use tokensmith_core::store::{Expect, Store};
+use tokensmith_core::tokens::profile::ServerLimits;
+use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenProfiles, Verifier};
 use tokensmith_core::view::View;
 use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
@@ -40,6 +41,7 @@ pub struct World {
     pub keys: Arc<Keys>,
     /// Tells the server to stop.
     pub stop: watch::Sender<bool>,
+    store: Arc<dyn Store>,
     router: Router,
     audit: Arc<Mutex<Vec<u8>>>,
 }
@@ -104,12 +106,25 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
+        World::build(TokenProfiles::default(), change).await
+    }
+
+    /// With the profiles of a file.
+    pub async fn with_profiles(yaml: &str) -> World {
+        let limits = ServerLimits { min_seconds: 600, max_seconds: Some(86_400) };
+        World::build(TokenProfiles::parse(yaml.as_bytes(), &limits).unwrap(), |_| {}).await
+    }
+
+    async fn build(profiles: TokenProfiles, change: impl FnOnce(&mut AppConfig)) -> World {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(START));
         let issuer = "https://issuer.test";
         let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
-        let config =
-            KeysConfig { algorithm: Some(Algorithm::ES256), ..KeysConfig::new(issuer, SealKey::new(SEAL)) };
+        let config = KeysConfig {
+            algorithm: Some(Algorithm::ES256),
+            profile_algorithms: profiles.algorithms(),
+            ..KeysConfig::new(issuer, SealKey::new(SEAL))
+        };
         let keys = Keys::open(store.clone(), clock.clone(), config).await.unwrap();
         let running = keys.clone();
         tokio::spawn(async move { running.run().await });
@@ -126,8 +141,13 @@ impl World {
             implicit_service_account_token: true,
             root_ca: "CA".into(),
         };
-        let registry =
-            Arc::new(Registry::new(store, view.clone(), clock.clone(), authorizer.clone(), registry_config));
+        let registry = Arc::new(Registry::new(
+            store.clone(),
+            view.clone(),
+            clock.clone(),
+            authorizer.clone(),
+            registry_config,
+        ));
         registry.ensure(bootstrap).await.unwrap();
         let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
         tokio::spawn(async move { controllers.run().await });
@@ -140,6 +160,7 @@ impl World {
             limits: Limits::default(),
             max_expiration_seconds: Some(86_400),
             extend_expiration: true,
+            profiles,
         };
         let tokens =
             TokenIssuer::new(view.clone(), clock.clone(), keys.clone(), authorizer.clone(), issuer_config);
@@ -168,7 +189,7 @@ impl World {
             stopping: stop.subscribe(),
             checks: Vec::new(),
         });
-        World { clock, keys, stop, router: router(app), audit }
+        World { clock, keys, stop, store, router: router(app), audit }
     }
 
     pub async fn send(
@@ -190,6 +211,19 @@ impl World {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
+    }
+
+    /// Puts an account into the store with an annotation that nobody has looked at, as older data may have.
+    pub async fn store_as_is(&self, mut account: Value, annotation: &str, value: &str) {
+        account["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        account["metadata"]["annotations"] = json!({ annotation: value });
+        let key = "/registry/serviceaccounts/default/default";
+        self.store.put(key, account.to_string().into(), Expect::Any).await.unwrap();
+        let path = "/api/v1/namespaces/default/serviceaccounts/default";
+        self.until("it shows", || async {
+            self.get(path, Some(ADMIN)).await.json()["metadata"]["annotations"][annotation] == value
+        })
+        .await;
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
