@@ -22,6 +22,8 @@ pub enum Command {
     Completions(commands::completions::CompletionsArgs),
     /// Ask a server whether it is ready; for images without a shell
     Healthcheck(commands::healthcheck::HealthcheckArgs),
+    /// Publish what relying parties need
+    Issuer(commands::issuer::IssuerArgs),
     /// Look at the signing keys
     Keys(commands::keys::KeysArgs),
     /// Print or write a kubeconfig

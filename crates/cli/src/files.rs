@@ -1,6 +1,6 @@
 //! Reading and writing the files that a user or this program owns.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -74,6 +74,8 @@ fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
         Access::Everyone => 0o644,
     };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // What everyone may read is to be readable under any umask.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.sync_all()
 }

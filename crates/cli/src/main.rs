@@ -34,6 +34,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Completions(args) => args.run(),
         Command::Healthcheck(args) => block_on(args.run()),
+        Command::Issuer(args) => block_on(args.run()),
         Command::Keys(args) => block_on(args.run()),
         Command::Kubeconfig(args) => block_on(args.run()),
         Command::Serve(args) => serve::run(*args),

@@ -1,6 +1,5 @@
 //! `--token-profile-file` as an operator meets it: a file that is wrong stops the start in one line, before anything is
 //! made.
-#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 use std::fs;
 use std::process::{Command, Stdio};

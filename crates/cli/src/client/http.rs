@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WARNING};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, WARNING};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde_json::Value;
 
 use super::target::Target;
@@ -30,6 +30,15 @@ pub struct Refusal {
     pub code: u16,
     /// The `Status` message, or the start of the body.
     pub message: String,
+}
+
+/// A document as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// Its entity tag.
+    pub etag: Option<HeaderValue>,
 }
 
 impl Client {
@@ -68,21 +77,56 @@ impl Client {
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
-    pub async fn get_text(
+    pub async fn text(
         &self,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Result<String, Refusal>, Failure> {
-        let request = self.request(Method::GET, path).query(query).header(ACCEPT, "*/*");
+        let request = self.request(Method::GET, path).query(query);
         let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
         print_warnings(&response);
-        if !response.status().is_success() {
-            let refused = answer(response).await?;
-            return Ok(Err(refused.err().unwrap_or(Refusal { code: 0, message: "no success".into() })));
+        let code = response.status();
+        let bytes = read(response).await?;
+        if !code.is_success() {
+            return Ok(Err(refusal(code, &bytes)));
         }
-        let body = body(response).await?;
-        let text = String::from_utf8(body);
-        Ok(Ok(text.map_err(|_| Failure::failed("the server answered with something that is no text"))?))
+        let text = String::from_utf8(bytes);
+        text.map(Ok).map_err(|_| Failure::failed("the server answered with something that is no text"))
+    }
+
+    /// GET of a document, byte for byte; `None` when it still is the one with the entity tag `known`.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn document(
+        &self,
+        path: &str,
+        known: Option<&HeaderValue>,
+    ) -> Result<Result<Option<Document>, Refusal>, Failure> {
+        let mut request = self.request(Method::GET, path);
+        if let Some(known) = known {
+            request = request.header(IF_NONE_MATCH, known.clone());
+        }
+        let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
+        let (code, etag) = (response.status(), response.headers().get(ETAG).cloned());
+        if code == StatusCode::NOT_MODIFIED && known.is_some() {
+            return Ok(Ok(None));
+        }
+        let bytes = read(response).await?;
+        Ok(match code {
+            StatusCode::OK => Ok(Some(Document { bytes, etag })),
+            code => Err(refusal(code, &bytes)),
+        })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let request = self.http.request(method, url).header(ACCEPT, "application/json");
+        match &self.bearer {
+            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
+            None => request,
+        }
     }
 
     async fn send(
@@ -91,23 +135,13 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Result<Value, Refusal>, Failure> {
-        let mut request = self.request(method, path).header(ACCEPT, "application/json");
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
         let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
         print_warnings(&response);
         answer(response).await
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let request = self.http.request(method, url);
-        match &self.bearer {
-            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
-            None => request,
-        }
     }
 }
 
@@ -151,23 +185,17 @@ pub fn secret(token: &str) -> Result<HeaderValue, Failure> {
 /// It breaks off, is too long, or is a success that is no JSON.
 pub async fn answer(response: Response) -> Result<Result<Value, Refusal>, Failure> {
     let code = response.status();
-    let body = body(response).await?;
-    let value: Option<Value> = serde_json::from_slice(&body).ok();
+    let body = read(response).await?;
     if code.is_success() {
+        let value = serde_json::from_slice(&body).ok();
         let what =
             || Failure::failed(format!("the server answered {code}, but with something that is not JSON"));
         return value.map(Ok).ok_or_else(what);
     }
-    let told =
-        value.as_ref().and_then(|v| v.get("message")).and_then(Value::as_str).filter(|m| !m.is_empty());
-    let message = match told {
-        Some(message) => message.to_owned(),
-        None => format!("the server answered {code}"),
-    };
-    Ok(Err(Refusal { code: code.as_u16(), message }))
+    Ok(Err(refusal(code, &body)))
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let broken = |e: &reqwest::Error| Failure::failed(format!("the server's answer broke off: {}", cause(e)));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
@@ -177,6 +205,17 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+fn refusal(code: StatusCode, body: &[u8]) -> Refusal {
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let told =
+        value.as_ref().and_then(|v| v.get("message")).and_then(Value::as_str).filter(|m| !m.is_empty());
+    let message = match told {
+        Some(message) => message.to_owned(),
+        None => format!("the server answered {code}"),
+    };
+    Refusal { code: code.as_u16(), message }
 }
 
 /// Why there was no answer at all, with what to do about the usual causes.

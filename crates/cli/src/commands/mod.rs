@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod healthcheck;
 pub mod inspect;
+pub mod issuer;
 pub mod keys;
 pub mod kubeconfig;
 pub mod mint;

@@ -81,7 +81,7 @@ impl ExportArgs {
         };
         let mut query = vec![("format", format)];
         query.extend(self.id.as_deref().map(|id| ("key", id)));
-        let keys = client(&self.client)?.get_text(&format!("{PATH}/export"), &query).await?;
+        let keys = client(&self.client)?.text(&format!("{PATH}/export"), &query).await?;
         let keys = keys.map_err(|r| refused("export keys", r))?;
         match &self.to {
             None => Ok(output::print_text(&keys)?),
