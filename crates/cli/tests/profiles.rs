@@ -3,6 +3,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::Value;
 
 const GOOD: &str = "profiles:\n- {name: aws, audiences: [sts.amazonaws.com], singleAudience: true, maxExpiration: 2h}\n- {name: a, audiences: [a]}\n- {name: b, audiences: [b]}\n";
 
@@ -79,4 +84,38 @@ fn a_bad_file_stops_the_start() {
         assert!(error.contains(says), "{error}\nshould say\n{says}");
         assert!(!dir.path().join("tokensmith-data").exists(), "{error} but something was made");
     }
+}
+
+#[test]
+fn a_good_file_makes_the_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "profiles:\n- {name: aws, audiences: ['sts.*'], maxExpiration: 20m, claims: {team: blue}}\n";
+    fs::write(dir.path().join("profiles.yaml"), yaml).unwrap();
+    let tokensmith = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokensmith"));
+        command.current_dir(dir.path()).env_remove("KUBECONFIG").args(args).stdin(Stdio::null());
+        command
+    };
+    let serve = ["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"];
+    let mut serve = tokensmith(&serve);
+    serve.args(["--token-profile-file=profiles.yaml", "--audit-log-path=audit"]).stderr(Stdio::null());
+    let mut server = serve.stdout(Stdio::null()).spawn().unwrap();
+    let ready = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        fs::read_to_string(dir.path().join("ready")).is_ok_and(|url| !url.is_empty())
+    });
+    let payload = |audience: &str| {
+        let output = tokensmith(&["token", "create", "default", "--audience", audience]).output().unwrap();
+        let token = String::from_utf8_lossy(&output.stdout).into_owned();
+        let part = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+        part.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default()
+    };
+    let (aws, other) = (payload("sts.amazonaws.com"), payload("vault"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(ready);
+    let life =
+        |claims: &Value| claims["exp"].as_i64().zip(claims["iat"].as_i64()).map(|(exp, iat)| exp - iat);
+    assert_eq!((life(&aws), aws["team"].as_str()), (Some(1200), Some("blue")));
+    assert_eq!((life(&other), other.get("team")), (Some(3600), None));
 }
