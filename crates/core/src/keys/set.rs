@@ -208,6 +208,12 @@ impl KeySet {
         }
     }
 
+    /// When what is published last changed, as far as the ring tells: a removed key leaves no trace in it.
+    pub fn changed_at(&self) -> OffsetDateTime {
+        let at = |k: &RingKey| if k.phase.published() { k.published_at } else { k.phase.since() };
+        self.ring.keys().iter().map(at).max().unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
     /// The discovery document and the key set, ready to send.
     pub fn documents(&self) -> &Documents {
         &self.documents

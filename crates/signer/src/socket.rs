@@ -1,0 +1,168 @@
+//! The Unix socket: never open to others, never taken from a living process, gone at the end.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokensmith_core::random;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::Address;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    access: Access,
+}
+
+/// What keeps others out.
+#[derive(Debug)]
+enum Access {
+    /// The file's mode.
+    File(#[expect(dead_code, reason = "held for its drop, which removes the file")] Placed),
+    /// An abstract socket has no mode: the user on the other side must be this one, or root.
+    User(u32),
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// This system has paths only.
+    #[error("{0} cannot be used: only Linux has abstract sockets; give a path")]
+    Abstract(Address),
+    /// Somebody answers there.
+    #[error("{0} is served by another process: stop it, or give another socket")]
+    InUse(Address),
+    /// Something else is there.
+    #[error("{} is there and is no socket: remove it, or give another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("cannot listen on {address}")]
+    System {
+        /// Where.
+        address: Address,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Socket {
+    /// Listens on `address`. A socket that a dead process has left there is replaced, nothing else is.
+    ///
+    /// # Errors
+    /// Somebody or something else is there, or the system refuses; nothing has been changed then.
+    pub async fn bind(address: &Address) -> Result<Self, SocketError> {
+        match address {
+            Address::Abstract(name) => abstract_socket(address, name),
+            Address::Path(path) => file_socket(address, path).await,
+        }
+    }
+
+    /// The next connection; `None` for one of a user who has no business here.
+    pub(crate) async fn accept(&self) -> io::Result<Option<UnixStream>> {
+        let (stream, _) = self.listener.accept().await?;
+        let welcome = match self.access {
+            Access::File(_) => true,
+            Access::User(me) => [me, 0].contains(&stream.peer_cred()?.uid()),
+        };
+        Ok(welcome.then_some(stream))
+    }
+}
+
+/// A socket's file, removed when dropped unless somebody has put another one in its place.
+#[derive(Debug)]
+struct Placed {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketError> {
+    let failed = |source| SocketError::System { address: address.clone(), source };
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Two that start at once must not both find a dead socket and replace each other's.
+    let turn = File::open(parent).map_err(failed)?;
+    turn.lock().map_err(failed)?;
+    check_free(address, path).await?;
+    // Nobody else can come in here, so that nobody connects before the mode is set.
+    let private = Private::new(parent).map_err(failed)?;
+    let made = private.0.join("s");
+    let listener = UnixListener::bind(&made).map_err(failed)?;
+    fs::set_permissions(&made, Permissions::from_mode(0o600)).map_err(failed)?;
+    let identity = identity(&made).map_err(failed)?;
+    fs::rename(&made, path).map_err(failed)?;
+    let placed = Placed { path: path.to_owned(), identity };
+    Ok(Socket { listener, access: Access::File(placed) })
+}
+
+/// Whether there is nothing, or what a dead process has left.
+async fn check_free(address: &Address, path: &Path) -> Result<(), SocketError> {
+    let failed = |source| SocketError::System { address: address.clone(), source };
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(failed(e)),
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
+        // Too busy to answer, or not for streams: alive.
+        Ok(_) | Err(_) => Err(SocketError::InUse(address.clone())),
+    }
+}
+
+/// A directory of ours alone, removed when dropped.
+struct Private(PathBuf);
+
+impl Private {
+    fn new(parent: &Path) -> io::Result<Self> {
+        // Short: an address takes some hundred bytes only.
+        let path = parent.join(format!(".ts-{}", random::suffix(8)));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Private(path))
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0.join("s"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_socket(address: &Address, name: &str) -> Result<Socket, SocketError> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener as Blocking};
+
+    let listen = || {
+        let listener = Blocking::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+        listener.set_nonblocking(true)?;
+        // Both ends of a pair are ours: this is how to learn one's own user without unsafe code.
+        let me = UnixStream::pair()?.0.peer_cred()?.uid();
+        Ok(Socket { listener: UnixListener::from_std(listener)?, access: Access::User(me) })
+    };
+    listen().map_err(|source: io::Error| match source.kind() {
+        ErrorKind::AddrInUse => SocketError::InUse(address.clone()),
+        _ => SocketError::System { address: address.clone(), source },
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_socket(address: &Address, _: &str) -> Result<Socket, SocketError> {
+    Err(SocketError::Abstract(address.clone()))
+}
