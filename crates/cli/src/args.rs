@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::serve::flags::ServeArgs;
+use crate::serve::signer::SignerArgs;
 
 /// A Kubernetes service-account token issuer: mints, publishes and verifies tokens.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub enum Command {
     Kubeconfig(commands::kubeconfig::KubeconfigArgs),
     /// Run the server
     Serve(Box<ServeArgs>),
+    /// Sign for a kube-apiserver on a Unix socket, and do nothing else
+    Signer(Box<SignerArgs>),
     /// Mint and examine tokens
     Token(commands::token::TokenArgs),
     /// Print the version
@@ -48,10 +51,11 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_serve_has_its_variable() {
+    fn every_flag_of_a_server_has_its_variable() {
         let command = Cli::command();
-        let serve = command.find_subcommand("serve").unwrap();
-        for arg in serve.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+        let servers = ["serve", "signer"].map(|name| command.find_subcommand(name).unwrap());
+        let args = servers.iter().flat_map(|server| server.get_arguments());
+        for arg in args.filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
             let flag = arg.get_long().unwrap();
             let variable = format!("TOKENSMITH_{}", flag.replace('-', "_").to_uppercase());
             assert_eq!(arg.get_env().and_then(|v| v.to_str()), Some(variable.as_str()), "--{flag}");

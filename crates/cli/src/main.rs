@@ -38,6 +38,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys(args) => block_on(args.run()),
         Command::Kubeconfig(args) => block_on(args.run()),
         Command::Serve(args) => serve::run(*args),
+        Command::Signer(args) => serve::signer::run(*args),
         Command::Token(args) => block_on(args.run()),
         Command::Version(args) => args.run(),
     }

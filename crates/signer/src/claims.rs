@@ -45,7 +45,9 @@ mod tests {
         assert_eq!(of(r#"{"aud":["a"],"exp":1700000000,"kubernetes.io":{}}"#), Ok(Some(1_700_000_000)));
         assert_eq!(of(r#"{"iss":"x"}"#), Ok(None));
         assert_eq!(of(r#"{"exp":null}"#), Ok(None));
-        for json in [r#"{"exp":1.5}"#, r#"{"exp":"1"}"#, r#"{"exp":1e30}"#, r#"{"exp":1,"exp":2}"#, "{", "{}x"] {
+        for json in
+            [r#"{"exp":1.5}"#, r#"{"exp":"1"}"#, r#"{"exp":1e30}"#, r#"{"exp":1,"exp":2}"#, "{", "{}x"]
+        {
             assert!(of(json).unwrap_err().starts_with("claims cannot be read: "), "{json}");
         }
     }

@@ -36,10 +36,14 @@ struct Published {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// The API server would refuse every token.
-    #[error("an API server does not accept {0} from an external signer: sign with RS256, ES256, ES384 or ES512")]
+    #[error(
+        "an API server does not accept {0} from an external signer: sign with RS256, ES256, ES384 or ES512"
+    )]
     Algorithm(Algorithm),
     /// The API server would not start.
-    #[error("an API server needs tokens of 600s or more from an external signer: the bound of {0}s is too low")]
+    #[error(
+        "an API server needs tokens of 600s or more from an external signer: the bound of {0}s is too low"
+    )]
     Lifetime(i64),
 }
 
@@ -136,7 +140,7 @@ impl ExternalSigner {
         let usable = set.published().iter().filter(|key| readable(key.algorithm().as_str()));
         let keys: Vec<_> = usable.cloned().collect();
         let ids: Vec<_> = keys.iter().map(|key| key.key_id().to_owned()).collect();
-        let hint = refresh_hint(self.keys.policy(), self.keys.lag(), self.keys.next_change(), now);
+        let hint = refresh_hint(self.keys.policy(), self.keys.next_change(), now);
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
         let known = set.changed_at();
         if last.ids.is_empty() || known > last.since {

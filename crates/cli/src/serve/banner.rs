@@ -10,6 +10,9 @@ use crate::files::absolute;
 pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path) {
     println!("tokensmith {} listens on {url}", env!("CARGO_PKG_VERSION"));
     println!("issuer      {issuer}");
+    if let Some(socket) = &args.external_signer_socket {
+        println!("signer      {socket}");
+    }
     println!("kubeconfig  {}", absolute(kubeconfig).display());
     let me = std::env::args_os()
         .next()

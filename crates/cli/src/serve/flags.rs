@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use tokensmith_core::keys::{Algorithm, RotationPolicy};
+use tokensmith_signer::Address;
 
+use super::keys::KeyArgs;
 use crate::client::flags::DATA_DIR;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -68,6 +68,10 @@ pub struct ServeArgs {
     /// Listen on this port without TLS, too; kubectl sends no credentials there. Off without it
     #[arg(long, value_name = "PORT", env = "TOKENSMITH_INSECURE_PORT", help_heading = "Listening")]
     pub insecure_port: Option<u16>,
+
+    /// Sign for a kube-apiserver on this Unix socket, too (its --service-account-signing-endpoint); @NAME is abstract
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_EXTERNAL_SIGNER_SOCKET", help_heading = "Listening")]
+    pub external_signer_socket: Option<Address>,
 
     /// The name by which others reach this server: in the issuer and in the serving certificate
     #[arg(long, value_name = "HOST", env = "TOKENSMITH_EXTERNAL_HOSTNAME", help_heading = "Listening")]
@@ -158,25 +162,9 @@ pub struct ServeArgs {
     )]
     pub api_audiences: Vec<String>,
 
-    /// Publish these keys (PEM) and accept their signatures, as long as they are listed; repeatable
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "TOKENSMITH_SERVICE_ACCOUNT_KEY_FILE",
-        value_delimiter = ',',
-        help_heading = "Tokens"
-    )]
-    pub service_account_key_file: Vec<PathBuf>,
-
-    /// The longest that a token may live; 0 for no bound
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_SERVICE_ACCOUNT_MAX_TOKEN_EXPIRATION",
-        default_value = "0",
-        help_heading = "Tokens"
-    )]
-    pub service_account_max_token_expiration: GoDuration,
+    /// The signing keys.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 
     /// The shortest that a token may be asked to live
     #[arg(
@@ -205,74 +193,6 @@ pub struct ServeArgs {
         help_heading = "Tokens"
     )]
     pub feature_gates: Vec<String>,
-
-    /// Sign with this key (PEM). Another one than signs now is published first, and signs when verifiers know it
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "TOKENSMITH_SERVICE_ACCOUNT_SIGNING_KEY_FILE",
-        help_heading = "Keys"
-    )]
-    pub service_account_signing_key_file: Option<PathBuf>,
-
-    /// Sign with a key of this algorithm: RS256 (default), ES256, ES384 or ES512
-    #[arg(long, value_name = "NAME", env = "TOKENSMITH_SIGNING_ALGORITHM", value_parser = algorithm, help_heading = "Keys")]
-    pub signing_algorithm: Option<Algorithm>,
-
-    /// Let a key sign for so long before the next one does
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_KEY_ROTATION_PERIOD",
-        default_value = "720h",
-        help_heading = "Keys"
-    )]
-    pub key_rotation_period: GoDuration,
-
-    /// Publish a key for so long before it signs: at least as long as the slowest verifier keeps a key set
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_KEY_PUBLISH_BEFORE",
-        default_value = "24h",
-        help_heading = "Keys"
-    )]
-    pub key_publish_before: GoDuration,
-
-    /// Keep a retired key for so long after its last token has expired (and for --key-set-max-age)
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_KEY_TOKEN_LEEWAY",
-        default_value = "1m",
-        help_heading = "Keys"
-    )]
-    pub key_token_leeway: GoDuration,
-
-    /// Let verifiers keep the key set for so long (Cache-Control)
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_KEY_SET_MAX_AGE",
-        default_value = "1h",
-        help_heading = "Keys"
-    )]
-    pub key_set_max_age: GoDuration,
-
-    /// Stop signing when the key ring has not been seen for so long
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOKENSMITH_KEY_REPLICA_LAG",
-        default_value = "1m",
-        help_heading = "Keys"
-    )]
-    pub key_replica_lag: GoDuration,
-
-    /// Seal private keys in the store under the first key of this file (32 bytes in base64 a line); all of them open.
-    /// Default: seal.key in the data directory, made at the first start
-    #[arg(long, value_name = "PATH", env = "TOKENSMITH_SEALING_KEY_FILE", help_heading = "Keys")]
-    pub sealing_key_file: Option<PathBuf>,
 
     /// Keep everything here
     #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
@@ -305,21 +225,6 @@ pub struct ServeArgs {
     pub test_clock: bool,
 }
 
-/// Ten years, seconds: beyond that nobody means it.
-const MAX_SPAN: i64 = 87_600 * 3600;
-
-/// What the default key may sign with: what Kubernetes signs with, so that every verifier of its tokens knows it.
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let usual = Algorithm::list(Algorithm::KUBERNETES);
-    match name.parse::<Algorithm>() {
-        Ok(algorithm) if Algorithm::KUBERNETES.contains(&algorithm) => Ok(algorithm),
-        Ok(other) => {
-            Err(format!("{other} keys sign only where a token profile asks for it: use {usual} here"))
-        }
-        Err(_) => Err(format!("unknown signing algorithm: use {usual}")),
-    }
-}
-
 const GATE: &str = "ImplicitServiceAccountToken";
 
 impl ServeArgs {
@@ -346,61 +251,6 @@ impl ServeArgs {
             };
         }
         Ok(on)
-    }
-
-    /// When keys change.
-    ///
-    /// # Errors
-    /// Wrong usage: what does not go together.
-    pub fn rotation(&self) -> Result<RotationPolicy, Failure> {
-        let span = |flag: &str, value: GoDuration, least: i64| match value.whole_seconds() {
-            seconds if (least..=MAX_SPAN).contains(&seconds) && value.is_whole() => {
-                Ok(Duration::from_secs(seconds.unsigned_abs()))
-            }
-            _ => Err(Failure::usage(format!(
-                "{flag} must be between {} and 87600h, in whole seconds",
-                if least == 60 { "1m" } else { "1s" }
-            ))),
-        };
-        let policy = RotationPolicy {
-            signs_for: span("--key-rotation-period", self.key_rotation_period, 1)?,
-            publish_before: span("--key-publish-before", self.key_publish_before, 1)?,
-            max_token_lifetime: self.max_token_seconds()?.map(|s| Duration::from_secs(s.unsigned_abs())),
-            // Our own verifier has a minute of leeway: a key may not go before.
-            leeway: span("--key-token-leeway", self.key_token_leeway, 60)?,
-            max_age: span("--key-set-max-age", self.key_set_max_age, 1)?,
-            lag: span("--key-replica-lag", self.key_replica_lag, 1)?,
-        };
-        if policy.lag > policy.max_age {
-            return Err(Failure::usage("--key-replica-lag must be at most --key-set-max-age"));
-        }
-        let least = policy.least_publish_before();
-        if policy.publish_before < least {
-            return Err(Failure::usage(format!(
-                "--key-publish-before must be at least {}s: --key-set-max-age, for which verifiers keep a key set, and twice --key-replica-lag",
-                least.as_secs()
-            )));
-        }
-        if policy.signs_for < policy.publish_before {
-            return Err(Failure::usage(
-                "--key-rotation-period must be at least --key-publish-before: the next key is published only when the last one has begun to sign",
-            ));
-        }
-        Ok(policy)
-    }
-
-    /// Seconds; `None` for no bound.
-    ///
-    /// # Errors
-    /// Wrong usage, in kube-apiserver's words.
-    pub fn max_token_seconds(&self) -> Result<Option<i64>, Failure> {
-        match self.service_account_max_token_expiration.whole_seconds() {
-            0 => Ok(None),
-            seconds if (3600..=1 << 32).contains(&seconds) => Ok(Some(seconds)),
-            _ => Err(Failure::usage(
-                "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds",
-            )),
-        }
     }
 
     /// Seconds.

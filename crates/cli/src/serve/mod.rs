@@ -6,6 +6,8 @@ pub mod data_dir;
 pub mod flags;
 mod profiles;
 mod sealing;
+pub mod keys;
+pub mod signer;
 mod start;
 mod tls;
 mod wire;
@@ -38,10 +40,14 @@ pub const ADMIN: &str = "admin";
 /// # Errors
 /// A wrong flag or file, a port or a data directory in use: nothing has been changed then.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    block_on(serve(args))
+}
+
+fn block_on(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?;
-    let done = runtime.block_on(serve(args));
+    let done = runtime.block_on(server);
     // What still runs in the background has nothing left to lose.
     runtime.shutdown_background();
     done
@@ -57,6 +63,10 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let secure = bind(&args, args.secure_port, "--secure-port").await?;
     let plain = match args.insecure_port {
         Some(port) => Some(bind(&args, port, "--insecure-port").await?),
+        None => None,
+    };
+    let signer_socket = match &args.external_signer_socket {
+        Some(address) => Some(signer::bind(address).await?),
         None => None,
     };
     let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
@@ -84,6 +94,9 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     )
     .await?;
 
+    let external = signer_socket.map(|socket| signer::beside(&server.app).map(|signer| (socket, signer)));
+    let external = external.transpose()?;
+
     let admin = own(&url, Some(trust.as_bytes()), ADMIN, &server.admin_token, None);
     write_ours(&kubeconfig, &admin, "--kubeconfig")?;
     files::write(&dir.file(ADDRESS), url.as_bytes(), Access::Everyone)?;
@@ -96,6 +109,9 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         listeners.spawn(listener::serve(plain, None, router.clone(), stopped.clone()));
     }
     drop(router);
+    if let Some((socket, signer)) = external {
+        listeners.spawn(tokensmith_signer::serve(socket, signer, stopped.clone()));
+    }
     if let Some(path) = &args.ready_file {
         files::write(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
     }
@@ -111,9 +127,10 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             }
         };
         let reload_tokens = tokio::select! {
-            _ = signals.interrupt.recv() => break,
-            _ = signals.terminate.recv() => break,
-            _ = signals.reload.recv() => true,
+            told = signals.next() => match told {
+                Told::End => break,
+                Told::Reload => true,
+            },
             () = renewal => false,
         };
         match sources.build(system.now()) {
@@ -185,6 +202,12 @@ fn external_url(args: &ServeArgs, port: u16) -> String {
     }
 }
 
+/// What a signal asks for.
+enum Told {
+    End,
+    Reload,
+}
+
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     reload: tokio::signal::unix::Signal,
@@ -199,6 +222,14 @@ impl Signals {
             reload: on(SignalKind::hangup())?,
             terminate: on(SignalKind::terminate())?,
         })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End,
+            _ = self.reload.recv() => Told::Reload,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_core::tokens::profile::ServerLimits;
 
 use super::flags::ServeArgs;
-use super::start;
+use super::keys;
 use crate::failure::Failure;
 
 /// The profiles; none without the flag.
@@ -14,11 +14,11 @@ use crate::failure::Failure;
 pub(super) fn read(args: &ServeArgs) -> Result<TokenProfiles, Failure> {
     let Some(path) = &args.token_profile_file else { return Ok(TokenProfiles::default()) };
     let limits =
-        ServerLimits { min_seconds: args.min_token_seconds()?, max_seconds: args.max_token_seconds()? };
+        ServerLimits { min_seconds: args.min_token_seconds()?, max_seconds: args.keys.max_token_seconds()? };
     let refuse = |e: &dyn std::error::Error| {
         Failure::failed(format!("the token profile file {} cannot be used: {e}", path.display()))
     };
-    let profiles = TokenProfiles::parse(&start::read(path)?, &limits).map_err(|e| refuse(&e))?;
+    let profiles = TokenProfiles::parse(&keys::read(path)?, &limits).map_err(|e| refuse(&e))?;
     // Who names no audience gets these: they must go together, or nobody would get such a token.
     let own = match args.api_audiences.as_slice() {
         [] => &args.service_account_issuer,

@@ -1,31 +1,27 @@
 //! What is checked before anything is made, and the store.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
-use tokensmith_core::keys::{Algorithm, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy};
 use tokensmith_core::store::Store;
 use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
 
 use super::flags::ServeArgs;
-use super::tls;
+use super::keys::{KeyFiles, read};
+use super::{signer, tls};
 use crate::failure::Failure;
 
 /// What the flags and their files say, read and checked.
 pub(super) struct Settings {
     pub(super) implicit_token: bool,
+    pub(super) keys: KeyFiles,
     pub(super) max_token_seconds: Option<i64>,
     pub(super) min_token_seconds: i64,
     pub(super) profiles: TokenProfiles,
-    pub(super) signing_key: Option<PrivatePem>,
-    pub(super) verification_keys: Vec<PublicKey>,
     pub(super) token_file: Option<Arc<TokenFile>>,
-    pub(super) rotation: RotationPolicy,
 }
 
 impl Settings {
@@ -37,35 +33,10 @@ impl Settings {
         if let Some(uri) = &args.service_account_jwks_uri {
             check_jwks_uri(uri).map_err(|e| Failure::usage(e.to_string()))?;
         }
-        let mut verification_keys = Vec::new();
-        for path in &args.service_account_key_file {
-            let found = PublicKey::list_from_pem(&read(path)?);
-            let found = found.map_err(|e| {
-                Failure::failed(format!("error reading public key file {}: {e}", path.display()))
-            })?;
-            verification_keys.extend(found);
+        let keys = KeyFiles::read(&args.keys)?;
+        if args.external_signer_socket.is_some() {
+            signer::check(&keys)?;
         }
-        let signing_key = match &args.service_account_signing_key_file {
-            None => None,
-            Some(path) => {
-                let pem = PrivatePem::new(read(path)?);
-                let key = PrivateKey::from_pem(&pem).map_err(|e| {
-                    Failure::failed(format!("error reading private key file {}: {e}", path.display()))
-                })?;
-                let (file, flag) = (key.public().algorithm(), args.signing_algorithm);
-                if !Algorithm::KUBERNETES.contains(&file) {
-                    return Err(Failure::failed(format!(
-                        "error reading private key file {}: Kubernetes signs with no {} keys: use RSA, P-256, P-384 or P-521 here; a token profile can ask for {file}",
-                        path.display(),
-                        key.public().family()
-                    )));
-                }
-                if let Some(flag) = flag.filter(|flag| *flag != file) {
-                    return Err(Failure::usage(KeysError::Algorithm { file, flag }.to_string()));
-                }
-                Some(pem)
-            }
-        };
         let token_file = match &args.token_auth_file {
             None => None,
             Some(path) => {
@@ -78,19 +49,13 @@ impl Settings {
         tls::check(args)?;
         Ok(Settings {
             implicit_token: args.implicit_token()?,
-            max_token_seconds: args.max_token_seconds()?,
+            keys,
+            max_token_seconds: args.keys.max_token_seconds()?,
             min_token_seconds: args.min_token_seconds()?,
             profiles,
-            signing_key,
-            verification_keys,
             token_file,
-            rotation: args.rotation()?,
         })
     }
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
 /// The store, and what can be told of its health.
@@ -104,8 +69,13 @@ pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
     if args.ephemeral {
         return Ok(Opened { store: Arc::new(MemoryStore::new()), healthy: Box::new(|| true) });
     }
-    let path = args.data_dir.join("store");
-    super::data_dir::DataDir::open(&args.data_dir)?;
+    open_sled(&args.data_dir)
+}
+
+/// Opens the one on disk.
+pub(super) fn open_sled(data_dir: &Path) -> Result<Opened, Failure> {
+    let path = data_dir.join("store");
+    super::data_dir::DataDir::open(data_dir)?;
     let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
         OpenError::InUse { .. } => {
             Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))

@@ -16,8 +16,6 @@ use tokensmith_core::access::{
 };
 use tokensmith_core::clock::{ManualClock, SystemClock};
 use tokensmith_core::controllers::Controllers;
-use tokensmith_core::keys::service::RING_KEY;
-use tokensmith_core::keys::{KeyRing, Keys, KeysConfig, SealSource};
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
 use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
@@ -34,7 +32,7 @@ use tokio::task::JoinSet;
 use super::ADMIN;
 use super::data_dir::DataDir;
 use super::flags::{Mode, ServeArgs};
-use super::sealing::SealingFile;
+use super::keys;
 use super::start::{Opened, Settings};
 use crate::failure::Failure;
 
@@ -68,7 +66,6 @@ pub(super) async fn server(
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
     let Opened { store, healthy } = opened;
-    let sealing = sealing(args, dir, &*store).await?;
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
@@ -79,16 +76,10 @@ pub(super) async fn server(
     };
     let api_audiences =
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
-    let keys_config = KeysConfig {
-        algorithm: args.signing_algorithm,
-        signing_key: settings.signing_key,
-        verification_keys: settings.verification_keys,
-        jwks_uri: args.service_account_jwks_uri.clone(),
-        policy: settings.rotation,
-        profile_algorithms: settings.profiles.algorithms(),
-        ..KeysConfig::new(issuers[0].clone(), sealing.load().map_err(Failure::failed)?)
-    };
-    let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.map_err(anyhow::Error::new)?;
+    let jwks_uri = args.service_account_jwks_uri.as_deref();
+    let profile_algorithms = settings.profiles.algorithms();
+    let keys::Opened { keys, sealing } =
+        keys::open(settings.keys, profile_algorithms, dir, &store, &clock, &issuers[0], jwks_uri).await?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
     let mut tasks = JoinSet::new();
     let fed = feed(&mut tasks, &view, &store, &clock);
@@ -187,19 +178,6 @@ pub(super) async fn server(
         checks,
     });
     Ok(Server { app, admin_token, issuer: issuers[0].clone(), token_file: settings.token_file, tasks, store })
-}
-
-/// Where the sealing keys are; makes the first one, but never where something is sealed already.
-async fn sealing(args: &ServeArgs, dir: &DataDir, store: &dyn Store) -> Result<SealingFile, Failure> {
-    let ring = store.get(RING_KEY).await.context("cannot read the key ring")?;
-    let ring = ring.map(|entry| KeyRing::from_json(&entry.value)).transpose();
-    let ring = ring.map_err(anyhow::Error::new).context("the key ring cannot be used")?;
-    let sealed = ring.iter().flat_map(KeyRing::keys).filter(|k| k.sealed.is_some());
-    let sealed: Vec<String> = sealed.map(|k| k.id.clone()).collect();
-    Ok(match &args.sealing_key_file {
-        Some(path) => SealingFile::given(path, &sealed)?,
-        None => SealingFile::own(dir, &sealed)?,
-    })
 }
 
 /// Keeps the view current; says whether it does.

@@ -165,7 +165,7 @@ impl Step {
                 inherit(ring, id, before, now);
                 Ok(())
             }
-            Step::Remove { id } => ring.remove(id),
+            Step::Remove { id } => ring.remove(id, now),
             Step::Retire { id } => ring.retire(id, now),
         }
     }

@@ -45,6 +45,9 @@ pub struct KeyRing {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     profiles: BTreeSet<Algorithm>,
     keys: Vec<RingKey>,
+    /// When a key last came into the key set or left it.
+    #[serde(default = "long_ago", with = "time::serde::rfc3339")]
+    published_at: OffsetDateTime,
     /// How many changes the journal has in all.
     #[serde(default)]
     changes: u64,
@@ -96,6 +99,7 @@ impl KeyRing {
             next_default: None,
             profiles: BTreeSet::new(),
             keys: Vec::new(),
+            published_at: now,
             changes: 0,
             outbox: Vec::new(),
         };
@@ -155,6 +159,11 @@ impl KeyRing {
         self.keys.iter().find(|k| k.id == id)
     }
 
+    /// When a key last came into the key set or left it.
+    pub fn published_at(&self) -> OffsetDateTime {
+        self.published_at
+    }
+
     /// The latest expiry (Unix seconds) that any token may carry; `None` before the first.
     pub fn last_exp(&self) -> Option<i64> {
         self.keys.iter().filter_map(|k| k.last_exp).max()
@@ -185,7 +194,10 @@ impl KeyRing {
                 (known.sealed, known.origin) = (key.sealed, key.origin);
                 known.phase = Phase::Prepared { since, then };
             }
-            None => self.keys.push(RingKey::new(key, Phase::Prepared { since: now, then }, now)),
+            None => {
+                self.keys.push(RingKey::new(key, Phase::Prepared { since: now, then }, now));
+                self.published_at = now;
+            }
         }
         Ok(())
     }
@@ -201,6 +213,7 @@ impl KeyRing {
         let mut key = RingKey::new(key, Phase::Retired { since: now }, now);
         (key.sealed, key.last_exp) = (None, Some(until));
         self.keys.push(key);
+        self.published_at = now;
         Ok(())
     }
 
@@ -223,7 +236,7 @@ impl KeyRing {
         let key = self.find(id)?;
         match key.phase {
             Phase::Prepared { .. } if key.last_exp.is_some() => key.retire(now),
-            Phase::Prepared { .. } => self.keys.retain(|k| k.id != id),
+            Phase::Prepared { .. } => self.forget(id, now),
             _ => return Err(wrong_phase(key)),
         }
         Ok(())
@@ -274,12 +287,12 @@ impl KeyRing {
     /// It is not retired.
     ///
     /// [`RotationPolicy`]: super::RotationPolicy
-    pub fn remove(&mut self, id: &str) -> Result<(), RingError> {
+    pub fn remove(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
         if !matches!(key.phase, Phase::Retired { .. }) {
             return Err(wrong_phase(key));
         }
-        self.keys.retain(|k| k.id != id);
+        self.forget(id, now);
         Ok(())
     }
 
@@ -302,6 +315,7 @@ impl KeyRing {
         }
         let key = self.find(id)?;
         (key.phase, key.sealed) = (Phase::Revoked { since: now }, None);
+        self.published_at = now;
         Ok(())
     }
 
@@ -401,9 +415,19 @@ impl KeyRing {
         Ok(())
     }
 
+    fn forget(&mut self, id: &str, now: OffsetDateTime) {
+        self.keys.retain(|k| k.id != id);
+        self.published_at = now;
+    }
+
     fn find(&mut self, id: &str) -> Result<&mut RingKey, RingError> {
         self.keys.iter_mut().find(|k| k.id == id).ok_or_else(|| RingError::Unknown(id.to_owned()))
     }
+}
+
+/// What a ring of an older format says.
+fn long_ago() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH
 }
 
 fn wrong_phase(key: &RingKey) -> RingError {

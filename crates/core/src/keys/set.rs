@@ -214,6 +214,12 @@ impl KeySet {
         self.ring.keys().iter().map(at).max().unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// When the published keys last changed, as far as the ring knows; it does not know when a key was listed.
+    pub fn changed_at(&self) -> OffsetDateTime {
+        let published = self.ring.keys().iter().map(|k| k.published_at);
+        published.fold(self.ring.published_at(), OffsetDateTime::max)
+    }
+
     /// The discovery document and the key set, ready to send.
     pub fn documents(&self) -> &Documents {
         &self.documents

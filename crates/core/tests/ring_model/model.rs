@@ -131,7 +131,7 @@ impl Model {
                 let mut ring = before.clone();
                 for step in self.policy.due(before, now) {
                     if let (Step::Remove { id }, false) = (&step, self.keeps(Rule::Retention)) {
-                        ring.remove(id).unwrap();
+                        ring.remove(id, now).unwrap();
                         continue;
                     }
                     let made = |_| {

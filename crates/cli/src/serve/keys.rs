@@ -1,0 +1,282 @@
+//! The signing keys' flags and files, and the keys that come of them: the same for `serve` and `signer`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokensmith_core::Clock;
+use tokensmith_core::keys::service::RING_KEY;
+use tokensmith_core::keys::{
+    Algorithm, KeyRing, Keys, KeysConfig, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy,
+    SealSource,
+};
+use tokensmith_core::store::Store;
+
+use super::data_dir::DataDir;
+use super::sealing::SealingFile;
+use crate::duration::GoDuration;
+use crate::failure::Failure;
+
+/// Which keys sign and verify, and for how long.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// Publish these keys (PEM) and accept their signatures, as long as they are listed; repeatable
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_KEY_FILE",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub service_account_key_file: Vec<PathBuf>,
+
+    /// The longest that a token may live; 0 for no bound
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_MAX_TOKEN_EXPIRATION",
+        default_value = "0",
+        help_heading = "Tokens"
+    )]
+    pub service_account_max_token_expiration: GoDuration,
+
+    /// Sign with this key (PEM). Another one than signs now is published first, and signs when verifiers know it
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_SERVICE_ACCOUNT_SIGNING_KEY_FILE",
+        help_heading = "Keys"
+    )]
+    pub service_account_signing_key_file: Option<PathBuf>,
+
+    /// Sign with a key of this algorithm: RS256 (default), ES256, ES384 or ES512
+    #[arg(long, value_name = "NAME", env = "TOKENSMITH_SIGNING_ALGORITHM", value_parser = algorithm, help_heading = "Keys")]
+    pub signing_algorithm: Option<Algorithm>,
+
+    /// Let a key sign for so long before the next one does
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_KEY_ROTATION_PERIOD",
+        default_value = "720h",
+        help_heading = "Keys"
+    )]
+    pub key_rotation_period: GoDuration,
+
+    /// Publish a key for so long before it signs: at least as long as the slowest verifier keeps a key set
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_KEY_PUBLISH_BEFORE",
+        default_value = "24h",
+        help_heading = "Keys"
+    )]
+    pub key_publish_before: GoDuration,
+
+    /// Keep a retired key for so long after its last token has expired (and for --key-set-max-age)
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_KEY_TOKEN_LEEWAY",
+        default_value = "1m",
+        help_heading = "Keys"
+    )]
+    pub key_token_leeway: GoDuration,
+
+    /// Let verifiers keep the key set for so long (Cache-Control)
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_KEY_SET_MAX_AGE",
+        default_value = "1h",
+        help_heading = "Keys"
+    )]
+    pub key_set_max_age: GoDuration,
+
+    /// Stop signing when the key ring has not been seen for so long
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_KEY_REPLICA_LAG",
+        default_value = "1m",
+        help_heading = "Keys"
+    )]
+    pub key_replica_lag: GoDuration,
+
+    /// Seal private keys in the store under the first key of this file (32 bytes in base64 a line); all of them open.
+    /// Default: seal.key in the data directory, made at the first start
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_SEALING_KEY_FILE", help_heading = "Keys")]
+    pub sealing_key_file: Option<PathBuf>,
+}
+
+/// Ten years, seconds: beyond that nobody means it.
+const MAX_SPAN: i64 = 87_600 * 3600;
+
+/// What the default key may sign with: what Kubernetes signs with, so that every verifier of its tokens knows it.
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let usual = Algorithm::list(Algorithm::KUBERNETES);
+    match name.parse::<Algorithm>() {
+        Ok(algorithm) if Algorithm::KUBERNETES.contains(&algorithm) => Ok(algorithm),
+        Ok(other) => {
+            Err(format!("{other} keys sign only where a token profile asks for it: use {usual} here"))
+        }
+        Err(_) => Err(format!("unknown signing algorithm: use {usual}")),
+    }
+}
+
+impl KeyArgs {
+    /// When keys change.
+    ///
+    /// # Errors
+    /// Wrong usage: what does not go together.
+    pub fn rotation(&self) -> Result<RotationPolicy, Failure> {
+        let span = |flag: &str, value: GoDuration, least: i64| match value.whole_seconds() {
+            seconds if (least..=MAX_SPAN).contains(&seconds) && value.is_whole() => {
+                Ok(Duration::from_secs(seconds.unsigned_abs()))
+            }
+            _ => Err(Failure::usage(format!(
+                "{flag} must be between {} and 87600h, in whole seconds",
+                if least == 60 { "1m" } else { "1s" }
+            ))),
+        };
+        let policy = RotationPolicy {
+            signs_for: span("--key-rotation-period", self.key_rotation_period, 1)?,
+            publish_before: span("--key-publish-before", self.key_publish_before, 1)?,
+            max_token_lifetime: self.max_token_seconds()?.map(|s| Duration::from_secs(s.unsigned_abs())),
+            // Our own verifier has a minute of leeway: a key may not go before.
+            leeway: span("--key-token-leeway", self.key_token_leeway, 60)?,
+            max_age: span("--key-set-max-age", self.key_set_max_age, 1)?,
+            lag: span("--key-replica-lag", self.key_replica_lag, 1)?,
+        };
+        if policy.lag > policy.max_age {
+            return Err(Failure::usage("--key-replica-lag must be at most --key-set-max-age"));
+        }
+        let least = policy.least_publish_before();
+        if policy.publish_before < least {
+            return Err(Failure::usage(format!(
+                "--key-publish-before must be at least {}s: --key-set-max-age, for which verifiers keep a key set, and twice --key-replica-lag",
+                least.as_secs()
+            )));
+        }
+        if policy.signs_for < policy.publish_before {
+            return Err(Failure::usage(
+                "--key-rotation-period must be at least --key-publish-before: the next key is published only when the last one has begun to sign",
+            ));
+        }
+        Ok(policy)
+    }
+
+    /// Seconds; `None` for no bound.
+    ///
+    /// # Errors
+    /// Wrong usage, in kube-apiserver's words.
+    pub fn max_token_seconds(&self) -> Result<Option<i64>, Failure> {
+        match self.service_account_max_token_expiration.whole_seconds() {
+            0 => Ok(None),
+            seconds if (3600..=1 << 32).contains(&seconds) => Ok(Some(seconds)),
+            _ => Err(Failure::usage(
+                "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds",
+            )),
+        }
+    }
+}
+
+/// What the key files hold, read and checked.
+pub(super) struct KeyFiles {
+    pub(super) signing: Option<PrivatePem>,
+    pub(super) verification: Vec<PublicKey>,
+    /// What is to sign, if the operator says.
+    pub(super) algorithm: Option<Algorithm>,
+    rotation: RotationPolicy,
+    sealing: Option<PathBuf>,
+}
+
+impl KeyFiles {
+    /// Reads all that the flags name.
+    pub(super) fn read(args: &KeyArgs) -> Result<Self, Failure> {
+        let mut verification = Vec::new();
+        for path in &args.service_account_key_file {
+            let found = PublicKey::list_from_pem(&read(path)?);
+            let found = found.map_err(|e| {
+                Failure::failed(format!("error reading public key file {}: {e}", path.display()))
+            })?;
+            verification.extend(found);
+        }
+        let mut files = KeyFiles {
+            signing: None,
+            verification,
+            algorithm: args.signing_algorithm,
+            rotation: args.rotation()?,
+            sealing: args.sealing_key_file.clone(),
+        };
+        let Some(path) = &args.service_account_signing_key_file else { return Ok(files) };
+        let pem = PrivatePem::new(read(path)?);
+        let key = PrivateKey::from_pem(&pem).map_err(|e| {
+            Failure::failed(format!("error reading private key file {}: {e}", path.display()))
+        })?;
+        let (file, flag) = (key.public().algorithm(), args.signing_algorithm);
+        if !Algorithm::KUBERNETES.contains(&file) {
+            return Err(Failure::failed(format!(
+                "error reading private key file {}: Kubernetes signs with no {} keys: use RSA, P-256, P-384 or P-521 here; a token profile can ask for {file}",
+                path.display(),
+                key.public().family()
+            )));
+        }
+        if let Some(flag) = flag.filter(|flag| *flag != file) {
+            return Err(Failure::usage(KeysError::Algorithm { file, flag }.to_string()));
+        }
+        (files.signing, files.algorithm) = (Some(pem), Some(file));
+        Ok(files)
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+/// The keys, and where what seals them is kept.
+pub(super) struct Opened {
+    pub(super) keys: Arc<Keys>,
+    pub(super) sealing: SealingFile,
+}
+
+/// Opens the keys in the store; a first start makes them. `profiles` are the algorithms that token profiles ask for.
+pub(super) async fn open(
+    files: KeyFiles,
+    profiles: BTreeSet<Algorithm>,
+    dir: &DataDir,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    issuer: &str,
+    jwks_uri: Option<&str>,
+) -> Result<Opened, Failure> {
+    let sealing = sealing(files.sealing.as_deref(), dir, &**store).await?;
+    let config = KeysConfig {
+        algorithm: files.algorithm,
+        profile_algorithms: profiles,
+        signing_key: files.signing,
+        verification_keys: files.verification,
+        policy: files.rotation,
+        jwks_uri: jwks_uri.map(str::to_owned),
+        ..KeysConfig::new(issuer, sealing.load().map_err(Failure::failed)?)
+    };
+    let keys = Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?;
+    Ok(Opened { keys, sealing })
+}
+
+/// Where the sealing keys are; makes the first one, but never where something is sealed already.
+async fn sealing(given: Option<&Path>, dir: &DataDir, store: &dyn Store) -> Result<SealingFile, Failure> {
+    let ring = store.get(RING_KEY).await.context("cannot read the key ring")?;
+    let ring = ring.map(|entry| KeyRing::from_json(&entry.value)).transpose();
+    let ring = ring.map_err(anyhow::Error::new).context("the key ring cannot be used")?;
+    let sealed = ring.iter().flat_map(KeyRing::keys).filter(|k| k.sealed.is_some());
+    let sealed: Vec<String> = sealed.map(|k| k.id.clone()).collect();
+    Ok(match given {
+        Some(path) => SealingFile::given(path, &sealed)?,
+        None => SealingFile::own(dir, &sealed)?,
+    })
+}

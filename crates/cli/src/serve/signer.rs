@@ -1,0 +1,108 @@
+//! The external signer: beside the server with `serve --external-signer-socket`, or alone with `signer`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Args;
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
+use tokensmith_core::keys::Keys;
+use tokensmith_server::App;
+use tokensmith_signer::{Address, ExternalSigner, Socket, check_algorithm};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::data_dir::DataDir;
+use super::keys::{self, KeyArgs, KeyFiles};
+use super::{Signals, Told, start};
+use crate::client::flags::DATA_DIR;
+use crate::failure::Failure;
+
+/// Sign for a kube-apiserver, and do nothing else
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # for a kube-apiserver with --service-account-signing-endpoint=/run/tokensmith/signer.sock
+  tokensmith signer --socket /run/tokensmith/signer.sock --data-dir /var/lib/tokensmith
+
+The API server must run as the same user, or as root. The keys rotate by themselves; to administer them, stop this
+and start `tokensmith serve --external-signer-socket` on the same data.")]
+pub struct SignerArgs {
+    /// Listen here, with mode 0600; @NAME is an abstract socket
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_SOCKET", help_heading = "Listening")]
+    pub socket: Address,
+
+    /// The signing keys.
+    #[command(flatten)]
+    pub keys: KeyArgs,
+
+    /// Keep the keys here
+    #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
+    pub data_dir: PathBuf,
+}
+
+/// Signs until it is told to stop.
+///
+/// # Errors
+/// A wrong flag or file, a socket or a data directory in use: nothing has been changed then.
+pub fn run(args: SignerArgs) -> Result<(), Failure> {
+    super::block_on(sign(args))
+}
+
+async fn sign(args: SignerArgs) -> Result<(), Failure> {
+    let max_seconds = args.keys.max_token_seconds()?;
+    let files = KeyFiles::read(&args.keys)?;
+    check(&files)?;
+    // The socket first: while it is taken, nothing is to be made.
+    let socket = bind(&args.socket).await?;
+    let store = start::open_sled(&args.data_dir)?.store;
+    let dir = DataDir::open(&args.data_dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    // Which profiles a kube-apiserver's tokens have is not for this process to say.
+    let keys = keys::open(files, BTreeSet::new(), &dir, &store, &clock, ISSUER, None).await?.keys;
+    let signer = new(keys.clone(), clock, max_seconds)?;
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { keys.run().await });
+    let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
+    println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);
+    // There is nothing to reload, and SIGHUP must not end it.
+    while let Told::Reload = signals.next().await {}
+    tracing::info!("stopping: no new connections, open calls end");
+    stop.send_replace(true);
+    let _ = serving.await;
+    tasks.shutdown().await;
+    // Its last owner flushes it.
+    drop(store);
+    Ok(())
+}
+
+/// The signer of a server that also speaks HTTP: with its keys, its clock and its bound.
+pub(super) fn beside(app: &App) -> Result<Arc<ExternalSigner>, Failure> {
+    let max_seconds = app.tokens.config().max_expiration_seconds;
+    new(app.keys.clone(), app.clock.clone(), max_seconds)
+}
+
+fn new(
+    keys: Arc<Keys>,
+    clock: Arc<dyn Clock>,
+    max_seconds: Option<i64>,
+) -> Result<Arc<ExternalSigner>, Failure> {
+    ExternalSigner::new(keys, clock, max_seconds).map_err(|e| Failure::failed(e.to_string()))
+}
+
+/// Nobody can ask for the discovery document here: that of the API server counts.
+const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// Refuses to prepare a key that the API server would not accept.
+pub(super) fn check(files: &KeyFiles) -> Result<(), Failure> {
+    files.algorithm.map_or(Ok(()), check_algorithm).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Listens. Whoever connects waits until the keys are there.
+pub(super) async fn bind(address: &Address) -> Result<Socket, Failure> {
+    Ok(Socket::bind(address).await.map_err(|e| anyhow!(e))?)
+}
