@@ -24,11 +24,10 @@ struct Claims {
 /// The expiry (Unix seconds) of a payload in base64url; `None` if it has none.
 pub(crate) fn expiry(claims: &str) -> Result<Option<i64>, ClaimsError> {
     let json = BASE64.decode(claims).map_err(|_| ClaimsError::Base64)?;
-    // serde would take a list for a struct as well.
-    if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(ClaimsError::Object);
-    }
-    let claims: Claims = serde_json::from_slice(&json).map_err(ClaimsError::Read)?;
+    // serde would take a list for a struct as well, and skips what it does not need without a look at its bytes.
+    let object = std::str::from_utf8(&json).ok().filter(|json| json.trim_ascii_start().starts_with('{'));
+    let claims: Claims =
+        serde_json::from_str(object.ok_or(ClaimsError::Object)?).map_err(ClaimsError::Read)?;
     Ok(claims.exp)
 }
 

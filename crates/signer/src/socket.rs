@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokensmith_core::random;
@@ -89,10 +90,11 @@ impl Drop for Placed {
 
 async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketError> {
     let failed = |source| SocketError::System { address: address.clone(), source };
+    // The name that it gets by renaming must be one that others can use, too.
+    SocketAddr::from_pathname(path).map_err(failed)?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Two that start at once must not both find a dead socket and replace each other's.
-    let turn = File::open(parent).map_err(failed)?;
-    turn.lock().map_err(failed)?;
+    let _turn = turn(parent).await.map_err(failed)?;
     check_free(address, path).await?;
     // Nobody else can come in here, so that nobody connects before the mode is set.
     let private = Private::new(parent).map_err(failed)?;
@@ -103,6 +105,12 @@ async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketErr
     fs::rename(&made, path).map_err(failed)?;
     let placed = Placed { path: path.to_owned(), identity };
     Ok(Socket { listener, access: Access::File(placed) })
+}
+
+/// Holds the directory until dropped; waits for whoever does.
+async fn turn(dir: &Path) -> io::Result<File> {
+    let dir = File::open(dir)?;
+    tokio::task::spawn_blocking(|| dir.lock().map(|()| dir)).await.map_err(io::Error::other)?
 }
 
 /// Whether there is nothing, or what a dead process has left.
@@ -147,7 +155,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(target_os = "linux")]
 fn abstract_socket(address: &Address, name: &str) -> Result<Socket, SocketError> {
     use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixListener as Blocking};
+    use std::os::unix::net::UnixListener as Blocking;
 
     let listen = || {
         let listener = Blocking::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
