@@ -100,19 +100,11 @@ impl Client {
     }
 }
 
-/// How long the cache is used.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Refresh {
-    /// As the signer hints.
-    AsHinted,
-    /// For as long as this, whatever the signer says.
-    Every(Duration),
-}
-
 /// An API server with its key cache.
 pub struct ApiServer {
     client: Client,
-    refresh: Refresh,
+    /// How long the cache is used; `None`: as the signer hints.
+    refresh: Option<Duration>,
     keys: HashMap<String, Key>,
     refresh_at: OffsetDateTime,
     /// When the keys last changed, as the signer says.
@@ -143,7 +135,7 @@ struct Header {
 
 impl ApiServer {
     /// Starts: asks for the metadata, fills the cache.
-    pub async fn start(mut client: Client, refresh: Refresh, now: OffsetDateTime) -> Result<Self> {
+    pub async fn start(mut client: Client, refresh: Option<Duration>, now: OffsetDateTime) -> Result<Self> {
         let max_seconds = client.metadata().await?;
         ensure!(
             max_seconds >= 600,
@@ -187,11 +179,7 @@ impl ApiServer {
             ensure!(twice.is_none(), "a key is there twice");
         }
         self.hint = fetched.hint;
-        self.refresh_at = now
-            + match self.refresh {
-                Refresh::AsHinted => Duration::seconds(fetched.hint),
-                Refresh::Every(time) => time,
-            };
+        self.refresh_at = now + self.refresh.unwrap_or(Duration::seconds(fetched.hint));
         Ok(())
     }
 

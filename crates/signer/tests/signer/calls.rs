@@ -15,7 +15,7 @@ use tokensmith_core::store::Expect;
 use tokensmith_signer::{ExternalSigner, StartError};
 use tonic::Code;
 
-use crate::api_server::{ApiServer, Client, Refresh, connect};
+use crate::api_server::{ApiServer, Client, connect};
 use crate::world::World;
 
 fn encoded(payload: &Value) -> String {
@@ -28,7 +28,7 @@ async fn both_versions_give_what_an_api_server_accepts() -> Result<()> {
         let world = World::new(algorithm, Some(7200)).await?;
         for client in [Client::v1(&world.socket).await?, Client::v1alpha1(&world.socket).await?] {
             let now = world.clock.now();
-            let mut api = ApiServer::start(client, Refresh::AsHinted, now).await?;
+            let mut api = ApiServer::start(client, None, now).await?;
             ensure!(api.max_seconds == 7200);
             let payload = world.payload(3600);
             let token = api.token(&payload).await?;

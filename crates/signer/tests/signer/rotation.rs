@@ -9,7 +9,7 @@ use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{Algorithm, KeyRing};
 use tokensmith_core::store::Expect;
 
-use crate::api_server::{ApiServer, Client, Refresh};
+use crate::api_server::{ApiServer, Client};
 use crate::world::{START, World, until};
 
 const STEP: StdDuration = StdDuration::from_secs(30);
@@ -30,7 +30,7 @@ struct Seen {
 }
 
 /// From the first key alone, over the rotation, until the second one is alone.
-async fn rotate(v1: bool, refresh: Refresh) -> Result<Seen> {
+async fn rotate(v1: bool, refresh: Option<Duration>) -> Result<Seen> {
     let world = World::new(Algorithm::ES256, Some(LIFE)).await?;
     let rotating = world.keys.clone();
     let rotation = tokio::spawn(async move { rotating.run().await });
@@ -84,7 +84,7 @@ async fn rotate(v1: bool, refresh: Refresh) -> Result<Seen> {
 #[tokio::test]
 async fn no_api_server_meets_an_unknown_key() -> Result<()> {
     for v1 in [true, false] {
-        let seen = rotate(v1, Refresh::AsHinted).await?;
+        let seen = rotate(v1, None).await?;
         let (prepared, promoted) = (seen.prepared.context("prepared")?, seen.promoted.context("promoted")?);
         let removed = seen.removed.context("removed")?;
         ensure!(promoted - prepared >= Duration::seconds(3660), "published before it signs");
@@ -104,7 +104,7 @@ async fn no_api_server_meets_an_unknown_key() -> Result<()> {
 /// The same simulation fails when the hint is not kept: it can tell.
 #[tokio::test]
 async fn an_api_server_that_ignores_the_hint_does() -> Result<()> {
-    let seen = rotate(true, Refresh::Every(Duration::hours(3))).await?;
+    let seen = rotate(true, Some(Duration::hours(3))).await?;
     ensure!(seen.unknown > 0, "nothing was missed");
     Ok(())
 }
@@ -114,8 +114,7 @@ async fn a_revoked_key_is_gone_and_dated() -> Result<()> {
     let world = World::new(Algorithm::ES256, Some(LIFE)).await?;
     let rotating = world.keys.clone();
     let rotation = tokio::spawn(async move { rotating.run().await });
-    let mut api =
-        ApiServer::start(Client::v1(&world.socket).await?, Refresh::AsHinted, world.clock.now()).await?;
+    let mut api = ApiServer::start(Client::v1(&world.socket).await?, None, world.clock.now()).await?;
     let stolen = api.token(&world.payload(LIFE)).await?;
     let first = api.verify(&stolen, world.clock.now()).await?;
     world.ask_for(Algorithm::ES384).await?;
