@@ -1,4 +1,5 @@
 //! The protocol, made from `proto/`. Both versions have the same messages and differ in the service's name only.
+#![expect(clippy::allow_attributes_without_reason, reason = "what is generated gives none")]
 
 /// `v1.ExternalJWTSigner`: Kubernetes 1.34 and later.
 pub mod v1 {
