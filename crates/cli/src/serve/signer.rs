@@ -27,8 +27,8 @@ Examples:
   # for a kube-apiserver with --service-account-signing-endpoint=/run/tokensmith/signer.sock
   tokensmith signer --socket /run/tokensmith/signer.sock --data-dir /var/lib/tokensmith
 
-The API server must run as the same user, or as root. The keys rotate by themselves; to administer them, stop this
-and start `tokensmith serve --external-signer-socket` on the same data.")]
+The API server must run as the same user, or as root. The keys rotate by themselves; to
+administer them, start `tokensmith serve --external-signer-socket` on the same data instead.")]
 pub struct SignerArgs {
     /// Listen here, with mode 0600; @NAME is an abstract socket
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_SOCKET", help_heading = "Listening")]

@@ -87,6 +87,36 @@ async fn the_silent_do_not_keep_others_out() -> Result<()> {
     Ok(())
 }
 
+/// A call whose message never comes is answered all the same: it does not stay open for ever.
+#[tokio::test]
+async fn a_call_without_a_message_is_ended() -> Result<()> {
+    let world = World::new(Algorithm::ES256, None).await?;
+    let path = b"/v1.ExternalJWTSigner/Sign";
+    // HPACK: POST, http, a literal `:path`, a literal `content-type`.
+    let mut block = [&[0x83, 0x86, 0x04, path.len() as u8], path.as_slice()].concat();
+    block.extend_from_slice(b"\x0f\x10\x10application/grpc");
+    let mut stream = UnixStream::connect(&world.socket).await?;
+    stream.write_all(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 4, 1, &block)].concat()).await?;
+    let answered = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await?;
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            stream.read_exact(&mut payload).await?;
+            if head[3] == 1 && head[8] == 1 {
+                return Ok::<_, std::io::Error>((head[4], payload));
+            }
+        }
+    };
+    let mut answered = std::pin::pin!(answered);
+    ensure!(timeout(Duration::from_secs(1), &mut answered).await.is_err(), "answered before the message");
+    let (flags, block) = timeout(LONG, answered).await.context("never answered")??;
+    ensure!(flags & 1 == 1, "the stream goes on");
+    // gRPC's errors are `:status` 200 with a `grpc-status`.
+    ensure!(block.first() == Some(&0x88), "{block:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_end_waits_for_nobody_who_is_silent() -> Result<()> {
     let world = World::new(Algorithm::ES256, None).await?;
