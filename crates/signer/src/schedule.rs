@@ -21,11 +21,7 @@ const LATE: Duration = Duration::from_secs(10);
 /// - `max_age`: the API server hands the rest of this time on as the `max-age` of its own key set;
 /// - [`REVOKED`];
 /// - the time until just after `next`.
-pub fn refresh_hint(
-    policy: &RotationPolicy,
-    next: Option<OffsetDateTime>,
-    now: OffsetDateTime,
-) -> i64 {
+pub fn refresh_hint(policy: &RotationPolicy, next: Option<OffsetDateTime>, now: OffsetDateTime) -> i64 {
     let longest = policy.publish_before.saturating_sub(2 * policy.lag).min(policy.max_age).min(REVOKED);
     let change = next.map(|next| Duration::try_from(next - now).map_or(LATE, |left| left + AFTER));
     let hint = change.map_or(longest, |change| change.min(longest));
@@ -79,7 +75,10 @@ mod tests {
             for publish_before in [121, 150, 361, 3660, 86400] {
                 for next in [None, Some(-1.0), Some(1.0), Some(100.0), Some(1e6)] {
                     let hint = u64::try_from(hint(max_age, publish_before, next)).unwrap();
-                    assert!(hint + 2 * MINUTE.as_secs() <= publish_before, "{max_age} {publish_before} {next:?}");
+                    assert!(
+                        hint + 2 * MINUTE.as_secs() <= publish_before,
+                        "{max_age} {publish_before} {next:?}"
+                    );
                 }
             }
         }

@@ -77,11 +77,7 @@ impl Client {
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
-    pub async fn text(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Result<String, Refusal>, Failure> {
+    pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<Result<String, Refusal>, Failure> {
         let request = self.request(Method::GET, path).query(query);
         let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
         print_warnings(&response);

@@ -208,12 +208,6 @@ impl KeySet {
         }
     }
 
-    /// When what is published last changed, as far as the ring tells: a removed key leaves no trace in it.
-    pub fn changed_at(&self) -> OffsetDateTime {
-        let at = |k: &RingKey| if k.phase.published() { k.published_at } else { k.phase.since() };
-        self.ring.keys().iter().map(at).max().unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-
     /// When the published keys last changed, as far as the ring knows; it does not know when a key was listed.
     pub fn changed_at(&self) -> OffsetDateTime {
         let published = self.ring.keys().iter().map(|k| k.published_at);
