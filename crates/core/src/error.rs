@@ -51,6 +51,9 @@ pub enum Error {
         /// Why.
         cause: String,
     },
+    /// 409: the operator has turned off what this needs.
+    #[error("{0}")]
+    Disabled(String),
     /// 410: a continue token or a watch start that is too old.
     #[error("{0}")]
     Expired(String),
@@ -104,6 +107,14 @@ pub enum Error {
     /// 413: more than is allowed at once.
     #[error("{0}")]
     TooLarge(String),
+    /// 429: not now; clients come again by themselves after the given time.
+    #[error("{message}")]
+    TooManyRequests {
+        /// Why.
+        message: String,
+        /// Seconds.
+        retry_after: i64,
+    },
     /// 409: a guard refuses what would harm. The text says how to go about it.
     #[error("{text}")]
     Unsafe {

@@ -1,5 +1,5 @@
 //! The domain: keys and rotation, tokens, access, the registry of objects, and the ports
-//! (`Clock`, `Store`, `Signer`) that they need.
+//! (`Clock`, `Ledger`, `Store`, `Signer`) that they need.
 //!
 //! No HTTP, no database, no files; no system clock outside [`clock::SystemClock`] and no randomness outside
 //! [`random`].
@@ -9,6 +9,7 @@ pub mod clock;
 pub mod controllers;
 pub mod error;
 pub mod keys;
+pub mod ledger;
 pub mod random;
 pub mod registry;
 pub mod store;

@@ -1,10 +1,12 @@
 //! JWS compact serialisation (RFC 7515 §7.1), as far as service-account tokens use it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde::Deserialize;
 
-use crate::keys::{KeySet, SignError, Signer};
+use crate::keys::{KeySet, PublicKey, SignError, Signer};
 
 /// A token taken apart; its signature is not checked yet.
 #[derive(Debug)]
@@ -52,11 +54,11 @@ impl<'a> Jws<'a> {
         &self.payload
     }
 
-    /// Checks the signature with the published keys.
+    /// Checks the signature with the published keys; gives the key that signed.
     ///
     /// A key is tried with its own algorithm alone: what the header says must be that, so a token cannot choose a
     /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11).
-    pub fn verify(&self, keys: &KeySet) -> Result<(), SignatureError> {
+    pub fn verify<'k>(&self, keys: &'k KeySet) -> Result<&'k PublicKey, SignatureError> {
         let candidates = keys.candidates(self.header.kid.as_deref().filter(|kid| !kid.is_empty()));
         if candidates.is_empty() {
             return Err(SignatureError::NoKey);
@@ -68,10 +70,8 @@ impl<'a> Jws<'a> {
             .and_then(|alg| alg.parse().ok())
             .filter(|_| self.header.crit.is_none());
         let Some(alg) = alg else { return Err(SignatureError::Wrong) };
-        match candidates.iter().any(|key| key.verify(alg, self.signed.as_bytes(), &self.signature)) {
-            true => Ok(()),
-            false => Err(SignatureError::Wrong),
-        }
+        let signed = |key: &&Arc<PublicKey>| key.verify(alg, self.signed.as_bytes(), &self.signature);
+        candidates.into_iter().find(signed).map(Arc::as_ref).ok_or(SignatureError::Wrong)
     }
 }
 

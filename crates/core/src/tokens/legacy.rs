@@ -46,13 +46,14 @@ pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Referenc
     jws::sign(&*signer, &payload).await.map_err(|e| Error::internal(failed(&e), e))
 }
 
-/// Checks a legacy token whose signature is right.
+/// Checks a legacy token whose signature is right. Gives also when it was issued, Unix seconds: it does not say, but
+/// it is no older than its Secret.
 pub(super) fn check(
     token: &str,
     payload: &Payload,
     objects: &Snapshot,
     now: OffsetDateTime,
-) -> Result<Authenticated, AuthError> {
+) -> Result<(Authenticated, i64), AuthError> {
     let refuse = |text: String| Err(AuthError(text));
     let (namespace, secret) = (&payload.legacy_namespace, &payload.legacy_secret);
     let account = Reference::new(&payload.legacy_account, &payload.legacy_account_uid);
@@ -103,7 +104,9 @@ pub(super) fn check(
         label_due: found.label(LAST_USED) != Some(day(now).as_str()),
     };
     let notes = Notes { legacy_secret: Some(legacy_secret), ..Notes::default() };
-    Ok(Authenticated { identity: verifier::identity(namespace, &account), audiences: None, notes })
+    let identity = verifier::identity(namespace, &account);
+    let issued_at = found.creation_timestamp().map_or(i64::MIN, OffsetDateTime::unix_timestamp);
+    Ok((Authenticated { identity, audiences: None, notes }, issued_at))
 }
 
 /// The date of a time, `YYYY-MM-DD`, UTC.

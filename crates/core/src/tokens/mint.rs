@@ -9,6 +9,7 @@ use tokensmith_objects::validate::{self, Limits};
 use tokensmith_objects::{FieldError, Object, names};
 
 use super::claims::{Bound, Claims, Reference};
+use super::ledger::TokenLedger;
 use super::lifetime::lifetime;
 use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, profile};
 use crate::access::{Authorizer, Identity, restriction};
@@ -47,6 +48,7 @@ pub struct TokenIssuer {
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
     authorizer: Arc<dyn Authorizer>,
+    ledger: Arc<TokenLedger>,
     config: IssuerConfig,
 }
 
@@ -70,9 +72,10 @@ impl TokenIssuer {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         authorizer: Arc<dyn Authorizer>,
+        ledger: Arc<TokenLedger>,
         config: IssuerConfig,
     ) -> Self {
-        TokenIssuer { view, clock, keys, authorizer, config }
+        TokenIssuer { view, clock, keys, authorizer, ledger, config }
     }
 
     /// What the operator decided.
@@ -144,6 +147,7 @@ impl TokenIssuer {
             self.keys.reserve(algorithm, expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
         let token =
             jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
+        self.ledger.issued(&user.name, &claims, signer.key_id()).await?;
         request.set(&["status", "token"], token);
         request.set(&["status", "expirationTimestamp"], object_timestamp(now + Duration::seconds(life.told)));
         Ok(Minted { reply: request, id, key_id: signer.key_id().to_owned(), warnings })

@@ -1,4 +1,4 @@
-//! Service-account tokens: the claims, minting them, checking them.
+//! Service-account tokens: the claims, minting them, checking them, revoking them.
 //!
 //! ```text
 //! TokenRequest ─► TokenIssuer ─► Claims ─► jws::sign ─► token ─► Jws ─► Verifier ─► Authenticated
@@ -10,18 +10,22 @@
 pub mod claims;
 pub mod extra_claims;
 pub mod jws;
+pub mod ledger;
 pub mod legacy;
 mod lifetime;
 mod live;
 pub mod mint;
 pub mod profile;
+pub mod revocations;
 pub mod verifier;
 
 pub use claims::{Bound, Claims, Reference};
 pub use extra_claims::{ExtraClaim, ExtraClaims};
 pub use jws::Jws;
+pub use ledger::{LedgerMode, TokenLedger};
 pub use mint::{IssuerConfig, Minted, TokenIssuer};
 pub use profile::{TokenProfile, TokenProfiles};
+pub use revocations::Revocations;
 pub use verifier::Verifier;
 
 /// The user name of a service account, and the `sub` of its tokens.

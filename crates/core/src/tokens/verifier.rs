@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::claims::{Payload, Reference};
+use super::revocations::{Revocations, Subject};
 use super::{Jws, groups, legacy, live, username};
 use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
 use crate::keys::Keys;
@@ -13,17 +14,23 @@ use crate::view::Snapshot;
 /// Accepts the tokens that this server mints, and the legacy ones that it fills Secrets with.
 ///
 /// Keeps no acceptance: each use is checked against the keys and objects of that moment, so a token ends with its
-/// account, its bound object and its key at once (upstream may go on for ten seconds).
+/// account, its bound object, its key or its revocation at once (upstream may go on for ten seconds).
 pub struct Verifier {
     keys: Arc<Keys>,
+    revocations: Arc<Revocations>,
     issuers: Vec<String>,
     api_audiences: Vec<String>,
 }
 
 impl Verifier {
     /// `issuers` are all that are accepted; `api_audiences` are what a token without `aud` is for.
-    pub fn new(keys: Arc<Keys>, issuers: Vec<String>, api_audiences: Vec<String>) -> Self {
-        Verifier { keys, issuers, api_audiences }
+    pub fn new(
+        keys: Arc<Keys>,
+        revocations: Arc<Revocations>,
+        issuers: Vec<String>,
+        api_audiences: Vec<String>,
+    ) -> Self {
+        Verifier { keys, revocations, issuers, api_audiences }
     }
 }
 
@@ -42,12 +49,17 @@ impl TokenAuthenticator for Verifier {
         if !legacy && !self.issuers.contains(&payload.issuer) {
             return Ok(None);
         }
-        jws.verify(&self.keys.current()).map_err(|e| AuthError(e.to_string()))?;
+        let keys = self.keys.current();
+        let signed_by = jws.verify(&keys).map_err(|e| AuthError(e.to_string()))?;
         let granted = self.audiences(&payload, audiences)?;
-        let mut found = match legacy {
+        let (mut found, issued_at) = match legacy {
             true => legacy::check(text, &payload, objects, now)?,
-            false => bound(&payload, objects, now)?,
+            false => (bound(&payload, objects, now)?, payload.issued_at.unwrap_or(i64::MIN)),
         };
+        let subject = subject(&payload, legacy, signed_by.key_id(), issued_at);
+        if self.revocations.covering(&subject).is_some() {
+            return Err(AuthError("service account token has been revoked".into()));
+        }
         found.notes.audience_less = payload.audiences.is_empty();
         found.audiences = Some(granted);
         Ok(Some(found))
@@ -68,6 +80,17 @@ impl Verifier {
         }
         Ok(granted)
     }
+}
+
+/// What revocations ask about. The key is the one whose signature was right, whatever the header says.
+fn subject<'a>(payload: &'a Payload, legacy: bool, kid: &'a str, issued_at: i64) -> Subject<'a> {
+    let private = &payload.kubernetes;
+    let (namespace, account) = match legacy {
+        true => (&payload.legacy_namespace, &payload.legacy_account),
+        false => (&private.namespace, &private.account.name),
+    };
+    let pod = private.pod.as_ref().map(|pod| pod.name.as_str());
+    Subject { jti: &payload.id, namespace, account, pod, kid, issued_at }
 }
 
 fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<Authenticated, AuthError> {

@@ -1,0 +1,135 @@
+//! Issue records: what is written down of a token, never the token.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NamespacedName, What};
+use crate::tokens::Bound;
+
+/// One issued token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issued {
+    /// `jti`
+    pub jti: String,
+    /// Whose it is.
+    pub account: NamespacedName,
+    /// The account's UID.
+    pub uid: String,
+    /// What it is bound to besides the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundTo>,
+    /// `aud`
+    pub audiences: Vec<String>,
+    /// The key that signed.
+    pub kid: String,
+    /// `iat`, Unix seconds.
+    pub issued_at: i64,
+    /// `exp`, Unix seconds.
+    pub expires_at: i64,
+    /// The user who asked for it.
+    pub requester: String,
+}
+
+/// The object that a token is bound to. A pod or Secret is in the account's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundTo {
+    /// `Node`, `Pod` or `Secret`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl From<&Bound> for BoundTo {
+    fn from(bound: &Bound) -> Self {
+        let (kind, to) = match bound {
+            Bound::Node(to) => ("Node", to),
+            Bound::Pod { pod, .. } => ("Pod", pod),
+            Bound::Secret(to) => ("Secret", to),
+        };
+        BoundTo { kind: kind.into(), name: to.name.clone(), uid: to.uid.clone() }
+    }
+}
+
+impl Issued {
+    /// The name of the pod that it is bound to.
+    pub fn pod(&self) -> Option<&str> {
+        self.bound.as_ref().filter(|b| b.kind == "Pod").map(|b| b.name.as_str())
+    }
+
+    /// Its place in a listing.
+    pub fn position(&self) -> Position {
+        Position { expires_at: self.expires_at, jti: self.jti.clone() }
+    }
+}
+
+/// A record's place: by expiry, then by `jti`. So what has expired lies together at the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// `exp`, Unix seconds.
+    pub expires_at: i64,
+    /// `jti`
+    pub jti: String,
+}
+
+/// Which records are wanted; what is `None` lets all through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this account.
+    pub account: Option<NamespacedName>,
+    /// Bound to this pod.
+    pub pod: Option<NamespacedName>,
+    /// For this audience, perhaps among others.
+    pub audience: Option<String>,
+    /// Signed by this key.
+    pub key: Option<String>,
+    /// With this id.
+    pub jti: Option<String>,
+    /// Issued at or before this time, Unix seconds.
+    pub issued_until: Option<i64>,
+    /// Expiring at or after this time, Unix seconds.
+    pub expires_from: Option<i64>,
+}
+
+impl Filter {
+    /// What a revocation at `at` covers of what expires at `now` or later.
+    pub fn covered(what: &What, at: i64, now: i64) -> Self {
+        let mut filter =
+            Filter { issued_until: Some(at), expires_from: Some(now), ..Filter::default() };
+        match what {
+            What::Account(account) => filter.account = Some(account.clone()),
+            What::Jti(jti) => (filter.jti, filter.issued_until) = (Some(jti.clone()), None),
+            What::Key(key) => filter.key = Some(key.clone()),
+            What::Pod(pod) => filter.pod = Some(pod.clone()),
+        }
+        filter
+    }
+
+    /// Whether a record at this place can be wanted at all: asked first, since reading a record costs more.
+    pub fn reaches(&self, position: &Position) -> bool {
+        self.jti.as_ref().is_none_or(|jti| *jti == position.jti)
+            && self.expires_from.is_none_or(|from| position.expires_at >= from)
+    }
+
+    /// Whether a record that is within reach is wanted.
+    pub fn matches(&self, issued: &Issued) -> bool {
+        let pod = |pod: &NamespacedName| {
+            issued.account.namespace == pod.namespace && issued.pod() == Some(pod.name.as_str())
+        };
+        self.account.as_ref().is_none_or(|account| *account == issued.account)
+            && self.pod.as_ref().is_none_or(pod)
+            && self.audience.as_ref().is_none_or(|audience| issued.audiences.contains(audience))
+            && self.key.as_ref().is_none_or(|key| *key == issued.kid)
+            && self.issued_until.is_none_or(|until| issued.issued_at <= until)
+    }
+}
+
+/// Part of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// By [`Position`].
+    pub records: Vec<Issued>,
+    /// Whether wanted records follow after the last one.
+    pub more: bool,
+}

@@ -1,0 +1,72 @@
+//! The ledger port: which tokens were issued, and which of them are revoked.
+//!
+//! No object and no part of the [`Store`](crate::store::Store): no revisions and no watch, so that minting never moves
+//! `resourceVersion`. An issue record is handed over and written soon, at the latest 50 ms later; a revocation is on
+//! disk before it is acknowledged. Who decides what a revocation covers is [`tokens::revocations`](crate::tokens::revocations).
+//! The contract suite in `tokensmith-store` runs on every backend.
+
+mod issued;
+mod revocation;
+
+use async_trait::async_trait;
+
+pub use issued::{BoundTo, Filter, Issued, Page, Position};
+pub use revocation::{NamespacedName, NotNamespaced, Revocation, What};
+
+/// Why the ledger could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The backend failed; nothing was acknowledged.
+    #[error("the ledger failed")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored makes no sense.
+    #[error("the ledger holds what cannot be read: {0}")]
+    Corrupt(String),
+    /// An earlier write failed: nobody can tell what is on disk.
+    #[error("the ledger accepts no writes after a failed one: restart")]
+    Failed,
+}
+
+/// What has become of the issue records since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Brought to disk.
+    pub written: u64,
+    /// Lost, since the disk could not be written.
+    pub dropped: u64,
+}
+
+/// Persistent issue records and revocations.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Takes down an issued token. Waits for room in the queue, never for the disk.
+    async fn record(&self, issued: Issued);
+
+    /// The records that the filter lets through and that come after `after`, by [`Position`], at most `limit` of them.
+    /// Shows everything that was recorded before the call.
+    async fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        after: Option<&Position>,
+    ) -> Result<Page, LedgerError>;
+
+    /// Writes a revocation in the place of any other of the same [`What`]. It is on disk when this returns.
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError>;
+
+    /// All revocations, in no particular order.
+    async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError>;
+
+    /// Forgets the records that expired, and the revocations that were to be kept, until before this time (Unix
+    /// seconds). Says how many records went.
+    async fn prune(&self, before: i64) -> Result<usize, LedgerError>;
+
+    /// Brings to disk what has been recorded; for tests and the end.
+    async fn flush(&self) -> Result<(), LedgerError>;
+
+    /// How many records were written and lost.
+    fn counts(&self) -> Counts;
+
+    /// False once a write has failed; from then on nothing is written.
+    fn healthy(&self) -> bool;
+}

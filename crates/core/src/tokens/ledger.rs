@@ -1,0 +1,323 @@
+//! The token ledger at work: which tokens there are, which are revoked, and until when a revocation must be kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use time::Duration;
+
+use super::claims::{Bound, Claims};
+use super::live::LEEWAY;
+use super::revocations::{Revocations, Subject};
+use crate::clock::Clock;
+use crate::error::{Error, Qualified};
+use crate::keys::{Keys, Origin, ring::NEVER};
+use crate::ledger::{
+    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, Revocation, What,
+};
+
+/// What is written down (`--ledger`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LedgerMode {
+    /// Every issued token, and revocations.
+    #[default]
+    Full,
+    /// Nothing.
+    Off,
+    /// Revocations alone.
+    Revocations,
+}
+
+impl LedgerMode {
+    /// As the flag has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LedgerMode::Full => "full",
+            LedgerMode::Off => "off",
+            LedgerMode::Revocations => "revocations",
+        }
+    }
+}
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be read.
+    #[error("cannot read the ledger")]
+    Ledger(#[from] LedgerError),
+    /// Without a ledger, what is revoked would be accepted again.
+    #[error(
+        "with --ledger=off the {count} tokens, accounts, pods or keys that are revoked {} would be accepted again: use --ledger=revocations or --ledger=full until then",
+        until(*last)
+    )]
+    Revoked {
+        /// How many revocations are in force.
+        count: usize,
+        /// The latest time until which one of them is kept, Unix seconds.
+        last: i64,
+    },
+}
+
+fn until(last: i64) -> String {
+    match time::OffsetDateTime::from_unix_timestamp(last) {
+        Ok(at) => format!("until {}", crate::object_timestamp(at)),
+        Err(_) => "for ever".into(),
+    }
+}
+
+/// The ledger of one server.
+pub struct TokenLedger {
+    ledger: Arc<dyn Ledger>,
+    mode: LedgerMode,
+    revocations: Arc<Revocations>,
+    clock: Arc<dyn Clock>,
+    keys: Arc<Keys>,
+    /// One at a time: the later one must see the earlier.
+    revoking: tokio::sync::Mutex<()>,
+}
+
+/// A revocation that is in force, and what it covers.
+#[derive(Clone, Debug)]
+pub struct Revoked {
+    /// It.
+    pub revocation: Arc<Revocation>,
+    /// Unexpired tokens that it covers, by account; `None` when nobody has counted issued tokens.
+    pub covered: Option<Vec<(NamespacedName, usize)>>,
+}
+
+impl TokenLedger {
+    /// Loads the revocations.
+    pub async fn open(
+        ledger: Arc<dyn Ledger>,
+        mode: LedgerMode,
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let before = clock.unix() - LEEWAY.whole_seconds();
+        let mut stored = ledger.revocations().await?;
+        stored.retain(|r| r.until >= before);
+        let last = stored.iter().map(|r| r.until).max();
+        if let (LedgerMode::Off, Some(last)) = (mode, last) {
+            return Err(OpenError::Revoked { count: stored.len(), last });
+        }
+        let revocations = Arc::new(Revocations::new(stored));
+        Ok(Arc::new(TokenLedger { ledger, mode, revocations, clock, keys, revoking: Default::default() }))
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// What is written down.
+    pub fn mode(&self) -> LedgerMode {
+        self.mode
+    }
+
+    /// How many records were written and lost.
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    /// What keeps the ledger from doing its work, for readiness. Tokens go on: they are signed and checked without it.
+    pub fn problem(&self) -> Option<String> {
+        let failed = self.mode != LedgerMode::Off && !self.ledger.healthy();
+        failed.then(|| "the ledger has failed to write: issue records are lost until a restart".into())
+    }
+
+    /// Takes down a token that was signed and not yet given away.
+    ///
+    /// Times in tokens have whole seconds: after a revocation, a token of the same second cannot be told from those
+    /// that were meant. It is not given away; the caller asks again in the next second. Asked after signing, so that
+    /// a revocation that came meanwhile counts too.
+    pub(super) async fn issued(
+        &self,
+        requester: &str,
+        claims: &Claims<'_>,
+        kid: &str,
+    ) -> Result<(), Error> {
+        if self.mode == LedgerMode::Off {
+            return Ok(());
+        }
+        let subject = Subject {
+            jti: claims.id,
+            namespace: claims.namespace,
+            account: &claims.account.name,
+            pod: match claims.bound {
+                Some(Bound::Pod { pod, .. }) => Some(&pod.name),
+                _ => None,
+            },
+            kid,
+            issued_at: claims.issued_at,
+        };
+        if let Some(at) = self.revocations.covering(&subject) {
+            let message = format!(
+                "tokens of service account {}/{} that are issued in this second have just been revoked, ask again in the next one",
+                claims.namespace, claims.account.name
+            );
+            let retry_after = at.saturating_sub(self.clock.unix()).saturating_add(1).max(1);
+            return Err(Error::TooManyRequests { message, retry_after });
+        }
+        if self.mode == LedgerMode::Full {
+            let issued = Issued {
+                jti: claims.id.to_owned(),
+                account: NamespacedName::new(claims.namespace, claims.account.name.as_str()),
+                uid: claims.account.uid.clone(),
+                bound: claims.bound.map(BoundTo::from),
+                audiences: claims.audiences.to_vec(),
+                kid: kid.to_owned(),
+                issued_at: claims.issued_at,
+                expires_at: claims.expires_at,
+                requester: requester.to_owned(),
+            };
+            self.ledger.record(issued).await;
+        }
+        Ok(())
+    }
+
+    /// Unexpired tokens.
+    pub async fn list(
+        &self,
+        mut filter: Filter,
+        limit: usize,
+        after: Option<&Position>,
+    ) -> Result<Page, Error> {
+        if self.mode != LedgerMode::Full {
+            return Err(self.unwritten("issued tokens", "--ledger=full"));
+        }
+        filter.expires_from = Some(self.clock.unix());
+        self.ledger.list(&filter, limit, after).await.map_err(failed)
+    }
+
+    /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. What has been begun
+    /// is finished even if the caller goes away.
+    pub async fn revoke(
+        self: &Arc<Self>,
+        what: What,
+        by: String,
+        reason: String,
+    ) -> Result<Revoked, Error> {
+        if self.mode == LedgerMode::Off {
+            return Err(self.unwritten("revocations", "--ledger=revocations or --ledger=full"));
+        }
+        let ledger = Arc::clone(self);
+        let task = tokio::spawn(async move { ledger.finish(what, by, reason).await });
+        task.await.map_err(|e| Error::internal("the revocation did not end", e))?
+    }
+
+    async fn finish(&self, what: What, by: String, reason: String) -> Result<Revoked, Error> {
+        if let What::Key(kid) = &what
+            && !self.keys.current().infos().iter().any(|k| k.id == *kid)
+        {
+            return Err(Error::NotFound { resource: Qualified::new("", "keys"), name: kid.clone() });
+        }
+        let _one = self.revoking.lock().await;
+        let before = self.revocations.get(&what);
+        // A clock that was set back must not take back what was revoked.
+        let at = self.clock.unix().max(before.as_ref().map_or(i64::MIN, |r| r.at));
+        let mut revocation = Revocation { what, at, until: NEVER, by, reason };
+        // In memory first: what is signed from here on is not given away if it is covered, and what was signed before
+        // has had its expiry promised, so the bound that is read next holds for all.
+        self.revocations.insert(revocation.clone());
+        let done = async {
+            let until = self.bound(&revocation.what).await?;
+            revocation.until = until.max(before.as_ref().map_or(i64::MIN, |r| r.until));
+            self.ledger.revoke(&revocation).await
+        };
+        if let Err(e) = done.await {
+            match before {
+                Some(before) => self.revocations.insert((*before).clone()),
+                None => self.revocations.remove(&revocation.what),
+            }
+            return Err(failed(e));
+        }
+        self.revocations.insert(revocation.clone());
+        // It stands. That what it covers could not be counted does not make it a failure.
+        let covered = self.covered(&revocation.what, at).await.unwrap_or_else(|e| {
+            tracing::warn!(cause = %e, "the tokens that a revocation covers could not be counted");
+            None
+        });
+        Ok(Revoked { revocation: Arc::new(revocation), covered })
+    }
+
+    /// No covered token expires later.
+    async fn bound(&self, what: &What) -> Result<i64, LedgerError> {
+        if let What::Jti(jti) = what {
+            let filter = Filter { jti: Some(jti.clone()), ..Filter::default() };
+            let found = self.ledger.list(&filter, usize::MAX, None).await?;
+            if let Some(last) = found.records.iter().map(|r| r.expires_at).max() {
+                return Ok(last);
+            }
+        }
+        let keys = self.keys.current();
+        let signed = keys.infos().iter().filter(|k| match what {
+            What::Key(kid) => k.id == *kid,
+            _ => true,
+        });
+        // A key that did not grow up here may have signed elsewhere, until whenever.
+        let last = signed.map(|k| match k.origin {
+            Some(Origin::Generated) => k.last_exp.unwrap_or(i64::MIN),
+            Some(Origin::Imported) | None => NEVER,
+        });
+        Ok(last.max().unwrap_or(NEVER).max(self.clock.unix()))
+    }
+
+    /// Which accounts have unexpired tokens of a key, and how many; `None` when nobody has counted.
+    pub async fn accounts_with_tokens(
+        &self,
+        kid: &str,
+    ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
+        self.covered(&What::Key(kid.to_owned()), i64::MAX).await
+    }
+
+    async fn covered(
+        &self,
+        what: &What,
+        at: i64,
+    ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
+        if self.mode != LedgerMode::Full {
+            return Ok(None);
+        }
+        let filter = Filter::covered(what, at, self.clock.unix());
+        let (mut counts, mut after) = (BTreeMap::new(), None);
+        loop {
+            let page = self.ledger.list(&filter, PAGE, after.as_ref()).await?;
+            after = page.records.last().map(Issued::position);
+            for record in page.records {
+                *counts.entry(record.account).or_insert(0) += 1;
+            }
+            if !page.more {
+                return Ok(Some(counts.into_iter().collect()));
+            }
+        }
+    }
+
+    /// Forgets what has expired, for as long as the server runs.
+    pub async fn run(&self) {
+        loop {
+            let before = self.clock.unix() - LEEWAY.whole_seconds();
+            self.revocations.prune(before);
+            match self.ledger.prune(before).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::debug!(gone, "expired issue records are forgotten"),
+                Err(e) => tracing::warn!(cause = %e, "expired issue records stay: they cannot be removed"),
+            }
+            self.clock.sleep_until(self.clock.now() + PRUNE_EVERY).await;
+        }
+    }
+
+    fn unwritten(&self, what: &str, mend: &str) -> Error {
+        let mode = self.mode.as_str();
+        Error::Disabled(format!(
+            "the server runs with --ledger={mode}, which keeps no {what}: start it with {mend}"
+        ))
+    }
+}
+
+/// Records that are read at once when all are counted.
+const PAGE: usize = 4096;
+const PRUNE_EVERY: Duration = Duration::minutes(1);
+
+fn failed(error: LedgerError) -> Error {
+    tracing::error!(cause = %error, source = ?std::error::Error::source(&error), "the ledger failed");
+    Error::Unavailable("the token ledger cannot be read or written: nothing was changed".into())
+}

@@ -1,0 +1,212 @@
+//! The revocations in memory: what every check of a token asks. Reading takes no lock and no memory.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+
+use crate::ledger::{NamespacedName, Revocation, What};
+
+/// What of a token decides whether it is revoked.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// `jti`; empty for a token without one.
+    pub jti: &'a str,
+    /// The account's namespace.
+    pub namespace: &'a str,
+    /// The account.
+    pub account: &'a str,
+    /// The pod that it is bound to.
+    pub pod: Option<&'a str>,
+    /// The key that signed.
+    pub kid: &'a str,
+    /// When it was issued, Unix seconds; `i64::MIN` when nobody knows, which every revocation covers.
+    pub issued_at: i64,
+}
+
+/// All revocations in force. Swapped as a whole.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    sets: ArcSwap<Sets>,
+}
+
+type Map = OrdMap<String, Arc<Revocation>>;
+
+#[derive(Clone, Debug, Default)]
+struct Sets {
+    jtis: Map,
+    keys: Map,
+    /// By namespace, then by name, so that a look-up needs no joined key.
+    accounts: OrdMap<String, Map>,
+    pods: OrdMap<String, Map>,
+}
+
+impl Revocations {
+    /// Those that were stored.
+    pub fn new(stored: impl IntoIterator<Item = Revocation>) -> Self {
+        let mut sets = Sets::default();
+        stored.into_iter().for_each(|r| sets.insert(Arc::new(r)));
+        Revocations { sets: ArcSwap::from_pointee(sets) }
+    }
+
+    /// The time (Unix seconds) of the latest revocation that covers a token; `None` when none does.
+    pub fn covering(&self, token: &Subject<'_>) -> Option<i64> {
+        let sets = self.sets.load();
+        let within = |map: &OrdMap<String, Map>, name: &str| {
+            map.get(token.namespace).and_then(|names| names.get(name)).map(|r| r.at)
+        };
+        let timed = [
+            within(&sets.accounts, token.account),
+            token.pod.and_then(|pod| within(&sets.pods, pod)),
+            sets.keys.get(token.kid).map(|r| r.at),
+        ];
+        let timed = timed.into_iter().flatten().filter(|at| token.issued_at <= *at);
+        timed.chain(sets.jtis.get(token.jti).map(|r| r.at)).max()
+    }
+
+    /// The revocation of this very thing.
+    pub fn get(&self, what: &What) -> Option<Arc<Revocation>> {
+        let sets = self.sets.load();
+        let within = |map: &OrdMap<String, Map>, name: &NamespacedName| {
+            map.get(&name.namespace).and_then(|names| names.get(&name.name)).cloned()
+        };
+        match what {
+            What::Account(name) => within(&sets.accounts, name),
+            What::Jti(jti) => sets.jtis.get(jti).cloned(),
+            What::Key(kid) => sets.keys.get(kid).cloned(),
+            What::Pod(name) => within(&sets.pods, name),
+        }
+    }
+
+    /// Puts one in the place of any other of the same thing.
+    pub fn insert(&self, revocation: Revocation) {
+        let revocation = Arc::new(revocation);
+        self.change(|sets| sets.insert(revocation.clone()));
+    }
+
+    /// Takes one back that did not get to disk.
+    pub(super) fn remove(&self, what: &What) {
+        self.change(|sets| sets.remove(what));
+    }
+
+    /// Drops those that were to be kept until before this time.
+    pub fn prune(&self, before: i64) {
+        if self.all().iter().all(|r| r.until >= before) {
+            return;
+        }
+        self.change(|sets| {
+            for gone in sets.all().filter(|r| r.until < before).cloned().collect::<Vec<_>>() {
+                sets.remove(&gone.what);
+            }
+        });
+    }
+
+    /// All of them, the latest first.
+    pub fn all(&self) -> Vec<Arc<Revocation>> {
+        let mut all: Vec<_> = self.sets.load().all().cloned().collect();
+        all.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.what.cmp(&b.what)));
+        all
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.sets.load().all().count()
+    }
+
+    fn change(&self, change: impl Fn(&mut Sets)) {
+        self.sets.rcu(|sets| {
+            let mut next = Sets::clone(sets);
+            change(&mut next);
+            next
+        });
+    }
+}
+
+impl Sets {
+    fn insert(&mut self, revocation: Arc<Revocation>) {
+        let into = |map: &mut OrdMap<String, Map>, name: &NamespacedName| {
+            map.entry(name.namespace.clone()).or_default().insert(name.name.clone(), revocation.clone());
+        };
+        match &revocation.what {
+            What::Account(name) => into(&mut self.accounts, name),
+            What::Jti(jti) => drop(self.jtis.insert(jti.clone(), revocation.clone())),
+            What::Key(kid) => drop(self.keys.insert(kid.clone(), revocation.clone())),
+            What::Pod(name) => into(&mut self.pods, name),
+        }
+    }
+
+    fn remove(&mut self, what: &What) {
+        let from = |map: &mut OrdMap<String, Map>, name: &NamespacedName| {
+            let Some(names) = map.get_mut(&name.namespace) else { return };
+            names.remove(&name.name);
+            if names.is_empty() {
+                map.remove(&name.namespace);
+            }
+        };
+        match what {
+            What::Account(name) => from(&mut self.accounts, name),
+            What::Jti(jti) => drop(self.jtis.remove(jti)),
+            What::Key(kid) => drop(self.keys.remove(kid)),
+            What::Pod(name) => from(&mut self.pods, name),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Revocation>> {
+        let nested = self.accounts.values().chain(self.pods.values()).flat_map(OrdMap::values);
+        self.jtis.values().chain(self.keys.values()).chain(nested)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revocation(what: What, at: i64, until: i64) -> Revocation {
+        Revocation { what, at, until, by: "admin".into(), reason: String::new() }
+    }
+
+    fn named(namespace: &str, name: &str) -> NamespacedName {
+        NamespacedName::new(namespace, name)
+    }
+
+    const TOKEN: Subject<'static> =
+        Subject { jti: "j", namespace: "n", account: "a", pod: Some("p"), kid: "k", issued_at: 10 };
+
+    #[test]
+    fn what_a_revocation_covers() {
+        let covers =
+            |what, at, token: &Subject<'_>| Revocations::new([revocation(what, at, 99)]).covering(token).is_some();
+        for what in [What::Account(named("n", "a")), What::Pod(named("n", "p")), What::Key("k".into())] {
+            assert!(covers(what.clone(), 10, &TOKEN), "{what}: issued in the same second");
+            assert!(!covers(what.clone(), 9, &TOKEN), "{what}: issued later");
+            assert!(covers(what.clone(), 9, &Subject { issued_at: i64::MIN, ..TOKEN }), "{what}: undated");
+        }
+        assert!(covers(What::Jti("j".into()), 0, &TOKEN), "one token, whenever it was issued");
+        for other in [
+            What::Account(named("n", "p")),
+            What::Account(named("m", "a")),
+            What::Pod(named("n", "a")),
+            What::Jti("k".into()),
+            What::Key("j".into()),
+        ] {
+            assert!(!covers(other.clone(), 10, &TOKEN), "{other}");
+        }
+        let unbound = Subject { pod: None, ..TOKEN };
+        assert!(!covers(What::Pod(named("n", "p")), 10, &unbound));
+    }
+
+    #[test]
+    fn the_latest_counts_and_the_expired_go() {
+        let all = Revocations::new([
+            revocation(What::Account(named("n", "a")), 20, 50),
+            revocation(What::Pod(named("n", "p")), 30, 40),
+        ]);
+        assert_eq!(all.covering(&TOKEN), Some(30));
+        all.prune(40);
+        assert_eq!(all.count(), 2, "one that is kept until 40 is there at 40");
+        all.prune(41);
+        assert_eq!((all.covering(&TOKEN), all.count()), (Some(20), 1));
+        all.remove(&What::Account(named("n", "a")));
+        assert_eq!((all.covering(&TOKEN), all.get(&What::Account(named("n", "a")))), (None, None));
+    }
+}
