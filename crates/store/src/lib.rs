@@ -1,12 +1,28 @@
 //! The `Store` port on sled ([`SledStore`], the default) and in memory ([`MemoryStore`]: tests, `--ephemeral`).
 //!
-//! Both pass one contract suite (`contract`). Neither knows what the bytes mean.
+//! Both pass one contract suite (`contract`). Neither knows what the bytes mean. The same two carry the `Ledger` port
+//! ([`SledLedger`], [`MemoryLedger`]).
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod history;
+pub mod ledger;
 mod memory;
 mod sled_store;
 
+pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
 pub use sled_store::{FORMAT, OpenError, Options, SledStore};
+
+/// What a crash would leave of the files in use.
+#[cfg(test)]
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_dir(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}

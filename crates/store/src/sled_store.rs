@@ -23,23 +23,26 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::history::History;
+use crate::ledger::SledLedger;
 pub use open::{FORMAT, OpenError, Options};
 use record::{data_key, decode_data, key_of};
 use writer::Write;
 
 /// The `Store` port on sled.
 pub struct SledStore {
+    db: sled::Db,
     tree: sled::Tree,
     history: Arc<History>,
     writes: Option<mpsc::UnboundedSender<Write>>,
     writer: Option<JoinHandle<()>>,
     healthy: Arc<AtomicBool>,
     /// Held as long as the store is open: a second process is told at once.
-    _lock: std::fs::File,
+    lock: Arc<std::fs::File>,
 }
 
 impl SledStore {
@@ -49,7 +52,7 @@ impl SledStore {
         let healthy = Arc::new(AtomicBool::new(true));
         let (writes, queue) = mpsc::unbounded_channel();
         let writer = writer::Writer {
-            db,
+            db: db.clone(),
             tree: tree.clone(),
             history: history.clone(),
             healthy: healthy.clone(),
@@ -59,7 +62,13 @@ impl SledStore {
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(OpenError::Thread)?;
-        Ok(SledStore { tree, history, writes: Some(writes), writer: Some(writer), healthy, _lock: lock })
+        let (writes, writer) = (Some(writes), Some(writer));
+        Ok(SledStore { db, tree, history, writes, writer, healthy, lock: Arc::new(lock) })
+    }
+
+    /// The ledger in the same database. To be asked for once.
+    pub fn ledger(&self) -> Result<SledLedger, LedgerError> {
+        SledLedger::open(&self.db, self.lock.clone())
     }
 
     /// False once a write could not be brought to disk; from then on none is accepted.

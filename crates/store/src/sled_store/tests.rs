@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering as Order};
 use futures::StreamExt;
 
 use super::*;
-use crate::contract;
+use crate::{contract, copy_dir};
 
 fn open_at(dir: &Path) -> SledStore {
     SledStore::open(dir, Options::default()).unwrap()
@@ -57,17 +57,6 @@ async fn what_was_acknowledged_survives_a_crash() {
         let crashed = open_at(&target);
         assert_eq!(crashed.revision().await.unwrap(), round * 20);
         assert_eq!(crashed.list("/", None, 0).await.unwrap().entries.len(), round as usize * 20);
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_dir(&entry.path(), &to.join(entry.file_name())),
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
-        }
     }
 }
 

@@ -1,0 +1,148 @@
+//! What every ledger promises. A bug found in one becomes a test for all.
+#![expect(clippy::unwrap_used, reason = "a contract that is broken says where")]
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokensmith_core::ledger::{BoundTo, Filter, Issued, Ledger, NamespacedName, Revocation, What};
+
+/// Runs the whole suite, each part on a new ledger.
+pub async fn run<L: Ledger + 'static, F: Future<Output = L>>(open: impl Fn() -> F) {
+    records_and_filters(&open().await).await;
+    pages(&open().await).await;
+    pruning(&open().await).await;
+    revocations(&open().await).await;
+    concurrent_writers(open().await).await;
+}
+
+/// The record number `n`, of the account `ns/aN` with `N` below three.
+pub fn issued(n: usize, expires_at: i64) -> Issued {
+    Issued {
+        jti: format!("jti-{n:04}"),
+        account: NamespacedName::new("ns", format!("a{}", n % 3)),
+        uid: format!("uid-{}", n % 3),
+        bound: None,
+        audiences: vec!["api".into()],
+        kid: "k1".into(),
+        issued_at: n as i64,
+        expires_at,
+        requester: "admin".into(),
+    }
+}
+
+/// A revocation of something.
+pub fn revocation(what: What, at: i64, until: i64) -> Revocation {
+    Revocation { what, at, until, by: "admin".into(), reason: "lost".into() }
+}
+
+async fn found(ledger: &dyn Ledger, filter: Filter) -> Vec<String> {
+    let page = ledger.list(&filter, 100, None).await.unwrap();
+    assert!(!page.more);
+    page.records.into_iter().map(|r| r.jti).collect()
+}
+
+async fn records_and_filters(ledger: &dyn Ledger) {
+    assert_eq!(found(ledger, Filter::default()).await, [""; 0]);
+    let bound = |kind: &str| BoundTo { kind: kind.into(), name: "web".into(), uid: "u".into() };
+    let all = [
+        Issued { bound: Some(bound("Pod")), ..issued(0, 300) },
+        Issued { bound: Some(bound("Secret")), ..issued(1, 200) },
+        Issued { audiences: vec!["api".into(), "vault".into()], kid: "k2".into(), ..issued(2, 100) },
+        Issued { account: NamespacedName::new("other", "a0"), bound: Some(bound("Pod")), ..issued(3, -5) },
+    ];
+    for record in &all {
+        ledger.record(record.clone()).await;
+    }
+    let page = ledger.list(&Filter::default(), 100, None).await.unwrap();
+    let by_expiry = [&all[3], &all[2], &all[1], &all[0]].map(Clone::clone);
+    assert_eq!(page.records, by_expiry, "all of each, the first to expire first, seen at once");
+
+    let any = Filter::default;
+    for (filter, want) in [
+        (Filter { account: "ns/a0".parse().ok(), ..any() }, vec!["jti-0000"]),
+        (Filter { pod: "ns/web".parse().ok(), ..any() }, vec!["jti-0000"]),
+        (Filter { pod: "ns/we".parse().ok(), ..any() }, vec![]),
+        (Filter { audience: Some("vault".into()), ..any() }, vec!["jti-0002"]),
+        (Filter { key: Some("k1".into()), ..any() }, vec!["jti-0003", "jti-0001", "jti-0000"]),
+        (Filter { jti: Some("jti-0001".into()), ..any() }, vec!["jti-0001"]),
+        (Filter { issued_until: Some(1), ..any() }, vec!["jti-0001", "jti-0000"]),
+        (Filter { expires_from: Some(200), ..any() }, vec!["jti-0001", "jti-0000"]),
+        (Filter { key: Some("k1".into()), expires_from: Some(201), ..any() }, vec!["jti-0000"]),
+    ] {
+        assert_eq!(found(ledger, filter.clone()).await, want, "{filter:?}");
+    }
+    ledger.flush().await.unwrap();
+    assert_eq!((ledger.counts().written, ledger.counts().dropped, ledger.healthy()), (4, 0, true));
+}
+
+async fn pages(ledger: &dyn Ledger) {
+    for n in 0..25 {
+        // Several share an expiry: the pages must not lose any of them.
+        ledger.record(issued(n, 100 + (n / 10) as i64)).await;
+    }
+    let filter = Filter { expires_from: Some(100), ..Filter::default() };
+    let (mut seen, mut after, mut sizes) = (Vec::new(), None, Vec::new());
+    loop {
+        let page = ledger.list(&filter, 10, after.as_ref()).await.unwrap();
+        after = page.records.last().map(Issued::position);
+        sizes.push(page.records.len());
+        seen.extend(page.records.into_iter().map(|r| r.jti));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(sizes, [10, 10, 5]);
+    assert_eq!(seen, (0..25).map(|n| format!("jti-{n:04}")).collect::<Vec<_>>());
+    let exactly = ledger.list(&filter, 25, None).await.unwrap();
+    assert!(!exactly.more, "nothing follows the last one");
+}
+
+async fn pruning(ledger: &dyn Ledger) {
+    for n in 0..2500 {
+        ledger.record(issued(n, n as i64)).await;
+    }
+    ledger.flush().await.unwrap();
+    assert_eq!(ledger.prune(0).await.unwrap(), 0);
+    assert_eq!(ledger.prune(2490).await.unwrap(), 2490);
+    let left = found(ledger, Filter::default()).await;
+    assert_eq!((left.len(), left[0].as_str()), (10, "jti-2490"));
+}
+
+async fn revocations(ledger: &dyn Ledger) {
+    let of = |what: &What| revocation(what.clone(), 1, 50);
+    let name = NamespacedName::new("ns", "x");
+    // All named alike: none may take the place of another.
+    let all =
+        [What::Account(name.clone()), What::Jti("ns/x".into()), What::Key("ns/x".into()), What::Pod(name)];
+    for what in &all {
+        ledger.revoke(&of(what)).await.unwrap();
+    }
+    let mut stored = ledger.revocations().await.unwrap();
+    stored.sort_by(|a, b| a.what.cmp(&b.what));
+    assert_eq!(stored, all.iter().map(of).collect::<Vec<_>>());
+
+    let later = revocation(all[0].clone(), 2, i64::MAX);
+    ledger.revoke(&later).await.unwrap();
+    assert_eq!(ledger.revocations().await.unwrap().len(), 4, "the same thing has one");
+    ledger.prune(50).await.unwrap();
+    assert_eq!(ledger.revocations().await.unwrap().len(), 4, "until 50 is not before 50");
+    ledger.prune(51).await.unwrap();
+    assert_eq!(ledger.revocations().await.unwrap(), [later], "for ever is never over");
+}
+
+async fn concurrent_writers<L: Ledger + 'static>(ledger: L) {
+    let ledger = Arc::new(ledger);
+    let tasks = (0..16).map(|task| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            for i in 0..100 {
+                ledger.record(issued(task * 100 + i, 1000)).await;
+            }
+        })
+    });
+    for done in futures::future::join_all(tasks).await {
+        done.unwrap();
+    }
+    let page = ledger.list(&Filter::default(), usize::MAX, None).await.unwrap();
+    assert_eq!(page.records.len(), 1600);
+}

@@ -1,0 +1,97 @@
+//! A ledger that ends with the process.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokensmith_core::ledger::{
+    Counts, Filter, Issued, Ledger, LedgerError, Page, Position, Revocation, What,
+};
+
+/// The `Ledger` port in memory.
+#[derive(Default)]
+pub struct MemoryLedger(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    issued: BTreeMap<Position, Issued>,
+    revocations: BTreeMap<What, Revocation>,
+    written: u64,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn record(&self, issued: Issued) {
+        let mut kept = self.kept();
+        kept.issued.insert(issued.position(), issued);
+        kept.written += 1;
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        after: Option<&Position>,
+    ) -> Result<Page, LedgerError> {
+        let kept = self.kept();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = kept
+            .issued
+            .range::<Position, _>((start, Bound::Unbounded))
+            .filter(|(position, issued)| filter.reaches(position) && filter.matches(issued))
+            .map(|(_, issued)| issued.clone());
+        let records = found.by_ref().take(limit).collect();
+        Ok(Page { records, more: found.next().is_some() })
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError> {
+        self.kept().revocations.insert(revocation.what.clone(), revocation.clone());
+        Ok(())
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError> {
+        Ok(self.kept().revocations.values().cloned().collect())
+    }
+
+    async fn prune(&self, before: i64) -> Result<usize, LedgerError> {
+        let mut kept = self.kept();
+        let left = kept.issued.split_off(&Position { expires_at: before, jti: String::new() });
+        let gone = std::mem::replace(&mut kept.issued, left).len();
+        kept.revocations.retain(|_, r| r.until >= before);
+        Ok(gone)
+    }
+
+    async fn flush(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { written: self.kept().written, dropped: 0 }
+    }
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        crate::ledger::contract::run(|| async { MemoryLedger::new() }).await;
+    }
+}

@@ -1,0 +1,273 @@
+//! Group writing: a thread of its own brings what was recorded to disk, soon and many at once.
+//!
+//! Knows no database: it is given what writes a group, and in tests something that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokensmith_core::ledger::{Counts, Issued, LedgerError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+/// A group is begun by its first record and written this much later. With the write before it and its own, no record
+/// is older than 100 ms when it reaches the disk, unless the disk takes longer than 30 ms.
+const GATHER: Duration = Duration::from_millis(40);
+/// As many records may wait; who comes then waits too.
+const QUEUE: usize = 16_384;
+/// At most so many records are written at once, so that a flood does not delay the first of it.
+const GROUP: usize = 4096;
+
+/// What brings a group to disk.
+pub(super) type Write = Box<dyn FnMut(&[Issued]) -> Result<(), WriteError> + Send>;
+pub(super) type WriteError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The queue and its thread. Dropping it writes what waits.
+pub(super) struct GroupWriter {
+    queue: Option<mpsc::Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    state: Arc<State>,
+}
+
+/// What the thread and others know.
+pub(super) struct State {
+    healthy: AtomicBool,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Record(Issued),
+    /// Write all that came before, at once, and say so.
+    Flush(oneshot::Sender<()>),
+}
+
+impl GroupWriter {
+    /// Starts the thread.
+    pub(super) fn start(write: Write) -> std::io::Result<Self> {
+        Self::with_queue(write, QUEUE)
+    }
+
+    fn with_queue(write: Write, capacity: usize) -> std::io::Result<Self> {
+        let state = Arc::new(State {
+            healthy: AtomicBool::new(true),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        });
+        let (queue, messages) = mpsc::channel(capacity);
+        let worker = Worker { messages, write, state: state.clone(), group: Vec::new(), waiting: Vec::new() };
+        let thread = std::thread::Builder::new().name("ledger-writer".into()).spawn(move || worker.run())?;
+        Ok(GroupWriter { queue: Some(queue), thread: Some(thread), state })
+    }
+
+    /// Hands over a record; waits only while the queue is full.
+    pub(super) async fn record(&self, issued: Issued) {
+        let Some(queue) = &self.queue else { return };
+        if !self.state.healthy() {
+            self.state.drop_records(1);
+            return;
+        }
+        if let Err(TrySendError::Full(message)) = queue.try_send(Message::Record(issued)) {
+            self.wake();
+            // The thread ends only with this value.
+            let _ = queue.send(message).await;
+        }
+    }
+
+    /// Returns once all that was recorded before is on disk, or lost.
+    pub(super) async fn flush(&self) -> Result<(), LedgerError> {
+        let (done, answer) = oneshot::channel();
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(Message::Flush(done)).await;
+        }
+        self.wake();
+        answer.await.map_err(|_| LedgerError::Failed)?;
+        if self.state.healthy() { Ok(()) } else { Err(LedgerError::Failed) }
+    }
+
+    pub(super) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Ends the gathering of a group.
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for GroupWriter {
+    fn drop(&mut self) {
+        self.queue = None;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    pub(super) fn healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            written: self.written.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A write has failed. Said once: from then on nothing is written.
+    pub(super) fn fail(&self, cause: &dyn std::fmt::Display) {
+        if self.healthy.swap(false, Ordering::AcqRel) {
+            tracing::error!(%cause, "the ledger cannot write: issue records are lost until a restart");
+        }
+    }
+
+    fn drop_records(&self, count: usize) {
+        self.dropped.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+struct Worker {
+    messages: mpsc::Receiver<Message>,
+    write: Write,
+    state: Arc<State>,
+    group: Vec<Issued>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(first) = self.messages.blocking_recv() {
+            self.take(first);
+            if self.waiting.is_empty() && !self.messages.is_closed() {
+                // Woken early by a flush, a full queue or the end; for no reason at all: then the group is small.
+                std::thread::park_timeout(GATHER);
+            }
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(message);
+                if self.group.len() >= GROUP {
+                    self.commit();
+                }
+            }
+            self.commit();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Record(issued) => self.group.push(issued),
+            Message::Flush(done) => self.waiting.push(done),
+        }
+    }
+
+    fn commit(&mut self) {
+        if !self.group.is_empty() {
+            let written = self.state.healthy() && self.persist();
+            if !written {
+                self.state.drop_records(self.group.len());
+            }
+            self.group.clear();
+        }
+        for done in self.waiting.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    fn persist(&mut self) -> bool {
+        match (self.write)(&self.group) {
+            Ok(()) => {
+                self.state.written.fetch_add(self.group.len() as u64, Ordering::Relaxed);
+                true
+            }
+            Err(e) => {
+                self.state.fail(&e);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::contract::issued;
+    use super::*;
+
+    type Groups = Arc<Mutex<Vec<usize>>>;
+
+    /// A disk that breaks after so many groups.
+    fn disk(good: usize) -> (Groups, Write) {
+        let groups = Groups::default();
+        let kept = groups.clone();
+        let write = move |group: &[Issued]| {
+            let mut groups = kept.lock().unwrap();
+            if groups.len() == good {
+                return Err("no space left".into());
+            }
+            groups.push(group.len());
+            Ok(())
+        };
+        (groups, Box::new(write))
+    }
+
+    #[tokio::test]
+    async fn many_records_share_few_writes() {
+        let (groups, write) = disk(usize::MAX);
+        let writer = GroupWriter::start(write).unwrap();
+        for n in 0..1000 {
+            writer.record(issued(n, 100)).await;
+        }
+        writer.flush().await.unwrap();
+        let groups = groups.lock().unwrap();
+        assert_eq!(groups.iter().sum::<usize>(), 1000);
+        assert!(groups.len() < 100, "{groups:?}");
+        assert_eq!(writer.state().counts(), Counts { written: 1000, dropped: 0 });
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_without_being_asked_for() {
+        let (groups, write) = disk(usize::MAX);
+        let writer = GroupWriter::start(write).unwrap();
+        writer.record(issued(0, 100)).await;
+        let mut looks = 0;
+        while groups.lock().unwrap().is_empty() {
+            looks += 1;
+            assert!(looks < 1000, "never written");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_records_are_counted_and_nobody_waits() {
+        let (groups, write) = disk(1);
+        let writer = GroupWriter::start(write).unwrap();
+        writer.record(issued(0, 100)).await;
+        writer.flush().await.unwrap();
+        assert!(writer.state().healthy());
+        writer.record(issued(1, 100)).await;
+        assert!(matches!(writer.flush().await, Err(LedgerError::Failed)));
+        for n in 2..10 {
+            writer.record(issued(n, 100)).await;
+        }
+        assert!(!writer.state().healthy());
+        assert_eq!(*groups.lock().unwrap(), [1]);
+        assert_eq!(writer.state().counts(), Counts { written: 1, dropped: 9 });
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_holds_its_callers_back_and_loses_nothing() {
+        let (groups, write) = disk(usize::MAX);
+        let writer = GroupWriter::with_queue(write, 4).unwrap();
+        for n in 0..100 {
+            writer.record(issued(n, 100)).await;
+        }
+        drop(writer);
+        assert_eq!(groups.lock().unwrap().iter().sum::<usize>(), 100, "dropping it writes what waits");
+    }
+}
