@@ -6,7 +6,7 @@ use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ManualClock};
 use tokensmith_core::keys::{Keys, SealSource};
 use tokensmith_core::registry::Registry;
-use tokensmith_core::tokens::TokenIssuer;
+use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
 use tokio::sync::watch;
 
@@ -45,6 +45,8 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// Where the keys that seal private halves are kept.
     pub sealing: Arc<dyn SealSource>,
+    /// What was minted, and what of it is revoked.
+    pub ledger: Arc<TokenLedger>,
     /// Mints.
     pub tokens: TokenIssuer,
     /// Who is asking.

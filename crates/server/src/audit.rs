@@ -1,4 +1,4 @@
-//! The audit log: one JSON line per request that mints or reviews. Never a token.
+//! The audit log: one JSON line per request that mints, reviews or revokes. Never a token.
 
 use std::io::Write;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -15,7 +15,7 @@ pub struct Line {
     /// As in the reply's `Audit-Id`.
     #[serde(rename = "auditID")]
     pub audit_id: String,
-    /// `mint` or `review`.
+    /// `mint`, `review` or `revoke`.
     pub action: &'static str,
     /// Who asked.
     pub user: String,
@@ -28,18 +28,18 @@ pub struct Line {
     /// What the token is for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<String>,
-    /// `Pod/web`.
+    /// `Pod/web`; of a revocation `Pod/NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub bound_object: String,
     /// `jti`
     #[serde(skip_serializing_if = "String::is_empty")]
     pub jti: String,
-    /// The key that signed.
+    /// The key that signed, or is revoked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kid: String,
     /// `allow` or `deny`.
     pub decision: &'static str,
-    /// Why not.
+    /// Why not; of a revocation also why.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The HTTP status.

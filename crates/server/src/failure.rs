@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use tokensmith_api::status::{Cause, Details, Status};
 use tokensmith_core::Error;
 use tokensmith_core::error::Qualified;
@@ -75,6 +76,7 @@ impl From<Error> for Failure {
             Error::AlreadyExists { resource, name } => (409, "AlreadyExists", Some(of(resource, name))),
             Error::BadRequest(_) => (400, "BadRequest", None),
             Error::Conflict { resource, name, .. } => (409, "Conflict", Some(of(resource, name))),
+            Error::Disabled(_) => (409, "Conflict", None),
             Error::Expired(_) => (410, "Expired", None),
             Error::Forbidden { resource, name, causes, .. } => {
                 let cause = |(reason, message, field): &(String, String, String)| Cause {
@@ -109,6 +111,10 @@ impl From<Error> for Failure {
             Error::MethodNotSupported { resource, .. } => (405, "MethodNotAllowed", Some(of(resource, ""))),
             Error::NotFound { resource, name } => (404, "NotFound", Some(of(resource, name))),
             Error::TooLarge(_) => (413, "RequestEntityTooLarge", None),
+            Error::TooManyRequests { retry_after, .. } => {
+                let retry_after_seconds = i32::try_from(*retry_after).unwrap_or(i32::MAX);
+                (429, "TooManyRequests", Some(Details { retry_after_seconds, ..Details::default() }))
+            }
             Error::UnfitPatch { kind, name } => (422, "Invalid", Some(of(kind, name))),
             Error::Unsafe { safe_at, wait_seconds, .. } => {
                 let cause = |at: &time::OffsetDateTime| Cause {
@@ -140,6 +146,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = code.into_response();
+        // What client-go goes by: it waits and asks again by itself.
+        if let Some(seconds) = self.0.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(self);
         response
     }

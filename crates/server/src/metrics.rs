@@ -2,7 +2,7 @@
 //! `apiserver/pkg/endpoints/filters/metrics.go`). Every label has a bound: a client must not be able to grow memory.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 use tokensmith_core::access::{Notes, WarnAfter};
 use tokensmith_core::keys::KeySet;
+use tokensmith_core::ledger::Counts;
 
 /// A label for one of few outcomes.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -82,6 +83,9 @@ pub struct Metrics {
     reviewing: Histogram,
     keys: Family<PhaseLabel, Gauge>,
     key_age: Family<KeyLabels, Gauge>,
+    revocations: Gauge,
+    ledger_written: Counter,
+    ledger_dropped: Counter,
     namespaces: ArcSwap<HashSet<String>>,
 }
 
@@ -113,6 +117,9 @@ impl Metrics {
             reviewing: fine(),
             keys: Family::default(),
             key_age: Family::default(),
+            revocations: Gauge::default(),
+            ledger_written: Counter::default(),
+            ledger_dropped: Counter::default(),
             namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
@@ -164,6 +171,17 @@ impl Metrics {
             "tokensmith_signing_key_phase_age_seconds",
             "How long a key has been in its phase",
             m.key_age.clone(),
+        );
+        r.register("tokensmith_revocations", "Revocations in force", m.revocations.clone());
+        r.register(
+            "tokensmith_ledger_records_written",
+            "Issue records brought to disk",
+            m.ledger_written.clone(),
+        );
+        r.register(
+            "tokensmith_ledger_records_dropped",
+            "Issue records lost since the disk could not be written",
+            m.ledger_dropped.clone(),
         );
         m
     }
@@ -237,6 +255,13 @@ impl Metrics {
             more
         });
         namespace.to_owned()
+    }
+
+    /// The ledger counts for itself.
+    pub fn ledger(&self, revocations: usize, counts: Counts) {
+        self.revocations.set(revocations as i64);
+        self.ledger_written.inner().store(counts.written, Ordering::Relaxed);
+        self.ledger_dropped.inner().store(counts.dropped, Ordering::Relaxed);
     }
 
     /// The exposition text (OpenMetrics 1.0).

@@ -95,8 +95,7 @@ pub struct Filter {
 impl Filter {
     /// What a revocation at `at` covers of what expires at `now` or later.
     pub fn covered(what: &What, at: i64, now: i64) -> Self {
-        let mut filter =
-            Filter { issued_until: Some(at), expires_from: Some(now), ..Filter::default() };
+        let mut filter = Filter { issued_until: Some(at), expires_from: Some(now), ..Filter::default() };
         match what {
             What::Account(account) => filter.account = Some(account.clone()),
             What::Jti(jti) => (filter.jti, filter.issued_until) = (Some(jti.clone()), None),

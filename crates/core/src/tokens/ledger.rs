@@ -129,12 +129,7 @@ impl TokenLedger {
     /// Times in tokens have whole seconds: after a revocation, a token of the same second cannot be told from those
     /// that were meant. It is not given away; the caller asks again in the next second. Asked after signing, so that
     /// a revocation that came meanwhile counts too.
-    pub(super) async fn issued(
-        &self,
-        requester: &str,
-        claims: &Claims<'_>,
-        kid: &str,
-    ) -> Result<(), Error> {
+    pub(super) async fn issued(&self, requester: &str, claims: &Claims<'_>, kid: &str) -> Result<(), Error> {
         if self.mode == LedgerMode::Off {
             return Ok(());
         }
@@ -190,14 +185,9 @@ impl TokenLedger {
 
     /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. What has been begun
     /// is finished even if the caller goes away.
-    pub async fn revoke(
-        self: &Arc<Self>,
-        what: What,
-        by: String,
-        reason: String,
-    ) -> Result<Revoked, Error> {
+    pub async fn revoke(self: &Arc<Self>, what: What, by: String, reason: String) -> Result<Revoked, Error> {
         if self.mode == LedgerMode::Off {
-            return Err(self.unwritten("revocations", "--ledger=revocations or --ledger=full"));
+            return Err(self.no_revocations());
         }
         let ledger = Arc::clone(self);
         let task = tokio::spawn(async move { ledger.finish(what, by, reason).await });
@@ -303,6 +293,11 @@ impl TokenLedger {
             }
             self.clock.sleep_until(self.clock.now() + PRUNE_EVERY).await;
         }
+    }
+
+    /// What to say who asks about revocations where there are none.
+    pub fn no_revocations(&self) -> Error {
+        self.unwritten("revocations", "--ledger=revocations or --ledger=full")
     }
 
     fn unwritten(&self, what: &str, mend: &str) -> Error {

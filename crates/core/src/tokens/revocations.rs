@@ -174,8 +174,9 @@ mod tests {
 
     #[test]
     fn what_a_revocation_covers() {
-        let covers =
-            |what, at, token: &Subject<'_>| Revocations::new([revocation(what, at, 99)]).covering(token).is_some();
+        let covers = |what, at, token: &Subject<'_>| {
+            Revocations::new([revocation(what, at, 99)]).covering(token).is_some()
+        };
         for what in [What::Account(named("n", "a")), What::Pod(named("n", "p")), What::Key("k".into())] {
             assert!(covers(what.clone(), 10, &TOKEN), "{what}: issued in the same second");
             assert!(!covers(what.clone(), 9, &TOKEN), "{what}: issued later");

@@ -8,10 +8,12 @@ mod metrics;
 mod objects;
 mod oidc;
 pub(crate) mod options;
+mod revocations;
 mod self_subject_reviews;
 mod testing_clock;
 mod token;
 mod token_reviews;
+mod tokens;
 mod version;
 mod watch;
 
@@ -61,6 +63,9 @@ pub const OWN: &[Route] = &[
     Route { path: "/admin/v1/keys/{id}/activate", methods: &["POST"], handlers: || post(keys::activate) },
     Route { path: "/admin/v1/keys/{id}/private", methods: &["POST"], handlers: || post(keys::private) },
     Route { path: "/admin/v1/keys/{id}/revoke", methods: &["POST"], handlers: || post(keys::revoke) },
+    Route { path: "/admin/v1/revocations", methods: &["GET"], handlers: || get(revocations::list) },
+    Route { path: "/admin/v1/tokens", methods: &["GET"], handlers: || get(tokens::list) },
+    Route { path: "/admin/v1/tokens/revoke", methods: &["POST"], handlers: || post(revocations::create) },
     Route { path: "/api", methods: &["GET"], handlers: || get(discovery::core) },
     Route { path: "/apis", methods: &["GET"], handlers: || get(discovery::groups) },
     Route { path: "/healthz", methods: &["GET"], handlers: || get(health::ready) },

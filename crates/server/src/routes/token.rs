@@ -112,6 +112,7 @@ fn class(failure: &Failure) -> &'static str {
         403 => "forbidden",
         404 => "not_found",
         409 => "conflict",
+        429 => "throttled",
         400..=499 => "invalid",
         _ => "error",
     }

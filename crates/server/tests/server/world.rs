@@ -21,14 +21,16 @@ use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys, Seal
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
-use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenProfiles, Verifier};
+use tokensmith_core::tokens::{
+    IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier,
+};
 use tokensmith_core::view::View;
 use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_server::{App, AppConfig, router};
-use tokensmith_store::MemoryStore;
+use tokensmith_store::{MemoryLedger, MemoryStore};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -106,16 +108,25 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
-        World::build(TokenProfiles::default(), change).await
+        World::build(TokenProfiles::default(), LedgerMode::Full, change).await
     }
 
     /// With the profiles of a file.
     pub async fn with_profiles(yaml: &str) -> World {
         let limits = ServerLimits { min_seconds: 600, max_seconds: Some(86_400) };
-        World::build(TokenProfiles::parse(yaml.as_bytes(), &limits).unwrap(), |_| {}).await
+        let profiles = TokenProfiles::parse(yaml.as_bytes(), &limits).unwrap();
+        World::build(profiles, LedgerMode::Full, |_| {}).await
     }
 
-    async fn build(profiles: TokenProfiles, change: impl FnOnce(&mut AppConfig)) -> World {
+    pub async fn with_ledger(mode: LedgerMode) -> World {
+        World::build(TokenProfiles::default(), mode, |_| {}).await
+    }
+
+    async fn build(
+        profiles: TokenProfiles,
+        mode: LedgerMode,
+        change: impl FnOnce(&mut AppConfig),
+    ) -> World {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(START));
         let issuer = "https://issuer.test";
@@ -151,9 +162,14 @@ impl World {
         registry.ensure(bootstrap).await.unwrap();
         let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
         tokio::spawn(async move { controllers.run().await });
+        let ledger = Arc::new(MemoryLedger::new());
+        let ledger = TokenLedger::open(ledger, mode, clock.clone(), keys.clone()).await.unwrap();
+        let pruning = ledger.clone();
+        tokio::spawn(async move { pruning.run().await });
         let users =
             TokenFile::parse(&format!("{ADMIN},admin,1,system:masters\n{JANE},jane,2,devs\n")).unwrap();
-        let verifier = Verifier::new(keys.clone(), vec![issuer.into()], audiences.clone());
+        let revocations = ledger.revocations().clone();
+        let verifier = Verifier::new(keys.clone(), revocations, vec![issuer.into()], audiences.clone());
         let issuer_config = IssuerConfig {
             issuer: issuer.into(),
             api_audiences: audiences.clone(),
@@ -162,8 +178,14 @@ impl World {
             extend_expiration: true,
             profiles,
         };
-        let tokens =
-            TokenIssuer::new(view.clone(), clock.clone(), keys.clone(), authorizer.clone(), issuer_config);
+        let tokens = TokenIssuer::new(
+            view.clone(),
+            clock.clone(),
+            keys.clone(),
+            authorizer.clone(),
+            ledger.clone(),
+            issuer_config,
+        );
         let mut config = AppConfig {
             anonymous_auth: true,
             anonymous_oidc: false,
@@ -181,6 +203,7 @@ impl World {
             registry,
             keys: keys.clone(),
             sealing: Arc::new(Sealing(Mutex::new(vec![SEAL]))),
+            ledger,
             tokens,
             authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences),
             authorizer,

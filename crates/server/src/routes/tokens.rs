@@ -1,0 +1,147 @@
+//! `GET /admin/v1/tokens`: which tokens there are. What is known of them, never the tokens.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use tokensmith_core::Error;
+use tokensmith_core::access::request::parameters;
+use tokensmith_core::ledger::{Filter, Issued, NamespacedName, Position};
+use tokensmith_core::tokens::Revocations;
+use tokensmith_core::tokens::revocations::Subject;
+use tokensmith_objects::object::timestamp;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::reply::{self, Format};
+
+/// Tokens on a page when the request does not say, and at most.
+const PAGE: (usize, usize) = (500, 5000);
+
+/// Unexpired tokens, those that expire first first.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let query = query.unwrap_or_default();
+    let format = Format::of(&headers, &query, |_| false)?;
+    let wanted = Wanted::parse(&query)?;
+    let page = app.ledger.list(wanted.filter, wanted.limit, wanted.after.as_ref()).await?;
+    let tokens: Vec<_> = page.records.iter().map(|r| show(r, app.ledger.revocations())).collect();
+    let mut answer = json!({ "tokens": tokens });
+    if let (true, Some(last)) = (page.more, page.records.last()) {
+        answer["continue"] = continue_token(&last.position()).into();
+    }
+    Ok(reply::object(StatusCode::OK, &answer, &format))
+}
+
+#[derive(Debug)]
+struct Wanted {
+    filter: Filter,
+    limit: usize,
+    after: Option<Position>,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, Failure> {
+        let mut wanted = Wanted { filter: Filter::default(), limit: PAGE.0, after: None };
+        let filter = &mut wanted.filter;
+        for (name, value) in parameters(query) {
+            // Nothing asked for, and not: tokens whose audience is empty.
+            if value.is_empty() {
+                continue;
+            }
+            match name.as_str() {
+                "account" => filter.account = Some(parse::<NamespacedName>(&name, &value)?),
+                "audience" => filter.audience = Some(value),
+                "continue" => wanted.after = Some(position(&value)?),
+                "jti" => filter.jti = Some(value),
+                "key" => filter.key = Some(value),
+                "limit" => match parse::<usize>(&name, &value)? {
+                    0 => {}
+                    limit => wanted.limit = limit.min(PAGE.1),
+                },
+                "pod" => filter.pod = Some(parse::<NamespacedName>(&name, &value)?),
+                "pretty" => {}
+                // Ignoring a misspelt filter would show what was not asked for.
+                _ => return Err(Error::BadRequest(format!("unknown query parameter {name:?}")).into()),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<T, Failure> {
+    value.parse().map_err(|e| Error::BadRequest(format!("query parameter {name}: {value:?}: {e}")).into())
+}
+
+/// `EXPIRY.JTI`, so that it fits a query as it is.
+fn continue_token(position: &Position) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{}.{}", position.expires_at, position.jti))
+}
+
+fn position(text: &str) -> Result<Position, Failure> {
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| String::from_utf8(b).ok());
+    let position = decoded.as_deref().and_then(|text| {
+        let (expires_at, jti) = text.split_once('.')?;
+        Some(Position { expires_at: expires_at.parse().ok()?, jti: jti.to_owned() })
+    });
+    position.ok_or_else(|| Error::BadRequest("continue key is not valid".into()).into())
+}
+
+fn show(issued: &Issued, revocations: &Revocations) -> Value {
+    let mut out = Map::new();
+    let account = issued.account.to_string();
+    for (field, text) in [("jti", &issued.jti), ("account", &account), ("uid", &issued.uid)] {
+        out.insert(field.into(), text.as_str().into());
+    }
+    if let Some(bound) = &issued.bound {
+        let bound = json!({"kind": bound.kind, "name": bound.name, "uid": bound.uid});
+        out.insert("boundObject".into(), bound);
+    }
+    out.insert("audiences".into(), issued.audiences.clone().into());
+    out.insert("kid".into(), issued.kid.as_str().into());
+    out.insert("issuedAt".into(), time(issued.issued_at));
+    out.insert("expiresAt".into(), time(issued.expires_at));
+    out.insert("requester".into(), issued.requester.as_str().into());
+    let subject = Subject {
+        jti: &issued.jti,
+        namespace: &issued.account.namespace,
+        account: &issued.account.name,
+        pod: issued.pod(),
+        kid: &issued.kid,
+        issued_at: issued.issued_at,
+    };
+    if revocations.covering(&subject).is_some() {
+        out.insert("revoked".into(), true.into());
+    }
+    Value::Object(out)
+}
+
+/// A time from Unix seconds; `null` for one that no calendar has.
+pub(super) fn time(unix: i64) -> Value {
+    OffsetDateTime::from_unix_timestamp(unix).map_or(Value::Null, |at| timestamp(at).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_list_comes_back() {
+        for at in [(5, "a.b"), (i64::MIN, ""), (i64::MAX, "ä")] {
+            let place = Position { expires_at: at.0, jti: at.1.into() };
+            assert_eq!(position(&continue_token(&place)).ok(), Some(place));
+        }
+        for junk in ["", "x", "!", "MQ"] {
+            assert!(position(junk).is_err(), "{junk:?}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Which tokens there are, and revoking them: by token, account, pod and key, on a clock that the test moves.
+
+use std::time::Duration;
+
+use crate::world::{ADMIN, Answer, JANE, START, World, claims, token};
+use serde_json::{Value, json};
+use tokensmith_core::tokens::LedgerMode;
+
+const TOKENS: &str = "/admin/v1/tokens";
+const REVOCATIONS: &str = "/admin/v1/revocations";
+const REVOKED: &str = "[invalid bearer token, service account token has been revoked]";
+
+impl World {
+    async fn revoke(&self, what: Value) -> Answer {
+        self.post("/admin/v1/tokens/revoke", what).await
+    }
+
+    async fn tokens(&self, query: &str) -> Vec<Value> {
+        let answer = self.get(&format!("{TOKENS}?{query}"), Some(ADMIN)).await.ok();
+        answer["tokens"].as_array().unwrap().clone()
+    }
+
+    async fn revocations(&self) -> Vec<Value> {
+        self.get(REVOCATIONS, Some(ADMIN)).await.ok()["revocations"].as_array().unwrap().clone()
+    }
+
+    /// Whether a token is good, for review and as a bearer; both must agree.
+    async fn accepted(&self, minted: &str) -> bool {
+        let status = self.review(minted).await;
+        let bearer = self.get("/api", Some(minted)).await.status;
+        match status["authenticated"].as_bool() {
+            Some(true) => assert_eq!(bearer, 200, "{status}"),
+            _ => assert_eq!((status["error"].as_str(), bearer.as_u16()), (Some(REVOKED), 401), "{status}"),
+        }
+        bearer == 200
+    }
+
+    async fn minted(&self, spec: Value) -> String {
+        token(&self.mint(spec).await.ok())
+    }
+
+    async fn pod(&self, name: &str) {
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        let pod = json!({"metadata": {"name": name}, "spec": spec});
+        self.post("/api/v1/namespaces/default/pods", pod).await.ok();
+    }
+
+    async fn account(&self, name: &str) {
+        let account = json!({"metadata": {"name": name}});
+        self.post("/api/v1/namespaces/default/serviceaccounts", account).await.ok();
+    }
+}
+
+fn to_pod(name: &str) -> Value {
+    json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": name}})
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[tokio::test]
+async fn one_token_is_revoked_and_no_other() {
+    let world = World::new().await;
+    let (bad, good) = (world.minted(json!({})).await, world.minted(json!({})).await);
+    let jti = claims(&bad)["jti"].clone();
+    let answer = world.revoke(json!({"jti": jti, "reason": "leaked"})).await.ok();
+    assert_eq!(
+        answer,
+        json!({
+            "jti": jti, "at": "2026-01-01T10:00:07Z", "until": "2026-01-01T11:00:07Z",
+            "by": "admin", "reason": "leaked",
+            "covered": {"tokens": 1, "accounts": [{"account": "default/default", "tokens": 1}]},
+        }),
+        "kept until the token expires, no longer"
+    );
+    assert!(!world.accepted(&bad).await);
+    assert!(world.accepted(&good).await);
+    assert_eq!(world.mint(json!({})).await.status, 201, "one token holds no other back");
+    let listed = world.tokens("").await;
+    let marked: Vec<_> = listed.iter().filter(|t| t["revoked"] == true).map(|t| &t["jti"]).collect();
+    assert_eq!((listed.len(), marked), (3, vec![&jti]));
+}
+
+#[tokio::test]
+async fn an_accounts_tokens_up_to_now_are_revoked_and_new_ones_come_a_second_later() {
+    let world = World::new().await;
+    world.account("other").await;
+    let old = world.minted(json!({})).await;
+    world.clock.advance(second());
+    let young = world.minted(json!({"audiences": ["api", "vault"]})).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/other/token";
+    let others = token(&world.post(path, json!({})).await.ok());
+    let answer = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!(
+        answer["covered"],
+        json!({"tokens": 2, "accounts": [{"account": "default/default", "tokens": 2}]})
+    );
+    for gone in [&old, &young] {
+        assert!(!world.accepted(gone).await);
+    }
+    assert!(world.accepted(&others).await);
+
+    let held = world.mint(json!({})).await;
+    assert_eq!((held.status.as_u16(), held.header("retry-after")), (429, "1"));
+    let status = held.json();
+    assert_eq!(
+        (status["reason"].as_str(), status["details"]["retryAfterSeconds"].as_i64()),
+        (Some("TooManyRequests"), Some(1))
+    );
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("service account default/default") && message.contains("revoked"), "{message}");
+    assert_eq!(world.post(path, json!({})).await.status, 201, "others are not held back");
+    assert_eq!(world.tokens("account=default/default").await.len(), 2, "what was held back is not on record");
+
+    world.clock.advance(second());
+    let new = world.minted(json!({})).await;
+    assert!(world.accepted(&new).await);
+    assert!(!world.accepted(&young).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_takes_no_revocation_back() {
+    let world = World::new().await;
+    let minted = world.minted(json!({})).await;
+    world.revoke(json!({"account": "default/default"})).await.ok();
+    world.clock.set(START - Duration::from_secs(5));
+    let again = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!(again["at"], "2026-01-01T10:00:07Z");
+    assert!(!world.accepted(&minted).await);
+    assert_eq!(world.mint(json!({})).await.header("retry-after"), "6", "until tokens are younger than that");
+}
+
+#[tokio::test]
+async fn a_pods_tokens_are_revoked() {
+    let world = World::new().await;
+    world.pod("web").await;
+    world.pod("db").await;
+    let (web, db, free) =
+        (world.minted(to_pod("web")).await, world.minted(to_pod("db")).await, world.minted(json!({})).await);
+    let answer = world.revoke(json!({"pod": "default/web"})).await.ok();
+    assert_eq!(answer["covered"]["tokens"], 1);
+    assert!(!world.accepted(&web).await);
+    assert!(world.accepted(&db).await && world.accepted(&free).await);
+    assert_eq!(world.mint(to_pod("web")).await.status, 429);
+    assert_eq!(world.mint(to_pod("db")).await.status, 201);
+    world.clock.advance(second());
+    let new = world.minted(to_pod("web")).await;
+    assert!(world.accepted(&new).await);
+}
+
+#[tokio::test]
+async fn a_keys_tokens_are_revoked() {
+    let world = World::new().await;
+    let minted = world.minted(json!({})).await;
+    let kid = world.keys.current().active_id().to_owned();
+    let answer = world.revoke(json!({"key": kid})).await.ok();
+    assert_eq!(answer["covered"]["accounts"], json!([{"account": "default/default", "tokens": 1}]));
+    assert!(!world.accepted(&minted).await);
+    assert_eq!(world.mint(json!({})).await.status, 429);
+    world.clock.advance(second());
+    let new = world.minted(json!({})).await;
+    assert!(world.accepted(&new).await);
+    let unknown = world.revoke(json!({"key": "nobody's"})).await;
+    assert_eq!((unknown.status.as_u16(), unknown.json()["reason"].as_str()), (404, Some("NotFound")));
+}
+
+#[tokio::test]
+async fn a_secrets_token_goes_with_its_account_if_the_secret_is_old_enough() {
+    let world = World::new().await;
+    let make = |name: &'static str| {
+        let world = &world;
+        async move {
+            let secret = json!({
+                "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": "default"}},
+                "type": "kubernetes.io/service-account-token",
+            });
+            world.post("/api/v1/namespaces/default/secrets", secret).await.ok();
+            let path = format!("/api/v1/namespaces/default/secrets/{name}");
+            let filled = || async { world.get(&path, Some(ADMIN)).await.ok()["data"]["token"].is_string() };
+            world.until("the Secret is filled", filled).await;
+            use base64::Engine;
+            let data = world.get(&path, Some(ADMIN)).await.ok()["data"]["token"].clone();
+            let bytes = base64::prelude::BASE64_STANDARD.decode(data.as_str().unwrap()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        }
+    };
+    let old = make("old").await;
+    assert!(world.accepted(&old).await);
+    let answer = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!(answer.get("until"), None, "such a token never expires");
+    assert!(!world.accepted(&old).await);
+    world.clock.advance(second());
+    let new = make("new").await;
+    assert!(world.accepted(&new).await);
+    assert!(!world.accepted(&old).await);
+}
+
+#[tokio::test]
+async fn revocations_are_dropped_when_the_tokens_have_expired() {
+    let world = World::new().await;
+    let minted = world.minted(json!({"expirationSeconds": 600})).await;
+    world.revoke(json!({"jti": claims(&minted)["jti"]})).await.ok();
+    let all = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!(all["until"], "2026-01-01T12:00:00Z", "as far as the key's promise reaches");
+    assert_eq!(world.revocations().await.len(), 2);
+    let metrics = || async { String::from_utf8(world.get("/metrics", Some(ADMIN)).await.bytes).unwrap() };
+    assert!(metrics().await.contains("tokensmith_revocations 2\n"));
+    assert!(metrics().await.contains("tokensmith_ledger_records_written_total 1\n"));
+
+    // Until the leeway has passed too, it is the revocation that refuses the token.
+    world.clock.set(START + Duration::from_secs(660));
+    tokio::task::yield_now().await;
+    assert!(!world.accepted(&minted).await);
+    world.clock.advance(Duration::from_secs(61));
+    world.until("the token's is gone", || async { world.revocations().await.len() == 1 }).await;
+    let error = world.review(&minted).await["error"].clone();
+    assert_eq!(error, "[invalid bearer token, service account token has expired]");
+    assert!(world.tokens("").await.is_empty(), "nor is it listed");
+    world.clock.advance(Duration::from_secs(3 * 3600));
+    world.until("the account's is gone", || async { world.revocations().await.is_empty() }).await;
+    assert!(metrics().await.contains("tokensmith_revocations 0\n"));
+}
+
+#[tokio::test]
+async fn tokens_are_listed_by_what_is_known_of_them() {
+    let world = World::new().await;
+    world.pod("web").await;
+    let bound = world.minted(to_pod("web")).await;
+    let vault = world.minted(json!({"audiences": ["vault", "api"], "expirationSeconds": 7200})).await;
+    let kid = world.keys.current().active_id().to_owned();
+    let jti = |t: &str| claims(t)["jti"].as_str().unwrap().to_owned();
+    let listed = world.tokens("pod=default/web").await;
+    let pod_uid = &claims(&bound)["kubernetes.io"]["pod"]["uid"];
+    let uid = &claims(&bound)["kubernetes.io"]["serviceaccount"]["uid"];
+    assert_eq!(
+        listed,
+        [json!({
+            "jti": jti(&bound), "account": "default/default", "uid": uid,
+            "boundObject": {"kind": "Pod", "name": "web", "uid": pod_uid},
+            "audiences": ["api", "https://kubernetes.default.svc"], "kid": kid,
+            "issuedAt": "2026-01-01T10:00:07Z", "expiresAt": "2026-01-01T11:00:07Z", "requester": "admin",
+        })]
+    );
+    for (query, want) in [
+        ("audience=vault".to_owned(), vec![&vault]),
+        ("audience=api&audience=".into(), vec![&bound, &vault]),
+        (format!("jti={}", jti(&vault)), vec![&vault]),
+        (format!("key={kid}&account=default/default"), vec![&bound, &vault]),
+        ("key=other".into(), vec![]),
+        ("account=default%2Fother".into(), vec![]),
+    ] {
+        let found: Vec<_> =
+            world.tokens(&query).await.iter().map(|t| t["jti"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(found, want.into_iter().map(|t| jti(t)).collect::<Vec<_>>(), "{query}");
+    }
+    let all = world.get(TOKENS, Some(ADMIN)).await.bytes;
+    let text = String::from_utf8(all).unwrap();
+    assert!(!text.contains(&bound) && !text.contains("eyJ"), "never the token");
+    for query in ["account=x", "pod=a/b/c", "limit=-1", "limit=x", "continue=x", "acount=a/b"] {
+        let refused = world.get(&format!("{TOKENS}?{query}"), Some(ADMIN)).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.json()["kind"].as_str()),
+            (400, Some("Status")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let world = World::new().await;
+    let mut minted = Vec::new();
+    for n in 0..7 {
+        let spec = json!({"expirationSeconds": 600 + n / 3});
+        minted.push(claims(&world.minted(spec).await)["jti"].as_str().unwrap().to_owned());
+    }
+    let (mut seen, mut query, mut pages) = (Vec::new(), "limit=3".to_owned(), 0);
+    loop {
+        let page = world.get(&format!("{TOKENS}?{query}"), Some(ADMIN)).await.ok();
+        pages += 1;
+        seen.extend(page["tokens"].as_array().unwrap().iter().map(|t| t["jti"].as_str().unwrap().to_owned()));
+        match page["continue"].as_str() {
+            Some(more) => query = format!("limit=3&continue={more}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    minted.sort();
+    assert_eq!((pages, seen), (3, minted));
+}
+
+#[tokio::test]
+async fn what_makes_no_revocation_is_refused() {
+    let world = World::new().await;
+    for (body, says) in [
+        (json!({}), "name exactly one of account, jti, key and pod"),
+        (json!({"jti": "a", "key": "b"}), "name exactly one of account, jti, key and pod"),
+        (json!({"account": "default"}), "account: \"default\": must be NAMESPACE/NAME"),
+        (json!({"pod": "a/b/c"}), "pod: \"a/b/c\": must be NAMESPACE/NAME"),
+        (json!({"jti": ""}), "jti: must not be empty"),
+        (json!({"jti": "a", "reason": "x".repeat(1025)}), "reason: must not be longer than 1024 bytes"),
+        (json!({"jti": 1}), "the body is no revocation"),
+        (json!({"jti": "a", "until": 1}), "unknown field `until`"),
+        (json!(["default/default"]), "the body is no JSON object"),
+    ] {
+        let refused = world.revoke(body.clone()).await;
+        let message = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(refused.status, 400, "{body}: {message}");
+        assert!(message.contains(says), "{body}: {message}");
+    }
+    assert!(world.revocations().await.is_empty());
+    let path = "/admin/v1/tokens/revoke";
+    let stranger = world.send("POST", path, Some(JANE), &[], br#"{"jti":"a"}"#.to_vec()).await;
+    assert_eq!(stranger.status, 403);
+}
+
+#[tokio::test]
+async fn a_revocation_leaves_a_line() {
+    let world = World::new().await;
+    world.revoke(json!({"account": "default/default", "reason": "stolen laptop"})).await.ok();
+    world.revoke(json!({"pod": "default/web"})).await.ok();
+    world.revoke(json!({"key": "unknown"})).await;
+    world.until("three lines", || async { world.audit().len() == 3 }).await;
+    let lines = world.audit();
+    let of = |n: usize, field: &str| lines[n][field].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        (of(0, "action"), of(0, "user"), of(0, "subject"), of(0, "reason"), of(0, "decision")),
+        (
+            "revoke".into(),
+            "admin".into(),
+            "system:serviceaccount:default:default".into(),
+            "stolen laptop".into(),
+            "allow".into()
+        )
+    );
+    assert_eq!(of(1, "boundObject"), "Pod/default/web");
+    assert_eq!(
+        (of(2, "kid"), of(2, "decision"), lines[2]["code"].as_u64()),
+        ("unknown".into(), "deny".into(), Some(404))
+    );
+}
+
+#[tokio::test]
+async fn without_records_revocations_work_and_lists_say_how_to_get_them() {
+    let world = World::with_ledger(LedgerMode::Revocations).await;
+    let minted = world.minted(json!({})).await;
+    let refused = world.get(TOKENS, Some(ADMIN)).await;
+    assert_eq!(refused.status, 409);
+    assert_eq!(
+        refused.json()["message"],
+        "the server runs with --ledger=revocations, which keeps no issued tokens: start it with --ledger=full"
+    );
+    let answer = world.revoke(json!({"jti": claims(&minted)["jti"]})).await.ok();
+    assert_eq!(answer.get("covered"), None, "nobody has counted");
+    assert_eq!(answer["until"], "2026-01-01T13:00:00Z", "nobody knows when it expires: as late as any can");
+    assert!(!world.accepted(&minted).await);
+}
+
+#[tokio::test]
+async fn without_a_ledger_both_say_so() {
+    let world = World::with_ledger(LedgerMode::Off).await;
+    let minted = world.minted(json!({})).await;
+    assert!(world.accepted(&minted).await);
+    let list = world.get(TOKENS, Some(ADMIN)).await;
+    let revoke = world.revoke(json!({"account": "default/default"})).await;
+    let revocations = world.get(REVOCATIONS, Some(ADMIN)).await;
+    for refused in [list, revoke, revocations] {
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!(refused.status, 409);
+        assert!(message.starts_with("the server runs with --ledger=off, which keeps no "), "{message}");
+    }
+    assert!(world.accepted(&minted).await);
+}
