@@ -33,7 +33,7 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Sign for a kube-apiserver on a Unix socket, and do nothing else
     Signer(Box<SignerArgs>),
-    /// Mint and examine tokens
+    /// Mint, examine, list and revoke tokens
     Token(commands::token::TokenArgs),
     /// Print the version
     Version(commands::version::VersionArgs),

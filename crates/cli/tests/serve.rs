@@ -201,3 +201,39 @@ fn a_test_server_leaves_nothing() {
     assert_eq!(running.stop(), Some(0));
     assert!(!dir.path().join("tokensmith-data").exists());
 }
+
+#[test]
+fn what_is_revoked_stays_so_and_cannot_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = serve(dir.path(), &[]);
+    let minted = text(&run(dir.path(), &["token", "create", "default", "--audience=vault"]).stdout);
+    fs::write(dir.path().join("token"), &minted).unwrap();
+    let listed = text(&run(dir.path(), &["token", "list", "--audience=vault"]).stdout);
+    let jti = listed.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert!(listed.contains("default/default") && listed.trim().ends_with("valid"), "{listed}");
+
+    for args in [vec![], vec![jti.as_str(), "--key=k"], vec!["--account=default"]] {
+        let mut all = vec!["token", "revoke"];
+        all.extend(&args);
+        refused(
+            &run(dir.path(), &all),
+            2,
+            if args.len() == 1 { "NAMESPACE/NAME" } else { "exactly one of JTI" },
+        );
+    }
+    let revoked = run(dir.path(), &["token", "revoke", &jti, "--reason=lost"]);
+    let said = text(&revoked.stdout);
+    assert!(revoked.status.success() && said.starts_with(&format!("revoked token {jti}\n")), "{said}");
+    assert!(said.contains("default/default: 1\n"), "{said}");
+    let inspect = ["token", "inspect", "--file=token", "--server", "--audience=vault"];
+    let seen = run(dir.path(), &inspect);
+    assert_eq!(seen.status.code(), Some(1));
+    assert!(text(&seen.stdout).contains("has been revoked"), "{}", text(&seen.stdout));
+    assert_eq!(first.stop(), Some(0));
+
+    let off = run(dir.path(), &["serve", "--secure-port=0", "--ledger=off"]);
+    refused(&off, 3, "would be accepted again: use --ledger=revocations or --ledger=full");
+    let _second = serve(dir.path(), &["--ledger=revocations"]);
+    assert_eq!(run(dir.path(), &inspect).status.code(), Some(1), "still revoked");
+    refused(&run(dir.path(), &["token", "list"]), 1, "start it with --ledger=full");
+}

@@ -62,7 +62,19 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn get(&self, path: &str) -> Result<Result<Value, Refusal>, Failure> {
-        self.send(Method::GET, path, None).await
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    /// GET with query parameters.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn get_with(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Result<Value, Refusal>, Failure> {
+        self.send(Method::GET, path, query, None).await
     }
 
     /// POST of a JSON body.
@@ -70,7 +82,7 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Failure> {
-        self.send(Method::POST, path, Some(body)).await
+        self.send(Method::POST, path, &[], Some(body)).await
     }
 
     /// GET of something that is taken as it is.
@@ -129,9 +141,10 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Result<Value, Refusal>, Failure> {
-        let mut request = self.request(method, path);
+        let mut request = self.request(method, path).query(query);
         if let Some(body) = body {
             request = request.json(body);
         }

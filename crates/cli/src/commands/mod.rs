@@ -8,4 +8,6 @@ pub mod keys;
 pub mod kubeconfig;
 pub mod mint;
 pub mod token;
+pub mod token_list;
+pub mod token_revoke;
 pub mod version;

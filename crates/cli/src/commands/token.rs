@@ -4,9 +4,11 @@ use clap::{Args, Subcommand};
 
 use super::inspect::InspectArgs;
 use super::mint::CreateArgs;
+use super::token_list::ListArgs;
+use super::token_revoke::RevokeArgs;
 use crate::failure::Failure;
 
-/// Mint and examine tokens.
+/// Mint, examine, list and revoke tokens.
 #[derive(Args, Debug)]
 pub struct TokenArgs {
     #[command(subcommand)]
@@ -19,6 +21,10 @@ enum TokenCommand {
     Create(Box<CreateArgs>),
     /// Show what a token says; with --server or --issuer also which rules it meets
     Inspect(Box<InspectArgs>),
+    /// List the unexpired tokens that the server has issued; what is known of them, never the tokens
+    List(Box<ListArgs>),
+    /// Refuse a token, or those of an account, pod or key up to now, from now on
+    Revoke(Box<RevokeArgs>),
 }
 
 impl TokenArgs {
@@ -30,6 +36,8 @@ impl TokenArgs {
         match self.command {
             TokenCommand::Create(args) => args.run().await,
             TokenCommand::Inspect(args) => args.run().await,
+            TokenCommand::List(args) => args.run().await,
+            TokenCommand::Revoke(args) => args.run().await,
         }
     }
 }

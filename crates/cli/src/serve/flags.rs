@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
+use tokensmith_core::tokens::LedgerMode;
 use tokensmith_signer::Address;
 
 use super::keys::KeyArgs;
@@ -26,6 +27,27 @@ pub enum Mode {
     /// Roles and bindings.
     #[value(name = "RBAC")]
     Rbac,
+}
+
+/// What is written down of tokens (`--ledger`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LedgerFlag {
+    /// Every issued token, and revocations.
+    Full,
+    /// Nothing: tokens cannot be listed or revoked.
+    Off,
+    /// Revocations alone: tokens can be revoked, not listed.
+    Revocations,
+}
+
+impl From<LedgerFlag> for LedgerMode {
+    fn from(flag: LedgerFlag) -> Self {
+        match flag {
+            LedgerFlag::Full => LedgerMode::Full,
+            LedgerFlag::Off => LedgerMode::Off,
+            LedgerFlag::Revocations => LedgerMode::Revocations,
+        }
+    }
 }
 
 /// Run the server.
@@ -183,6 +205,17 @@ pub struct ServeArgs {
     /// Choose algorithm, lifetime and further claims of a token by its audience (YAML, see below)
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_TOKEN_PROFILE_FILE", help_heading = "Tokens")]
     pub token_profile_file: Option<PathBuf>,
+
+    /// Write down which tokens are issued, so that they can be listed and revoked
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "TOKENSMITH_LEDGER",
+        value_enum,
+        default_value = "full",
+        help_heading = "Tokens"
+    )]
+    pub ledger: LedgerFlag,
 
     /// Switch features: ImplicitServiceAccountToken=false gives pods no token volume of themselves
     #[arg(

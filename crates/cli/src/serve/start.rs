@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
+use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::tokens::TokenProfiles;
-use tokensmith_store::{MemoryStore, OpenError, Options, SledStore};
+use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
 use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
@@ -61,13 +62,15 @@ impl Settings {
 /// The store, and what can be told of its health.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
+    pub(super) ledger: Arc<dyn Ledger>,
     pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Opens the store. One that another process uses is left alone.
 pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
     if args.ephemeral {
-        return Ok(Opened { store: Arc::new(MemoryStore::new()), healthy: Box::new(|| true) });
+        let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
+        return Ok(Opened { store, ledger, healthy: Box::new(|| true) });
     }
     open_sled(&args.data_dir)
 }
@@ -82,8 +85,9 @@ pub(super) fn open_sled(data_dir: &Path) -> Result<Opened, Failure> {
         }
         _ => Failure::from(anyhow::Error::new(e)),
     })?;
+    let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store, healthy })
+    Ok(Opened { store, ledger, healthy })
 }

@@ -18,7 +18,8 @@ use tokensmith_core::clock::{ManualClock, SystemClock};
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
-use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, Verifier};
+use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
+use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
 use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
@@ -65,7 +66,7 @@ pub(super) async fn server(
     url: &str,
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
-    let Opened { store, healthy } = opened;
+    let Opened { store, ledger, healthy } = opened;
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
@@ -80,6 +81,11 @@ pub(super) async fn server(
     let profile_algorithms = settings.profiles.algorithms();
     let keys::Opened { keys, sealing } =
         keys::open(settings.keys, profile_algorithms, dir, &store, &clock, &issuers[0], jwks_uri).await?;
+    let ledger = TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone()).await;
+    let ledger = ledger.map_err(|e| match e {
+        LedgerOpenError::Revoked { .. } => Failure::guard(e.to_string()),
+        LedgerOpenError::Ledger(_) => anyhow::Error::new(e).into(),
+    })?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
     let mut tasks = JoinSet::new();
     let fed = feed(&mut tasks, &view, &store, &clock);
@@ -119,13 +125,21 @@ pub(super) async fn server(
     tasks.spawn(async move { controllers.run().await });
     let rotating = keys.clone();
     tasks.spawn(async move { rotating.run().await });
+    let pruning = ledger.clone();
+    tasks.spawn(async move { pruning.run().await });
 
     let admin_token = dir.admin_token()?;
     let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
     let mut authenticators: Vec<Arc<dyn TokenAuthenticator>> =
         vec![Arc::new(TokenFile::single(&admin_token, admin))];
     authenticators.extend(settings.token_file.clone().map(|f| f as Arc<dyn TokenAuthenticator>));
-    authenticators.push(Arc::new(Verifier::new(keys.clone(), issuers.clone(), api_audiences.clone())));
+    let revocations = ledger.revocations().clone();
+    authenticators.push(Arc::new(Verifier::new(
+        keys.clone(),
+        revocations,
+        issuers.clone(),
+        api_audiences.clone(),
+    )));
     if args.service_account_extend_token_expiration
         && settings.max_token_seconds.is_some_and(|max| max < 3607)
     {
@@ -138,6 +152,7 @@ pub(super) async fn server(
         clock.clone(),
         keys.clone(),
         authorizer.clone(),
+        ledger.clone(),
         IssuerConfig {
             issuer: issuers[0].clone(),
             api_audiences: api_audiences.clone(),
@@ -148,6 +163,7 @@ pub(super) async fn server(
         },
     );
     let ring = keys.clone();
+    let written = ledger.clone();
     let checks: Vec<(&'static str, Check)> = vec![
         ("store", Box::new(move || (!healthy()).then(|| "the store has failed to write".into()))),
         (
@@ -155,6 +171,7 @@ pub(super) async fn server(
             Box::new(move || (!fed.load(Ordering::Relaxed)).then(|| "the objects are not current".into())),
         ),
         ("signing-keys", Box::new(move || ring.problem())),
+        ("ledger", Box::new(move || written.problem())),
     ];
     let app = Arc::new(App {
         config: AppConfig {
@@ -168,6 +185,7 @@ pub(super) async fn server(
         view,
         registry,
         keys,
+        ledger,
         sealing: Arc::new(sealing),
         tokens,
         authentication: Authentication::new(authenticators, api_audiences),
