@@ -3,7 +3,7 @@
 //! `cargo run --release -p tokensmith-tests --bin load [SECONDS [CONNECTIONS]]` starts the release binary on
 //! loopback once per algorithm, asks for tokens over kept-alive connections for the given time (5 s, 16
 //! connections), and stops by itself. Client and server share the machine's cores, so the ratio to the raw rate
-//! is what to compare, never the absolute number.
+//! is what to compare, never the absolute number. A second table compares the modes of the ledger.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -46,6 +46,31 @@ async fn main() -> Result<()> {
         let review = serde_json::json!({"spec": {"token": reply["status"]["token"]}});
         let reviews = rate(&server, REVIEW, serde_json::to_vec(&review)?.into(), connections, time).await?;
         println!("{algorithm:<8}{raw:>16.0}{tokens:>14.0}{:>10.2}{reviews:>16.0}", tokens / raw);
+    }
+    ledgers(connections, Duration::from_secs(seconds)).await
+}
+
+/// What the ledger costs: ES256, so that signing hides as little of it as it can. Each mode is measured several times
+/// in turn, since the machine's speed drifts.
+async fn ledgers(connections: usize, time: Duration) -> Result<()> {
+    const ROUNDS: usize = 3;
+    let modes = ["off", "revocations", "full"];
+    let mut rates = [[0.0; ROUNDS]; 3];
+    for round in 0..ROUNDS {
+        for (mode, rates) in modes.iter().zip(&mut rates) {
+            let flag = format!("--ledger={mode}");
+            let server = Server::start(&["--signing-algorithm=ES256", &flag]).await?;
+            rates[round] = rate(&server, TOKEN, Bytes::from_static(b"{}"), connections, time).await?;
+        }
+    }
+    println!("\n{:<16}{:>14}{:>20}", "ES256, --ledger", "tokens/s", "against off");
+    let median = |rates: &[f64; ROUNDS]| {
+        let mut sorted = *rates;
+        sorted.sort_by(f64::total_cmp);
+        sorted[ROUNDS / 2]
+    };
+    for (mode, of) in modes.iter().zip(&rates) {
+        println!("{mode:<16}{:>14.0}{:>20.2}", median(of), median(of) / median(&rates[0]));
     }
     Ok(())
 }

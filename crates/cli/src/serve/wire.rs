@@ -48,9 +48,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Ends the tasks and lets go of the store, whose last owner flushes it.
+    /// Ends the tasks, brings the ledger to disk and lets go of the store, whose last owner flushes it.
     pub(super) async fn close(mut self) {
         self.tasks.shutdown().await;
+        if let Err(e) = self.app.ledger.flush().await {
+            tracing::error!(cause = %e, "the last issue records are lost");
+        }
         drop(self.app);
         drop(self.store);
     }

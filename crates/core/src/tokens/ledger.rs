@@ -281,6 +281,11 @@ impl TokenLedger {
         }
     }
 
+    /// Brings to disk what has been recorded: at the end.
+    pub async fn flush(&self) -> Result<(), LedgerError> {
+        self.ledger.flush().await
+    }
+
     /// Forgets what has expired, for as long as the server runs.
     pub async fn run(&self) {
         loop {

@@ -1,10 +1,15 @@
 //! Which tokens there are, and revoking them: by token, account, pod and key, on a clock that the test moves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::world::{ADMIN, Answer, JANE, START, World, claims, token};
 use serde_json::{Value, json};
+use tokensmith_core::keys::PublicKey;
+use tokensmith_core::ledger::{Counts, Filter, Issued, Ledger, LedgerError, Page, Position, Revocation};
 use tokensmith_core::tokens::LedgerMode;
+use tokensmith_store::MemoryLedger;
 
 const TOKENS: &str = "/admin/v1/tokens";
 const REVOCATIONS: &str = "/admin/v1/revocations";
@@ -343,7 +348,7 @@ async fn a_revocation_leaves_a_line() {
 
 #[tokio::test]
 async fn without_records_revocations_work_and_lists_say_how_to_get_them() {
-    let world = World::with_ledger(LedgerMode::Revocations).await;
+    let world = World::with_ledger(LedgerMode::Revocations, Arc::new(MemoryLedger::new())).await;
     let minted = world.minted(json!({})).await;
     let refused = world.get(TOKENS, Some(ADMIN)).await;
     assert_eq!(refused.status, 409);
@@ -359,7 +364,7 @@ async fn without_records_revocations_work_and_lists_say_how_to_get_them() {
 
 #[tokio::test]
 async fn without_a_ledger_both_say_so() {
-    let world = World::with_ledger(LedgerMode::Off).await;
+    let world = World::with_ledger(LedgerMode::Off, Arc::new(MemoryLedger::new())).await;
     let minted = world.minted(json!({})).await;
     assert!(world.accepted(&minted).await);
     let list = world.get(TOKENS, Some(ADMIN)).await;
@@ -371,4 +376,98 @@ async fn without_a_ledger_both_say_so() {
         assert!(message.starts_with("the server runs with --ledger=off, which keeps no "), "{message}");
     }
     assert!(world.accepted(&minted).await);
+}
+
+/// A ledger whose disk has died once `dead` is set.
+#[derive(Default)]
+struct Mortal {
+    ledger: MemoryLedger,
+    dead: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Ledger for Mortal {
+    async fn record(&self, issued: Issued) {
+        if self.healthy() {
+            self.ledger.record(issued).await;
+        }
+    }
+
+    async fn list(&self, f: &Filter, limit: usize, after: Option<&Position>) -> Result<Page, LedgerError> {
+        self.ledger.list(f, limit, after).await
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError> {
+        if self.healthy() { self.ledger.revoke(revocation).await } else { Err(LedgerError::Failed) }
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError> {
+        self.ledger.revocations().await
+    }
+
+    async fn prune(&self, before: i64) -> Result<usize, LedgerError> {
+        self.ledger.prune(before).await
+    }
+
+    async fn flush(&self) -> Result<(), LedgerError> {
+        self.ledger.flush().await
+    }
+
+    fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    fn healthy(&self) -> bool {
+        !self.dead.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn when_the_disk_dies_tokens_go_on_and_no_revocation_is_promised() {
+    let ledger = Arc::new(Mortal::default());
+    let world = World::with_ledger(LedgerMode::Full, ledger.clone()).await;
+    let minted = world.minted(json!({})).await;
+    let jti = claims(&minted)["jti"].clone();
+    world.revoke(json!({"account": "default/default"})).await.ok();
+    world.clock.advance(second());
+    let new = world.minted(json!({})).await;
+    assert_eq!(world.get("/readyz", None).await.status, 200);
+
+    ledger.dead.store(true, Ordering::Relaxed);
+    let ready = world.get("/readyz?verbose", None).await;
+    let text = String::from_utf8(ready.bytes).unwrap();
+    assert!(ready.status == 500 && text.contains("[-]ledger failed"), "{text}");
+    for what in [json!({"account": "default/default"}), json!({"jti": jti})] {
+        let refused = world.revoke(what).await;
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!(
+            (refused.status.as_u16(), message.contains("nothing was changed")),
+            (503, true),
+            "{message}"
+        );
+    }
+    assert!(world.accepted(&new).await, "what was not written is not in force");
+    assert!(!world.accepted(&minted).await, "and what was is not taken back");
+    assert_eq!(world.mint(json!({})).await.status, 201);
+    assert_eq!(world.tokens("").await.len(), 2, "what was written can be read");
+}
+
+#[tokio::test]
+async fn nobody_knows_until_when_a_foreign_keys_tokens_live() {
+    let world = World::new().await;
+    let pem = include_bytes!("../../../../keys/p384.pub.pem");
+    let listed = PublicKey::list_from_pem(pem).unwrap();
+    let foreign = listed[0].key_id().to_owned();
+    world.keys.set_verification_keys(listed);
+    let minted = world.minted(json!({})).await;
+    let of = |what: Value| {
+        let world = &world;
+        async move { world.revoke(what).await.ok() }
+    };
+    assert_eq!(of(json!({"account": "default/default"})).await.get("until"), None);
+    assert_eq!(of(json!({"key": foreign})).await.get("until"), None);
+    let own = world.keys.current().active_id().to_owned();
+    assert_eq!(of(json!({"key": own})).await["until"], "2026-01-01T13:00:00Z", "our own key's are known");
+    let jti = claims(&minted)["jti"].clone();
+    assert_eq!(of(json!({"jti": jti})).await["until"], "2026-01-01T11:00:07Z");
 }

@@ -18,6 +18,7 @@ use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys, SealSource};
+use tokensmith_core::ledger::Ledger;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
@@ -108,23 +109,25 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
-        World::build(TokenProfiles::default(), LedgerMode::Full, change).await
+        let ledger = Arc::new(MemoryLedger::new());
+        World::build(TokenProfiles::default(), LedgerMode::Full, ledger, change).await
     }
 
     /// With the profiles of a file.
     pub async fn with_profiles(yaml: &str) -> World {
         let limits = ServerLimits { min_seconds: 600, max_seconds: Some(86_400) };
         let profiles = TokenProfiles::parse(yaml.as_bytes(), &limits).unwrap();
-        World::build(profiles, LedgerMode::Full, |_| {}).await
+        World::build(profiles, LedgerMode::Full, Arc::new(MemoryLedger::new()), |_| {}).await
     }
 
-    pub async fn with_ledger(mode: LedgerMode) -> World {
-        World::build(TokenProfiles::default(), mode, |_| {}).await
+    pub async fn with_ledger(mode: LedgerMode, ledger: Arc<dyn Ledger>) -> World {
+        World::build(TokenProfiles::default(), mode, ledger, |_| {}).await
     }
 
     async fn build(
         profiles: TokenProfiles,
         mode: LedgerMode,
+        ledger: Arc<dyn Ledger>,
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -162,9 +165,8 @@ impl World {
         registry.ensure(bootstrap).await.unwrap();
         let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
         tokio::spawn(async move { controllers.run().await });
-        let ledger = Arc::new(MemoryLedger::new());
         let ledger = TokenLedger::open(ledger, mode, clock.clone(), keys.clone()).await.unwrap();
-        let pruning = ledger.clone();
+        let (pruning, written) = (ledger.clone(), ledger.clone());
         tokio::spawn(async move { pruning.run().await });
         let users =
             TokenFile::parse(&format!("{ADMIN},admin,1,system:masters\n{JANE},jane,2,devs\n")).unwrap();
@@ -210,7 +212,7 @@ impl World {
             metrics: Metrics::new(),
             audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
             stopping: stop.subscribe(),
-            checks: Vec::new(),
+            checks: vec![("ledger", Box::new(move || written.problem()))],
         });
         World { clock, keys, stop, store, router: router(app), audit }
     }

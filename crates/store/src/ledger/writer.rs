@@ -37,6 +37,10 @@ pub(super) struct State {
     dropped: AtomicU64,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a record: a box would cost each of them"
+)]
 enum Message {
     Record(Issued),
     /// Write all that came before, at once, and say so.
