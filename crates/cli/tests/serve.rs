@@ -232,7 +232,7 @@ fn what_is_revoked_stays_so_and_cannot_be_forgotten() {
     assert_eq!(first.stop(), Some(0));
 
     let off = run(dir.path(), &["serve", "--secure-port=0", "--ledger=off"]);
-    refused(&off, 3, "would be accepted again: use --ledger=revocations or --ledger=full");
+    refused(&off, 3, "would be accepted again; start it with --ledger=revocations or --ledger=full");
     let _second = serve(dir.path(), &["--ledger=revocations"]);
     assert_eq!(run(dir.path(), &inspect).status.code(), Some(1), "still revoked");
     refused(&run(dir.path(), &["token", "list"]), 1, "start it with --ledger=full");

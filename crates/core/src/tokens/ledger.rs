@@ -46,7 +46,8 @@ pub enum OpenError {
     Ledger(#[from] LedgerError),
     /// Without a ledger, what is revoked would be accepted again.
     #[error(
-        "with --ledger=off the {count} tokens, accounts, pods or keys that are revoked {} would be accepted again: use --ledger=revocations or --ledger=full until then",
+        "{}{}: with --ledger=off, what is revoked would be accepted again; start it with --ledger=revocations or --ledger=full",
+        in_force(*count),
         until(*last)
     )]
     Revoked {
@@ -55,6 +56,10 @@ pub enum OpenError {
         /// The latest time until which one of them is kept, Unix seconds.
         last: i64,
     },
+}
+
+fn in_force(count: usize) -> String {
+    if count == 1 { "a revocation is in force ".into() } else { format!("{count} revocations are in force ") }
 }
 
 fn until(last: i64) -> String {
