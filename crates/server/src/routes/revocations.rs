@@ -46,8 +46,8 @@ pub(super) async fn create(
     let bytes = body::read(&headers, body, app.config.max_request_bytes).await?;
     let wanted = Wanted::parse(&bytes)?;
     let what = wanted.what()?;
+    let done = app.ledger.revoke(what.clone(), caller.user.name.clone(), wanted.reason.clone()).await;
     let mut line = line(&app, &caller, &what);
-    let done = app.ledger.revoke(what, caller.user.name.clone(), wanted.reason.clone()).await;
     let revoked = match done.map_err(Failure::from) {
         Ok(revoked) => revoked,
         Err(failure) => {
