@@ -251,7 +251,7 @@ impl TokenLedger {
         // A key that did not grow up here may have signed elsewhere, until whenever.
         let last = signed.map(|k| match k.origin {
             Some(Origin::Generated) => k.last_exp.unwrap_or(i64::MIN),
-            Some(Origin::Imported) | None => NEVER,
+            Some(Origin::File | Origin::Imported) | None => NEVER,
         });
         Ok(last.max().unwrap_or(NEVER).max(self.clock.unix()))
     }

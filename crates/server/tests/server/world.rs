@@ -22,9 +22,7 @@ use tokensmith_core::ledger::Ledger;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
-use tokensmith_core::tokens::{
-    IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier,
-};
+use tokensmith_core::tokens::{IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier};
 use tokensmith_core::view::View;
 use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
