@@ -152,8 +152,8 @@ impl KeyArgs {
             max_age: span("--key-set-max-age", self.key_set_max_age, 1)?,
             lag: span("--key-replica-lag", self.key_replica_lag, 1)?,
         };
-        if policy.lag > policy.max_age {
-            return Err(Failure::usage("--key-replica-lag must be at most --key-set-max-age"));
+        if policy.lag >= policy.max_age {
+            return Err(Failure::usage("--key-replica-lag must be below --key-set-max-age"));
         }
         let least = policy.least_publish_before();
         if policy.publish_before < least {

@@ -19,8 +19,8 @@ pub struct RotationPolicy {
     pub leeway: Duration,
     /// How long verifiers may use a key set that they have fetched: `max-age` of the documents.
     pub max_age: Duration,
-    /// How long a replica may sign without having seen the ring, and by how much the clocks of two may differ; at most
-    /// `max_age`.
+    /// How long a replica may sign without having seen the ring, and by how much the clocks of two may differ; below
+    /// `max_age`, or one whose clock is ahead would remove a key whose last token another still takes.
     pub lag: Duration,
 }
 

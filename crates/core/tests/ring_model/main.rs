@@ -12,9 +12,9 @@ use model::{Model, Rule};
 use stateright::{Checker, Model as _};
 
 /// How many actions deep every interleaving is explored.
-const DEPTH: usize = 7;
+const DEPTH: usize = 8;
 /// How deep a gap is looked for.
-const GAP_DEPTH: usize = 9;
+const GAP_DEPTH: usize = 8;
 
 #[test]
 fn no_interleaving_breaks_an_invariant() {

@@ -17,7 +17,7 @@ const END: Time = 12;
 /// How many clock steps may come.
 const STEPS: u8 = 2;
 
-const MAX_AGE: Time = 1;
+const MAX_AGE: Time = 2;
 const LAG: Time = 1;
 const LEEWAY: Time = 1;
 
@@ -25,7 +25,7 @@ const LEEWAY: Time = 1;
 fn policy() -> RotationPolicy {
     let units = |time: Time| Duration::from_secs(time.unsigned_abs().into());
     let mut policy = RotationPolicy {
-        signs_for: units(4),
+        signs_for: units(5),
         publish_before: Duration::ZERO,
         max_token_lifetime: Some(units(LIFETIME)),
         leeway: units(LEEWAY),
@@ -110,6 +110,16 @@ impl Model {
 
     fn keeps(&self, rule: Rule) -> bool {
         self.without != Some(rule)
+    }
+
+    /// A start with so many keys, whose first one has a token out; the last one is published since just after `fresh`.
+    fn start(&self, ring: KeyRing, now: Time, made: usize, fresh: Time) -> State {
+        let stored = Stored { ring: self.rings.id(ring), revision: 1 };
+        let replica = Replica { offset: 0, seen: stored, seen_at: now, plan: None };
+        let (mut absent, mut tokens) = ([Time::MIN; POOL], [None; POOL]);
+        (absent[made - 1], tokens[0]) = (fresh, Some(LIFETIME));
+        let (replicas, revoked) = ([replica; REPLICAS], [None; POOL]);
+        State { now, steps: STEPS, stored, replicas, tokens, absent, revoked, made, signed_late: false }
     }
 
     fn stored(&self, state: &State) -> std::sync::Arc<KeyRing> {
@@ -201,25 +211,25 @@ impl stateright::Model for Model {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        // A ring that has lived for a while: the first key signs, the second has been published since the start.
-        let mut ring = KeyRing::new(self.pool[0].clone(), at(0));
-        ring.prepare(self.pool[1].clone(), Then::StandBy, at(0)).unwrap();
-        ring.promise(Algorithm::ES256, unix(LIFETIME));
-        let stored = Stored { ring: self.rings.id(ring), revision: 1 };
-        let replica = Replica { offset: 0, seen: stored, seen_at: 0, plan: None };
-        let mut absent = [Time::MIN; POOL];
-        absent[1] = -1;
-        vec![State {
-            now: 0,
-            steps: STEPS,
-            stored,
-            replicas: [replica; REPLICAS],
-            tokens: [None; POOL],
-            absent,
-            revoked: [false; POOL],
-            made: 2,
-            lost_update: false,
-        }]
+        // A young ring: the first key signs, the second has been published since the start.
+        let mut young = KeyRing::new(self.pool[0].clone(), at(0));
+        young.prepare(self.pool[1].clone(), Then::StandBy, at(0)).unwrap();
+        young.promise(Algorithm::ES256, unix(LIFETIME));
+        // One that has just been rotated: the first key's tokens are still out.
+        let mut rotated = young.clone();
+        rotated.promote(self.pool[1].public.key_id(), at(0)).unwrap();
+        rotated.prepare(self.pool[2].clone(), Then::StandBy, at(0)).unwrap();
+        // And one whose spare may sign, with a promise that reaches ahead.
+        let mut ripe = KeyRing::new(self.pool[0].clone(), at(-5));
+        ripe.prepare(self.pool[1].clone(), Then::StandBy, at(-5)).unwrap();
+        ripe.promise(Algorithm::ES256, unix(3 * LIFETIME));
+        vec![
+            self.start(young, 0, 2, -1),
+            self.start(rotated.clone(), 0, 3, -1),
+            // When the first key's token is about to die.
+            self.start(rotated, 3, 3, -1),
+            self.start(ripe, 0, 2, -6),
+        ]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -269,10 +279,9 @@ impl stateright::Model for Model {
                 let plan = state.replicas[r].plan.take()?;
                 let unchanged = plan.from == state.stored.revision;
                 if unchanged || !self.keeps(Rule::CompareAndSwap) {
-                    state.lost_update |= !unchanged;
                     state.made = state.made.max(before.made + plan.takes);
                     if let Some(key) = plan.revokes {
-                        state.revoked[key] = true;
+                        state.revoked[key] = Some(state.now);
                     }
                     state.stored = Stored { ring: plan.ring, revision: state.stored.revision + 1 };
                 }
@@ -289,6 +298,7 @@ impl stateright::Model for Model {
                     return None;
                 }
                 state.tokens[key] = Some(expires);
+                state.signed_late |= state.revoked[key].is_some_and(|at| state.now - at > LAG);
             }
         }
         self.served(&mut state);
@@ -304,11 +314,11 @@ impl stateright::Model for Model {
                 let alive = |key: usize| state.tokens[key].is_some_and(|exp| exp + LEEWAY >= state.now);
                 // A verifier may still hold a key set that it fetched up to max-age ago.
                 (0..state.made)
-                    .filter(|key| alive(*key) && !state.revoked[*key])
+                    .filter(|key| alive(*key) && state.revoked[*key].is_none())
                     .all(|key| i16::from(state.absent[key]) < i16::from(state.now) - i16::from(MAX_AGE))
             }),
             Property::always("no promise is broken", |model: &Model, state: &State| {
-                (0..state.made).filter(|key| !state.revoked[*key]).all(|key| {
+                (0..state.made).filter(|key| state.revoked[*key].is_none()).all(|key| {
                     let Some(exp) = state.tokens[key] else { return true };
                     let ring = model.stored(state);
                     match ring.get(model.pool[key].public.key_id()) {
@@ -318,20 +328,20 @@ impl stateright::Model for Model {
                 })
             }),
             Property::always("a revoked key never comes back", |model: &Model, state: &State| {
-                (0..state.made).filter(|key| state.revoked[*key]).all(|key| {
+                (0..state.made).filter(|key| state.revoked[*key].is_some()).all(|key| {
                     let ring = model.stored(state);
                     let known = ring.get(model.pool[key].public.key_id());
                     known.is_some_and(|k| matches!(k.phase, Phase::Revoked { .. }) && k.sealed.is_none())
                 })
             }),
-            Property::always("no change is lost", |_, state: &State| !state.lost_update),
+            Property::always("no revoked key signs for long", |_, state: &State| !state.signed_late),
             Property::sometimes(REACHED[0], |model: &Model, state: &State| {
                 model.stored(state).active().id != model.pool[0].public.key_id()
             }),
             Property::sometimes(REACHED[1], |model: &Model, state: &State| {
                 model.stored(state).get(model.pool[0].public.key_id()).is_none()
             }),
-            Property::sometimes(REACHED[2], |_, state: &State| state.revoked.contains(&true)),
+            Property::sometimes(REACHED[2], |_, state: &State| state.revoked.iter().any(Option::is_some)),
             Property::sometimes(REACHED[3], |_, state: &State| {
                 state.replicas.iter().any(|r| r.plan.as_ref().is_some_and(|p| p.from < state.stored.revision))
             }),

@@ -27,12 +27,12 @@ pub struct State {
     pub tokens: [Option<Time>; POOL],
     /// Per key: when a verifier could last fetch a key set without it.
     pub absent: [Time; POOL],
-    /// Per key: whether it was revoked, as the store knows.
-    pub revoked: [bool; POOL],
+    /// Per key: when it was revoked in the store.
+    pub revoked: [Option<Time>; POOL],
     /// How many keys of the pool have been used.
     pub made: usize,
-    /// Whether a write went through that was planned on another ring than it replaced.
-    pub lost_update: bool,
+    /// Whether a revoked key has signed though everybody could have known.
+    pub signed_late: bool,
 }
 
 /// A ring and its revision.
