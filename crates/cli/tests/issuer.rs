@@ -77,6 +77,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Waits for the spare key that a new server publishes.
+fn spare(dir: &Path) {
+    until("a spare is published", || text(&run(dir, &["keys", "list"]).stdout).contains("prepared"));
+}
+
 fn keys(path: &Path) -> usize {
     let found: Option<Value> = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     found.and_then(|v| v["keys"].as_array().map(Vec::len)).unwrap_or(0)
@@ -96,11 +101,12 @@ fn refused(output: &Output, code: i32, says: &str) {
 fn what_is_served_is_published_once() {
     let dir = tempfile::tempdir().unwrap();
     let _server = serve(dir.path(), &[]);
+    spare(dir.path());
     let done = run(dir.path(), &["issuer", "publish", "site"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert_eq!(
         text(&done.stdout),
-        "site/openid/v1/jwks: 1 key\nsite/.well-known/openid-configuration: issuer https://bucket.example/cluster1\n"
+        "site/openid/v1/jwks: 2 keys\nsite/.well-known/openid-configuration: issuer https://bucket.example/cluster1\n"
     );
     let (jwks, discovery) =
         (dir.path().join("site/openid/v1/jwks"), dir.path().join("site/.well-known/openid-configuration"));
@@ -159,26 +165,27 @@ fn what_cannot_be_written_is_said() {
 fn a_watch_follows_a_server_that_goes_and_comes_back_with_other_keys() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = serve(dir.path(), &[]);
+    spare(dir.path());
     let mut watch = start(dir.path(), "watch", &["issuer", "publish", "site", "--watch", "--interval=1s"]);
     let jwks = dir.path().join("site/openid/v1/jwks");
     let log = |end: &str| fs::read_to_string(dir.path().join(format!("watch.{end}"))).unwrap();
     until("both files are there", || log("out").lines().count() == 2);
-    assert_eq!(keys(&jwks), 1);
+    assert_eq!(keys(&jwks), 2);
     // What somebody breaks is mended.
     fs::write(&jwks, "{}").unwrap();
-    until("the key set is mended", || keys(&jwks) == 1);
+    until("the key set is mended", || keys(&jwks) == 2);
 
     assert_eq!(server.stop("TERM"), Some(0));
     until("it is told", || log("err").contains("trying again until it works"));
     refused(&run(dir.path(), &["issuer", "publish", "site"]), 1, "cannot reach https://127.0.0.1:");
-    assert_eq!(keys(&jwks), 1, "what was published stays");
+    assert_eq!(keys(&jwks), 2, "what was published stays");
     let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../keys/p384.pub.pem");
     let _server = serve(dir.path(), &[&format!("--service-account-key-file={}", key.display())]);
-    until("the second key is published", || keys(&jwks) == 2);
+    until("the third key is published", || keys(&jwks) == 3);
     until("it is told", || log("err").contains("publishing works again"));
     assert_eq!(log("err").matches("trying again").count(), 1, "once: {}", log("err"));
     let lines = log("out");
-    assert!(lines.contains("site/openid/v1/jwks: 2 keys\n"), "{lines}");
+    assert!(lines.contains("site/openid/v1/jwks: 3 keys\n"), "{lines}");
     // The document names the new algorithm; the first two lines, the mended file, and these two.
     until("the discovery document follows", || log("out").lines().count() == 5);
     assert_eq!(watch.stop("TERM"), Some(0));

@@ -119,3 +119,79 @@ fn a_good_file_makes_the_tokens() {
     assert_eq!((life(&aws), aws["team"].as_str()), (Some(1200), Some("blue")));
     assert_eq!((life(&other), other.get("team")), (Some(3600), None));
 }
+
+/// A profile whose algorithm has no key that may sign is refused at start, with the way there.
+#[test]
+fn an_algorithm_must_have_a_key_that_may_sign() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "profiles:\n- {name: cloud, audiences: [cloud], algorithm: ES384}\n";
+    fs::write(dir.path().join("profiles.yaml"), yaml).unwrap();
+    let tokensmith = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokensmith"));
+        command.current_dir(dir.path()).env_remove("KUBECONFIG").args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let serve = |with: &[&str]| {
+        let _ = fs::remove_file(dir.path().join("ready"));
+        let quick = ["--key-set-max-age=2s", "--key-replica-lag=1s", "--key-publish-before=4s"];
+        let mut command =
+            tokensmith(&["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"]);
+        command
+            .args(quick)
+            .args(with)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap());
+        let mut child = command.spawn().unwrap();
+        // It is ready, or it has ended.
+        for _ in 0..600 {
+            if fs::read_to_string(dir.path().join("ready")).is_ok_and(|url| !url.is_empty()) {
+                return Ok(child);
+            }
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(fs::read_to_string(dir.path().join("log")).unwrap())
+    };
+    let stop = |mut child: std::process::Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    const PROFILES: &[&str] = &["--token-profile-file=profiles.yaml"];
+    stop(serve(&[]).unwrap());
+
+    let error = serve(PROFILES).unwrap_err();
+    let way = "a token profile asks for ES384, and no ES384 key may sign yet: start without the profile, run `tokensmith keys prepare --algorithm ES384`, and start with it again after 4 s";
+    assert!(error.contains(way), "{error}");
+
+    let server = serve(&[]).unwrap();
+    let prepared = tokensmith(&["keys", "prepare", "--algorithm", "ES384"]).output().unwrap();
+    let told = String::from_utf8_lossy(&prepared.stdout).into_owned();
+    assert!(told.contains("is published and may sign from"), "{told}");
+    stop(server);
+    let early = serve(PROFILES);
+    let mut started = match early {
+        Ok(child) => Some(child),
+        Err(error) => {
+            assert!(error.contains("no ES384 key may sign before 20"), "{error}");
+            None
+        }
+    };
+    for _ in 0..100 {
+        if started.is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        started = serve(PROFILES).ok();
+    }
+    let server = started.expect("it starts once the key may sign");
+    let minted = tokensmith(&["token", "create", "default", "--audience", "cloud"]).output().unwrap();
+    let token = String::from_utf8_lossy(&minted.stdout).into_owned();
+    let header = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    stop(server);
+    assert_eq!(serde_json::from_slice::<Value>(&header).unwrap()["alg"], "ES384");
+}

@@ -51,9 +51,13 @@ pub(crate) async fn json<T: DeserializeOwned>(
     body: Body,
 ) -> Result<T, Failure> {
     let bytes = read(headers, body, app.config.max_request_bytes).await?;
-    let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
-    let parsed = serde_json::from_slice(text)
-        .map_err(|e| Error::BadRequest(format!("the body is not what this endpoint takes: {e}")));
+    let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes.trim_ascii_start() };
+    let parsed = match text {
+        [b'{', ..] => serde_json::from_slice(text)
+            .map_err(|e| Error::BadRequest(format!("the body is not what this endpoint takes: {e}"))),
+        // serde would take a list for a struct as well.
+        _ => Err(Error::BadRequest("the body is no JSON object".into())),
+    };
     // It may have held a private key or a passphrase.
     if let Ok(mut bytes) = bytes.try_into_mut() {
         bytes.zeroize();

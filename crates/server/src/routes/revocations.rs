@@ -43,8 +43,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
-    let bytes = body::read(&headers, body, app.config.max_request_bytes).await?;
-    let wanted = Wanted::parse(&bytes)?;
+    let wanted: Wanted = body::json(&app, &headers, body).await?;
     let what = wanted.what()?;
     let done = app.ledger.revoke(what.clone(), caller.user.name.clone(), wanted.reason.clone()).await;
     let mut line = line(&app, &caller, &what);
@@ -72,14 +71,6 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 }
 
 impl Wanted {
-    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        // serde would take a list for a struct as well.
-        if !bytes.trim_ascii_start().starts_with(b"{") {
-            return Err(bad("the body is no JSON object"));
-        }
-        serde_json::from_slice(bytes).map_err(|e| bad(format!("the body is no revocation: {e}")))
-    }
-
     fn what(&self) -> Result<What, Failure> {
         let fields = [("account", &self.account), ("jti", &self.jti), ("key", &self.key), ("pod", &self.pod)];
         let mut given = fields.iter().filter_map(|(field, value)| Some((*field, value.as_deref()?)));

@@ -106,6 +106,7 @@ async fn a_revoked_key_is_gone_at_once() {
     let body = json!({"force": true, "reason": "stolen"});
     let (code, done) = ask(&world, &format!("/{active}/revoke"), body.clone()).await;
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("revoked")));
+    assert_eq!(done["accounts"], json!([{"account": "default/default", "tokens": 1}]), "{done}");
     assert!(jwks(&world).await.iter().all(|k| k["kid"] != active.as_str()));
     let review = world.review(&stolen).await;
     assert_eq!(review["error"], "[invalid bearer token, invalid signature, no keys found]");
@@ -122,6 +123,8 @@ async fn wrong_input_is_told() {
     for (path, body, word) in [
         ("/rotate".to_owned(), json!({"forse": true}), "forse"),
         ("/rotate".into(), json!({"algorithm": "HS256"}), "HS256"),
+        ("/rotate".into(), json!(["ES256", true, "a list is no object"]), "no JSON object"),
+        ("/rotate".into(), json!({"reason": "x".repeat(1025)}), "reason"),
         (format!("/{spare}/activate"), json!({"algorithm": "ES256"}), "leave the algorithm out"),
         ("/import".into(), json!({"pem": "x"}), "sign or verify"),
         ("/import".into(), json!({"pem": "x", "use": "sign"}), "private key"),

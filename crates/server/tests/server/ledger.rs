@@ -305,7 +305,7 @@ async fn what_makes_no_revocation_is_refused() {
         (json!({"pod": "a/b/c"}), "pod: \"a/b/c\": must be NAMESPACE/NAME"),
         (json!({"jti": ""}), "jti: must not be empty"),
         (json!({"jti": "a", "reason": "x".repeat(1025)}), "reason: must not be longer than 1024 bytes"),
-        (json!({"jti": 1}), "the body is no revocation"),
+        (json!({"jti": 1}), "the body is not what this endpoint takes"),
         (json!({"jti": "a", "until": 1}), "unknown field `until`"),
         (json!(["default/default"]), "the body is no JSON object"),
     ] {

@@ -78,6 +78,48 @@ async fn an_audience_chooses_its_profile() {
     assert_eq!(claims(&token(&mixed))["team"], "platform");
 }
 
+fn header(token: &str) -> Value {
+    use base64::Engine;
+    let part = token.split('.').next().unwrap();
+    serde_json::from_slice(&base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn algorithms_live_side_by_side() {
+    let names = ["RS256", "RS384", "ES384", "ES512", "EdDSA"];
+    let profile =
+        |name: &str| format!("- {{name: {}, audiences: [{name}], algorithm: {name}}}\n", name.to_lowercase());
+    let world = World::with_profiles(&format!("profiles:\n{}", names.map(profile).concat())).await;
+    let jwks =
+        || async { world.get("/openid/v1/jwks", Some(ADMIN)).await.ok()["keys"].as_array().unwrap().clone() };
+    // Each, and the default one, has a key that signs and a spare.
+    world.until("all spares are published", || async { jwks().await.len() == 12 }).await;
+    let discovery = world.get("/.well-known/openid-configuration", Some(ADMIN)).await.ok();
+    assert_eq!(
+        discovery["id_token_signing_alg_values_supported"],
+        json!(["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384"])
+    );
+    let mint = |audience: &'static str| {
+        let world = &world;
+        async move { token(&world.mint(json!({"audiences": [audience]})).await.ok()) }
+    };
+    let mut before = Vec::new();
+    for name in names {
+        let minted = mint(name).await;
+        assert_eq!(header(&minted)["alg"], name);
+        let review = json!({"spec": {"token": minted, "audiences": [name]}});
+        let review = world.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.ok();
+        assert_eq!(review["status"]["authenticated"], true, "{name}: {review}");
+        before.push(header(&minted)["kid"].clone());
+    }
+    assert_eq!(header(&mint("api").await)["alg"], "ES256", "what no profile decides");
+    // All of them rotate.
+    world.clock.set(START + time::Duration::days(30));
+    for (name, before) in names.into_iter().zip(before) {
+        world.until(name, || async { header(&mint(name).await)["kid"] != before }).await;
+    }
+}
+
 #[tokio::test]
 async fn a_profiles_bounds_hold() {
     let world = World::with_profiles(PROFILES).await;

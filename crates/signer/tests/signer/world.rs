@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
-use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealKey};
 use tokensmith_core::store::Store;
 use tokensmith_signer::{Address, ExternalSigner, Socket, serve};
 use tokensmith_store::MemoryStore;
@@ -19,6 +20,10 @@ use tokio::task::JoinHandle;
 
 pub const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const SEAL: [u8; 32] = [7; 32];
+/// How long a key signs.
+pub const SIGNS_FOR: Duration = Duration::from_secs(4 * 3600);
+/// How long it is published before: the least that goes with a key set that is kept for an hour.
+const PUBLISH_BEFORE: Duration = Duration::from_secs(3720);
 
 pub struct World {
     pub clock: Arc<ManualClock>,
@@ -37,17 +42,21 @@ impl World {
         let socket = dir.path().join("signer.sock");
         let clock = Arc::new(ManualClock::new(START));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let keys = open(&store, &clock, algorithm).await?;
+        let config = KeysConfig {
+            algorithm: Some(algorithm),
+            policy: RotationPolicy {
+                signs_for: SIGNS_FOR,
+                publish_before: PUBLISH_BEFORE,
+                ..Default::default()
+            },
+            ..KeysConfig::new("https://issuer.example", SealKey::new(SEAL))
+        };
+        let keys = Keys::open(store.clone(), clock.clone(), config).await?;
         let signer = ExternalSigner::new(keys.clone(), clock.clone(), max_seconds)?;
         let (stop, stopped) = watch::channel(false);
         let bound = Socket::bind(&Address::Path(socket.clone())).await?;
         let serving = tokio::spawn(serve(bound, signer, stopped));
         Ok(World { clock, keys, store, socket, dir, stop, serving })
-    }
-
-    /// What an operator does who restarts with another `--signing-algorithm`.
-    pub async fn ask_for(&self, algorithm: Algorithm) -> Result<()> {
-        open(&self.store, &self.clock, algorithm).await.map(drop)
     }
 
     /// Ends the signer.
@@ -79,12 +88,4 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<()
         tokio::task::yield_now().await;
     }
     bail!("never: {what}")
-}
-
-async fn open(store: &Arc<dyn Store>, clock: &Arc<ManualClock>, algorithm: Algorithm) -> Result<Arc<Keys>> {
-    let config = KeysConfig {
-        algorithm: Some(algorithm),
-        ..KeysConfig::new("https://issuer.example", SealKey::new(SEAL))
-    };
-    Ok(Keys::open(store.clone(), clock.clone(), config).await?)
 }

@@ -118,7 +118,11 @@ impl Keys {
         let mut seal = source.load().map_err(CommandError::Seal)?;
         if fresh {
             seal = seal.renewed();
-            source.store(&seal).map_err(CommandError::Seal)?;
+            source.store(&seal).map_err(|e| {
+                CommandError::Seal(format!(
+                    "{e}: put a new key in front of it yourself, and reseal with --keep-file"
+                ))
+            })?;
         }
         let alone = seal.first();
         let count = self.seal_anew(seal, cause).await?;

@@ -10,6 +10,7 @@ use tokensmith_objects::validate::MAX_TOKEN_EXPIRATION;
 
 use super::{ExtraClaims, Pattern, TokenProfile};
 use crate::keys::Algorithm;
+use crate::keys::algorithm::UnknownAlgorithm;
 use crate::tokens::extra_claims::ClaimsError;
 
 /// What the server's own flags allow: a profile narrows it and never widens it.
@@ -151,11 +152,7 @@ fn profile(value: &Value, place: &str, limits: &ServerLimits) -> Result<TokenPro
 
 fn algorithm(value: &Value, place: &str) -> Result<Algorithm, ProfileError> {
     let name: String = typed(value, place)?;
-    match name.parse() {
-        Ok(Algorithm::ES512) => Err(field(place, "ES512 keys verify but do not sign here: use another")),
-        Ok(algorithm) => Ok(algorithm),
-        Err(e) => Err(field(place, e.to_string())),
-    }
+    name.parse().map_err(|e: UnknownAlgorithm| field(place, e.to_string()))
 }
 
 /// A bound in seconds, and as it was written, within what the server allows.
@@ -281,10 +278,6 @@ mod tests {
             (read(two), "profiles[1].name: \"a\" is the name of an earlier profile: use another"),
             (with("name: b"), "the key \"name\" is there twice: keep one of them"),
             (with("algorithm: RS257"), "profiles[0].algorithm: unknown signing algorithm \"RS257\""),
-            (
-                with("algorithm: ES512"),
-                "profiles[0].algorithm: ES512 keys verify but do not sign here: use another",
-            ),
             (with("algorithm: 1"), "profiles[0].algorithm: invalid type: integer `1`, expected a string"),
             (
                 with("maxExpiration: 3600"),

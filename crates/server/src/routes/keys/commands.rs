@@ -18,6 +18,9 @@ use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
 
+/// The longest reason, bytes: all of them stay for ever.
+const MAX_REASON: usize = 1024;
+
 /// What every command may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -40,7 +43,7 @@ pub(crate) async fn prepare(
         None => app.keys.current().ring().default_algorithm(),
     };
     let command = Command::Prepare { algorithm };
-    done(&app, &caller, "keys.prepare", &command, said.force, said.reason, &headers).await
+    answer(&done(&app, &caller, "keys.prepare", &command, said.force, said.reason).await?, &headers)
 }
 
 /// `POST /admin/v1/keys/rotate`
@@ -52,7 +55,7 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Failure> {
     let said: Said = body::json(&app, &headers, body).await?;
     let command = Command::Rotate { algorithm: algorithm(said.algorithm.as_deref())? };
-    done(&app, &caller, "keys.rotate", &command, said.force, said.reason, &headers).await
+    answer(&done(&app, &caller, "keys.rotate", &command, said.force, said.reason).await?, &headers)
 }
 
 /// `POST /admin/v1/keys/{id}/activate`
@@ -65,7 +68,7 @@ pub(crate) async fn activate(
 ) -> Result<Response, Failure> {
     let said = unfit(body::json(&app, &headers, body).await?)?;
     let command = Command::Activate { id };
-    done(&app, &caller, "keys.activate", &command, said.force, said.reason, &headers).await
+    answer(&done(&app, &caller, "keys.activate", &command, said.force, said.reason).await?, &headers)
 }
 
 /// `POST /admin/v1/keys/{id}/revoke`
@@ -77,8 +80,28 @@ pub(crate) async fn revoke(
     body: Body,
 ) -> Result<Response, Failure> {
     let said = unfit(body::json(&app, &headers, body).await?)?;
-    let command = Command::Revoke { id };
-    done(&app, &caller, "keys.revoke", &command, said.force, said.reason, &headers).await
+    let command = Command::Revoke { id: id.clone() };
+    let mut told = done(&app, &caller, "keys.revoke", &command, said.force, said.reason).await?;
+    let mut unknown = |why: &str| {
+        let text = format!("which accounts had tokens of the key is not known: {why}");
+        match told.get_mut("warnings").and_then(Value::as_array_mut) {
+            Some(warnings) => warnings.push(text.into()),
+            None => told["warnings"] = vec![text].into(),
+        }
+    };
+    // The key is gone by now: what cannot be told of it must not look like a failure.
+    match app.ledger.accounts_with_tokens(&id).await {
+        Ok(Some(accounts)) => {
+            let accounts = accounts.iter().map(|(name, count)| json!({"account": name, "tokens": count}));
+            told["accounts"] = accounts.collect();
+        }
+        Ok(None) => unknown("only --ledger=full writes issued tokens down"),
+        Err(cause) => {
+            tracing::error!(%cause, "the ledger cannot be read");
+            unknown("the ledger cannot be read");
+        }
+    }
+    answer(&told, &headers)
 }
 
 /// What resealing may say.
@@ -97,6 +120,7 @@ pub(crate) async fn reseal(
     body: Body,
 ) -> Result<Response, Failure> {
     let said: Resealing = body::json(&app, &headers, body).await?;
+    check_reason(&said.reason)?;
     let cause = Cause { by: caller.user.name.clone(), reason: said.reason, forced: false };
     let resealed = app.keys.reseal(&*app.sealing, !said.keep_file, &cause).await;
     let resealed = resealed.map_err(|e| failure(&app, "", e));
@@ -117,8 +141,8 @@ pub(super) async fn done(
     command: &Command,
     forced: bool,
     reason: String,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Value, Failure> {
+    check_reason(&reason)?;
     if forced && reason.trim().is_empty() {
         return Err(bad("force overrules a guard and needs a reason: it stays in the journal"));
     }
@@ -130,7 +154,7 @@ pub(super) async fn done(
     let outcome = app.keys.command(command, &cause).await.map_err(|e| failure(app, about, e));
     let key = outcome.as_ref().map_or(about, |done| &done.key).to_owned();
     audit(app, caller, action, &key, &cause.reason, outcome.as_ref().err());
-    answer(&told(app, &outcome?), headers)
+    Ok(told(app, &outcome?))
 }
 
 fn told(app: &App, outcome: &Outcome) -> Value {
@@ -147,6 +171,17 @@ fn told(app: &App, outcome: &Outcome) -> Value {
         out["key"] = key;
     }
     out
+}
+
+/// A reason stays in the journal, where people read it in lines.
+fn check_reason(reason: &str) -> Result<(), Failure> {
+    match () {
+        () if reason.len() > MAX_REASON => {
+            Err(bad(&format!("reason: must not be longer than {MAX_REASON} bytes")))
+        }
+        () if reason.chars().any(char::is_control) => Err(bad("reason: must be one line")),
+        () => Ok(()),
+    }
 }
 
 /// Which algorithm is meant.

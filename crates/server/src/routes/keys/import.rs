@@ -15,6 +15,7 @@ use tokensmith_core::keys::{
 };
 
 use super::commands::{algorithm, bad, done};
+use super::view::answer;
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
@@ -82,5 +83,6 @@ pub(crate) async fn import(
         }
         _ => return Err(bad("use says what the key is for: sign or verify")),
     };
-    done(&app, &caller, "keys.import", &Command::Import(import), wanted.force, wanted.reason, &headers).await
+    let command = Command::Import(import);
+    answer(&done(&app, &caller, "keys.import", &command, wanted.force, wanted.reason).await?, &headers)
 }
