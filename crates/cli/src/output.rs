@@ -58,7 +58,7 @@ pub fn print_text(text: &str) -> Result<()> {
 /// # Errors
 /// Standard output is closed or full.
 pub fn print_value(value: &str) -> Result<()> {
-    let end = if io::stdout().is_terminal() { "\n" } else { "" };
+    let end = if io::stdout().is_terminal() && !value.ends_with('\n') { "\n" } else { "" };
     print_text(&format!("{value}{end}"))
 }
 

@@ -104,10 +104,10 @@ pub fn plan(
 /// Verifiers that hold a key set without looking again when they meet an unknown `kid`, and for how long.
 fn holders(policy: &RotationPolicy) -> [(&'static str, Duration); 4] {
     [
-        ("jose (node), for 30 s after a fetch", Duration::from_secs(30)),
+        ("jose (node), which fetches no sooner than 30 s after the last time", Duration::from_secs(30)),
         ("Istio, which fetches every 20 minutes", Duration::from_secs(20 * 60)),
-        ("those that keep to max-age of the key set", policy.max_age),
-        ("those that keep a key set for a day", Duration::from_secs(86_400)),
+        ("verifiers that keep to max-age of the key set", policy.max_age),
+        ("verifiers that keep a key set for a day", Duration::from_secs(86_400)),
     ]
 }
 
@@ -211,7 +211,7 @@ impl Planner<'_> {
             if safe_at > self.now && !self.force {
                 return refuse(
                     format!(
-                        "key {id} signs, and its spare {} is published only since {}: {}. It may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
+                        "key {id} signs, and its spare {} is published only since {}: its tokens may be refused by {}. It may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
                         spare.id,
                         timestamp(spare.published_at),
                         self.who_fails(&spare).join("; "),
@@ -220,7 +220,7 @@ impl Planner<'_> {
                     safe_at,
                 );
             }
-            self.warnings.extend(self.who_fails(&spare));
+            self.warn_of(&spare);
             text = format!("{text}; key {} signs from now on", spare.id);
         }
         let before = self.ring.active_of(key.algorithm).filter(|a| a.id == id).and_then(|a| a.last_exp);
@@ -267,7 +267,7 @@ impl Planner<'_> {
 
     /// Lets a prepared key sign; says who may fail when it is too early.
     fn promote(&mut self, key: &RingKey) -> Result<(), Refused> {
-        self.warnings.extend(self.who_fails(key));
+        self.warn_of(key);
         let before = self.ring.active_of(key.algorithm).and_then(|k| k.last_exp);
         self.ring.promote(&key.id, self.now)?;
         inherit(&mut self.ring, &key.id, before, self.now);
@@ -300,10 +300,16 @@ impl Planner<'_> {
         }
         let fails = |(who, held): (&'static str, Duration)| {
             let until = later(key.published_at, held);
-            (until > self.now)
-                .then(|| format!("may refuse tokens of key {} until {}: {who}", key.id, when(until)))
+            (until > self.now).then(|| format!("{who}, until {}", when(until)))
         };
         holders(self.policy).into_iter().filter_map(fails).collect()
+    }
+
+    /// The same as warnings.
+    fn warn_of(&mut self, key: &RingKey) {
+        let warning = |who| format!("tokens of key {} may be refused by {who}", key.id);
+        let warnings: Vec<_> = self.who_fails(key).into_iter().map(warning).collect();
+        self.warnings.extend(warnings);
     }
 
     /// The operator's file would sign again at the next start: taking it out of the flags is the way.

@@ -68,7 +68,7 @@ async fn guards_say_when() {
     let (code, done) =
         ask(&world, &format!("/{spare}/activate"), json!({"force": true, "reason": "a drill"})).await;
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("active")), "{done}");
-    assert!(done["warnings"][0].as_str().unwrap().contains("may refuse tokens"));
+    assert!(done["warnings"][0].as_str().unwrap().contains("may be refused by"));
 
     let history = world.get(&format!("{KEYS}/history"), Some(ADMIN)).await.ok();
     let entries = history["changes"].as_array().unwrap();

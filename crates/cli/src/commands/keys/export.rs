@@ -84,7 +84,7 @@ impl ExportArgs {
         let keys = client(&self.client)?.text(&format!("{PATH}/export"), &query).await?;
         let keys = keys.map_err(|r| refused("export keys", r))?;
         match &self.to {
-            None => Ok(output::print_text(&keys)?),
+            None => Ok(output::print_value(&keys)?),
             Some(to) => Ok(files::write(to, keys.as_bytes(), Access::Everyone)?),
         }
     }
