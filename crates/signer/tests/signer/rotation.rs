@@ -75,7 +75,7 @@ async fn rotate(v1: bool, refresh: Option<Duration>) -> Result<Seen> {
         seen.signed += 1;
         let kid = api.verify(&token, now).await?;
         ensure!(kid == active, "signed by another key than the active one");
-        if seen.signed % 20 == 0 {
+        if seen.signed.is_multiple_of(20) {
             living.push((now.unix_timestamp() + LIFE, token));
             for (_, token) in &living {
                 api.verify(token, now).await.context("a living token is refused")?;
