@@ -15,6 +15,7 @@ use tokensmith_core::keys::{
     SealSource,
 };
 use tokensmith_core::store::Store;
+use tokensmith_signer::check_algorithm;
 
 use super::data_dir::DataDir;
 use super::sealing::SealingFile;
@@ -231,6 +232,11 @@ impl KeyFiles {
         }
         (files.signing, files.algorithm) = (Some(pem), Some(file));
         Ok(files)
+    }
+
+    /// Refuses to prepare a key that a kube-apiserver would not accept from an external signer.
+    pub(super) fn fit_api_server(&self) -> Result<(), Failure> {
+        self.algorithm.map_or(Ok(()), check_algorithm).map_err(|e| Failure::usage(e.to_string()))
     }
 }
 

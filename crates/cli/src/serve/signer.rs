@@ -10,7 +10,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::Keys;
 use tokensmith_server::App;
-use tokensmith_signer::{Address, ExternalSigner, Socket, check_algorithm};
+use tokensmith_signer::{Address, ExternalSigner, Socket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -54,7 +54,7 @@ pub fn run(args: SignerArgs) -> Result<(), Failure> {
 async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let max_seconds = args.keys.max_token_seconds()?;
     let files = KeyFiles::read(&args.keys)?;
-    check(&files)?;
+    files.fit_api_server()?;
     // The socket first: while it is taken, nothing is to be made.
     let socket = bind(&args.socket).await?;
     let store = start::open_sled(&args.data_dir)?.store;
@@ -96,11 +96,6 @@ fn new(
 
 /// Nobody can ask for the discovery document here: that of the API server counts.
 const ISSUER: &str = "https://kubernetes.default.svc";
-
-/// Refuses to prepare a key that the API server would not accept.
-pub(super) fn check(files: &KeyFiles) -> Result<(), Failure> {
-    files.algorithm.map_or(Ok(()), check_algorithm).map_err(|e| Failure::usage(e.to_string()))
-}
 
 /// Listens. Whoever connects waits until the keys are there.
 pub(super) async fn bind(address: &Address) -> Result<Socket, Failure> {

@@ -13,7 +13,7 @@ use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore}
 
 use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
-use super::{signer, tls};
+use super::tls;
 use crate::failure::Failure;
 
 /// What the flags and their files say, read and checked.
@@ -37,7 +37,7 @@ impl Settings {
         }
         let keys = KeyFiles::read(&args.keys)?;
         if args.external_signer_socket.is_some() {
-            signer::check(&keys)?;
+            keys.fit_api_server()?;
         }
         let token_file = match &args.token_auth_file {
             None => None,

@@ -10,7 +10,6 @@ mod admin;
 mod config;
 pub(in crate::keys) mod rotate;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use super::issuer::check_jwks_uri;
 use super::journal::{Cause, Entry as Record};
 use super::policy::promise_ahead;
 use super::seal::UnsealError;
-use super::set::Published;
+use super::set::{Published, Signers};
 use super::wanted::Wanted;
 use super::{Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, Signer};
 use crate::clock::Clock;
@@ -60,9 +59,6 @@ struct Inputs {
     /// Every key that signs or stands by, opened once: the moment of a rotation is no time to parse keys.
     signers: Signers,
 }
-
-/// By `kid`.
-pub(super) type Signers = HashMap<String, Arc<dyn Signer>>;
 
 impl Keys {
     /// Reads the ring, or makes the first one, and brings in what the operator asks for: a signing key or an

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::service::Signers;
 use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step};
 use crate::store::Revision;
 
@@ -25,6 +24,9 @@ pub struct KeySet {
     infos: Vec<KeyInfo>,
     pub(super) documents: Documents,
 }
+
+/// Opened keys, by `kid`.
+pub(super) type Signers = HashMap<String, Arc<dyn Signer>>;
 
 /// A key that signs.
 struct Active {
