@@ -183,12 +183,54 @@ pub(super) fn inherit(ring: &mut KeyRing, id: &str, before: Option<i64>, now: Of
 /// The expiry to write down for a token that expires at `exp`: ahead, in steps of an hour, so that a steady
 /// stream of tokens costs one write per hour.
 pub(super) fn promise_ahead(exp: i64) -> i64 {
-    const STEP: i64 = 3600;
     exp.checked_add(2 * STEP - 1).map_or(ring::NEVER, |exp| exp - exp.rem_euclid(STEP))
 }
+
+/// The expiry to write down before a request has to wait for it: when less than half a step is left between what has
+/// been asked for and what is promised.
+pub(super) fn promise_due(promised: i64, asked: i64) -> Option<i64> {
+    let ahead = promise_ahead(asked);
+    (promised.saturating_sub(asked) < STEP / 2 && ahead > promised).then_some(ahead)
+}
+
+/// A promise's step, seconds.
+const STEP: i64 = 3600;
 
 /// A time and a span after it; the calendar's end when it is beyond.
 pub(super) fn later(at: OffsetDateTime, span: Duration) -> OffsetDateTime {
     let span = time::Duration::try_from(span).unwrap_or(time::Duration::MAX);
     at.checked_add(span).unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_raised_before_it_is_needed() {
+        // An hour-long stream of requests, looked at every half minute: none finds the promise too short.
+        let mut promised = promise_ahead(0);
+        let mut writes = 0;
+        for asked in 0..10 * STEP {
+            assert!(asked <= promised, "a request at {asked} waits");
+            if asked % 30 == 0
+                && let Some(raised) = promise_due(promised, asked)
+            {
+                (promised, writes) = (raised, writes + 1);
+            }
+        }
+        assert!((6..=10).contains(&writes), "about one write an hour: {writes}");
+    }
+
+    #[test]
+    fn nobody_is_promised_more_than_was_asked_for_and_a_step() {
+        for asked in [0, 1, 1799, 1800, 3599, 3600, 100_000] {
+            let first = promise_ahead(asked);
+            assert_eq!(promise_due(first, asked), None, "{asked}: the promise is fresh");
+            assert_eq!(promise_due(asked, asked), Some(first), "{asked}: the very next one would wait");
+            assert!((asked + STEP..asked + 2 * STEP).contains(&first), "{asked}: {first}");
+        }
+        assert_eq!(promise_due(ring::NEVER, ring::NEVER), None);
+        assert_eq!(promise_due(ring::NEVER, 0), None);
+    }
 }

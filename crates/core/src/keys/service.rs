@@ -8,7 +8,8 @@
 
 mod admin;
 mod config;
-pub(in crate::keys) mod rotate;
+pub(in crate::keys) mod generate;
+mod rotate;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

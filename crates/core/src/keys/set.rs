@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::OffsetDateTime;
 
+use super::policy::promise_due;
 use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step};
 use crate::store::Revision;
 
@@ -35,6 +37,8 @@ struct Active {
     signer: Option<Arc<dyn Signer>>,
     /// What has been promised for it.
     last_exp: Option<i64>,
+    /// The latest expiry that it has been asked for, since this set was made.
+    asked: AtomicI64,
 }
 
 /// What the documents say besides the keys.
@@ -155,6 +159,7 @@ impl KeySet {
             algorithm: k.algorithm,
             signer: signers.get(&k.id).cloned(),
             last_exp: k.last_exp,
+            asked: AtomicI64::new(i64::MIN),
         });
         let active = active.collect();
         let ready = keys.iter().filter(|k| k.is_prepared() && signers.contains_key(&k.id));
@@ -167,7 +172,18 @@ impl KeySet {
     /// The signer of an algorithm (`None`: the default one), if its key's promise reaches to `exp`.
     pub(super) fn covered(&self, algorithm: Option<Algorithm>, exp: i64) -> Option<Arc<dyn Signer>> {
         let active = self.active_of(algorithm)?;
-        active.signer.clone().filter(|_| active.last_exp.is_some_and(|last| last >= exp))
+        let signer = active.signer.clone().filter(|_| active.last_exp.is_some_and(|last| last >= exp))?;
+        // Looked at first: nearly all requests of a second ask for the same, and would fight for the cache line.
+        if active.asked.load(Ordering::Relaxed) < exp {
+            active.asked.fetch_max(exp, Ordering::Relaxed);
+        }
+        Some(signer)
+    }
+
+    /// The promises that requests would soon have to wait for.
+    pub(super) fn promises_due(&self) -> Vec<(Algorithm, i64)> {
+        let due = |a: &Active| promise_due(a.last_exp?, a.asked.load(Ordering::Relaxed));
+        self.active.iter().filter_map(|a| Some((a.algorithm, due(a)?))).collect()
     }
 
     /// Whether the key that signs with an algorithm can be used here.

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::service::rotate::generate;
+use super::service::generate::{Haste, generate};
 use super::{
     Algorithm, KeyRing, KeysConfig, KeysError, NewKey, Origin, PrivateKey, RingKey, RotationPolicy, SealKeys,
     Then,
@@ -150,7 +150,7 @@ impl Wanted {
         let at = match known {
             Some(at) => at,
             None => {
-                self.made.push(generate(algorithm).await.map_err(KeysError::Generate)?);
+                self.made.push(generate(algorithm, Haste::Now).await.map_err(KeysError::Generate)?);
                 self.made.len() - 1
             }
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::generate::Haste;
 use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
 use crate::keys::command::{Command, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
@@ -64,7 +65,7 @@ impl Keys {
                 Err(Refused::NeedsKey(algorithm)) => {
                     // Not under the lock: token requests may be waiting for it.
                     drop(writing);
-                    made = Some(self.make(algorithm).await.map_err(CommandError::Generate)?);
+                    made = Some(self.make(algorithm, Haste::Now).await.map_err(CommandError::Generate)?);
                     continue;
                 }
                 other => other?,

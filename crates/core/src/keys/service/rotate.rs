@@ -7,9 +7,10 @@ use futures::StreamExt;
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
+use super::generate::{Haste, generate};
 use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
 use crate::keys::journal::Cause;
-use crate::keys::{Algorithm, KeyError, NewKey, Origin, PrivateKey, Step};
+use crate::keys::{Algorithm, KeyError, NewKey, Origin, Step};
 use crate::store::{Change, Changes, Entry};
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -83,6 +84,10 @@ impl Keys {
             let set = self.current();
             let now = self.clock.now();
             let mut ring = set.ring.clone();
+            // Before requests come that would have to wait for it.
+            for (algorithm, exp) in set.promises_due() {
+                ring.promise(algorithm, exp);
+            }
             for step in self.policy.due(&ring, now) {
                 if let Step::Promote { id } = &step
                     && !set.can_sign_with(id)
@@ -111,7 +116,7 @@ impl Keys {
         let mut made = BTreeMap::new();
         for step in self.policy.due(&self.current.load().ring, self.clock.now()) {
             let Step::Prepare { algorithm, .. } = step else { continue };
-            match self.make(algorithm).await {
+            match self.make(algorithm, Haste::Spare).await {
                 Ok(key) => drop(made.insert(algorithm, key)),
                 Err(cause) => self.fail(format!("no spare signing key could be made: {cause}")),
             }
@@ -119,15 +124,9 @@ impl Keys {
         made
     }
 
-    /// Makes a key, sealed. An RSA key takes up to seconds of CPU, so it is made on a thread of its own.
-    pub(super) async fn make(&self, algorithm: Algorithm) -> Result<NewKey, KeyError> {
-        let key = generate(algorithm).await?;
+    /// Makes a key, sealed.
+    pub(super) async fn make(&self, algorithm: Algorithm, haste: Haste) -> Result<NewKey, KeyError> {
+        let key = generate(algorithm, haste).await?;
         Ok(self.seal.load().new_key(&key, Origin::Generated))
     }
-}
-
-/// Makes a key away from the tasks that answer requests.
-pub(in crate::keys) async fn generate(algorithm: Algorithm) -> Result<PrivateKey, KeyError> {
-    let made = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
-    made.unwrap_or(Err(KeyError::Generate(algorithm)))
 }
