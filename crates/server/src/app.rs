@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ManualClock};
-use tokensmith_core::keys::{Keys, SealSource};
+use tokensmith_core::keys::Keys;
 use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
@@ -43,8 +43,6 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The keys.
     pub keys: Arc<Keys>,
-    /// Where the keys that seal private halves are kept.
-    pub sealing: Arc<dyn SealSource>,
     /// What was minted, and what of it is revoked.
     pub ledger: Arc<TokenLedger>,
     /// Mints.

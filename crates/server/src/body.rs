@@ -53,8 +53,9 @@ pub(crate) async fn json<T: DeserializeOwned>(
     let bytes = read(headers, body, app.config.max_request_bytes).await?;
     let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes.trim_ascii_start() };
     let parsed = match text {
-        [b'{', ..] => serde_json::from_slice(text)
-            .map_err(|e| Error::BadRequest(format!("the body is not what this endpoint takes: {e}"))),
+        [b'{', ..] => serde_json::from_slice(text).map_err(|e| {
+            Error::BadRequest(format!("the body is not what this endpoint takes: {}", unquoted(&e)))
+        }),
         // serde would take a list for a struct as well.
         _ => Err(Error::BadRequest("the body is no JSON object".into())),
     };
@@ -63,6 +64,15 @@ pub(crate) async fn json<T: DeserializeOwned>(
         bytes.zeroize();
     }
     Ok(parsed?)
+}
+
+/// serde's text without the value that it quotes: a misplaced one may be a private key, and texts get into logs.
+fn unquoted(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (text.find("string \""), text.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => format!("{}string{}", &text[..from], &text[to + 1..]),
+        _ => text,
+    }
 }
 
 /// The representation that the headers claim; 415 for one that is not known.

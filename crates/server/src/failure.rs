@@ -6,8 +6,8 @@ use http::header::RETRY_AFTER;
 use tokensmith_api::status::{Cause, Details, Status};
 use tokensmith_core::Error;
 use tokensmith_core::error::Qualified;
+use tokensmith_core::keys::command::when;
 use tokensmith_objects::codec::DecodeError;
-use tokensmith_objects::object;
 
 /// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl From<Error> for Failure {
             Error::Unsafe { safe_at, wait_seconds, .. } => {
                 let cause = |at: &time::OffsetDateTime| Cause {
                     reason: "UnsafeUntil".into(),
-                    message: object::timestamp(*at),
+                    message: when(*at),
                     field: String::new(),
                 };
                 let details = Details {

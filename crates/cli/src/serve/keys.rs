@@ -88,7 +88,8 @@ pub struct KeyArgs {
     )]
     pub key_token_leeway: GoDuration,
 
-    /// Let verifiers keep the key set for so long (Cache-Control)
+    /// Let verifiers keep the key set for so long (Cache-Control). When you lower it, do not rotate before the old time has
+    /// run out
     #[arg(
         long,
         value_name = "DURATION",
@@ -244,12 +245,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
-/// The keys, and where what seals them is kept.
-pub(super) struct Opened {
-    pub(super) keys: Arc<Keys>,
-    pub(super) sealing: SealingFile,
-}
-
 /// Opens the keys in the store; a first start makes them. `profiles` are the algorithms that token profiles ask for.
 pub(super) async fn open(
     files: KeyFiles,
@@ -259,7 +254,7 @@ pub(super) async fn open(
     clock: &Arc<dyn Clock>,
     issuer: &str,
     jwks_uri: Option<&str>,
-) -> Result<Opened, Failure> {
+) -> Result<Arc<Keys>, Failure> {
     let sealing = sealing(files.sealing.as_deref(), dir, &**store).await?;
     let config = KeysConfig {
         algorithm: files.algorithm,
@@ -268,10 +263,9 @@ pub(super) async fn open(
         verification_keys: files.verification,
         policy: files.rotation,
         jwks_uri: jwks_uri.map(str::to_owned),
-        ..KeysConfig::new(issuer, sealing.load().map_err(Failure::failed)?)
+        ..KeysConfig::new(issuer, Arc::new(sealing) as Arc<dyn SealSource>)
     };
-    let keys = Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?;
-    Ok(Opened { keys, sealing })
+    Ok(Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?)
 }
 
 /// Where the sealing keys are; makes the first one, but never where something is sealed already.

@@ -61,7 +61,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let dir = DataDir::open(&args.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
-    let keys = keys::open(files, BTreeSet::new(), &dir, &store, &clock, ISSUER, None).await?.keys;
+    let keys = keys::open(files, BTreeSet::new(), &dir, &store, &clock, ISSUER, None).await?;
     let signer = new(keys.clone(), clock, max_seconds)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);

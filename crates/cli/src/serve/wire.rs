@@ -82,7 +82,7 @@ pub(super) async fn server(
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
     let jwks_uri = args.service_account_jwks_uri.as_deref();
     let profile_algorithms = settings.profiles.algorithms();
-    let keys::Opened { keys, sealing } =
+    let keys =
         keys::open(settings.keys, profile_algorithms, dir, &store, &clock, &issuers[0], jwks_uri).await?;
     let ledger = TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone()).await;
     let ledger = ledger.map_err(|e| match e {
@@ -189,7 +189,6 @@ pub(super) async fn server(
         registry,
         keys,
         ledger,
-        sealing: Arc::new(sealing),
         tokens,
         authentication: Authentication::new(authenticators, api_audiences),
         authorizer,

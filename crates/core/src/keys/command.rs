@@ -56,6 +56,8 @@ pub struct Planned {
     pub text: String,
     /// What the operator should know besides.
     pub warnings: Vec<String>,
+    /// Whether a guard was overruled.
+    pub overruled: bool,
 }
 
 /// Why a change is not made.
@@ -89,7 +91,8 @@ pub fn plan(
     force: bool,
     made: Option<NewKey>,
 ) -> Result<Planned, Refused> {
-    let mut planner = Planner { ring: ring.clone(), policy, now, force, made, warnings: Vec::new() };
+    let ring = ring.clone();
+    let mut planner = Planner { ring, policy, now, force, overruled: false, made, warnings: Vec::new() };
     let (key, text) = match command {
         Command::Activate { id } => planner.activate(id)?,
         Command::Import(Import::Sign(key)) => planner.import(key.clone())?,
@@ -98,17 +101,23 @@ pub fn plan(
         Command::Revoke { id } => planner.revoke(id)?,
         Command::Rotate { algorithm } => planner.rotate(*algorithm)?,
     };
-    Ok(Planned { ring: planner.ring, key, text, warnings: planner.warnings })
+    let Planner { ring, warnings, overruled, .. } = planner;
+    Ok(Planned { ring, key, text, warnings, overruled })
 }
 
 /// Verifiers that hold a key set without looking again when they meet an unknown `kid`, and for how long.
-fn holders(policy: &RotationPolicy) -> [(&'static str, Duration); 4] {
-    [
+fn holders(policy: &RotationPolicy) -> Vec<(&'static str, Duration)> {
+    let day = Duration::from_secs(86_400);
+    let mut all = vec![
         ("jose (node), which fetches no sooner than 30 s after the last time", Duration::from_secs(30)),
         ("Istio, which fetches every 20 minutes", Duration::from_secs(20 * 60)),
         ("verifiers that keep to max-age of the key set", policy.max_age),
-        ("verifiers that keep a key set for a day", Duration::from_secs(86_400)),
-    ]
+        ("verifiers that keep a key set for a day", day),
+    ];
+    if policy.publish_before > day {
+        all.push(("verifiers that --key-publish-before was set for", policy.publish_before));
+    }
+    all
 }
 
 struct Planner<'a> {
@@ -116,6 +125,7 @@ struct Planner<'a> {
     policy: &'a RotationPolicy,
     now: OffsetDateTime,
     force: bool,
+    overruled: bool,
     made: Option<NewKey>,
     warnings: Vec<String>,
 }
@@ -130,7 +140,7 @@ impl Planner<'_> {
             return Err(RingError::Phase { id: id.into(), phase }.into());
         }
         let safe_at = self.policy.may_sign_from(&key);
-        if safe_at > self.now && !self.force {
+        if safe_at > self.now && !self.overrule() {
             return refuse(
                 format!(
                     "key {id} is published only since {}: verifiers that hold an older key set would refuse its tokens. It may sign from {}; until then only --force makes it",
@@ -142,23 +152,27 @@ impl Planner<'_> {
         }
         self.pinned(&key)?;
         self.promote(&key)?;
+        self.asked_for(key.algorithm);
         Ok((id.into(), format!("key {id} signs {} from now on", key.algorithm)))
     }
 
     fn prepare(&mut self, algorithm: Algorithm) -> Done {
-        if let Some(spare) = self.ring.prepared_of(algorithm).filter(|_| !self.force) {
-            let safe_at = self.policy.may_sign_from(spare);
-            return refuse(
-                format!(
+        if let Some(spare) = self.ring.prepared_of(algorithm).cloned()
+            && !self.overrule()
+        {
+            return Err(Refused::Unsafe {
+                text: format!(
                     "key {} is prepared for {algorithm} already and may sign from {}: `tokensmith keys rotate` goes on from there; only --force makes another one take its place, whose time begins anew",
                     spare.id,
-                    when(safe_at)
+                    when(self.policy.may_sign_from(&spare))
                 ),
-                safe_at,
-            );
+                // Waiting does not help: there will always be a spare.
+                safe_at: None,
+            });
         }
         let key = self.made(algorithm)?;
         let id = key.public.key_id().to_owned();
+        self.displaces(algorithm);
         self.ring.prepare(key, Then::StandBy, self.now)?;
         let safe_at = later(self.now, self.policy.publish_before);
         Ok((id.clone(), format!("key {id} is published and may sign from {}", when(safe_at))))
@@ -186,7 +200,8 @@ impl Planner<'_> {
         };
         let id = spare.id.clone();
         let safe_at = self.policy.may_sign_from(&spare);
-        if safe_at > self.now && !self.force {
+        self.asked_for(algorithm);
+        if safe_at > self.now && !self.overrule() {
             // The next safe step is to wait, and the ring remembers what for.
             self.ring.wait_for(&id, Then::Sign)?;
             let at = when(safe_at);
@@ -208,7 +223,7 @@ impl Planner<'_> {
                 None => self.emergency(&key)?,
             };
             let safe_at = self.policy.may_sign_from(&spare);
-            if safe_at > self.now && !self.force {
+            if safe_at > self.now && !self.overrule() {
                 return refuse(
                     format!(
                         "key {id} signs, and its spare {} is published only since {}: its tokens may be refused by {}. It may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
@@ -222,6 +237,12 @@ impl Planner<'_> {
             }
             self.warn_of(&spare);
             text = format!("{text}; key {} signs from now on", spare.id);
+        }
+        if key.origin == Origin::File {
+            self.warnings.push(
+                "--service-account-signing-key-file still names the key: take the flag away before the next start, which it would stop"
+                    .into(),
+            );
         }
         let before = self.ring.active_of(key.algorithm).filter(|a| a.id == id).and_then(|a| a.last_exp);
         self.ring.revoke(id, self.now)?;
@@ -243,10 +264,14 @@ impl Planner<'_> {
         if let Some(active) = self.ring.active_of(algorithm).cloned() {
             self.pinned(&active)?;
         }
+        if self.ring.prepared_of(algorithm).is_some_and(|spare| spare.id != id) {
+            self.displaces(algorithm);
+        }
         self.ring.prepare(key, Then::Sign, self.now)?;
+        self.asked_for(algorithm);
         let prepared = self.known(&id)?;
         let safe_at = self.policy.may_sign_from(&prepared);
-        if !self.force && safe_at > self.now {
+        if safe_at > self.now && !self.overrule() {
             let at = when(safe_at);
             return Ok((
                 id.clone(),
@@ -276,7 +301,7 @@ impl Planner<'_> {
 
     /// A key for the place of one that must go at once, though nobody has seen it yet.
     fn emergency(&mut self, gone: &RingKey) -> Result<RingKey, Refused> {
-        if !self.force {
+        if !self.overrule() {
             let safe_at = later(self.now, self.policy.publish_before);
             return refuse(
                 format!(
@@ -313,10 +338,10 @@ impl Planner<'_> {
     }
 
     /// The operator's file would sign again at the next start: taking it out of the flags is the way.
-    fn pinned(&self, key: &RingKey) -> Result<(), Refused> {
-        let active = self.ring.active_of(key.algorithm).filter(|a| a.origin == Origin::File && !self.force);
-        match active {
+    fn pinned(&mut self, key: &RingKey) -> Result<(), Refused> {
+        match self.ring.active_of(key.algorithm).cloned().filter(|a| a.origin == Origin::File) {
             None => Ok(()),
+            Some(_) if self.overrule() => Ok(()),
             Some(active) => Err(Refused::Unsafe {
                 text: format!(
                     "key {} signs because --service-account-signing-key-file names it, and would again after the next start: start without the flag, then rotate",
@@ -324,6 +349,31 @@ impl Planner<'_> {
                 ),
                 safe_at: None,
             }),
+        }
+    }
+
+    /// Whether a guard that would refuse gives way; that it did stays in the journal.
+    fn overrule(&mut self) -> bool {
+        self.overruled |= self.force;
+        self.force
+    }
+
+    /// A key that signs what nobody asks for looks like one that is in use.
+    fn asked_for(&mut self, algorithm: Algorithm) {
+        if !self.ring.algorithms().contains(&algorithm) {
+            self.warnings.push(format!(
+                "no token asks for {algorithm}: start with --signing-algorithm {algorithm}, or with a token profile that does"
+            ));
+        }
+    }
+
+    /// Says which key a new one takes the place of.
+    fn displaces(&mut self, algorithm: Algorithm) {
+        if let Some(spare) = self.ring.prepared_of(algorithm) {
+            self.warnings.push(format!(
+                "key {} stood by and goes: until the new one has been published for long enough, a stolen key cannot be revoked without --force",
+                spare.id
+            ));
         }
     }
 
@@ -342,7 +392,7 @@ fn refuse<T>(text: String, safe_at: OffsetDateTime) -> Result<T, Refused> {
 }
 
 /// A time to be told to people who will come back then: rounded up, so that it is not told a fraction too early.
-pub(super) fn when(at: OffsetDateTime) -> String {
+pub fn when(at: OffsetDateTime) -> String {
     timestamp(if at.nanosecond() == 0 { at } else { later(at, Duration::from_secs(1)) })
 }
 

@@ -104,11 +104,28 @@ pub fn diff(before: Option<&KeyRing>, after: &KeyRing) -> Vec<Change> {
         changes.push(change(new, "-", label(&new.phase)));
     }
     changes.sort_by_key(|c| c.to == "active");
-    if let Some(before) = before.filter(|b| b.default_algorithm() != after.default_algorithm()) {
-        let (from, to) = (before.default_algorithm(), after.default_algorithm());
-        changes.push(change(after.active(), &format!("default {from}"), &format!("default {to}")));
+    // What is not about one key stands at the one that signs by default.
+    for (what, from, to) in before.map(|before| wishes(before, after)).unwrap_or_default() {
+        if from != to {
+            changes.push(change(after.active(), &format!("{what} {from}"), &format!("{what} {to}")));
+        }
     }
     changes
+}
+
+/// What is asked of the ring: what signs by default, what is to, and what profiles ask for.
+fn wishes(before: &KeyRing, after: &KeyRing) -> [(&'static str, String, String); 3] {
+    let wanted = |ring: &KeyRing| ring.next_default().map_or("-".to_owned(), |a| a.to_string());
+    let profiles = |ring: &KeyRing| match ring.profiles().iter().map(ToString::to_string).collect::<Vec<_>>()
+    {
+        none if none.is_empty() => "-".to_owned(),
+        some => some.join(","),
+    };
+    [
+        ("wanted default", wanted(before), wanted(after)),
+        ("default", before.default_algorithm().to_string(), after.default_algorithm().to_string()),
+        ("profiles", profiles(before), profiles(after)),
+    ]
 }
 
 fn label(phase: &Phase) -> &'static str {

@@ -64,6 +64,17 @@ pub enum Step {
         /// Which key.
         id: String,
     },
+    /// A key of the wanted default algorithm signs, and has been published for long enough.
+    SwitchDefault,
+}
+
+/// What has become of the steps that were due.
+#[derive(Debug, Default)]
+pub struct Advanced {
+    /// Carried out.
+    pub done: Vec<Step>,
+    /// Still due, and why.
+    pub refused: Vec<(Step, String)>,
 }
 
 impl RotationPolicy {
@@ -76,6 +87,35 @@ impl RotationPolicy {
     /// What is due at `now`. Applying the steps in order keeps the ring's invariants.
     pub fn due(&self, ring: &KeyRing, now: OffsetDateTime) -> Vec<Step> {
         self.schedule(ring).into_iter().filter(|(at, _)| *at <= now).map(|(_, step)| step).collect()
+    }
+
+    /// Carries out what is due, one step at a time: a step may change what is due after it. `made` gives the key of a
+    /// [`Step::Prepare`]; without one the step waits. `usable` says whether a prepared key can sign here.
+    pub fn advance(
+        &self,
+        ring: &mut KeyRing,
+        now: OffsetDateTime,
+        mut made: impl FnMut(Algorithm) -> Option<ring::NewKey>,
+        usable: impl Fn(&str) -> bool,
+    ) -> Advanced {
+        let mut out = Advanced::default();
+        let mut tried = Vec::new();
+        while let Some(step) = self.due(ring, now).into_iter().find(|step| !tried.contains(step)) {
+            tried.push(step.clone());
+            let mut draft = ring.clone();
+            match (step.apply(&mut draft, now, &mut made), &step) {
+                (Ok(()), Step::Promote { id }) if !usable(id) => {
+                    out.refused.push((step, "its private half cannot be used here".into()));
+                }
+                (Ok(()), _) if draft == *ring => {}
+                (Ok(()), _) => {
+                    *ring = draft;
+                    out.done.push(step);
+                }
+                (Err(cause), _) => out.refused.push((step, cause.to_string())),
+            }
+        }
+        out
     }
 
     /// When the next step will be due, if nothing else happens; in the past if one already is.
@@ -114,6 +154,9 @@ impl RotationPolicy {
                 }
                 Phase::Active { .. } | Phase::Retired { .. } | Phase::Revoked { .. } => {}
             }
+        }
+        if let Some(active) = ring.next_default().and_then(|next| ring.active_of(next)) {
+            steps.push((self.may_sign_from(active), Step::SwitchDefault));
         }
         for algorithm in ring.algorithms() {
             if ring.prepared_of(algorithm).is_none() {
@@ -167,6 +210,7 @@ impl Step {
             }
             Step::Remove { id } => ring.remove(id, now),
             Step::Retire { id } => ring.retire(id, now),
+            Step::SwitchDefault => ring.settle_default(now),
         }
     }
 }

@@ -24,6 +24,11 @@ impl PrivatePem {
     pub fn new(pem: impl Into<Vec<u8>>) -> Self {
         PrivatePem(Zeroizing::new(pem.into()))
     }
+
+    /// The file's bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for PrivatePem {

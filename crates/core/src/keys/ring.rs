@@ -277,8 +277,13 @@ impl KeyRing {
         if self.in_use(key.algorithm) {
             return Err(RingError::Active(id.to_owned()));
         }
+        let algorithm = key.algorithm;
         self.find(id)?.retire(now);
-        Ok(())
+        // Its spare has nothing to stand by for.
+        match self.prepared_of(algorithm).map(|k| k.id.clone()) {
+            Some(spare) => self.stand_down(&spare, now),
+            None => Ok(()),
+        }
     }
 
     /// Forgets a retired key. Whether its tokens are gone is [`RotationPolicy`]'s business.
@@ -297,7 +302,7 @@ impl KeyRing {
     }
 
     /// Withdraws a key at once and for good. It stays in the ring, so that the same file cannot bring it back. In
-    /// the place of a key that signs, the prepared key of its algorithm does.
+    /// the place of a key that signs, the prepared key of its algorithm does, if that algorithm is in use.
     ///
     /// # Errors
     /// It signs, and nothing is there to take its place.
@@ -307,11 +312,10 @@ impl KeyRing {
         if matches!(key.phase, Phase::Revoked { .. }) {
             return Ok(());
         }
-        let spare = self.prepared_of(algorithm).map(|k| k.id.clone()).filter(|_| was_active);
-        match spare {
-            Some(spare) => self.promote(&spare, now)?,
-            None if was_active && self.in_use(algorithm) => return Err(RingError::Active(id.to_owned())),
-            None => {}
+        // Where nobody asks for the algorithm, nothing needs to take the place.
+        if was_active && self.in_use(algorithm) {
+            let spare = self.prepared_of(algorithm).map(|k| k.id.clone());
+            self.promote(&spare.ok_or_else(|| RingError::Active(id.to_owned()))?, now)?;
         }
         let key = self.find(id)?;
         (key.phase, key.sealed) = (Phase::Revoked { since: now }, None);
@@ -327,8 +331,7 @@ impl KeyRing {
         }
     }
 
-    /// Wants an algorithm to become the default one: at once if a key of it signs, else as soon as one does.
-    /// `None` takes an earlier wish back.
+    /// Wants an algorithm to become the default one, as soon as a key of it may sign. `None` takes an earlier wish back.
     ///
     /// # Errors
     /// None that a ring in order can give.
@@ -344,7 +347,7 @@ impl KeyRing {
         {
             self.stand_down(&waiting, now)?;
         }
-        self.settle_default(now)
+        Ok(())
     }
 
     /// Says which algorithms token profiles ask for. The keys of one that leaves go on until their turn is over.
@@ -387,6 +390,11 @@ impl KeyRing {
         &self.outbox
     }
 
+    /// The algorithms that token profiles ask for.
+    pub fn profiles(&self) -> &BTreeSet<Algorithm> {
+        &self.profiles
+    }
+
     /// How many entries the journal has in all.
     pub fn changes(&self) -> u64 {
         self.changes
@@ -397,8 +405,14 @@ impl KeyRing {
         self.outbox.retain(|entry| entry.number > up_to);
     }
 
-    /// Switches to the wanted default once a key of it signs; the old one's keys go, unless a profile asks for them.
-    fn settle_default(&mut self, now: OffsetDateTime) -> Result<(), RingError> {
+    /// Switches to the wanted default if a key of it signs; the old one's keys go, unless a profile asks for them.
+    /// Whether that key has been published for long enough is [`RotationPolicy`]'s business.
+    ///
+    /// # Errors
+    /// None that a ring in order can give.
+    ///
+    /// [`RotationPolicy`]: super::RotationPolicy
+    pub fn settle_default(&mut self, now: OffsetDateTime) -> Result<(), RingError> {
         let Some(next) = self.next_default.filter(|next| self.active_of(*next).is_some()) else {
             return Ok(());
         };

@@ -4,6 +4,7 @@
 //! half cannot be moved under another key's name.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
@@ -96,7 +97,11 @@ impl SealKeys {
 
     /// The same with a new one in front.
     pub(super) fn renewed(&self) -> Self {
-        SealKeys::new(SealKey::generate(), self.0.iter().map(|k| SealKey::new(*k.expose())).collect())
+        SealKeys::new(SealKey::generate(), self.copy().0)
+    }
+
+    fn copy(&self) -> Self {
+        SealKeys(self.0.iter().map(|k| SealKey::new(*k.expose())).collect())
     }
 
     /// The one that seals, alone.
@@ -105,7 +110,7 @@ impl SealKeys {
     }
 
     /// Seals a private half.
-    pub(super) fn seal(&self, key: &PrivateKey) -> Vec<u8> {
+    fn seal(&self, key: &PrivateKey) -> Vec<u8> {
         self.0[0].seal(key)
     }
 
@@ -147,6 +152,26 @@ pub trait SealSource: Send + Sync {
     /// # Errors
     /// They cannot be written and are as they were; one line.
     fn store(&self, keys: &SealKeys) -> Result<(), String>;
+}
+
+/// Sealing keys that end with the process.
+pub struct SealMemory(Mutex<SealKeys>);
+
+impl SealSource for SealMemory {
+    fn load(&self) -> Result<SealKeys, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).copy())
+    }
+
+    fn store(&self, keys: &SealKeys) -> Result<(), String> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = keys.copy();
+        Ok(())
+    }
+}
+
+impl From<SealKey> for Arc<dyn SealSource> {
+    fn from(key: SealKey) -> Self {
+        Arc::new(SealMemory(Mutex::new(key.into())))
+    }
 }
 
 impl From<SealKey> for SealKeys {

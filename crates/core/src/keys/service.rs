@@ -23,9 +23,11 @@ use super::issuer::check_jwks_uri;
 use super::journal::{Cause, Entry as Record};
 use super::policy::promise_ahead;
 use super::seal::UnsealError;
-use super::set::{Published, Signers};
+use super::set::{Opened, Published, Signers};
 use super::wanted::Wanted;
-use super::{Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, Signer};
+use super::{
+    Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, SealSource, Signer,
+};
 use crate::clock::Clock;
 use crate::store::{Entry, Expect, Revision, Store, StoreError};
 pub use admin::{CommandError, Outcome};
@@ -40,6 +42,8 @@ pub const JOURNAL: &str = "/tokensmith/keys/journal/";
 pub struct Keys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    sealing: Arc<dyn SealSource>,
+    /// The sealing keys as they were last read. Changed under `writing` alone.
     seal: ArcSwap<SealKeys>,
     policy: RotationPolicy,
     published: Published,
@@ -57,7 +61,7 @@ pub struct Keys {
 /// What a key set is made from besides the ring. Locked while one is made, so that two never cross.
 struct Inputs {
     listed: Vec<PublicKey>,
-    /// Every key that signs or stands by, opened once: the moment of a rotation is no time to parse keys.
+    /// Every key that signs or stands by.
     signers: Signers,
 }
 
@@ -77,6 +81,7 @@ impl Keys {
         }
         let policy = config.policy();
         let mut wanted = Wanted::new(&config, policy)?;
+        let seal = config.seal.load().map_err(KeysError::Seal)?;
         let mut problem = None;
         let mut attempts = 0..ATTEMPTS;
         let (ring, revision, signers) = loop {
@@ -87,15 +92,15 @@ impl Keys {
             let mut ring = match &before {
                 // Before anything is written: who has the wrong sealing key changes nothing.
                 Some(ring) => {
-                    open_all(&config.seal, ring)?;
+                    open_all(&seal, ring)?;
                     ring.clone()
                 }
                 None if !store.list("/", None, 1).await?.entries.is_empty() => {
                     return Err(KeysError::Missing);
                 }
-                None => wanted.first(&config.seal, now).await?,
+                None => wanted.first(&seal, now).await?,
             };
-            if let Err(failure) = wanted.ask(&mut ring, &config.seal, now).await {
+            if let Err(failure) = wanted.ask(&mut ring, &seal, now).await {
                 // What the operator gave is wrong: say so. What failed here: the old key keeps signing.
                 match failure {
                     KeysError::Generate(cause) => {
@@ -106,7 +111,7 @@ impl Keys {
             }
             let reason = if before.is_none() { "the first start" } else { "the server's flags" };
             ring.log(before.as_ref(), &Cause::start(reason), now);
-            let signers = open_all(&config.seal, &ring)?;
+            let signers = open_all(&seal, &ring)?;
             if let (Some(entry), true) = (&found, before.as_ref() == Some(&ring)) {
                 break (ring, entry.revision, signers);
             }
@@ -126,7 +131,8 @@ impl Keys {
         let keys = Arc::new(Keys {
             store,
             clock,
-            seal: ArcSwap::from_pointee(config.seal),
+            sealing: config.seal,
+            seal: ArcSwap::from_pointee(seal),
             policy,
             published,
             current: ArcSwap::from_pointee(set),
@@ -214,18 +220,51 @@ impl Keys {
     /// Writes the ring if nobody has since `revision`; says whether it did. Either way the key set is then the
     /// store's.
     async fn write(&self, mut ring: KeyRing, revision: Revision) -> Result<bool, ReserveError> {
+        // What does not open here would not open after a restart either.
+        let opened = self.open_missing(&ring)?;
         ring.posted(self.posted.load(Ordering::Relaxed));
         let value = Bytes::from(ring.to_json());
         match self.store.put(RING_KEY, value, Expect::Unchanged(revision)).await {
             Ok(revision) => {
                 self.seen();
                 let mut inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
+                inputs.signers.extend(opened);
                 self.replace(revision, ring, &mut inputs);
                 Ok(true)
             }
             Err(StoreError::Conflict(Some(entry))) => self.install(&entry).map(|()| false),
             Err(StoreError::Conflict(None)) => Err(ReserveError::Missing),
             Err(other) => Err(ReserveError::Store(other)),
+        }
+    }
+
+    /// Opens the private halves of a ring that are not open yet.
+    fn open_missing(&self, ring: &KeyRing) -> Result<Signers, ReserveError> {
+        let missing: Vec<&RingKey> = {
+            let inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
+            ring.keys().iter().filter(|k| k.sealed.is_some() && !is_open(&inputs.signers, k)).collect()
+        };
+        let open = |key: &&RingKey| match self.open_key(key) {
+            Ok(opened) => Ok((key.id.clone(), opened)),
+            Err(cause) => {
+                error!(key.id, cause = %chain(&cause), "a private half cannot be opened");
+                Err(ReserveError::Sealed(key.id.clone()))
+            }
+        };
+        missing.iter().map(open).collect()
+    }
+
+    /// Opens a private half. If the sealing keys in memory do not, those of the file may: another process may have
+    /// renewed them.
+    fn open_key(&self, key: &RingKey) -> Result<Opened, UnsealError> {
+        match open_signer(&self.seal.load(), key) {
+            Err(UnsealError::Broken) => {
+                let fresh = self.sealing.load().map_err(|_| UnsealError::Broken)?;
+                let opened = open_signer(&fresh, key)?;
+                self.seal.store(Arc::new(fresh));
+                Ok(opened)
+            }
+            done => done,
         }
     }
 
@@ -264,20 +303,17 @@ impl Keys {
 
     /// Makes the key set of a ring, opening what is not open yet.
     fn replace(&self, revision: Revision, ring: KeyRing, inputs: &mut Inputs) {
-        let seal = self.seal.load();
         let signs: Vec<&RingKey> = ring.keys().iter().filter(|k| k.sealed.is_some()).collect();
         let fits =
-            |id: &str, s: &dyn Signer| signs.iter().any(|k| k.id == id && k.algorithm == s.algorithm());
-        inputs.signers.retain(|id, signer| fits(id, &**signer));
+            |id: &str, o: &Opened| signs.iter().any(|k| k.id == id && k.algorithm == o.signer.algorithm());
+        inputs.signers.retain(|id, opened| fits(id, opened));
         let mut failed = None;
-        for key in signs {
-            if inputs.signers.contains_key(&key.id) {
-                continue;
-            }
-            match open_signer(&seal, key) {
-                Ok(signer) => drop(inputs.signers.insert(key.id.clone(), signer)),
+        for key in signs.into_iter().filter(|k| !is_open(&inputs.signers, k)).collect::<Vec<_>>() {
+            match self.open_key(key) {
+                Ok(opened) => drop(inputs.signers.insert(key.id.clone(), opened)),
+                // One that was open before its half was sealed anew goes on here, until a restart.
                 Err(cause) => {
-                    failed = Some(format!("signing key {} cannot be used: {}", key.id, chain(&cause)));
+                    failed = Some(format!("signing key {} cannot be opened: {}", key.id, chain(&cause)));
                 }
             }
         }
@@ -328,16 +364,23 @@ fn open_all(seal: &SealKeys, ring: &KeyRing) -> Result<Signers, KeysError> {
     let sealed = ring.keys().iter().filter(|k| k.sealed.is_some());
     sealed
         .map(|key| match open_signer(seal, key) {
-            Ok(signer) => Ok((key.id.clone(), signer)),
+            Ok(opened) => Ok((key.id.clone(), opened)),
             Err(source) => Err(KeysError::Unseal { id: key.id.clone(), source }),
         })
         .collect()
 }
 
-fn open_signer(seal: &SealKeys, key: &RingKey) -> Result<Arc<dyn Signer>, UnsealError> {
+fn open_signer(seal: &SealKeys, key: &RingKey) -> Result<Opened, UnsealError> {
     let sealed = key.sealed.as_deref().ok_or(UnsealError::Broken)?;
-    let key = seal.open(&key.id, key.algorithm, sealed)?;
-    Ok(Arc::new(LocalSigner::new(&key).map_err(UnsealError::Key)?))
+    let private = seal.open(&key.id, key.algorithm, sealed)?;
+    let signer = Arc::new(LocalSigner::new(&private).map_err(UnsealError::Key)?);
+    Ok(Opened { signer, sealed: sealed.to_vec() })
+}
+
+fn is_open(signers: &Signers, key: &RingKey) -> bool {
+    signers.get(&key.id).is_some_and(|opened| {
+        Some(&opened.sealed) == key.sealed.as_ref() && opened.signer.algorithm() == key.algorithm
+    })
 }
 
 fn millis(time: Duration) -> u64 {

@@ -28,7 +28,14 @@ pub struct KeySet {
 }
 
 /// Opened keys, by `kid`.
-pub(super) type Signers = HashMap<String, Arc<dyn Signer>>;
+pub(super) type Signers = HashMap<String, Opened>;
+
+/// A private half, opened once: the moment of a rotation is no time to parse keys.
+pub(super) struct Opened {
+    pub(super) signer: Arc<dyn Signer>,
+    /// What it was opened from.
+    pub(super) sealed: Vec<u8>,
+}
 
 /// A key that signs.
 struct Active {
@@ -157,7 +164,7 @@ impl KeySet {
         }
         let active = keys.iter().filter(|k| k.is_active()).map(|k| Active {
             algorithm: k.algorithm,
-            signer: signers.get(&k.id).cloned(),
+            signer: signers.get(&k.id).map(|opened| opened.signer.clone()),
             last_exp: k.last_exp,
             asked: AtomicI64::new(i64::MIN),
         });
@@ -267,6 +274,9 @@ fn next(
             let displaced = next == key.algorithm
                 || (ring.next_default() == Some(next) && key.algorithm == ring.default_algorithm());
             displaced.then_some(Next::Retires)
+        }
+        Step::SwitchDefault if key.algorithm == ring.default_algorithm() && key.is_active() => {
+            Some(Next::Retires)
         }
         Step::Remove { id } if *id == key.id => Some(Next::Removed),
         Step::Retire { id } if *id == key.id => Some(Next::Retires),

@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use super::service::generate::{Haste, generate};
 use super::{
-    Algorithm, KeyRing, KeysConfig, KeysError, NewKey, Origin, PrivateKey, RingKey, RotationPolicy, SealKeys,
-    Then,
+    Algorithm, KeyRing, KeysConfig, KeysError, NewKey, Origin, Phase, PrivateKey, RingError, RingKey,
+    RotationPolicy, SealKeys, Then,
 };
 
 /// What the operator asks of the ring.
@@ -63,6 +63,7 @@ impl Wanted {
         for algorithm in others {
             ring.first(self.generated(algorithm, seal).await?, now);
         }
+        ring.use_profiles(self.profiles.clone());
         Ok(ring)
     }
 
@@ -81,11 +82,12 @@ impl Wanted {
                 let algorithm = *algorithm;
                 self.ask_algorithm(ring, algorithm, seal, now).await
             }
-            Signer::File(key) => ask_file(ring, seal, key, now),
+            Signer::File(key) => ask_file(ring, seal, key, &self.policy, now),
         }
     }
 
-    /// A file that is no longer named has no say any more: its key goes on if it signs, and leaves if it waits.
+    /// A file that is no longer named has no say any more: its key goes on if it signs, until its turn is over, and
+    /// leaves with the wish that it stood for if it waits.
     fn forget_files(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), KeysError> {
         let named = match &self.signer {
             Signer::File(key) => Some(key.public().key_id()),
@@ -97,6 +99,9 @@ impl Wanted {
             ring.set_origin(&key.id, Origin::Imported)?;
             if key.is_prepared() {
                 ring.stand_down(&key.id, now)?;
+                if ring.next_default() == Some(key.algorithm) {
+                    ring.want_default(None, now)?;
+                }
             }
         }
         Ok(())
@@ -106,16 +111,19 @@ impl Wanted {
     /// better refused now than at each request.
     fn ask_profiles(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), KeysError> {
         for algorithm in self.profiles.iter().copied() {
-            if ring.active_of(algorithm).is_some() {
-                continue;
-            }
-            let prepared = ring.prepared_of(algorithm).cloned();
-            match prepared.as_ref().map(|k| (k, self.policy.may_sign_from(k))) {
-                Some((key, safe_at)) if safe_at <= now => ring.promote(&key.id, now)?,
+            let signs = ring.active_of(algorithm);
+            let key = signs.or_else(|| ring.prepared_of(algorithm)).cloned();
+            match key.map(|k| (self.policy.may_sign_from(&k), k)) {
+                Some((_, key)) if key.is_active() && ring.in_use(algorithm) => {}
+                Some((safe_at, key)) if safe_at <= now => {
+                    if key.is_prepared() {
+                        ring.promote(&key.id, now)?;
+                    }
+                }
                 waiting => {
                     return Err(KeysError::NotYet {
                         algorithm,
-                        safe_at: waiting.map(|(_, safe_at)| safe_at),
+                        safe_at: waiting.map(|(safe_at, _)| safe_at),
                         publish_before: self.policy.publish_before,
                     });
                 }
@@ -133,8 +141,12 @@ impl Wanted {
         now: OffsetDateTime,
     ) -> Result<(), KeysError> {
         ring.want_default(Some(algorithm), now)?;
-        if ring.active_of(algorithm).is_some() {
-            return Ok(());
+        if let Some(active) = ring.active_of(algorithm) {
+            // At once where it may, else when the schedule says so.
+            return match self.policy.may_sign_from(active) <= now {
+                true => Ok(ring.settle_default(now)?),
+                false => Ok(()),
+            };
         }
         match ring.prepared_of(algorithm).map(|k| k.id.clone()) {
             Some(id) => Ok(ring.wait_for(&id, Then::Sign)?),
@@ -162,12 +174,28 @@ fn ask_file(
     ring: &mut KeyRing,
     seal: &SealKeys,
     key: &PrivateKey,
+    policy: &RotationPolicy,
     now: OffsetDateTime,
 ) -> Result<(), KeysError> {
     let (id, algorithm) = (key.public().key_id().to_owned(), key.public().algorithm());
-    ring.want_default(Some(algorithm), now)?;
     match ring.get(&id) {
-        Some(known) if known.is_active() => Ok(ring.set_origin(&id, Origin::File)?),
+        Some(known) if known.algorithm != algorithm => {
+            return Err(RingError::Algorithm { id, algorithm: known.algorithm }.into());
+        }
+        Some(known) if matches!(known.phase, Phase::Revoked { .. }) => {
+            return Err(KeysError::SigningKeyRevoked(id));
+        }
+        _ => {}
+    }
+    ring.want_default(Some(algorithm), now)?;
+    match ring.get(&id).cloned() {
+        Some(known) if known.is_active() => {
+            ring.set_origin(&id, Origin::File)?;
+            if policy.may_sign_from(&known) <= now {
+                ring.settle_default(now)?;
+            }
+            Ok(())
+        }
         Some(known) if known.is_prepared() => {
             ring.set_origin(&id, Origin::File)?;
             Ok(ring.wait_for(&id, Then::Sign)?)

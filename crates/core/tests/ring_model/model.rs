@@ -139,17 +139,19 @@ impl Model {
         let ring = match action {
             Action::Tick(_) => {
                 let mut ring = before.clone();
-                for step in self.policy.due(before, now) {
-                    if let (Step::Remove { id }, false) = (&step, self.keeps(Rule::Retention)) {
-                        ring.remove(id, now).unwrap();
-                        continue;
+                if !self.keeps(Rule::Retention) {
+                    for step in self.policy.due(before, now) {
+                        if let Step::Remove { id } = &step {
+                            ring.remove(id, now).unwrap();
+                        }
                     }
-                    let made = |_| {
-                        takes += 1;
-                        next()
-                    };
-                    step.apply(&mut ring, now, made).unwrap();
                 }
+                let made = |_| {
+                    takes += 1;
+                    next()
+                };
+                let advanced = self.policy.advance(&mut ring, now, made, |_| true);
+                assert!(advanced.refused.is_empty(), "{:?}", advanced.refused);
                 ring
             }
             Action::Promise(_) => {

@@ -140,6 +140,11 @@ async fn wrong_input_is_told() {
     assert_eq!(world.get(&format!("{KEYS}/export?key=x"), Some(ADMIN)).await.status, 404);
 }
 
+/// What Jane gets for a POST.
+async fn as_jane(world: &World, path: &str) -> u16 {
+    world.send("POST", path, Some(JANE), &[], Vec::new()).await.status.as_u16()
+}
+
 fn file(name: &str) -> String {
     let path = format!("{}/../../keys/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
@@ -173,21 +178,32 @@ async fn keys_come_in_and_go_out() {
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("active")), "{done}");
     let id = done["key"]["id"].as_str().unwrap().to_owned();
 
-    let (code, out) = ask(&world, &format!("/{id}/private"), json!({"passphrase": "another"})).await;
-    assert_eq!(code, 200);
+    let private = |id: &str| format!("/admin/v1/private-keys/{id}");
+    let out = world.post(&private(&id), json!({"passphrase": "another"})).await.ok();
     assert!(out["pem"].as_str().unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-    assert_eq!(ask(&world, &format!("/{rsa}/private"), json!({})).await.0, 409, "there is no private half");
+    assert_eq!(world.post(&private(&rsa), json!({})).await.status, 409, "there is no private half");
     let secret = out["pem"].as_str().unwrap().lines().nth(1).unwrap().to_owned();
     let exported = |l: &Value| l["action"] == "keys.export-private" && l["decision"] == "allow";
     world.until("an audit line", || async { world.audit().iter().any(exported) }).await;
     let audit = world.audit();
     assert!(audit.iter().all(|l| !l.to_string().contains(&secret) && !l.to_string().contains("another")));
-    assert_eq!(
-        world.post(&format!("{KEYS}/{id}/private"), json!({})).await.header("cache-control"),
-        "no-cache, private"
-    );
-    let jane = world.send("POST", &format!("{KEYS}/{id}/private"), Some(JANE), &[], Vec::new()).await;
-    assert_eq!(jane.status, 403);
+    assert_eq!(world.post(&private(&id), json!({})).await.header("cache-control"), "no-cache, private");
+    // Who may change keys may not take them away.
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rules =
+        json!([{"nonResourceURLs": ["/admin/v1/keys", "/admin/v1/keys/*"], "verbs": ["get", "post"]}]);
+    world
+        .post(&format!("{rbac}/clusterroles"), json!({"metadata": {"name": "keys"}, "rules": rules}))
+        .await
+        .ok();
+    let binding = json!({
+        "metadata": {"name": "keys"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "keys"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+    });
+    world.post(&format!("{rbac}/clusterrolebindings"), binding).await.ok();
+    assert_eq!(as_jane(&world, &format!("{KEYS}/rotate")).await, 200);
+    assert_eq!(as_jane(&world, &private(&id)).await, 403);
 }
 
 #[tokio::test]
@@ -202,7 +218,8 @@ async fn resealing_changes_nothing_else() {
         (in_phase(&world, "active").await, in_phase(&world, "prepared").await),
         (active.clone(), spare)
     );
-    assert_eq!(ask(&world, &format!("/{active}/private"), json!({})).await.0, 200, "it still opens");
+    let private = format!("/admin/v1/private-keys/{active}");
+    assert_eq!(world.post(&private, json!({})).await.status, 200, "it still opens");
     let history = world.get(&format!("{KEYS}/history"), Some(ADMIN)).await.ok();
     let resealed = history["changes"].as_array().unwrap().iter().filter(|e| e["to"] == "resealed").count();
     assert_eq!(resealed, 4);

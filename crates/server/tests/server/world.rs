@@ -17,7 +17,7 @@ use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::controllers::Controllers;
-use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys, SealSource};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::{Expect, Store};
@@ -71,21 +71,6 @@ impl Answer {
 
 /// A test's own; worth nothing.
 const SEAL: [u8; 32] = [7; 32];
-
-/// Sealing keys in memory.
-struct Sealing(Mutex<Vec<[u8; 32]>>);
-
-impl SealSource for Sealing {
-    fn load(&self) -> Result<SealKeys, String> {
-        let mut keys = self.0.lock().unwrap().clone().into_iter().map(SealKey::new);
-        Ok(SealKeys::new(keys.next().unwrap(), keys.collect()))
-    }
-
-    fn store(&self, keys: &SealKeys) -> Result<(), String> {
-        *self.0.lock().unwrap() = keys.all().iter().map(|k| *k.expose()).collect();
-        Ok(())
-    }
-}
 
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -202,7 +187,6 @@ impl World {
             view,
             registry,
             keys: keys.clone(),
-            sealing: Arc::new(Sealing(Mutex::new(vec![SEAL]))),
             ledger,
             tokens,
             authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences),

@@ -68,7 +68,7 @@ impl ExportArgs {
             if let Some(path) = &self.passphrase_file {
                 body["passphrase"] = import::passphrase(path)?.as_str().into();
             }
-            let path = format!("{PATH}/{}/private", segment(id));
+            let path = format!("/admin/v1/private-keys/{}", segment(id));
             let answer = client(&self.client)?.post(&path, &body).await?;
             let answer = answer.map_err(|r| refused("export the key", r))?;
             let pem = Zeroizing::new(text(&answer, "pem").to_owned());

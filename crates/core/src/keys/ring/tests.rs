@@ -67,6 +67,88 @@ fn a_spare_that_came_late_waits_its_time() {
     assert_ne!(ring.active().id, first);
 }
 
+/// What a fuzzer may do to a ring.
+#[derive(Clone, Debug)]
+enum Act {
+    Advance(u32),
+    Command(u8, u8, bool),
+    Wish(u8),
+    Profiles(u8),
+}
+
+fn acts() -> impl proptest::strategy::Strategy<Value = Vec<Act>> {
+    use proptest::prelude::*;
+    let act = prop_oneof![
+        3 => (0..200u32).prop_map(|hours| Act::Advance(hours * 1800)),
+        4 => (0..6u8, 0..3u8, any::<bool>()).prop_map(|(what, which, force)| Act::Command(what, which, force)),
+        1 => (0..4u8).prop_map(Act::Wish),
+        1 => (0..8u8).prop_map(Act::Profiles),
+    ];
+    proptest::collection::vec(act, 1..60)
+}
+
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever comes in whatever order, a step that is due can be carried out, none stays due, the invariants hold, and
+    /// no key signs before its time unless an operator forced it.
+    #[test]
+    fn no_order_of_events_gets_a_ring_stuck(acts in acts()) {
+        use crate::keys::command::{plan, Command, Import, Refused};
+        let policy = RotationPolicy::default();
+        let (mut ring, first) = ring();
+        let mut now = START;
+        let mut excused: std::collections::HashSet<String> = [first].into();
+        for act in acts {
+            match act {
+                Act::Advance(seconds) => now += Duration::seconds(seconds.into()),
+                Act::Wish(n) => ring.want_default(ALGORITHMS.get(usize::from(n)).copied(), now).unwrap(),
+                Act::Profiles(bits) => {
+                    // As a start does it: only what may sign by then.
+                    let may = |a: &Algorithm| ring.active_of(*a).is_some_and(|k| policy.may_sign_from(k) <= now);
+                    let chosen = ALGORITHMS.iter().enumerate().filter(|(n, a)| bits >> n & 1 == 1 && may(a));
+                    ring.use_profiles(chosen.map(|(_, a)| *a).collect());
+                }
+                Act::Command(what, which, force) => {
+                    let algorithm = ALGORITHMS[usize::from(which)];
+                    let some = ring.keys().get(usize::from(which) % ring.keys().len()).unwrap().id.clone();
+                    let command = match what {
+                        0 => Command::Rotate { algorithm: Some(algorithm) },
+                        1 => Command::Prepare { algorithm },
+                        2 => Command::Activate { id: some },
+                        3 => Command::Revoke { id: some },
+                        4 => Command::Import(Import::Sign(key(algorithm))),
+                        _ => Command::Import(Import::Verify(key(algorithm), now.unix_timestamp() + 3600)),
+                    };
+                    let mut done = plan(&ring, &command, &policy, now, force, None);
+                    if let Err(Refused::NeedsKey(algorithm)) = done {
+                        done = plan(&ring, &command, &policy, now, force, Some(key(algorithm)));
+                    }
+                    if let Ok(planned) = done {
+                        if planned.overruled {
+                            let signs = planned.ring.keys().iter().filter(|k| k.is_active());
+                            excused.extend(signs.map(|k| k.id.clone()));
+                        }
+                        ring = planned.ring;
+                    }
+                }
+            }
+            let advanced = policy.advance(&mut ring, now, |algorithm| Some(key(algorithm)), |_| true);
+            proptest::prop_assert!(advanced.refused.is_empty(), "{:?}", advanced.refused);
+            proptest::prop_assert!(policy.due(&ring, now).is_empty(), "{:?}", policy.due(&ring, now));
+            proptest::prop_assert_eq!(ring.check(), Ok(()));
+            for key in ring.keys().iter().filter(|k| k.is_active() && !excused.contains(&k.id)) {
+                proptest::prop_assert!(key.phase.since() >= policy.may_sign_from(key), "{:?}", key);
+            }
+            for algorithm in ring.algorithms().into_iter().filter(|a| ring.in_use(*a)) {
+                proptest::prop_assert!(ring.active_of(algorithm).is_some() && ring.prepared_of(algorithm).is_some());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_token_that_never_expires_keeps_its_key() {
     let policy = RotationPolicy::default();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::generate::Haste;
+use super::generate::{Haste, generate};
 use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
-use crate::keys::command::{Command, Planned, Refused, plan};
+use crate::keys::command::{Command, Import, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
-use crate::keys::{KeyError, NewKey, Origin, PrivateKey, RingError, SealKeys, SealSource, UnsealError};
+use crate::keys::{KeyError, Origin, PrivateKey, RingError, SealKeys, UnsealError};
 use crate::store::StoreError;
 
 /// What a command has done.
@@ -54,35 +54,53 @@ impl Keys {
     /// # Errors
     /// A guard refuses, or the ring could not be changed; it is then as it was.
     pub async fn command(&self, command: &Command, cause: &Cause) -> Result<Outcome, CommandError> {
-        let mut made = None;
+        self.change(|_| command.clone(), cause).await
+    }
+
+    /// Brings in a key from elsewhere that is to sign: as [`Self::command`], but seals it first.
+    ///
+    /// # Errors
+    /// As [`Self::command`]'s.
+    pub async fn import(&self, key: &PrivateKey, cause: &Cause) -> Result<Outcome, CommandError> {
+        self.change(|seal| Command::Import(Import::Sign(seal.new_key(key, Origin::Imported))), cause).await
+    }
+
+    async fn change(
+        &self,
+        command: impl Fn(&SealKeys) -> Command,
+        cause: &Cause,
+    ) -> Result<Outcome, CommandError> {
+        let mut made: Option<PrivateKey> = None;
         self.refresh().await?;
         for _ in 0..ATTEMPTS {
             let writing = self.writing.lock().await;
             let set = self.current();
             let now = self.clock.now();
-            let planned = plan(&set.ring, command, &self.policy, now, cause.forced, made.take());
-            let Planned { mut ring, key, text, warnings } = match planned {
+            // Sealed under the lock, so that the sealing key is still the one that the next start finds.
+            let (command, fresh) = {
+                let seal = self.seal.load();
+                (command(&seal), made.as_ref().map(|key| seal.new_key(key, Origin::Generated)))
+            };
+            let planned = plan(&set.ring, &command, &self.policy, now, cause.forced, fresh);
+            let Planned { mut ring, key, text, warnings, overruled } = match planned {
                 Err(Refused::NeedsKey(algorithm)) => {
                     // Not under the lock: token requests may be waiting for it.
                     drop(writing);
-                    made = Some(self.make(algorithm, Haste::Now).await.map_err(CommandError::Generate)?);
+                    made = Some(generate(algorithm, Haste::Now).await.map_err(CommandError::Generate)?);
                     continue;
                 }
                 other => other?,
             };
             let changes = diff(Some(&set.ring), &ring);
-            ring.log(Some(&set.ring), cause, now);
+            // What stays is whether a guard was overruled, not whether somebody was ready to.
+            let cause = Cause { forced: overruled, ..cause.clone() };
+            ring.log(Some(&set.ring), &cause, now);
             if self.write(ring, set.revision).await? {
                 self.post().await;
                 return Ok(Outcome { key, text, warnings, changes });
             }
         }
         Err(ReserveError::Busy.into())
-    }
-
-    /// A key to bring in with [`Command::Import`], sealed.
-    pub fn seal(&self, key: &PrivateKey) -> NewKey {
-        self.seal.load().new_key(key, Origin::Imported)
     }
 
     /// Opens the private half of a key that signs or stands by, to take it elsewhere.
@@ -102,74 +120,72 @@ impl Keys {
     }
 
     /// Seals every private half anew: under a new sealing key (`fresh`), which takes the place of the old ones, or under
-    /// the first that `source` has now. Gives how many there were.
+    /// the first that the source has now. Gives how many there were.
     ///
     /// A crash at any point harms nothing: the source has the new key before the store has anything sealed with it,
-    /// and the old ones until the store has nothing more of theirs.
+    /// and the old ones until the store has nothing more of theirs. Nothing else is sealed meanwhile.
     ///
     /// # Errors
     /// The sealing keys cannot be read or written, a half opens with none of them, or the ring could not be written; it
     /// is then as it was.
-    pub async fn reseal(
-        &self,
-        source: &dyn SealSource,
-        fresh: bool,
-        cause: &Cause,
-    ) -> Result<usize, CommandError> {
-        let mut seal = source.load().map_err(CommandError::Seal)?;
+    pub async fn reseal(&self, fresh: bool, cause: &Cause) -> Result<usize, CommandError> {
+        let _writing = self.writing.lock().await;
+        self.refresh().await?;
+        let mut seal = self.sealing.load().map_err(CommandError::Seal)?;
         if fresh {
             seal = seal.renewed();
-            source.store(&seal).map_err(|e| {
-                CommandError::Seal(format!(
-                    "{e}: put a new key in front of it yourself, and reseal with --keep-file"
-                ))
-            })?;
         }
         let alone = seal.first();
-        let count = self.seal_anew(seal, cause).await?;
-        if fresh {
-            source.store(&alone).map_err(CommandError::Seal)?;
-            self.seal.store(Arc::new(alone));
-        }
-        Ok(count)
-    }
-
-    async fn seal_anew(&self, seal: SealKeys, cause: &Cause) -> Result<usize, CommandError> {
-        // From here on both generations open: another replica may write before this one does.
-        self.seal.store(Arc::new(seal));
+        let mut stored = false;
         for _ in 0..ATTEMPTS {
-            let _writing = self.writing.lock().await;
             let set = self.current();
             let mut ring = set.ring.clone();
-            let seal = self.seal.load();
             let mut count = 0;
-            for key in set.ring.keys().iter().filter(|k| k.sealed.is_some()) {
+            for key in set.ring.keys() {
+                let Some(sealed) = key.sealed.as_deref() else { continue };
                 let unseal = |source| CommandError::Unseal { id: key.id.clone(), source };
-                let sealed = key.sealed.as_deref().unwrap_or_default();
                 let private = seal.open(&key.id, key.algorithm, sealed).map_err(unseal)?;
-                ring.reseal(&key.id, seal.seal(&private)).map_err(Refused::from)?;
+                let anew = alone.new_key(&private, key.origin).sealed.unwrap_or_default();
+                alone.open(&key.id, key.algorithm, &anew).map_err(unseal)?;
+                ring.reseal(&key.id, anew).map_err(Refused::from)?;
                 count += 1;
             }
+            // All of them open: only now does anything change.
+            if fresh && !stored {
+                self.sealing.store(&seal).map_err(|e| {
+                    CommandError::Seal(format!(
+                        "{e}: put a new key in front of it yourself, and reseal with --keep-file"
+                    ))
+                })?;
+                stored = true;
+            }
+            self.seal.store(Arc::new(self.sealing.load().map_err(CommandError::Seal)?));
             ring.log(Some(&set.ring), cause, self.clock.now());
             if self.write(ring, set.revision).await? {
                 self.post().await;
+                if fresh {
+                    self.sealing.store(&alone).map_err(CommandError::Seal)?;
+                    self.seal.store(Arc::new(alone));
+                }
                 return Ok(count);
             }
         }
         Err(ReserveError::Busy.into())
     }
 
-    /// The journal, oldest first. A number that is missing is a record that was cut from the store.
+    /// The journal, oldest first, and how many entries it should have. A number that is missing is a record that was cut
+    /// from the store.
     ///
     /// # Errors
     /// The store did not answer.
-    pub async fn history(&self) -> Result<Vec<Entry>, StoreError> {
+    pub async fn history(&self) -> Result<(Vec<Entry>, u64), StoreError> {
+        // First the ring: what is entered meanwhile is beyond its count.
+        let set = self.current();
         let stored = self.store.list(JOURNAL, None, 0).await?.entries;
         let mut entries: Vec<Entry> = stored.iter().filter_map(|e| record(&e.value)).collect();
-        let set = self.current();
         entries.extend(set.ring.outbox().iter().cloned());
         entries.sort_by_key(|e| e.number);
         entries.dedup_by_key(|e| e.number);
-        Ok(entries)
+        Ok((entries, set.ring.changes()))
     }
 }

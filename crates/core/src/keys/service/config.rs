@@ -1,6 +1,7 @@
 //! What an operator decides about keys, and why they may not be usable.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -8,18 +9,17 @@ use time::OffsetDateTime;
 use crate::keys::command::when;
 use crate::keys::issuer::IssuerError;
 use crate::keys::seal::UnsealError;
-use crate::keys::{Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealKeys};
+use crate::keys::{Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealSource};
 use crate::store::StoreError;
 
 /// What an operator decides about keys.
-#[derive(Debug)]
 pub struct KeysConfig {
     /// What generated keys are for. `None`: RS256 for a first key, and no change asked of a ring that signs.
     pub algorithm: Option<Algorithm>,
     /// The algorithms that token profiles ask for, besides the default one.
     pub profile_algorithms: BTreeSet<Algorithm>,
-    /// Opens and closes the private halves in the store.
-    pub seal: SealKeys,
+    /// Where the keys are that open and close the private halves in the store.
+    pub seal: Arc<dyn SealSource>,
     /// `--service-account-signing-key-file`: the key that is to sign.
     pub signing_key: Option<PrivatePem>,
     /// `--service-account-key-file`: keys that verify, and are published, while they are listed.
@@ -34,7 +34,7 @@ pub struct KeysConfig {
 
 impl KeysConfig {
     /// The defaults for an issuer.
-    pub fn new(issuer: impl Into<String>, seal: impl Into<SealKeys>) -> Self {
+    pub fn new(issuer: impl Into<String>, seal: impl Into<Arc<dyn SealSource>>) -> Self {
         KeysConfig {
             algorithm: None,
             profile_algorithms: BTreeSet::new(),
@@ -103,9 +103,17 @@ pub enum KeysError {
     /// The ring in the store, or the change that was asked for.
     #[error("the key ring cannot be used")]
     Ring(#[from] RingError),
+    /// The sealing keys.
+    #[error("{0}")]
+    Seal(String),
     /// The signing-key file.
     #[error("the signing key file cannot be used")]
     SigningKey(#[source] KeyError),
+    /// The signing-key file's key is one that is no longer believed.
+    #[error(
+        "key {0} of --service-account-signing-key-file is revoked, and nothing that it signs is believed: name another file, or none"
+    )]
+    SigningKeyRevoked(String),
     /// The store.
     #[error("the key ring cannot be read or written")]
     Store(#[from] StoreError),
@@ -148,6 +156,9 @@ pub enum ReserveError {
     /// The ring in the store makes no sense.
     #[error("the key ring cannot be read")]
     Ring(#[from] RingError),
+    /// A private half is sealed under a key that is not here: another process may have renewed it.
+    #[error("signing key {0} is sealed under another sealing key than is here")]
+    Sealed(String),
     /// The store did not answer, so it is not known which key may sign, or the promise could not be written.
     #[error("the key ring cannot be read or written")]
     Store(#[source] StoreError),

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::generate::{Haste, generate};
 use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
 use crate::keys::journal::Cause;
-use crate::keys::{Algorithm, KeyError, NewKey, Origin, Step};
+use crate::keys::{Algorithm, Origin, PrivateKey, Step};
 use crate::store::{Change, Changes, Entry};
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Keys {
     pub async fn tick(&self) -> Result<(), ReserveError> {
         for _ in 0..ATTEMPTS {
             // Keys are made before the lock is taken: a token request may be waiting for it.
-            let mut made = self.make_missing().await;
+            let made = self.make_missing().await;
             let _writing = self.writing.lock().await;
             let set = self.current();
             let now = self.clock.now();
@@ -88,16 +88,14 @@ impl Keys {
             for (algorithm, exp) in set.promises_due() {
                 ring.promise(algorithm, exp);
             }
-            for step in self.policy.due(&ring, now) {
-                if let Step::Promote { id } = &step
-                    && !set.can_sign_with(id)
-                {
-                    // Never retire a key that signs for one that cannot.
-                    self.fail(format!("signing key {id} is due but cannot be used"));
-                    continue;
-                }
-                step.apply(&mut ring, now, |algorithm| made.remove(&algorithm))?;
-                info!(?step, "the key ring changes");
+            let advanced = {
+                let seal = self.seal.load();
+                let made = |algorithm| made.get(&algorithm).map(|key| seal.new_key(key, Origin::Generated));
+                // Never retire a key that signs for one that cannot.
+                self.policy.advance(&mut ring, now, made, |id| set.can_sign_with(id))
+            };
+            for (step, cause) in &advanced.refused {
+                self.fail(format!("{step:?} is due and cannot be done: {cause}"));
             }
             if ring == set.ring {
                 self.post().await;
@@ -105,28 +103,25 @@ impl Keys {
             }
             ring.log(Some(&set.ring), &Cause::schedule(), now);
             if self.write(ring, set.revision).await? {
+                for step in &advanced.done {
+                    info!(?step, "the key ring has changed");
+                }
                 self.post().await;
             }
         }
         Err(ReserveError::Busy)
     }
 
-    /// Makes the keys that are due, sealed. One that cannot be made is a problem to tell; the others go on.
-    async fn make_missing(&self) -> BTreeMap<Algorithm, NewKey> {
+    /// Makes the keys that are due. One that cannot be made is a problem to tell; the others go on.
+    async fn make_missing(&self) -> BTreeMap<Algorithm, PrivateKey> {
         let mut made = BTreeMap::new();
         for step in self.policy.due(&self.current.load().ring, self.clock.now()) {
             let Step::Prepare { algorithm, .. } = step else { continue };
-            match self.make(algorithm, Haste::Spare).await {
+            match generate(algorithm, Haste::Spare).await {
                 Ok(key) => drop(made.insert(algorithm, key)),
                 Err(cause) => self.fail(format!("no spare signing key could be made: {cause}")),
             }
         }
         made
-    }
-
-    /// Makes a key, sealed.
-    pub(super) async fn make(&self, algorithm: Algorithm, haste: Haste) -> Result<NewKey, KeyError> {
-        let key = generate(algorithm, haste).await?;
-        Ok(self.seal.load().new_key(&key, Origin::Generated))
     }
 }

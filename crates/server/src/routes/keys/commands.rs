@@ -120,9 +120,8 @@ pub(crate) async fn reseal(
     body: Body,
 ) -> Result<Response, Failure> {
     let said: Resealing = body::json(&app, &headers, body).await?;
-    check_reason(&said.reason)?;
-    let cause = Cause { by: caller.user.name.clone(), reason: said.reason, forced: false };
-    let resealed = app.keys.reseal(&*app.sealing, !said.keep_file, &cause).await;
+    let cause = cause(&caller, said.reason, false)?;
+    let resealed = app.keys.reseal(!said.keep_file, &cause).await;
     let resealed = resealed.map_err(|e| failure(&app, "", e));
     audit(&app, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
     let count = resealed?;
@@ -142,16 +141,34 @@ pub(super) async fn done(
     forced: bool,
     reason: String,
 ) -> Result<Value, Failure> {
-    check_reason(&reason)?;
-    if forced && reason.trim().is_empty() {
-        return Err(bad("force overrules a guard and needs a reason: it stays in the journal"));
-    }
-    let cause = Cause { by: caller.user.name.clone(), reason, forced };
+    let cause = cause(caller, reason, forced)?;
     let about = match command {
         Command::Activate { id } | Command::Revoke { id } => id.as_str(),
         _ => "",
     };
-    let outcome = app.keys.command(command, &cause).await.map_err(|e| failure(app, about, e));
+    let outcome = app.keys.command(command, &cause).await;
+    report(app, caller, action, about, &cause, outcome)
+}
+
+/// Who wants it, and why; overruling a guard needs a reason.
+pub(super) fn cause(caller: &Caller, reason: String, forced: bool) -> Result<Cause, Failure> {
+    check_reason(&reason)?;
+    if forced && reason.trim().is_empty() {
+        return Err(bad("force overrules a guard and needs a reason: it stays in the journal"));
+    }
+    Ok(Cause { by: caller.user.name.clone(), reason, forced })
+}
+
+/// Writes the audit line, and tells what has happened.
+pub(super) fn report(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    about: &str,
+    cause: &Cause,
+    outcome: Result<Outcome, CommandError>,
+) -> Result<Value, Failure> {
+    let outcome = outcome.map_err(|e| failure(app, about, e));
     let key = outcome.as_ref().map_or(about, |done| &done.key).to_owned();
     audit(app, caller, action, &key, &cause.reason, outcome.as_ref().err());
     Ok(told(app, &outcome?))
@@ -174,7 +191,7 @@ fn told(app: &App, outcome: &Outcome) -> Value {
 }
 
 /// A reason stays in the journal, where people read it in lines.
-fn check_reason(reason: &str) -> Result<(), Failure> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Failure> {
     match () {
         () if reason.len() > MAX_REASON => {
             Err(bad(&format!("reason: must not be longer than {MAX_REASON} bytes")))

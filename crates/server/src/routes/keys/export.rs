@@ -12,7 +12,7 @@ use serde_json::json;
 use tokensmith_core::access::request::parameter;
 use tokensmith_core::keys::{Passphrase, PublicKey, jwks, jwks_gcp};
 
-use super::commands::{audit, bad, failure};
+use super::commands::{audit, bad, check_reason, failure};
 use super::view::{answer, no_such_key};
 use crate::app::App;
 use crate::body;
@@ -58,7 +58,7 @@ struct Wanted {
     reason: String,
 }
 
-/// `POST /admin/v1/keys/{id}/private`: the private half, as PKCS#8, under a passphrase if one is given.
+/// `POST /admin/v1/private-keys/{id}`, a path that no `/admin/v1/keys/*` of a role covers: the private half, as PKCS#8, under a passphrase if one is given.
 pub(crate) async fn private(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -67,6 +67,7 @@ pub(crate) async fn private(
     body: Body,
 ) -> Result<Response, Failure> {
     let wanted: Wanted = body::json(&app, &headers, body).await?;
+    check_reason(&wanted.reason)?;
     let key = app.keys.private(&id).map_err(|e| failure(&app, &id, e));
     audit(&app, &caller, "keys.export-private", &id, &wanted.reason, key.as_ref().err());
     let (key, passphrase) = (key?, wanted.passphrase.map(Passphrase::new));

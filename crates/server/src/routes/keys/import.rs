@@ -11,10 +11,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokensmith_core::keys::ring::NEVER;
 use tokensmith_core::keys::{
-    Command, Import, KeyError, NewKey, Origin, Passphrase, PrivateKey, PrivatePem, PublicKey,
+    Algorithm, Command, Import, KeyError, NewKey, Origin, Passphrase, PrivateKey, PrivatePem, PublicKey,
 };
 
-use super::commands::{algorithm, bad, done};
+use super::commands::{algorithm, bad, cause, report};
 use super::view::answer;
 use crate::app::App;
 use crate::body;
@@ -45,44 +45,67 @@ pub(crate) async fn import(
 ) -> Result<Response, Failure> {
     let wanted: Wanted = body::json(&app, &headers, body).await?;
     let algorithm = algorithm(wanted.algorithm.as_deref())?;
-    let unusable = |e: KeyError| bad(&format!("the key cannot be used: {e}"));
-    let import = match wanted.r#use.as_str() {
-        "sign" => {
-            if wanted.tokens_until.is_some() {
-                return Err(bad("tokensUntil is for keys that only verify"));
-            }
-            let (pem, passphrase) = (PrivatePem::new(wanted.pem), wanted.passphrase.map(Passphrase::new));
-            // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
-            let read = move || {
-                let key = PrivateKey::from_pem_with(&pem, passphrase.as_ref())?;
-                match algorithm {
-                    Some(algorithm) => key.with_algorithm(algorithm),
-                    None => Ok(key),
-                }
-            };
-            let read = tokio::task::spawn_blocking(read).await;
-            let key = read.map_err(|_| Failure::internal("the key could not be read"))?.map_err(unusable)?;
-            Import::Sign(app.keys.seal(&key))
-        }
-        "verify" => {
-            let until = match &wanted.tokens_until {
-                None => NEVER,
-                Some(text) => OffsetDateTime::parse(text, &Rfc3339)
-                    .map_err(|e| bad(&format!("tokensUntil is a time (RFC 3339): {e}")))?
-                    .unix_timestamp(),
-            };
-            let found = PublicKey::list_from_pem(wanted.pem.as_bytes()).map_err(unusable)?;
-            let Ok([public]) = <[PublicKey; 1]>::try_from(found) else {
-                return Err(bad("the PEM holds several keys: import them one by one"));
-            };
-            let public = match algorithm {
-                Some(algorithm) => PublicKey::from_spki_for(public.spki(), algorithm).map_err(unusable)?,
-                None => public,
-            };
-            Import::Verify(NewKey { public, sealed: None, origin: Origin::Imported }, until)
-        }
+    let sign = match wanted.r#use.as_str() {
+        "sign" => true,
+        "verify" => false,
         _ => return Err(bad("use says what the key is for: sign or verify")),
     };
-    let command = Command::Import(import);
-    answer(&done(&app, &caller, "keys.import", &command, wanted.force, wanted.reason).await?, &headers)
+    let until = tokens_until(&app, wanted.tokens_until.as_deref(), sign)?;
+    let cause = cause(&caller, wanted.reason, wanted.force)?;
+    let (pem, passphrase) = (PrivatePem::new(wanted.pem), wanted.passphrase.map(Passphrase::new));
+    // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
+    let read = tokio::task::spawn_blocking(move || read(&pem, passphrase.as_ref(), algorithm, sign)).await;
+    let read = read.map_err(|_| Failure::internal("the key could not be read"))?;
+    let outcome = match read.map_err(|e| bad(&format!("the key cannot be used: {e}")))? {
+        Read::Private(key) => app.keys.import(&key, &cause).await,
+        Read::Public(public) => {
+            let key = NewKey { public, sealed: None, origin: Origin::Imported };
+            app.keys.command(&Command::Import(Import::Verify(key, until)), &cause).await
+        }
+        Read::Several => return Err(bad("the PEM holds several keys: import them one by one")),
+    };
+    answer(&report(&app, &caller, "keys.import", "", &cause, outcome)?, &headers)
+}
+
+enum Read {
+    Private(PrivateKey),
+    Public(PublicKey),
+    Several,
+}
+
+fn read(
+    pem: &PrivatePem,
+    passphrase: Option<&Passphrase>,
+    algorithm: Option<Algorithm>,
+    sign: bool,
+) -> Result<Read, KeyError> {
+    if sign || passphrase.is_some() {
+        let key = PrivateKey::from_pem_with(pem, passphrase)?;
+        let key = match algorithm {
+            Some(algorithm) => key.with_algorithm(algorithm)?,
+            None => key,
+        };
+        return Ok(if sign { Read::Private(key) } else { Read::Public(key.public().clone()) });
+    }
+    let Ok([public]) = <[PublicKey; 1]>::try_from(PublicKey::list_from_pem(pem.expose())?) else {
+        return Ok(Read::Several);
+    };
+    Ok(Read::Public(match algorithm {
+        Some(algorithm) => PublicKey::from_spki_for(public.spki(), algorithm)?,
+        None => public,
+    }))
+}
+
+/// Until when tokens of a key that only verifies may live, Unix seconds.
+fn tokens_until(app: &App, text: Option<&str>, sign: bool) -> Result<i64, Failure> {
+    let Some(text) = text else { return Ok(NEVER) };
+    if sign {
+        return Err(bad("tokensUntil is for keys that only verify"));
+    }
+    let until = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|e| bad(&format!("tokensUntil is a time (RFC 3339): {e}")))?;
+    match until > app.clock.now() {
+        true => Ok(until.unix_timestamp()),
+        false => Err(bad("tokensUntil is over: no token of the key can be valid any more")),
+    }
 }

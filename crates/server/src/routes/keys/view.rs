@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_core::Error;
+use tokensmith_core::keys::command::when;
 use tokensmith_core::keys::ring::NEVER;
 use tokensmith_core::keys::{KeyInfo, KeySet};
 use tokensmith_objects::object::timestamp;
@@ -40,11 +41,10 @@ pub(crate) async fn show(
 /// `GET /admin/v1/keys/history`
 pub(crate) async fn history(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
     let failed = |e| Error::internal("the journal cannot be read", e);
-    let entries = app.keys.history().await.map_err(failed)?;
+    let (entries, count) = app.keys.history().await.map_err(failed)?;
     // Numbers count without gaps: one that is missing was cut from the store.
     let there: std::collections::HashSet<u64> = entries.iter().map(|e| e.number).collect();
-    let missing: Vec<u64> =
-        (1..=app.keys.current().ring().changes()).filter(|n| !there.contains(n)).collect();
+    let missing: Vec<u64> = (1..=count).filter(|n| !there.contains(n)).collect();
     let mut out = json!({ "changes": entries });
     if !missing.is_empty() {
         out["missing"] = missing.into();
@@ -101,22 +101,20 @@ fn key(key: &KeyInfo) -> Value {
         out.insert("origin".into(), origin.name().into());
     }
     let last = key.last_exp.and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
-    let times = [
-        ("since", key.since),
-        ("publishedAt", key.published_at),
-        ("maySignFrom", key.may_sign_from),
-        ("lastExpiration", last),
-    ];
+    let times = [("since", key.since), ("publishedAt", key.published_at), ("lastExpiration", last)];
     for (field, at) in times {
         if let Some(at) = at {
             out.insert(field.into(), timestamp(at).into());
         }
     }
+    if let Some(from) = key.may_sign_from {
+        out.insert("maySignFrom".into(), when(from).into());
+    }
     if key.last_exp == Some(NEVER) {
         out.insert("lastExpiration".into(), "never".into());
     }
     if let Some((what, at)) = key.next {
-        out.insert("next".into(), json!({ "action": what.as_str(), "at": timestamp(at) }));
+        out.insert("next".into(), json!({ "action": what.as_str(), "at": when(at) }));
     }
     Value::Object(out)
 }
