@@ -62,10 +62,13 @@ pub fn print_value(value: &str) -> Result<()> {
     print_text(&format!("{value}{end}"))
 }
 
-/// Columns as kubectl aligns them: three spaces apart, nothing after the last.
+/// Columns as kubectl aligns them: three spaces apart, nothing after the last. What would move the cursor or begin a new
+/// line is escaped: cells hold names that anyone may have chosen, and must not look like other rows.
 pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|h| h.len()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -76,15 +79,32 @@ pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
         format!("{}\n", text.trim_end())
     };
     let mut text = line(&mut head.iter().copied());
-    for row in rows {
+    for row in &rows {
         text.push_str(&line(&mut row.iter().map(String::as_str)));
     }
     text
 }
 
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_is_one_cell() {
+        let rows = [vec!["x\nfake   row\u{1b}[2K".to_owned(), "é".to_owned()]];
+        assert_eq!(columns(&["A", "B"], &rows), "A                        B\nx\\nfake   row\\u{1b}[2K   é\n");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -249,7 +249,7 @@ impl Planner<'_> {
         if let Some(next) = self.ring.active_of(key.algorithm).map(|a| a.id.clone()) {
             inherit(&mut self.ring, &next, before, self.now);
         }
-        if key.last_exp.is_some() {
+        if key.has_signed() {
             self.warnings.push(format!(
                 "verifiers elsewhere that hold a key set go on accepting its tokens: those that keep to max-age until {}, those that keep it for a day until {}",
                 when(later(self.now, self.policy.max_age)),

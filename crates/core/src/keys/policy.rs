@@ -132,6 +132,9 @@ impl RotationPolicy {
     pub fn removed_at(&self, key: &RingKey) -> Option<OffsetDateTime> {
         // A signature under way when the key was retired is covered too: its promise came first. What is out of the
         // calendar's range never comes.
+        if key.undated {
+            return None;
+        }
         let since = key.phase.since();
         let last = match key.last_exp {
             Some(exp) => OffsetDateTime::from_unix_timestamp(exp).ok()?.max(since),

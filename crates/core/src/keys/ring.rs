@@ -164,7 +164,7 @@ impl KeyRing {
         self.published_at
     }
 
-    /// The latest expiry (Unix seconds) that any token may carry; `None` before the first.
+    /// The latest expiry (Unix seconds) that any token that expires may carry; `None` before the first.
     pub fn last_exp(&self) -> Option<i64> {
         self.keys.iter().filter_map(|k| k.last_exp).max()
     }
@@ -211,7 +211,8 @@ impl KeyRing {
             return Err(wrong_phase(known));
         }
         let mut key = RingKey::new(key, Phase::Retired { since: now }, now);
-        (key.sealed, key.last_exp) = (None, Some(until));
+        key.sealed = None;
+        key.note(until);
         self.keys.push(key);
         self.published_at = now;
         Ok(())
@@ -235,7 +236,7 @@ impl KeyRing {
     pub fn stand_down(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
         match key.phase {
-            Phase::Prepared { .. } if key.last_exp.is_some() => key.retire(now),
+            Phase::Prepared { .. } if key.has_signed() => key.retire(now),
             Phase::Prepared { .. } => self.forget(id, now),
             _ => return Err(wrong_phase(key)),
         }
@@ -327,7 +328,7 @@ impl KeyRing {
     /// promise.
     pub fn promise(&mut self, algorithm: Algorithm, exp: i64) {
         for key in self.keys.iter_mut().filter(|k| k.algorithm == algorithm && k.is_active()) {
-            key.last_exp = key.last_exp.max(Some(exp));
+            key.note(exp);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use time::OffsetDateTime;
 
 use super::policy::promise_due;
+use super::ring::NEVER;
 use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step};
 use crate::store::Revision;
 
@@ -44,6 +45,7 @@ struct Active {
     signer: Option<Arc<dyn Signer>>,
     /// What has been promised for it.
     last_exp: Option<i64>,
+    undated: bool,
     /// The latest expiry that it has been asked for, since this set was made.
     asked: AtomicI64,
 }
@@ -77,8 +79,10 @@ pub struct KeyInfo {
     pub published_at: Option<OffsetDateTime>,
     /// Where it came from; `None` for listed keys.
     pub origin: Option<Origin>,
-    /// The latest expiry, in Unix seconds, that its tokens may carry; `i64::MAX` for ever.
+    /// The latest expiry, in Unix seconds, that those of its tokens may carry that expire.
     pub last_exp: Option<i64>,
+    /// Whether some may be out that never do.
+    pub undated: bool,
     /// Whether it signs what no token profile decides.
     pub default: bool,
     /// From when on a prepared key may sign.
@@ -138,6 +142,7 @@ impl KeySet {
                 published_at: public.then_some(key.published_at),
                 origin: Some(key.origin),
                 last_exp: key.last_exp,
+                undated: key.undated,
                 default: key.id == default,
                 may_sign_from: key.is_prepared().then(|| policy.may_sign_from(key)),
                 next: next(&schedule, &ring, key),
@@ -156,6 +161,7 @@ impl KeySet {
                 published_at: None,
                 origin: None,
                 last_exp: None,
+                undated: false,
                 default: false,
                 may_sign_from: None,
                 next: None,
@@ -166,6 +172,7 @@ impl KeySet {
             algorithm: k.algorithm,
             signer: signers.get(&k.id).map(|opened| opened.signer.clone()),
             last_exp: k.last_exp,
+            undated: k.undated,
             asked: AtomicI64::new(i64::MIN),
         });
         let active = active.collect();
@@ -179,9 +186,13 @@ impl KeySet {
     /// The signer of an algorithm (`None`: the default one), if its key's promise reaches to `exp`.
     pub(super) fn covered(&self, algorithm: Option<Algorithm>, exp: i64) -> Option<Arc<dyn Signer>> {
         let active = self.active_of(algorithm)?;
-        let signer = active.signer.clone().filter(|_| active.last_exp.is_some_and(|last| last >= exp))?;
+        let promised = match exp {
+            NEVER => active.undated,
+            exp => active.last_exp.is_some_and(|last| last >= exp),
+        };
+        let signer = active.signer.clone().filter(|_| promised)?;
         // Looked at first: nearly all requests of a second ask for the same, and would fight for the cache line.
-        if active.asked.load(Ordering::Relaxed) < exp {
+        if exp != NEVER && active.asked.load(Ordering::Relaxed) < exp {
             active.asked.fetch_max(exp, Ordering::Relaxed);
         }
         Some(signer)

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
+use tokensmith_core::keys::ring::NEVER;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealKey};
 use tokensmith_core::store::Store;
 use tokensmith_signer::{Address, ExternalSigner, Socket, serve};
@@ -75,7 +76,10 @@ impl World {
     /// The latest expiry that the ring promises for the active key.
     pub fn promised(&self) -> Option<i64> {
         let set = self.keys.current();
-        set.infos().iter().find(|key| key.id == set.active_id()).and_then(|key| key.last_exp)
+        set.infos()
+            .iter()
+            .find(|key| key.id == set.active_id())
+            .and_then(|key| if key.undated { Some(NEVER) } else { key.last_exp })
     }
 }
 

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::keys::{Algorithm, PublicKey};
 
-/// `last_exp` of a key that signed a token without an expiry: it is never removed.
+/// The "expiry" of a token without one.
 pub const NEVER: i64 = i64::MAX;
 
 /// One key of the ring.
@@ -30,9 +30,12 @@ pub struct RingKey {
     /// What it may do.
     pub phase: Phase,
     /// The latest expiry (Unix seconds) that its tokens may carry; raised before the first such token is signed.
-    /// `None`: it has signed nothing.
+    /// `None`: it has signed nothing that expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exp: Option<i64>,
+    /// Whether tokens of it may be out that never expire (in Secrets): then it is never removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
 }
 
 /// Where a key came from.
@@ -139,6 +142,28 @@ impl RingKey {
             published_at: now,
             phase,
             last_exp: None,
+            undated: false,
+        }
+    }
+
+    /// Whether tokens of it may be out.
+    pub fn has_signed(&self) -> bool {
+        self.last_exp.is_some() || self.undated
+    }
+
+    /// Notes that a token that expires at `exp` (or [`NEVER`]) may be out. Never lowers what was noted.
+    pub(super) fn note(&mut self, exp: i64) {
+        match exp {
+            NEVER => self.undated = true,
+            exp => self.last_exp = self.last_exp.max(Some(exp)),
+        }
+    }
+
+    /// Whether a token that expires at `exp` (or [`NEVER`]) has been promised for.
+    pub fn promised(&self, exp: i64) -> bool {
+        match exp {
+            NEVER => self.undated,
+            exp => self.last_exp.is_some_and(|last| last >= exp),
         }
     }
 

@@ -37,6 +37,7 @@ impl KeyRing {
                 ));
             }
         }
+        undate(&mut value);
         let ring = KeyRing::deserialize(value)
             .map_err(|_| RingError::Inconsistent("a field is missing or malformed"))?;
         ring.check().map_err(RingError::Inconsistent)?;
@@ -89,6 +90,16 @@ impl KeyRing {
             return Err("its journal is out of order");
         }
         Ok(())
+    }
+}
+
+/// Earlier, the expiry of tokens without one stood for itself.
+fn undate(ring: &mut Value) {
+    for key in ring["keys"].as_array_mut().into_iter().flatten() {
+        if key["lastExp"] == super::NEVER {
+            key["undated"] = true.into();
+            key["lastExp"] = Value::Null;
+        }
     }
 }
 

@@ -153,7 +153,9 @@ proptest::proptest! {
 fn a_token_that_never_expires_keeps_its_key() {
     let policy = RotationPolicy::default();
     let (mut ring, first) = ring();
+    ring.promise(Algorithm::ES256, START.unix_timestamp() + 60);
     ring.promise(Algorithm::ES256, NEVER);
+    assert_eq!(ring.last_exp(), Some(START.unix_timestamp() + 60), "other tokens expire all the same");
     tick(&mut ring, &policy, START);
     tick(&mut ring, &policy, START + Duration::days(31));
     tick(&mut ring, &policy, START + Duration::days(3000));
@@ -273,12 +275,14 @@ fn a_ring_of_the_first_format_is_read() {
     ring.prepare(key(Algorithm::ES384), Then::Sign, START).unwrap();
     let mut old: serde_json::Value = serde_json::from_slice(&ring.to_json()).unwrap();
     old["format"] = 1.into();
+    old["keys"][0]["lastExp"] = NEVER.into();
     for new in ["default", "changes"] {
         old.as_object_mut().unwrap().remove(new);
     }
     let read = KeyRing::from_json(&serde_json::to_vec(&old).unwrap()).unwrap();
     assert_eq!((read.active().id.as_str(), read.default_algorithm()), (first.as_str(), Algorithm::ES256));
     assert_eq!(read.next_default(), Some(Algorithm::ES384));
+    assert!(read.active().undated && read.active().last_exp.is_none());
 }
 
 #[test]

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_core::Error;
 use tokensmith_core::keys::command::when;
-use tokensmith_core::keys::ring::NEVER;
 use tokensmith_core::keys::{KeyInfo, KeySet};
 use tokensmith_objects::object::timestamp;
 
@@ -110,7 +109,7 @@ fn key(key: &KeyInfo) -> Value {
     if let Some(from) = key.may_sign_from {
         out.insert("maySignFrom".into(), when(from).into());
     }
-    if key.last_exp == Some(NEVER) {
+    if key.undated {
         out.insert("lastExpiration".into(), "never".into());
     }
     if let Some((what, at)) = key.next {
