@@ -80,6 +80,21 @@ async fn guards_say_when() {
     world.until("an audit line", || async { world.audit().iter().any(denied) }).await;
 }
 
+/// A test that moves the clock need not wait: not for the keys, which two tasks look after then, nor for readiness.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moved_clock_answers_when_all_is_done() {
+    let world = World::new().await;
+    for days in (10..1000).step_by(10) {
+        let at = START + time::Duration::days(days);
+        let body = json!({ "now": tokensmith_objects::object::timestamp(at) }).to_string();
+        world.send("PUT", "/testing/v1/clock", Some(ADMIN), &[], body.into_bytes()).await.ok();
+        let told = world.get(KEYS, Some(ADMIN)).await.ok();
+        assert_eq!(told.get("problem"), None, "after {days} days");
+        let are = |phase| told["keys"].as_array().unwrap().iter().filter(|k| k["phase"] == phase).count();
+        assert_eq!((are("active"), are("prepared")), (1, 1), "after {days} days: {told}");
+    }
+}
+
 #[tokio::test]
 async fn rotate_waits_by_itself() {
     let world = World::new().await;

@@ -77,6 +77,10 @@ impl Keys {
     /// # Errors
     /// The ring could not be read or written. What could not be done stays due.
     pub async fn tick(&self) -> Result<(), ReserveError> {
+        // After a jump of the clock, what is in memory may be old; and readiness is asked as soon as this returns.
+        if self.stale() {
+            self.refresh().await?;
+        }
         for _ in 0..ATTEMPTS {
             // Keys are made before the lock is taken: a token request may be waiting for it.
             let made = self.make_missing().await;
@@ -90,12 +94,19 @@ impl Keys {
             }
             let advanced = {
                 let seal = self.seal.load();
-                let made = |algorithm| made.get(&algorithm).map(|key| seal.new_key(key, Origin::Generated));
+                let made = |algorithm| {
+                    made.get(&algorithm)?.as_ref().map(|key| seal.new_key(key, Origin::Generated))
+                };
                 // Never retire a key that signs for one that cannot.
                 self.policy.advance(&mut ring, now, made, |id| set.can_sign_with(id))
             };
             for (step, cause) in &advanced.refused {
                 self.fail(format!("{step:?} is due and cannot be done: {cause}"));
+            }
+            // What has become due while this one waited for the lock: its key has not been made yet.
+            let late = |step: &Step| matches!(step, Step::Prepare { algorithm, .. } if !made.contains_key(algorithm));
+            if ring == set.ring && self.policy.due(&ring, now).iter().any(late) {
+                continue;
             }
             if ring == set.ring {
                 self.post().await;
@@ -112,15 +123,16 @@ impl Keys {
         Err(ReserveError::Busy)
     }
 
-    /// Makes the keys that are due. One that cannot be made is a problem to tell; the others go on.
-    async fn make_missing(&self) -> BTreeMap<Algorithm, PrivateKey> {
+    /// Makes the keys that are due. One that cannot be made (`None`) is a problem to tell; the others go on.
+    async fn make_missing(&self) -> BTreeMap<Algorithm, Option<PrivateKey>> {
         let mut made = BTreeMap::new();
         for step in self.policy.due(&self.current.load().ring, self.clock.now()) {
             let Step::Prepare { algorithm, .. } = step else { continue };
-            match generate(algorithm, Haste::Spare).await {
-                Ok(key) => drop(made.insert(algorithm, key)),
-                Err(cause) => self.fail(format!("no spare signing key could be made: {cause}")),
+            let key = generate(algorithm, Haste::Spare).await;
+            if let Err(cause) = &key {
+                self.fail(format!("no spare signing key could be made: {cause}"));
             }
+            made.insert(algorithm, key.ok());
         }
         made
     }
