@@ -1,0 +1,103 @@
+//! A thousand rotations against a real server whose clock is moved, seen by verifiers that keep key sets as real
+//! ones do: no valid token is refused, and no revoked one is taken for longer than a verifier keeps a key set.
+//!
+//! `cargo test -p tokensmith-tests --test simulation -- --nocapture` shows the counts.
+
+mod agenda;
+mod issuer;
+mod keys;
+mod run;
+mod seeded;
+mod tally;
+mod verifier;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use run::{Outcome, Plan, run};
+use tally::Counts;
+use verifier::Kind;
+
+const MIB: u64 = 1 << 20;
+
+/// The defaults, but for a period as short as may be: a key is published for just as long as the slowest verifier keeps
+/// a key set. 26 hours leave the operator two to revoke the key that signs.
+#[tokio::test]
+async fn a_thousand_rotations_break_nobody() -> Result<()> {
+    let started = now();
+    let outcome = run(plan(["--key-rotation-period=26h", "--key-publish-before=24h"], 1000)).await?;
+    show("published 24 h before signing", &outcome, started.elapsed());
+    for (kind, counts) in &outcome.counts {
+        let Counts { valid_refused, within, past, blind, .. } = *counts;
+        ensure!(valid_refused == 0 && past == 0 && blind == 0, "{kind:?}: {counts:?} {:?}", outcome.wrong);
+        // Else the revocations would have shown nothing.
+        ensure!(within > 0, "{kind:?} never saw a revoked token that it could take");
+    }
+    let Counts { checks, valid_refused, past, .. } = outcome.reviews;
+    ensure!(checks > 1000 && valid_refused == 0 && past == 0, "TokenReview: {:?}", outcome.reviews);
+    ensure!(outcome.rotations >= 1000 && outcome.revocations >= 50 && outcome.guarded >= 25);
+    // What the store in memory keeps for watchers is bounded by 64 MiB; nothing else may grow.
+    let (early, late) = outcome.memory;
+    ensure!(late < early + 100 * MIB, "the server grew from {} to {} MiB", early / MIB, late / MIB);
+    Ok(())
+}
+
+/// A verifier that keeps a key set for longer than keys are published before they sign refuses good tokens, and the
+/// simulation sees it, were it by ten seconds. Nobody else does.
+#[tokio::test]
+async fn published_too_late_is_seen() -> Result<()> {
+    for flags in [
+        ["--key-rotation-period=3h", "--key-publish-before=2h"],
+        ["--key-rotation-period=26h", "--key-publish-before=86390s"],
+    ] {
+        let started = now();
+        let outcome = run(plan(flags, 100)).await?;
+        show(flags[1], &outcome, started.elapsed());
+        for (kind, counts) in &outcome.counts {
+            ensure!((counts.valid_refused > 0) == (*kind == Kind::Day), "{kind:?}: {counts:?}");
+            ensure!(counts.past == 0 && counts.blind == 0, "{kind:?}: {counts:?} {:?}", outcome.wrong);
+        }
+        ensure!(outcome.reviews.valid_refused == 0 && outcome.reviews.past == 0);
+    }
+    Ok(())
+}
+
+fn plan(flags: [&'static str; 2], rotations: usize) -> Plan {
+    // Two that keep a set for a day, since they seldom fetch.
+    let fleet = [(Kind::PyJwt, 1), (Kind::Jose, 1), (Kind::Istio, 1), (Kind::MaxAge, 1), (Kind::Day, 2)];
+    let flags = [flags[0], flags[1], "--key-set-max-age=1h", "--key-replica-lag=1m"];
+    Plan { flags, seed: 1, rotations, revoke_every: 20, fleet }
+}
+
+fn show(what: &str, outcome: &Outcome, took: Duration) {
+    let Outcome { rotations, tokens, revocations, guarded, requests, .. } = outcome;
+    println!(
+        "\n{what}: {rotations} rotations in {} days, {tokens} tokens, {revocations} keys revoked ({guarded} refused by the guard), {requests} requests, {:.1} s, of which the server's CPU {:.1} s",
+        outcome.lasted / 86_400,
+        took.as_secs_f64(),
+        outcome.cpu.as_secs_f64()
+    );
+    println!(
+        "journal: {} lines, {} KiB; the server's memory: {} MiB after a tenth, {} MiB at the end",
+        outcome.journal.0,
+        outcome.journal.1 / 1024,
+        outcome.memory.0 / MIB,
+        outcome.memory.1 / MIB
+    );
+    println!(
+        "{:<16}{:>10}{:>16}{:>12}{:>26}{:>24}",
+        "verifier", "checks", "valid refused", "bound", "revoked taken within it", "revoked taken past it"
+    );
+    let row = |name: &str, bound: i64, counts: &Counts| {
+        let Counts { checks, valid_refused, within, past, .. } = counts;
+        println!("{name:<16}{checks:>10}{valid_refused:>16}{bound:>10} s{within:>26}{past:>24}");
+    };
+    row("TokenReview", 0, &outcome.reviews);
+    outcome.counts.iter().for_each(|(kind, counts)| row(kind.name(), kind.keeps(), counts));
+}
+
+#[expect(clippy::disallowed_methods, reason = "it runs in seconds, and says in how many")]
+fn now() -> Instant {
+    Instant::now()
+}

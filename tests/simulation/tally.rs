@@ -1,0 +1,97 @@
+//! Checks tokens and counts what comes of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jsonwebtoken::DecodingKey;
+
+use super::keys::{Checker, Times};
+use super::verifier::Kind;
+
+/// What a verifier ought to do with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ought {
+    /// Take it.
+    Accept,
+    /// Refuse it: its key was revoked for longer than the verifier keeps a key set.
+    Past,
+    /// Refuse it: it is forged or has expired.
+    Refuse,
+    /// Either: its key was revoked so short a time ago that the verifier may not have noticed.
+    Within,
+}
+
+/// One check.
+pub struct Check {
+    pub kind: Kind,
+    pub token: Arc<str>,
+    /// The key that the verifier found for it, if it found one.
+    pub key: Option<Arc<DecodingKey>>,
+    pub now: i64,
+    pub ought: Ought,
+}
+
+/// What has been found about one kind of verifier.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub checks: u64,
+    pub valid_refused: u64,
+    pub within: u64,
+    pub past: u64,
+    /// Forged or expired tokens that were taken: the model of the verifier would be worthless.
+    pub blind: u64,
+}
+
+impl Counts {
+    /// Counts one answer.
+    pub fn add(&mut self, ought: Ought, accepted: bool) {
+        self.checks += 1;
+        match (ought, accepted) {
+            (Ought::Accept, false) => self.valid_refused += 1,
+            (Ought::Past, true) => self.past += 1,
+            (Ought::Refuse, true) => self.blind += 1,
+            (Ought::Within, true) => self.within += 1,
+            (Ought::Accept, true) | (Ought::Past | Ought::Refuse | Ought::Within, false) => {}
+        }
+    }
+}
+
+/// The key, and what a token says under it if it may be believed.
+type Read = (Arc<DecodingKey>, Option<Times>);
+
+/// Checks and counts.
+pub struct Tally {
+    checker: Checker,
+    /// What was found of a token under a key, by the token and the address of the key, which is kept so that no other
+    /// comes to be there. Arithmetic that is done once need not be done again; the times are looked at each time.
+    read: HashMap<(Arc<str>, usize), Read>,
+    /// By kind.
+    pub counts: BTreeMap<Kind, Counts>,
+    /// The first answers that were wrong.
+    pub wrong: Vec<String>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Tally { checker: Checker::new(), read: HashMap::new(), counts: BTreeMap::new(), wrong: Vec::new() }
+    }
+
+    /// Makes a check.
+    pub fn add(&mut self, check: Check) {
+        const SHOWN: usize = 5;
+        let Check { kind, token, key, now, ought } = check;
+        let accepted = key.as_ref().is_some_and(|key| {
+            let place = (token, Arc::as_ptr(key).addr());
+            let read = || (key.clone(), self.checker.read(&place.0, key));
+            let (_, times) = self.read.entry(place.clone()).or_insert_with(read);
+            times.is_some_and(|times| times.cover(now))
+        });
+        self.counts.entry(kind).or_default().add(ought, accepted);
+        let fits = ought == Ought::Within || accepted == (ought == Ought::Accept);
+        if !fits && self.wrong.len() < SHOWN {
+            let found = if key.is_some() { "has its key" } else { "does not have its key" };
+            self.wrong.push(format!("{kind:?} at {now}: {ought:?}, accepted: {accepted}; it {found}"));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! How real verifiers keep a key set. Each model says whose code it follows.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use jsonwebtoken::DecodingKey;
+
+use super::issuer::Issuer;
+use super::keys::KeySet;
+
+/// What a verifier does about its key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// PyJWT's `PyJWKClient`: keeps a set for 300 s; a `kid` that it does not have makes it fetch once more, but (since
+    /// 2.15) only 30 s after the last fetch.
+    PyJwt,
+    /// jose's `createRemoteJWKSet`: keeps a set for 10 minutes, and fetches once more as PyJWT does. Exactly one key must
+    /// match.
+    Jose,
+    /// Istio's `JwksResolver`: fetches every 20 minutes, whatever happens.
+    Istio,
+    /// Keeps a set for as long as `max-age` says, whatever happens.
+    MaxAge,
+    /// Keeps a set for 24 hours, whatever happens.
+    Day,
+}
+
+/// A verifier with what it holds.
+pub struct Verifier {
+    /// Whose ways it has.
+    pub kind: Kind,
+    held: Option<(Arc<KeySet>, i64)>,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::PyJwt, Kind::Jose, Kind::Istio, Kind::MaxAge, Kind::Day];
+
+    /// For tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::PyJwt => "PyJWT, 5 min",
+            Kind::Jose => "jose, 10 min",
+            Kind::Istio => "Istio, 20 min",
+            Kind::MaxAge => "max-age, 1 h",
+            Kind::Day => "24 h",
+        }
+    }
+
+    /// The longest that it goes on with a key set, seconds: so long after a key was revoked it may take its tokens, and
+    /// no longer.
+    pub fn keeps(self) -> i64 {
+        match self {
+            Kind::PyJwt => 300,
+            Kind::Jose => 600,
+            Kind::Istio => 1200,
+            Kind::MaxAge => 3600,
+            Kind::Day => 86_400,
+        }
+    }
+}
+
+impl Verifier {
+    /// One that has just been started: it fetches when it is asked first.
+    pub fn new(kind: Kind) -> Self {
+        Verifier { kind, held: None }
+    }
+
+    /// Forgets everything, as a process does that is started again.
+    pub fn restart(&mut self) {
+        self.held = None;
+    }
+
+    /// When it fetched last by `now` without being asked, if it has not done so yet.
+    pub fn tick(&self, now: i64) -> Option<i64> {
+        let (_, at) = self.held.as_ref().filter(|_| self.kind == Kind::Istio)?;
+        let passed = (now - at) / Kind::Istio.keeps();
+        (passed > 0).then_some(at + passed * Kind::Istio.keeps())
+    }
+
+    /// The key with which it would check a token of `kid` now.
+    pub async fn key(&mut self, kid: &str, issuer: &mut Issuer) -> Result<Option<Arc<DecodingKey>>> {
+        if !self.fresh(issuer.now()) {
+            self.fetch(issuer).await?;
+        }
+        let found = self.find(kid);
+        if found.is_none() && self.looks_again(issuer.now()) {
+            self.fetch(issuer).await?;
+            return Ok(self.find(kid));
+        }
+        Ok(found)
+    }
+
+    /// Gets the key set.
+    pub async fn fetch(&mut self, issuer: &mut Issuer) -> Result<()> {
+        self.held = Some((issuer.key_set().await?, issuer.now()));
+        Ok(())
+    }
+
+    fn fresh(&self, now: i64) -> bool {
+        let Some((set, at)) = &self.held else { return false };
+        match self.kind {
+            // `JWKSetCache.is_expired`: time.monotonic() > timestamp + lifespan
+            Kind::PyJwt => now <= at + 300,
+            // `isFreshFor`: Date.now() < timestamp + cacheMaxAge
+            Kind::Jose => now < at + 600,
+            // Fetching is its ticker's business.
+            Kind::Istio => true,
+            // RFC 9111 §4.2: fresh while the lifetime is greater than the age.
+            Kind::MaxAge => now < at + set.max_age,
+            Kind::Day => now < at + 86_400,
+        }
+    }
+
+    /// Whether a `kid` that it does not have makes it fetch.
+    fn looks_again(&self, now: i64) -> bool {
+        let at = self.held.as_ref().map_or(i64::MIN, |(_, at)| *at);
+        match self.kind {
+            // Both are cooling down while less than 30 s have passed.
+            Kind::PyJwt | Kind::Jose => now >= at + 30,
+            Kind::Istio | Kind::MaxAge | Kind::Day => false,
+        }
+    }
+
+    fn find(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+        let mut found = self.held.as_ref()?.0.matching(kid);
+        let first = found.next().cloned();
+        match self.kind {
+            // `JWKSMultipleMatchingKeys`
+            Kind::Jose => first.filter(|_| found.next().is_none()),
+            _ => first,
+        }
+    }
+}
