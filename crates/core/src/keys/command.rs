@@ -109,7 +109,10 @@ pub fn plan(
 fn holders(policy: &RotationPolicy) -> Vec<(&'static str, Duration)> {
     let day = Duration::from_secs(86_400);
     let mut all = vec![
-        ("jose (node), which fetches no sooner than 30 s after the last time", Duration::from_secs(30)),
+        (
+            "jose (node) and PyJWT, which fetch no sooner than 30 s after the last time",
+            Duration::from_secs(30),
+        ),
         ("Istio, which fetches every 20 minutes", Duration::from_secs(20 * 60)),
         ("verifiers that keep to max-age of the key set", policy.max_age),
         ("verifiers that keep a key set for a day", day),
