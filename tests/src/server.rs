@@ -4,10 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Client;
@@ -26,32 +26,48 @@ pub struct Server {
 
 /// What outlives a restart: the data directory and the files beside it.
 struct Home {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removes it, unless it is the caller's.
+    owned: Option<TempDir>,
     port: u16,
 }
 
 impl Server {
     /// Starts on a new data directory with a free port, the two test users, and `args`.
     pub async fn start(args: &[&str]) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let users = format!("{ADMIN},admin,admin-uid,\"system:masters\"\n{JANE},jane,jane-uid,\"devs\"\n");
-        write_secret(&dir.path().join("users.csv"), users.as_bytes())?;
-        Self::launch(Home { dir, port: 0 }, args).await
+        let owned = tempfile::tempdir()?;
+        Self::launch(Home { dir: owned.path().into(), owned: Some(owned), port: 0 }, args, &[]).await
     }
 
-    async fn launch(mut home: Home, args: &[&str]) -> Result<Self> {
-        let ready = home.dir.path().join("ready");
+    /// Starts on the caller's directory, which is made as [`Self::start`] makes its own if it is empty and outlives the
+    /// server, with environment variables.
+    ///
+    /// # Errors
+    /// It does not become ready; the error has the exit status and what it printed.
+    pub async fn start_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(Home { dir: dir.into(), owned: None, port: 0 }, args, env).await
+    }
+
+    async fn launch(mut home: Home, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        let users = home.dir.join("users.csv");
+        if !users.exists() {
+            let lines =
+                format!("{ADMIN},admin,admin-uid,\"system:masters\"\n{JANE},jane,jane-uid,\"devs\"\n");
+            write_secret(&users, lines.as_bytes())?;
+        }
+        let ready = home.dir.join("ready");
         let _ = fs::remove_file(&ready);
-        let log = File::options().create(true).append(true).open(home.dir.path().join("log"))?;
+        let log = File::options().create(true).append(true).open(home.dir.join("log"))?;
         let mut child = Command::new(binary()?)
             .arg("serve")
-            .arg(format!("--data-dir={}", home.dir.path().join("data").display()))
-            .arg(format!("--kubeconfig={}", home.dir.path().join("kubeconfig").display()))
-            .arg(format!("--token-auth-file={}", home.dir.path().join("users.csv").display()))
+            .arg(format!("--data-dir={}", home.dir.join("data").display()))
+            .arg(format!("--kubeconfig={}", home.dir.join("kubeconfig").display()))
+            .arg(format!("--token-auth-file={}", users.display()))
             .arg(format!("--ready-file={}", ready.display()))
             .arg(format!("--secure-port={}", home.port))
             .args(args)
-            .current_dir(home.dir.path())
+            .envs(env.iter().copied())
+            .current_dir(&home.dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -61,7 +77,7 @@ impl Server {
             Err(e) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                bail!("{e:#}; the server said:\n{}", read(&home.dir.path().join("log")));
+                bail!("{e:#}; the server said:\n{}", read(&home.dir.join("log")));
             }
         };
         home.port =
@@ -73,8 +89,27 @@ impl Server {
     pub async fn kill_and_restart(mut self, args: &[&str]) -> Result<Self> {
         self.child.kill()?;
         self.child.wait()?;
-        let home = std::mem::replace(&mut self.home, Home { dir: tempfile::tempdir()?, port: 0 });
-        Self::launch(home, args).await
+        let home = Home { dir: self.home.dir.clone(), owned: self.home.owned.take(), port: self.home.port };
+        Self::launch(home, args, &[]).await
+    }
+
+    /// Waits for the process to end by itself, and says how it did; `None` if it is still there after 10 s.
+    pub async fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        for _ in 0..500 {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            pause(Duration::from_millis(20)).await;
+        }
+        Ok(None)
+    }
+
+    /// Asks the process to stop, as an operator does, and waits until it has.
+    pub async fn stop(mut self) -> Result<()> {
+        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        let status = self.ended().await?.context("the server did not stop")?;
+        ensure!(status.success(), "the server stopped with {status}");
+        Ok(())
     }
 
     /// Kills the process and waits until it is gone; the data stay until this value is dropped.
@@ -91,7 +126,7 @@ impl Server {
 
     /// The folder that holds `data/`, `kubeconfig`, `users.csv` and `log`.
     pub fn home(&self) -> &Path {
-        self.home.dir.path()
+        &self.home.dir
     }
 
     /// The process id.
@@ -153,6 +188,20 @@ pub fn binary() -> Result<PathBuf> {
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
+    Ok(())
+}
+
+/// Copies a folder with all that is in it, modes too.
+pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (from, to) = (entry?.path(), to.to_path_buf());
+        let to = to.join(from.file_name().context("no name")?);
+        match from.is_dir() {
+            true => copy_dir(&from, &to)?,
+            false => drop(fs::copy(&from, &to)?),
+        }
+    }
     Ok(())
 }
 

@@ -5,11 +5,15 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(debug_assertions)]
+mod fail_points;
 mod history;
 pub mod ledger;
 mod memory;
 mod sled_store;
 
+#[cfg(debug_assertions)]
+pub use fail_points::{FailPoints, KillAt};
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
 pub use sled_store::{FORMAT, OpenError, Options, SledStore};

@@ -12,12 +12,12 @@ use tokensmith_core::Clock;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{
     Algorithm, KeyRing, Keys, KeysConfig, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy,
-    SealSource,
 };
 use tokensmith_core::store::Store;
 use tokensmith_signer::check_algorithm;
 
 use super::data_dir::DataDir;
+use super::fail::FailPoints;
 use super::sealing::SealingFile;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -245,17 +245,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
+/// Where keys live.
+pub(super) struct Place<'a> {
+    pub(super) dir: &'a DataDir,
+    pub(super) store: &'a Arc<dyn Store>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) fail: &'a FailPoints,
+}
+
 /// Opens the keys in the store; a first start makes them. `profiles` are the algorithms that token profiles ask for.
 pub(super) async fn open(
     files: KeyFiles,
     profiles: BTreeSet<Algorithm>,
-    dir: &DataDir,
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
+    place: Place<'_>,
     issuer: &str,
     jwks_uri: Option<&str>,
 ) -> Result<Arc<Keys>, Failure> {
-    let sealing = sealing(files.sealing.as_deref(), dir, &**store).await?;
+    let Place { dir, store, clock, fail } = place;
+    let sealing = fail.sealing(sealing(files.sealing.as_deref(), dir, &**store).await?);
     let config = KeysConfig {
         algorithm: files.algorithm,
         profile_algorithms: profiles,
@@ -263,7 +270,7 @@ pub(super) async fn open(
         verification_keys: files.verification,
         policy: files.rotation,
         jwks_uri: jwks_uri.map(str::to_owned),
-        ..KeysConfig::new(issuer, Arc::new(sealing) as Arc<dyn SealSource>)
+        ..KeysConfig::new(issuer, sealing)
     };
     Ok(Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?)
 }

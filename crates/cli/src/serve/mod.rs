@@ -3,6 +3,7 @@
 mod banner;
 pub mod certificates;
 pub mod data_dir;
+mod fail;
 pub mod flags;
 pub mod keys;
 mod profiles;

@@ -57,11 +57,12 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     files.fit_api_server()?;
     // The socket first: while it is taken, nothing is to be made.
     let socket = bind(&args.socket).await?;
-    let store = start::open_sled(&args.data_dir)?.store;
+    let start::Opened { store, fail, .. } = start::open_sled(&args.data_dir)?;
     let dir = DataDir::open(&args.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
-    let keys = keys::open(files, BTreeSet::new(), &dir, &store, &clock, ISSUER, None).await?;
+    let keys = keys::open(files, BTreeSet::new(), place, ISSUER, None).await?;
     let signer = new(keys.clone(), clock, max_seconds)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);

@@ -11,6 +11,7 @@ use tokensmith_core::store::Store;
 use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
+use super::fail::FailPoints;
 use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
 use super::tls;
@@ -65,13 +66,14 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(super) fail: FailPoints,
 }
 
 /// Opens the store. One that another process uses is left alone.
 pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
     if args.ephemeral {
         let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
-        return Ok(Opened { store, ledger, healthy: Box::new(|| true) });
+        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail: FailPoints::default() });
     }
     open_sled(&args.data_dir)
 }
@@ -79,6 +81,7 @@ pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
 /// Opens the one on disk.
 pub(super) fn open_sled(data_dir: &Path) -> Result<Opened, Failure> {
     let path = data_dir.join("store");
+    let fail = FailPoints::from_env()?;
     super::data_dir::DataDir::open(data_dir)?;
     let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
         OpenError::InUse { .. } => {
@@ -90,5 +93,5 @@ pub(super) fn open_sled(data_dir: &Path) -> Result<Opened, Failure> {
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store, ledger, healthy })
+    Ok(Opened { store: fail.store(store), ledger, healthy, fail })
 }

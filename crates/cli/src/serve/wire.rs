@@ -69,7 +69,7 @@ pub(super) async fn server(
     url: &str,
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
-    let Opened { store, ledger, healthy } = opened;
+    let Opened { store, ledger, healthy, fail } = opened;
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
@@ -82,8 +82,8 @@ pub(super) async fn server(
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
     let jwks_uri = args.service_account_jwks_uri.as_deref();
     let profile_algorithms = settings.profiles.algorithms();
-    let keys =
-        keys::open(settings.keys, profile_algorithms, dir, &store, &clock, &issuers[0], jwks_uri).await?;
+    let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail };
+    let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
     let ledger = TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone()).await;
     let ledger = ledger.map_err(|e| match e {
         LedgerOpenError::Revoked { .. } => Failure::guard(e.to_string()),

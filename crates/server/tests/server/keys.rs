@@ -1,5 +1,6 @@
 //! `/admin/v1/keys…`: commands under their guards, as an operator sees them.
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 
 use crate::world::{ADMIN, JANE, START, World, token};
@@ -238,6 +239,19 @@ async fn resealing_changes_nothing_else() {
     let history = world.get(&format!("{KEYS}/history"), Some(ADMIN)).await.ok();
     let resealed = history["changes"].as_array().unwrap().iter().filter(|e| e["to"] == "resealed").count();
     assert_eq!(resealed, 4);
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_in_the_audit_log_all_the_same() {
+    let world = World::new().await;
+    in_phase(&world, "prepared").await;
+    let body = json!({"force": true, "reason": "quickly away"});
+    let path = format!("{KEYS}/prepare");
+    let request = world.post(&path, body);
+    // Polled once: the key is being made when the caller goes.
+    assert!(request.now_or_never().is_none());
+    let told = |l: &Value| l["action"] == "keys.prepare" && l["decision"] == "allow";
+    world.until("it is done and told", || async { world.audit().iter().any(told) }).await;
 }
 
 #[tokio::test]

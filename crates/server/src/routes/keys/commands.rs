@@ -121,10 +121,13 @@ pub(crate) async fn reseal(
 ) -> Result<Response, Failure> {
     let said: Resealing = body::json(&app, &headers, body).await?;
     let cause = cause(&caller, said.reason, false)?;
-    let resealed = app.keys.reseal(!said.keep_file, &cause).await;
-    let resealed = resealed.map_err(|e| failure(&app, "", e));
-    audit(&app, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
-    let count = resealed?;
+    let count = finished(async move {
+        let resealed = app.keys.reseal(!said.keep_file, &cause).await;
+        let resealed = resealed.map_err(|e| failure(&app, "", e));
+        audit(&app, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
+        resealed
+    });
+    let count = count.await?;
     let text = match said.keep_file {
         true => format!("{count} private keys are sealed under the first key of the sealing-key file"),
         false => format!("{count} private keys are sealed under a new sealing key; the old one is gone"),
@@ -134,7 +137,7 @@ pub(crate) async fn reseal(
 
 /// Carries a command out and tells what has happened.
 pub(super) async fn done(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller,
     action: &'static str,
     command: &Command,
@@ -146,8 +149,21 @@ pub(super) async fn done(
         Command::Activate { id } | Command::Revoke { id } => id.as_str(),
         _ => "",
     };
-    let outcome = app.keys.command(command, &cause).await;
-    report(app, caller, action, about, &cause, outcome)
+    let (about, command, app, caller) = (about.to_owned(), command.clone(), app.clone(), caller.clone());
+    let done = finished(async move {
+        let outcome = app.keys.command(&command, &cause).await;
+        report(&app, &caller, action, &about, &cause, outcome)
+    });
+    done.await
+}
+
+/// What has been begun is finished even if the caller goes away: nobody changes the ring past the audit log by hanging
+/// up.
+pub(super) async fn finished<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let task = tokio::spawn(work);
+    task.await.map_err(|_| Failure::internal("the change of the keys did not end"))?
 }
 
 /// Who wants it, and why; overruling a guard needs a reason.

@@ -14,7 +14,7 @@ use tokensmith_core::keys::{
     Algorithm, Command, Import, KeyError, NewKey, Origin, Passphrase, PrivateKey, PrivatePem, PublicKey,
 };
 
-use super::commands::{algorithm, bad, cause, report};
+use super::commands::{algorithm, bad, cause, finished, report};
 use super::view::answer;
 use crate::app::App;
 use crate::body;
@@ -56,15 +56,19 @@ pub(crate) async fn import(
     // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
     let read = tokio::task::spawn_blocking(move || read(&pem, passphrase.as_ref(), algorithm, sign)).await;
     let read = read.map_err(|_| Failure::internal("the key could not be read"))?;
-    let outcome = match read.map_err(|e| bad(&format!("the key cannot be used: {e}")))? {
-        Read::Private(key) => app.keys.import(&key, &cause).await,
-        Read::Public(public) => {
-            let key = NewKey { public, sealed: None, origin: Origin::Imported };
-            app.keys.command(&Command::Import(Import::Verify(key, until)), &cause).await
-        }
-        Read::Several => return Err(bad("the PEM holds several keys: import them one by one")),
-    };
-    answer(&report(&app, &caller, "keys.import", "", &cause, outcome)?, &headers)
+    let read = read.map_err(|e| bad(&format!("the key cannot be used: {e}")))?;
+    let told = finished(async move {
+        let outcome = match read {
+            Read::Private(key) => app.keys.import(&key, &cause).await,
+            Read::Public(public) => {
+                let key = NewKey { public, sealed: None, origin: Origin::Imported };
+                app.keys.command(&Command::Import(Import::Verify(key, until)), &cause).await
+            }
+            Read::Several => return Err(bad("the PEM holds several keys: import them one by one")),
+        };
+        report(&app, &caller, "keys.import", "", &cause, outcome)
+    });
+    answer(&told.await?, &headers)
 }
 
 enum Read {
