@@ -278,6 +278,11 @@ pub(super) async fn open(
 /// Where the sealing keys are; makes the first one, but never where something is sealed already.
 async fn sealing(given: Option<&Path>, dir: &DataDir, store: &dyn Store) -> Result<SealingFile, Failure> {
     let ring = store.get(RING_KEY).await.context("cannot read the key ring")?;
+    let in_use = !store.list("/", None, 1).await.context("cannot read the store")?.entries.is_empty();
+    if ring.is_none() && in_use {
+        // Said before a sealing key is made that belongs to nothing.
+        return Err(anyhow::Error::new(KeysError::Missing).into());
+    }
     let ring = ring.map(|entry| KeyRing::from_json(&entry.value)).transpose();
     let ring = ring.map_err(anyhow::Error::new).context("the key ring cannot be used")?;
     let sealed = ring.iter().flat_map(KeyRing::keys).filter(|k| k.sealed.is_some());

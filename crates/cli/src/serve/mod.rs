@@ -81,8 +81,6 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let authority = certificates::Authority::open(&dir, system.now())?;
     let sources = tls::Sources::new(&args, &dir, authority);
     let trust = sources.trust()?;
-    let (config, renew_at) = sources.build(system.now())?;
-    let live: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
     let (stop, stopped) = watch::channel(false);
     let server = wire::server(
         &args,
@@ -94,6 +92,9 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         stopped.clone(),
     )
     .await?;
+    // Only now: who cannot open the keys leaves the certificate's file as it is, too.
+    let (config, renew_at) = sources.build(system.now())?;
+    let live: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
 
     let external = signer_socket.map(|socket| signer::beside(&server.app).map(|signer| (socket, signer)));
     let external = external.transpose()?;

@@ -42,7 +42,9 @@ impl LedgerMode {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be read.
-    #[error("cannot read the ledger")]
+    #[error(
+        "cannot read the ledger, and what is revoked would be accepted again without it: put the store back from a backup"
+    )]
     Ledger(#[from] LedgerError),
     /// Without a ledger, what is revoked would be accepted again.
     #[error(
@@ -238,7 +240,11 @@ impl TokenLedger {
     async fn bound(&self, what: &What) -> Result<i64, LedgerError> {
         if let What::Jti(jti) = what {
             let filter = Filter { jti: Some(jti.clone()), ..Filter::default() };
-            let found = self.ledger.list(&filter, usize::MAX, None).await?;
+            let found = match self.ledger.list(&filter, usize::MAX, None).await {
+                // A record that is damaged does not keep its token from being revoked: what holds for all holds for it.
+                Err(LedgerError::Corrupt(_)) => Page::default(),
+                found => found?,
+            };
             if let Some(last) = found.records.iter().map(|r| r.expires_at).max() {
                 return Ok(last);
             }
