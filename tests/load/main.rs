@@ -1,156 +1,40 @@
-//! Load over TLS: tokens per second beside the raw signing rate of the same machine in the same run.
+//! Load over TLS, on loopback: a release binary and its clients share the machine's cores and stop by themselves.
 //!
-//! `cargo run --release -p tokensmith-tests --bin load [SECONDS [CONNECTIONS]]` starts the release binary on
-//! loopback once per algorithm, asks for tokens over kept-alive connections for the given time (5 s, 16
-//! connections), and stops by itself. Client and server share the machine's cores, so the ratio to the raw rate
-//! is what to compare, never the absolute number. A second table compares the modes of the ledger.
+//! `cargo run --release -p tokensmith-tests --bin load [SECONDS [CONNECTIONS]]` counts tokens per second beside the raw
+//! signing rate of the same machine in the same run, over kept-alive connections, for the given time each (5 s, 16
+//! connections), and compares the modes of the ledger. The ratios are what to compare, never the absolute numbers.
+//!
+//! `… --bin load rotation [ROTATIONS [CONNECTIONS]]` (12 rotations, 16 connections) measures how long requests take
+//! around a rotation, and fails where it shows.
 
-use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+mod raw;
+mod rotation;
+mod steady;
+mod throughput;
+
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::rand::SystemRandom as AwsRandom;
-use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use bytes::Bytes;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use tokensmith_tests::Server;
-use tokensmith_tests::server::{ADMIN, pause};
 
+/// Where tokens come from.
 const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
-const REVIEW: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
-/// A JWT's signing input is about this long.
-const MESSAGE: [u8; 700] = [b'x'; 700];
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let seconds: u64 = args.next().map_or(Ok(5), |a| a.parse()).context("SECONDS is a number")?;
+    let mut args = std::env::args().skip(1).peekable();
+    let rotation = args.next_if(|a| a == "rotation").is_some();
+    let (count, most) = if rotation { (12, 50) } else { (5, 60) };
+    let count: u64 = args.next().map_or(Ok(count), |a| a.parse()).context("the first is a number")?;
     let connections: usize = args.next().map_or(Ok(16), |a| a.parse()).context("CONNECTIONS is a number")?;
+    ensure!(args.next().is_none(), "load [SECONDS [CONNECTIONS]] or load rotation [ROTATIONS [CONNECTIONS]]");
     ensure!(
-        (1..=60).contains(&seconds) && (1..=256).contains(&connections),
-        "at most 60 s and 256 connections"
+        (1..=most).contains(&count) && (1..=256).contains(&connections),
+        "at most 60 s or 50 rotations, and 256 connections"
     );
-    let cores = std::thread::available_parallelism()?.get();
-    println!("{cores} cores, {connections} connections, {seconds} s each; client and server share the cores");
-    println!("{:<8}{:>16}{:>14}{:>10}{:>16}", "", "raw sign/s/core", "tokens/s", "ratio", "reviews/s");
-    for (algorithm, raw) in [("RS256", raw_rs256()?), ("ES256", raw_es256()?)] {
-        let flag = format!("--signing-algorithm={algorithm}");
-        let server = Server::start(&[&flag]).await?;
-        let time = Duration::from_secs(seconds);
-        let tokens = rate(&server, TOKEN, Bytes::from_static(b"{}"), connections, time).await?;
-        let reply = server.client()?.post(TOKEN, Some(ADMIN), &serde_json::json!({})).await?;
-        let review = serde_json::json!({"spec": {"token": reply["status"]["token"]}});
-        let reviews = rate(&server, REVIEW, serde_json::to_vec(&review)?.into(), connections, time).await?;
-        println!("{algorithm:<8}{raw:>16.0}{tokens:>14.0}{:>10.2}{reviews:>16.0}", tokens / raw);
+    match rotation {
+        true => rotation::run(count, connections).await,
+        false => throughput::run(count, connections).await,
     }
-    ledgers(connections, Duration::from_secs(seconds)).await
-}
-
-/// What the ledger costs: ES256, so that signing hides as little of it as it can. Each mode is measured several times
-/// in turn, since the machine's speed drifts; the server's CPU time per token says most where others use the machine.
-async fn ledgers(connections: usize, time: Duration) -> Result<()> {
-    const ROUNDS: usize = 3;
-    let modes = ["off", "revocations", "full"];
-    let (mut rates, mut costs) = ([[0.0; ROUNDS]; 3], [[0.0; ROUNDS]; 3]);
-    for round in 0..ROUNDS {
-        for (at, mode) in modes.iter().enumerate() {
-            let flag = format!("--ledger={mode}");
-            let server = Server::start(&["--signing-algorithm=ES256", &flag]).await?;
-            let (before, issued) = (server.cpu()?, issued(&server).await?);
-            rates[at][round] = rate(&server, TOKEN, Bytes::from_static(b"{}"), connections, time).await?;
-            let issued = self::issued(&server).await? - issued;
-            costs[at][round] = (server.cpu()? - before).as_secs_f64() * 1e6 / issued;
-        }
-    }
-    println!(
-        "\n{:<16}{:>10}{:>14}{:>16}{:>14}",
-        "ES256, --ledger", "tokens/s", "against off", "CPU us/token", "against off"
-    );
-    let median = |of: &[f64; ROUNDS]| {
-        let mut sorted = *of;
-        sorted.sort_by(f64::total_cmp);
-        sorted[ROUNDS / 2]
-    };
-    let (rate, cost) = (median(&rates[0]), median(&costs[0]));
-    for ((mode, rates), costs) in modes.iter().zip(&rates).zip(&costs) {
-        let (r, c) = (median(rates), median(costs));
-        println!("{mode:<16}{r:>10.0}{:>14.2}{c:>16.1}{:>14.2}", r / rate, c / cost);
-    }
-    Ok(())
-}
-
-/// As many tokens the server has signed.
-async fn issued(server: &Server) -> Result<f64> {
-    let answer = server.client()?.send("GET", "/metrics", Some(ADMIN), &[], None).await?;
-    let text = String::from_utf8(answer.body.to_vec())?;
-    let name = "tokensmith_token_request_duration_seconds_count ";
-    let line = text.lines().find_map(|l| l.strip_prefix(name)).context("no count of tokens")?;
-    Ok(line.parse()?)
-}
-
-/// Answers per second; every answer must be a 201.
-async fn rate(
-    server: &Server,
-    path: &'static str,
-    body: Bytes,
-    connections: usize,
-    time: Duration,
-) -> Result<f64> {
-    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let mut workers = Vec::new();
-    for _ in 0..connections {
-        let (client, body, done, stop) = (server.client()?, body.clone(), done.clone(), stop.clone());
-        workers.push(tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let headers = [("content-type", "application/json")];
-                let answer = client.send("POST", path, Some(ADMIN), &headers, Some(body.clone())).await?;
-                ensure!(answer.status == 201, "{}: {:?}", answer.status, answer.body);
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-            anyhow::Ok(())
-        }));
-    }
-    // The first answers pay for the connections.
-    pause(Duration::from_millis(500)).await;
-    let (from, start) = (done.load(Ordering::Relaxed), now());
-    pause(time).await;
-    let rate = (done.load(Ordering::Relaxed) - from) as f64 / start.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
-    for worker in workers {
-        worker.await??;
-    }
-    Ok(rate)
-}
-
-fn raw_rs256() -> Result<f64> {
-    let key = RsaKeyPair::generate(rsa::KeySize::Rsa2048).ok().context("no RSA key")?;
-    let (random, mut out) = (AwsRandom::new(), vec![0; key.public_modulus_len()]);
-    per_second(|| key.sign(&RSA_PKCS1_SHA256, &random, black_box(&MESSAGE), &mut out).ok())
-}
-
-fn raw_es256() -> Result<f64> {
-    let (scheme, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(scheme, &random).ok().context("no EC key")?;
-    let key = EcdsaKeyPair::from_pkcs8(scheme, pkcs8.as_ref(), &random).ok().context("no EC key")?;
-    per_second(|| {
-        key.sign(&random, black_box(&MESSAGE)).ok().map(|s| {
-            black_box(s);
-        })
-    })
-}
-
-/// How often `work` runs in a second on one core.
-fn per_second(mut work: impl FnMut() -> Option<()>) -> Result<f64> {
-    let (start, mut count) = (now(), 0u32);
-    while start.elapsed() < Duration::from_secs(1) {
-        work().context("signing failed")?;
-        count += 1;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a load program measures the machine's time")]
