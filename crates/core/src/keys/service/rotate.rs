@@ -1,6 +1,7 @@
 //! Rotation by itself: what is due is carried out, on whichever replica comes first.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -39,23 +40,41 @@ impl Keys {
     /// Until the watch ends.
     async fn follow(&self, mut changes: Changes) {
         loop {
-            if let Err(cause) = self.tick().await {
+            let (mut tick, mut watching, mut seen) = (pin!(self.tick()), true, false);
+            // A busy machine makes a key slowly: what others do to the ring is seen all the while.
+            let done = loop {
+                tokio::select! {
+                    done = &mut tick => break done,
+                    goes_on = self.look(&mut changes, None), if watching => (watching, seen) = (goes_on, true),
+                }
+            };
+            if let Err(cause) = done {
                 error!(cause = %chain(&cause), "cannot carry out a change of the key ring that is due");
             }
-            let now = self.clock.now();
-            let poll = now + self.policy.lag / 2;
             // A step that failed stays due: wait before the next attempt.
-            let wake = self.next_change().map_or(poll, |due| due.max(now + RETRY).min(poll));
-            tokio::select! {
-                change = changes.next() => match change {
-                    Some(Ok(change)) => self.changed(change),
-                    Some(Err(_)) | None => return,
-                },
-                () = self.clock.sleep_until(wake) => if let Err(cause) = self.refresh().await {
-                    warn!(cause = %chain(&cause), "cannot read the key ring");
-                },
+            let wake = self.next_change().map(|due| due.max(self.clock.now() + RETRY));
+            if !watching || (!seen && !self.look(&mut changes, wake).await) {
+                return;
             }
         }
+    }
+
+    /// Waits for a change, or until it is time to look at the ring again, and takes over what there is; says whether the
+    /// watch goes on.
+    async fn look(&self, changes: &mut Changes, wake: Option<OffsetDateTime>) -> bool {
+        let poll = self.clock.now() + self.policy.lag / 2;
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Ok(change)) => self.changed(change),
+                Some(Err(_)) | None => return false,
+            },
+            () = self.clock.sleep_until(wake.map_or(poll, |wake| wake.min(poll))) => {
+                if let Err(cause) = self.refresh().await {
+                    warn!(cause = %chain(&cause), "cannot read the key ring");
+                }
+            }
+        }
+        true
     }
 
     fn changed(&self, change: Change) {
