@@ -44,13 +44,21 @@ impl Sides {
 
     /// What both sides publish now; it is the same.
     async fn published(&mut self, now: OffsetDateTime) -> Result<BTreeSet<String>> {
-        self.api.fetch(now).await?;
+        loop {
+            let before = self.jwks().await?;
+            self.api.fetch(now).await?;
+            // A spare may come in between; then look again.
+            if self.jwks().await? == before {
+                ensure!(self.api.ids().into_iter().map(str::to_owned).collect::<BTreeSet<_>>() == before);
+                return Ok(before);
+            }
+        }
+    }
+
+    async fn jwks(&self) -> Result<BTreeSet<String>> {
         let jwks = self.http.get(JWKS, Some(ADMIN)).await?;
         let keys = jwks["keys"].as_array().context("no keys")?;
-        let published: BTreeSet<String> =
-            keys.iter().filter_map(|k| k["kid"].as_str()).map(str::to_owned).collect();
-        ensure!(self.api.ids().into_iter().map(str::to_owned).collect::<BTreeSet<_>>() == published);
-        Ok(published)
+        Ok(keys.iter().filter_map(|k| k["kid"].as_str()).map(str::to_owned).collect())
     }
 
     async fn command(&self, path: &str, body: Value) -> Result<Value> {
