@@ -1,5 +1,7 @@
 //! The command line's top level: which commands there are.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::commands;
@@ -37,6 +39,38 @@ pub enum Command {
     Token(commands::token::TokenArgs),
     /// Print the version
     Version(commands::version::VersionArgs),
+}
+
+/// Lets a key id begin with a dash, as one of 64 does: to clap it would be a bundle of flags. It becomes the value of the
+/// `--key` before it, or the last argument, behind `--`.
+pub fn protect_key_ids(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let (mut out, mut last) = (Vec::<OsString>::new(), Vec::new());
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--") => {
+                last.push(arg);
+                last.extend(args);
+                break;
+            }
+            Some(id) if looks_like_a_flag(id) => match out.last_mut().filter(|before| *before == "--key") {
+                Some(flag) => *flag = format!("--key={id}").into(),
+                None => last.extend(["--".into(), arg]),
+            },
+            _ => out.push(arg),
+        }
+    }
+    out.extend(last);
+    out
+}
+
+/// A SHA-256 in base64url that begins with a dash. No flag is so long and has capitals, digits or underscores.
+fn looks_like_a_flag(arg: &str) -> bool {
+    let of_an_id = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    arg.len() == 43
+        && arg.starts_with('-')
+        && arg.bytes().all(of_an_id)
+        && arg.bytes().any(|b| !b.is_ascii_lowercase() && b != b'-')
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use crate::args::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let done = Cli::try_parse().map_err(Failure::from).and_then(run);
+    let done =
+        Cli::try_parse_from(args::protect_key_ids(std::env::args_os())).map_err(Failure::from).and_then(run);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
