@@ -17,15 +17,15 @@ async fn keys() -> (Arc<Keys>, Arc<ManualClock>) {
         algorithm: Some(Algorithm::ES256),
         ..KeysConfig::new("https://issuer.example", SealKey::generate())
     };
-    let keys = Keys::open(Arc::new(MemoryStore::new()), clock.clone(), config).await.unwrap();
-    keys.tick().await.unwrap();
+    let keys = Keys::open(Arc::new(MemoryStore::new()), clock.clone(), config).await.expect("an empty store");
+    keys.tick().await.expect("a store that works");
     (keys, clock)
 }
 
 /// Asks for a signature; says whether the promise had to be written first.
 async fn waits(keys: &Keys, exp: i64) -> bool {
     let before = keys.current();
-    keys.reserve(None, exp).await.unwrap();
+    keys.reserve(None, exp).await.expect("a key that signs");
     // Every write of the ring makes a new set.
     !Arc::ptr_eq(&before, &keys.current())
 }
