@@ -113,6 +113,9 @@ fn text(done: &Value) -> String {
             out.push_str(&format!("  {name}: {count}\n"));
         }
     }
+    if let Some(count) = done.get("secretTokens").and_then(Value::as_u64) {
+        out.push_str(&format!("tokens in Secrets that are revoked for ever: {count}\n"));
+    }
     match of("until") {
         Some(until) => out.push_str(&format!("kept until {until}, when the last of them has expired\n")),
         None => out.push_str("kept for ever: nobody knows when the last of them expires\n"),
@@ -154,12 +157,13 @@ mod tests {
     fn what_it_says() {
         let done = json!({
             "account": "n/a", "at": "2026-01-01T10:00:00Z", "until": "2026-01-01T12:00:00Z", "by": "admin",
-            "covered": {"tokens": 2, "accounts": [{"account": "n/a", "tokens": 2}]},
+            "covered": {"tokens": 2, "accounts": [{"account": "n/a", "tokens": 2}]}, "secretTokens": 1,
         });
         assert_eq!(
             text(&done),
             "revoked account n/a, what was issued until 2026-01-01T10:00:00Z\n\
              unexpired tokens that this covers: 2\n  n/a: 2\n\
+             tokens in Secrets that are revoked for ever: 1\n\
              kept until 2026-01-01T12:00:00Z, when the last of them has expired\n"
         );
         let bare = json!({"jti": "j", "at": "2026-01-01T10:00:00Z", "by": "admin"});

@@ -84,12 +84,13 @@ pub(super) async fn server(
     let profile_algorithms = settings.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail };
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
-    let ledger = TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone()).await;
+    let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
+    let ledger =
+        TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone(), view.clone()).await;
     let ledger = ledger.map_err(|e| match e {
         LedgerOpenError::Revoked { .. } => Failure::guard(e.to_string()),
         LedgerOpenError::Ledger(_) => anyhow::Error::new(e).into(),
     })?;
-    let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
     let mut tasks = JoinSet::new();
     let fed = feed(&mut tasks, &view, &store, &clock);
 

@@ -51,8 +51,9 @@ pub trait Ledger: Send + Sync {
         after: Option<&Position>,
     ) -> Result<Page, LedgerError>;
 
-    /// Writes a revocation in the place of any other of the same [`What`]. It is on disk when this returns.
-    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError>;
+    /// Writes revocations, all or none, each in the place of any other of the same [`What`]. They are on disk when this
+    /// returns.
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError>;
 
     /// All revocations, in no particular order.
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError>;

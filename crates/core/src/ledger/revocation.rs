@@ -35,6 +35,9 @@ pub enum What {
     Key(String),
     /// The tokens that are bound to a pod.
     Pod(NamespacedName),
+    /// The token of a Secret, by the SHA-256 of its bytes, in hexadecimal digits. It says neither its id nor when it
+    /// was issued, and a Secret that is made again under the same name may hold the very same bytes.
+    Sha256(String),
 }
 
 impl fmt::Display for What {
@@ -44,6 +47,7 @@ impl fmt::Display for What {
             What::Jti(jti) => write!(f, "token {jti}"),
             What::Key(key) => write!(f, "key {key}"),
             What::Pod(pod) => write!(f, "pod {pod}"),
+            What::Sha256(digest) => write!(f, "token with SHA-256 {digest}"),
         }
     }
 }

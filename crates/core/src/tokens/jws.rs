@@ -54,12 +54,17 @@ impl<'a> Jws<'a> {
         &self.payload
     }
 
+    /// The `kid` that its header names. Not to be believed before [`Jws::verify`] either.
+    pub fn key_id(&self) -> Option<&str> {
+        self.header.kid.as_deref().filter(|kid| !kid.is_empty())
+    }
+
     /// Checks the signature with the published keys; gives the key that signed.
     ///
     /// A key is tried with its own algorithm alone: what the header says must be that, so a token cannot choose a
     /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11).
     pub fn verify<'k>(&self, keys: &'k KeySet) -> Result<&'k PublicKey, SignatureError> {
-        let candidates = keys.candidates(self.header.kid.as_deref().filter(|kid| !kid.is_empty()));
+        let candidates = keys.candidates(self.key_id());
         if candidates.is_empty() {
             return Err(SignatureError::NoKey);
         }

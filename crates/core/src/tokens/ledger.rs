@@ -1,6 +1,7 @@
 //! The token ledger at work: which tokens there are, which are revoked, and until when a revocation must be kept.
 
-use std::collections::BTreeMap;
+mod revoke;
+
 use std::sync::Arc;
 
 use time::Duration;
@@ -9,11 +10,13 @@ use super::claims::{Bound, Claims};
 use super::live::LEEWAY;
 use super::revocations::{Revocations, Subject};
 use crate::clock::Clock;
-use crate::error::{Error, Qualified};
-use crate::keys::{Keys, Origin, ring::NEVER};
+use crate::error::Error;
+use crate::keys::Keys;
 use crate::ledger::{
-    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, Revocation, What,
+    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, What,
 };
+use crate::view::View;
+pub use revoke::Revoked;
 
 /// What is written down (`--ledger`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +45,7 @@ impl LedgerMode {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be read.
-    #[error(
-        "cannot read the ledger, and what is revoked would be accepted again without it: put the store back from a backup"
-    )]
+    #[error("cannot read the ledger")]
     Ledger(#[from] LedgerError),
     /// Without a ledger, what is revoked would be accepted again.
     #[error(
@@ -78,17 +79,9 @@ pub struct TokenLedger {
     revocations: Arc<Revocations>,
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
+    view: Arc<View>,
     /// One at a time: the later one must see the earlier.
     revoking: tokio::sync::Mutex<()>,
-}
-
-/// A revocation that is in force, and what it covers.
-#[derive(Clone, Debug)]
-pub struct Revoked {
-    /// It.
-    pub revocation: Arc<Revocation>,
-    /// Unexpired tokens that it covers, by account; `None` when nobody has counted issued tokens.
-    pub covered: Option<Vec<(NamespacedName, usize)>>,
 }
 
 impl TokenLedger {
@@ -98,16 +91,26 @@ impl TokenLedger {
         mode: LedgerMode,
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
+        view: Arc<View>,
     ) -> Result<Arc<Self>, OpenError> {
         let before = clock.unix() - LEEWAY.whole_seconds();
         let mut stored = ledger.revocations().await?;
         stored.retain(|r| r.until >= before);
-        let last = stored.iter().map(|r| r.until).max();
-        if let (LedgerMode::Off, Some(last)) = (mode, last) {
-            return Err(OpenError::Revoked { count: stored.len(), last });
+        // Those of tokens in Secrets are for ever, and cost nothing: they are obeyed in every mode.
+        let in_force: Vec<_> = stored.iter().filter(|r| !matches!(r.what, What::Sha256(_))).collect();
+        if let (LedgerMode::Off, Some(last)) = (mode, in_force.iter().map(|r| r.until).max()) {
+            return Err(OpenError::Revoked { count: in_force.len(), last });
         }
         let revocations = Arc::new(Revocations::new(stored));
-        Ok(Arc::new(TokenLedger { ledger, mode, revocations, clock, keys, revoking: Default::default() }))
+        Ok(Arc::new(TokenLedger {
+            ledger,
+            mode,
+            revocations,
+            clock,
+            keys,
+            view,
+            revoking: Default::default(),
+        }))
     }
 
     /// What is revoked.
@@ -190,108 +193,6 @@ impl TokenLedger {
         self.ledger.list(&filter, limit, after).await.map_err(failed)
     }
 
-    /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. What has been begun
-    /// is finished even if the caller goes away.
-    pub async fn revoke(self: &Arc<Self>, what: What, by: String, reason: String) -> Result<Revoked, Error> {
-        if self.mode == LedgerMode::Off {
-            return Err(self.no_revocations());
-        }
-        let ledger = Arc::clone(self);
-        let task = tokio::spawn(async move { ledger.finish(what, by, reason).await });
-        task.await.map_err(|e| Error::internal("the revocation did not end", e))?
-    }
-
-    async fn finish(&self, what: What, by: String, reason: String) -> Result<Revoked, Error> {
-        if let What::Key(kid) = &what
-            && !self.keys.current().infos().iter().any(|k| k.id == *kid)
-        {
-            return Err(Error::NotFound { resource: Qualified::new("", "keys"), name: kid.clone() });
-        }
-        let _one = self.revoking.lock().await;
-        let before = self.revocations.get(&what);
-        // A clock that was set back must not take back what was revoked.
-        let at = self.clock.unix().max(before.as_ref().map_or(i64::MIN, |r| r.at));
-        let mut revocation = Revocation { what, at, until: NEVER, by, reason };
-        // In memory first: what is signed from here on is not given away if it is covered, and what was signed before
-        // has had its expiry promised, so the bound that is read next holds for all.
-        self.revocations.insert(revocation.clone());
-        let done = async {
-            let until = self.bound(&revocation.what).await?;
-            revocation.until = until.max(before.as_ref().map_or(i64::MIN, |r| r.until));
-            self.ledger.revoke(&revocation).await
-        };
-        if let Err(e) = done.await {
-            match before {
-                Some(before) => self.revocations.insert((*before).clone()),
-                None => self.revocations.remove(&revocation.what),
-            }
-            return Err(failed(e));
-        }
-        self.revocations.insert(revocation.clone());
-        // It stands. That what it covers could not be counted does not make it a failure.
-        let covered = self.covered(&revocation.what, at).await.unwrap_or_else(|e| {
-            tracing::warn!(cause = %e, "the tokens that a revocation covers could not be counted");
-            None
-        });
-        Ok(Revoked { revocation: Arc::new(revocation), covered })
-    }
-
-    /// No covered token expires later.
-    async fn bound(&self, what: &What) -> Result<i64, LedgerError> {
-        if let What::Jti(jti) = what {
-            let filter = Filter { jti: Some(jti.clone()), ..Filter::default() };
-            let found = match self.ledger.list(&filter, usize::MAX, None).await {
-                // A record that is damaged does not keep its token from being revoked: what holds for all holds for it.
-                Err(LedgerError::Corrupt(_)) => Page::default(),
-                found => found?,
-            };
-            if let Some(last) = found.records.iter().map(|r| r.expires_at).max() {
-                return Ok(last);
-            }
-        }
-        let keys = self.keys.current();
-        let signed = keys.infos().iter().filter(|k| match what {
-            What::Key(kid) => k.id == *kid,
-            _ => true,
-        });
-        // A key that did not grow up here may have signed elsewhere, until whenever.
-        let last = signed.map(|k| match k.origin {
-            Some(Origin::Generated) => k.last_exp.unwrap_or(i64::MIN),
-            Some(Origin::File | Origin::Imported) | None => NEVER,
-        });
-        Ok(last.max().unwrap_or(NEVER).max(self.clock.unix()))
-    }
-
-    /// Which accounts have unexpired tokens of a key, and how many; `None` when nobody has counted.
-    pub async fn accounts_with_tokens(
-        &self,
-        kid: &str,
-    ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
-        self.covered(&What::Key(kid.to_owned()), i64::MAX).await
-    }
-
-    async fn covered(
-        &self,
-        what: &What,
-        at: i64,
-    ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
-        if self.mode != LedgerMode::Full {
-            return Ok(None);
-        }
-        let filter = Filter::covered(what, at, self.clock.unix());
-        let (mut counts, mut after) = (BTreeMap::new(), None);
-        loop {
-            let page = self.ledger.list(&filter, PAGE, after.as_ref()).await?;
-            after = page.records.last().map(Issued::position);
-            for record in page.records {
-                *counts.entry(record.account).or_insert(0) += 1;
-            }
-            if !page.more {
-                return Ok(Some(counts.into_iter().collect()));
-            }
-        }
-    }
-
     /// Brings to disk what has been recorded: at the end.
     pub async fn flush(&self) -> Result<(), LedgerError> {
         self.ledger.flush().await
@@ -324,8 +225,6 @@ impl TokenLedger {
     }
 }
 
-/// Records that are read at once when all are counted.
-const PAGE: usize = 4096;
 const PRUNE_EVERY: Duration = Duration::minutes(1);
 
 fn failed(error: LedgerError) -> Error {

@@ -46,14 +46,13 @@ pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Referenc
     jws::sign(&*signer, &payload).await.map_err(|e| Error::internal(failed(&e), e))
 }
 
-/// Checks a legacy token whose signature is right. Gives also when it was issued, Unix seconds: it does not say, but
-/// it is no older than its Secret.
+/// Checks a legacy token whose signature is right.
 pub(super) fn check(
     token: &str,
     payload: &Payload,
     objects: &Snapshot,
     now: OffsetDateTime,
-) -> Result<(Authenticated, i64), AuthError> {
+) -> Result<Authenticated, AuthError> {
     let refuse = |text: String| Err(AuthError(text));
     let (namespace, secret) = (&payload.legacy_namespace, &payload.legacy_secret);
     let account = Reference::new(&payload.legacy_account, &payload.legacy_account_uid);
@@ -73,7 +72,7 @@ pub(super) fn check(
     }
     let found = objects.get("", "secrets", namespace, secret).filter(|s| s.deletion_timestamp().is_none());
     let Some(found) = found else { return refuse("Token has been invalidated".into()) };
-    let stored = BASE64_STANDARD.decode(found.str_at(&["data", "token"])).unwrap_or_default();
+    let stored = held(found);
     // In constant time: how far a guess was right must not show.
     if aws_lc_rs::constant_time::verify_slices_are_equal(&stored, token.as_bytes()).is_err() {
         return refuse("Token does not match server's copy".into());
@@ -105,8 +104,12 @@ pub(super) fn check(
     };
     let notes = Notes { legacy_secret: Some(legacy_secret), ..Notes::default() };
     let identity = verifier::identity(namespace, &account);
-    let issued_at = found.creation_timestamp().map_or(i64::MIN, OffsetDateTime::unix_timestamp);
-    Ok((Authenticated { identity, audiences: None, notes }, issued_at))
+    Ok(Authenticated { identity, audiences: None, notes })
+}
+
+/// The token that a Secret holds.
+pub(super) fn held(secret: &Object) -> Vec<u8> {
+    BASE64_STANDARD.decode(secret.str_at(&["data", "token"])).unwrap_or_default()
 }
 
 /// The date of a time, `YYYY-MM-DD`, UTC.

@@ -17,6 +17,7 @@ mod live;
 pub mod mint;
 pub mod profile;
 pub mod revocations;
+mod secrets;
 pub mod verifier;
 
 pub use claims::{Bound, Claims, Reference};

@@ -20,7 +20,7 @@ pub struct Subject<'a> {
     pub pod: Option<&'a str>,
     /// The key that signed.
     pub kid: &'a str,
-    /// When it was issued, Unix seconds; `i64::MIN` when nobody knows, which every revocation covers.
+    /// When it was issued, Unix seconds; `i64::MIN` when it does not say, which every revocation covers.
     pub issued_at: i64,
 }
 
@@ -36,6 +36,7 @@ type Map = OrdMap<String, Arc<Revocation>>;
 struct Sets {
     jtis: Map,
     keys: Map,
+    digests: Map,
     /// By namespace, then by name, so that a look-up needs no joined key.
     accounts: OrdMap<String, Map>,
     pods: OrdMap<String, Map>,
@@ -64,6 +65,12 @@ impl Revocations {
         timed.chain(sets.jtis.get(token.jti).map(|r| r.at)).max()
     }
 
+    /// Whether the token of a Secret is revoked: by its bytes, whosever it is.
+    pub fn covers_secret_token(&self, token: &str) -> bool {
+        let sets = self.sets.load();
+        !sets.digests.is_empty() && sets.digests.contains_key(&digest(token))
+    }
+
     /// The revocation of this very thing.
     pub fn get(&self, what: &What) -> Option<Arc<Revocation>> {
         let sets = self.sets.load();
@@ -75,6 +82,7 @@ impl Revocations {
             What::Jti(jti) => sets.jtis.get(jti).cloned(),
             What::Key(kid) => sets.keys.get(kid).cloned(),
             What::Pod(name) => within(&sets.pods, name),
+            What::Sha256(digest) => sets.digests.get(digest).cloned(),
         }
     }
 
@@ -132,6 +140,7 @@ impl Sets {
             What::Jti(jti) => drop(self.jtis.insert(jti.clone(), revocation.clone())),
             What::Key(kid) => drop(self.keys.insert(kid.clone(), revocation.clone())),
             What::Pod(name) => into(&mut self.pods, name),
+            What::Sha256(digest) => drop(self.digests.insert(digest.clone(), revocation.clone())),
         }
     }
 
@@ -148,13 +157,25 @@ impl Sets {
             What::Jti(jti) => drop(self.jtis.remove(jti)),
             What::Key(kid) => drop(self.keys.remove(kid)),
             What::Pod(name) => from(&mut self.pods, name),
+            What::Sha256(digest) => drop(self.digests.remove(digest)),
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Revocation>> {
         let nested = self.accounts.values().chain(self.pods.values()).flat_map(OrdMap::values);
-        self.jtis.values().chain(self.keys.values()).chain(nested)
+        self.jtis.values().chain(self.keys.values()).chain(self.digests.values()).chain(nested)
     }
+}
+
+/// The SHA-256 of a token, in hexadecimal digits.
+pub(super) fn digest(token: &str) -> String {
+    use std::fmt::Write;
+    let mut hex = String::with_capacity(64);
+    for byte in aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref() {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 #[cfg(test)]
@@ -194,6 +215,17 @@ mod tests {
         }
         let unbound = Subject { pod: None, ..TOKEN };
         assert!(!covers(What::Pod(named("n", "p")), 10, &unbound));
+    }
+
+    #[test]
+    fn a_secrets_token_is_known_by_its_bytes() {
+        // printf a.b.c | sha256sum
+        let of = "845e30448809e2bc8958eb025bfc795235d13b077a53d0c3abbd2385170dc9b8";
+        let all = Revocations::new([revocation(What::Sha256(of.into()), 10, i64::MAX)]);
+        assert!(all.covers_secret_token("a.b.c"));
+        assert!(!all.covers_secret_token("a.b.d"));
+        all.prune(i64::MAX);
+        assert!(all.covers_secret_token("a.b.c"), "for ever");
     }
 
     #[test]

@@ -52,12 +52,18 @@ impl TokenAuthenticator for Verifier {
         let keys = self.keys.current();
         let signed_by = jws.verify(&keys).map_err(|e| AuthError(e.to_string()))?;
         let granted = self.audiences(&payload, audiences)?;
-        let (mut found, issued_at) = match legacy {
-            true => legacy::check(text, &payload, objects, now)?,
-            false => (bound(&payload, objects, now)?, payload.issued_at.unwrap_or(i64::MIN)),
+        let (mut found, revoked) = match legacy {
+            // Nothing but its bytes tells it from the next token of its Secret, and these may be the same.
+            true => {
+                let found = legacy::check(text, &payload, objects, now)?;
+                (found, self.revocations.covers_secret_token(text))
+            }
+            false => {
+                let found = bound(&payload, objects, now)?;
+                (found, self.revocations.covering(&subject(&payload, signed_by.key_id())).is_some())
+            }
         };
-        let subject = subject(&payload, legacy, signed_by.key_id(), issued_at);
-        if self.revocations.covering(&subject).is_some() {
+        if revoked {
             return Err(AuthError("service account token has been revoked".into()));
         }
         found.notes.audience_less = payload.audiences.is_empty();
@@ -83,14 +89,16 @@ impl Verifier {
 }
 
 /// What revocations ask about. The key is the one whose signature was right, whatever the header says.
-fn subject<'a>(payload: &'a Payload, legacy: bool, kid: &'a str, issued_at: i64) -> Subject<'a> {
+fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
     let private = &payload.kubernetes;
-    let (namespace, account) = match legacy {
-        true => (&payload.legacy_namespace, &payload.legacy_account),
-        false => (&private.namespace, &private.account.name),
-    };
-    let pod = private.pod.as_ref().map(|pod| pod.name.as_str());
-    Subject { jti: &payload.id, namespace, account, pod, kid, issued_at }
+    Subject {
+        jti: &payload.id,
+        namespace: &private.namespace,
+        account: &private.account.name,
+        pod: private.pod.as_ref().map(|pod| pod.name.as_str()),
+        kid,
+        issued_at: payload.issued_at.unwrap_or(i64::MIN),
+    }
 }
 
 fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<Authenticated, AuthError> {

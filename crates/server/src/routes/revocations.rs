@@ -106,6 +106,9 @@ fn answer(revoked: &Revoked) -> Value {
             "accounts": accounts.collect::<Vec<_>>(),
         });
     }
+    if revoked.secret_tokens > 0 {
+        out["secretTokens"] = revoked.secret_tokens.into();
+    }
     out
 }
 
@@ -116,6 +119,7 @@ fn show(revocation: &Revocation) -> Value {
         What::Jti(jti) => ("jti", jti.clone()),
         What::Key(key) => ("key", key.clone()),
         What::Pod(pod) => ("pod", pod.to_string()),
+        What::Sha256(digest) => ("sha256", digest.clone()),
     };
     out.insert(field.into(), value.into());
     out.insert("at".into(), tokens::time(revocation.at));
@@ -138,6 +142,8 @@ fn line(app: &App, caller: &Caller, what: &What) -> Line {
         What::Jti(jti) => line.jti.clone_from(jti),
         What::Key(kid) => line.kid.clone_from(kid),
         What::Pod(pod) => line.bound_object = format!("Pod/{pod}"),
+        // Comes with another, never by itself.
+        What::Sha256(_) => {}
     }
     line
 }

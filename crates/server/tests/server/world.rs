@@ -148,7 +148,8 @@ impl World {
         registry.ensure(bootstrap).await.unwrap();
         let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
         tokio::spawn(async move { controllers.run().await });
-        let ledger = TokenLedger::open(ledger, mode, clock.clone(), keys.clone()).await.unwrap();
+        let ledger =
+            TokenLedger::open(ledger, mode, clock.clone(), keys.clone(), view.clone()).await.unwrap();
         let (pruning, written) = (ledger.clone(), ledger.clone());
         tokio::spawn(async move { pruning.run().await });
         let users =
@@ -197,6 +198,12 @@ impl World {
             checks: vec![("ledger", Box::new(move || written.problem()))],
         });
         World { clock, keys, stop, store, router: router(app), audit }
+    }
+
+    /// A ledger as a restart would open it.
+    pub async fn open_ledger(&self, mode: LedgerMode, ledger: Arc<dyn Ledger>) -> Arc<TokenLedger> {
+        let view = Arc::new(View::load(&*self.store).await.unwrap());
+        TokenLedger::open(ledger, mode, self.clock.clone(), self.keys.clone(), view).await.unwrap()
     }
 
     pub async fn send(

@@ -112,20 +112,24 @@ async fn revocations(ledger: &dyn Ledger) {
     let of = |what: &What| revocation(what.clone(), 1, 50);
     let name = NamespacedName::new("ns", "x");
     // All named alike: none may take the place of another.
-    let all =
-        [What::Account(name.clone()), What::Jti("ns/x".into()), What::Key("ns/x".into()), What::Pod(name)];
-    for what in &all {
-        ledger.revoke(&of(what)).await.unwrap();
-    }
+    let all = [
+        What::Account(name.clone()),
+        What::Jti("ns/x".into()),
+        What::Key("ns/x".into()),
+        What::Pod(name),
+        What::Sha256("ns/x".into()),
+    ];
+    ledger.revoke(&[]).await.unwrap();
+    ledger.revoke(&all.each_ref().map(of)).await.unwrap();
     let mut stored = ledger.revocations().await.unwrap();
     stored.sort_by(|a, b| a.what.cmp(&b.what));
     assert_eq!(stored, all.iter().map(of).collect::<Vec<_>>());
 
     let later = revocation(all[0].clone(), 2, i64::MAX);
-    ledger.revoke(&later).await.unwrap();
-    assert_eq!(ledger.revocations().await.unwrap().len(), 4, "the same thing has one");
+    ledger.revoke(std::slice::from_ref(&later)).await.unwrap();
+    assert_eq!(ledger.revocations().await.unwrap().len(), 5, "the same thing has one");
     ledger.prune(50).await.unwrap();
-    assert_eq!(ledger.revocations().await.unwrap().len(), 4, "until 50 is not before 50");
+    assert_eq!(ledger.revocations().await.unwrap().len(), 5, "until 50 is not before 50");
     ledger.prune(51).await.unwrap();
     assert_eq!(ledger.revocations().await.unwrap(), [later], "for ever is never over");
 }

@@ -56,8 +56,8 @@ impl Ledger for MemoryLedger {
         Ok(Page { records, more: found.next().is_some() })
     }
 
-    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError> {
-        self.kept().revocations.insert(revocation.what.clone(), revocation.clone());
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {
+        self.kept().revocations.extend(revocations.iter().map(|r| (r.what.clone(), r.clone())));
         Ok(())
     }
 

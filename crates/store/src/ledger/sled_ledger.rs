@@ -66,15 +66,18 @@ impl Ledger for SledLedger {
         self.aside(move |tree| scan(tree, &filter, limit, after.as_ref())).await
     }
 
-    async fn revoke(&self, revocation: &Revocation) -> Result<(), LedgerError> {
-        let (revocation, state) = (revocation.clone(), self.writer.state().clone());
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {
+        let (revocations, state) = (revocations.to_vec(), self.writer.state().clone());
         self.aside(move |tree| {
             if !state.healthy() {
                 return Err(LedgerError::Failed);
             }
-            let value = serde_json::to_vec(&revocation).map_err(corrupt)?;
-            let key = revocation_key(&revocation.what)?;
-            let done = tree.insert(key, value).and_then(|_| tree.flush());
+            let mut batch = sled::Batch::default();
+            for revocation in &revocations {
+                let value = serde_json::to_vec(revocation).map_err(corrupt)?;
+                batch.insert(revocation_key(&revocation.what)?, value);
+            }
+            let done = tree.apply_batch(batch).and_then(|()| tree.flush());
             done.map(drop).map_err(|e| {
                 state.fail(&e);
                 backend(e)

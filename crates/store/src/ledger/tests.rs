@@ -37,7 +37,7 @@ async fn it_is_there_after_a_restart_and_moves_no_revision() {
         for n in 0..100 {
             ledger.record(issued(n, 1000)).await;
         }
-        ledger.revoke(&revocation(What::Jti("x".into()), 1, 2)).await.unwrap();
+        ledger.revoke(&[revocation(What::Jti("x".into()), 1, 2)]).await.unwrap();
         assert_eq!(store.revision().await.unwrap(), 1);
         // No flush: whoever drops the ledger leaves nothing behind.
     }
@@ -71,7 +71,7 @@ async fn a_crash_never_loses_a_revocation_nor_what_was_flushed() {
             ledger.flush().await.unwrap();
         }
         let what = What::Jti(format!("jti-{round}"));
-        ledger.revoke(&revocation(what, 1, 1000)).await.unwrap();
+        ledger.revoke(&[revocation(what, 1, 1000)]).await.unwrap();
         let target = copy.path().join(round.to_string());
         crate::copy_dir(home.path(), &target);
         let (_store, crashed) = open_at(&target);
