@@ -22,8 +22,8 @@ pub enum LedgerError {
     /// What is stored makes no sense.
     #[error("the ledger holds what cannot be read: {0}")]
     Corrupt(String),
-    /// An earlier write failed: nobody can tell what is on disk.
-    #[error("the ledger accepts no writes after a failed one: restart")]
+    /// Not all that was recorded is on disk.
+    #[error("the ledger cannot write")]
     Failed,
 }
 
@@ -43,7 +43,7 @@ pub trait Ledger: Send + Sync {
     async fn record(&self, issued: Issued);
 
     /// The records that the filter lets through and that come after `after`, by [`Position`], at most `limit` of them.
-    /// Shows everything that was recorded before the call.
+    /// Shows everything that was recorded before the call and could be written.
     async fn list(
         &self,
         filter: &Filter,
@@ -68,6 +68,6 @@ pub trait Ledger: Send + Sync {
     /// How many records were written and lost.
     fn counts(&self) -> Counts;
 
-    /// False once a write has failed; from then on nothing is written.
+    /// Whether the last write succeeded. One that failed is tried again.
     fn healthy(&self) -> bool;
 }

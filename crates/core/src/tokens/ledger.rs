@@ -80,8 +80,8 @@ pub struct TokenLedger {
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
     view: Arc<View>,
-    /// One at a time: the later one must see the earlier.
-    revoking: tokio::sync::Mutex<()>,
+    /// Held while a revocation is written, and no longer.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl TokenLedger {
@@ -109,7 +109,7 @@ impl TokenLedger {
             clock,
             keys,
             view,
-            revoking: Default::default(),
+            writing: Default::default(),
         }))
     }
 
@@ -131,7 +131,7 @@ impl TokenLedger {
     /// What keeps the ledger from doing its work, for readiness. Tokens go on: they are signed and checked without it.
     pub fn problem(&self) -> Option<String> {
         let failed = self.mode != LedgerMode::Off && !self.ledger.healthy();
-        failed.then(|| "the ledger has failed to write: issue records are lost until a restart".into())
+        failed.then(|| "the ledger cannot write: issue records will be lost".into())
     }
 
     /// Takes down a token that was signed and not yet given away.
@@ -229,5 +229,5 @@ const PRUNE_EVERY: Duration = Duration::minutes(1);
 
 fn failed(error: LedgerError) -> Error {
     tracing::error!(cause = %error, source = ?std::error::Error::source(&error), "the ledger failed");
-    Error::Unavailable("the token ledger cannot be read or written: nothing was changed".into())
+    Error::Unavailable("the token ledger cannot be read".into())
 }

@@ -73,39 +73,34 @@ impl Revocations {
 
     /// The revocation of this very thing.
     pub fn get(&self, what: &What) -> Option<Arc<Revocation>> {
-        let sets = self.sets.load();
-        let within = |map: &OrdMap<String, Map>, name: &NamespacedName| {
-            map.get(&name.namespace).and_then(|names| names.get(&name.name)).cloned()
-        };
-        match what {
-            What::Account(name) => within(&sets.accounts, name),
-            What::Jti(jti) => sets.jtis.get(jti).cloned(),
-            What::Key(kid) => sets.keys.get(kid).cloned(),
-            What::Pod(name) => within(&sets.pods, name),
-            What::Sha256(digest) => sets.digests.get(digest).cloned(),
-        }
+        self.sets.load().get(what).cloned()
     }
 
-    /// Puts one in the place of any other of the same thing.
-    pub fn insert(&self, revocation: Revocation) {
-        let revocation = Arc::new(revocation);
-        self.change(|sets| sets.insert(revocation.clone()));
-    }
-
-    /// Takes one back that did not get to disk.
-    pub(super) fn remove(&self, what: &What) {
-        self.change(|sets| sets.remove(what));
+    /// Puts one in. Where the same thing is revoked already, nothing is taken back of that: the later times count. Gives
+    /// what is in force then.
+    pub(super) fn raise(&self, revocation: Revocation) -> Arc<Revocation> {
+        let mut raised = Arc::new(revocation);
+        self.sets.rcu(|sets| {
+            let mut next = Sets::clone(sets);
+            if let Some(before) = sets.get(&raised.what) {
+                let (at, until) = (raised.at.max(before.at), raised.until.max(before.until));
+                raised = Arc::new(Revocation { at, until, ..(*raised).clone() });
+            }
+            next.insert(raised.clone());
+            next
+        });
+        raised
     }
 
     /// Drops those that were to be kept until before this time.
     pub fn prune(&self, before: i64) {
-        if self.all().iter().all(|r| r.until >= before) {
+        if self.sets.load().all().all(|r| r.until >= before) {
             return;
         }
-        self.change(|sets| {
-            for gone in sets.all().filter(|r| r.until < before).cloned().collect::<Vec<_>>() {
-                sets.remove(&gone.what);
-            }
+        self.sets.rcu(|sets| {
+            let mut next = Sets::clone(sets);
+            sets.all().filter(|r| r.until < before).for_each(|gone| next.remove(&gone.what));
+            next
         });
     }
 
@@ -120,17 +115,19 @@ impl Revocations {
     pub fn count(&self) -> usize {
         self.sets.load().all().count()
     }
-
-    fn change(&self, change: impl Fn(&mut Sets)) {
-        self.sets.rcu(|sets| {
-            let mut next = Sets::clone(sets);
-            change(&mut next);
-            next
-        });
-    }
 }
 
 impl Sets {
+    fn get(&self, what: &What) -> Option<&Arc<Revocation>> {
+        match what {
+            What::Account(name) => self.accounts.get(&name.namespace)?.get(&name.name),
+            What::Jti(jti) => self.jtis.get(jti),
+            What::Key(kid) => self.keys.get(kid),
+            What::Pod(name) => self.pods.get(&name.namespace)?.get(&name.name),
+            What::Sha256(digest) => self.digests.get(digest),
+        }
+    }
+
     fn insert(&mut self, revocation: Arc<Revocation>) {
         let into = |map: &mut OrdMap<String, Map>, name: &NamespacedName| {
             map.entry(name.namespace.clone()).or_default().insert(name.name.clone(), revocation.clone());
@@ -239,7 +236,20 @@ mod tests {
         assert_eq!(all.count(), 2, "one that is kept until 40 is there at 40");
         all.prune(41);
         assert_eq!((all.covering(&TOKEN), all.count()), (Some(20), 1));
-        all.remove(&What::Account(named("n", "a")));
+        all.prune(51);
         assert_eq!((all.covering(&TOKEN), all.get(&What::Account(named("n", "a")))), (None, None));
+    }
+
+    #[test]
+    fn a_revocation_takes_nothing_back_of_the_one_before() {
+        let what = || What::Account(named("n", "a"));
+        let all = Revocations::new([revocation(what(), 20, 50)]);
+        let reason = |r: Revocation, text: &str| Revocation { reason: text.into(), ..r };
+        assert_eq!(
+            *all.raise(reason(revocation(what(), 10, 60), "x")),
+            reason(revocation(what(), 20, 60), "x")
+        );
+        assert_eq!(*all.raise(revocation(what(), 30, 40)), revocation(what(), 30, 60));
+        assert_eq!((all.count(), all.covering(&TOKEN)), (1, Some(30)));
     }
 }

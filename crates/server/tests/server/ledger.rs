@@ -476,7 +476,7 @@ impl Ledger for Mortal {
 }
 
 #[tokio::test]
-async fn when_the_disk_dies_tokens_go_on_and_no_revocation_is_promised() {
+async fn when_the_disk_is_full_tokens_go_on_and_revocations_hold_until_a_restart() {
     let ledger = Arc::new(Mortal::default());
     let world = World::with_ledger(LedgerMode::Full, ledger.clone()).await;
     let minted = world.minted(json!({})).await;
@@ -494,15 +494,25 @@ async fn when_the_disk_dies_tokens_go_on_and_no_revocation_is_promised() {
         let refused = world.revoke(what).await;
         let message = refused.json()["message"].as_str().unwrap().to_owned();
         assert_eq!(
-            (refused.status.as_u16(), message.contains("nothing was changed")),
+            (
+                refused.status.as_u16(),
+                message.contains("in force until a restart, but NOT on disk: free space")
+            ),
             (503, true),
             "{message}"
         );
     }
-    assert!(world.accepted(&new).await, "what was not written is not in force");
-    assert!(!world.accepted(&minted).await, "and what was is not taken back");
+    assert!(!world.accepted(&new).await && !world.accepted(&minted).await);
+    assert_eq!(ledger.revocations().await.unwrap().len(), 1, "only what was written comes back");
+    assert_eq!(world.mint(json!({})).await.status, 429, "as after any revocation");
+    world.clock.advance(second());
     assert_eq!(world.mint(json!({})).await.status, 201);
     assert_eq!(world.tokens("").await.len(), 2, "what was written can be read");
+
+    ledger.dead.store(false, Ordering::Relaxed);
+    world.revoke(json!({"jti": jti})).await.ok();
+    assert_eq!(ledger.revocations().await.unwrap().len(), 2);
+    assert_eq!(world.get("/readyz", None).await.status, 200);
 }
 
 #[tokio::test]

@@ -59,9 +59,8 @@ impl Ledger for SledLedger {
         limit: usize,
         after: Option<&Position>,
     ) -> Result<Page, LedgerError> {
-        if self.writer.state().healthy() {
-            self.writer.flush().await?;
-        }
+        // What cannot be written is not shown; what was can be read all the same.
+        let _ = self.writer.flush().await;
         let (filter, after) = (filter.clone(), after.cloned());
         self.aside(move |tree| scan(tree, &filter, limit, after.as_ref())).await
     }
@@ -69,19 +68,19 @@ impl Ledger for SledLedger {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {
         let (revocations, state) = (revocations.to_vec(), self.writer.state().clone());
         self.aside(move |tree| {
-            if !state.healthy() {
-                return Err(LedgerError::Failed);
-            }
             let mut batch = sled::Batch::default();
             for revocation in &revocations {
                 let value = serde_json::to_vec(revocation).map_err(corrupt)?;
                 batch.insert(revocation_key(&revocation.what)?, value);
             }
             let done = tree.apply_batch(batch).and_then(|()| tree.flush());
-            done.map(drop).map_err(|e| {
-                state.fail(&e);
-                backend(e)
-            })
+            match done {
+                Ok(_) => Ok(state.succeeded()),
+                Err(e) => {
+                    state.failed(&e);
+                    Err(backend(e))
+                }
+            }
         })
         .await
     }
@@ -208,4 +207,23 @@ fn corrupt(e: impl std::fmt::Display) -> LedgerError {
 
 fn backend(e: sled::Error) -> LedgerError {
     LedgerError::Backend(Box::new(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::revocation;
+    use super::*;
+
+    #[tokio::test]
+    async fn records_that_cannot_be_written_bar_no_revocation() {
+        let home = tempfile::tempdir().unwrap();
+        let store = crate::SledStore::open(home.path(), crate::Options::default()).unwrap();
+        let ledger = store.ledger().unwrap();
+        ledger.writer.state().failed(&"no space left");
+        assert!(!ledger.healthy());
+        let revoked = revocation(What::Jti("j".into()), 1, 2);
+        ledger.revoke(std::slice::from_ref(&revoked)).await.unwrap();
+        assert_eq!(ledger.revocations().await.unwrap(), [revoked]);
+        assert!(ledger.healthy(), "the last write succeeded");
+    }
 }

@@ -16,8 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 const GATHER: Duration = Duration::from_millis(30);
 /// As many records may wait; who comes then waits too.
 const QUEUE: usize = 16_384;
-/// At most so many records are written at once, so that a flood does not delay the first of it.
+/// At most so many records are written at once, so that a flood does not delay the first of it. As many are kept when
+/// they cannot be written.
 const GROUP: usize = 4096;
+/// How long after a failed write the next one is tried, if nobody asks before.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What brings a group to disk.
 pub(super) type Write = Box<dyn FnMut(&[Issued]) -> Result<(), WriteError> + Send>;
@@ -43,8 +46,8 @@ pub(super) struct State {
 )]
 enum Message {
     Record(Issued),
-    /// Write all that came before, at once, and say so.
-    Flush(oneshot::Sender<()>),
+    /// Write all that came before, at once, and say whether that succeeded.
+    Flush(oneshot::Sender<bool>),
 }
 
 impl GroupWriter {
@@ -60,7 +63,14 @@ impl GroupWriter {
             dropped: AtomicU64::new(0),
         });
         let (queue, messages) = mpsc::channel(capacity);
-        let worker = Worker { messages, write, state: state.clone(), group: Vec::new(), waiting: Vec::new() };
+        let worker = Worker {
+            messages,
+            write,
+            state: state.clone(),
+            group: Vec::new(),
+            waiting: Vec::new(),
+            written: true,
+        };
         let thread = std::thread::Builder::new().name("ledger-writer".into()).spawn(move || worker.run())?;
         Ok(GroupWriter { queue: Some(queue), thread: Some(thread), state })
     }
@@ -68,10 +78,6 @@ impl GroupWriter {
     /// Hands over a record; waits only while the queue is full.
     pub(super) async fn record(&self, issued: Issued) {
         let Some(queue) = &self.queue else { return };
-        if !self.state.healthy() {
-            self.state.drop_records(1);
-            return;
-        }
         if let Err(TrySendError::Full(message)) = queue.try_send(Message::Record(issued)) {
             self.wake();
             // The thread ends only with this value.
@@ -79,15 +85,14 @@ impl GroupWriter {
         }
     }
 
-    /// Returns once all that was recorded before is on disk, or lost.
+    /// Returns once all that was recorded before is on disk, or has failed to get there.
     pub(super) async fn flush(&self) -> Result<(), LedgerError> {
         let (done, answer) = oneshot::channel();
         if let Some(queue) = &self.queue {
             let _ = queue.send(Message::Flush(done)).await;
         }
         self.wake();
-        answer.await.map_err(|_| LedgerError::Failed)?;
-        if self.state.healthy() { Ok(()) } else { Err(LedgerError::Failed) }
+        if answer.await.unwrap_or(false) { Ok(()) } else { Err(LedgerError::Failed) }
     }
 
     pub(super) fn state(&self) -> &Arc<State> {
@@ -124,10 +129,17 @@ impl State {
         }
     }
 
-    /// A write has failed. Said once: from then on nothing is written.
-    pub(super) fn fail(&self, cause: &dyn std::fmt::Display) {
+    /// A write has failed. Said once in a row.
+    pub(super) fn failed(&self, cause: &dyn std::fmt::Display) {
         if self.healthy.swap(false, Ordering::AcqRel) {
-            tracing::error!(%cause, "the ledger cannot write: issue records are lost until a restart");
+            tracing::error!(%cause, "the ledger cannot write: issue records will be lost if this lasts");
+        }
+    }
+
+    /// A write has succeeded.
+    pub(super) fn succeeded(&self) {
+        if !self.healthy.swap(true, Ordering::AcqRel) {
+            tracing::warn!("the ledger can write again");
         }
     }
 
@@ -141,16 +153,24 @@ struct Worker {
     write: Write,
     state: Arc<State>,
     group: Vec<Issued>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<bool>>,
+    /// Whether the last group was.
+    written: bool,
 }
 
 impl Worker {
     fn run(mut self) {
-        while let Some(first) = self.messages.blocking_recv() {
-            self.take(first);
-            if self.waiting.is_empty() && !self.messages.is_closed() {
+        loop {
+            let mut rest = RETRY;
+            if self.group.is_empty() {
+                let Some(first) = self.messages.blocking_recv() else { return };
+                self.take(first);
+                rest = GATHER;
+            }
+            let end = self.messages.is_closed();
+            if self.waiting.is_empty() && !end {
                 // Woken early by a flush, a full queue or the end; for no reason at all: then the group is small.
-                std::thread::park_timeout(GATHER);
+                std::thread::park_timeout(rest);
             }
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message);
@@ -159,6 +179,10 @@ impl Worker {
                 }
             }
             self.commit();
+            if end {
+                // That was the last attempt.
+                self.lose();
+            }
         }
     }
 
@@ -171,14 +195,14 @@ impl Worker {
 
     fn commit(&mut self) {
         if !self.group.is_empty() {
-            let written = self.state.healthy() && self.persist();
-            if !written {
-                self.state.drop_records(self.group.len());
-            }
-            self.group.clear();
+            self.written = self.persist();
+        }
+        // What failed is tried again with what comes next, as long as that is not too much.
+        if self.group.len() >= GROUP {
+            self.lose();
         }
         for done in self.waiting.drain(..) {
-            let _ = done.send(());
+            let _ = done.send(self.written);
         }
     }
 
@@ -186,13 +210,20 @@ impl Worker {
         match (self.write)(&self.group) {
             Ok(()) => {
                 self.state.written.fetch_add(self.group.len() as u64, Ordering::Relaxed);
+                self.group.clear();
+                self.state.succeeded();
                 true
             }
             Err(e) => {
-                self.state.fail(&e);
+                self.state.failed(&e);
                 false
             }
         }
+    }
+
+    fn lose(&mut self) {
+        self.state.drop_records(self.group.len());
+        self.group.clear();
     }
 }
 
@@ -205,24 +236,28 @@ mod tests {
 
     type Groups = Arc<Mutex<Vec<usize>>>;
 
-    /// A disk that breaks after so many groups.
-    fn disk(good: usize) -> (Groups, Write) {
-        let groups = Groups::default();
-        let kept = groups.clone();
+    fn disk() -> (Groups, Write) {
+        let (groups, _, write) = failing_disk();
+        (groups, write)
+    }
+
+    /// A disk that takes nothing while it is full.
+    fn failing_disk() -> (Groups, Arc<AtomicBool>, Write) {
+        let (groups, full) = (Groups::default(), Arc::new(AtomicBool::new(false)));
+        let (kept, fails) = (groups.clone(), full.clone());
         let write = move |group: &[Issued]| {
-            let mut groups = kept.lock().unwrap();
-            if groups.len() == good {
+            if fails.load(Ordering::Relaxed) {
                 return Err("no space left".into());
             }
-            groups.push(group.len());
+            kept.lock().unwrap().push(group.len());
             Ok(())
         };
-        (groups, Box::new(write))
+        (groups, full, Box::new(write))
     }
 
     #[tokio::test]
     async fn many_records_share_few_writes() {
-        let (groups, write) = disk(usize::MAX);
+        let (groups, write) = disk();
         let writer = GroupWriter::start(write).unwrap();
         for n in 0..1000 {
             writer.record(issued(n, 100)).await;
@@ -236,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_is_written_without_being_asked_for() {
-        let (groups, write) = disk(usize::MAX);
+        let (groups, write) = disk();
         let writer = GroupWriter::start(write).unwrap();
         writer.record(issued(0, 100)).await;
         let mut looks = 0;
@@ -248,25 +283,66 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_failed_write_records_are_counted_and_nobody_waits() {
-        let (groups, write) = disk(1);
+    async fn what_failed_is_written_once_the_disk_takes_it() {
+        let (groups, full, write) = failing_disk();
         let writer = GroupWriter::start(write).unwrap();
-        writer.record(issued(0, 100)).await;
-        writer.flush().await.unwrap();
-        assert!(writer.state().healthy());
-        writer.record(issued(1, 100)).await;
-        assert!(matches!(writer.flush().await, Err(LedgerError::Failed)));
-        for n in 2..10 {
+        full.store(true, Ordering::Relaxed);
+        for n in 0..10 {
             writer.record(issued(n, 100)).await;
         }
+        assert!(matches!(writer.flush().await, Err(LedgerError::Failed)));
         assert!(!writer.state().healthy());
+        assert_eq!(writer.state().counts(), Counts::default(), "they wait");
+        full.store(false, Ordering::Relaxed);
+        writer.record(issued(10, 100)).await;
+        writer.flush().await.unwrap();
+        assert!(writer.state().healthy());
+        assert_eq!(*groups.lock().unwrap(), [11]);
+        assert_eq!(writer.state().counts(), Counts { written: 11, dropped: 0 });
+    }
+
+    /// A server that is not ready gets no requests: it must not take one to become ready.
+    #[tokio::test]
+    async fn a_failed_write_is_tried_again_without_being_asked_for() {
+        let (groups, full, write) = failing_disk();
+        let writer = GroupWriter::start(write).unwrap();
+        full.store(true, Ordering::Relaxed);
+        writer.record(issued(0, 100)).await;
+        assert!(writer.flush().await.is_err());
+        full.store(false, Ordering::Relaxed);
+        let mut looks = 0;
+        while !writer.state().healthy() {
+            looks += 1;
+            assert!(looks < 2000, "never tried");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         assert_eq!(*groups.lock().unwrap(), [1]);
-        assert_eq!(writer.state().counts(), Counts { written: 1, dropped: 9 });
+    }
+
+    #[tokio::test]
+    async fn a_long_outage_costs_records_that_are_counted_and_no_memory() {
+        let (groups, full, write) = failing_disk();
+        let writer = GroupWriter::start(write).unwrap();
+        full.store(true, Ordering::Relaxed);
+        let count = 3 * GROUP + 5;
+        for n in 0..count {
+            writer.record(issued(n, 100)).await;
+            if n % 1000 == 999 {
+                assert!(writer.flush().await.is_err());
+            }
+        }
+        assert!(writer.flush().await.is_err());
+        let dropped = writer.state().counts().dropped as usize;
+        assert!(dropped >= count - GROUP, "at most a group waits: {dropped}");
+        let state = writer.state().clone();
+        drop(writer);
+        assert_eq!(state.counts(), Counts { written: 0, dropped: count as u64 }, "the end loses the rest");
+        assert!(groups.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_full_queue_holds_its_callers_back_and_loses_nothing() {
-        let (groups, write) = disk(usize::MAX);
+        let (groups, write) = disk();
         let writer = GroupWriter::with_queue(write, 4).unwrap();
         for n in 0..100 {
             writer.record(issued(n, 100)).await;

@@ -23,6 +23,9 @@ pub struct Revoked {
 impl TokenLedger {
     /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. What has been begun
     /// is finished even if the caller goes away.
+    ///
+    /// # Errors
+    /// There is nothing of that name, or it is not on disk: in force, but only until a restart.
     pub async fn revoke(self: &Arc<Self>, what: What, by: String, reason: String) -> Result<Revoked, Error> {
         if self.mode == LedgerMode::Off {
             return Err(self.no_revocations());
@@ -38,59 +41,58 @@ impl TokenLedger {
         {
             return Err(Error::NotFound { resource: Qualified::new("", "keys"), name: kid.clone() });
         }
-        let _one = self.revoking.lock().await;
-        let before = self.revocations.get(&what);
-        // A clock that was set back must not take back what was revoked.
-        let at = self.clock.unix().max(before.as_ref().map_or(i64::MIN, |r| r.at));
-        let mut revocation = Revocation { what, at, until: NEVER, by, reason };
-        // In memory first: what is signed from here on is not given away if it is covered, and what was signed before
-        // has had its expiry promised, so the bound that is read next holds for all.
-        self.revocations.insert(revocation.clone());
-        let done = async {
-            let until = self.bound(&revocation.what).await?;
-            revocation.until = until.max(before.as_ref().map_or(i64::MIN, |r| r.until));
-            let digests = secrets::covered(&revocation.what, &self.view.snapshot(), &self.keys.current());
-            let of = |digest| {
-                let what = What::Sha256(digest);
-                // The same bytes are the stolen token, whenever they come back.
-                self.revocations.get(&what).map_or_else(
-                    || Revocation { what, until: NEVER, ..revocation.clone() },
-                    |known| (*known).clone(),
-                )
-            };
-            let of_secrets: Vec<_> = digests.into_iter().map(of).collect();
-            let mut all = of_secrets.clone();
-            all.push(revocation.clone());
-            self.ledger.revoke(&all).await.map(|()| of_secrets)
+        let mut revocation = self.enforce(what, by, reason);
+        revocation.until = self.bound(&revocation.what).await;
+        let digests = secrets::covered(&revocation.what, &self.view.snapshot(), &self.keys.current());
+        let secret_tokens = digests.len();
+        // The same bytes are the stolen token, whenever they come back.
+        let of_secret =
+            |digest| Revocation { what: What::Sha256(digest), until: NEVER, ..revocation.clone() };
+        let mut all: Vec<_> = digests.into_iter().map(of_secret).collect();
+        all.push(revocation.clone());
+        let written = {
+            all.iter().for_each(|r| drop(self.revocations.raise(r.clone())));
+            // One at a time, and each as it is in memory then: what is written last has all that came before.
+            let _one = self.writing.lock().await;
+            let all: Vec<_> = all.into_iter().map(|r| (*self.revocations.raise(r)).clone()).collect();
+            self.ledger.revoke(&all).await.map(|()| all)
         };
-        let of_secrets = match done.await {
-            Ok(of_secrets) => of_secrets,
+        let revocation = match written {
+            Ok(mut all) => all.pop().unwrap_or(revocation),
             Err(e) => {
-                match before {
-                    Some(before) => self.revocations.insert((*before).clone()),
-                    None => self.revocations.remove(&revocation.what),
-                }
-                return Err(failed(e));
+                failed(e);
+                return Err(Error::Unavailable(NOT_ON_DISK.into()));
             }
         };
-        let secret_tokens = of_secrets.len();
-        of_secrets.into_iter().for_each(|r| self.revocations.insert(r));
-        self.revocations.insert(revocation.clone());
         // It stands. That what it covers could not be counted does not make it a failure.
-        let covered = self.covered(&revocation.what, at).await.unwrap_or_else(|e| {
+        let covered = self.covered(&revocation.what, revocation.at).await.unwrap_or_else(|e| {
             tracing::warn!(cause = %e, "the tokens that a revocation covers could not be counted");
             None
         });
         Ok(Revoked { revocation: Arc::new(revocation), covered, secret_tokens })
     }
 
+    /// Puts a revocation into memory, before anything that may wait: what is signed from here on is not given away if
+    /// it is covered, and what was signed before has had its expiry promised, so the bound that is read next holds for
+    /// all.
+    fn enforce(&self, what: What, by: String, reason: String) -> Revocation {
+        let at = self.clock.unix();
+        // How long it is to be kept is not known yet; nothing is dropped as soon as it might be.
+        let raised = self.revocations.raise(Revocation { what, at, until: at, by, reason });
+        (*raised).clone()
+    }
+
     /// No covered token expires later.
-    async fn bound(&self, what: &What) -> Result<i64, LedgerError> {
+    async fn bound(&self, what: &What) -> i64 {
         if let What::Jti(jti) = what {
             let filter = Filter { jti: Some(jti.clone()), ..Filter::default() };
-            let found = self.ledger.list(&filter, usize::MAX, None).await?;
-            if let Some(last) = found.records.iter().map(|r| r.expires_at).max() {
-                return Ok(last);
+            let found = self.ledger.list(&filter, usize::MAX, None).await;
+            let records = found.map(|page| page.records).unwrap_or_else(|e| {
+                tracing::warn!(cause = %e, "the record of a revoked token could not be read");
+                Vec::new()
+            });
+            if let Some(last) = records.iter().map(|r| r.expires_at).max() {
+                return last;
             }
         }
         let keys = self.keys.current();
@@ -103,7 +105,7 @@ impl TokenLedger {
             Some(Origin::Generated) => k.last_exp.unwrap_or(i64::MIN),
             Some(Origin::File | Origin::Imported) | None => NEVER,
         });
-        Ok(last.max().unwrap_or(NEVER).max(self.clock.unix()))
+        last.max().unwrap_or(NEVER).max(self.clock.unix())
     }
 
     /// Which accounts have unexpired tokens of a key, and how many; `None` when nobody has counted.
@@ -137,5 +139,7 @@ impl TokenLedger {
     }
 }
 
+const NOT_ON_DISK: &str = "the revocation is in force until a restart, but NOT on disk: free space, and revoke again; if \
+    that does not help, restart and revoke again at once";
 /// Records that are read at once when all are counted.
 const PAGE: usize = 4096;
