@@ -114,7 +114,10 @@ fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
         kind => format!("{kind}/{}", text("/boundObject/name")),
     };
     let audiences = token.get("audiences").and_then(Value::as_array);
-    let audiences: Vec<_> = audiences.into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut audiences: Vec<_> = audiences.into_iter().flatten().filter_map(Value::as_str).collect();
+    if token.get("audiencesCut").is_some_and(|cut| cut == true) {
+        audiences.push("…");
+    }
     let revoked = token.get("revoked").and_then(Value::as_bool).unwrap_or_default();
     vec![
         text("/jti"),
@@ -141,13 +144,13 @@ mod tests {
               "audiences": ["api", "vault"], "kid": "k", "issuedAt": "2026-01-01T10:00:00Z",
               "expiresAt": "2026-01-01T12:00:00Z", "requester": "admin" },
             { "jti": "j2", "account": "n/b", "audiences": ["api"], "kid": "k", "issuedAt": "2026-01-01T10:00:00Z",
-              "expiresAt": "2026-01-01T11:00:30Z", "requester": "jane", "revoked": true },
+              "expiresAt": "2026-01-01T11:00:30Z", "requester": "jane", "revoked": true, "audiencesCut": true },
         ]});
         assert_eq!(
             table(&list, datetime!(2026-01-01 11:00 UTC)),
             "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED   EXPIRES   REQUESTER   STATE\n\
              j1    n/a       Pod/web    api,vault   1h ago   in 1h     admin       valid\n\
-             j2    n/b       -          api         1h ago   in 30s    jane        revoked\n"
+             j2    n/b       -          api,…       1h ago   in 30s    jane        revoked\n"
         );
     }
 }

@@ -18,8 +18,11 @@ pub struct Issued {
     /// What it is bound to besides the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<BoundTo>,
-    /// `aud`
+    /// `aud`, as far as [`Issued::bounded`] keeps it.
     pub audiences: Vec<String>,
+    /// Whether there are more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audiences_cut: bool,
     /// The key that signed.
     pub kid: String,
     /// `iat`, Unix seconds.
@@ -52,7 +55,41 @@ impl From<&Bound> for BoundTo {
     }
 }
 
+/// As many audiences are kept,
+const AUDIENCES: usize = 16;
+/// of at most so many bytes each.
+const AUDIENCE: usize = 256;
+/// The longest account's name, `system:serviceaccount:NAMESPACE:NAME`, has fewer bytes. Certificates and front proxies
+/// bound theirs by nothing.
+const REQUESTER: usize = 512;
+
 impl Issued {
+    /// With what a client may make as long as it likes cut short, so that a record costs a few kilobytes at most. The
+    /// rest of it are names and ids, which Kubernetes bounds. A long audience is left out as a whole: a part of it
+    /// would be another one.
+    pub fn bounded(mut self) -> Self {
+        let count = self.audiences.len();
+        self.audiences.retain(|audience| audience.len() <= AUDIENCE);
+        self.audiences.truncate(AUDIENCES);
+        self.audiences_cut |= self.audiences.len() < count;
+        self.requester.truncate(self.requester.floor_char_boundary(REQUESTER));
+        self
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let bound = self.bound.as_ref().map_or(0, |b| b.kind.len() + b.name.len() + b.uid.len());
+        let account = self.account.namespace.len() + self.account.name.len() + self.uid.len();
+        let audiences: usize = self.audiences.iter().map(|a| a.len() + 24).sum();
+        size_of::<Self>()
+            + self.jti.len()
+            + self.kid.len()
+            + account
+            + bound
+            + audiences
+            + self.requester.len()
+    }
+
     /// The name of the pod that it is bound to.
     pub fn pod(&self) -> Option<&str> {
         self.bound.as_ref().filter(|b| b.kind == "Pod").map(|b| b.name.as_str())
@@ -126,6 +163,9 @@ impl Filter {
     }
 }
 
+/// A page ends with the record that makes it larger than this, whatever the limit: an answer must fit into memory.
+pub const PAGE_BYTES: usize = 2 << 20;
+
 /// Part of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -133,4 +173,35 @@ pub struct Page {
     pub records: Vec<Issued>,
     /// Whether wanted records follow after the last one.
     pub more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_makes_long_is_cut() {
+        let issued = Issued {
+            jti: "j".into(),
+            account: NamespacedName::new("n", "a"),
+            uid: "u".into(),
+            bound: None,
+            audiences: vec!["api".into()],
+            audiences_cut: false,
+            kid: "k".into(),
+            issued_at: 1,
+            expires_at: 2,
+            requester: "admin".into(),
+        };
+        assert_eq!(issued.clone().bounded(), issued);
+        let full: Vec<_> = (0..16).map(|n| format!("{n:0256}")).collect();
+        let fits = Issued { audiences: full.clone(), ..issued.clone() };
+        assert_eq!(fits.clone().bounded(), fits);
+        let many = Issued { audiences: [full.clone(), full.clone()].concat(), ..issued.clone() }.bounded();
+        assert_eq!((many.audiences, many.audiences_cut), (full, true));
+        let long = Issued { audiences: vec!["x".repeat(3 << 20), "api".into()], ..issued.clone() }.bounded();
+        assert_eq!((long.audiences, long.audiences_cut), (vec!["api".to_owned()], true));
+        let named = Issued { requester: "x".to_owned() + &"ä".repeat(1 << 20), ..issued }.bounded();
+        assert_eq!(named.requester, "x".to_owned() + &"ä".repeat(255));
+    }
 }

@@ -8,9 +8,11 @@
 mod issued;
 mod revocation;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
-pub use issued::{BoundTo, Filter, Issued, Page, Position};
+pub use issued::{BoundTo, Filter, Issued, PAGE_BYTES, Page, Position};
 pub use revocation::{NamespacedName, NotNamespaced, Revocation, What};
 
 /// Why the ledger could not do what it was asked.
@@ -42,7 +44,8 @@ pub trait Ledger: Send + Sync {
     /// Takes down an issued token. Waits for room in the queue, never for the disk.
     async fn record(&self, issued: Issued);
 
-    /// The records that the filter lets through and that come after `after`, by [`Position`], at most `limit` of them.
+    /// The records that the filter lets through and that come after `after`, by [`Position`], at most `limit` of them,
+    /// and fewer where they are large ([`PAGE_BYTES`]).
     /// Shows everything that was recorded before the call and could be written.
     async fn list(
         &self,
@@ -50,6 +53,9 @@ pub trait Ledger: Send + Sync {
         limit: usize,
         after: Option<&Position>,
     ) -> Result<Page, LedgerError>;
+
+    /// How many records the filter lets through, by account. Takes memory for the accounts alone.
+    async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError>;
 
     /// Writes revocations, all or none, each in the place of any other of the same [`What`]. They are on disk when this
     /// returns.

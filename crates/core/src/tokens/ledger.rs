@@ -169,12 +169,13 @@ impl TokenLedger {
                 uid: claims.account.uid.clone(),
                 bound: claims.bound.map(BoundTo::from),
                 audiences: claims.audiences.to_vec(),
+                audiences_cut: false,
                 kid: kid.to_owned(),
                 issued_at: claims.issued_at,
                 expires_at: claims.expires_at,
                 requester: requester.to_owned(),
             };
-            self.ledger.record(issued).await;
+            self.ledger.record(issued.bounded()).await;
         }
         Ok(())
     }

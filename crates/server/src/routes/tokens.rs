@@ -107,6 +107,9 @@ fn show(issued: &Issued, revocations: &Revocations) -> Value {
         out.insert("boundObject".into(), bound);
     }
     out.insert("audiences".into(), issued.audiences.clone().into());
+    if issued.audiences_cut {
+        out.insert("audiencesCut".into(), true.into());
+    }
     out.insert("kid".into(), issued.kid.as_str().into());
     out.insert("issuedAt".into(), time(issued.issued_at));
     out.insert("expiresAt".into(), time(issued.expires_at));

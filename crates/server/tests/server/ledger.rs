@@ -1,5 +1,6 @@
 //! Which tokens there are, and revoking them: by token, account, pod and key, on a clock that the test moves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::world::{ADMIN, Answer, JANE, START, World, claims, token};
 use serde_json::{Value, json};
 use tokensmith_core::keys::PublicKey;
 use tokensmith_core::ledger::{
-    Counts, Filter, Issued, Ledger, LedgerError, Page, Position, Revocation, What,
+    Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, Revocation, What,
 };
 use tokensmith_core::tokens::LedgerMode;
 use tokensmith_store::MemoryLedger;
@@ -326,6 +327,17 @@ async fn tokens_are_listed_by_what_is_known_of_them() {
 }
 
 #[tokio::test]
+async fn long_audiences_cost_no_room() {
+    let world = World::new().await;
+    let large = world.minted(json!({"audiences": ["x".repeat(2 << 20), "api"]})).await;
+    let jti = claims(&large)["jti"].clone();
+    let listed = world.tokens("audience=api").await;
+    assert_eq!((&listed[0]["jti"], &listed[0]["audiences"]), (&jti, &json!(["api"])));
+    assert_eq!(listed[0]["audiencesCut"], true);
+    assert_eq!(world.revoke(json!({"account": "default/default"})).await.ok()["covered"]["tokens"], 1);
+}
+
+#[tokio::test]
 async fn a_long_list_comes_in_pages() {
     let world = World::new().await;
     let mut minted = Vec::new();
@@ -448,6 +460,10 @@ impl Ledger for Mortal {
 
     async fn list(&self, f: &Filter, limit: usize, after: Option<&Position>) -> Result<Page, LedgerError> {
         self.ledger.list(f, limit, after).await
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
+        self.ledger.count(filter).await
     }
 
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {

@@ -4,12 +4,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tokensmith_core::ledger::{BoundTo, Filter, Issued, Ledger, NamespacedName, Revocation, What};
+use tokensmith_core::ledger::{
+    BoundTo, Filter, Issued, Ledger, NamespacedName, PAGE_BYTES, Revocation, What,
+};
 
 /// Runs the whole suite, each part on a new ledger.
 pub async fn run<L: Ledger + 'static, F: Future<Output = L>>(open: impl Fn() -> F) {
     records_and_filters(&open().await).await;
     pages(&open().await).await;
+    counts(&open().await).await;
+    large_records(&open().await).await;
     pruning(&open().await).await;
     revocations(&open().await).await;
     concurrent_writers(open().await).await;
@@ -23,6 +27,7 @@ pub fn issued(n: usize, expires_at: i64) -> Issued {
         uid: format!("uid-{}", n % 3),
         bound: None,
         audiences: vec!["api".into()],
+        audiences_cut: false,
         kid: "k1".into(),
         issued_at: n as i64,
         expires_at,
@@ -95,6 +100,36 @@ async fn pages(ledger: &dyn Ledger) {
     assert_eq!(seen, (0..25).map(|n| format!("jti-{n:04}")).collect::<Vec<_>>());
     let exactly = ledger.list(&filter, 25, None).await.unwrap();
     assert!(!exactly.more, "nothing follows the last one");
+}
+
+async fn counts(ledger: &dyn Ledger) {
+    for n in 0..10 {
+        ledger.record(issued(n, 100)).await;
+    }
+    let counts = async |filter| {
+        let counts = ledger.count(&filter).await.unwrap();
+        counts.into_iter().map(|(account, n)| (account.name, n)).collect::<Vec<_>>()
+    };
+    let named =
+        |counts: &[(&str, usize)]| counts.iter().map(|(a, n)| ((*a).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(counts(Filter::default()).await, named(&[("a0", 4), ("a1", 3), ("a2", 3)]));
+    let some = Filter { issued_until: Some(3), ..Filter::default() };
+    assert_eq!(counts(some).await, named(&[("a0", 2), ("a1", 1), ("a2", 1)]));
+    assert_eq!(counts(Filter { expires_from: Some(101), ..Filter::default() }).await, []);
+}
+
+async fn large_records(ledger: &dyn Ledger) {
+    for n in 0..5 {
+        ledger.record(Issued { audiences: vec!["x".repeat(PAGE_BYTES / 2)], ..issued(n, 100) }).await;
+    }
+    let (mut seen, mut after) = (0, None);
+    for want in [2, 2, 1] {
+        let page = ledger.list(&Filter::default(), 100, after.as_ref()).await.unwrap();
+        assert_eq!(page.records.len(), want, "a page is bounded in bytes");
+        after = page.records.last().map(Issued::position);
+        seen += want;
+        assert_eq!(page.more, seen < 5);
+    }
 }
 
 async fn pruning(ledger: &dyn Ledger) {

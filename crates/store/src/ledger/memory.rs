@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokensmith_core::ledger::{
-    Counts, Filter, Issued, Ledger, LedgerError, Page, Position, Revocation, What,
+    Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, PAGE_BYTES, Page, Position, Revocation, What,
 };
 
 /// The `Ledger` port in memory.
@@ -47,13 +47,30 @@ impl Ledger for MemoryLedger {
     ) -> Result<Page, LedgerError> {
         let kept = self.kept();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut found = kept
+        let found = kept
             .issued
             .range::<Position, _>((start, Bound::Unbounded))
-            .filter(|(position, issued)| filter.reaches(position) && filter.matches(issued))
-            .map(|(_, issued)| issued.clone());
-        let records = found.by_ref().take(limit).collect();
-        Ok(Page { records, more: found.next().is_some() })
+            .filter(|(position, issued)| filter.reaches(position) && filter.matches(issued));
+        let (mut page, mut bytes) = (Page::default(), 0);
+        for (_, issued) in found {
+            if page.records.len() == limit || bytes > PAGE_BYTES {
+                page.more = true;
+                break;
+            }
+            bytes += issued.size();
+            page.records.push(issued.clone());
+        }
+        Ok(page)
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
+        let mut counts = BTreeMap::new();
+        let kept = self.kept();
+        let all = kept.issued.iter().filter(|(position, _)| filter.reaches(position));
+        for (_, issued) in all.filter(|(_, issued)| filter.matches(issued)) {
+            *counts.entry(issued.account.clone()).or_insert(0) += 1;
+        }
+        Ok(counts)
     }
 
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {

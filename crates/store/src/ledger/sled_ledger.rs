@@ -5,11 +5,12 @@
 //! r WHAT         a revocation as JSON, its `What` as JSON in the key
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokensmith_core::ledger::{
-    Counts, Filter, Issued, Ledger, LedgerError, Page, Position, Revocation, What,
+    Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, PAGE_BYTES, Page, Position, Revocation, What,
 };
 
 use super::writer::{GroupWriter, Write, WriteError};
@@ -62,7 +63,21 @@ impl Ledger for SledLedger {
         // What cannot be written is not shown; what was can be read all the same.
         let _ = self.writer.flush().await;
         let (filter, after) = (filter.clone(), after.cloned());
-        self.aside(move |tree| scan(tree, &filter, limit, after.as_ref())).await
+        self.aside(move |tree| page(tree, &filter, limit, after.as_ref())).await
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
+        let _ = self.writer.flush().await;
+        let filter = filter.clone();
+        self.aside(move |tree| {
+            let mut counts = BTreeMap::new();
+            scan(tree, &filter, None, |issued| {
+                *counts.entry(issued.account).or_insert(0) += 1;
+                true
+            })?;
+            Ok(counts)
+        })
+        .await
     }
 
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {
@@ -143,33 +158,47 @@ fn write(tree: &sled::Tree, group: &[Issued]) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn scan(
+fn page(
     tree: &sled::Tree,
     filter: &Filter,
     limit: usize,
     after: Option<&Position>,
 ) -> Result<Page, LedgerError> {
+    let (mut page, mut bytes) = (Page::default(), 0);
+    scan(tree, filter, after, |issued| {
+        if page.records.len() == limit || bytes > PAGE_BYTES {
+            page.more = true;
+            return false;
+        }
+        bytes += issued.size();
+        page.records.push(issued);
+        true
+    })?;
+    Ok(page)
+}
+
+/// Gives the wanted records one by one, until `take` says that it is enough.
+fn scan(
+    tree: &sled::Tree,
+    filter: &Filter,
+    after: Option<&Position>,
+    mut take: impl FnMut(Issued) -> bool,
+) -> Result<(), LedgerError> {
     let from = issued_start(filter.expires_from.unwrap_or(i64::MIN));
     // The first key behind the last one's.
     let start =
         after.map(|a| [issued_key(a), vec![0]].concat()).map_or(from.clone(), |start| start.max(from));
-    let mut page = Page::default();
     for item in tree.range(start..ISSUED_END.to_vec()) {
         let (key, value) = item.map_err(backend)?;
         if !filter.reaches(&position(&key)?) {
             continue;
         }
         let issued: Issued = parse(&value)?;
-        if !filter.matches(&issued) {
-            continue;
-        }
-        if page.records.len() == limit {
-            page.more = true;
+        if filter.matches(&issued) && !take(issued) {
             break;
         }
-        page.records.push(issued);
     }
-    Ok(page)
+    Ok(())
 }
 
 const ISSUED: &[u8] = b"i";

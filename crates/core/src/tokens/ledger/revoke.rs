@@ -1,12 +1,11 @@
 //! Revoking: what it covers, and until when it must be kept.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
 use crate::keys::{Origin, ring::NEVER};
-use crate::ledger::{Filter, Issued, LedgerError, NamespacedName, Revocation, What};
+use crate::ledger::{Filter, LedgerError, NamespacedName, Revocation, What};
 use crate::tokens::secrets;
 
 /// A revocation that is in force, and what it covers.
@@ -125,21 +124,10 @@ impl TokenLedger {
             return Ok(None);
         }
         let filter = Filter::covered(what, at, self.clock.unix());
-        let (mut counts, mut after) = (BTreeMap::new(), None);
-        loop {
-            let page = self.ledger.list(&filter, PAGE, after.as_ref()).await?;
-            after = page.records.last().map(Issued::position);
-            for record in page.records {
-                *counts.entry(record.account).or_insert(0) += 1;
-            }
-            if !page.more {
-                return Ok(Some(counts.into_iter().collect()));
-            }
-        }
+        let counts = self.ledger.count(&filter).await?;
+        Ok(Some(counts.into_iter().collect()))
     }
 }
 
 const NOT_ON_DISK: &str = "the revocation is in force until a restart, but NOT on disk: free space, and revoke again; if \
     that does not help, restart and revoke again at once";
-/// Records that are read at once when all are counted.
-const PAGE: usize = 4096;
