@@ -3,8 +3,9 @@
 mod revoke;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::claims::{Bound, Claims};
 use super::live::LEEWAY;
@@ -15,6 +16,7 @@ use crate::keys::Keys;
 use crate::ledger::{
     BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, What,
 };
+use crate::object_timestamp;
 use crate::view::View;
 pub use revoke::Revoked;
 
@@ -66,8 +68,8 @@ fn in_force(count: usize) -> String {
 }
 
 fn until(last: i64) -> String {
-    match time::OffsetDateTime::from_unix_timestamp(last) {
-        Ok(at) => format!("until {}", crate::object_timestamp(at)),
+    match OffsetDateTime::from_unix_timestamp(last) {
+        Ok(at) => format!("until {}", object_timestamp(at)),
         Err(_) => "for ever".into(),
     }
 }
@@ -80,6 +82,8 @@ pub struct TokenLedger {
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
     view: Arc<View>,
+    /// The latest `iat` of a token that was recorded since the start, Unix seconds.
+    newest: AtomicI64,
     /// Held while a revocation is written, and no longer.
     writing: tokio::sync::Mutex<()>,
 }
@@ -109,6 +113,7 @@ impl TokenLedger {
             clock,
             keys,
             view,
+            newest: AtomicI64::new(i64::MIN),
             writing: Default::default(),
         }))
     }
@@ -154,12 +159,21 @@ impl TokenLedger {
             kid,
             issued_at: claims.issued_at,
         };
+        // Before the revocations are asked: one that is not seen here sees this.
+        self.newest.fetch_max(claims.issued_at, Ordering::SeqCst);
         if let Some(at) = self.revocations.covering(&subject) {
-            let message = format!(
-                "tokens of service account {}/{} that are issued in this second have just been revoked, ask again in the next one",
-                claims.namespace, claims.account.name
-            );
             let retry_after = at.saturating_sub(self.clock.unix()).saturating_add(1).max(1);
+            let (namespace, name) = (claims.namespace, &claims.account.name);
+            let message = match OffsetDateTime::from_unix_timestamp(at) {
+                // The clock was ahead when that was said: this may take long.
+                Ok(time) if retry_after > 2 => format!(
+                    "tokens of service account {namespace}/{name} that are issued until {} are revoked, ask again after that",
+                    object_timestamp(time)
+                ),
+                _ => format!(
+                    "tokens of service account {namespace}/{name} that are issued in this second have just been revoked, ask again in the next one"
+                ),
+            };
             return Err(Error::TooManyRequests { message, retry_after });
         }
         if self.mode == LedgerMode::Full {

@@ -160,6 +160,50 @@ async fn a_clock_that_goes_back_takes_no_revocation_back() {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_lets_nothing_slip_through() {
+    let world = World::new().await;
+    let minted = world.minted(json!({})).await;
+    world.clock.set(START - Duration::from_secs(5));
+    let answer = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!((&answer["at"], &answer["covered"]["tokens"]), (&json!("2026-01-01T10:00:07Z"), &json!(1)));
+    assert!(!world.accepted(&minted).await, "issued before, by a clock that was ahead");
+    let held = world.mint(json!({})).await;
+    let message = held.json()["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("issued until 2026-01-01T10:00:07Z are revoked, ask again after that"),
+        "{message}"
+    );
+    world.clock.set(START + second());
+    let new = world.minted(json!({})).await;
+    assert!(world.accepted(&new).await);
+}
+
+/// A second emergency does not wait until it is known what the first one covers.
+#[tokio::test]
+async fn revocations_wait_for_no_count() {
+    let ledger = Arc::new(Mortal::default());
+    let world = Arc::new(World::with_ledger(LedgerMode::Full, ledger.clone()).await);
+    world.account("other").await;
+    let first = world.minted(json!({})).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/other/token";
+    let second = token(&world.post(path, json!({})).await.ok());
+    let held = ledger.counting.lock().await;
+    let revoke = |account: &'static str| {
+        let world = world.clone();
+        tokio::spawn(async move { world.revoke(json!({"account": account})).await.ok() })
+    };
+    let answers = [revoke("default/default"), revoke("default/other")];
+    let written = || async { ledger.revocations().await.unwrap().len() == 2 };
+    world.until("both are on disk", written).await;
+    assert!(!world.accepted(&first).await && !world.accepted(&second).await);
+    assert!(answers.iter().all(|answer| !answer.is_finished()));
+    drop(held);
+    for answer in answers {
+        assert_eq!(answer.await.unwrap()["covered"]["tokens"], 1);
+    }
+}
+
+#[tokio::test]
 async fn a_pods_tokens_are_revoked() {
     let world = World::new().await;
     world.pod("web").await;
@@ -443,10 +487,11 @@ async fn without_a_ledger_both_say_so() {
     assert!(world.accepted(&minted).await);
 }
 
-/// A ledger whose disk has died once `dead` is set.
+/// A ledger whose disk has died once `dead` is set, and that counts nothing while `counting` is held.
 #[derive(Default)]
 struct Mortal {
     ledger: MemoryLedger,
+    counting: tokio::sync::Mutex<()>,
     dead: AtomicBool,
 }
 
@@ -463,6 +508,7 @@ impl Ledger for Mortal {
     }
 
     async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
+        let _turn = self.counting.lock().await;
         self.ledger.count(filter).await
     }
 

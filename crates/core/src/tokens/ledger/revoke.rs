@@ -1,6 +1,7 @@
 //! Revoking: what it covers, and until when it must be kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
@@ -75,10 +76,15 @@ impl TokenLedger {
     /// it is covered, and what was signed before has had its expiry promised, so the bound that is read next holds for
     /// all.
     fn enforce(&self, what: What, by: String, reason: String) -> Revocation {
-        let at = self.clock.unix();
-        // How long it is to be kept is not known yet; nothing is dropped as soon as it might be.
-        let raised = self.revocations.raise(Revocation { what, at, until: at, by, reason });
-        (*raised).clone()
+        let raise = |at, revocation: Revocation| {
+            // How long it is to be kept is not known yet; nothing is dropped as soon as it might be.
+            (*self.revocations.raise(Revocation { at, until: at, ..revocation })).clone()
+        };
+        let now = self.clock.unix();
+        let first = raise(now, Revocation { what, at: now, until: now, by, reason });
+        // The clock may have gone back: what was issued before is covered all the same. Read when the revocation is in
+        // memory, so that a token whose time is not seen here sees the revocation.
+        raise(now.max(self.newest.load(Ordering::SeqCst)), first)
     }
 
     /// No covered token expires later.
