@@ -64,9 +64,9 @@ pub trait Ledger: Send + Sync {
     /// All revocations, in no particular order.
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError>;
 
-    /// Forgets the records that expired, and the revocations that were to be kept, until before this time (Unix
-    /// seconds). Says how many records went.
-    async fn prune(&self, before: i64) -> Result<usize, LedgerError>;
+    /// Forgets the records that expired before one time, and the revocations that were to be kept until before another
+    /// (Unix seconds). Says how many records went.
+    async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError>;
 
     /// Brings to disk what has been recorded; for tests and the end.
     async fn flush(&self) -> Result<(), LedgerError>;

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::ledger::{
-    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, What,
+    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, Revocation, What,
 };
 use crate::object_timestamp;
 use crate::view::View;
@@ -97,11 +97,13 @@ impl TokenLedger {
         keys: Arc<Keys>,
         view: Arc<View>,
     ) -> Result<Arc<Self>, OpenError> {
-        let before = clock.unix() - LEEWAY.whole_seconds();
+        let now = clock.unix();
         let mut stored = ledger.revocations().await?;
-        stored.retain(|r| r.until >= before);
+        stored.retain(|r| r.until >= now - KEEP.whole_seconds());
         // Those of tokens in Secrets are for ever, and cost nothing: they are obeyed in every mode.
-        let in_force: Vec<_> = stored.iter().filter(|r| !matches!(r.what, What::Sha256(_))).collect();
+        let counts =
+            |r: &&Revocation| !matches!(r.what, What::Sha256(_)) && r.until >= now - LEEWAY.whole_seconds();
+        let in_force: Vec<_> = stored.iter().filter(counts).collect();
         if let (LedgerMode::Off, Some(last)) = (mode, in_force.iter().map(|r| r.until).max()) {
             return Err(OpenError::Revoked { count: in_force.len(), last });
         }
@@ -216,9 +218,10 @@ impl TokenLedger {
     /// Forgets what has expired, for as long as the server runs.
     pub async fn run(&self) {
         loop {
-            let before = self.clock.unix() - LEEWAY.whole_seconds();
-            self.revocations.prune(before);
-            match self.ledger.prune(before).await {
+            let now = self.clock.unix();
+            let (expired, kept_until) = (now - LEEWAY.whole_seconds(), now - KEEP.whole_seconds());
+            self.revocations.prune(kept_until);
+            match self.ledger.prune(expired, kept_until).await {
                 Ok(0) => {}
                 Ok(gone) => tracing::debug!(gone, "expired issue records are forgotten"),
                 Err(e) => tracing::warn!(cause = %e, "expired issue records stay: they cannot be removed"),
@@ -240,6 +243,9 @@ impl TokenLedger {
     }
 }
 
+/// How long a revocation is kept beyond its time: a clock that jumps ahead and is set right within a day makes no
+/// revoked token good again. Records may go; they refuse nothing.
+const KEEP: Duration = Duration::days(1);
 const PRUNE_EVERY: Duration = Duration::minutes(1);
 
 fn failed(error: LedgerError) -> Error {

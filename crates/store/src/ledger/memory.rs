@@ -82,11 +82,11 @@ impl Ledger for MemoryLedger {
         Ok(self.kept().revocations.values().cloned().collect())
     }
 
-    async fn prune(&self, before: i64) -> Result<usize, LedgerError> {
+    async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError> {
         let mut kept = self.kept();
-        let left = kept.issued.split_off(&Position { expires_at: before, jti: String::new() });
+        let left = kept.issued.split_off(&Position { expires_at: expired, jti: String::new() });
         let gone = std::mem::replace(&mut kept.issued, left).len();
-        kept.revocations.retain(|_, r| r.until >= before);
+        kept.revocations.retain(|_, r| r.until >= kept_until);
         Ok(gone)
     }
 

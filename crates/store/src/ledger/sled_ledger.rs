@@ -108,11 +108,11 @@ impl Ledger for SledLedger {
         .await
     }
 
-    async fn prune(&self, before: i64) -> Result<usize, LedgerError> {
+    async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError> {
         self.aside(move |tree| {
             for item in tree.scan_prefix(REVOCATION) {
                 let (key, value) = item.map_err(backend)?;
-                if parse::<Revocation>(&value)?.until < before {
+                if parse::<Revocation>(&value)?.until < kept_until {
                     // Only if it is still this one: it may just have been revoked again, until later.
                     let _ = tree.compare_and_swap(key, Some(value), None::<&[u8]>).map_err(backend)?;
                 }
@@ -121,7 +121,7 @@ impl Ledger for SledLedger {
             loop {
                 let mut batch = sled::Batch::default();
                 let mut count = 0;
-                for key in tree.range(issued_start(i64::MIN)..issued_start(before)).keys().take(PRUNE) {
+                for key in tree.range(issued_start(i64::MIN)..issued_start(expired)).keys().take(PRUNE) {
                     batch.remove(key.map_err(backend)?);
                     count += 1;
                 }
