@@ -1,8 +1,8 @@
 //! The ledger port: which tokens were issued, and which of them are revoked.
 //!
 //! No object and no part of the [`Store`](crate::store::Store): no revisions and no watch, so that minting never moves
-//! `resourceVersion`. An issue record is handed over and written soon, at the latest 50 ms later; a revocation is on
-//! disk before it is acknowledged. Who decides what a revocation covers is [`tokens::revocations`](crate::tokens::revocations).
+//! `resourceVersion`. An issue record is handed over and on disk within 100 ms, as long as a write to it takes less than
+//! 35 ms; a revocation is on disk before it is acknowledged. Who decides what a revocation covers is [`tokens::revocations`](crate::tokens::revocations).
 //! The contract suite in `tokensmith-store` runs on every backend.
 
 mod issued;
