@@ -1,5 +1,6 @@
 //! `GET /admin/v1/tokens`: which tokens there are. What is known of them, never the tokens.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -53,10 +54,19 @@ impl Wanted {
     fn parse(query: &str) -> Result<Self, Failure> {
         let mut wanted = Wanted { filter: Filter::default(), limit: PAGE.0, after: None };
         let filter = &mut wanted.filter;
+        let mut given = HashSet::new();
         for (name, value) in parameters(query) {
-            // Nothing asked for, and not: tokens whose audience is empty.
-            if value.is_empty() {
-                continue;
+            // Which of the two was meant, and whether a filter that a script left empty means all, is not ours to guess.
+            if !given.insert(name.clone()) {
+                return Err(Error::BadRequest(format!("query parameter {name} is given twice")).into());
+            }
+            match (name.as_str(), value.as_str()) {
+                ("account" | "audience" | "jti" | "key" | "pod", "") => {
+                    return Err(Error::BadRequest(format!("query parameter {name} is empty")).into());
+                }
+                // The first page, the usual size.
+                ("continue" | "limit", "") => continue,
+                _ => {}
             }
             match name.as_str() {
                 "account" => filter.account = Some(parse::<NamespacedName>(&name, &value)?),
