@@ -64,6 +64,9 @@ impl RevokeArgs {
         let client = Client::new(&Target::resolve(&self.client)?)?;
         let done = client.post(PATH, &body).await?;
         let done = done.map_err(|r| Failure::failed(format!("failed to revoke: {}", r.message)))?;
+        for warning in warnings(&done) {
+            eprintln!("Warning: {warning}");
+        }
         Ok(output::print(self.output, &done, || text(&done))?)
     }
 
@@ -92,6 +95,11 @@ impl RevokeArgs {
     }
 }
 
+fn warnings(done: &Value) -> Vec<&str> {
+    let warnings = done.get("warnings").and_then(Value::as_array);
+    warnings.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 /// What is revoked, what that covers, until when it is kept.
 fn text(done: &Value) -> String {
     let of = |field: &str| done.get(field).and_then(Value::as_str);
@@ -117,7 +125,9 @@ fn text(done: &Value) -> String {
         out.push_str(&format!("tokens in Secrets that are revoked for ever: {count}\n"));
     }
     match of("until") {
-        Some(until) => out.push_str(&format!("kept until {until}, when the last of them has expired\n")),
+        Some(until) => {
+            out.push_str(&format!("kept for a day after {until}, when the last of them has expired\n"))
+        }
         None => out.push_str("kept for ever: nobody knows when the last of them expires\n"),
     }
     out
@@ -164,9 +174,11 @@ mod tests {
             "revoked account n/a, what was issued until 2026-01-01T10:00:00Z\n\
              unexpired tokens that this covers: 2\n  n/a: 2\n\
              tokens in Secrets that are revoked for ever: 1\n\
-             kept until 2026-01-01T12:00:00Z, when the last of them has expired\n"
+             kept for a day after 2026-01-01T12:00:00Z, when the last of them has expired\n"
         );
-        let bare = json!({"jti": "j", "at": "2026-01-01T10:00:00Z", "by": "admin"});
+        assert!(warnings(&done).is_empty());
+        let bare = json!({"jti": "j", "at": "2026-01-01T10:00:00Z", "by": "admin", "warnings": ["check the spelling"]});
+        assert_eq!(warnings(&bare), ["check the spelling"]);
         assert_eq!(
             text(&bare),
             "revoked token j\nkept for ever: nobody knows when the last of them expires\n"

@@ -24,6 +24,9 @@ use crate::reply::{self, Format};
 /// Longest texts in a request.
 const MAX: usize = 1024;
 
+/// A revocation of what nobody has is as good as one that was misspelt.
+const NOTHING: &str = "no unexpired token of that name is in the ledger: check the spelling";
+
 /// Exactly one of the first four.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -105,6 +108,9 @@ fn answer(revoked: &Revoked) -> Value {
             "tokens": covered.iter().map(|(_, count)| count).sum::<usize>(),
             "accounts": accounts.collect::<Vec<_>>(),
         });
+    }
+    if revoked.covered.as_ref().is_some_and(Vec::is_empty) && revoked.secret_tokens == 0 {
+        out["warnings"] = json!([NOTHING]);
     }
     if revoked.secret_tokens > 0 {
         out["secretTokens"] = revoked.secret_tokens.into();

@@ -363,7 +363,7 @@ async fn tokens_are_listed_by_what_is_known_of_them() {
     );
     for (query, want) in [
         ("audience=vault".to_owned(), vec![&vault]),
-        ("audience=api&audience=".into(), vec![&bound, &vault]),
+        ("audience=api&continue=&limit=0".into(), vec![&bound, &vault]),
         (format!("jti={}", jti(&vault)), vec![&vault]),
         (format!("key={kid}&account=default/default"), vec![&bound, &vault]),
         ("key=other".into(), vec![]),
@@ -376,7 +376,21 @@ async fn tokens_are_listed_by_what_is_known_of_them() {
     let all = world.get(TOKENS, Some(ADMIN)).await.bytes;
     let text = String::from_utf8(all).unwrap();
     assert!(!text.contains(&bound) && !text.contains("eyJ"), "never the token");
-    for query in ["account=x", "pod=a/b/c", "limit=-1", "limit=x", "continue=x", "acount=a/b"] {
+    for query in [
+        "account=",
+        "audience=",
+        "pod=",
+        "key=",
+        "jti=",
+        "audience=a&audience=b",
+        "limit=1&limit=1",
+        "account=x",
+        "pod=a/b/c",
+        "limit=-1",
+        "limit=x",
+        "continue=x",
+        "acount=a/b",
+    ] {
         let refused = world.get(&format!("{TOKENS}?{query}"), Some(ADMIN)).await;
         assert_eq!(
             (refused.status.as_u16(), refused.json()["kind"].as_str()),
@@ -443,6 +457,24 @@ async fn what_makes_no_revocation_is_refused() {
     let path = "/admin/v1/tokens/revoke";
     let stranger = world.send("POST", path, Some(JANE), &[], br#"{"jti":"a"}"#.to_vec()).await;
     assert_eq!(stranger.status, 403);
+}
+
+#[tokio::test]
+async fn a_revocation_of_nothing_is_told() {
+    let world = World::new().await;
+    let minted = world.minted(json!({})).await;
+    for nothing in [json!({"account": "default/defualt"}), json!({"jti": "x"}), json!({"pod": "default/web"})]
+    {
+        let answer = world.revoke(nothing.clone()).await.ok();
+        let want = json!(["no unexpired token of that name is in the ledger: check the spelling"]);
+        assert_eq!(answer["warnings"], want, "{nothing}");
+    }
+    let answer = world.revoke(json!({"jti": claims(&minted)["jti"]})).await.ok();
+    assert_eq!(answer.get("warnings"), None);
+    world.account("other").await;
+    world.secret("old", "other", None).await;
+    let answer = world.revoke(json!({"account": "default/other"})).await.ok();
+    assert_eq!(answer.get("warnings"), None, "a token in a Secret is one");
 }
 
 #[tokio::test]
