@@ -1,4 +1,4 @@
-//! The audit log: one JSON line per request that mints, reviews or revokes. Never a token.
+//! The audit log: one JSON line per request that mints, reviews, revokes or signs. Never a token.
 
 use std::io::Write;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -15,7 +15,7 @@ pub struct Line {
     /// As in the reply's `Audit-Id`.
     #[serde(rename = "auditID")]
     pub audit_id: String,
-    /// `mint`, `review` or `revoke`.
+    /// `mint`, `review`, `revoke`, or `sign` for a token that an API server had signed over the signer's socket.
     pub action: &'static str,
     /// Who asked.
     pub user: String,

@@ -1,8 +1,12 @@
-//! As much of a token's payload as the signer must understand: that it is one, and when it expires.
+//! As much of a token's payload as the signer must understand: that it is one, and when it expires. What else it says
+//! is read for those who write it down, as far as it can be.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokensmith_core::tokens::claims::Payload;
 
 /// What is wrong with a payload.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,46 @@ pub(crate) fn expiry(claims: &str) -> Result<Option<i64>, ClaimsError> {
     Ok(claims.exp)
 }
 
+/// What a payload says of its token. Nothing is refused for it any more: what cannot be read is left empty.
+pub(crate) fn told(claims: &str) -> Payload {
+    let json = BASE64.decode(claims).unwrap_or_default();
+    let told: Told = serde_json::from_slice(&json).unwrap_or_default();
+    let audiences = match told.aud.map(RawValue::get) {
+        Some(one) if one.starts_with('"') => read(told.aud).into_iter().collect(),
+        _ => read(told.aud).unwrap_or_default(),
+    };
+    Payload {
+        id: read(told.jti).unwrap_or_default(),
+        subject: read(told.sub).unwrap_or_default(),
+        audiences,
+        issued_at: read(told.iat),
+        expires_at: read(told.exp),
+        kubernetes: read(told.kubernetes).unwrap_or_default(),
+        ..Payload::default()
+    }
+}
+
+/// Each by itself, so that one that is odd takes no other with it.
+#[derive(Default, Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    aud: Option<&'a RawValue>,
+    #[serde(borrow)]
+    exp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    iat: Option<&'a RawValue>,
+    #[serde(borrow)]
+    jti: Option<&'a RawValue>,
+    #[serde(borrow, rename = "kubernetes.io")]
+    kubernetes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sub: Option<&'a RawValue>,
+}
+
+fn read<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +92,25 @@ mod tests {
             [r#"{"exp":1.5}"#, r#"{"exp":"1"}"#, r#"{"exp":1e30}"#, r#"{"exp":1,"exp":2}"#, "{", "{}x"]
         {
             assert!(of(json).unwrap_err().starts_with("claims cannot be read: "), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_takes_nothing_else_with_it() {
+        let told = |json: &str| told(&BASE64.encode(json));
+        let all = told(
+            r#"{"aud":["a","b"],"exp":9,"iat":8,"jti":"j","kubernetes.io":{"namespace":"n",
+            "serviceaccount":{"name":"s","uid":"u"},"pod":{"name":"p","uid":"v"}},"sub":"system:serviceaccount:n:s"}"#,
+        );
+        assert_eq!((all.id.as_str(), all.issued_at, all.expires_at), ("j", Some(8), Some(9)));
+        assert_eq!((all.audiences.len(), all.subject.as_str()), (2, "system:serviceaccount:n:s"));
+        assert_eq!((all.kubernetes.namespace.as_str(), all.kubernetes.account.uid.as_str()), ("n", "u"));
+        assert_eq!(all.kubernetes.pod.map(|p| p.name).as_deref(), Some("p"));
+        assert_eq!(told(r#"{"aud":"one"}"#).audiences, ["one"]);
+        let odd = told(r#"{"aud":7,"iat":"x","jti":"j","sub":[],"kubernetes.io":[1],"deep":[[[]]]}"#);
+        assert_eq!(odd, Payload { id: "j".into(), ..Payload::default() });
+        for junk in ["", "[]", "{", r#"{"jti":1}"#] {
+            assert_eq!(told(junk), Payload::default(), "{junk}");
         }
     }
 

@@ -20,5 +20,5 @@ pub mod socket;
 
 pub use address::Address;
 pub use listen::serve;
-pub use signer::{ExternalSigner, StartError, check_algorithm};
+pub use signer::{ExternalSigner, StartError, Witness, check_algorithm};
 pub use socket::{Socket, SocketError};

@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use futures::future::BoxFuture;
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::{Algorithm, Keys, PublicKey, ReserveError, SignError, ring};
+
+use tokensmith_core::tokens::claims::Payload;
 
 use crate::claims::{self, ClaimsError};
 use crate::schedule::refresh_hint;
@@ -18,11 +21,15 @@ const LEAST_SECONDS: i64 = 600;
 /// The API server never asks for more (`MaxTokenExpiration`).
 const MOST_SECONDS: i64 = 1 << 32;
 
+/// Is told of each token that was signed, before it is given away: what it says of itself, and the `kid`.
+pub type Witness = Box<dyn Fn(Payload, String) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Signs for an API server.
 pub struct ExternalSigner {
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     max_seconds: Option<i64>,
+    witness: Option<Witness>,
     last: Mutex<Published>,
 }
 
@@ -96,11 +103,33 @@ impl ExternalSigner {
         clock: Arc<dyn Clock>,
         max_seconds: Option<i64>,
     ) -> Result<Arc<Self>, StartError> {
+        Self::open(keys, clock, max_seconds, None)
+    }
+
+    /// One whose tokens are written down.
+    ///
+    /// # Errors
+    /// As [`ExternalSigner::new`].
+    pub fn witnessed(
+        keys: Arc<Keys>,
+        clock: Arc<dyn Clock>,
+        max_seconds: Option<i64>,
+        witness: Witness,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::open(keys, clock, max_seconds, Some(witness))
+    }
+
+    fn open(
+        keys: Arc<Keys>,
+        clock: Arc<dyn Clock>,
+        max_seconds: Option<i64>,
+        witness: Option<Witness>,
+    ) -> Result<Arc<Self>, StartError> {
         if let Some(low) = max_seconds.filter(|max| *max < LEAST_SECONDS) {
             return Err(StartError::Lifetime(low));
         }
         let last = Mutex::new(Published { ids: Vec::new(), since: OffsetDateTime::UNIX_EPOCH });
-        let signer = ExternalSigner { keys, clock, max_seconds, last };
+        let signer = ExternalSigner { keys, clock, max_seconds, witness, last };
         signer.check_active()?;
         Ok(Arc::new(signer))
     }
@@ -116,6 +145,9 @@ impl ExternalSigner {
         let header = format!(r#"{{"alg":"{}","kid":"{}","typ":"JWT"}}"#, signer.algorithm(), signer.key_id());
         let header = BASE64.encode(header);
         let signature = signer.sign(format!("{header}.{claims}").as_bytes()).await?;
+        if let Some(witness) = &self.witness {
+            witness(claims::told(claims), signer.key_id().to_owned()).await;
+        }
         Ok(Signed { header, signature: BASE64.encode(signature) })
     }
 

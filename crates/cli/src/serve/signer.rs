@@ -6,11 +6,17 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::Args;
+use time::format_description::well_known::Rfc3339;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::Keys;
+use tokensmith_core::random;
+use tokensmith_core::tokens::claims::Payload;
+use tokensmith_core::tokens::{LedgerMode, TokenLedger};
+use tokensmith_core::view::View;
 use tokensmith_server::App;
-use tokensmith_signer::{Address, ExternalSigner, Socket};
+use tokensmith_server::audit::Line;
+use tokensmith_signer::{Address, ExternalSigner, Socket, Witness};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -57,17 +63,28 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     files.fit_api_server()?;
     // The socket first: while it is taken, nothing is to be made.
     let socket = bind(&args.socket).await?;
-    let start::Opened { store, fail, .. } = start::open_sled(&args.data_dir)?;
+    let start::Opened { store, ledger, fail, .. } = start::open_sled(&args.data_dir)?;
     let dir = DataDir::open(&args.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
     let keys = keys::open(files, BTreeSet::new(), place, ISSUER, None).await?;
-    let signer = new(keys.clone(), clock, max_seconds)?;
+    // The objects are for revoking, which a server does.
+    let view = Arc::new(View::load(&*store).await.map_err(|e| anyhow!(e))?);
+    let ledger = TokenLedger::open(ledger, LedgerMode::Full, clock.clone(), keys.clone(), view).await;
+    let ledger = ledger.map_err(|e| anyhow!(e))?;
+    let written = ledger.clone();
+    let witness: Witness = Box::new(move |payload, kid| {
+        let ledger = written.clone();
+        Box::pin(async move { ledger.signed(REQUESTER, &payload, &kid).await })
+    });
+    let signer = new(keys.clone(), clock, max_seconds, witness)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { keys.run().await });
+    let pruning = ledger.clone();
+    tasks.spawn(async move { pruning.run().await });
     let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
     println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);
     // There is nothing to reload, and SIGHUP must not end it.
@@ -76,25 +93,57 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     stop.send_replace(true);
     let _ = serving.await;
     tasks.shutdown().await;
+    if let Err(e) = ledger.flush().await {
+        tracing::error!(cause = %e, "the last issue records are lost");
+    }
+    drop(ledger);
     // Its last owner flushes it.
     drop(store);
     Ok(())
 }
 
-/// The signer of a server that also speaks HTTP: with its keys, its clock and its bound.
-pub(super) fn beside(app: &App) -> Result<Arc<ExternalSigner>, Failure> {
+/// The signer of a server that also speaks HTTP: with its keys, its clock, its bound, its ledger and its audit log.
+pub(super) fn beside(app: &Arc<App>) -> Result<Arc<ExternalSigner>, Failure> {
     let max_seconds = app.tokens.config().max_expiration_seconds;
-    new(app.keys.clone(), app.clock.clone(), max_seconds)
+    let told = app.clone();
+    let witness: Witness = Box::new(move |payload, kid| {
+        let app = told.clone();
+        Box::pin(async move {
+            app.ledger.signed(REQUESTER, &payload, &kid).await;
+            app.audit.write(&line(&app, payload, kid));
+        })
+    });
+    new(app.keys.clone(), app.clock.clone(), max_seconds, witness)
+}
+
+fn line(app: &App, payload: Payload, kid: String) -> Line {
+    Line {
+        time: app.clock.now().format(&Rfc3339).unwrap_or_default(),
+        audit_id: random::uuid().to_string(),
+        action: "sign",
+        user: REQUESTER.into(),
+        subject: payload.subject,
+        audiences: payload.audiences,
+        bound_object: payload.kubernetes.pod.map(|pod| format!("Pod/{}", pod.name)).unwrap_or_default(),
+        jti: payload.id,
+        kid,
+        decision: "allow",
+        code: 200,
+        ..Line::default()
+    }
 }
 
 fn new(
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     max_seconds: Option<i64>,
+    witness: Witness,
 ) -> Result<Arc<ExternalSigner>, Failure> {
-    ExternalSigner::new(keys, clock, max_seconds).map_err(|e| Failure::failed(e.to_string()))
+    ExternalSigner::witnessed(keys, clock, max_seconds, witness).map_err(|e| Failure::failed(e.to_string()))
 }
 
+/// Whom records and audit lines name: whoever may open the socket.
+const REQUESTER: &str = "external-signer";
 /// Nobody can ask for the discovery document here: that of the API server counts.
 const ISSUER: &str = "https://kubernetes.default.svc";
 

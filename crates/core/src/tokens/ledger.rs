@@ -1,5 +1,6 @@
 //! The token ledger at work: which tokens there are, which are revoked, and until when a revocation must be kept.
 
+mod elsewhere;
 mod revoke;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod api_server;
 mod calls;
 mod garbage;
+mod ledger;
 mod rotation;
 mod sockets;
 mod world;
