@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,9 @@ pub enum SocketError {
     /// Somebody answers there.
     #[error("{0} is served by another process: stop it, or give another socket")]
     InUse(Address),
+    /// Whoever made it could hold it for ever.
+    #[error("{} is not a file of this process' user: remove it, or put the socket where only that user may write", .0.display())]
+    Lock(PathBuf),
     /// Something else is there.
     #[error("{} is there and is no socket: remove it, or give another path", .0.display())]
     NotASocket(PathBuf),
@@ -93,11 +96,11 @@ async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketErr
     // The name that it gets by renaming must be one that others can use, too.
     SocketAddr::from_pathname(path).map_err(failed)?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Two that start at once must not both find a dead socket and replace each other's.
-    let _turn = turn(parent).await.map_err(failed)?;
-    check_free(address, path).await?;
     // Nobody else can come in here, so that nobody connects before the mode is set.
     let private = Private::new(parent).map_err(failed)?;
+    // Two that start at once must not both find a dead socket and replace each other's.
+    let _turn = Turn::take(address, path, &private).await?;
+    check_free(address, path).await?;
     let made = private.0.join("s");
     let listener = UnixListener::bind(&made).map_err(failed)?;
     fs::set_permissions(&made, Permissions::from_mode(0o600)).map_err(failed)?;
@@ -107,10 +110,45 @@ async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketErr
     Ok(Socket { listener, access: Access::File(placed) })
 }
 
-/// Holds the directory until dropped; waits for whoever does.
-async fn turn(dir: &Path) -> io::Result<File> {
-    let dir = File::open(dir)?;
-    tokio::task::spawn_blocking(|| dir.lock().map(|()| dir)).await.map_err(io::Error::other)?
+/// A locked file beside the socket, removed when dropped. The directory would do, but whoever may read it may lock it,
+/// and this process would wait for them.
+struct Turn {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Turn {
+    /// Waits for another process of this user that is just binding the same socket.
+    async fn take(address: &Address, socket: &Path, private: &Private) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::System { address: address.clone(), source };
+        let name = socket.file_name().unwrap_or_default().to_string_lossy();
+        let path = socket.with_file_name(format!(".{name}.lock"));
+        let me = fs::symlink_metadata(&private.0).map_err(failed)?.uid();
+        loop {
+            let mut options = File::options();
+            // For both: the writing end alone of somebody's FIFO would wait for its reader.
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = options.open(&path).map_err(failed)?;
+            let opened = file.metadata().map_err(failed)?;
+            let linked = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+            if linked || !opened.is_file() || opened.uid() != me || opened.mode() & 0o077 != 0 {
+                return Err(SocketError::Lock(path));
+            }
+            let locking = tokio::task::spawn_blocking(|| file.lock().map(|()| file));
+            let file = locking.await.map_err(io::Error::other).flatten().map_err(failed)?;
+            // Who had it before has removed it: then it is no use, and another one may be there.
+            if identity(&path).is_ok_and(|found| found == (opened.dev(), opened.ino())) {
+                return Ok(Turn { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Still locked.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Whether there is nothing, or what a dead process has left.

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokensmith_core::keys::Algorithm;
@@ -122,6 +123,43 @@ async fn what_is_no_socket_is_left_alone() -> Result<()> {
     ensure!(nowhere.to_string().contains("none/s"));
     ensure!(bind(&path(&"x".repeat(200))).await.is_err(), "longer than an address");
     ensure!(names(dir.path())?.len() == 5, "a failure leaves nothing");
+    Ok(())
+}
+
+/// Whoever may read a directory may lock it.
+#[tokio::test]
+async fn a_lock_of_the_directory_holds_nobody_up() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let held = fs::File::open(dir.path())?;
+    held.lock()?;
+    let bound = tokio::time::timeout(Duration::from_secs(20), bind(&dir.path().join("s"))).await;
+    drop(bound.context("it waits for a stranger")??);
+    ensure!(names(dir.path())?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lock_that_others_could_hold_is_refused() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (path, lock) = (dir.path().join("s"), dir.path().join(".s.lock"));
+    let refused = async |what: &str| -> Result<()> {
+        let refused = bind(&path).await.err().context("taken")?;
+        ensure!(matches!(refused, SocketError::Lock(_)) && refused.to_string().contains(".s.lock"), "{what}");
+        ensure!(names(dir.path())?.contains(&".s.lock".to_owned()) && !path.exists(), "{what} is left alone");
+        Ok(())
+    };
+    fs::write(dir.path().join("mine"), "")?;
+    fs::set_permissions(dir.path().join("mine"), fs::Permissions::from_mode(0o600))?;
+    symlink(dir.path().join("mine"), &lock)?;
+    refused("a link").await?;
+    fs::remove_file(&lock)?;
+    fs::write(&lock, "")?;
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644))?;
+    refused("one that others may open").await?;
+    // What a process leaves that was killed while it bound.
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600))?;
+    drop(bind(&path).await?);
+    ensure!(names(dir.path())? == ["mine"]);
     Ok(())
 }
 
