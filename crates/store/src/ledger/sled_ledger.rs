@@ -89,13 +89,12 @@ impl Ledger for SledLedger {
                 batch.insert(revocation_key(&revocation.what)?, value);
             }
             let done = tree.apply_batch(batch).and_then(|()| tree.flush());
-            match done {
-                Ok(_) => Ok(state.succeeded()),
-                Err(e) => {
-                    state.failed(&e);
-                    Err(backend(e))
-                }
+            if let Err(e) = done {
+                state.failed(&e);
+                return Err(backend(e));
             }
+            state.succeeded();
+            Ok(())
         })
         .await
     }
