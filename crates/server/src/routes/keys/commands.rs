@@ -130,7 +130,9 @@ pub(crate) async fn reseal(
     let count = count.await?;
     let text = match said.keep_file {
         true => format!("{count} private keys are sealed under the first key of the sealing-key file"),
-        false => format!("{count} private keys are sealed under a new sealing key; the old one is gone"),
+        false => format!(
+            "{count} private keys are sealed under a new sealing key; the old one opens nothing of the ring any more"
+        ),
     };
     answer(&json!({ "text": text, "keys": count }), &headers)
 }
@@ -172,7 +174,11 @@ pub(super) fn cause(caller: &Caller, reason: String, forced: bool) -> Result<Cau
     if forced && reason.trim().is_empty() {
         return Err(bad("force overrules a guard and needs a reason: it stays in the journal"));
     }
-    Ok(Cause { by: caller.user.name.clone(), reason, forced })
+    let by = match &caller.impersonated_by {
+        Some(real) => format!("{real} as {}", caller.user.name),
+        None => caller.user.name.clone(),
+    };
+    Ok(Cause { by, reason, forced })
 }
 
 /// Writes the audit line, and tells what has happened.
