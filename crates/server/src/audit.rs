@@ -15,7 +15,8 @@ pub struct Line {
     /// As in the reply's `Audit-Id`.
     #[serde(rename = "auditID")]
     pub audit_id: String,
-    /// `mint`, `review`, `revoke`, or `sign` for a token that an API server had signed over the signer's socket.
+    /// `mint`, `review`, `revoke`, `sign` for a token that an API server had signed over the signer's socket, or
+    /// `keys.…` for what operators do to the key ring.
     pub action: &'static str,
     /// Who asked.
     pub user: String,
