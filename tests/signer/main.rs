@@ -255,3 +255,39 @@ async fn garbage_is_refused_by_the_process() -> Result<()> {
     client.sign(&BASE64.encode(payload(today(), 600).to_string())).await?;
     Ok(())
 }
+
+/// A token that an API server had signed is in the list and in the audit log, as one that was asked for over HTTP is.
+#[tokio::test]
+async fn what_is_signed_goes_on_record() -> Result<()> {
+    let args = [
+        "--ephemeral",
+        "--external-signer-socket=signer.sock",
+        "--audit-log-path=audit.log",
+        "--service-account-issuer=https://issuer.example",
+        "--signing-algorithm=ES256",
+    ];
+    let server = Server::start(&args).await?;
+    let mut client = Client::v1(&server.home().join("signer.sock")).await?;
+    let mut payload = payload(OffsetDateTime::UNIX_EPOCH + Duration::days(36_500), 600);
+    payload["jti"] = "signed-here".into();
+    client.sign(&BASE64.encode(payload.to_string())).await?;
+    let listed = server.client()?.get("/admin/v1/tokens?account=a/b", Some(ADMIN)).await?;
+    let token = &listed["tokens"][0];
+    ensure!(
+        (&token["jti"], &token["requester"]) == (&json!("signed-here"), &json!("external-signer")),
+        "{listed}"
+    );
+    for _ in 0..1000 {
+        let log = fs::read_to_string(server.home().join("audit.log"))?;
+        if let Some(line) = log.lines().find(|line| line.contains("signed-here")) {
+            let line: Value = serde_json::from_str(line)?;
+            ensure!(
+                (&line["action"], &line["user"]) == (&json!("sign"), &json!("external-signer")),
+                "{line}"
+            );
+            return Ok(());
+        }
+        pause(StdDuration::from_millis(10)).await;
+    }
+    bail!("no line")
+}
