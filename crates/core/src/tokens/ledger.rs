@@ -48,7 +48,9 @@ impl LedgerMode {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be read.
-    #[error("cannot read the ledger")]
+    #[error(
+        "cannot read the ledger, and what is revoked would be accepted again without it: put the store back from a backup"
+    )]
     Ledger(#[from] LedgerError),
     /// Without a ledger, what is revoked would be accepted again.
     #[error(
