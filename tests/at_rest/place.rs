@@ -14,6 +14,7 @@ use tokensmith_core::store::{Entry, Expect, Store};
 use tokensmith_store::{Options, SledStore};
 use tokensmith_tests::server::{ADMIN, binary, copy_dir, pause};
 use tokensmith_tests::{Client, Server};
+use tokio::sync::{Mutex, MutexGuard};
 
 pub const ARGS: [&str; 2] = ["--service-account-issuer=https://rest.example", "--signing-algorithm=ES256"];
 pub const KEYS: &str = "/admin/v1/keys";
@@ -32,11 +33,17 @@ pub struct Place {
     pub token: String,
     /// Both private halves, as PEM.
     pub private: Vec<String>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
+
+/// One test at a time: a child that another test forks while this process has a database open holds its lock, too, for
+/// the moment until it runs its own program.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl Place {
     /// Where a server has run: with a token, a revoked one, an object.
     pub async fn new() -> Result<Self> {
+        let alone = Some(ALONE.lock().await);
         let dir = tempfile::tempdir()?;
         let server = Server::start_in(dir.path(), &ARGS, &[]).await?;
         let client = server.client()?;
@@ -45,7 +52,7 @@ impl Place {
         client.post(CONFIG_MAPS, Some(ADMIN), &body).await?;
         let (token, revoked) = (mint(&client).await?, mint(&client).await?);
         client.post("/admin/v1/tokens/revoke", Some(ADMIN), &json!({"jti": jti(&revoked)?})).await?;
-        let mut place = Place { dir, active, spare, token, private: Vec::new() };
+        let mut place = Place { dir, active, spare, token, private: Vec::new(), _alone: alone };
         for id in [&place.active, &place.spare] {
             let to = place.path("exported.pem");
             let done = place.tool(&["keys", "export", id, "--private", "--to", "exported.pem"])?;
@@ -61,7 +68,8 @@ impl Place {
         let dir = tempfile::tempdir()?;
         copy_dir(self.dir.path(), dir.path())?;
         let (active, spare) = (self.active.clone(), self.spare.clone());
-        Ok(Place { dir, active, spare, token: self.token.clone(), private: self.private.clone() })
+        let (token, private) = (self.token.clone(), self.private.clone());
+        Ok(Place { dir, active, spare, token, private, _alone: None })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
