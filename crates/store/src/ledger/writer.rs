@@ -12,8 +12,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// A group is begun by its first record and written this much later. With the write before it and its own, a record
-/// reaches the disk within 100 ms of being handed over, unless one write takes longer than 35 ms.
-const GATHER: Duration = Duration::from_millis(30);
+/// reaches the disk within 100 ms of being handed over, unless one write takes longer than 35 ms: what is left over is
+/// for a machine that is slow to run the thread.
+const GATHER: Duration = Duration::from_millis(15);
 /// As many records may wait; who comes then waits too.
 const QUEUE: usize = 16_384;
 /// At most so many records are written at once, so that a flood does not delay the first of it. As many are kept when
