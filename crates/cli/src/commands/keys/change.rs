@@ -59,10 +59,7 @@ fn tell(answer: &Value, form: Option<Output>) -> Result<(), Failure> {
         let accounts = answer.get("accounts").and_then(Value::as_array);
         for account in accounts.into_iter().flatten() {
             let tokens = account.get("tokens").and_then(Value::as_u64).unwrap_or_default();
-            out.push_str(&format!(
-                "  {}: {tokens} tokens of it were still valid\n",
-                text(account, "account")
-            ));
+            out.push_str(&format!("  unexpired tokens of {}: {tokens}\n", text(account, "account")));
         }
         out
     };
