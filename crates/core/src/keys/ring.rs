@@ -164,11 +164,6 @@ impl KeyRing {
         self.published_at
     }
 
-    /// The latest expiry (Unix seconds) that any token that expires may carry; `None` before the first.
-    pub fn last_exp(&self) -> Option<i64> {
-        self.keys.iter().filter_map(|k| k.last_exp).max()
-    }
-
     /// Publishes a key that is to sign later. It takes the place of a prepared key of the same algorithm. A retired
     /// key may come back; what it promised and since when it has been published stays.
     ///

@@ -40,12 +40,10 @@ pub(super) struct Opened {
 
 /// A key that signs.
 struct Active {
-    algorithm: Algorithm,
+    /// It, with what has been promised for it.
+    key: RingKey,
     /// `None` when its private half cannot be had: then nothing is signed with it.
     signer: Option<Arc<dyn Signer>>,
-    /// What has been promised for it.
-    last_exp: Option<i64>,
-    undated: bool,
     /// The latest expiry that it has been asked for, since this set was made.
     asked: AtomicI64,
 }
@@ -169,10 +167,8 @@ impl KeySet {
             published.push(Arc::new(key.clone()));
         }
         let active = keys.iter().filter(|k| k.is_active()).map(|k| Active {
-            algorithm: k.algorithm,
+            key: (*k).clone(),
             signer: signers.get(&k.id).map(|opened| opened.signer.clone()),
-            last_exp: k.last_exp,
-            undated: k.undated,
             asked: AtomicI64::new(i64::MIN),
         });
         let active = active.collect();
@@ -186,11 +182,7 @@ impl KeySet {
     /// The signer of an algorithm (`None`: the default one), if its key's promise reaches to `exp`.
     pub(super) fn covered(&self, algorithm: Option<Algorithm>, exp: i64) -> Option<Arc<dyn Signer>> {
         let active = self.active_of(algorithm)?;
-        let promised = match exp {
-            NEVER => active.undated,
-            exp => active.last_exp.is_some_and(|last| last >= exp),
-        };
-        let signer = active.signer.clone().filter(|_| promised)?;
+        let signer = active.signer.clone().filter(|_| active.key.promised(exp))?;
         // Looked at first: nearly all requests of a second ask for the same, and would fight for the cache line.
         if exp != NEVER && active.asked.load(Ordering::Relaxed) < exp {
             active.asked.fetch_max(exp, Ordering::Relaxed);
@@ -200,8 +192,8 @@ impl KeySet {
 
     /// The promises that requests would soon have to wait for.
     pub(super) fn promises_due(&self) -> Vec<(Algorithm, i64)> {
-        let due = |a: &Active| promise_due(a.last_exp?, a.asked.load(Ordering::Relaxed));
-        self.active.iter().filter_map(|a| Some((a.algorithm, due(a)?))).collect()
+        let due = |a: &Active| promise_due(a.key.last_exp?, a.asked.load(Ordering::Relaxed));
+        self.active.iter().filter_map(|a| Some((a.key.algorithm, due(a)?))).collect()
     }
 
     /// Whether the key that signs with an algorithm can be used here.
@@ -222,7 +214,7 @@ impl KeySet {
     fn active_of(&self, algorithm: Option<Algorithm>) -> Option<&Active> {
         match algorithm {
             None => self.active.first(),
-            Some(algorithm) => self.active.iter().find(|a| a.algorithm == algorithm),
+            Some(algorithm) => self.active.iter().find(|a| a.key.algorithm == algorithm),
         }
     }
 

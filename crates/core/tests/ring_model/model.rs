@@ -184,7 +184,7 @@ impl Model {
         let ring = self.rings.get(replica.seen.ring);
         let active = ring.active();
         let expires = self.local(state, r) + LIFETIME;
-        let promised = active.last_exp.is_some_and(|last| last >= unix(expires));
+        let promised = active.promised(unix(expires));
         let fresh = state.now - replica.seen_at <= LAG;
         let may = (promised || !self.keeps(Rule::Promise)) && (fresh || !self.keeps(Rule::Staleness));
         may.then(|| (place(&self.pool, &active.id), expires))
@@ -324,7 +324,7 @@ impl stateright::Model for Model {
                     let Some(exp) = state.tokens[key] else { return true };
                     let ring = model.stored(state);
                     match ring.get(model.pool[key].public.key_id()) {
-                        Some(known) => known.last_exp.is_some_and(|last| last >= unix(exp)),
+                        Some(known) => known.promised(unix(exp)),
                         None => exp + LEEWAY < state.now,
                     }
                 })
