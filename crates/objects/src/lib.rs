@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod codec;
 pub mod defaults;
 pub mod field;
+mod local_path;
 pub mod names;
 pub mod object;
 pub mod patch;
@@ -18,4 +19,5 @@ pub mod table;
 pub mod validate;
 
 pub use field::FieldError;
+pub use local_path::{LocalPath, LocalPathError};
 pub use object::Object;

@@ -1,0 +1,162 @@
+//! The port to an API server: what the agent asks of it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use time::OffsetDateTime;
+use tokensmith_objects::Object;
+
+use crate::payload::Secret;
+
+/// A kind of object that volumes are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    /// `certificates.k8s.io/v1beta1`, cluster scope.
+    ClusterTrustBundles,
+    /// Core.
+    ConfigMaps,
+    /// Core.
+    Pods,
+    /// Core.
+    Secrets,
+    /// Core.
+    ServiceAccounts,
+}
+
+/// Which objects of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// `None` for all namespaces, and for what has none.
+    pub namespace: Option<String>,
+    /// The one of this name alone.
+    pub name: Option<String>,
+    /// A label selector; empty selects all.
+    pub labels: String,
+    /// A field selector; empty selects all.
+    pub fields: String,
+}
+
+/// A collection at one revision.
+#[derive(Debug)]
+pub struct List {
+    /// Where a watch goes on.
+    pub resource_version: String,
+    /// What was selected.
+    pub items: Vec<Object>,
+}
+
+/// A change, in order.
+#[derive(Debug)]
+pub enum Event {
+    /// The object is there, as it is now (`ADDED`, `MODIFIED`).
+    Applied(Object),
+    /// It is gone; as it was last.
+    Deleted(Object),
+    /// Nothing happened up to this revision.
+    Bookmark(String),
+}
+
+/// A TokenRequest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenSpec {
+    /// The account's namespace.
+    pub namespace: String,
+    /// The account.
+    pub account: String,
+    /// Empty for the API server's own.
+    pub audiences: Vec<String>,
+    /// Seconds; `None` leaves it to the server.
+    pub expiration_seconds: Option<i64>,
+    /// The pod that the token is bound to.
+    pub pod: Option<PodRef>,
+}
+
+/// A pod by name and UID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodRef {
+    /// Its name, in the account's namespace.
+    pub name: String,
+    /// Its UID: a pod of the same name that was made anew is another one.
+    pub uid: String,
+}
+
+/// What a TokenRequest was answered with. The pair of times is the reply's, not the token's: an extended token says
+/// that it lives for a year, and is to be replaced within the hour (k8s-facts: `warnafter`).
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token.
+    pub token: Secret,
+    /// `spec.expirationSeconds` of the reply, which may be less than what was asked for.
+    pub expiration_seconds: i64,
+    /// `status.expirationTimestamp`
+    pub expires_at: OffsetDateTime,
+}
+
+/// Why there is no answer, or not the one that was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ApiError {
+    /// A `Status`, in the server's own words.
+    #[error("{message}")]
+    Status {
+        /// The HTTP code.
+        code: u16,
+        /// E.g. `NotFound`; may be empty.
+        reason: String,
+        /// What is wrong, for people.
+        message: String,
+        /// `Retry-After`: not before that.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, no answer in time, an answer that makes no sense. The text is one line without secrets.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl ApiError {
+    /// The HTTP code of an answer.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            ApiError::Status { code, .. } => Some(*code),
+            ApiError::Unreachable(_) => None,
+        }
+    }
+
+    /// How long the server asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ApiError::Status { retry_after, .. } => *retry_after,
+            ApiError::Unreachable(_) => None,
+        }
+    }
+}
+
+/// An API server. The real one is behind `tokensmith-client`; tests have one in memory.
+#[async_trait]
+pub trait ApiServer: Send + Sync {
+    /// Asks for a token (`POST …/serviceaccounts/NAME/token`).
+    async fn token(&self, spec: &TokenSpec) -> Result<IssuedToken, ApiError>;
+
+    /// Reads an object; `None` when it is not there.
+    async fn get(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Object>, ApiError>;
+
+    /// Reads a collection.
+    async fn list(&self, resource: Resource, selection: &Selection) -> Result<List, ApiError>;
+
+    /// Every change after a revision, in order. The stream ends when the server ends it; a revision that is too old is
+    /// a `Status` with code 410.
+    async fn watch(
+        &self,
+        resource: Resource,
+        selection: &Selection,
+        resource_version: &str,
+    ) -> Result<BoxStream<'static, Result<Event, ApiError>>, ApiError>;
+
+    /// Creates an object.
+    async fn create(&self, resource: Resource, object: &Object) -> Result<Object, ApiError>;
+}

@@ -1,0 +1,19 @@
+//! The node side: projected volumes kept fresh on disk, and the sidecar that serves, injects and verifies tokens.
+//!
+//! ```text
+//! ApiServer ─► projector (when?) ─► pod (what?) ─► disk (how?) ─► volumes that applications read
+//! TokenSource ─► proxy / layer ─► Authorization: Bearer …            verify ◄─ discovery, key set
+//! ```
+//!
+//! Promises: a volume is whole at any moment; a token that is good is never replaced by nothing; what cannot be
+//! refreshed is told long before it expires. Knows no store and no server.
+
+pub mod api;
+pub mod disk;
+pub mod payload;
+pub mod pod;
+pub mod projector;
+pub mod proxy;
+pub mod refresh;
+pub mod source;
+pub mod verify;
