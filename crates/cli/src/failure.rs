@@ -70,6 +70,15 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<tokensmith_client::Error> for Failure {
+    fn from(error: tokensmith_client::Error) -> Self {
+        match error {
+            tokensmith_client::Error::Failed(text) => Failure::Failed(text),
+            tokensmith_client::Error::Usage(text) => Failure::Usage(text),
+        }
+    }
+}
+
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         match error.kind() {

@@ -2,3 +2,14 @@
 //! themselves.
 //!
 //! Knows kubeconfigs, token files and the configuration inside a pod; decides nothing about what is asked for.
+
+mod bearer;
+mod error;
+pub mod http;
+pub mod kubeconfig;
+pub mod target;
+pub mod tls;
+
+pub use error::Error;
+pub use http::{Client, Document, Refusal, segment};
+pub use target::{Credentials, Target, Trust, Wanted};

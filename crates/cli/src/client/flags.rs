@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokensmith_client::target::Bearer;
+use tokensmith_client::{Target, Wanted};
+
+use crate::failure::Failure;
 
 /// The data directory when none is given.
 pub const DATA_DIR: &str = "tokensmith-data";
 
 /// Where the server is and who one is there. In this order: these flags, the files of `KUBECONFIG`, the data
-/// directory's `admin.kubeconfig`.
+/// directory's `admin.kubeconfig`, the account of the pod that this runs in.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
 pub struct ClientFlags {
@@ -28,6 +32,10 @@ pub struct ClientFlags {
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 
+    /// Use the bearer token in this file, read again as it is renewed
+    #[arg(long, value_name = "PATH", conflicts_with = "token")]
+    pub bearer_token_file: Option<PathBuf>,
+
     /// Trust this PEM file's certificates for the server
     #[arg(long, value_name = "PATH")]
     pub certificate_authority: Option<PathBuf>,
@@ -42,6 +50,23 @@ pub struct ClientFlags {
 }
 
 impl ClientFlags {
+    /// The server that they lead to.
+    ///
+    /// # Errors
+    /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read.
+    pub fn target(&self) -> Result<Target, Failure> {
+        let file = self.bearer_token_file.clone().map(Bearer::File);
+        Ok(Target::resolve(&Wanted {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            server: self.server.clone(),
+            token: self.token.clone().map(Bearer::Fixed).or(file),
+            certificate_authority: self.certificate_authority.clone(),
+            namespace: self.namespace.clone(),
+            fallback: self.data_dir.join("admin.kubeconfig"),
+        })?)
+    }
+
     /// Whether a server is named in any way, so that a command that can do without one should use it.
     pub fn name_a_server(&self) -> bool {
         self.server.is_some() || self.kubeconfig.is_some() || self.context.is_some()

@@ -10,7 +10,7 @@ use reqwest::redirect;
 
 use crate::client::flags::ClientFlags;
 use crate::client::http;
-use crate::client::target::{self, Credentials, Target, Trust};
+use crate::client::target::{self, Credentials, Trust};
 use crate::client::tls;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -83,7 +83,7 @@ impl HealthcheckArgs {
     /// The server that is named, else the one whose data directory this is.
     fn place(&self) -> Result<(reqwest::Url, Trust), Failure> {
         if self.client.name_a_server() || self.client.certificate_authority.is_some() {
-            let target = Target::resolve(&self.client)?;
+            let target = self.client.target()?;
             return Ok((target.server, target.trust));
         }
         let dir = &self.client.data_dir;

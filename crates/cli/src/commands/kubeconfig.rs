@@ -7,9 +7,9 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 
 use super::mint::{self, TokenFlags};
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
-use crate::client::http::Client;
-use crate::client::target::{Target, Trust};
+use crate::client::target::{Bearer, Target, Trust};
 use crate::failure::Failure;
 use crate::kubeconfig;
 use crate::output;
@@ -70,7 +70,7 @@ impl KubeconfigArgs {
         if let Some(path) = &self.write {
             kubeconfig::check_ours(path, "--write")?;
         }
-        let target = Target::resolve(&self.client)?;
+        let target = self.client.target()?;
         let server = match &self.advertise {
             Some(url) => crate::client::target::parse_url(url)?,
             None => target.server.clone(),
@@ -105,10 +105,10 @@ impl KubeconfigArgs {
 }
 
 fn own_credentials(target: &Target) -> Result<(String, String, Option<&String>), Failure> {
-    match &target.credentials.token {
+    match target.credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
         Some(token) => {
             let user = if target.user.is_empty() { kubeconfig::NAME } else { &target.user };
-            Ok((user.to_owned(), token.clone(), None))
+            Ok((user.to_owned(), token, None))
         }
         None => Err(Failure::failed(
             "there is no bearer token to put into the kubeconfig: give --token, or --service-account to mint one",
@@ -117,7 +117,7 @@ fn own_credentials(target: &Target) -> Result<(String, String, Option<&String>),
 }
 
 async fn mint_for(target: &Target, name: &str, body: &serde_json::Value) -> Result<String, Failure> {
-    let answer = mint::request(&Client::new(target)?, &target.namespace, name, body).await?;
+    let answer = mint::request(&connect(target)?, &target.namespace, name, body).await?;
     let token = mint::token_of(&answer)?.to_owned();
     let expires = answer.pointer("/status/expirationTimestamp").and_then(|v| v.as_str()).unwrap_or_default();
     if let Ok(at) = time::OffsetDateTime::parse(expires, &time::format_description::well_known::Rfc3339) {

@@ -4,9 +4,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, segment};
-use crate::client::target::Target;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -74,8 +74,8 @@ impl CreateArgs {
     /// Wrong flags, or the server's refusal.
     pub async fn run(self) -> Result<(), Failure> {
         let body = self.request.body()?;
-        let target = Target::resolve(&self.client)?;
-        let answer = request(&Client::new(&target)?, &target.namespace, &self.name, &body).await?;
+        let target = self.client.target()?;
+        let answer = request(&connect(&target)?, &target.namespace, &self.name, &body).await?;
         let token = token_of(&answer)?;
         match self.output {
             None => output::print_value(token)?,

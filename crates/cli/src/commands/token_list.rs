@@ -7,9 +7,8 @@ use time::format_description::well_known::Rfc3339;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
-use crate::client::http::Client;
-use crate::client::target::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::times;
@@ -63,7 +62,7 @@ impl ListArgs {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn run(self) -> Result<(), Failure> {
-        let client = Client::new(&Target::resolve(&self.client)?)?;
+        let client = connect(&self.client.target()?)?;
         let filters = [
             ("account", &self.account),
             ("pod", &self.pod),

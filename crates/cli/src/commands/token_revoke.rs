@@ -3,9 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
-use crate::client::http::Client;
-use crate::client::target::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
@@ -61,7 +60,7 @@ impl RevokeArgs {
     /// Wrong usage, or the server's refusal.
     pub async fn run(self) -> Result<(), Failure> {
         let body = self.body()?;
-        let client = Client::new(&Target::resolve(&self.client)?)?;
+        let client = connect(&self.client.target()?)?;
         let done = client.post(PATH, &body).await?;
         let done = done.map_err(|r| Failure::failed(format!("failed to revoke: {}", r.message)))?;
         for warning in warnings(&done) {

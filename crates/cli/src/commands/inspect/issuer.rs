@@ -12,7 +12,7 @@ use super::report::{Report, Rule};
 use super::token::Token;
 use crate::client::flags::ClientFlags;
 use crate::client::http;
-use crate::client::target::{self, Credentials, Target, Trust};
+use crate::client::target::{self, Credentials, Trust};
 use crate::client::tls;
 use crate::failure::Failure;
 use crate::times;
@@ -174,7 +174,7 @@ impl Web {
                 let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
                 (Trust::Authority(pem), None)
             }
-            None => match Target::resolve(flags).map(|t| t.trust) {
+            None => match flags.target().map(|t| t.trust) {
                 Ok(Trust::Authority(pem)) => (Trust::System, Some(pem)),
                 _ => (Trust::System, None),
             },

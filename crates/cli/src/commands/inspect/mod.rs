@@ -18,9 +18,8 @@ use tokensmith_core::clock::SystemClock;
 
 use self::report::Report;
 use self::token::Token;
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
-use crate::client::http::Client;
-use crate::client::target::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
@@ -93,8 +92,8 @@ impl InspectArgs {
             return issuer::verify(token, issuer, &self.audience, &self.client, clock).await.map(Some);
         }
         if self.client.name_a_server() {
-            let target = Target::resolve(&self.client)?;
-            return review::verify(token, &Client::new(&target)?, &target, &self.audience).await.map(Some);
+            let target = self.client.target()?;
+            return review::verify(token, &connect(&target)?, &target, &self.audience).await.map(Some);
         }
         if !self.audience.is_empty() {
             return Err(Failure::usage("--audience is checked by --server or --issuer: give one of them"));

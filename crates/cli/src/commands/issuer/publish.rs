@@ -11,9 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::documents::{self, DISCOVERY, Discovery};
 use super::site::Site;
+use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Document};
-use crate::client::target::{Target, Trust};
+use crate::client::target::Trust;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::output;
@@ -91,7 +92,7 @@ impl PublishArgs {
 
     /// A connection that nobody can have tampered with: what comes over it is what others will trust.
     fn connect(&self) -> Result<Client, Failure> {
-        let target = Target::resolve(&self.client)?;
+        let target = self.client.target()?;
         let host = target.server.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if !local && (target.server.scheme() != "https" || target.trust == Trust::Anyone) {
@@ -100,7 +101,7 @@ impl PublishArgs {
                 target.server.origin().ascii_serialization()
             )));
         }
-        Client::new(&target)
+        connect(&target)
     }
 
     /// Rounds until a signal. Trouble that may pass is told once and waited out; other trouble ends it only before
@@ -242,7 +243,8 @@ fn refused(e: documents::DocumentError) -> Trouble {
 /// The document as it is now; `known` if it is that still.
 async fn fetch(client: &Client, path: &str, known: Option<&Document>) -> Result<Document, Trouble> {
     let etag = known.and_then(|known| known.etag.as_ref());
-    let answer = client.document(path, etag).await.map_err(|failure| Trouble { failure, passes: true })?;
+    let answer =
+        client.document(path, etag).await.map_err(|e| Trouble { failure: e.into(), passes: true })?;
     match (answer, known) {
         (Ok(Some(document)), _) => Ok(document),
         (Ok(None), Some(known)) => Ok(known.clone()),

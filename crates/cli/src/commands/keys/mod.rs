@@ -8,8 +8,8 @@ mod show;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use crate::client::connect;
 use crate::client::http::{Client, Refusal};
-use crate::client::target::Target;
 use crate::failure::Failure;
 
 /// Look at the signing keys and change them.
@@ -71,7 +71,7 @@ const PATH: &str = "/admin/v1/keys";
 
 /// A client for the server that the flags mean.
 fn client(flags: &crate::client::flags::ClientFlags) -> Result<Client, Failure> {
-    Client::new(&Target::resolve(flags)?)
+    connect(&flags.target()?)
 }
 
 /// What a refusal means for the exit code: 409 is a guard.

@@ -2,8 +2,8 @@
 
 mod load;
 mod model;
-mod own;
 
 pub use load::{find, load, merge};
-pub use model::{Cluster, Kubeconfig, User};
-pub use own::{NAME, check_ours, own, write_ours};
+pub use model::{
+    Cluster, Context, Extension, Kubeconfig, Named, NamedCluster, NamedContext, NamedUser, User,
+};

@@ -1,24 +1,27 @@
 //! Reading kubeconfigs: the rules of `client-go/tools/clientcmd` for `KUBECONFIG` lists.
 
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, Result};
+use std::{fs, io};
 
 use super::model::{Kubeconfig, Named};
-use crate::files;
+use crate::Error;
 
 /// Reads one file; `None` if it is not there. Paths in it become relative to its directory.
 ///
 /// # Errors
 /// It cannot be read or is no kubeconfig.
-pub fn load(path: &Path) -> Result<Option<Kubeconfig>> {
-    let Some(bytes) = files::read_if_there(path)? else { return Ok(None) };
+pub fn load(path: &Path) -> Result<Option<Kubeconfig>, Error> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::failed(format!("cannot read {}: {e}", path.display()))),
+    };
     let text =
-        std::str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()))?;
+        std::str::from_utf8(&bytes).map_err(|_| Error::failed(format!("{} is not UTF-8", path.display())))?;
     // The parser's report spans lines and quotes the file, tokens included: only its place is told.
     let mut config: Kubeconfig = serde_saphyr::from_str(text).map_err(|e| {
         let place = e.location().map(|l| format!(" (line {})", l.line())).unwrap_or_default();
-        anyhow::anyhow!("{} is not a kubeconfig{place}", path.display())
+        Error::failed(format!("{} is not a kubeconfig{place}", path.display()))
     })?;
     let dir = path.parent().unwrap_or(Path::new(""));
     for named in &mut config.clusters {
@@ -67,8 +70,6 @@ fn anchor(path: &mut Option<String>, dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     const FIRST: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: a\n  cluster: {server: https://one, certificate-authority: ca.crt}\nusers: null\n";
@@ -93,7 +94,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
         fs::write(&path, "users:\n- name: x\n  user:\n    token: [s3cret\n").unwrap();
-        let text = format!("{:#}", load(&path).unwrap_err());
+        let text = load(&path).unwrap_err().to_string();
         assert!(text.contains("is not a kubeconfig") && !text.contains("s3cret"), "{text}");
         assert!(load(&dir.path().join("absent")).unwrap().is_none());
     }

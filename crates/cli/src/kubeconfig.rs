@@ -9,10 +9,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use super::load::load;
-use super::model::{
-    Cluster, Context, Extension, Kubeconfig, Named, NamedCluster, NamedContext, NamedUser, User,
+use tokensmith_client::kubeconfig::{
+    Cluster, Context, Extension, Kubeconfig, Named, NamedCluster, NamedContext, NamedUser, User, load,
 };
+
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::output;

@@ -9,22 +9,18 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::target::{Credentials, Trust};
-use crate::failure::Failure;
+use crate::Error;
 
 /// A configuration that trusts what `trust` says and shows `credentials`' certificate. `extra` are certificates
 /// trusted besides, PEM.
 ///
 /// # Errors
 /// A certificate or key is not what it should be.
-pub fn config(
-    trust: &Trust,
-    extra: Option<&[u8]>,
-    credentials: &Credentials,
-) -> Result<ClientConfig, Failure> {
+pub fn config(trust: &Trust, extra: Option<&[u8]>, credentials: &Credentials) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|e| Failure::failed(format!("cannot set up TLS: {e}")))?;
+        .map_err(|e| Error::failed(format!("cannot set up TLS: {e}")))?;
     let builder = match trust {
         Trust::Anyone => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchained { leaf: None, provider }))
@@ -36,7 +32,7 @@ pub fn config(
         _ => builder.with_root_certificates(roots(trust, extra)?),
     };
     let Some((chain, key)) = &credentials.certificate else { return Ok(builder.with_no_client_auth()) };
-    let bad = |what: &str| Failure::failed(format!("the kubeconfig's client {what}"));
+    let bad = |what: &str| Error::failed(format!("the kubeconfig's client {what}"));
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|_| bad("certificate is not PEM"))?;
@@ -46,7 +42,7 @@ pub fn config(
         .map_err(|e| bad(&format!("certificate and key do not work: {e}")))
 }
 
-fn roots(trust: &Trust, extra: Option<&[u8]>) -> Result<RootCertStore, Failure> {
+fn roots(trust: &Trust, extra: Option<&[u8]>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::Authority(pem) => add(&mut roots, pem)?,
@@ -59,7 +55,7 @@ fn roots(trust: &Trust, extra: Option<&[u8]>) -> Result<RootCertStore, Failure> 
     Ok(roots)
 }
 
-fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Failure> {
+fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Error> {
     let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate.map_err(|_| unusable())?).map_err(|_| unusable())?;
@@ -67,8 +63,8 @@ fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Failure> {
     if roots.len() == before { Err(unusable()) } else { Ok(()) }
 }
 
-fn unusable() -> Failure {
-    Failure::failed("the certificate authority's file holds no PEM certificate that can be used")
+fn unusable() -> Error {
+    Error::failed("the certificate authority's file holds no PEM certificate that can be used")
 }
 
 /// Looks at no chain and no name: takes one certificate that is known (a server's own, on the same machine), or

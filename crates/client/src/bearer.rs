@@ -1,0 +1,89 @@
+//! The bearer token that requests carry, read again as its file is renewed.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use tokensmith_core::clock::{Clock, SystemClock};
+
+use crate::Error;
+use crate::http::secret;
+use crate::target::Bearer;
+
+/// How long a file's token is used before the file is read again: what client-go does (`transport/token_source.go`).
+const KEPT: Duration = Duration::from_secs(60);
+
+/// A bearer header, ready to send.
+pub(crate) struct BearerHeader {
+    from: Bearer,
+    clock: SystemClock,
+    kept: Mutex<Option<(Duration, HeaderValue)>>,
+}
+
+impl BearerHeader {
+    pub(crate) fn new(from: Bearer) -> Self {
+        BearerHeader { from, clock: SystemClock::new(), kept: Mutex::new(None) }
+    }
+
+    /// The header as it is now; `None` when the token is empty.
+    pub(crate) fn value(&self) -> Result<Option<HeaderValue>, Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        let now = self.clock.monotonic();
+        let for_ever = matches!(self.from, Bearer::Fixed(_));
+        if let Some((_, value)) = kept.as_ref().filter(|(since, _)| for_ever || now - *since < KEPT) {
+            return Ok(Some(value.clone()));
+        }
+        let read = self.from.read().and_then(|token| token.map(|t| secret(&t)).transpose());
+        match (read, kept.as_ref()) {
+            (Ok(Some(value)), _) => {
+                *kept = Some((now, value.clone()));
+                Ok(Some(value))
+            }
+            // The file is being replaced, perhaps: the last good token is as good as it was.
+            (Ok(None) | Err(_), Some((_, last))) => Ok(Some(last.clone())),
+            (read, None) => read,
+        }
+    }
+
+    /// A server has refused `sent`: whether there is another one by now.
+    pub(crate) fn renewed(&self, sent: Option<&HeaderValue>) -> bool {
+        if matches!(self.from, Bearer::Fixed(_)) {
+            return false;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        let last = kept.take();
+        drop(kept);
+        match self.value() {
+            Ok(Some(now)) => Some(&now) != sent,
+            _ => {
+                *self.kept.lock().unwrap_or_else(|e| e.into_inner()) = last;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "one\n").unwrap();
+        let header = BearerHeader::new(Bearer::File(path.clone()));
+        let one = header.value().unwrap().unwrap();
+        assert!(one.is_sensitive() && one == "Bearer one");
+        assert!(!header.renewed(Some(&one)), "the file holds the same token");
+
+        std::fs::write(&path, "two\n").unwrap();
+        assert_eq!(header.value().unwrap().unwrap(), one, "kept for a minute");
+        assert!(header.renewed(Some(&one)));
+        assert_eq!(header.value().unwrap().unwrap(), "Bearer two");
+
+        std::fs::remove_file(&path).unwrap();
+        assert!(!header.renewed(Some(&one)));
+        assert_eq!(header.value().unwrap().unwrap(), "Bearer two", "the last good one");
+    }
+}

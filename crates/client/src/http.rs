@@ -1,0 +1,355 @@
+//! Requests to an API server, and what their failures mean.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt};
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WARNING};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde_json::Value;
+
+use crate::Error;
+use crate::bearer::BearerHeader;
+use crate::target::Target;
+use crate::tls;
+
+/// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
+const TIMEOUT: Duration = Duration::from_secs(40);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No answer that is read here is anywhere near this.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// A watch holds its connection while nothing happens; a peer that is gone without a word is noticed by this.
+const PING: Duration = Duration::from_secs(30);
+
+/// A connection to one server with one identity.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    bearer: Option<BearerHeader>,
+    warned: fn(&str),
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub code: u16,
+    /// The `Status` reason, e.g. `NotFound`; may be empty.
+    pub reason: String,
+    /// The `Status` message, or the start of the body.
+    pub message: String,
+    /// `Retry-After`, if it is in seconds.
+    pub retry_after: Option<Duration>,
+}
+
+/// A document as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// Its entity tag.
+    pub etag: Option<HeaderValue>,
+}
+
+impl Client {
+    /// A client for a target.
+    ///
+    /// # Errors
+    /// Its certificates cannot be used.
+    pub fn new(target: &Target) -> Result<Client, Error> {
+        let http = builder(tls::config(&target.trust, None, &target.credentials)?)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_while_idle(true)
+            // Credentials go to the server that was named and nowhere else.
+            .redirect(redirect::Policy::none());
+        let http = http.build().map_err(|e| Error::failed(format!("cannot set up HTTP: {}", cause(&e))))?;
+        // kubectl sends no credentials over plain HTTP either (client-go, clientcmd/client_config.go).
+        let token = target.credentials.token.clone().filter(|_| target.server.scheme() == "https");
+        let bearer = token.map(BearerHeader::new);
+        // A token that cannot be sent is told now.
+        bearer.as_ref().map(BearerHeader::value).transpose()?;
+        let warned = |text: &str| tracing::warn!(warning = text, "the API server warns");
+        Ok(Client { http, base: target.server.clone(), bearer, warned })
+    }
+
+    /// What to do with the server's warnings (`Warning: 299 - "text"`); they are logged otherwise.
+    pub fn on_warning(self, warned: fn(&str)) -> Client {
+        Client { warned, ..self }
+    }
+
+    /// The server's base URL.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn get(&self, path: &str) -> Result<Result<Value, Refusal>, Error> {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    /// GET with query parameters.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn get_with(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Result<Value, Refusal>, Error> {
+        self.send(Method::GET, path, query, None).await
+    }
+
+    /// POST of a JSON body.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Error> {
+        self.send(Method::POST, path, &[], Some(body)).await
+    }
+
+    /// GET of something that is taken as it is.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<Result<String, Refusal>, Error> {
+        let response = self.execute(|| self.request(Method::GET, path).query(query)).await?;
+        if !response.status().is_success() {
+            return Ok(Err(refused(response).await?));
+        }
+        let text = String::from_utf8(read(response).await?);
+        text.map(Ok).map_err(|_| Error::failed("the server answered with something that is no text"))
+    }
+
+    /// GET of a document, byte for byte; `None` when it still is the one with the entity tag `known`.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn document(
+        &self,
+        path: &str,
+        known: Option<&HeaderValue>,
+    ) -> Result<Result<Option<Document>, Refusal>, Error> {
+        let response = self
+            .execute(|| match known {
+                Some(known) => self.request(Method::GET, path).header(IF_NONE_MATCH, known.clone()),
+                None => self.request(Method::GET, path),
+            })
+            .await?;
+        let (code, etag) = (response.status(), response.headers().get(ETAG).cloned());
+        match code {
+            StatusCode::NOT_MODIFIED if known.is_some() => Ok(Ok(None)),
+            StatusCode::OK => Ok(Ok(Some(Document { bytes: read(response).await?, etag }))),
+            _ => Ok(Err(refused(response).await?)),
+        }
+    }
+
+    /// GET of an answer that goes on for up to `longest`, line by line, as a watch does.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn lines(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        longest: Duration,
+    ) -> Result<Result<BoxStream<'static, Result<Bytes, Error>>, Refusal>, Error> {
+        let response = self.execute(|| self.request(Method::GET, path).query(query).timeout(longest)).await?;
+        if !response.status().is_success() {
+            return Ok(Err(refused(response).await?));
+        }
+        Ok(Ok(split(response).boxed()))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        self.http.request(method, url).header(ACCEPT, "application/json")
+    }
+
+    /// Sends what `build` makes; once more when the token was refused and its file holds another by now.
+    async fn execute(&self, build: impl Fn() -> RequestBuilder) -> Result<Response, Error> {
+        let bearer = self.bearer.as_ref().map(BearerHeader::value).transpose()?.flatten();
+        let response = self.once(build(), bearer.as_ref()).await?;
+        let refused = response.status() == StatusCode::UNAUTHORIZED;
+        match self.bearer.as_ref().filter(|own| refused && own.renewed(bearer.as_ref())) {
+            Some(own) => self.once(build(), own.value()?.as_ref()).await,
+            None => Ok(response),
+        }
+    }
+
+    async fn once(&self, request: RequestBuilder, bearer: Option<&HeaderValue>) -> Result<Response, Error> {
+        let request = match bearer {
+            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
+            None => request,
+        };
+        let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
+        for value in response.headers().get_all(WARNING) {
+            let text = value.to_str().unwrap_or_default();
+            let quoted = text.split_once('"').and_then(|(_, t)| t.rsplit_once('"')).map_or(text, |(t, _)| t);
+            (self.warned)(&quoted.replace("\\\"", "\""));
+        }
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Result<Value, Refusal>, Error> {
+        let response = self
+            .execute(|| {
+                let request = self.request(method.clone(), path).query(query);
+                match body {
+                    Some(body) => request.json(body),
+                    None => request,
+                }
+            })
+            .await?;
+        answer(response).await
+    }
+}
+
+/// Path segments with everything escaped that could end one.
+pub fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A client's common settings.
+pub fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("tokensmith/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A bearer header that no log shows.
+///
+/// # Errors
+/// The token holds characters that no header may hold.
+pub fn secret(token: &str) -> Result<HeaderValue, Error> {
+    let value = HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut value =
+        value.map_err(|_| Error::failed("the bearer token holds characters that cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Reads an answer as JSON.
+///
+/// # Errors
+/// It breaks off, is too long, or is a success that is no JSON.
+pub async fn answer(response: Response) -> Result<Result<Value, Refusal>, Error> {
+    let code = response.status();
+    if !code.is_success() {
+        return Ok(Err(refused(response).await?));
+    }
+    let value = serde_json::from_slice(&read(response).await?).ok();
+    let what = || Error::failed(format!("the server answered {code}, but with something that is not JSON"));
+    value.map(Ok).ok_or_else(what)
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::failed("the server's answer is far too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn split(response: Response) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send + 'static {
+    futures::stream::try_unfold(
+        (response, Vec::<u8>::new(), 0),
+        |(mut response, mut kept, mut seen)| async move {
+            loop {
+                if let Some(end) = kept[seen..].iter().position(|b| *b == b'\n') {
+                    let rest = kept.split_off(seen + end + 1);
+                    kept.pop();
+                    return Ok(Some((Bytes::from(kept), (response, rest, 0))));
+                }
+                seen = kept.len();
+                match response.chunk().await.map_err(|e| broken(&e))? {
+                    Some(chunk) if kept.len() + chunk.len() <= MAX_ANSWER => kept.extend_from_slice(&chunk),
+                    Some(_) => return Err(Error::failed("the server's answer is far too long")),
+                    None => return Ok(None),
+                }
+            }
+        },
+    )
+}
+
+fn broken(error: &reqwest::Error) -> Error {
+    Error::failed(format!("the server's answer broke off: {}", cause(error)))
+}
+
+async fn refused(response: Response) -> Result<Refusal, Error> {
+    let code = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    let value: Option<Value> = serde_json::from_slice(&read(response).await?).ok();
+    let field =
+        |name| value.as_ref().and_then(|v| v.get(name)).and_then(Value::as_str).filter(|t| !t.is_empty());
+    Ok(Refusal {
+        code: code.as_u16(),
+        reason: field("reason").unwrap_or_default().to_owned(),
+        message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
+        retry_after: retry_after.map(Duration::from_secs),
+    })
+}
+
+/// Why there was no answer at all, with what to do about the usual causes.
+pub fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
+    let cause = cause(error);
+    let host = url.origin().ascii_serialization();
+    let hint = if cause.contains("UnknownIssuer") || cause.contains("BadSignature") {
+        ": its certificate is not signed by a CA that is trusted here; give --certificate-authority, or the kubeconfig of this server"
+    } else if cause.contains("NotValidForName") {
+        ": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one"
+    } else if cause.contains("refused") {
+        "; is `tokensmith serve` running there?"
+    } else {
+        ""
+    };
+    Error::failed(format!("cannot reach {host}: {cause}{hint}"))
+}
+
+/// The innermost cause, which is the one that says something, without the URL.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut source: &dyn std::error::Error = error;
+    while let Some(next) = source.source() {
+        source = next;
+    }
+    let text = source.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_cannot_leave_its_place() {
+        assert_eq!(segment("api"), "api");
+        assert_eq!(segment("system:node:a"), "system:node:a");
+        assert_eq!(segment("../x?y#z"), "..%2Fx%3Fy%23z");
+    }
+}
