@@ -1,5 +1,7 @@
 //! The port to an API server: what the agent asks of it.
 
+mod client;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -1,0 +1,265 @@
+//! The port over HTTP, by `tokensmith-client`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokensmith_client::{Client, Error, Refusal, segment};
+use tokensmith_core::random;
+use tokensmith_objects::Object;
+
+use super::{ApiError, ApiServer, Event, IssuedToken, List, Resource, Selection, TokenSpec};
+use crate::payload::Secret;
+
+/// A watch is asked to end after this long, and up to as long again: so that not all come back at once
+/// (client-go `tools/cache/reflector.go`, `minWatchTimeout`).
+const WATCH: u64 = 300;
+/// How much longer than that its end is waited for.
+const GRACE: u64 = 30;
+/// How much of a collection is asked for at a time.
+const PAGE: &str = "500";
+
+#[async_trait]
+impl ApiServer for Client {
+    async fn token(&self, spec: &TokenSpec) -> Result<IssuedToken, ApiError> {
+        let path = format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+            segment(&spec.namespace),
+            segment(&spec.account)
+        );
+        let bound = spec
+            .pod
+            .as_ref()
+            .map(|pod| json!({ "kind": "Pod", "apiVersion": "v1", "name": pod.name, "uid": pod.uid }));
+        // What the kubelet sends (k8s-facts: `audiences` null when the volume names none, `metadata` empty).
+        let audiences = Some(&spec.audiences).filter(|a| !a.is_empty());
+        let body = json!({
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {},
+            "spec": {
+                "audiences": audiences,
+                "expirationSeconds": spec.expiration_seconds,
+                "boundObjectRef": bound,
+            },
+        });
+        issued(&told(self.post(&path, &body).await)?)
+    }
+
+    async fn get(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Object>, ApiError> {
+        let path = format!("{}/{}", collection(resource, namespace), segment(name));
+        match told(Client::get(self, &path).await) {
+            Ok(value) => object(resource, value).map(Some),
+            // Its namespace may be gone, too; a path that is not served has no reason of that kind in `details`.
+            Err(ApiError::Status { code: 404, message, .. }) if !message.contains("requested resource") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, resource: Resource, selection: &Selection) -> Result<List, ApiError> {
+        let path = collection(resource, selection.namespace.as_deref());
+        let fields = selection.field_selector();
+        let (mut items, mut token) = (Vec::new(), String::new());
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            query.extend(selectors(selection, &fields));
+            if !token.is_empty() {
+                query.push(("continue", token.as_str()));
+            }
+            let mut page = told(self.get_with(&path, &query).await)?;
+            let meta = |name| page["metadata"][name].as_str().unwrap_or_default().to_owned();
+            let (resource_version, next) = (meta("resourceVersion"), meta("continue"));
+            let list = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+            for item in list.unwrap_or_default() {
+                items.push(object(resource, item)?);
+            }
+            if next.is_empty() {
+                return Ok(List { resource_version, items });
+            }
+            token = next;
+        }
+    }
+
+    async fn watch(
+        &self,
+        resource: Resource,
+        selection: &Selection,
+        resource_version: &str,
+    ) -> Result<BoxStream<'static, Result<Event, ApiError>>, ApiError> {
+        let path = collection(resource, selection.namespace.as_deref());
+        let fields = selection.field_selector();
+        let seconds = WATCH + u64::from(u32::from_be_bytes(random::bytes())) % WATCH;
+        let text = seconds.to_string();
+        let mut query = vec![
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+            ("timeoutSeconds", &text),
+        ];
+        query.extend(selectors(selection, &fields));
+        let lines = self.lines(&path, &query, Duration::from_secs(seconds + GRACE)).await;
+        let lines = lines.map_err(unreachable)?.map_err(refused)?;
+        Ok(lines.map(move |line| event(resource, &line.map_err(unreachable)?)).boxed())
+    }
+
+    async fn create(&self, resource: Resource, new: &Object) -> Result<Object, ApiError> {
+        let path = collection(resource, Some(new.namespace()).filter(|n| !n.is_empty()));
+        object(resource, told(self.post(&path, &Value::Object(new.0.clone())).await)?)
+    }
+}
+
+impl Resource {
+    /// Where its API group is, its name in paths, its `apiVersion` and its kind.
+    fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Resource::ClusterTrustBundles => (
+                "/apis/certificates.k8s.io/v1beta1",
+                "clustertrustbundles",
+                "certificates.k8s.io/v1beta1",
+                "ClusterTrustBundle",
+            ),
+            Resource::ConfigMaps => ("/api/v1", "configmaps", "v1", "ConfigMap"),
+            Resource::Pods => ("/api/v1", "pods", "v1", "Pod"),
+            Resource::Secrets => ("/api/v1", "secrets", "v1", "Secret"),
+            Resource::ServiceAccounts => ("/api/v1", "serviceaccounts", "v1", "ServiceAccount"),
+        }
+    }
+}
+
+impl Selection {
+    /// The name is asked for by a field selector, so that RBAC's `resourceNames` cover the request.
+    fn field_selector(&self) -> String {
+        let name = self.name.as_ref().map(|name| format!("metadata.name={name}"));
+        let fields = Some(self.fields.clone()).filter(|f| !f.is_empty());
+        name.into_iter().chain(fields).collect::<Vec<_>>().join(",")
+    }
+}
+
+fn selectors<'a>(selection: &'a Selection, fields: &'a str) -> Vec<(&'static str, &'a str)> {
+    let given = [("labelSelector", selection.labels.as_str()), ("fieldSelector", fields)];
+    given.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+fn collection(resource: Resource, namespace: Option<&str>) -> String {
+    let (group, plural, ..) = resource.parts();
+    match namespace.filter(|_| resource != Resource::ClusterTrustBundles) {
+        Some(namespace) => format!("{group}/namespaces/{}/{plural}", segment(namespace)),
+        None => format!("{group}/{plural}"),
+    }
+}
+
+/// An item of a list has neither `kind` nor `apiVersion`: whoever reads it later should not have to know.
+fn object(resource: Resource, value: Value) -> Result<Object, ApiError> {
+    let (.., api_version, kind) = resource.parts();
+    let Value::Object(mut map) = value else {
+        return Err(ApiError::Unreachable("the server answered with something that is no object".into()));
+    };
+    map.entry("apiVersion").or_insert_with(|| api_version.into());
+    map.entry("kind").or_insert_with(|| kind.into());
+    Ok(Object(map))
+}
+
+fn event(resource: Resource, line: &[u8]) -> Result<Event, ApiError> {
+    let nonsense = || ApiError::Unreachable("the watch brought something that is no event".into());
+    let mut value: Value = serde_json::from_slice(line).map_err(|_| nonsense())?;
+    let inner = value.get_mut("object").map(Value::take).unwrap_or_default();
+    match value["type"].as_str().unwrap_or_default() {
+        "ADDED" | "MODIFIED" => object(resource, inner).map(Event::Applied),
+        "BOOKMARK" => object(resource, inner).map(|o| Event::Bookmark(o.resource_version().to_owned())),
+        "DELETED" => object(resource, inner).map(Event::Deleted),
+        "ERROR" => {
+            let text = |name| inner[name].as_str().unwrap_or_default().to_owned();
+            let code = inner["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
+            Err(ApiError::Status {
+                code,
+                reason: text("reason"),
+                message: text("message"),
+                retry_after: None,
+            })
+        }
+        _ => Err(nonsense()),
+    }
+}
+
+fn issued(reply: &Value) -> Result<IssuedToken, ApiError> {
+    let nonsense = |what| ApiError::Unreachable(format!("the server's TokenRequest has no {what}"));
+    let token =
+        reply["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| nonsense("token"))?;
+    let expires_at = reply["status"]["expirationTimestamp"].as_str();
+    let expires_at = expires_at.and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
+    let seconds = reply["spec"]["expirationSeconds"].as_i64().filter(|s| *s > 0);
+    Ok(IssuedToken {
+        token: Secret::new(token.to_owned()),
+        // The kubelet would never refresh without it, and only log so.
+        expiration_seconds: seconds.ok_or_else(|| nonsense("expirationSeconds"))?,
+        expires_at: expires_at.ok_or_else(|| nonsense("expirationTimestamp"))?,
+    })
+}
+
+fn told(answer: Result<Result<Value, Refusal>, Error>) -> Result<Value, ApiError> {
+    answer.map_err(unreachable)?.map_err(refused)
+}
+
+fn unreachable(error: Error) -> ApiError {
+    ApiError::Unreachable(error.to_string())
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    let Refusal { code, reason, message, retry_after } = refusal;
+    ApiError::Status { code, reason, message, retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_selectors() {
+        assert_eq!(collection(Resource::Pods, None), "/api/v1/pods");
+        assert_eq!(collection(Resource::Secrets, Some("a/b")), "/api/v1/namespaces/a%2Fb/secrets");
+        let bundles = collection(Resource::ClusterTrustBundles, Some("x"));
+        assert_eq!(bundles, "/apis/certificates.k8s.io/v1beta1/clustertrustbundles");
+        let one =
+            Selection { name: Some("a".into()), fields: "spec.nodeName=n".into(), ..Selection::default() };
+        assert_eq!(one.field_selector(), "metadata.name=a,spec.nodeName=n");
+    }
+
+    #[test]
+    fn events() {
+        let applied =
+            event(Resource::Pods, br#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#).unwrap();
+        assert!(matches!(applied, Event::Applied(o) if o.kind() == "Pod" && o.name() == "a"));
+        let mark = br#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#;
+        assert!(matches!(event(Resource::Pods, mark).unwrap(), Event::Bookmark(v) if v == "7"));
+        let gone = br#"{"type":"ERROR","object":{"code":410,"reason":"Expired","message":"too old"}}"#;
+        assert_eq!(event(Resource::Pods, gone).unwrap_err().code(), Some(410));
+        for nonsense in [&b"{}"[..], b"[]", b"x", br#"{"type":"ADDED","object":1}"#] {
+            assert!(event(Resource::Pods, nonsense).is_err());
+        }
+    }
+
+    #[test]
+    fn a_reply_without_its_times_is_none() {
+        let mut reply = json!({
+            "spec": { "expirationSeconds": 600 },
+            "status": { "token": "t", "expirationTimestamp": "2026-01-01T00:10:00Z" },
+        });
+        let token = issued(&reply).unwrap();
+        assert_eq!((token.expiration_seconds, token.expires_at.unix_timestamp()), (600, 1_767_226_200));
+        reply["spec"]["expirationSeconds"] = Value::Null;
+        assert_eq!(
+            issued(&reply).unwrap_err().to_string(),
+            "the server's TokenRequest has no expirationSeconds"
+        );
+    }
+}
