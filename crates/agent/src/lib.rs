@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod disk;
+pub mod observe;
 pub mod payload;
 pub mod pod;
 pub mod projector;

@@ -120,7 +120,7 @@ impl Client {
         if !response.status().is_success() {
             return Ok(Err(refused(response).await?));
         }
-        let text = String::from_utf8(read(response).await?);
+        let text = String::from_utf8(read(response, MAX_ANSWER).await?);
         text.map(Ok).map_err(|_| Error::failed("the server answered with something that is no text"))
     }
 
@@ -142,7 +142,7 @@ impl Client {
         let (code, etag) = (response.status(), response.headers().get(ETAG).cloned());
         match code {
             StatusCode::NOT_MODIFIED if known.is_some() => Ok(Ok(None)),
-            StatusCode::OK => Ok(Ok(Some(Document { bytes: read(response).await?, etag }))),
+            StatusCode::OK => Ok(Ok(Some(Document { bytes: read(response, MAX_ANSWER).await?, etag }))),
             _ => Ok(Err(refused(response).await?)),
         }
     }
@@ -249,24 +249,22 @@ pub fn secret(token: &str) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-/// Reads an answer as JSON.
-///
-/// # Errors
-/// It breaks off, is too long, or is a success that is no JSON.
-pub async fn answer(response: Response) -> Result<Result<Value, Refusal>, Error> {
+/// An answer as JSON.
+async fn answer(response: Response) -> Result<Result<Value, Refusal>, Error> {
     let code = response.status();
     if !code.is_success() {
         return Ok(Err(refused(response).await?));
     }
-    let value = serde_json::from_slice(&read(response).await?).ok();
+    let value = serde_json::from_slice(&read(response, MAX_ANSWER).await?).ok();
     let what = || Error::failed(format!("the server answered {code}, but with something that is not JSON"));
     value.map(Ok).ok_or_else(what)
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Error> {
+/// Reads a body of at most `longest` bytes.
+pub(crate) async fn read(mut response: Response, longest: usize) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
+        if body.len() + chunk.len() > longest {
             return Err(Error::failed("the server's answer is far too long"));
         }
         body.extend_from_slice(&chunk);
@@ -300,17 +298,26 @@ fn broken(error: &reqwest::Error) -> Error {
 }
 
 async fn refused(response: Response) -> Result<Refusal, Error> {
-    let code = response.status();
+    let code = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
-    let value: Option<Value> = serde_json::from_slice(&read(response).await?).ok();
-    let field =
-        |name| value.as_ref().and_then(|v| v.get(name)).and_then(Value::as_str).filter(|t| !t.is_empty());
-    Ok(Refusal {
-        code: code.as_u16(),
-        reason: field("reason").unwrap_or_default().to_owned(),
-        message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
-        retry_after: retry_after.map(Duration::from_secs),
-    })
+    let retry_after = retry_after.map(Duration::from_secs);
+    Ok(Refusal { retry_after, ..Refusal::of(code, &read(response, MAX_ANSWER).await?) })
+}
+
+impl Refusal {
+    /// What a body says that came with the code of a failure.
+    pub fn of(code: u16, body: &[u8]) -> Refusal {
+        let value: Option<Value> = serde_json::from_slice(body).ok();
+        let field = |name| {
+            value.as_ref().and_then(|v| v.get(name)).and_then(Value::as_str).filter(|text| !text.is_empty())
+        };
+        Refusal {
+            code,
+            reason: field("reason").unwrap_or_default().to_owned(),
+            message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
+            retry_after: None,
+        }
+    }
 }
 
 /// Why there was no answer at all, with what to do about the usual causes.
@@ -330,7 +337,7 @@ pub fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
 }
 
 /// The innermost cause, which is the one that says something, without the URL.
-fn cause(error: &reqwest::Error) -> String {
+pub(crate) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }

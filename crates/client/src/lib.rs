@@ -9,7 +9,9 @@ pub mod http;
 pub mod kubeconfig;
 pub mod target;
 pub mod tls;
+pub mod web;
 
 pub use error::Error;
 pub use http::{Client, Document, Refusal, segment};
 pub use target::{Credentials, Target, Trust, Wanted};
+pub use web::Web;

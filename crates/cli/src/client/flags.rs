@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokensmith_client::target::Bearer;
-use tokensmith_client::{Target, Wanted};
+use tokensmith_client::{Target, Trust, Wanted, Web};
 
 use crate::failure::Failure;
 
@@ -65,6 +65,26 @@ impl ClientFlags {
             namespace: self.namespace.clone(),
             fallback: self.data_dir.join("admin.kubeconfig"),
         })?)
+    }
+
+    /// Documents from anywhere, an issuer's above all. A local server's CA is trusted besides the system's: it is the one
+    /// that the issuer most likely has.
+    ///
+    /// # Errors
+    /// The file of `--certificate-authority` cannot be used.
+    pub fn web(&self) -> Result<Web, Failure> {
+        let (trust, extra) = match &self.certificate_authority {
+            Some(path) => {
+                let pem = std::fs::read(path);
+                let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
+                (Trust::Authority(pem), None)
+            }
+            None => match self.target().map(|target| target.trust) {
+                Ok(Trust::Authority(pem)) => (Trust::System, Some(pem)),
+                _ => (Trust::System, None),
+            },
+        };
+        Ok(Web::new(&trust, extra.as_deref())?)
     }
 
     /// Whether a server is named in any way, so that a command that can do without one should use it.

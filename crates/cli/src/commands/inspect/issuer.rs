@@ -3,22 +3,24 @@
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use reqwest::header::{ACCEPT, AUTHORIZATION};
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use serde_json::Value;
+use tokensmith_client::Web;
 use tokensmith_core::Clock;
 
 use super::report::{Report, Rule};
 use super::token::Token;
 use crate::client::flags::ClientFlags;
-use crate::client::http;
-use crate::client::target::{self, Credentials, Trust};
-use crate::client::tls;
+use crate::client::http::{self, Refusal};
+use crate::client::target;
 use crate::failure::Failure;
 use crate::times;
 
 /// What most verifiers and Kubernetes itself allow for clocks that differ.
 const LEEWAY: i64 = 60;
+
+/// No issuer's document is anywhere near this, in bytes.
+const MAX_DOCUMENT: usize = 1 << 20;
 
 /// Fetches what the issuer publishes and checks the token against it.
 ///
@@ -31,7 +33,7 @@ pub async fn verify(
     flags: &ClientFlags,
     clock: &dyn Clock,
 ) -> Result<Report, Failure> {
-    let web = Web::new(issuer, flags)?;
+    let web = Issuer::new(issuer, flags)?;
     let discovery =
         web.get(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).await?;
     let published = discovery["issuer"].as_str().unwrap_or_default();
@@ -158,52 +160,35 @@ fn lifetime(token: &Token, now: i64) -> [Rule; 3] {
 
 /// Fetches the issuer's documents. A token given with `--token` goes to the issuer's own origin only: a key set
 /// elsewhere must not learn it.
-struct Web {
-    http: reqwest::Client,
+struct Issuer {
+    web: Web,
     origin: Url,
     token: Option<String>,
 }
 
-impl Web {
-    fn new(issuer: &str, flags: &ClientFlags) -> Result<Web, Failure> {
-        let origin = target::parse_url(issuer)?;
-        // A local server's CA is trusted besides the system's: it is the one that the issuer most likely has.
-        let (trust, extra) = match &flags.certificate_authority {
-            Some(path) => {
-                let pem = std::fs::read(path);
-                let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
-                (Trust::Authority(pem), None)
-            }
-            None => match flags.target().map(|t| t.trust) {
-                Ok(Trust::Authority(pem)) => (Trust::System, Some(pem)),
-                _ => (Trust::System, None),
-            },
-        };
-        let tls = tls::config(&trust, extra.as_deref(), &Credentials::default())?;
-        let http = http::builder(tls).redirect(redirect::Policy::none()).build();
-        let http = http.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
-        Ok(Web { http, origin, token: flags.token.clone() })
+impl Issuer {
+    fn new(issuer: &str, flags: &ClientFlags) -> Result<Issuer, Failure> {
+        Ok(Issuer { web: flags.web()?, origin: target::parse_url(issuer)?, token: flags.token.clone() })
     }
 
     async fn get(&self, url: &str) -> Result<Value, Failure> {
         let url = target::parse_url(url)
             .map_err(|_| Failure::failed(format!("the issuer's document names {url:?}, which is no URL")))?;
-        let mut request =
-            self.http.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
-        if let Some(token) =
-            self.token.as_ref().filter(|_| url.scheme() == "https" && url.origin() == self.origin.origin())
-        {
-            request = request.header(AUTHORIZATION, http::secret(token)?);
+        let own = url.scheme() == "https" && url.origin() == self.origin.origin();
+        let bearer = self.token.as_ref().filter(|_| own).map(|token| http::secret(token)).transpose()?;
+        let page = self.web.get(&url, bearer, None, MAX_DOCUMENT).await?;
+        if page.status.is_success() {
+            let value = serde_json::from_slice(&page.body).ok();
+            return value
+                .ok_or_else(|| Failure::failed(format!("{url} answers with something that is not JSON")));
         }
-        let response = request.send().await.map_err(|e| http::unreachable(&url, &e))?;
-        http::answer(response).await?.map_err(|refusal| {
-            let hint = match refusal.code {
-                401 | 403 => ": start the server with --anonymous-oidc, or give --token",
-                404 => ": is this the issuer's URL, byte for byte, and is it https?",
-                _ => "",
-            };
-            Failure::failed(format!("{url} answers {}: {}{hint}", refusal.code, refusal.message))
-        })
+        let hint = match page.status.as_u16() {
+            401 | 403 => ": start the server with --anonymous-oidc, or give --token",
+            404 => ": is this the issuer's URL, byte for byte, and is it https?",
+            _ => "",
+        };
+        let refusal = Refusal::of(page.status.as_u16(), &page.body);
+        Err(Failure::failed(format!("{url} answers {}: {}{hint}", refusal.code, refusal.message)))
     }
 }
 
