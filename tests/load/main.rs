@@ -6,9 +6,13 @@
 //!
 //! `… --bin load rotation [ROTATIONS [CONNECTIONS]]` (12 rotations, 16 connections) measures how long requests take
 //! around a rotation, and fails where it shows.
+//!
+//! `… --bin load sidecar [SECONDS [CONNECTIONS]]` (5 s, 32 connections) counts the requests that the sidecar verifies and
+//! passes on, beside the raw verification rate, and rotates the issuer's key under that load: none may be refused.
 
 mod raw;
 mod rotation;
+mod sidecar;
 mod steady;
 mod throughput;
 
@@ -23,14 +27,24 @@ const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).peekable();
     let rotation = args.next_if(|a| a == "rotation").is_some();
+    let sidecar = args.next_if(|a| a == "sidecar").is_some();
     let (count, most) = if rotation { (12, 50) } else { (5, 60) };
     let count: u64 = args.next().map_or(Ok(count), |a| a.parse()).context("the first is a number")?;
-    let connections: usize = args.next().map_or(Ok(16), |a| a.parse()).context("CONNECTIONS is a number")?;
-    ensure!(args.next().is_none(), "load [SECONDS [CONNECTIONS]] or load rotation [ROTATIONS [CONNECTIONS]]");
+    let connections: usize = args
+        .next()
+        .map_or(Ok(if sidecar { 32 } else { 16 }), |a| a.parse())
+        .context("CONNECTIONS is a number")?;
+    ensure!(
+        args.next().is_none(),
+        "load [sidecar] [SECONDS [CONNECTIONS]] or load rotation [ROTATIONS [CONNECTIONS]]"
+    );
     ensure!(
         (1..=most).contains(&count) && (1..=256).contains(&connections),
         "at most 60 s or 50 rotations, and 256 connections"
     );
+    if sidecar {
+        return sidecar::run(count, connections).await;
+    }
     match rotation {
         true => rotation::run(count, connections).await,
         false => throughput::run(count, connections).await,

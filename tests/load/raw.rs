@@ -1,4 +1,4 @@
-//! How often one core signs, without a server around it.
+//! How often one core signs and verifies, without a server around it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_lc_rs::rand::SystemRandom as AwsRandom;
 use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
@@ -20,6 +22,17 @@ pub fn rs256() -> Result<f64> {
     let key = RsaKeyPair::generate(rsa::KeySize::Rsa2048).ok().context("no RSA key")?;
     let (random, mut out) = (AwsRandom::new(), vec![0; key.public_modulus_len()]);
     per_second(|| key.sign(&RSA_PKCS1_SHA256, &random, black_box(&MESSAGE), &mut out).ok())
+}
+
+/// RS256 verifications per second.
+pub fn rs256_verify() -> Result<f64> {
+    let pair = RsaKeyPair::generate(rsa::KeySize::Rsa2048).ok().context("no RSA key")?;
+    let (random, mut signature) = (AwsRandom::new(), vec![0; pair.public_modulus_len()]);
+    pair.sign(&RSA_PKCS1_SHA256, &random, &MESSAGE, &mut signature).ok().context("no signature")?;
+    let public = pair.public_key();
+    let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref());
+    let key = key.ok().context("no parsed key")?;
+    per_second(|| key.verify_sig(black_box(&MESSAGE), &signature).ok())
 }
 
 /// ES256 signatures per second.

@@ -1,8 +1,10 @@
 //! What the black-box suites share: a real `tokensmith` process with a data directory of its own, and a
 //! client that speaks to it over TLS with its CA.
 
+pub mod agent;
 pub mod client;
 pub mod server;
 
+pub use agent::Agent;
 pub use client::{Answer, Client};
 pub use server::Server;

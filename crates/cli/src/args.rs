@@ -53,6 +53,16 @@ pub fn protect_key_ids(args: impl IntoIterator<Item = OsString>) -> Vec<OsString
                 last.extend(args);
                 break;
             }
+            // What follows is another program's, flags and all.
+            Some("--exec") if out.iter().any(|before| before == "project") => {
+                out.push(arg);
+                last.push("--".into());
+                last.extend(args.skip_while({
+                    let mut first = true;
+                    move |arg| std::mem::take(&mut first) && arg == "--"
+                }));
+                break;
+            }
             Some(id) if looks_like_a_flag(id) => match out.last_mut().filter(|before| *before == "--key") {
                 Some(flag) => *flag = format!("--key={id}").into(),
                 None => last.extend(["--".into(), arg]),
@@ -82,6 +92,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_flags() {
+        let protect = |args: &[&str]| {
+            protect_key_ids(args.iter().map(Into::into)).join(" ".as_ref()).into_string().unwrap()
+        };
+        let id = "-0uiKEwa8Nhd4oeY7I8WYlyOwIVOB0dfHMaE8Q6bSlc";
+        assert_eq!(
+            protect(&["t", "project", "--exec", "a", "-b", "--", id]),
+            format!("t project --exec -- a -b -- {id}")
+        );
+        assert_eq!(protect(&["t", "project", "--exec", "--", "a", "--"]), "t project --exec -- a --");
+        assert_eq!(protect(&["t", "project", "--exec"]), "t project --exec --");
+        assert_eq!(
+            protect(&["t", "keys", "revoke", id, "--force"]),
+            format!("t keys revoke --force -- {id}")
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// This exit code, and nothing to say: a command that was run for the user ended so.
+    Exit(u8),
     /// Exit code 1: it was tried and did not work.
     Failed(String),
     /// Exit code 3: it would have worked, but would have harmed what is there.
@@ -40,12 +42,15 @@ impl Failure {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {}", one_line(&self.to_string()));
+        if !matches!(self, Failure::Exit(_)) {
+            eprintln!("error: {}", one_line(&self.to_string()));
+        }
         ExitCode::from(self.code())
     }
 
     fn code(&self) -> u8 {
         match self {
+            Failure::Exit(code) => *code,
             Failure::Help(_) => 0,
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,
@@ -56,9 +61,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failure::Failed(text) | Failure::Guard(text) | Failure::Help(text) | Failure::Usage(text)) =
-            self;
-        f.write_str(text)
+        match self {
+            Failure::Exit(code) => write!(f, "exit code {code}"),
+            Failure::Failed(text) | Failure::Guard(text) | Failure::Help(text) | Failure::Usage(text) => {
+                f.write_str(text)
+            }
+        }
     }
 }
 

@@ -1,0 +1,146 @@
+//! From a manifest to the pods that the API server knows: tokens are bound to what is there.
+
+use serde_json::{Value, json};
+use tokensmith_objects::Object;
+
+use crate::api::{ApiError, ApiServer, Resource};
+use crate::pod::{PlanError, PodPlan};
+
+/// Keeps a real cluster from running a pod that is here only for its tokens: it is never scheduled (KEP-3521).
+const GATE: &str = "tokensmith.dev/projected";
+
+/// Why a manifest's pods cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsureError {
+    /// The server refuses, or cannot be reached.
+    #[error("{what}: {cause}")]
+    Api {
+        /// What was asked for, e.g. `pods "a"`.
+        what: String,
+        /// Why not.
+        cause: ApiError,
+    },
+    /// There is none, and none is to be made.
+    #[error("{what} not found in namespace {namespace}: --ensure creates it")]
+    Missing {
+        /// E.g. `pods "a"`.
+        what: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// The pod of that name is another one.
+    #[error("pods {name:?} is there already, and its volume {volume:?} differs from the manifest's: delete the pod, or leave the manifest away and take it with --pod")]
+    Other {
+        /// The pod.
+        name: String,
+        /// The volume.
+        volume: String,
+    },
+    /// The manifest's pod cannot be projected.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// Gives the manifest's pods as the server has them, defaulted and with their UIDs. With `create`, what is missing of the
+/// manifest is made first, and the accounts that its pods name; what is there is left as it is.
+///
+/// # Errors
+/// See [`EnsureError`].
+pub async fn pods(api: &dyn ApiServer, manifest: &[Object], create: bool) -> Result<Vec<Object>, EnsureError> {
+    // Pods last: they need their account when they are created.
+    let (pods, others): (Vec<_>, Vec<_>) = manifest.iter().partition(|object| object.kind() == "Pod");
+    if create {
+        for other in &others {
+            if let Some(resource) = resource(other.kind()) {
+                one(api, resource, other, true).await?;
+            }
+        }
+        for pod in &pods {
+            one(api, Resource::ServiceAccounts, &account(pod), true).await?;
+        }
+    }
+    let mut found = Vec::new();
+    for pod in pods {
+        let wanted = PodPlan::new(pod)?;
+        let there = one(api, Resource::Pods, &gated(pod), create).await?;
+        let has = PodPlan::new(&there)?;
+        if let Some(volume) = wanted.volumes.iter().find(|volume| !has.volumes.contains(volume)) {
+            return Err(EnsureError::Other { name: pod.name().into(), volume: volume.name.clone() });
+        }
+        found.push(there);
+    }
+    Ok(found)
+}
+
+/// The object of that name, which is created if it may be.
+async fn one(
+    api: &dyn ApiServer,
+    resource: Resource,
+    object: &Object,
+    create: bool,
+) -> Result<Object, EnsureError> {
+    let what = format!("{} {:?}", plural(resource), object.name());
+    let failed = |cause| EnsureError::Api { what: what.clone(), cause };
+    let namespace = object.namespace();
+    let get = || api.get(resource, Some(namespace), object.name());
+    if let Some(there) = get().await.map_err(failed)? {
+        return Ok(there);
+    }
+    if !create {
+        return Err(EnsureError::Missing { what, namespace: namespace.into() });
+    }
+    match api.create(resource, object).await {
+        Ok(made) => Ok(made),
+        // Someone was faster: theirs will do.
+        Err(error) if error.code() == Some(409) => get().await.map_err(failed)?.ok_or_else(|| failed(error)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn resource(kind: &str) -> Option<Resource> {
+    match kind {
+        "ConfigMap" => Some(Resource::ConfigMaps),
+        "Secret" => Some(Resource::Secrets),
+        "ServiceAccount" => Some(Resource::ServiceAccounts),
+        _ => None,
+    }
+}
+
+fn plural(resource: Resource) -> &'static str {
+    match resource {
+        Resource::ClusterTrustBundles => "clustertrustbundles",
+        Resource::ConfigMaps => "configmaps",
+        Resource::Pods => "pods",
+        Resource::Secrets => "secrets",
+        Resource::ServiceAccounts => "serviceaccounts",
+    }
+}
+
+/// The account that a pod names, `default` if it names none.
+fn account(pod: &Object) -> Object {
+    let named = pod.str_at(&["spec", "serviceAccountName"]);
+    let name = if named.is_empty() { "default" } else { named };
+    let account = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": { "name": name, "namespace": pod.namespace() },
+    });
+    match account {
+        Value::Object(map) => Object(map),
+        _ => Object::default(),
+    }
+}
+
+/// A pod with a gate before the scheduler; one that names its node has passed it.
+fn gated(pod: &Object) -> Object {
+    let mut pod = pod.clone();
+    if pod.str_at(&["spec", "nodeName"]).is_empty()
+        && let Some(spec) = pod.0.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        let gates = spec.entry("schedulingGates").or_insert_with(|| json!([]));
+        if let Some(gates) = gates.as_array_mut() {
+            gates.push(json!({ "name": GATE }));
+        }
+    }
+    pod
+}

@@ -1,0 +1,94 @@
+//! `--exec`: a command that runs with the volumes in place. This side starts it, passes signals on and takes its exit code;
+//! `exec-init` (see [`super::init`]) is what it starts.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::IsTerminal;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::init::Spec;
+use crate::failure::Failure;
+use crate::files::{self, Access};
+
+/// Runs the command to its end and gives the exit code to leave with: its own, or 128 and the signal's number, as shells
+/// have it.
+///
+/// # Errors
+/// It could not be started at all.
+pub async fn run(spec: &Spec, file: &Path) -> Result<u8, Failure> {
+    // The environment may hold secrets: they travel in a private file, not in arguments that everyone can list.
+    let text = serde_json::to_vec(spec).context("cannot describe the command")?;
+    files::write(file, &text, Access::Owner)?;
+    let started = start(file).await;
+    if started.is_err() {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(code(started?))
+}
+
+async fn start(file: &Path) -> Result<ExitStatus, Failure> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut signals = forwarded()?;
+    let mut child =
+        Command::new(own).arg("exec-init").arg(file).spawn().context("cannot start the command")?;
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(status.context("cannot wait for the command")?),
+            Some(signal) = signals.recv() => if let Some(pid) = pid {
+                // Gone already: then its status is next.
+                let _ = kill_process(pid, signal);
+            },
+        }
+    }
+}
+
+/// The signals that are the command's business. On a terminal, those of its keys reach the command without us.
+fn forwarded() -> Result<mpsc::UnboundedReceiver<Signal>, Failure> {
+    let keys = std::io::stdin().is_terminal();
+    let all = [
+        (SignalKind::interrupt(), Signal::INT, keys),
+        (SignalKind::quit(), Signal::QUIT, keys),
+        (SignalKind::hangup(), Signal::HUP, false),
+        (SignalKind::terminate(), Signal::TERM, false),
+        (SignalKind::user_defined1(), Signal::USR1, false),
+        (SignalKind::user_defined2(), Signal::USR2, false),
+        (SignalKind::window_change(), Signal::WINCH, keys),
+    ];
+    let (tell, told) = mpsc::unbounded_channel();
+    for (kind, number, by_terminal) in all {
+        let mut stream = signal(kind).context("cannot take signals")?;
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if !by_terminal && tell.send(number).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(told)
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(code(ExitStatus::from_raw(15)), 143);
+        assert_eq!(code(ExitStatus::from_raw(0)), 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! `exec-init`: what `project --exec` starts. A process of its own, since a mount namespace can be entered by a process with
+//! one thread only; it becomes the command.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tokensmith_agent::disk::namespace::{self, Bind};
+
+use crate::failure::Failure;
+use crate::files;
+
+/// What a shell answers for a command that is not there, or cannot be run (POSIX 2.8.2).
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// What to run, and how.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Spec {
+    /// The volumes, where the container has them.
+    pub binds: Vec<Bind>,
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// What is added to the environment when the volumes are in place.
+    pub env: BTreeMap<String, String>,
+    /// What is added when they are not: the paths in it are where the volumes really are.
+    pub elsewhere: BTreeMap<String, String>,
+}
+
+/// Become a command (used by `project --exec`)
+#[derive(Args, Debug)]
+pub struct ExecInitArgs {
+    /// What to run
+    pub spec: PathBuf,
+}
+
+impl ExecInitArgs {
+    /// Does not come back when all is well.
+    pub fn run(self) -> Result<(), Failure> {
+        let text = files::read_secret(&self.spec)?.context("there is nothing to run")?;
+        // It may hold secrets, and nobody needs it any more.
+        std::fs::remove_file(&self.spec).context("cannot remove the description of the command")?;
+        let spec: Spec = serde_json::from_slice(&text).context("cannot read the description of the command")?;
+        let env = match namespace::enter(&spec.binds) {
+            Ok(()) => spec.env,
+            Err(cause) => {
+                for bind in &spec.binds {
+                    eprintln!("note: {} is at {}", bind.target.display(), bind.source.display());
+                }
+                eprintln!("note: no volume is at its own path: {cause}; the environment names the paths above");
+                spec.elsewhere
+            }
+        };
+        let (name, arguments) = spec.command.split_first().context("there is no command")?;
+        // Comes back only when it could not be done.
+        let error = Command::new(name).args(arguments).envs(env).exec();
+        eprintln!("error: cannot run {}: {error}", name.to_string_lossy());
+        Err(Failure::Exit(match error.kind() {
+            io::ErrorKind::NotFound => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        }))
+    }
+}
