@@ -1,4 +1,4 @@
-//! `resource.Quantity`: a number with a unit, in its canonical form (apimachinery `api/resource`).
+//! `resource.Quantity`: a number with a unit, its canonical form and its value (apimachinery `api/resource`).
 
 /// Whether the text is a quantity: sign, digits with at most one point, then nothing, a unit or an exponent.
 pub fn is_valid(text: &str) -> bool {
@@ -11,6 +11,44 @@ pub fn is_valid(text: &str) -> bool {
 pub fn canonical(text: &str) -> String {
     let Some((negative, digits, scale, suffix)) = parse(text) else { return text.into() };
     exact(negative, &digits, scale, suffix).unwrap_or_else(|| text.into())
+}
+
+/// The value in whole units, fractions rounded away from zero as Go's `Value` does. A value beyond 64 bits is the
+/// nearest that fits; text that is no quantity has none.
+pub fn value(text: &str) -> Option<i64> {
+    scaled(text, 0)
+}
+
+/// The value in thousandths (Go's `MilliValue`), rounded and bounded as in [`value`].
+pub fn milli_value(text: &str) -> Option<i64> {
+    scaled(text, 3)
+}
+
+fn scaled(text: &str, shift: i32) -> Option<i64> {
+    let (negative, digits, scale, suffix) = parse(text)?;
+    let (factor, power) = match suffix {
+        Suffix::Binary(power) => (1i128 << (10 * power), 0),
+        Suffix::Decimal(power) | Suffix::Exponent(power) => (1, power),
+    };
+    let digits = digits.trim_start_matches('0');
+    // 2^63 has 19 digits: what is behind the 38th can only round.
+    let (head, tail) = digits.split_at(digits.len().min(38 - 19 * usize::from(factor > 1)));
+    let power = i64::from(power) - i64::from(scale) + i64::from(shift) + tail.len() as i64;
+    let rest = tail.bytes().any(|b| b != b'0');
+    let head: i128 = if head.is_empty() { 0 } else { head.parse().ok()? };
+    let magnitude = match (head * factor, u32::try_from(power.unsigned_abs()).unwrap_or(u32::MAX)) {
+        (0, _) => 0,
+        (number, power_of_ten) if power >= 0 => 10i128
+            .checked_pow(power_of_ten)
+            .and_then(|ten| number.checked_mul(ten))
+            .map_or(i128::MAX, |n| n.saturating_add(i128::from(rest))),
+        (number, power_of_ten) => match 10i128.checked_pow(power_of_ten) {
+            Some(ten) => number / ten + i128::from(number % ten != 0 || rest),
+            None => 1,
+        },
+    };
+    let magnitude = i64::try_from(magnitude).unwrap_or(i64::MAX);
+    Some(if negative { -magnitude } else { magnitude })
 }
 
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
@@ -130,6 +168,48 @@ mod tests {
             ("12e6", "12e6"),
         ] {
             assert_eq!(canonical(given), want, "{given}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        for (given, whole, milli) in [
+            ("0", 0, 0),
+            ("1", 1, 1000),
+            ("100m", 1, 100),
+            ("1500m", 2, 1500),
+            ("-1500m", -2, -1500),
+            ("0.1m", 1, 1),
+            ("1n", 1, 1),
+            ("64Mi", 67_108_864, 67_108_864_000),
+            ("1.5Gi", 1_610_612_736, 1_610_612_736_000),
+            ("0.5Ki", 512, 512_000),
+            ("0.0001Ki", 1, 103),
+            ("2k", 2000, 2_000_000),
+            ("1e3", 1000, 1_000_000),
+            ("1e-3", 1, 1),
+            ("+2", 2, 2000),
+            ("00012", 12, 12_000),
+            ("8Ei", i64::MAX, i64::MAX),
+            ("-8Ei", -i64::MAX, -i64::MAX),
+            ("1e2147483647", i64::MAX, i64::MAX),
+            ("1e-2147483647", 1, 1),
+            ("0e2147483647", 0, 0),
+            ("99999999999999999999999999999999999999999999999999", i64::MAX, i64::MAX),
+            ("0.00000000000000000000000000000000000000000000000001", 1, 1),
+            ("1.00000000000000000000000000000000000000000000000001", 2, 1001),
+            ("1.00000000000000000000000000000000000000000000000000", 1, 1000),
+        ] {
+            assert_eq!((value(given), milli_value(given)), (Some(whole), Some(milli)), "{given}");
+        }
+        assert_eq!((value("x"), milli_value("1Qi")), (None, None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_value_of_any_text_is_found_without_panic(text in "[-+]?[0-9]{0,60}[.]?[0-9]{0,60}([KMGTPE]i|[numkMGTPE]|[eE]-?[0-9]{1,12}|)") {
+            proptest::prop_assert_eq!(value(&text).is_some(), is_valid(&text));
+            proptest::prop_assert_eq!(milli_value(&text).is_some(), is_valid(&text));
         }
     }
 
