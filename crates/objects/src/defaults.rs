@@ -67,7 +67,9 @@ fn pod(object: &mut Object) {
         (false, _) => object.set(&["spec", "serviceAccount"], name),
         (true, true) => {}
     }
-    let Some(Value::Object(spec)) = object.0.get_mut("spec") else { return };
+    // A pod without a spec is one with an empty spec.
+    let spec = object.0.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    let Value::Object(spec) = spec else { return };
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
     for field in ["initContainers", "containers", "ephemeralContainers"] {
         each(spec.get_mut(field), |c| container(c, host_network));
@@ -252,6 +254,7 @@ mod tests {
             (&spec["restartPolicy"], &spec["terminationGracePeriodSeconds"]),
             (&json!("Always"), &json!(30))
         );
+        assert_eq!(defaulted("pods", json!({}))["spec"]["dnsPolicy"], "ClusterFirst");
     }
 
     #[test]
