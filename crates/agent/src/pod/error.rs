@@ -1,0 +1,142 @@
+//! Why there is no plan, or no payload.
+
+use tokensmith_objects::FieldError;
+use tokensmith_objects::field::go_quote;
+
+/// A pod that cannot be planned: what is wrong with it, in the words of the API server's validation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Pod {} is invalid: {}", go_quote(pod), one_line(&cause.to_string()))]
+pub struct PlanError {
+    /// `metadata.name`
+    pub pod: String,
+    /// The first finding.
+    pub cause: FieldError,
+}
+
+/// A volume whose content is not to be had now; its sources tell why. What is on disk stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadError {
+    /// One finding per source that failed, in the order of the sources; at least one.
+    pub causes: Vec<SourceError>,
+}
+
+/// Why a source gives nothing. No text holds content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The data are not what the API promises.
+    #[error("{kind} {name:?}: the value of key {key:?} is no base64")]
+    Base64 {
+        /// `configmap` or `secret`
+        kind: &'static str,
+        /// The object.
+        name: String,
+        /// The entry.
+        key: String,
+    },
+    /// A path is a file, and a folder of another file.
+    #[error("conflicting paths: {0:?} is a file and a folder")]
+    Conflict(String),
+    /// A resource of a container that the pod does not have.
+    #[error("container {0} not found")]
+    Container(String),
+    /// The object is there, the key that a variable wants is not.
+    #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
+    EnvKey {
+        /// `ConfigMap` or `Secret`
+        kind: &'static str,
+        /// The object's namespace.
+        namespace: String,
+        /// The object.
+        name: String,
+        /// The entry.
+        key: String,
+    },
+    /// The object is there, the key that a file wants is not.
+    #[error("{}references non-existent {} key: {key}", if *.kind == "configmap" { "configmap " } else { "" }, if *.kind == "configmap" { "config" } else { "secret" })]
+    Key {
+        /// `configmap` or `secret`
+        kind: &'static str,
+        /// The entry.
+        key: String,
+    },
+    /// An object that the source needs is not there.
+    #[error("{}{kind} {name:?} not found", if kind.contains('.') { "while getting ClusterTrustBundle: " } else { "" })]
+    NotFound {
+        /// `configmap`, `secret` or `clustertrustbundle.certificates.k8s.io`
+        kind: &'static str,
+        /// The object.
+        name: String,
+    },
+    /// A key that cannot be the name of a file.
+    #[error("{kind} {name:?}: {cause}")]
+    Path {
+        /// `configmap` or `secret`
+        kind: &'static str,
+        /// The object.
+        name: String,
+        /// What is wrong with the key.
+        cause: tokensmith_objects::LocalPathError,
+    },
+    /// No ClusterTrustBundle is selected.
+    #[error("combination of signerName and labelSelector matched zero ClusterTrustBundles")]
+    Selected,
+    /// There is no token for the file.
+    #[error("no token{} at {path:?} yet", audience.as_ref().map(|a| format!(" for audience {a:?}")).unwrap_or_default())]
+    Token {
+        /// Whom it is for; `None` is the API server.
+        audience: Option<String>,
+        /// The file.
+        path: String,
+    },
+    /// A ClusterTrustBundle is not PEM.
+    #[error("while normalizing trust anchors: {name:?}: {cause}")]
+    TrustAnchors {
+        /// The bundle.
+        name: String,
+        /// One line.
+        cause: String,
+    },
+    /// Nobody knows yet whether the object is there: not the same as missing, which an optional source may be.
+    #[error("{kind} {name:?} could not be read: {cause}")]
+    Unknown {
+        /// As in `NotFound`.
+        kind: &'static str,
+        /// The object, or the signer.
+        name: String,
+        /// One line.
+        cause: String,
+    },
+    /// The value of a variable has a byte that no process can be given.
+    #[error("environment variable {0:?} must not contain NUL")]
+    VariableNul(String),
+}
+
+impl std::error::Error for PayloadError {}
+
+impl std::fmt::Display for PayloadError {
+    /// One error bare, several distinct ones as `[E1, E2]` (apimachinery `util/errors`).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut texts: Vec<String> = Vec::new();
+        for text in self.causes.iter().map(|cause| one_line(&cause.to_string())) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        match texts.as_slice() {
+            [one] => f.write_str(one),
+            many => write!(f, "[{}]", many.join(", ")),
+        }
+    }
+}
+
+impl From<SourceError> for PayloadError {
+    fn from(cause: SourceError) -> Self {
+        PayloadError { causes: vec![cause] }
+    }
+}
+
+/// Kubernetes' words do not quote keys and fields; a line break in one of them must not make a second line of a log.
+pub(super) fn one_line(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}

@@ -1,0 +1,171 @@
+//! Objects from a file, as `kubectl apply` reads them.
+
+use serde_json::Value;
+use tokensmith_api::{Media, json, yaml};
+use tokensmith_objects::codec::{self, Expected, FieldValidation};
+use tokensmith_objects::field::go_quote;
+use tokensmith_objects::schema::{self, Kind};
+use tokensmith_objects::validate::{self, Limits};
+use tokensmith_objects::{FieldError, Object, defaults, strategy};
+
+use super::error::one_line;
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{cause}", if *.documents > 1 { format!("document {document}: ") } else { String::new() })]
+pub struct ManifestError {
+    /// Which document, from 1.
+    pub document: usize,
+    /// How many the file has.
+    pub documents: usize,
+    /// One line, in Kubernetes' words where it has them.
+    pub cause: String,
+}
+
+/// The longest file, in bytes; no request to an API server may be longer.
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
+
+/// The objects of a YAML or JSON text: one, several documents, or a `List`; Pods, ServiceAccounts, ConfigMaps and
+/// Secrets. They are decoded strictly, filled in with Kubernetes' defaults and validated, with one exception: how short a
+/// token may live is for the server to say. Objects without a namespace get `namespace`.
+///
+/// # Errors
+/// The first document that is wrong, and what is wrong with it.
+pub fn manifest(text: &str, namespace: &str) -> Result<Vec<Object>, ManifestError> {
+    let documents = documents(text);
+    let count = documents.len();
+    let fail = |at: usize, cause: String| ManifestError {
+        document: at + 1,
+        documents: count,
+        cause: one_line(&cause),
+    };
+    if text.len() > MAX_BYTES {
+        return Err(fail(0, format!("a manifest may not have more than {MAX_BYTES} bytes")));
+    }
+    let mut objects = Vec::new();
+    for (at, document) in documents.iter().enumerate() {
+        objects.extend(read(document, namespace).map_err(|cause| fail(at, cause))?);
+    }
+    match objects.is_empty() {
+        true => Err(fail(0, "no objects in the manifest".into())),
+        false => Ok(objects),
+    }
+}
+
+/// Kinds that a manifest may have, all of `v1`.
+const KINDS: [&str; 4] = ["ConfigMap", "Pod", "Secret", "ServiceAccount"];
+
+/// Splits where a line is `---` alone or with a comment (apimachinery `util/yaml`, `YAMLReader`).
+fn documents(text: &str) -> Vec<&str> {
+    let (mut documents, mut start, mut at) = (Vec::new(), 0, 0);
+    for line in text.split_inclusive('\n') {
+        if line.strip_prefix("---").is_some_and(|rest| rest.trim().is_empty() || rest.trim().starts_with('#'))
+        {
+            documents.push(&text[start..at]);
+            start = at + line.len();
+        }
+        at += line.len();
+    }
+    documents.push(&text[start..]);
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    documents.retain(|document| !document.lines().all(blank));
+    documents
+}
+
+fn read(document: &str, namespace: &str) -> Result<Vec<Object>, String> {
+    let json = document.trim_start().starts_with('{');
+    let parsed = if json {
+        json::parse(document.as_bytes()).map_err(|e| format!("json parse error: {e}"))?
+    } else {
+        yaml::parse(document.as_bytes()).map_err(|e| e.to_string())?
+    };
+    if parsed.value.is_null() {
+        return Ok(Vec::new());
+    }
+    let (api_version, kind) = type_of(&parsed.value)?;
+    if let Some(item) = kind.strip_suffix("List").filter(|_| api_version == "v1") {
+        if let Some(path) = parsed.duplicates.first() {
+            return Err(format!("strict decoding error: duplicate field {}", go_quote(path)));
+        }
+        return items(parsed.value, item, namespace);
+    }
+    let expected = expected(&api_version, &kind)?;
+    let media = if json { Media::Json } else { Media::Yaml };
+    let decoded = codec::decode(document.as_bytes(), media, &expected.1, FieldValidation::Strict)
+        .map_err(|e| e.to_string())?;
+    finish(expected.0, decoded.object, namespace).map(|object| vec![object])
+}
+
+/// The objects of a `List`, or of a list of one kind.
+fn items(list: Value, kind: &str, namespace: &str) -> Result<Vec<Object>, String> {
+    let Value::Object(mut list) = list else { return Ok(Vec::new()) };
+    if let Some(field) =
+        list.keys().find(|field| !matches!(field.as_str(), "apiVersion" | "items" | "kind" | "metadata"))
+    {
+        return Err(format!("strict decoding error: unknown field {}", go_quote(field)));
+    }
+    let items = match list.shift_remove("items") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err("items must be a list".into()),
+    };
+    let read = |item: Value| {
+        let (kind, expected) = match (kind, item.get("kind")) {
+            // In a list of one kind the items need not say it again.
+            (kind, None) if !kind.is_empty() => expected("v1", kind)?,
+            _ => {
+                let (api_version, kind) = type_of(&item)?;
+                expected(&api_version, &kind)?
+            }
+        };
+        let decoded = codec::decode_value(item, &expected, FieldValidation::Strict);
+        finish(kind, decoded.map_err(|e| e.to_string())?.object, namespace)
+    };
+    let numbered = items.into_iter().enumerate();
+    numbered.map(|(at, item)| read(item).map_err(|cause| format!("items[{at}]: {cause}"))).collect()
+}
+
+fn type_of(value: &Value) -> Result<(String, String), String> {
+    let Value::Object(map) = value else { return Err("the document is no object".into()) };
+    let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    match (text("apiVersion"), text("kind")) {
+        (_, kind) if kind.is_empty() => Err("Object 'Kind' is missing".into()),
+        (version, _) if version.is_empty() => Err("Object 'apiVersion' is missing".into()),
+        both => Ok(both),
+    }
+}
+
+fn expected(api_version: &str, kind: &str) -> Result<(&'static Kind, Expected<'static>), String> {
+    let found = KINDS.contains(&kind) && api_version == "v1";
+    match schema::kind_of("", "v1", kind).filter(|_| found) {
+        Some(kind) => Ok((kind, Expected::kind(kind))),
+        None => {
+            let (kind, version) = (go_quote(kind), go_quote(api_version));
+            Err(format!(
+                "no use for kind {kind} in version {version}: it must be one of {}",
+                KINDS.join(", ")
+            ))
+        }
+    }
+}
+
+/// Defaults and validation, as on a create.
+fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, String> {
+    if object.namespace().is_empty() {
+        object.set(&["metadata", "namespace"], namespace);
+    }
+    defaults::apply(kind, &mut object);
+    let mut created = object.clone();
+    if kind.kind == "Secret" {
+        // What stands in stringData counts as data.
+        strategy::prepare_create(kind, &mut created);
+    }
+    let limits = Limits { min_token_expiration_seconds: i64::MIN };
+    let errors = validate::create(kind, &created, &limits);
+    if errors.is_empty() { Ok(object) } else { Err(invalid(kind, object.name(), errors)) }
+}
+
+/// As the API server's 422 says it.
+fn invalid(kind: &Kind, name: &str, errors: Vec<FieldError>) -> String {
+    tokensmith_core::Error::invalid(&kind.group, &kind.kind, name, errors).to_string()
+}
