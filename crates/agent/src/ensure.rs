@@ -29,7 +29,9 @@ pub enum EnsureError {
         namespace: String,
     },
     /// The pod of that name is another one.
-    #[error("pods {name:?} is there already, and its volume {volume:?} differs from the manifest's: delete the pod, or leave the manifest away and take it with --pod")]
+    #[error(
+        "pods {name:?} is there already, and its volume {volume:?} differs from the manifest's: delete the pod, or leave the manifest away and take it with --pod"
+    )]
     Other {
         /// The pod.
         name: String,
@@ -46,7 +48,11 @@ pub enum EnsureError {
 ///
 /// # Errors
 /// See [`EnsureError`].
-pub async fn pods(api: &dyn ApiServer, manifest: &[Object], create: bool) -> Result<Vec<Object>, EnsureError> {
+pub async fn pods(
+    api: &dyn ApiServer,
+    manifest: &[Object],
+    create: bool,
+) -> Result<Vec<Object>, EnsureError> {
     // Pods last: they need their account when they are created.
     let (pods, others): (Vec<_>, Vec<_>) = manifest.iter().partition(|object| object.kind() == "Pod");
     if create {

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod disk;
+pub mod ensure;
 pub mod observe;
 pub mod payload;
 pub mod pod;
