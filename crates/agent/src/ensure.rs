@@ -12,21 +12,18 @@ const GATE: &str = "tokensmith.dev/projected";
 /// Why a manifest's pods cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum EnsureError {
-    /// The server refuses, or cannot be reached.
-    #[error("{what}: {cause}")]
-    Api {
-        /// What was asked for, e.g. `pods "a"`.
-        what: String,
-        /// Why not.
-        cause: ApiError,
-    },
+    /// The server refuses, or cannot be reached: its own words say what it was about.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// There is none, and none is to be made.
-    #[error("{what} not found in namespace {namespace}: --ensure creates it")]
+    #[error("{what} not found in namespace {namespace:?}{hint}")]
     Missing {
         /// E.g. `pods "a"`.
         what: String,
         /// Where it was looked for.
         namespace: String,
+        /// What would help.
+        hint: &'static str,
     },
     /// The pod of that name is another one.
     #[error(
@@ -78,6 +75,16 @@ pub async fn pods(
     Ok(found)
 }
 
+/// The pod of that name.
+///
+/// # Errors
+/// There is none, or the server refuses or cannot be reached.
+pub async fn named(api: &dyn ApiServer, namespace: &str, name: &str) -> Result<Object, EnsureError> {
+    let missing =
+        || EnsureError::Missing { what: format!("pods {name:?}"), namespace: namespace.into(), hint: "" };
+    api.get(Resource::Pods, Some(namespace), name).await?.ok_or_else(missing)
+}
+
 /// The object of that name, which is created if it may be.
 async fn one(
     api: &dyn ApiServer,
@@ -86,20 +93,20 @@ async fn one(
     create: bool,
 ) -> Result<Object, EnsureError> {
     let what = format!("{} {:?}", plural(resource), object.name());
-    let failed = |cause| EnsureError::Api { what: what.clone(), cause };
     let namespace = object.namespace();
     let get = || api.get(resource, Some(namespace), object.name());
-    if let Some(there) = get().await.map_err(failed)? {
+    if let Some(there) = get().await? {
         return Ok(there);
     }
     if !create {
-        return Err(EnsureError::Missing { what, namespace: namespace.into() });
+        let hint = ": --ensure creates it";
+        return Err(EnsureError::Missing { what, namespace: namespace.into(), hint });
     }
     match api.create(resource, object).await {
         Ok(made) => Ok(made),
         // Someone was faster: theirs will do.
-        Err(error) if error.code() == Some(409) => get().await.map_err(failed)?.ok_or_else(|| failed(error)),
-        Err(error) => Err(failed(error)),
+        Err(error) if error.code() == Some(409) => Ok(get().await?.ok_or(error)?),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::serve::signer::SignerArgs;
 /// A Kubernetes service-account token issuer: mints, publishes and verifies tokens.
 #[derive(Debug, Parser)]
 #[command(name = "tokensmith", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a guard.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a guard, or an alarm.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,10 +27,17 @@ pub enum Command {
     Healthcheck(commands::healthcheck::HealthcheckArgs),
     /// Publish what relying parties need
     Issuer(commands::issuer::IssuerArgs),
+    /// Become a command (used by project --exec)
+    #[command(hide = true)]
+    ExecInit(commands::project::init::ExecInitArgs),
     /// Look at the signing keys
     Keys(commands::keys::KeysArgs),
     /// Print or write a kubeconfig
     Kubeconfig(commands::kubeconfig::KubeconfigArgs),
+    /// Keep the projected volumes of pods fresh in a folder, as the kubelet does
+    Project(Box<commands::project::ProjectArgs>),
+    /// The sidecar: give out tokens, put them on requests, or let in only requests that carry one
+    Proxy(Box<commands::proxy::ProxyArgs>),
     /// Run the server
     Serve(Box<ServeArgs>),
     /// Sign for a kube-apiserver on a Unix socket, and do nothing else

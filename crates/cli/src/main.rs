@@ -9,6 +9,7 @@ mod commands;
 mod failure;
 mod files;
 mod kubeconfig;
+mod logs;
 mod output;
 mod serve;
 mod times;
@@ -34,10 +35,13 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Completions(args) => args.run(),
+        Command::ExecInit(args) => args.run(),
         Command::Healthcheck(args) => block_on(args.run()),
         Command::Issuer(args) => block_on(args.run()),
         Command::Keys(args) => block_on(args.run()),
         Command::Kubeconfig(args) => block_on(args.run()),
+        Command::Project(args) => block_on(args.run()),
+        Command::Proxy(args) => block_on(args.run()),
         Command::Serve(args) => serve::run(*args),
         Command::Signer(args) => serve::signer::run(*args),
         Command::Token(args) => block_on(args.run()),

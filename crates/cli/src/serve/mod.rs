@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::kubeconfig::{check_ours, own, write_ours};
+use crate::logs;
 use data_dir::{ADDRESS, DataDir};
 use flags::ServeArgs;
 
@@ -45,7 +46,7 @@ pub fn run(args: ServeArgs) -> Result<(), Failure> {
 }
 
 fn block_on(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    log();
+    logs::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?;
     let done = runtime.block_on(server);
@@ -233,17 +234,4 @@ impl Signals {
             _ = self.reload.recv() => Told::Reload,
         }
     }
-}
-
-fn log() {
-    use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_env("TOKENSMITH_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tokensmith=info"));
-    let colours = io::IsTerminal::is_terminal(&io::stderr());
-    // A second call in one process changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colours)
-        .try_init();
 }

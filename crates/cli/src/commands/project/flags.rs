@@ -43,9 +43,9 @@ pub struct ProjectArgs {
     #[arg(long, short, value_name = "PATH", group = "pods", help_heading = "Pods")]
     pub filename: Vec<PathBuf>,
 
-    /// This pod of the server's; repeatable
+    /// This pod of the server's
     #[arg(long, value_name = "[NAMESPACE/]NAME", group = "pods", help_heading = "Pods")]
-    pub pod: Vec<String>,
+    pub pod: Option<String>,
 
     /// The server's pods with these labels, in the namespace of --namespace or of the context
     #[arg(long, short = 'l', value_name = "SELECTOR", group = "pods", conflicts_with = "all", help_heading = "Pods")]

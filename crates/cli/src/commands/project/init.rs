@@ -59,7 +59,14 @@ impl ExecInitArgs {
         };
         let (name, arguments) = spec.command.split_first().context("there is no command")?;
         // Comes back only when it could not be done.
-        let error = Command::new(name).args(arguments).envs(env).exec();
+        let mut command = Command::new(name);
+        // A container does not have its starter's credentials: a client in it would use them instead of its pod's.
+        for (variable, _) in std::env::vars_os() {
+            if variable == "KUBECONFIG" || variable.to_string_lossy().starts_with("TOKENSMITH_") {
+                command.env_remove(variable);
+            }
+        }
+        let error = command.args(arguments).envs(env).exec();
         eprintln!("error: cannot run {}: {error}", name.to_string_lossy());
         Err(Failure::Exit(match error.kind() {
             io::ErrorKind::NotFound => NOT_FOUND,

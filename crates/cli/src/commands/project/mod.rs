@@ -1,0 +1,269 @@
+//! `tokensmith project`: wires the agent's projector to a server, a folder and a clock.
+
+mod environment;
+mod exec;
+mod flags;
+pub mod init;
+mod remove;
+mod status;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tokensmith_agent::api::{ApiServer, Selection};
+use tokensmith_agent::disk::{Root, Tmpfs};
+use tokensmith_agent::ensure;
+use tokensmith_agent::observe;
+use tokensmith_agent::pod::{self, Ignored, NodeResources, PodPlan};
+use tokensmith_agent::projector::{Config, PodName, Pods, Projector};
+use tokensmith_agent::refresh::RefreshPolicy;
+use tokensmith_client::{Client, Target};
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
+use tokensmith_objects::Object;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use flags::ProjectArgs;
+
+use crate::failure::Failure;
+use crate::files::{self, Access};
+use crate::logs;
+use flags::{Action, TmpfsFlag};
+
+/// How often it is looked whether the volumes are whole, while they are not yet.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl ProjectArgs {
+    /// Keeps the volumes until it is told to stop, or as long as a command runs.
+    ///
+    /// # Errors
+    /// The pods, the folder or the server cannot be had; with `--once` and `--exec`, volumes that are not whole in time.
+    pub async fn run(mut self) -> Result<(), Failure> {
+        match self.action.take() {
+            Some(Action::Remove(args)) => return args.run(),
+            Some(Action::Status(args)) => return args.run(),
+            None => logs::start(),
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let target = self.client.target()?;
+        let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
+        let pods = self.pods(&*api, &target).await?;
+        let folder = Folder::new(self.root.as_deref())?;
+        let tmpfs = match self.tmpfs {
+            TmpfsFlag::Auto => Tmpfs::Auto,
+            TmpfsFlag::Never => Tmpfs::Never,
+        };
+        let root = Root::open(folder.path(), tmpfs, clock.clone());
+        let root = Arc::new(root.map_err(|e| Failure::failed(e.to_string()))?);
+        let node = node_resources(folder.path());
+        let config = Config {
+            api: api.clone(),
+            clock: clock.clone(),
+            files: root.clone(),
+            policy: RefreshPolicy { at: self.refresh_at, ..RefreshPolicy::default() },
+            pods: pods.clone(),
+            node,
+        };
+        let mut projector = Projector::new(config).map_err(|e| Failure::failed(e.to_string()))?;
+        if let Some(address) = self.metrics_address {
+            observe(address, &projector).await?;
+        }
+        if self.once || self.exec {
+            let limit = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+            // Cut off in the middle or not, what is written is written whole.
+            let whole = tokio::time::timeout(limit, whole(&mut projector, &*clock)).await;
+            projector.run(std::future::ready(())).await;
+            if whole.is_err() {
+                return Err(Failure::failed(projector.unfinished().join("; ")));
+            }
+        }
+        if self.exec {
+            let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
+            let [pod] = &pods[..] else { return Err(one_pod()) };
+            let context = environment::Context { api: &*api, target: &target, root: folder.path(), node: &node };
+            let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
+            let file = folder.path().join(format!(".exec-{}", std::process::id()));
+            let code = {
+                let mut command = pin!(exec::run(&spec, &file));
+                tokio::select! {
+                    code = &mut command => code?,
+                    () = projector.run(std::future::pending()) => 0,
+                }
+            };
+            folder.remove(root)?;
+            return if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) };
+        }
+        if !self.once {
+            self.watch(&mut projector, &*clock, folder.path()).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the volumes until a signal ends it.
+    async fn watch(&self, projector: &mut Projector, clock: &dyn Clock, root: &Path) -> Result<(), Failure> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        let mut end = pin!(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        let ready = tokio::select! {
+            () = whole(projector, clock) => true,
+            () = &mut end => false,
+        };
+        if ready {
+            tracing::info!(root = %root.display(), "all volumes are whole");
+            if let Some(path) = &self.ready_file {
+                files::write(path, format!("{}\n", root.display()).as_bytes(), Access::Everyone)?;
+            }
+        }
+        let ended = async move {
+            if ready {
+                end.await;
+            }
+        };
+        projector.run(ended).await;
+        Ok(())
+    }
+
+    /// Whose volumes are kept.
+    async fn pods(&self, api: &dyn ApiServer, target: &Target) -> Result<Pods, Failure> {
+        let namespace = &target.namespace;
+        if let Some(name) = &self.pod {
+            let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
+            let name = PodName { namespace: namespace.into(), name: name.into() };
+            return Ok(match self.exec || self.once {
+                // What is done once needs its pod now.
+                true => Pods::Fixed(vec![ensure::named(api, &name.namespace, &name.name).await.map_err(failed)?]),
+                false => Pods::Named(name),
+            });
+        }
+        let fields = self.node.as_ref().map(|node| format!("spec.nodeName={node}")).unwrap_or_default();
+        if let Some(labels) = &self.selector {
+            let namespace = Some(namespace.clone());
+            return Ok(Pods::Selected(Selection { namespace, labels: labels.clone(), fields, name: None }));
+        }
+        if self.all {
+            let namespace = self.client.namespace.clone();
+            return Ok(Pods::Selected(Selection { namespace, fields, ..Selection::default() }));
+        }
+        let mut manifest = Vec::new();
+        for path in &self.filename {
+            let text = read(path)?;
+            let objects = pod::manifest(&text, namespace);
+            manifest.extend(objects.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?);
+        }
+        if !manifest.iter().any(|object| object.kind() == "Pod") {
+            return Err(Failure::failed("the manifest holds no pod"));
+        }
+        let pods = ensure::pods(api, &manifest, self.ensure).await.map_err(failed)?;
+        tell_ignored(&pods)?;
+        Ok(Pods::Fixed(pods))
+    }
+}
+
+/// Works until nothing is missing.
+async fn whole(projector: &mut Projector, clock: &dyn Clock) {
+    loop {
+        projector.settle().await;
+        if projector.unfinished().is_empty() {
+            return;
+        }
+        projector.run(clock.sleep_until(clock.now() + LOOK)).await;
+    }
+}
+
+async fn observe(address: std::net::SocketAddr, projector: &Projector) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    tokio::spawn(observe::serve(listener, Arc::new(projector.monitor()), std::future::pending()));
+    Ok(())
+}
+
+/// Where the volumes are; a private place that goes with the command if none is named.
+enum Folder {
+    Named(PathBuf),
+    Private(TempDir),
+}
+
+impl Folder {
+    fn new(root: Option<&Path>) -> Result<Folder, Failure> {
+        if let Some(root) = root {
+            return Ok(Folder::Named(files::absolute(root)));
+        }
+        // Memory, where a user has some of their own.
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+        let made = tempfile::Builder::new()
+            .prefix("tokensmith-")
+            .tempdir_in(runtime.unwrap_or_else(std::env::temp_dir));
+        Ok(Folder::Private(made.context("cannot make a folder for the volumes")?))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Folder::Named(path) => path,
+            Folder::Private(dir) => dir.path(),
+        }
+    }
+
+    /// Removes what is private.
+    fn remove(self, root: Arc<Root>) -> Result<(), Failure> {
+        if let Folder::Private(dir) = self {
+            root.clear().map_err(|e| Failure::failed(e.to_string()))?;
+            drop(root);
+            dir.close().context("cannot remove the folder of the volumes")?;
+        }
+        Ok(())
+    }
+}
+
+/// This machine is the node of the pods that are projected here.
+fn node_resources(root: &Path) -> NodeResources {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let system = rustix::system::sysinfo();
+    let disk = rustix::fs::statvfs(root).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    let whole = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    NodeResources {
+        cpu_millis: i64::try_from(cores).unwrap_or(i64::MAX).saturating_mul(1000),
+        memory_bytes: whole((system.totalram as u64).saturating_mul(u64::from(system.mem_unit))),
+        ephemeral_storage_bytes: whole(disk),
+    }
+}
+
+/// Volumes that are the kubelet's business alone are named, so that nobody looks for them.
+fn tell_ignored(pods: &[Object]) -> Result<(), Failure> {
+    for pod in pods {
+        let plan = PodPlan::new(pod).map_err(|e| Failure::failed(e.to_string()))?;
+        let ignored: Vec<String> = plan.ignored.iter().map(Ignored::to_string).collect();
+        if !ignored.is_empty() {
+            eprintln!("note: {}/{}: left out: {}", plan.namespace, plan.name, ignored.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let read = || format!("cannot read {}", path.display());
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().take(pod::MAX_MANIFEST).read_to_string(&mut text).with_context(read)?;
+        return Ok(text);
+    }
+    Ok(std::fs::read_to_string(path).with_context(read)?)
+}
+
+fn one_pod() -> Failure {
+    Failure::usage("--exec takes one pod, from --filename or --pod")
+}
+
+fn failed(error: ensure::EnsureError) -> Failure {
+    Failure::failed(error.to_string())
+}
