@@ -7,6 +7,8 @@ pub mod issuer;
 pub mod keys;
 pub mod kubeconfig;
 pub mod mint;
+pub mod project;
+pub mod proxy;
 pub mod token;
 pub mod token_list;
 pub mod token_revoke;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use tokensmith_agent::refresh::RefreshAt;
+use tokensmith_agent::refresh::RefreshPolicy;
 
 use super::remove::RemoveArgs;
 use super::status::StatusArgs;
@@ -85,7 +85,7 @@ pub struct ProjectArgs {
 
     /// Refresh a token at this share of its life, or at this age; 24h at the latest
     #[arg(long, value_name = "PERCENT|DURATION", default_value = "80%", help_heading = "Refreshing")]
-    pub refresh_at: RefreshAt,
+    pub refresh_at: RefreshPolicy,
 
     /// Serve /metrics and /healthz here
     #[arg(long, value_name = "ADDRESS", help_heading = "Refreshing")]

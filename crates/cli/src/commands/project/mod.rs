@@ -21,7 +21,6 @@ use tokensmith_agent::ensure;
 use tokensmith_agent::observe;
 use tokensmith_agent::pod::{self, Ignored, NodeResources, PodPlan};
 use tokensmith_agent::projector::{Config, PodName, Pods, Projector};
-use tokensmith_agent::refresh::RefreshPolicy;
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
@@ -66,7 +65,7 @@ impl ProjectArgs {
             api: api.clone(),
             clock: clock.clone(),
             files: root.clone(),
-            policy: RefreshPolicy { at: self.refresh_at, ..RefreshPolicy::default() },
+            policy: self.refresh_at,
             pods: pods.clone(),
             node,
         };
