@@ -93,6 +93,11 @@ impl ManualClock {
         *self.monotonic.lock().unwrap_or_else(|e| e.into_inner()) += step;
     }
 
+    /// Sets the wall clock as an operator or a time server does: no time passes.
+    pub fn jump(&self, now: OffsetDateTime) {
+        self.now.send_replace(now);
+    }
+
     /// Moves the clock forwards.
     pub fn advance(&self, step: Duration) {
         self.set(self.now() + step);
