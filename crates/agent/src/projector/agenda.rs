@@ -1,0 +1,96 @@
+//! What is to be done when: one queue for everything, so that 10,000 volumes need one timer.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// Tasks by their time; those of one time in the order in which they were put in.
+#[derive(Debug)]
+pub(super) struct Agenda<T> {
+    entries: BinaryHeap<Entry<T>>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    at: OffsetDateTime,
+    number: u64,
+    task: T,
+}
+
+impl<T> Agenda<T> {
+    pub(super) fn new() -> Self {
+        Agenda { entries: BinaryHeap::new(), count: 0 }
+    }
+
+    /// Puts a task in. Nothing is taken out before its time: a task says for itself whether it still counts.
+    pub(super) fn put(&mut self, at: OffsetDateTime, task: T) {
+        self.count += 1;
+        self.entries.push(Entry { at, number: self.count, task });
+    }
+
+    /// The next task that is due.
+    pub(super) fn due(&mut self, now: OffsetDateTime) -> Option<T> {
+        if self.entries.peek()?.at > now {
+            return None;
+        }
+        self.entries.pop().map(|entry| entry.task)
+    }
+
+    /// When the next task is due.
+    pub(super) fn next(&self) -> Option<OffsetDateTime> {
+        self.entries.peek().map(|entry| entry.at)
+    }
+
+    /// The wall clock went back: everything is as far away as it was.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = entries.into_iter().map(|e| Entry { at: e.at - by, ..e }).collect();
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The heap gives the greatest first.
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn tasks_come_in_order_and_keep_their_distance() {
+        let start = datetime!(2026-01-01 10:00 UTC);
+        let at = |s: u64| start + Duration::from_secs(s);
+        let mut agenda = Agenda::new();
+        for (s, task) in [(30, "d"), (10, "a"), (20, "b"), (20, "c")] {
+            agenda.put(at(s), task);
+        }
+        assert_eq!(agenda.due(at(9)), None);
+        assert_eq!(agenda.due(at(10)), Some("a"));
+        assert_eq!(agenda.next(), Some(at(20)));
+        agenda.move_back(Duration::from_secs(20));
+        assert_eq!([agenda.due(start), agenda.due(start), agenda.due(start)], [Some("b"), Some("c"), None]);
+        assert_eq!(agenda.next(), Some(at(10)));
+    }
+}

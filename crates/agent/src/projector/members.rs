@@ -1,0 +1,295 @@
+//! Which pods there are: those of files, or those that the API server shows.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokensmith_objects::Object;
+
+use super::feed::{Change, Feed};
+use super::reading::{FeedId, Read};
+use super::sources::trimmed;
+use super::volume::{Pod, PodName};
+use super::{PodId, Pods, Projector, Task, chance};
+use crate::api::{ApiError, Resource, Selection};
+use crate::pod::{PlanError, PodPlan};
+use crate::refresh::{FIRST_TOKEN_ALARM, Retry, Trouble};
+
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// Of pods, unless they are fixed.
+    pub(super) feed: Option<Feed>,
+    /// Fixed pods, as they were given.
+    fixed: BTreeMap<Arc<PodName>, Fixed>,
+    /// Pods that have no plan, and why.
+    invalid: BTreeMap<PodName, String>,
+    /// Of a selection: the disk has been compared with the first list.
+    compared: bool,
+    alarm: bool,
+}
+
+#[derive(Debug)]
+struct Fixed {
+    object: Object,
+    /// Being asked for.
+    asking: bool,
+    failures: u32,
+    failing_since: Option<OffsetDateTime>,
+    error: Option<String>,
+}
+
+/// What the alarm of the list of pods is about.
+const LISTING: &str = "pods";
+
+impl Members {
+    pub(super) fn unfinished(&self) -> Vec<String> {
+        let mut out: Vec<_> = self.invalid.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        if let Some(error) = self.feed.as_ref().and_then(|feed| feed.error.as_ref()) {
+            out.push(format!("failed to list pods: {error}"));
+        }
+        let fixed = self.fixed.iter().filter_map(|(name, f)| Some((name, f.error.as_ref()?)));
+        out.extend(fixed.map(|(name, error)| format!("{name}: {error}")));
+        out
+    }
+
+    /// Whether a name on disk would be in the list if its pod were there.
+    fn covers(&self, name: &PodName) -> bool {
+        let Some(feed) = &self.feed else { return false };
+        feed.selection.namespace.as_ref().is_none_or(|ns| *ns == name.namespace)
+            && feed.selection.name.as_ref().is_none_or(|n| *n == name.name)
+    }
+}
+
+impl Projector {
+    /// Begins to follow pods.
+    pub(super) fn follow(&mut self, pods: Pods) -> Result<(), PlanError> {
+        let selection = match pods {
+            Pods::Fixed(objects) => {
+                for object in objects {
+                    self.fix(object)?;
+                }
+                return Ok(());
+            }
+            Pods::Named(PodName { namespace, name }) => {
+                Selection { namespace: Some(namespace), name: Some(name), ..Selection::default() }
+            }
+            Pods::Selected(selection) => selection,
+        };
+        self.members.feed = Some(Feed::new(Resource::Pods, selection));
+        self.want(FeedId::Pods);
+        Ok(())
+    }
+
+    fn fix(&mut self, object: Object) -> Result<(), PlanError> {
+        let plan = PodPlan::new(&object)?;
+        let name = Arc::new(PodName { namespace: plan.namespace.clone(), name: plan.name.clone() });
+        let fixed =
+            Fixed { object: object.clone(), asking: false, failures: 0, failing_since: None, error: None };
+        self.members.fixed.insert(name.clone(), fixed);
+        if plan.uid.is_empty() {
+            self.resolve(&name);
+        } else {
+            self.admit(object, plan);
+        }
+        Ok(())
+    }
+
+    /// Asks the API for the UID of a fixed pod: it has none yet, or it seems to be another's by now.
+    pub(super) fn resolve(&mut self, name: &Arc<PodName>) {
+        let Some(fixed) = self.members.fixed.get_mut(name) else { return };
+        if !std::mem::replace(&mut fixed.asking, true) {
+            self.reads.push_back(Read::Pod(name.clone()));
+        }
+    }
+
+    pub(super) fn resolved(&mut self, name: Arc<PodName>, result: Result<Option<Object>, ApiError>) {
+        let now = self.now();
+        let Some(fixed) = self.members.fixed.get_mut(&name) else { return };
+        fixed.asking = false;
+        let known = self.names.get(&name).and_then(|id| self.pods.get(id)).map(|pod| pod.plan.uid.as_str());
+        let (error, retry_after, trouble) = match result {
+            Ok(Some(pod)) => {
+                let new = known != Some(pod.uid());
+                (fixed.failures, fixed.failing_since, fixed.error) = (0, None, None);
+                let mut object = fixed.object.clone();
+                object.set(&["metadata", "uid"], pod.uid());
+                self.monitor.alarm(name.to_string(), None);
+                if new {
+                    self.applied(object);
+                }
+                return;
+            }
+            Ok(None) => (format!("pods {:?} not found", name.name), None, Trouble::Refused),
+            Err(error) => (error.to_string(), error.retry_after(), Trouble::of(&error)),
+        };
+        if known.is_some() {
+            // Its tokens tell what is wrong, and their next failure asks again.
+            return;
+        }
+        fixed.failures = fixed.failures.saturating_add(1);
+        let since = *fixed.failing_since.get_or_insert(now);
+        let (namespace, pod) = (&name.namespace, &name.name);
+        if fixed.failures == 1 {
+            tracing::warn!(namespace, pod, cause = error, "no token can be bound to the pod");
+        }
+        let retry = Retry { failures: fixed.failures, trouble, retry_after, lease: None };
+        let mut at = now + retry.delay(now, chance());
+        if now - since >= FIRST_TOKEN_ALARM {
+            self.monitor.alarm(name.to_string(), Some(error.clone()));
+        } else {
+            at = at.min(since + FIRST_TOKEN_ALARM);
+        }
+        fixed.error = Some(error);
+        self.agenda.put(at, Task::Resolve(name));
+    }
+
+    pub(super) fn pods_changed(&mut self, change: Change) {
+        match change {
+            Change::Applied(object) => self.applied(trimmed(object)),
+            Change::Deleted(object) => {
+                let name = PodName { namespace: object.namespace().into(), name: object.name().into() };
+                self.members.invalid.remove(&name);
+                self.gone(&Arc::new(name));
+            }
+            Change::Reset(items) => {
+                let there: HashSet<(&str, &str)> = items.iter().map(|o| (o.namespace(), o.name())).collect();
+                let lost = |name: &PodName| !there.contains(&(name.namespace.as_str(), name.name.as_str()));
+                let gone: Vec<_> = self.names.keys().filter(|name| lost(name)).cloned().collect();
+                self.members.invalid.retain(|name, _| !lost(name));
+                for name in gone {
+                    self.gone(&name);
+                }
+                for object in items {
+                    self.applied(trimmed(object));
+                }
+                if !std::mem::replace(&mut self.members.compared, true) {
+                    self.compare_disk();
+                }
+            }
+        }
+    }
+
+    /// What the disk has of pods that are not there: they went while nobody looked.
+    pub(super) fn left_over(&mut self, on_disk: Vec<PodName>) {
+        for name in on_disk {
+            let known = self.names.contains_key(&name) || self.members.invalid.contains_key(&name);
+            if !known && self.members.covers(&name) {
+                self.gone(&Arc::new(name));
+            }
+        }
+    }
+
+    /// A pod is there, as it is now.
+    fn applied(&mut self, object: Object) {
+        let name = Arc::new(PodName { namespace: object.namespace().into(), name: object.name().into() });
+        // It has ended and will not start again; the kubelet takes its volumes away too.
+        if self.members.feed.is_some() && matches!(object.str_at(&["status", "phase"]), "Succeeded" | "Failed") {
+            self.members.invalid.remove(&name);
+            self.gone(&name);
+            return;
+        }
+        let plan = match PodPlan::new(&object) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let (namespace, pod, cause) = (&name.namespace, &name.name, error.to_string());
+                tracing::error!(namespace, pod, cause, "a pod has no volumes that can be made");
+                self.monitor.alarm(name.to_string(), Some(cause.clone()));
+                self.members.invalid.insert((*name).clone(), cause);
+                return;
+            }
+        };
+        if self.members.invalid.remove(&name).is_some() {
+            self.monitor.alarm(name.to_string(), None);
+        }
+        let known = self.names.get(&name).copied();
+        let Some((id, pod)) = known.and_then(|id| Some((id, self.pods.get_mut(&id)?))) else {
+            self.admit(object, plan);
+            return;
+        };
+        let old = &pod.plan;
+        if old.uid != plan.uid || old.volumes != plan.volumes || old.account != plan.account {
+            if old.uid != plan.uid {
+                let (namespace, pod) = (&name.namespace, &name.name);
+                tracing::info!(namespace, pod, "the pod was made again: its tokens are replaced");
+            }
+            self.forget(id);
+            self.admit(object, plan);
+            return;
+        }
+        let changed = pod.plan.ownership != plan.ownership
+            || object.get("spec") != pod.object.get("spec")
+            || object.get("metadata") != pod.object.get("metadata");
+        pod.shown &= pod.plan.containers == plan.containers;
+        pod.object = Arc::new(object);
+        pod.plan = Arc::new(plan);
+        if changed {
+            pod.volumes.iter_mut().for_each(|volume| volume.dirty = true);
+            self.visit(&name);
+        }
+    }
+
+    /// A pod is new here.
+    fn admit(&mut self, object: Object, plan: PodPlan) {
+        self.count += 1;
+        let id = PodId(self.count);
+        for ignored in &plan.ignored {
+            let (namespace, pod) = (&plan.namespace, &plan.name);
+            tracing::info!(namespace, pod, "not materialised: {ignored}");
+        }
+        let pod = Pod::new(object, plan);
+        let name = pod.name.clone();
+        for reference in pod.references() {
+            if let Some(source) = self.sources.claim(reference, id) {
+                self.want(FeedId::Source(source));
+            }
+        }
+        self.pods.insert(id, pod);
+        self.names.insert(name.clone(), id);
+        self.monitor.pods(self.pods.len());
+        self.visit(&name);
+    }
+
+    /// A pod is gone, and so are its volumes soon.
+    fn gone(&mut self, name: &Arc<PodName>) {
+        if let Some(id) = self.names.get(name).copied() {
+            self.forget(id);
+            let (namespace, pod) = (&name.namespace, &name.name);
+            tracing::info!(namespace, pod, "the pod is gone: its volumes are removed");
+        }
+        self.monitor.alarm(name.to_string(), None);
+        self.clear_away(name);
+    }
+
+    /// Ends everything that is done for a pod; the disk is left as it is.
+    fn forget(&mut self, id: PodId) {
+        let Some(pod) = self.pods.remove(&id) else { return };
+        self.names.remove(&pod.name);
+        for reference in pod.references() {
+            self.sources.release(&reference, id);
+        }
+        for (plan, volume) in pod.plan.volumes.iter().zip(&pod.volumes) {
+            self.monitor.alarm(format!("{}/{}", pod.name, plan.name), None);
+            for token in &volume.tokens {
+                self.monitor.alarm(format!("{}/{}/{}", pod.name, plan.name, token.source.path), None);
+            }
+        }
+        self.monitor.forget(pod.token_ids(id).into_iter().map(|id| pod.labels(id)));
+        self.monitor.pods(self.pods.len());
+    }
+
+    /// Who cannot know which pods there are cannot keep any.
+    pub(super) fn judge_listing(&mut self) {
+        let now = self.now();
+        let Some(feed) = &self.members.feed else { return };
+        let long = feed.failing_since.is_some_and(|since| now - since >= FIRST_TOKEN_ALARM);
+        let error = feed.error.clone().filter(|_| long);
+        if error.is_some() != self.members.alarm {
+            self.members.alarm = error.is_some();
+            match &error {
+                Some(cause) => tracing::error!(cause, "failed to list pods"),
+                None => tracing::info!("pods are listed again"),
+            }
+            self.monitor.alarm(LISTING.into(), error.map(|e| format!("failed to list pods: {e}")));
+        }
+    }
+}

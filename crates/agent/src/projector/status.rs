@@ -1,0 +1,351 @@
+//! What `tokensmith project status` tells: from the states on disk alone, without the lock, and judged by the clock. An
+//! agent that is dead writes no alarms; its tokens still grow old.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::state::{Failure, State, TokenState, VolumeState};
+use super::volume::PodName;
+use crate::refresh::FIRST_TOKEN_ALARM;
+
+/// All pods of a root.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// When it was judged.
+    #[serde(with = "time::serde::rfc3339")]
+    pub now: OffsetDateTime,
+    /// In the order of their names.
+    pub pods: Vec<PodStatus>,
+    /// What needs someone; empty if all is well.
+    pub alarms: Vec<Alarm>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When its state was written last.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub updated: Option<OffsetDateTime>,
+    /// Why its state cannot be read.
+    pub error: Option<String>,
+    /// In the order of their names.
+    pub volumes: Vec<VolumeStatus>,
+}
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there, whole.
+    pub written: bool,
+    /// Why it is not as it should be.
+    pub failure: Option<Failure>,
+    /// In the order of their paths.
+    pub tokens: Vec<TokenStatus>,
+}
+
+/// A token file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenStatus {
+    /// Its path in the volume.
+    pub path: String,
+    /// `None` is the API server.
+    pub audience: Option<String>,
+    /// How it stands.
+    pub condition: Condition,
+    /// When its token expires.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// In how many seconds; negative: so long ago.
+    pub expires_in_seconds: Option<i64>,
+    /// When it is to be replaced.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub refresh_at: Option<OffsetDateTime>,
+    /// Why it has not been.
+    pub failure: Option<Failure>,
+}
+
+/// How a token file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It should have been replaced.
+    Due,
+    /// Its token is of no use any more.
+    Expired,
+    /// All is well.
+    Fresh,
+    /// There is none.
+    Missing,
+}
+
+/// Something that needs someone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The volume; `None`: the pod itself.
+    pub volume: Option<String>,
+    /// The file; `None`: the volume itself.
+    pub path: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A root that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct StatusError {
+    /// Which folder.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// More is no state.
+const MAX_STATE: u64 = 16 << 20;
+
+impl Status {
+    /// Reads and judges all states below a root.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed. A state that cannot be read is an alarm.
+    pub fn read(root: &Path, now: OffsetDateTime) -> Result<Self, StatusError> {
+        let mut status = Status { now, pods: Vec::new(), alarms: Vec::new() };
+        for (namespace, folder) in folders(root)? {
+            for (name, folder) in folders(&folder)? {
+                let pod = PodName { namespace: namespace.clone(), name };
+                match read_state(&folder.join("state.json")) {
+                    Ok(Some(state)) => status.judge(&pod, &state),
+                    Ok(None) => {}
+                    Err(cause) => status.unreadable(pod, cause),
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    fn judge(&mut self, pod: &PodName, state: &State) {
+        let now = self.now;
+        let mut volumes = Vec::new();
+        for (name, volume) in &state.volumes {
+            let tokens = volume.tokens.iter().map(|(path, token)| TokenStatus::new(path, token, now)).collect();
+            volumes.push(VolumeStatus {
+                name: name.clone(),
+                written: volume.written,
+                failure: volume.failure.clone(),
+                tokens,
+            });
+            self.alarms.extend(volume_alarm(volume, now).map(|message| Alarm {
+                namespace: pod.namespace.clone(),
+                pod: pod.name.clone(),
+                volume: Some(name.clone()),
+                path: None,
+                message,
+            }));
+            let tokens = volume.tokens.iter();
+            self.alarms.extend(tokens.filter_map(|(path, token)| {
+                Some(Alarm {
+                    namespace: pod.namespace.clone(),
+                    pod: pod.name.clone(),
+                    volume: Some(name.clone()),
+                    path: Some(path.clone()),
+                    message: token_alarm(token, now)?,
+                })
+            }));
+        }
+        self.pods.push(PodStatus {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: state.pod_uid.clone(),
+            updated: Some(state.updated),
+            error: None,
+            volumes,
+        });
+    }
+
+    fn unreadable(&mut self, pod: PodName, cause: String) {
+        let PodName { namespace, name } = pod;
+        let message = format!("state.json: {cause}");
+        self.alarms.push(Alarm {
+            namespace: namespace.clone(),
+            pod: name.clone(),
+            volume: None,
+            path: None,
+            message: message.clone(),
+        });
+        let (uid, volumes) = (String::new(), Vec::new());
+        self.pods.push(PodStatus { namespace, name, uid, updated: None, error: Some(message), volumes });
+    }
+}
+
+impl TokenStatus {
+    fn new(path: &str, token: &TokenState, now: OffsetDateTime) -> Self {
+        let grant = token.token.as_ref();
+        let condition = match grant {
+            None => Condition::Missing,
+            Some(grant) if now >= grant.expires_at => Condition::Expired,
+            Some(grant) if now >= grant.due => Condition::Due,
+            Some(_) => Condition::Fresh,
+        };
+        TokenStatus {
+            path: path.into(),
+            audience: token.audience.clone(),
+            condition,
+            expires_at: grant.map(|g| g.expires_at),
+            expires_in_seconds: grant.map(|g| (g.expires_at - now).whole_seconds()),
+            refresh_at: grant.map(|g| g.due),
+            failure: token.failure.clone(),
+        }
+    }
+}
+
+fn volume_alarm(volume: &VolumeState, now: OffsetDateTime) -> Option<String> {
+    let failure = volume.failure.as_ref().filter(|_| !volume.written)?;
+    (now - failure.since >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
+}
+
+fn token_alarm(token: &TokenState, now: OffsetDateTime) -> Option<String> {
+    let grant = token.token.as_ref()?;
+    if !token.alarm && now < grant.alarm_at {
+        return None;
+    }
+    let cause = token.failure.as_ref().map_or("nobody refreshes it", |f| &f.message);
+    let left = (grant.expires_at - now).whole_seconds();
+    Some(match left {
+        1.. => format!("expires in {}: {cause}", span(left)),
+        _ => format!("token expired {} ago and refresh failed: {cause}", span(-left)),
+    })
+}
+
+/// The folders of a folder, in the order of their names. No link is followed: it would lead out of the root.
+fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>, StatusError> {
+    let failed = |cause| StatusError { path: path.into(), cause };
+    let mut out = Vec::new();
+    let entries = match fs::read_dir(path) {
+        // A pod that goes while it is looked at.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::exists) => {
+            return Ok(out);
+        }
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            out.push((name, entry.path()));
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn read_state(path: &Path) -> Result<Option<State>, String> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => return Err("it is no file".into()),
+        Ok(meta) if meta.len() > MAX_STATE => return Err("it is too large".into()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    }
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    State::read(&bytes).map(Some).map_err(|error| error.to_string())
+}
+
+/// A length of time as people say it: two units at most.
+fn span(seconds: i64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, m) => format!("{m}m{}s", seconds % 60),
+        (0, h, m) => format!("{h}h{m}m"),
+        (d, h, _) => format!("{d}d{h}h"),
+    }
+}
+
+impl fmt::Display for Status {
+    /// A table of all token files, then what is wrong.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = vec![["NAMESPACE", "POD", "VOLUME", "PATH", "AUDIENCE", "STATUS", "EXPIRES", "REFRESH"].map(String::from)];
+        for pod in &self.pods {
+            for volume in &pod.volumes {
+                for token in &volume.tokens {
+                    rows.push([
+                        pod.namespace.clone(),
+                        pod.name.clone(),
+                        volume.name.clone(),
+                        token.path.clone(),
+                        token.audience.clone().unwrap_or_else(|| "-".into()),
+                        format!("{:?}", token.condition),
+                        self.relative(token.expires_at),
+                        self.relative(token.refresh_at),
+                    ]);
+                }
+            }
+        }
+        let widths: Vec<_> = (0..rows[0].len())
+            .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .collect();
+        for row in &rows {
+            let mut line = String::new();
+            for (text, width) in row.iter().zip(&widths) {
+                write!(line, "{text:width$}   ", width = *width)?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        for volume in self.pods.iter().flat_map(|pod| pod.volumes.iter().map(move |v| (pod, v))) {
+            if let (pod, VolumeStatus { failure: Some(failure), .. }) = volume {
+                writeln!(f, "{}/{}: {}", pod.namespace, pod.name, failure.message)?;
+            }
+        }
+        for alarm in &self.alarms {
+            writeln!(f, "ALARM {alarm}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Status {
+    fn relative(&self, at: Option<OffsetDateTime>) -> String {
+        let Some(at) = at else { return "-".into() };
+        match (at - self.now).whole_seconds() {
+            left @ 0.. => format!("in {}", span(left)),
+            past => format!("{} ago", span(-past)),
+        }
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.pod)?;
+        for part in self.volume.iter().chain(&self.path) {
+            write!(f, "/{part}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}

@@ -1,0 +1,247 @@
+//! One token file: what is held, what is on disk, what went wrong. Decides; does nothing itself.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::state::{Failure, Grant, TokenState, sha256};
+use crate::api::{ApiError, IssuedToken};
+use crate::payload::Secret;
+use crate::pod::TokenSource;
+use crate::refresh::{Jitter, Lease, NonsenseReply, RefreshPolicy, Retry, Trouble};
+
+/// A token file of a volume.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) source: TokenSource,
+    jitter: Jitter,
+    /// The newest token.
+    held: Option<(Secret, Grant)>,
+    /// What the file has.
+    pub(super) on_disk: Option<Grant>,
+    pub(super) failure: Option<Failure>,
+    pub(super) alarm: bool,
+    /// It waits for a slot, or its request is under way.
+    pub(super) asking: bool,
+    /// It became due meanwhile, for another reason.
+    again: bool,
+    /// The next token does not take its predecessor's turn: something happened that may have happened to a whole fleet.
+    out_of_turn: bool,
+    /// When the try began that has not ended with a new file (monotonic).
+    pub(super) trying: Option<Duration>,
+    /// Tells the current entry of the agenda from those that no longer count.
+    pub(super) turn: u64,
+}
+
+/// Until a try is this old it is no alarm: after a machine slept everything is overdue, for as long as a request takes.
+const GRACE: Duration = Duration::from_secs(15);
+
+impl Token {
+    pub(super) fn new(source: TokenSource, jitter: Jitter) -> Self {
+        Token {
+            source,
+            jitter,
+            held: None,
+            on_disk: None,
+            failure: None,
+            alarm: false,
+            asking: false,
+            again: false,
+            out_of_turn: false,
+            trying: None,
+            turn: 0,
+        }
+    }
+
+    /// Goes on with the token of a file, if it is the one of the state and nothing speaks against it.
+    pub(super) fn resume(
+        &mut self,
+        state: &TokenState,
+        file: Option<Secret>,
+        now: OffsetDateTime,
+        policy: &RefreshPolicy,
+    ) {
+        self.failure.clone_from(&state.failure);
+        self.alarm = state.alarm;
+        let (Some(file), Some(grant)) = (file, &state.token) else { return };
+        let same = state.audience == self.source.audience
+            && state.expiration_seconds == self.source.expiration_seconds;
+        if !same || sha256(&file) != grant.sha256 {
+            return;
+        }
+        let mut grant = grant.clone();
+        let lease = grant.lease();
+        // A policy that asks for more than the one before counts at once.
+        grant.due = grant.due.min(lease.issued_at + policy.base(lease.lifetime));
+        // The clock has gone back since: whoever verifies by it finds a token of the future.
+        if now + crate::refresh::LEEWAY < lease.issued_at {
+            grant.due = now;
+            self.out_of_turn = true;
+        }
+        self.on_disk = Some(grant.clone());
+        self.held = Some((file, grant));
+    }
+
+    /// The newest token.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.held.as_ref().map(|(secret, _)| secret)
+    }
+
+    /// What is known of the newest token.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.held.as_ref().map(|(_, grant)| grant)
+    }
+
+    /// When a request is to be made.
+    pub(super) fn next(&self, now: OffsetDateTime) -> OffsetDateTime {
+        match (&self.failure, self.grant()) {
+            (Some(failure), _) => failure.next_attempt.unwrap_or(now),
+            (None, Some(grant)) => grant.due,
+            (None, None) => now,
+        }
+    }
+
+    /// Its token is of no use any more: another at once, whatever the agenda says. The new one's turn is drawn anew.
+    pub(super) fn renew(&mut self, now: OffsetDateTime) {
+        self.again = self.asking;
+        self.out_of_turn = true;
+        if let Some((_, grant)) = &mut self.held {
+            grant.due = now;
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.next_attempt = Some(now);
+        }
+    }
+
+    /// The request's answer. `Ok(true)` ends failures.
+    pub(super) fn answered(
+        &mut self,
+        reply: Result<IssuedToken, ApiError>,
+        asked: OffsetDateTime,
+        now: OffsetDateTime,
+        policy: &RefreshPolicy,
+        random: f64,
+    ) -> Answer {
+        self.asking = false;
+        let again = std::mem::take(&mut self.again);
+        let (message, trouble, retry_after) = match reply.map(|r| (Lease::of_reply(&r, asked, now), r)) {
+            Ok((Ok(lease), reply)) => {
+                let failed = self.failure.take();
+                self.hold(reply.token, lease, policy);
+                if again {
+                    self.renew(now);
+                }
+                return Answer::Granted { lease, failed };
+            }
+            Ok((Err(nonsense @ NonsenseReply { .. }), _)) => (nonsense.to_string(), Trouble::Refused, None),
+            Err(error) => (error.to_string(), Trouble::of(&error), error.retry_after()),
+        };
+        let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
+        let failures = count.saturating_add(1);
+        let retry = Retry { failures, trouble, retry_after, lease: self.grant().map(Grant::lease) };
+        let next_attempt = Some(if again { now } else { now + retry.delay(now, random) });
+        self.failure = Some(Failure { since, count: failures, message: one_line(&message), next_attempt });
+        Answer::Failed { first: failures == 1 }
+    }
+
+    fn hold(&mut self, secret: Secret, lease: Lease, policy: &RefreshPolicy) {
+        let previous = self.grant().map(|grant| grant.due).filter(|_| !self.out_of_turn);
+        self.out_of_turn = false;
+        let grant = Grant {
+            issued_at: lease.issued_at,
+            lifetime_seconds: lease.lifetime.as_secs(),
+            expires_at: lease.expires_at(),
+            ahead_seconds: lease.ahead.as_seconds_f64(),
+            due: policy.due(&lease, self.jitter, previous),
+            alarm_at: policy.alarm(&lease),
+            on_schedule: previous.is_some(),
+            account_uid: account_uid(&secret),
+            sha256: sha256(&secret),
+        };
+        self.held = Some((secret, grant));
+    }
+
+    /// The account was made again (`uid` is the new one's): its old tokens are dead. Whether this is one of them.
+    pub(super) fn is_of_another_account(&self, uid: &str) -> bool {
+        self.grant().and_then(|g| g.account_uid.as_deref()).is_some_and(|mine| mine != uid)
+    }
+
+    /// The file has the token of this grant now.
+    pub(super) fn written(&mut self, grant: Grant) {
+        if self.grant().is_some_and(|held| held.sha256 == grant.sha256) {
+            self.trying = None;
+        }
+        self.on_disk = Some(grant);
+    }
+
+    /// The local clock went back. True if verifiers that follow it find a token of the future.
+    pub(super) fn move_back(&mut self, by: Duration, now: OffsetDateTime) -> bool {
+        let future = self.grant().is_some_and(|grant| grant.lease().not_yet_valid(now));
+        for grant in self.held.iter_mut().map(|(_, grant)| grant).chain(&mut self.on_disk) {
+            grant.move_back(by);
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.move_back(by);
+        }
+        future
+    }
+
+    /// When to look whether there is an alarm: while a try is on.
+    pub(super) fn alarm_check(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.trying?;
+        Some(self.on_disk.as_ref()?.alarm_at.max(now + GRACE))
+    }
+
+    /// Whether the token in the file should have been replaced long ago.
+    pub(super) fn alarming(&self, now: OffsetDateTime, monotonic: Duration) -> bool {
+        let tried = self.trying.is_some_and(|since| monotonic.saturating_sub(since) >= GRACE);
+        tried && self.on_disk.as_ref().is_some_and(|grant| now >= grant.alarm_at)
+    }
+
+    /// For the state on disk; `token` is what the file has.
+    pub(super) fn state(&self, token: Option<Grant>) -> TokenState {
+        TokenState {
+            audience: self.source.audience.clone(),
+            expiration_seconds: self.source.expiration_seconds,
+            token,
+            failure: self.failure.clone(),
+            alarm: self.alarm,
+        }
+    }
+}
+
+/// What an answer came to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Failed { first: bool },
+    Granted { lease: Lease, failed: Option<Failure> },
+}
+
+/// A text for one line of a log, whatever a server puts into it.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+}
+
+/// Whose token it is, from its own claims. They are not verified: it came from the API server itself, and all that
+/// hangs on it is when the next one is asked for.
+fn account_uid(token: &Secret) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        #[serde(rename = "kubernetes.io")]
+        kubernetes: Kubernetes,
+    }
+    #[derive(Deserialize)]
+    struct Kubernetes {
+        serviceaccount: Account,
+    }
+    #[derive(Deserialize)]
+    struct Account {
+        uid: String,
+    }
+    let payload = token.expose_str()?.split('.').nth(1)?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    Some(claims.kubernetes.serviceaccount.uid)
+}

@@ -1,0 +1,385 @@
+//! When the disk is written, and what follows. One job at a time for one pod.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use time::OffsetDateTime;
+use tokensmith_objects::LocalPath;
+
+use super::files::FilesError;
+use super::job::{Content, Did, Job, Loaded, Outcome, Sync, Synced, VolumeJob, VolumeOutcome};
+use super::state::Grant;
+use super::token::one_line;
+use super::volume::{Pod, PodName};
+use super::{Done, PodId, Projector, Task, chance};
+use crate::disk::Written;
+use crate::pod::{PodPlan, TokenSource, payload};
+use crate::refresh::{LEEWAY, Retry, Trouble};
+
+/// The place of a pod on disk.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    busy: bool,
+    queued: bool,
+    /// Everything there is to be removed first.
+    remove: bool,
+    failures: u32,
+    /// Not before this.
+    retry_at: Option<OffsetDateTime>,
+}
+
+/// Files are looked for so often: a folder that was removed is written again.
+pub(super) const LOOK: Duration = Duration::from_secs(60);
+/// Jobs at a time.
+const SLOTS: usize = 8;
+
+impl Projector {
+    /// Sees to it that a pod's place on disk is looked at soon.
+    pub(super) fn visit(&mut self, name: &Arc<PodName>) {
+        let desk = self.desks.entry(name.clone()).or_default();
+        if !desk.busy && !std::mem::replace(&mut desk.queued, true) {
+            self.desk_queue.push_back(name.clone());
+        }
+    }
+
+    /// Has everything of a pod removed. What comes under its name later comes after that.
+    pub(super) fn clear_away(&mut self, name: &Arc<PodName>) {
+        self.desks.entry(name.clone()).or_default().remove = true;
+        self.visit(name);
+    }
+
+    /// Has the disk compared with the pods that there are.
+    pub(super) fn compare_disk(&mut self) {
+        let files = self.files.clone();
+        self.under_way.push(blocking(move || Done::Compared(files.pods())));
+    }
+
+    pub(super) fn start_writing(&mut self) {
+        let now = self.now();
+        while self.writing < SLOTS {
+            let Some(name) = self.desk_queue.pop_front() else { return };
+            let Some(desk) = self.desks.get_mut(&name) else { continue };
+            desk.queued = false;
+            if desk.busy || desk.retry_at.is_some_and(|at| at > now) {
+                continue;
+            }
+            let remove = std::mem::take(&mut desk.remove);
+            let Some(job) = (if remove { Some(Job::Remove) } else { self.job(&name, now) }) else {
+                // A desk is kept while its pod is there, or the disk owes something.
+                if !self.names.contains_key(&name) {
+                    self.desks.remove(&name);
+                }
+                continue;
+            };
+            if let Some(desk) = self.desks.get_mut(&name) {
+                desk.busy = true;
+            }
+            self.writing += 1;
+            let files = self.files.clone();
+            self.under_way.push(blocking(move || Done::Wrote(Box::new(job.run(&*files, name)))));
+        }
+    }
+
+    /// What is to be done for a pod, if anything is.
+    fn job(&mut self, name: &Arc<PodName>, now: OffsetDateTime) -> Option<Job> {
+        let id = *self.names.get(name)?;
+        let pod = self.pods.get(&id)?;
+        if !pod.loaded {
+            return Some(Job::Load { id, plan: pod.plan.clone() });
+        }
+        let mut volumes = Vec::new();
+        for index in 0..pod.volumes.len() {
+            volumes.extend(self.volume_job(id, index));
+        }
+        let pod = self.pods.get_mut(&id)?;
+        let written = |index| volumes.iter().any(|v: &VolumeJob| v.index == index);
+        let complete = (0..pod.volumes.len()).all(|index| pod.volumes[index].written || written(index));
+        let show = complete && !pod.shown;
+        if volumes.is_empty() && !pod.state_dirty && !show {
+            return None;
+        }
+        pod.state_dirty = false;
+        let state = pod.state(now);
+        Some(Job::Sync(Sync { id, plan: pod.plan.clone(), volumes, state, show }))
+    }
+
+    /// What is to be written of a volume, if something is and it can be.
+    fn volume_job(&mut self, id: PodId, index: usize) -> Option<VolumeJob> {
+        let pod = self.pods.get(&id)?;
+        let (volume, plan) = (pod.volumes.get(index)?, pod.plan.volumes.get(index)?);
+        if !volume.dirty || volume.references.iter().any(|r| self.sources.pending(r)) {
+            return None;
+        }
+        let missing = volume.tokens.iter().find(|t| t.secret().is_none());
+        let wanted = match missing.map(|token| token.failure.as_ref()) {
+            // The answer is under way.
+            Some(None) => return None,
+            Some(Some(failure)) => Err(format!("failed to fetch token: {}", failure.message)),
+            None => {
+                let token = |source: &TokenSource| volume.secret(source);
+                payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.node)
+                    .map_err(|error| one_line(&error.to_string()))
+            }
+        };
+        let grants = volume.grants();
+        let content = match wanted {
+            Ok(payload) => Some(Content::Whole(payload)),
+            Err(message) => {
+                // The tokens of a volume that is there stay fresh, whatever else it lacks.
+                let tokens = (volume.written && volume.has_news()).then(|| volume.secrets());
+                self.volume_failed(id, index, message, None);
+                tokens.map(Content::Tokens)
+            }
+        };
+        self.pods.get_mut(&id)?.volumes[index].dirty = false;
+        content.map(|content| VolumeJob { index, content, grants })
+    }
+
+    fn volume_failed(&mut self, id: PodId, index: usize, message: String, next: Option<OffsetDateTime>) {
+        let now = self.now();
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let (name, plan) = (pod.name.clone(), pod.plan.clone());
+        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { return };
+        let message = match volume.written {
+            false => format!("MountVolume.SetUp failed for volume {:?} : {message}", plan.name),
+            true => format!("volume {:?} is kept as it is: {message}", plan.name),
+        };
+        let (namespace, pod_name) = (&name.namespace, &name.name);
+        if volume.failed(message.clone(), now, next) {
+            tracing::warn!(namespace, pod = pod_name, volume = plan.name, "{message}");
+        } else {
+            tracing::debug!(namespace, pod = pod_name, volume = plan.name, "{message}");
+        }
+        pod.state_dirty = true;
+        self.plan_alarm(id, index);
+    }
+
+    /// A job is done.
+    pub(super) fn wrote(&mut self, outcome: Outcome) {
+        let Outcome { name, did } = outcome;
+        self.writing -= 1;
+        if let Some(desk) = self.desks.get_mut(&name) {
+            desk.busy = false;
+        }
+        let result = match did {
+            Did::Load(id, result) => result.map(|loaded| self.loaded(id, loaded)),
+            Did::Remove(result) => {
+                if result.is_err()
+                    && let Some(desk) = self.desks.get_mut(&name)
+                {
+                    desk.remove = true;
+                }
+                result
+            }
+            Did::Sync(id, synced) => self.synced(id, synced),
+        };
+        self.settle_desk(&name, result);
+        self.visit(&name);
+    }
+
+    /// After a failure the disk is left alone for a while.
+    fn settle_desk(&mut self, name: &Arc<PodName>, result: Result<(), FilesError>) {
+        let now = self.now();
+        let Some(desk) = self.desks.get_mut(name) else { return };
+        let (namespace, pod) = (&name.namespace, &name.name);
+        let Err(error) = result else {
+            if std::mem::take(&mut desk.failures) > 0 {
+                tracing::info!(namespace, pod, "the disk is written again");
+            }
+            desk.retry_at = None;
+            return;
+        };
+        let cause = one_line(&error.to_string());
+        desk.failures = desk.failures.saturating_add(1);
+        if desk.failures == 1 {
+            tracing::warn!(namespace, pod, cause, "the disk cannot be written");
+        } else {
+            tracing::debug!(namespace, pod, cause, "the disk cannot be written");
+        }
+        let retry = Retry {
+            failures: desk.failures,
+            trouble: Trouble::Passing,
+            retry_after: None,
+            lease: None,
+        };
+        let at = now + retry.delay(now, chance());
+        desk.retry_at = Some(at);
+        self.agenda.put(at, Task::Disk(name.clone()));
+        let pod = self.names.get(name).copied().and_then(|id| self.pods.get_mut(&id));
+        let volumes = pod.into_iter().flat_map(|pod| &mut pod.volumes).filter(|volume| volume.dirty);
+        for failure in volumes.filter_map(|volume| volume.failure.as_mut()) {
+            failure.next_attempt = Some(at);
+        }
+    }
+
+    /// What an earlier run left is gone on with, if it is this pod's.
+    fn loaded(&mut self, id: PodId, loaded: Loaded) {
+        let (now, policy) = (self.now(), self.policy);
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let name = pod.name.clone();
+        let (namespace, pod_name) = (&name.namespace, &name.name);
+        pod.loaded = true;
+        if let Some(cause) = &loaded.corrupt {
+            tracing::warn!(namespace, pod = pod_name, cause, "state.json is of no use: all tokens are fetched");
+        }
+        if let Some(cause) = &loaded.left_over {
+            tracing::warn!(namespace, pod = pod_name, cause, "volumes that the pod has no more stay");
+        }
+        let state = loaded.state.filter(|state| state.pod_uid == pod.plan.uid);
+        let went_back = state.as_ref().is_some_and(|state| now + LEEWAY < state.updated);
+        if went_back {
+            tracing::warn!(namespace, pod = pod_name, "the clock has gone back since the last run");
+        }
+        for ((volume, plan), found) in pod.volumes.iter_mut().zip(&pod.plan.volumes).zip(loaded.volumes) {
+            let Some(old) = state.as_ref().and_then(|s| s.volumes.get(&plan.name)) else { continue };
+            volume.written = old.written && found.there;
+            for token in &mut volume.tokens {
+                let file = found.tokens.iter().find(|(path, _)| *path == token.source.path);
+                let file = file.map(|(_, secret)| secret.clone());
+                if let Some(state) = old.tokens.get(token.source.path.as_str()) {
+                    token.resume(state, file, now, &policy);
+                }
+                if went_back {
+                    token.renew(now);
+                }
+            }
+        }
+        let tokens = pod.token_ids(id);
+        self.show_expiries(id);
+        for token in tokens {
+            self.schedule(token);
+        }
+        self.compare_account(id);
+    }
+
+    fn synced(&mut self, id: PodId, synced: Synced) -> Result<(), FilesError> {
+        let Synced { volumes, state, shown } = synced;
+        let mut result = Ok(());
+        for VolumeOutcome { index, whole, grants, result: written } in volumes {
+            match written {
+                Ok((written, files)) => self.volume_written(id, index, whole, grants, written, files),
+                Err(error) => {
+                    self.monitor.wrote("failure");
+                    self.volume_failed(id, index, one_line(&error.to_string()), None);
+                    if let Some(volume) = self.pods.get_mut(&id).and_then(|pod| pod.volumes.get_mut(index)) {
+                        volume.dirty = true;
+                    }
+                    result = Err(error);
+                }
+            }
+            self.look_for_alarm(id, index);
+        }
+        self.show_expiries(id);
+        let now = self.now();
+        let Some(pod) = self.pods.get_mut(&id) else { return result };
+        if let Err(error) = state {
+            pod.state_dirty = true;
+            result = result.and(Err(error));
+        }
+        match shown {
+            Some(Ok(())) => {
+                pod.shown = true;
+                pod.failure = None;
+            }
+            Some(Err(error)) => {
+                pod.failed(one_line(&error.to_string()), now);
+                result = result.and(Err(error));
+            }
+            None => {}
+        }
+        result
+    }
+
+    fn volume_written(
+        &mut self,
+        id: PodId,
+        index: usize,
+        whole: bool,
+        grants: Vec<Option<Grant>>,
+        written: Written,
+        files: Arc<[LocalPath]>,
+    ) {
+        self.monitor.wrote(match written {
+            Written::Unchanged => "unchanged",
+            Written::Updated => "updated",
+        });
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let (name, plan) = (pod.name.clone(), pod.plan.clone());
+        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { return };
+        for (token, grant) in volume.tokens.iter_mut().zip(grants) {
+            if let Some(grant) = grant {
+                token.written(grant);
+            }
+        }
+        volume.files = files;
+        if !whole {
+            return;
+        }
+        let (namespace, pod_name) = (&name.namespace, &name.name);
+        if !std::mem::replace(&mut volume.written, true) {
+            tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there");
+        }
+        if volume.failure.take().is_some() {
+            tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is as it should be again");
+            // The state that was written with it says so already.
+        }
+    }
+
+    /// Tells the metrics until when the files of a pod are good.
+    pub(super) fn show_expiries(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get(&id) else { return };
+        for id in pod.token_ids(id) {
+            let on_disk = pod.volumes[id.volume].tokens[id.token].on_disk.as_ref();
+            if let Some(grant) = on_disk {
+                self.monitor.expires(pod.labels(id), grant.expires_at);
+            }
+        }
+    }
+
+    /// Looks for the files of all volumes: someone may have removed them.
+    pub(super) fn look_at_files(&mut self) {
+        let now = self.now();
+        self.agenda.put(now + LOOK, Task::Look);
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let idle = |pod: &&Pod| self.desks.get(&pod.name).is_none_or(|desk| !desk.busy);
+        let mut all = Vec::new();
+        for (&id, pod) in self.pods.iter().filter(|(_, pod)| idle(pod)) {
+            let volumes = pod.volumes.iter().enumerate().filter(|(_, v)| v.written && !v.files.is_empty());
+            all.extend(volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.files.clone())));
+        }
+        let files = self.files.clone();
+        self.under_way.push(blocking(move || {
+            let there = |name: &PodName, plan: &PodPlan, v: usize, paths: &[LocalPath]| {
+                plan.volumes.get(v).is_none_or(|volume| files.present(name, &volume.name, paths))
+            };
+            let lost = all.into_iter().filter(|(_, v, name, plan, paths)| !there(name, plan, *v, paths));
+            Done::Looked(lost.map(|(id, v, ..)| (id, v)).collect())
+        }));
+    }
+
+    pub(super) fn looked(&mut self, lost: Vec<(PodId, usize)>) {
+        self.looking = false;
+        for (id, index) in lost {
+            let Some(pod) = self.pods.get_mut(&id) else { continue };
+            let (name, plan) = (pod.name.clone(), pod.plan.clone());
+            let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { continue };
+            let (namespace, pod_name) = (&name.namespace, &name.name);
+            // It may be that the look fell into the moment of a write: then the write finds nothing to do.
+            tracing::debug!(namespace, pod = pod_name, volume = plan.name, "files are missing: written again");
+            volume.dirty = true;
+            (pod.state_dirty, pod.shown) = (true, false);
+            self.visit(&name);
+        }
+    }
+}
+
+/// On a thread that may block.
+fn blocking(work: impl FnOnce() -> Done + Send + 'static) -> BoxFuture<'static, Done> {
+    let task = tokio::task::spawn_blocking(work);
+    // It is never aborted; and if it panics there is nothing sensible left to do with what it was about.
+    async move { task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) }.boxed()
+}
