@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use futures::FutureExt;
 use time::OffsetDateTime;
+use tokensmith_objects::object::timestamp;
 
 use super::feed::{DEADLINE, within};
 use super::monitor::FileLabels;
@@ -141,7 +142,12 @@ impl Projector {
                 if let Some(failed) = failed {
                     let seconds = (now - failed.since).whole_seconds();
                     tracing::info!(
-                        namespace, pod = pod_name, volume, path, seconds, failures = failed.count,
+                        namespace,
+                        pod = pod_name,
+                        volume,
+                        path,
+                        seconds,
+                        failures = failed.count,
                         "the token is refreshed again"
                     );
                 }
@@ -152,12 +158,22 @@ impl Projector {
                 let (cause, failures) = failure.map(|f| (f.message, f.count)).unwrap_or_default();
                 if first || failures.is_multiple_of(TELL_EVERY) {
                     tracing::warn!(
-                        namespace, pod = pod_name, volume, path, failures, cause,
+                        namespace,
+                        pod = pod_name,
+                        volume,
+                        path,
+                        failures,
+                        cause,
                         "Couldn't update token"
                     );
                 } else {
                     tracing::debug!(
-                        namespace, pod = pod_name, volume, path, failures, cause,
+                        namespace,
+                        pod = pod_name,
+                        volume,
+                        path,
+                        failures,
+                        cause,
                         "Couldn't update token"
                     );
                 }
@@ -201,7 +217,13 @@ impl Projector {
             let cause = v.failure.as_ref().map(|f| f.message.clone()).filter(|_| whole);
             match &cause {
                 Some(cause) => {
-                    tracing::error!(namespace, pod = pod_name, volume = plan.name, cause, "a volume is missing");
+                    tracing::error!(
+                        namespace,
+                        pod = pod_name,
+                        volume = plan.name,
+                        cause,
+                        "a volume is missing"
+                    );
                 }
                 None => tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there"),
             }
@@ -226,10 +248,16 @@ impl Projector {
             let cause = cause.map_or("there was no answer yet", |f| &f.message);
             let left = token.on_disk.as_ref().map_or(0, |g| (g.expires_at - now).whole_seconds());
             tracing::error!(
-                namespace, pod = pod_name, volume = plan.name, path, seconds_left = left, cause,
+                namespace,
+                pod = pod_name,
+                volume = plan.name,
+                path,
+                seconds_left = left,
+                cause,
                 "the token is about to expire, or has"
             );
-            self.monitor.alarm(what, Some(format!("expires in {left} seconds: {cause}")));
+            let expires_at = token.on_disk.as_ref().map(|g| timestamp(g.expires_at)).unwrap_or_default();
+            self.monitor.alarm(what, Some(format!("the token expires at {expires_at}: {cause}")));
         }
         if changed {
             pod.state_dirty = true;

@@ -93,7 +93,8 @@ pub(super) async fn open(
         Way::Poll => {
             let items = match &selection.name {
                 Some(name) => {
-                    let got = within(DEADLINE, api.get(resource, selection.namespace.as_deref(), name)).await?;
+                    let got =
+                        within(DEADLINE, api.get(resource, selection.namespace.as_deref(), name)).await?;
                     List { resource_version: String::new(), items: got.into_iter().collect() }
                 }
                 None => within(LIST_DEADLINE, api.list(resource, &selection)).await?,
@@ -117,7 +118,10 @@ pub(super) async fn within<T>(
     request: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
     tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-        Err(ApiError::Unreachable(format!("the API server did not answer within {} seconds", limit.as_secs())))
+        Err(ApiError::Unreachable(format!(
+            "the API server did not answer within {} seconds",
+            limit.as_secs()
+        )))
     })
 }
 

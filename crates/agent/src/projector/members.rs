@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokensmith_objects::Object;
@@ -26,6 +27,8 @@ pub(super) struct Members {
     /// Of a selection: the disk has been compared with the first list.
     compared: bool,
     alarm: bool,
+    /// When the next judgement of the listing is on the agenda.
+    judge_at: Option<OffsetDateTime>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct Fixed {
 
 /// What the alarm of the list of pods is about.
 const LISTING: &str = "pods";
+/// Once pods were listed, not to be able to is an alarm after this.
+const LISTING_ALARM: Duration = Duration::from_secs(3600);
 
 impl Members {
     pub(super) fn unfinished(&self) -> Vec<String> {
@@ -180,14 +185,17 @@ impl Projector {
     }
 
     /// A pod is there, as it is now.
-    fn applied(&mut self, object: Object) {
+    fn applied(&mut self, mut object: Object) {
         let name = Arc::new(PodName { namespace: object.namespace().into(), name: object.name().into() });
         // It has ended and will not start again; the kubelet takes its volumes away too.
-        if self.members.feed.is_some() && matches!(object.str_at(&["status", "phase"]), "Succeeded" | "Failed") {
+        if self.members.feed.is_some()
+            && matches!(object.str_at(&["status", "phase"]), "Succeeded" | "Failed")
+        {
             self.members.invalid.remove(&name);
             self.gone(&name);
             return;
         }
+        object.remove(&["status"]);
         let plan = match PodPlan::new(&object) {
             Ok(plan) => plan,
             Err(error) => {
@@ -216,9 +224,10 @@ impl Projector {
             self.admit(object, plan);
             return;
         }
+        // Its status changes often, and no volume shows it.
+        let shown: [&[&str]; 3] = [&["spec"], &["metadata", "labels"], &["metadata", "annotations"]];
         let changed = pod.plan.ownership != plan.ownership
-            || object.get("spec") != pod.object.get("spec")
-            || object.get("metadata") != pod.object.get("metadata");
+            || shown.iter().any(|field| object.at(field) != pod.object.at(field));
         pod.shown &= pod.plan.containers == plan.containers;
         pod.object = Arc::new(object);
         pod.plan = Arc::new(plan);
@@ -277,11 +286,19 @@ impl Projector {
         self.monitor.pods(self.pods.len());
     }
 
-    /// Who cannot know which pods there are cannot keep any.
+    /// Who does not know which pods there are cannot keep any. Later it matters less: those that are known are kept,
+    /// and their tokens have alarms of their own.
     pub(super) fn judge_listing(&mut self) {
         let now = self.now();
         let Some(feed) = &self.members.feed else { return };
-        let long = feed.failing_since.is_some_and(|since| now - since >= FIRST_TOKEN_ALARM);
+        let patience = if self.members.compared { LISTING_ALARM } else { FIRST_TOKEN_ALARM };
+        let long = feed.failing_since.is_some_and(|since| now - since >= patience);
+        if let Some(at) = feed.failing_since.map(|since| since + patience).filter(|at| *at > now)
+            && self.members.judge_at != Some(at)
+        {
+            self.members.judge_at = Some(at);
+            self.agenda.put(at, Task::Listing);
+        }
         let error = feed.error.clone().filter(|_| long);
         if error.is_some() != self.members.alarm {
             self.members.alarm = error.is_some();

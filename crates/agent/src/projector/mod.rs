@@ -125,6 +125,8 @@ enum Task {
     Resolve(Arc<PodName>),
     /// A feed is to be read, if it is still its turn.
     Feed(FeedId, u64),
+    /// That pods cannot be listed may be an alarm.
+    Listing,
     /// All files are to be looked for.
     Look,
     /// A token is due, if it is still its turn.
@@ -201,7 +203,7 @@ impl Projector {
         }
     }
 
-    /// Keeps the volumes until `shutdown`; then finishes what is being written. To be called again at will.
+    /// Keeps the volumes until `shutdown`; then finishes what is to be written.
     pub async fn run(&mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let clock = self.clock.clone();
@@ -216,8 +218,11 @@ impl Projector {
                 _ = timer => {}
             }
         }
+        // What is known is written down; what was asked for is asked for again by the next run.
+        self.start_writing();
         while self.writing > 0 {
             self.step().await;
+            self.start_writing();
         }
     }
 
@@ -275,6 +280,7 @@ impl Projector {
                 Task::Alarm(pod, volume) => self.look_for_alarm(pod, volume),
                 Task::Disk(name) => self.visit(&name),
                 Task::Feed(feed, turn) => self.feed_due(feed, turn),
+                Task::Listing => self.judge_listing(),
                 Task::Look => self.look_at_files(),
                 Task::Resolve(name) => self.resolve(&name),
                 Task::Token(token, turn) => self.token_due(token, turn),

@@ -180,7 +180,10 @@ impl Projector {
         let (namespace, name) = (&pod.plan.namespace, &pod.plan.name);
         if !dead.is_empty() {
             tracing::info!(
-                namespace, pod = name, account = pod.plan.account, tokens = dead.len(),
+                namespace,
+                pod = name,
+                account = pod.plan.account,
+                tokens = dead.len(),
                 "the service account is new, or was made again: its tokens are replaced"
             );
         }

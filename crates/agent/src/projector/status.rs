@@ -149,7 +149,8 @@ impl Status {
         let now = self.now;
         let mut volumes = Vec::new();
         for (name, volume) in &state.volumes {
-            let tokens = volume.tokens.iter().map(|(path, token)| TokenStatus::new(path, token, now)).collect();
+            let tokens =
+                volume.tokens.iter().map(|(path, token)| TokenStatus::new(path, token, now)).collect();
             volumes.push(VolumeStatus {
                 name: name.clone(),
                 written: volume.written,
@@ -291,7 +292,10 @@ fn span(seconds: i64) -> String {
 impl fmt::Display for Status {
     /// A table of all token files, then what is wrong.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![["NAMESPACE", "POD", "VOLUME", "PATH", "AUDIENCE", "STATUS", "EXPIRES", "REFRESH"].map(String::from)];
+        let mut rows = vec![
+            ["NAMESPACE", "POD", "VOLUME", "PATH", "AUDIENCE", "STATUS", "EXPIRES", "REFRESH"]
+                .map(String::from),
+        ];
         for pod in &self.pods {
             for volume in &pod.volumes {
                 for token in &volume.tokens {

@@ -171,7 +171,9 @@ impl Token {
 
     /// The file has the token of this grant now.
     pub(super) fn written(&mut self, grant: Grant) {
-        if self.grant().is_some_and(|held| held.sha256 == grant.sha256) {
+        // Not so if it is the old token, written again for something else in its volume.
+        let newest = self.grant().is_some_and(|held| held.sha256 == grant.sha256);
+        if newest && self.failure.is_none() && !self.asking {
             self.trying = None;
         }
         self.on_disk = Some(grant);
@@ -244,4 +246,94 @@ fn account_uid(token: &Secret) -> Option<String> {
     let payload = token.expose_str()?.split('.').nth(1)?;
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     Some(claims.kubernetes.serviceaccount.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+    use tokensmith_objects::LocalPath;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 10:00 UTC);
+
+    fn token() -> Token {
+        let source = TokenSource {
+            audience: None,
+            expiration_seconds: 3600,
+            path: LocalPath::try_from("token").unwrap(),
+        };
+        Token::new(source, Jitter { phase: 0.5, period: 0.0 })
+    }
+
+    fn issued(payload: &str, at: OffsetDateTime) -> IssuedToken {
+        let token = Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload)));
+        IssuedToken { token, expiration_seconds: 3600, expires_at: at + Duration::from_secs(3600) }
+    }
+
+    fn answer(token: &mut Token, payload: &str, at: OffsetDateTime) {
+        token.asking = true;
+        let reply = Ok(issued(payload, at));
+        token.answered(reply, at, at, &RefreshPolicy::default(), 0.5);
+    }
+
+    #[test]
+    fn the_account_is_read_from_the_claims_and_garbage_is_no_account() {
+        let mut token = token();
+        answer(&mut token, r#"{"kubernetes.io":{"serviceaccount":{"name":"robot","uid":"u"}}}"#, NOW);
+        assert!(token.is_of_another_account("v") && !token.is_of_another_account("u"));
+        for payload in ["", "{}", "[]", r#"{"kubernetes.io":{"serviceaccount":{"uid":7}}}"#] {
+            answer(&mut token, payload, NOW);
+            assert!(token.grant().is_some() && !token.is_of_another_account("v"), "{payload}");
+        }
+        assert_eq!(account_uid(&Secret::new(vec![0xff, b'.', 0xfe])), None);
+    }
+
+    #[test]
+    fn an_answer_that_was_asked_for_too_early_is_followed_by_another_request() {
+        let mut token = token();
+        token.asking = true;
+        // The account is made again while the request is under way: the answer may be the old one's.
+        token.renew(NOW);
+        token.answered(Ok(issued("{}", NOW)), NOW, NOW, &RefreshPolicy::default(), 0.5);
+        assert_eq!(token.next(NOW), NOW);
+        answer(&mut token, "{}", NOW);
+        assert!(token.next(NOW) > NOW);
+        token.asking = true;
+        token.renew(NOW);
+        let error = ApiError::Unreachable("away".into());
+        token.answered(Err(error), NOW, NOW, &RefreshPolicy::default(), 0.5);
+        assert_eq!(token.next(NOW), NOW);
+    }
+
+    #[test]
+    fn a_turn_is_kept_unless_something_happened_to_all() {
+        let mut token = token();
+        answer(&mut token, "{}", NOW);
+        assert!(!token.grant().unwrap().on_schedule);
+        let due = token.next(NOW);
+        let late = due + Duration::from_secs(300);
+        answer(&mut token, "{}", late);
+        assert!(token.grant().unwrap().on_schedule);
+        assert_eq!(token.next(late), due + Duration::from_secs(2880));
+        token.renew(late);
+        answer(&mut token, "{}", late);
+        assert!(!token.grant().unwrap().on_schedule);
+        assert_eq!(token.next(late), late + Duration::from_secs(1512));
+    }
+
+    #[test]
+    fn a_reply_without_sense_is_a_failure_and_a_server_cannot_break_a_line() {
+        let mut token = token();
+        token.asking = true;
+        let reply = IssuedToken { expiration_seconds: 0, ..issued("{}", NOW) };
+        token.answered(Ok(reply), NOW, NOW, &RefreshPolicy::default(), 0.5);
+        assert!(token.secret().is_none());
+        let message = "no\nway\u{1b}[31m".to_owned();
+        let error = ApiError::Status { code: 500, reason: String::new(), message, retry_after: None };
+        token.asking = true;
+        token.answered(Err(error), NOW, NOW, &RefreshPolicy::default(), 0.5);
+        let failure = token.failure.unwrap();
+        assert_eq!((failure.count, failure.message.as_str()), (2, "no way [31m"));
+    }
 }

@@ -141,7 +141,9 @@ impl Projector {
         let now = self.now();
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
-        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { return };
+        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
+            return;
+        };
         let message = match volume.written {
             false => format!("MountVolume.SetUp failed for volume {:?} : {message}", plan.name),
             true => format!("volume {:?} is kept as it is: {message}", plan.name),
@@ -198,12 +200,8 @@ impl Projector {
         } else {
             tracing::debug!(namespace, pod, cause, "the disk cannot be written");
         }
-        let retry = Retry {
-            failures: desk.failures,
-            trouble: Trouble::Passing,
-            retry_after: None,
-            lease: None,
-        };
+        let retry =
+            Retry { failures: desk.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
         let at = now + retry.delay(now, chance());
         desk.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
@@ -216,13 +214,18 @@ impl Projector {
 
     /// What an earlier run left is gone on with, if it is this pod's.
     fn loaded(&mut self, id: PodId, loaded: Loaded) {
-        let (now, policy) = (self.now(), self.policy);
+        let (now, monotonic, policy) = (self.now(), self.clock.monotonic(), self.policy);
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let name = pod.name.clone();
         let (namespace, pod_name) = (&name.namespace, &name.name);
         pod.loaded = true;
         if let Some(cause) = &loaded.corrupt {
-            tracing::warn!(namespace, pod = pod_name, cause, "state.json is of no use: all tokens are fetched");
+            tracing::warn!(
+                namespace,
+                pod = pod_name,
+                cause,
+                "state.json is of no use: all tokens are fetched"
+            );
         }
         if let Some(cause) = &loaded.left_over {
             tracing::warn!(namespace, pod = pod_name, cause, "volumes that the pod has no more stay");
@@ -244,12 +247,19 @@ impl Projector {
                 if went_back {
                     token.renew(now);
                 }
+                // What failed before still does, until it is known better.
+                if token.failure.is_some() {
+                    token.trying = Some(monotonic);
+                }
             }
         }
-        let tokens = pod.token_ids(id);
+        let (tokens, volumes) = (pod.token_ids(id), pod.volumes.len());
         self.show_expiries(id);
         for token in tokens {
             self.schedule(token);
+        }
+        for volume in 0..volumes {
+            self.plan_alarm(id, volume);
         }
         self.compare_account(id);
     }
@@ -307,7 +317,9 @@ impl Projector {
         });
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
-        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { return };
+        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
+            return;
+        };
         for (token, grant) in volume.tokens.iter_mut().zip(grants) {
             if let Some(grant) = grant {
                 token.written(grant);
@@ -322,7 +334,12 @@ impl Projector {
             tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there");
         }
         if volume.failure.take().is_some() {
-            tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is as it should be again");
+            tracing::info!(
+                namespace,
+                pod = pod_name,
+                volume = plan.name,
+                "the volume is as it should be again"
+            );
             // The state that was written with it says so already.
         }
     }
@@ -349,7 +366,9 @@ impl Projector {
         let mut all = Vec::new();
         for (&id, pod) in self.pods.iter().filter(|(_, pod)| idle(pod)) {
             let volumes = pod.volumes.iter().enumerate().filter(|(_, v)| v.written && !v.files.is_empty());
-            all.extend(volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.files.clone())));
+            all.extend(
+                volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.files.clone())),
+            );
         }
         let files = self.files.clone();
         self.under_way.push(blocking(move || {
@@ -366,10 +385,17 @@ impl Projector {
         for (id, index) in lost {
             let Some(pod) = self.pods.get_mut(&id) else { continue };
             let (name, plan) = (pod.name.clone(), pod.plan.clone());
-            let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else { continue };
+            let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
+                continue;
+            };
             let (namespace, pod_name) = (&name.namespace, &name.name);
             // It may be that the look fell into the moment of a write: then the write finds nothing to do.
-            tracing::debug!(namespace, pod = pod_name, volume = plan.name, "files are missing: written again");
+            tracing::debug!(
+                namespace,
+                pod = pod_name,
+                volume = plan.name,
+                "files are missing: written again"
+            );
             volume.dirty = true;
             (pod.state_dirty, pod.shown) = (true, false);
             self.visit(&name);

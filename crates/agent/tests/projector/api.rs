@@ -109,7 +109,8 @@ impl Api {
     pub fn end_watches(&self, expired: bool) {
         for watcher in self.inner().watchers.drain(..) {
             if expired {
-                let _ = watcher.events.unbounded_send(Err(status(410, "Expired", "too old resource version")));
+                let _ =
+                    watcher.events.unbounded_send(Err(status(410, "Expired", "too old resource version")));
             }
         }
     }
@@ -156,7 +157,9 @@ impl Api {
 impl Inner {
     fn tell(&mut self, resource: Resource, object: &Object, event: Event) {
         self.watchers.retain(|w| !w.events.is_closed());
-        for watcher in self.watchers.iter().filter(|w| w.resource == resource && selects(&w.selection, object)) {
+        for watcher in
+            self.watchers.iter().filter(|w| w.resource == resource && selects(&w.selection, object))
+        {
             let copy = match &event {
                 Event::Applied(object) => Event::Applied(object.clone()),
                 Event::Deleted(object) => Event::Deleted(object.clone()),
@@ -200,7 +203,8 @@ impl Inner {
             "kubernetes.io": {"serviceaccount": {"name": spec.account, "uid": uid}},
         });
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let expires_at = OffsetDateTime::from_unix_timestamp(iat + seconds).expect("tests stay in this century");
+        let expires_at =
+            OffsetDateTime::from_unix_timestamp(iat + seconds).expect("tests stay in this century");
         Ok(IssuedToken { token: Secret::new(token), expiration_seconds: seconds, expires_at })
     }
 }
@@ -208,7 +212,8 @@ impl Inner {
 #[async_trait]
 impl ApiServer for Api {
     async fn token(&self, spec: &TokenSpec) -> Result<IssuedToken, ApiError> {
-        let silent = |spec: &TokenSpec| spec.pod.as_ref().is_some_and(|p| self.inner().silent.contains(&p.name));
+        let silent =
+            |spec: &TokenSpec| spec.pod.as_ref().is_some_and(|p| self.inner().silent.contains(&p.name));
         if silent(spec) {
             std::future::pending::<()>().await;
         }

@@ -2,5 +2,10 @@
 
 mod api;
 mod basics;
+mod clocks;
 mod memory;
+mod objects;
+mod restart;
+mod running;
+mod trouble;
 mod world;

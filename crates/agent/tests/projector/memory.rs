@@ -47,7 +47,11 @@ impl Memory {
     }
 
     fn room(&self) -> Result<(), FilesError> {
-        if self.full.load(Ordering::Relaxed) { Err("No space left on device (os error 28)".into()) } else { Ok(()) }
+        if self.full.load(Ordering::Relaxed) {
+            Err("No space left on device (os error 28)".into())
+        } else {
+            Ok(())
+        }
     }
 }
 

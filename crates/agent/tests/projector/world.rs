@@ -177,11 +177,15 @@ pub fn config_map(ca: &str) -> Object {
 
 /// A pod as admission makes it: a token, the CA, the namespace.
 pub fn pod(name: &str, uid: &str) -> Object {
-    pod_with(name, uid, json!([
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": LIFETIME}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
-    ]))
+    pod_with(
+        name,
+        uid,
+        json!([
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": LIFETIME}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        ]),
+    )
 }
 
 pub fn pod_with(name: &str, uid: &str, sources: Value) -> Object {
