@@ -273,12 +273,12 @@ impl Feed {
                 return Step { change: None, events: None, again: Some(now + delay), first_failure: false };
             }
             // May not be listed or watched, or cannot be: perhaps it can be read.
-            Some(403 | 404 | 405) if self.polls.is_none() => {
+            Some(403..=405) if self.polls.is_none() => {
                 self.polls = Some(0);
                 self.revision = None;
                 now
             }
-            Some(403 | 404 | 405) => now + POLL.mul_f64(0.9 + 0.2 * random),
+            Some(403..=405) => now + POLL.mul_f64(0.9 + 0.2 * random),
             _ => now + self.delay(error.retry_after(), Trouble::of(&error), now, random),
         };
         self.failing_since.get_or_insert(now);

@@ -1,8 +1,12 @@
 //! All is well: volumes come, stay fresh, follow their objects, and go.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tokensmith_agent::api::Resource;
 
+use crate::fleet::Fleet;
+use crate::memory::Memory;
 use crate::world::{LIFETIME, World, config_map, pod, pod_with};
 
 #[tokio::test(start_paused = true)]
@@ -88,4 +92,17 @@ async fn the_later_of_two_tokens_at_one_path_is_the_one() {
     world.settle().await;
     assert_eq!(world.claims("two", "t").unwrap()["aud"], json!(["b"]));
     assert_eq!(world.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_thousand_volumes_that_began_in_one_second_do_not_move_as_one() {
+    let fleet = Fleet { volumes: 1000, seconds: 6 * 3600 };
+    let clock = crate::fleet::clock();
+    let figures = fleet.run(clock.clone(), fleet.api(&clock), Arc::new(Memory::default())).await;
+    println!("{figures:?}");
+    // 3.5 in 10 s on average; what is evenly random stays below 16 in six hours.
+    assert!(figures.peak <= 18, "{figures:?}");
+    assert!(figures.kubelet_peak > 5 * figures.peak, "{figures:?}");
+    assert!((figures.mean / figures.kubelet_mean - 1.0).abs() < 0.15, "{figures:?}");
+    assert!(figures.least_left >= 721.0, "{figures:?}");
 }

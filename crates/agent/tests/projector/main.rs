@@ -3,6 +3,9 @@
 mod api;
 mod basics;
 mod clocks;
+mod fleet;
+#[path = "../../src/refresh/kubelet.rs"]
+mod kubelet;
 mod memory;
 mod objects;
 mod restart;
