@@ -149,4 +149,20 @@ impl TokenSource {
             Kind::File(file) => vec![file.status()],
         }
     }
+
+    /// Whether there is a good token in the file, or for all audiences that had one; why not, in one line. An audience that
+    /// never had one was perhaps never right, and one that nobody has asked for yet is not missed.
+    ///
+    /// # Errors
+    /// There is none, and no other is to be had.
+    pub async fn healthy(&self) -> Result<(), String> {
+        if let Kind::File(file) = &*self.0 {
+            return file.token("").await.map(drop).map_err(|e| e.to_string());
+        }
+        let ill = self.status().into_iter().find(|token| !token.usable && token.refreshes > 0);
+        match ill {
+            Some(token) => Err(token.trouble.unwrap_or_else(|| "the token has expired".into())),
+            None => Ok(()),
+        }
+    }
 }

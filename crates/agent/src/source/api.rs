@@ -96,8 +96,13 @@ impl ApiSource {
     }
 
     pub(super) fn status(&self) -> Vec<TokenStatus> {
-        let mut all: Vec<_> =
-            self.0.slots.load().iter().map(|(audience, slot)| slot.status(audience, &*self.0.clock)).collect();
+        let mut all: Vec<_> = self
+            .0
+            .slots
+            .load()
+            .iter()
+            .map(|(audience, slot)| slot.status(audience, &*self.0.clock))
+            .collect();
         all.sort_by(|a, b| a.audience.cmp(&b.audience));
         all
     }

@@ -175,9 +175,10 @@ impl FileSource {
                     self.refreshes.fetch_add(1, Ordering::Relaxed);
                 }
                 // A token that is good is not given up for one that is not.
-                let kept = before.held.as_ref().filter(|old| {
-                    old.token.usable(self.clock.now()) && !held.token.usable(self.clock.now())
-                });
+                let kept = before
+                    .held
+                    .as_ref()
+                    .filter(|old| old.token.usable(self.clock.now()) && !held.token.usable(self.clock.now()));
                 let held = same.or(kept).cloned().unwrap_or(held);
                 State { held: Some(held), trouble: None, seen: Some((identity, now)) }
             }

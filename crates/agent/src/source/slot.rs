@@ -192,7 +192,9 @@ pub(super) async fn run(shared: Weak<Shared>, slot: Weak<Slot>, spec: TokenSpec)
     let jitter = jitter(&spec);
     let mut turn = None;
     loop {
-        let Some(next) = attempt(&shared, &slot, &spec, &mut failures, jitter, &mut turn).await else { return };
+        let Some(next) = attempt(&shared, &slot, &spec, &mut failures, jitter, &mut turn).await else {
+            return;
+        };
         // Neither the source nor the slot may be held while the task sleeps.
         let Some((clock, wanted, established)) = parts(&shared, &slot) else { return };
         let woken = async {
@@ -262,9 +264,8 @@ async fn attempt(
     };
     let slot = slot.upgrade()?;
     let now = clock.now();
-    let held = answer.and_then(|issued| {
-        held(issued, asked, now, jitter, *turn).map_err(|e| (Trouble::Passing, None, e))
-    });
+    let held = answer
+        .and_then(|issued| held(issued, asked, now, jitter, *turn).map_err(|e| (Trouble::Passing, None, e)));
     match held {
         Ok(held) => {
             if *failures > 0 {

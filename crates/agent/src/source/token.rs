@@ -44,8 +44,8 @@ impl BearerToken {
         if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b)) {
             return Err(TokenError::NotAToken);
         }
-        let mut header = HeaderValue::from_bytes(&[b"Bearer ", bytes].concat())
-            .map_err(|_| TokenError::NotAToken)?;
+        let mut header =
+            HeaderValue::from_bytes(&[b"Bearer ", bytes].concat()).map_err(|_| TokenError::NotAToken)?;
         header.set_sensitive(true);
         Ok(BearerToken { token, expires_at, header, usable_until })
     }

@@ -1,0 +1,89 @@
+//! Where the proxy listens.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// `127.0.0.1:8181`, `[::1]:8181`, `localhost:8181` (IPv4's), `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP port; 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Whether only this machine's processes get there.
+    pub fn is_local(&self) -> bool {
+        match self {
+            ListenAddress::Tcp(address) => is_loopback(address.ip()),
+            ListenAddress::Unix(_) => true,
+        }
+    }
+}
+
+/// Whether an address is the machine itself; also when IPv4 is written as IPv6.
+pub(super) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            // `unix:///path` is written by habit.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') {
+                return Err(format!("{text}: the path of a Unix socket begins with /"));
+            }
+            return Ok(ListenAddress::Unix(path.into()));
+        }
+        let port = |port: &str| port.parse().map_err(|_| format!("{text}: {port:?} is no port"));
+        if let Some(found) = text.strip_prefix("localhost:") {
+            return Ok(ListenAddress::Tcp((IpAddr::from(Ipv4Addr::LOCALHOST), port(found)?).into()));
+        }
+        text.parse().map(ListenAddress::Tcp).map_err(|_| {
+            format!("{text} is no address to listen on: say 127.0.0.1:8181, [::1]:8181 or unix:/path")
+        })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => write!(f, "{address}"),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_told() {
+        for (text, local) in [
+            ("127.0.0.1:8181", true),
+            ("127.9.9.9:0", true),
+            ("[::1]:8181", true),
+            ("[::ffff:127.0.0.1]:8181", true),
+            ("0.0.0.0:8181", false),
+            ("[::]:8181", false),
+            ("10.0.0.1:8181", false),
+            ("unix:/run/s", true),
+        ] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!((address.to_string().as_str(), address.is_local()), (text, local));
+        }
+        assert_eq!("localhost:1".parse(), Ok::<_, String>(ListenAddress::Tcp(([127, 0, 0, 1], 1).into())));
+        assert_eq!("unix:///run/s".parse(), Ok::<_, String>(ListenAddress::Unix("/run/s".into())));
+        for bad in ["", "8181", ":8181", "unix:", "unix:run", "localhost:x", "example.com:80", "127.0.0.1"] {
+            let error = bad.parse::<ListenAddress>().unwrap_err();
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}
