@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -14,16 +15,42 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+use crate::projector::Monitor;
+use crate::proxy::Proxy;
+
 /// Something that can be looked at.
+#[async_trait]
 pub trait Observed: Send + Sync {
     /// Whether all is well; else why not, in one line.
     ///
     /// # Errors
     /// All is not well.
-    fn health(&self) -> Result<(), String>;
+    async fn health(&self) -> Result<(), String>;
 
     /// Its metrics, in OpenMetrics' text format.
     fn metrics(&self) -> String;
+}
+
+#[async_trait]
+impl Observed for Monitor {
+    async fn health(&self) -> Result<(), String> {
+        Monitor::health(self)
+    }
+
+    fn metrics(&self) -> String {
+        Monitor::metrics(self)
+    }
+}
+
+#[async_trait]
+impl Observed for Proxy {
+    async fn health(&self) -> Result<(), String> {
+        self.healthy().await
+    }
+
+    fn metrics(&self) -> String {
+        self.render_metrics()
+    }
 }
 
 /// OpenMetrics' media type, which Prometheus asks for.
@@ -42,8 +69,11 @@ pub async fn serve(listener: TcpListener, observed: Arc<dyn Observed>, shutdown:
             let observed = observed.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request: Request<Incoming>| {
-                    let reply = answer(request.method(), request.uri().path(), &*observed);
-                    async move { Ok::<_, Infallible>(reply) }
+                    let observed = observed.clone();
+                    async move {
+                        let reply = answer(request.method(), request.uri().path(), &*observed).await;
+                        Ok::<_, Infallible>(reply)
+                    }
                 });
                 // The timer bounds how long a head may take to come.
                 let connection = http1::Builder::new()
@@ -59,12 +89,12 @@ pub async fn serve(listener: TcpListener, observed: Arc<dyn Observed>, shutdown:
     }
 }
 
-fn answer(method: &Method, path: &str, observed: &dyn Observed) -> Response<Full<Bytes>> {
+async fn answer(method: &Method, path: &str, observed: &dyn Observed) -> Response<Full<Bytes>> {
     let (status, media, body) = match path {
         _ if !matches!(*method, Method::GET | Method::HEAD) => {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned())
         }
-        "/healthz" => match observed.health() {
+        "/healthz" => match observed.health().await {
             Ok(()) => (StatusCode::OK, TEXT, "ok".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
@@ -83,8 +113,9 @@ mod tests {
 
     struct Sick;
 
+    #[async_trait]
     impl Observed for Sick {
-        fn health(&self) -> Result<(), String> {
+        async fn health(&self) -> Result<(), String> {
             Err("a token expires soon".into())
         }
 
@@ -93,15 +124,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn answers() {
+    #[tokio::test]
+    async fn answers() {
         for (method, path, want) in [
             (Method::GET, "/healthz", 503),
             (Method::GET, "/metrics", 200),
             (Method::POST, "/metrics", 405),
             (Method::GET, "/", 404),
         ] {
-            assert_eq!(answer(&method, path, &Sick).status(), want, "{path}");
+            assert_eq!(answer(&method, path, &Sick).await.status(), want, "{path}");
         }
     }
 }

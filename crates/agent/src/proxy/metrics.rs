@@ -52,8 +52,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero; `mode` is `token`, `forward` or `reverse`.
-    pub(super) fn new(mode: &'static str) -> Self {
+    /// All at zero; `mode` is `token`, `forward` or `reverse`; `more` adds others' counters.
+    pub(super) fn new(mode: &'static str, more: impl FnOnce(&mut Registry)) -> Self {
         let requests: Family<Served, Counter> = Family::default();
         let served = CLASSES.map(|code| requests.get_or_create(&Served { mode, code }).clone());
         let mut m = Metrics {
@@ -92,6 +92,7 @@ impl Metrics {
             "Tries to get a token that failed, by audience",
             m.failures.clone(),
         );
+        more(r);
         m
     }
 

@@ -16,6 +16,7 @@ mod body;
 mod connection;
 mod failure;
 mod forward;
+mod gate;
 mod guard;
 mod headers;
 mod listener;
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 pub use address::ListenAddress;
 pub use connection::{Limits, Tls};
 pub use forward::ForwardMode;
+pub use gate::VerifierGate;
 pub use guard::Guard;
 pub use listener::{ListenError, Listener};
 pub use reverse::{Denied, Gate, Identity, IdentityError, ReverseMode};
@@ -96,11 +98,11 @@ struct Inner {
 impl Proxy {
     /// Nothing listens yet.
     pub fn new(config: ProxyConfig) -> Self {
-        let metrics = Metrics::new(match config.mode {
-            Mode::Forward(_) => "forward",
-            Mode::Reverse(_) => "reverse",
-            Mode::Token(_) => "token",
-        });
+        let metrics = match &config.mode {
+            Mode::Forward(_) => Metrics::new("forward", |_| {}),
+            Mode::Reverse(mode) => Metrics::new("reverse", |registry| mode.gate.register(registry)),
+            Mode::Token(_) => Metrics::new("token", |_| {}),
+        };
         Proxy(Arc::new(Inner { config, metrics }))
     }
 
@@ -148,7 +150,7 @@ impl Proxy {
                 token.map(drop).map_err(|e| e.to_string())
             }
             Mode::Token(mode) => mode.source.healthy().await,
-            Mode::Reverse(_) => Ok(()),
+            Mode::Reverse(mode) => mode.gate.health(),
         }
     }
 

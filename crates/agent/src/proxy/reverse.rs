@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use prometheus_client::registry::Registry;
 
 use super::body::ReplyBody;
 use super::connection::Lifetime;
@@ -33,6 +34,17 @@ pub struct ReverseMode {
 pub trait Gate: Send + Sync {
     /// Judges a request by its headers.
     async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied>;
+
+    /// Whether it can judge; else why not, in one line.
+    ///
+    /// # Errors
+    /// It cannot.
+    fn health(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Shows its counters beside the proxy's.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// Why a request is not let in.

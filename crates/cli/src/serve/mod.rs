@@ -10,7 +10,7 @@ mod profiles;
 mod sealing;
 pub mod signer;
 mod start;
-mod tls;
+pub mod tls;
 mod wire;
 
 use std::io;

@@ -113,12 +113,20 @@ pub fn check(args: &ServeArgs) -> Result<()> {
     args.tls_private_key_file.as_deref().map(key_of).transpose().map(drop)
 }
 
-fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>> {
+/// An unencrypted private key, PEM.
+///
+/// # Errors
+/// The file cannot be read or holds none.
+pub fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path)
         .with_context(|| format!("cannot read a private key from {}", path.display()))
 }
 
-fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {
+/// A certificate with those between it and its CA, and the file's text.
+///
+/// # Errors
+/// The file cannot be read or holds none.
+pub fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let chain = chain.ok().filter(|c| !c.is_empty());

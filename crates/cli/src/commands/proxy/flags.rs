@@ -57,7 +57,7 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181", help_heading = "Listening")]
     pub listen: String,
 
-    /// Refuse requests without this header, as NAME or NAME=VALUE: one more hurdle for browsers
+    /// Refuse requests without this header (a value of true, if none is given): one more hurdle for browsers
     #[arg(long, value_name = "NAME[=VALUE]", conflicts_with = "verify", help_heading = "Listening")]
     pub require_header: Option<String>,
 

@@ -1,0 +1,197 @@
+//! `tokensmith proxy`: wires the sidecar to its tokens, its upstream and its listener.
+
+mod flags;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use tokensmith_agent::api::{ApiServer, PodRef};
+use tokensmith_agent::proxy::{
+    ForwardMode, Guard, Limits, ListenAddress, Listener, Mode, Proxy, ProxyConfig, ReverseMode, Tls, TokenMode,
+    Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
+};
+use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
+use tokensmith_agent::verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
+use tokensmith_agent::{ensure, observe};
+use tokensmith_client::{Client, Credentials, Trust, tls};
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub use flags::ProxyArgs;
+
+use crate::duration::GoDuration;
+use crate::failure::Failure;
+use crate::files::{self, Access};
+use crate::logs;
+use crate::serve::tls::{chain_of, key_of};
+
+impl ProxyArgs {
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// The address is taken or not allowed, a file or the server cannot be had.
+    pub async fn run(self) -> Result<(), Failure> {
+        logs::start();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let address: ListenAddress = self.listen.parse().map_err(Failure::usage)?;
+        let (verifier, mode) = match self.verify {
+            true => {
+                let verifier = Arc::new(self.verifier(&clock)?);
+                (Some(verifier.clone()), self.reverse(verifier)?)
+            }
+            false => (None, self.local(&clock).await?),
+        };
+        let config = ProxyConfig { mode, tls: self.tls()?, limits: Limits::default(), clock };
+        let proxy = Proxy::new(config);
+        proxy.check(&address).map_err(|e| Failure::usage(e.to_string()))?;
+        let listener = Listener::bind(&address).await.map_err(|e| Failure::failed(e.to_string()))?;
+        if let Some(address) = self.metrics_address {
+            let listener = TcpListener::bind(address).await;
+            let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+            tokio::spawn(observe::serve(listener, Arc::new(proxy.clone()), std::future::pending()));
+        }
+        if let Some(verifier) = verifier {
+            // It is tried again by itself; until then requests are answered 503.
+            if let Err(why) = verifier.warm().await {
+                tracing::warn!(cause = why, "the issuer's keys cannot be had yet");
+            }
+        }
+        let address = listener.address().to_string();
+        tracing::info!(address, "listening");
+        if let Some(path) = &self.ready_file {
+            files::write(path, format!("{address}\n").as_bytes(), Access::Everyone)?;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        proxy.serve(listener, stopped).await.map_err(|e| Failure::failed(e.to_string()))
+    }
+
+    /// Token mode, or forward mode where there is an upstream.
+    async fn local(&self, clock: &Arc<dyn Clock>) -> Result<Mode, Failure> {
+        let source = self.source(clock).await?;
+        let guard = Guard { require_header: self.header()?, ..Guard::default() };
+        let audience = self.audience.first().cloned();
+        Ok(match &self.upstream {
+            Some(_) => Mode::Forward(ForwardMode { source, audience, upstream: self.upstream()?, guard }),
+            None => {
+                let audiences = (!self.audience.is_empty()).then(|| self.audience.iter().cloned().collect());
+                Mode::Token(TokenMode { source, audience, audiences, guard })
+            }
+        })
+    }
+
+    async fn source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
+        if let Some(path) = &self.token_file {
+            return Ok(TokenSource::file(path, clock.clone()));
+        }
+        let target = self.client.target()?;
+        let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
+        let name = self.service_account.as_deref().unwrap_or_default();
+        let (namespace, account) = name.split_once('/').unwrap_or((&target.namespace, name));
+        let pod = match &self.pod {
+            None => None,
+            Some(name) => {
+                let pod = ensure::named(&*api, namespace, name).await;
+                let pod = pod.map_err(|e| Failure::failed(e.to_string()))?;
+                Some(PodRef { name: name.clone(), uid: pod.uid().into() })
+            }
+        };
+        let template = TokenRequestTemplate {
+            namespace: namespace.into(),
+            account: account.into(),
+            pod,
+            expiration_seconds: Some(self.expiration.whole_seconds()),
+        };
+        Ok(TokenSource::api_bounded(api, template, clock.clone(), self.max_audiences))
+    }
+
+    fn reverse(&self, verifier: Arc<Verifier>) -> Result<Mode, Failure> {
+        let gate = Arc::new(VerifierGate::new(verifier));
+        Ok(Mode::Reverse(ReverseMode { gate, upstream: self.upstream()?, pass_token: self.pass_token }))
+    }
+
+    fn verifier(&self, clock: &Arc<dyn Clock>) -> Result<Verifier, Failure> {
+        let (Some(issuer), Some(audience)) = (self.issuer.first(), self.audience.first()) else {
+            return Err(Failure::usage("--verify needs --issuer and --audience"));
+        };
+        let mut config = VerifierConfig::new(issuer, audience, Arc::new(self.client.web()?));
+        let more = self.issuer.iter().skip(1);
+        config.issuers.extend(more.map(|i| IssuerConfig { issuer: i.clone(), audiences: Vec::new() }));
+        config.audiences = self.audience.clone();
+        config.clock = clock.clone();
+        config.max_stale = seconds("--max-stale", self.max_stale)?;
+        for subject in &self.allow_subject {
+            config.allow_subjects.push(subject.parse().map_err(|e| Failure::usage(format!("--allow-subject: {e}")))?);
+        }
+        if self.token_review {
+            let review = Arc::new(Client::new(&self.client.target()?)?);
+            let kept = seconds("--review-cache", self.review_cache)?;
+            config.review = Some(ReviewConfig {
+                accepted_for: kept,
+                refused_for: kept,
+                without: match self.review_fail_open {
+                    true => WithoutReview::RelyOnToken,
+                    false => WithoutReview::Refuse,
+                },
+                ..ReviewConfig::new(review)
+            });
+        }
+        Verifier::new(config).map_err(|e| Failure::usage(e.to_string()))
+    }
+
+    fn upstream(&self) -> Result<Upstream, Failure> {
+        let address = self.upstream.as_deref().unwrap_or_default();
+        let address = address.parse().map_err(|e| Failure::usage(format!("--upstream: {e}")))?;
+        let trust = match &self.upstream_ca_file {
+            Some(path) => Trust::Authority(read(path)?),
+            None => Trust::System,
+        };
+        let tls = tls::config(&trust, None, &Credentials::default())?;
+        Ok(Upstream::new(address, tls, UpstreamProtocol::Auto, UpstreamLimits::default()))
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_private_key_file) else { return Ok(None) };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("cannot set up TLS")?
+            .with_no_client_auth()
+            .with_single_cert(chain_of(cert)?.0, key_of(key)?)
+            .with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Some(Arc::new(ArcSwap::from_pointee(config))))
+    }
+
+    fn header(&self) -> Result<Option<(HeaderName, HeaderValue)>, Failure> {
+        let Some(text) = &self.require_header else { return Ok(None) };
+        let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+        let bad = || Failure::usage(format!("--require-header {text}: give NAME=VALUE"));
+        let name = name.parse().map_err(|_| bad())?;
+        Ok(Some((name, value.parse().map_err(|_| bad())?)))
+    }
+}
+
+fn seconds(flag: &str, duration: GoDuration) -> Result<Duration, Failure> {
+    let seconds = u64::try_from(duration.whole_seconds());
+    seconds.map(Duration::from_secs).map_err(|_| Failure::usage(format!("{flag} must not be negative")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
