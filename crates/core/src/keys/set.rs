@@ -229,11 +229,12 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token with this `kid`: one or none; without a `kid`, all of them.
-    pub fn candidates(&self, kid: Option<&str>) -> Vec<&Arc<PublicKey>> {
-        match kid {
-            Some(kid) => self.by_id.get(kid).into_iter().collect(),
-            None => self.published.iter().collect(),
-        }
+    pub fn candidates(&self, kid: Option<&str>) -> impl Iterator<Item = &PublicKey> {
+        let (one, all) = match kid {
+            Some(kid) => (self.by_id.get(kid), [].as_slice()),
+            None => (None, self.published.as_slice()),
+        };
+        one.into_iter().chain(all).map(Arc::as_ref)
     }
 
     /// When the published keys last changed, as far as the ring knows; it does not know when a key was listed.

@@ -230,6 +230,11 @@ pub struct Private {
     pub warn_after: Option<i64>,
 }
 
+/// The wanted audiences that a token is for, in the order wanted.
+pub fn granted(has: &[String], wanted: &[String]) -> Vec<String> {
+    wanted.iter().filter(|audience| has.contains(audience)).cloned().collect()
+}
+
 fn lenient<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     Option::<String>::deserialize(d).map(Option::unwrap_or_default)
 }

@@ -1,12 +1,10 @@
 //! JWS compact serialisation (RFC 7515 §7.1), as far as service-account tokens use it.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde::Deserialize;
 
-use crate::keys::{KeySet, PublicKey, SignError, Signer};
+use crate::keys::{Algorithm, PublicKey, SignError, Signer};
 
 /// A token taken apart; its signature is not checked yet.
 #[derive(Debug)]
@@ -59,24 +57,25 @@ impl<'a> Jws<'a> {
         self.header.kid.as_deref().filter(|kid| !kid.is_empty())
     }
 
-    /// Checks the signature with the published keys; gives the key that signed.
+    /// Checks the signature with those of an issuer's keys that the token's [`Jws::key_id`] names; gives the key that
+    /// signed.
     ///
     /// A key is tried with its own algorithm alone: what the header says must be that, so a token cannot choose a
     /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11).
-    pub fn verify<'k>(&self, keys: &'k KeySet) -> Result<&'k PublicKey, SignatureError> {
-        let candidates = keys.candidates(self.key_id());
-        if candidates.is_empty() {
-            return Err(SignatureError::NoKey);
+    pub fn verify<'k>(
+        &self,
+        candidates: impl IntoIterator<Item = &'k PublicKey>,
+    ) -> Result<&'k PublicKey, SignatureError> {
+        let alg = self.header.alg.as_deref().filter(|_| self.header.crit.is_none());
+        let alg: Option<Algorithm> = alg.and_then(|alg| alg.parse().ok());
+        let mut error = SignatureError::NoKey;
+        for key in candidates {
+            if alg.is_some_and(|alg| key.verify(alg, self.signed.as_bytes(), &self.signature)) {
+                return Ok(key);
+            }
+            error = SignatureError::Wrong;
         }
-        let alg = self
-            .header
-            .alg
-            .as_deref()
-            .and_then(|alg| alg.parse().ok())
-            .filter(|_| self.header.crit.is_none());
-        let Some(alg) = alg else { return Err(SignatureError::Wrong) };
-        let signed = |key: &&Arc<PublicKey>| key.verify(alg, self.signed.as_bytes(), &self.signature);
-        candidates.into_iter().find(signed).map(Arc::as_ref).ok_or(SignatureError::Wrong)
+        Err(error)
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use time::{Duration, OffsetDateTime};
 
 use super::claims::{Bound, Claims};
-use super::live::LEEWAY;
 use super::revocations::{Revocations, Subject};
+use super::times::LEEWAY;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::Keys;

@@ -1,15 +1,13 @@
 //! Are the account and the bound object still the ones that the token names? Asked of the objects as they are now, at
 //! every use.
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tokensmith_objects::Object;
 
 use super::claims::{Private, Reference};
+use super::times::LEEWAY;
 use crate::access::AuthError;
 use crate::view::Snapshot;
-
-/// Clocks differ: what ended less than this ago counts as still there.
-pub(super) const LEEWAY: Duration = Duration::seconds(60);
 
 /// Checks the account, then what the token is bound to, in upstream's order (`pkg/serviceaccount/claims.go`).
 pub(super) fn check(private: &Private, objects: &Snapshot, now: OffsetDateTime) -> Result<(), AuthError> {

@@ -18,6 +18,7 @@ pub mod mint;
 pub mod profile;
 pub mod revocations;
 mod secrets;
+pub mod times;
 pub mod verifier;
 
 pub use claims::{Bound, Claims, Reference};
@@ -27,6 +28,7 @@ pub use ledger::{LedgerMode, TokenLedger};
 pub use mint::{IssuerConfig, Minted, TokenIssuer};
 pub use profile::{TokenProfile, TokenProfiles};
 pub use revocations::Revocations;
+pub use times::{TimeError, Times};
 pub use verifier::Verifier;
 
 /// The user name of a service account, and the `sub` of its tokens.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::claims::{Payload, Reference};
+use super::claims::{Payload, Reference, granted};
 use super::revocations::{Revocations, Subject};
 use super::{Jws, groups, legacy, live, username};
 use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
@@ -50,7 +50,7 @@ impl TokenAuthenticator for Verifier {
             return Ok(None);
         }
         let keys = self.keys.current();
-        let signed_by = jws.verify(&keys).map_err(|e| AuthError(e.to_string()))?;
+        let signed_by = jws.verify(keys.candidates(jws.key_id())).map_err(|e| AuthError(e.to_string()))?;
         let granted = self.audiences(&payload, audiences)?;
         let (mut found, revoked) = match legacy {
             // Nothing but its bytes tells it from the next token of its Secret, and these may be the same.
@@ -76,7 +76,7 @@ impl Verifier {
     /// The wanted audiences that the token is for, in the order wanted; checked before the times.
     fn audiences(&self, payload: &Payload, wanted: &[String]) -> Result<Vec<String>, AuthError> {
         let has = if payload.audiences.is_empty() { &self.api_audiences } else { &payload.audiences };
-        let granted: Vec<String> = wanted.iter().filter(|w| has.contains(w)).cloned().collect();
+        let granted = granted(has, wanted);
         if granted.is_empty() && !self.api_audiences.is_empty() {
             return Err(AuthError(format!(
                 "token audiences {} is invalid for the target audiences {}",
@@ -102,7 +102,7 @@ fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
 }
 
 fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<Authenticated, AuthError> {
-    times(payload, now)?;
+    payload.times().check(now.unix_timestamp()).map_err(|e| AuthError(e.to_string()))?;
     let private = &payload.kubernetes;
     live::check(private, objects, now)?;
     let warn_after = private.warn_after.map(|after| match now.unix_timestamp() - after {
@@ -137,22 +137,6 @@ pub(super) fn identity(namespace: &str, account: &Reference) -> Identity {
         groups: groups(namespace),
         ..Identity::default()
     }
-}
-
-/// A minute of leeway in the token's favour (go-jose `jwt/validation.go`).
-fn times(payload: &Payload, now: OffsetDateTime) -> Result<(), AuthError> {
-    let (now, leeway) = (now.unix_timestamp(), live::LEEWAY.whole_seconds());
-    let refuse = |text: &str| Err(AuthError(text.into()));
-    if payload.not_before.is_some_and(|nbf| nbf > now + leeway) {
-        return refuse("service account token is not valid yet");
-    }
-    if payload.expires_at.is_some_and(|exp| exp < now - leeway) {
-        return refuse("service account token has expired");
-    }
-    if payload.issued_at.is_some_and(|iat| iat > now + leeway) {
-        return refuse("service account token is issued in the future");
-    }
-    Ok(())
 }
 
 /// A list as Go prints it with `%q`.
