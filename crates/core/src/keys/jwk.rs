@@ -1,10 +1,13 @@
-//! Public keys as JWKs (RFC 7517, 7518 §6, 8037, 9964): as Kubernetes publishes them, and as GCP takes them.
+//! Public keys as JWKs (RFC 7517, 7518 §6, 8037, 9964): as Kubernetes publishes them, as GCP takes them, and as other
+//! issuers publish theirs.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 
-use super::PublicKey;
+use super::algorithm::UnknownAlgorithm;
 use super::public::Half;
+use super::{Algorithm, KeyError, PublicKey};
 
 impl PublicKey {
     /// The JWK as Kubernetes publishes it: compact, fields in go-jose's order.
@@ -35,6 +38,18 @@ impl PublicKey {
         }
     }
 
+    /// Reads a JWK that an issuer publishes for signatures. Its `kid` is not the key's: other issuers name keys by other
+    /// rules than [`PublicKey::key_id`]; [`PublishedKeys`](super::PublishedKeys) keeps both.
+    ///
+    /// Strict in what decides how a token is checked, and no more: members that nobody here knows are passed over, and
+    /// so are the leading zeros that some issuers put before an RSA key's numbers.
+    ///
+    /// # Errors
+    /// It is no key for signatures, none of a kind that is known here, or it does not fit together.
+    pub fn from_jwk(json: &str) -> Result<Self, JwkError> {
+        Jwk::parse(json)?.key()
+    }
+
     /// The JWK with exactly the members that GCP takes; `None` for what is neither RSA nor EC.
     fn jwk_gcp(&self) -> Option<String> {
         let (kid, alg) = (self.key_id(), self.algorithm());
@@ -54,6 +69,114 @@ impl PublicKey {
             _ => None,
         }
     }
+}
+
+/// Why a JWK is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwkError {
+    /// `alg` is none of ours: PS256, HS256, an encryption's, …
+    #[error(transparent)]
+    Algorithm(#[from] UnknownAlgorithm),
+    /// The key itself is not to be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No JSON object with the members of a JWK, or one of them twice.
+    #[error("it is no JWK")]
+    Malformed,
+    /// A member that its type needs is missing, or is not base64url without padding.
+    #[error("its {0:?} is missing or malformed")]
+    Member(&'static str),
+    /// `use` or `key_ops` say that it is for something else (RFC 7517 §4.2, §4.3).
+    #[error("it is not for verifying signatures")]
+    NotForSignatures,
+    /// `kty` or `crv`: symmetric keys among them, which no public key set should have.
+    #[error("its type is not supported")]
+    Type,
+}
+
+/// A JWK as it was read. A member that is there twice makes it malformed: readers would differ on which one counts.
+#[derive(Deserialize)]
+pub(super) struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    /// Its name at the issuer.
+    pub(super) kid: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    #[cfg(feature = "ml-dsa")]
+    #[serde(rename = "pub")]
+    public: Option<String>,
+}
+
+impl Jwk {
+    pub(super) fn parse(json: &str) -> Result<Self, JwkError> {
+        // serde would take a list for a struct as well.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(JwkError::Malformed);
+        }
+        serde_json::from_str(json).map_err(|_| JwkError::Malformed)
+    }
+
+    pub(super) fn key(&self) -> Result<PublicKey, JwkError> {
+        let verifies = |ops: &Vec<String>| ops.iter().any(|op| op == "verify");
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig")
+            || self.key_ops.as_ref().is_some_and(|ops| !verifies(ops))
+        {
+            return Err(JwkError::NotForSignatures);
+        }
+        let key = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("EC", Some("P-256")) => self.point(Algorithm::ES256, 32),
+            ("EC", Some("P-384")) => self.point(Algorithm::ES384, 48),
+            ("EC", Some("P-521")) => self.point(Algorithm::ES512, 66),
+            ("OKP", Some("Ed25519")) => Ok(PublicKey::from_ed25519(&decode("x", &self.x)?)?),
+            ("RSA", None) => {
+                let (n, e) = (decode("n", &self.n)?, decode("e", &self.e)?);
+                Ok(PublicKey::from_modulus_checked(significant(&n), significant(&e))?)
+            }
+            #[cfg(feature = "ml-dsa")]
+            ("AKP", None) => return self.ml_dsa(),
+            _ => Err(JwkError::Type),
+        }?;
+        match &self.alg {
+            Some(alg) => Ok(key.with_algorithm(alg.parse()?)?),
+            None => Ok(key),
+        }
+    }
+
+    /// The coordinates have their full length, leading zeros too (RFC 7518 §6.2.1.2).
+    fn point(&self, algorithm: Algorithm, length: usize) -> Result<PublicKey, JwkError> {
+        let mut point = vec![4];
+        for (name, value) in [("x", &self.x), ("y", &self.y)] {
+            let value = decode(name, value)?;
+            if value.len() != length {
+                return Err(JwkError::Member(name));
+            }
+            point.extend_from_slice(&value);
+        }
+        Ok(PublicKey::from_point(algorithm, &point)?)
+    }
+
+    /// The one type whose algorithm must be told (RFC 9964).
+    #[cfg(feature = "ml-dsa")]
+    fn ml_dsa(&self) -> Result<PublicKey, JwkError> {
+        let alg = self.alg.as_deref().ok_or(JwkError::Member("alg"))?;
+        Ok(PublicKey::from_ml_dsa(alg.parse()?, &decode("pub", &self.public)?)?)
+    }
+}
+
+fn decode(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, JwkError> {
+    value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(JwkError::Member(name))
+}
+
+/// A number without its leading zeros.
+fn significant(number: &[u8]) -> &[u8] {
+    &number[number.iter().take_while(|byte| **byte == 0).count()..]
 }
 
 /// The key set for the upload of GCP's workload identity federation.

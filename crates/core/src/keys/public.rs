@@ -92,12 +92,16 @@ impl PublicKey {
     pub(super) fn from_pkcs1(pkcs1: &[u8]) -> Result<Self, KeyError> {
         const MALFORMED: KeyError = KeyError::Malformed { what: "RSA public key" };
         let (n, e) = der::rsa_public(pkcs1).ok_or(MALFORMED)?;
+        Self::from_modulus_checked(n, e)
+    }
+
+    /// Takes an RSA key's numbers, without leading zeros, from anyone.
+    pub(super) fn from_modulus_checked(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         match der::bits(n) {
-            bits @ ..2048 => return Err(KeyError::TooSmall { bits }),
-            bits @ 8193.. => return Err(KeyError::TooLarge { bits }),
-            _ => {}
+            bits @ ..2048 => Err(KeyError::TooSmall { bits }),
+            bits @ 8193.. => Err(KeyError::TooLarge { bits }),
+            _ => Self::from_modulus(Algorithm::RS256, n, e),
         }
-        Self::from_modulus(Algorithm::RS256, n, e)
     }
 
     fn from_modulus(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, KeyError> {

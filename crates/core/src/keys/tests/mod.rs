@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod files;
+mod jwk;
 #[cfg(feature = "ml-dsa")]
 mod ml_dsa;
 mod vectors;
