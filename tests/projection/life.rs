@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 use tokensmith_tests::server::{ADMIN, pause};
 use tokensmith_tests::{Agent, Server};
 
-use super::{
-    ACCOUNTS, PODS, Root, claims, done, eventually, pod, project, read, review, token_source, write,
-};
+use super::{ACCOUNTS, PODS, Root, claims, eventually, pod, project, read, review, token_source, write};
 
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Seconds are enough here, so that a test sees several lives of a token.
@@ -76,7 +74,7 @@ async fn an_outage_raises_an_alarm_and_passes() -> Result<()> {
     })
     .await?;
     let said: Value = serde_json::from_slice(&alarm.stdout)?;
-    ensure!(said["alarms"].as_u64() >= Some(1), "{said}");
+    ensure!(said["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty()), "{said}");
     ensure!(read(&path).is_some(), "the last token stays");
     let error = String::from_utf8_lossy(&alarm.stderr);
     ensure!(error.lines().count() == 1 && error.starts_with("error: "), "{error}");

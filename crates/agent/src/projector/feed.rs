@@ -186,7 +186,8 @@ impl Feed {
         });
         match events {
             Some(Ok(events)) => {
-                self.recovered();
+                // Whether it is any good shows later: one that breaks at once must not be opened in a loop.
+                (self.failing_since, self.error) = (None, None);
                 self.polls = None;
                 self.opened_at = Some(now);
                 let again = Some(now + STALE + STALE.mul_f64(random));
@@ -194,7 +195,7 @@ impl Feed {
             }
             Some(Err(error)) => Step { change, ..self.failed(error, now, random) },
             None => {
-                self.recovered();
+                (self.failures, self.failing_since, self.error) = (0, None, None);
                 let again = Some(now + POLL.mul_f64(0.9 + 0.2 * random));
                 Step { change, events: None, again, first_failure: false }
             }
@@ -230,13 +231,12 @@ impl Feed {
                 nothing
             }
             Some(Err(error)) => {
-                self.close();
+                self.broke(now);
                 self.failed(error, now, random)
             }
             None => {
-                self.close();
-                let soon = self.opened_at.is_none_or(|at| now - at < SOON);
-                self.failures = if soon { self.failures.saturating_add(1) } else { 1 };
+                self.broke(now);
+                self.failures = self.failures.saturating_add(1);
                 Step { again: Some(now + self.delay(None, Trouble::Passing, now, random)), ..nothing }
             }
         }
@@ -256,10 +256,18 @@ impl Feed {
         }
     }
 
-    fn recovered(&mut self) {
-        self.failures = 0;
-        self.failing_since = None;
-        self.error = None;
+    /// A watch broke off or ended. If it stood for a while, what was before does not count.
+    fn broke(&mut self, now: OffsetDateTime) {
+        self.close();
+        if self.opened_at.is_some_and(|at| now - at >= SOON) {
+            self.failures = 0;
+        }
+    }
+
+    /// The wall clock went back.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        self.failing_since = self.failing_since.map(|at| at - by);
+        self.opened_at = self.opened_at.map(|at| at - by);
     }
 
     fn failed(&mut self, error: ApiError, now: OffsetDateTime, random: f64) -> Step {
@@ -311,5 +319,80 @@ pub(super) fn plural(resource: Resource) -> &'static str {
         Resource::Pods => "pods",
         Resource::Secrets => "secrets",
         Resource::ServiceAccounts => "serviceaccounts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 10:00 UTC);
+
+    fn feed() -> Feed {
+        Feed::new(Resource::ConfigMaps, Selection::default())
+    }
+
+    fn opened(items: bool) -> Result<Opened, ApiError> {
+        let items = items.then(|| List { resource_version: "7".into(), items: Vec::new() });
+        Ok(Opened { items, events: Some(Ok(stream::pending().boxed())) })
+    }
+
+    fn refused(code: u16) -> ApiError {
+        ApiError::Status { code, reason: String::new(), message: "no".into(), retry_after: None }
+    }
+
+    fn wait(step: Step) -> u64 {
+        (step.again.expect("it is read again") - NOW).whole_seconds().unsigned_abs()
+    }
+
+    #[test]
+    fn a_watch_that_breaks_at_once_is_opened_ever_more_slowly() {
+        for broken in [|| None, || Some(Err(refused(500))), || Some(Err(refused(410)))] {
+            let mut feed = feed();
+            let waits: Vec<_> = (0..5)
+                .map(|_| {
+                    let list = matches!(feed.way(), Way::List);
+                    feed.opened(opened(list), NOW, 0.0);
+                    wait(feed.said(broken(), NOW, 1.0))
+                })
+                .collect();
+            assert_eq!(waits, [1, 2, 4, 8, 16]);
+            // One that stood is opened again at once.
+            feed.opened(opened(false), NOW - SOON, 0.0);
+            assert_eq!(wait(feed.said(broken(), NOW, 1.0)), 1);
+        }
+    }
+
+    #[test]
+    fn a_watch_goes_on_where_it_was_and_from_the_beginning_if_that_is_too_long_ago() {
+        let mut feed = feed();
+        assert!(matches!(feed.way(), Way::List));
+        feed.opened(opened(true), NOW, 0.0);
+        feed.said(Some(Ok(Event::Bookmark("9".into()))), NOW, 0.0);
+        feed.said(None, NOW, 0.0);
+        assert!(matches!(feed.way(), Way::Watch(revision) if revision == "9"));
+        feed.opened(Err(refused(410)), NOW, 0.0);
+        assert!(matches!(feed.way(), Way::List));
+    }
+
+    #[test]
+    fn who_is_refused_a_watch_polls_and_tries_again_now_and_then() {
+        let mut feed = feed();
+        feed.way();
+        assert_eq!(wait(feed.opened(Err(refused(403)), NOW, 0.5)), 0);
+        for n in 1..=20 {
+            let list = matches!(feed.way(), Way::List);
+            assert_eq!(list, n % 10 == 0, "{n}");
+            let result = match list {
+                true => Err(refused(403)),
+                false => Ok(Opened { items: None, events: None }),
+            };
+            assert_eq!(wait(feed.opened(result, NOW, 0.5)), 60);
+        }
+        feed.opened(opened(true), NOW, 0.0);
+        assert!(!feed.polls());
     }
 }

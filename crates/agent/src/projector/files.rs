@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use tokensmith_objects::LocalPath;
 
@@ -39,7 +40,7 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// All files of a volume as they are; `None` when there is no volume.
     fn current(&self, pod: &PodName, volume: &str) -> Result<Option<Payload>, FilesError>;
 
-    /// Whether all these files are there, and the state.
+    /// Whether all these files can be reached. Asked once a minute for every volume: should cost next to nothing.
     fn present(&self, pod: &PodName, volume: &str, files: &[LocalPath]) -> bool;
 
     /// Shows a pod's volumes where its containers mount them (`rootfs/CONTAINER/…`).
@@ -50,4 +51,7 @@ pub trait Files: Send + Sync + fmt::Debug {
 
     /// Removes everything of a pod.
     fn remove(&self, pod: &PodName) -> Result<(), FilesError>;
+
+    /// Removes what was kept for those who were reading it. Asked after writes, and again after the time that it gives.
+    fn sweep(&self) -> Option<Duration>;
 }

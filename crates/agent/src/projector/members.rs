@@ -57,6 +57,15 @@ impl Members {
         out
     }
 
+    /// The wall clock went back.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        self.feed.iter_mut().for_each(|feed| feed.move_back(by));
+        for fixed in self.fixed.values_mut() {
+            fixed.failing_since = fixed.failing_since.map(|at| at - by);
+        }
+        self.judge_at = self.judge_at.map(|at| at - by);
+    }
+
     /// Whether a name on disk would be in the list if its pod were there.
     fn covers(&self, name: &PodName) -> bool {
         let Some(feed) = &self.feed else { return false };

@@ -19,7 +19,7 @@ mod files;
 mod job;
 mod members;
 mod monitor;
-
+mod on_disk;
 mod reading;
 mod sources;
 pub mod state;
@@ -103,6 +103,8 @@ pub struct Projector {
     desk_queue: VecDeque<Arc<PodName>>,
     writing: usize,
     looking: bool,
+    /// A sweep is on the agenda, or under way.
+    sweeping: bool,
     skewed: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     watches: SelectAll<BoxStream<'static, Signal>>,
@@ -129,6 +131,8 @@ enum Task {
     Listing,
     /// All files are to be looked for.
     Look,
+    /// Generations that no longer count are to be removed.
+    Sweep,
     /// A token is due, if it is still its turn.
     Token(TokenId, u64),
 }
@@ -139,6 +143,7 @@ enum Done {
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
     Read(reading::Readout),
+    Swept(Option<Duration>),
     Wrote(Box<job::Outcome>),
 }
 
@@ -173,6 +178,7 @@ impl Projector {
             desk_queue: VecDeque::new(),
             writing: 0,
             looking: false,
+            sweeping: false,
             skewed: false,
             under_way: FuturesUnordered::new(),
             watches: SelectAll::new(),
@@ -283,6 +289,7 @@ impl Projector {
                 Task::Listing => self.judge_listing(),
                 Task::Look => self.look_at_files(),
                 Task::Resolve(name) => self.resolve(&name),
+                Task::Sweep => self.sweep(),
                 Task::Token(token, turn) => self.token_due(token, turn),
             }
         }
@@ -311,6 +318,7 @@ impl Projector {
             }
             Done::Looked(missing) => self.looked(missing),
             Done::Read(readout) => self.read(readout),
+            Done::Swept(again) => self.swept(again),
             Done::Wrote(outcome) => self.wrote(*outcome),
         }
     }
@@ -333,6 +341,8 @@ impl Projector {
         };
         tracing::warn!(seconds = by.as_secs(), "the clock went back: tokens of its future are replaced");
         self.agenda.move_back(by);
+        self.members.move_back(by);
+        self.desks.values_mut().for_each(|desk| desk.move_back(by));
         let mut future = Vec::new();
         for (&id, pod) in &mut self.pods {
             pod.state_dirty = true;

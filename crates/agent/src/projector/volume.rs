@@ -36,7 +36,7 @@ pub(super) struct Pod {
     pub(super) loaded: bool,
     /// Something in the state differs from what is on disk.
     pub(super) state_dirty: bool,
-    /// Why the state cannot be written, or the volumes not shown.
+    /// Why the volumes cannot be shown where containers mount them.
     pub(super) failure: Option<Failure>,
     pub(super) shown: bool,
 }
@@ -102,9 +102,17 @@ impl Pod {
             .collect()
     }
 
-    pub(super) fn failed(&mut self, message: String, now: OffsetDateTime) {
+    /// The volumes cannot be shown. Gives whether it is so since now.
+    pub(super) fn failed(
+        &mut self,
+        message: String,
+        now: OffsetDateTime,
+        next_attempt: OffsetDateTime,
+    ) -> bool {
         let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
-        self.failure = Some(Failure { since, count: count.saturating_add(1), message, next_attempt: None });
+        let next_attempt = Some(next_attempt);
+        self.failure = Some(Failure { since, count: count.saturating_add(1), message, next_attempt });
+        count == 0
     }
 
     /// For the disk: what is there now.
@@ -186,6 +194,15 @@ impl Volume {
     /// Whether a volume that never was there should be by now.
     pub(super) fn alarming(&self, now: OffsetDateTime) -> bool {
         !self.written && self.failure.as_ref().is_some_and(|f| now - f.since >= FIRST_TOKEN_ALARM)
+    }
+
+    /// Which files are looked for each minute. With a token the whole volume is written anew before long, so that the
+    /// token's own will do.
+    pub(super) fn to_look_for(&self) -> Arc<[LocalPath]> {
+        match self.tokens.is_empty() {
+            true => self.files.clone(),
+            false => self.tokens.iter().map(|t| t.source.path.clone()).collect(),
+        }
     }
 
     /// When to look for an alarm next.

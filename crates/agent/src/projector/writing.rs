@@ -32,8 +32,19 @@ pub(super) struct Desk {
 
 /// Files are looked for so often: a folder that was removed is written again.
 pub(super) const LOOK: Duration = Duration::from_secs(60);
+/// What cannot be shown is tried again after this.
+const SHOW_AGAIN: Duration = Duration::from_secs(600);
+/// No two sweeps follow each other sooner.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Jobs at a time.
 const SLOTS: usize = 8;
+
+impl Desk {
+    /// The wall clock went back.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        self.retry_at = self.retry_at.map(|at| at - by);
+    }
+}
 
 impl Projector {
     /// Sees to it that a pod's place on disk is looked at soon.
@@ -96,7 +107,8 @@ impl Projector {
         let pod = self.pods.get_mut(&id)?;
         let written = |index| volumes.iter().any(|v: &VolumeJob| v.index == index);
         let complete = (0..pod.volumes.len()).all(|index| pod.volumes[index].written || written(index));
-        let show = complete && !pod.shown;
+        let wait = pod.failure.as_ref().and_then(|failure| failure.next_attempt);
+        let show = complete && !pod.shown && wait.is_none_or(|at| at <= now);
         if volumes.is_empty() && !pod.state_dirty && !show {
             return None;
         }
@@ -166,7 +178,16 @@ impl Projector {
             desk.busy = false;
         }
         let result = match did {
-            Did::Load(id, result) => result.map(|loaded| self.loaded(id, loaded)),
+            Did::Load(id, Ok(loaded)) => {
+                self.loaded(id, loaded);
+                Ok(())
+            }
+            Did::Load(id, Err(error)) => {
+                for index in 0..self.pods.get(&id).map_or(0, |pod| pod.volumes.len()) {
+                    self.volume_failed(id, index, one_line(&error.to_string()), None);
+                }
+                Err(error)
+            }
             Did::Remove(result) => {
                 if result.is_err()
                     && let Some(desk) = self.desks.get_mut(&name)
@@ -294,8 +315,13 @@ impl Projector {
                 pod.failure = None;
             }
             Some(Err(error)) => {
-                pod.failed(one_line(&error.to_string()), now);
-                result = result.and(Err(error));
+                // The volumes are there, and go on: only where they are shown is not as it should be.
+                let (name, cause, at) = (pod.name.clone(), one_line(&error.to_string()), now + SHOW_AGAIN);
+                let (namespace, pod_name) = (&name.namespace, &name.name);
+                if pod.failed(cause.clone(), now, at) {
+                    tracing::warn!(namespace, pod = pod_name, cause, "volumes cannot be shown to containers");
+                }
+                self.agenda.put(at, Task::Disk(name));
             }
             None => {}
         }
@@ -315,6 +341,9 @@ impl Projector {
             Written::Unchanged => "unchanged",
             Written::Updated => "updated",
         });
+        if written == Written::Updated && !std::mem::replace(&mut self.sweeping, true) {
+            self.agenda.put(self.now() + SWEEP, Task::Sweep);
+        }
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
@@ -367,7 +396,7 @@ impl Projector {
         for (&id, pod) in self.pods.iter().filter(|(_, pod)| idle(pod)) {
             let volumes = pod.volumes.iter().enumerate().filter(|(_, v)| v.written && !v.files.is_empty());
             all.extend(
-                volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.files.clone())),
+                volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.to_look_for())),
             );
         }
         let files = self.files.clone();
@@ -378,6 +407,18 @@ impl Projector {
             let lost = all.into_iter().filter(|(_, v, name, plan, paths)| !there(name, plan, *v, paths));
             Done::Looked(lost.map(|(id, v, ..)| (id, v)).collect())
         }));
+    }
+
+    pub(super) fn sweep(&mut self) {
+        let files = self.files.clone();
+        self.under_way.push(blocking(move || Done::Swept(files.sweep())));
+    }
+
+    pub(super) fn swept(&mut self, again: Option<Duration>) {
+        self.sweeping = again.is_some();
+        if let Some(wait) = again {
+            self.agenda.put(self.now() + wait.max(SWEEP), Task::Sweep);
+        }
     }
 
     pub(super) fn looked(&mut self, lost: Vec<(PodId, usize)>) {

@@ -1,5 +1,6 @@
 //! Clocks that jump, and clocks that differ.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::world::{START, World};
@@ -74,4 +75,17 @@ async fn clocks_that_differ_make_no_loop() {
         let left = world.left() - ahead * 60;
         assert!((600..=3600).contains(&left), "{ahead}: {left}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_back_puts_off_no_retry() {
+    let mut world = World::new().await;
+    world.pass_first_period().await;
+    world.disk.full.store(true, Ordering::Relaxed);
+    world.pass(3300).await;
+    world.clock.jump(world.now() - minutes(30));
+    world.settle().await;
+    world.disk.full.store(false, Ordering::Relaxed);
+    world.pass(121).await;
+    assert!(world.healthy() && world.left() > 3400, "{:?}", world.projector.health());
 }

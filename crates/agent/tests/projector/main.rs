@@ -1,8 +1,10 @@
 //! The projector against an API server in memory, with a clock that tests move.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod api;
 mod basics;
 mod clocks;
+mod disk;
 mod fleet;
 #[path = "../../src/refresh/kubelet.rs"]
 mod kubelet;

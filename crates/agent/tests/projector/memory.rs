@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokensmith_agent::disk::Written;
 use tokensmith_agent::payload::{Payload, Secret};
@@ -14,6 +15,8 @@ use tokensmith_objects::LocalPath;
 pub struct Memory {
     pods: Mutex<BTreeMap<PodName, Pod>>,
     pub full: AtomicBool,
+    /// Nothing can be read.
+    pub broken: AtomicBool,
     pub writes: AtomicUsize,
     pub states: AtomicUsize,
 }
@@ -61,6 +64,9 @@ impl Files for Memory {
     }
 
     fn read_state(&self, pod: &PodName) -> Result<Option<Vec<u8>>, FilesError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err("Input/output error (os error 5)".into());
+        }
         Ok(self.state(pod))
     }
 
@@ -98,7 +104,7 @@ impl Files for Memory {
     }
 
     fn present(&self, pod: &PodName, volume: &str, files: &[LocalPath]) -> bool {
-        self.state(pod).is_some() && files.iter().all(|f| self.file(pod, volume, f.as_str()).is_some())
+        files.iter().all(|f| self.file(pod, volume, f.as_str()).is_some())
     }
 
     fn show(&self, _: &PodPlan) -> Result<(), FilesError> {
@@ -116,5 +122,9 @@ impl Files for Memory {
         self.room()?;
         self.pods().remove(pod);
         Ok(())
+    }
+
+    fn sweep(&self) -> Option<Duration> {
+        None
     }
 }

@@ -240,6 +240,19 @@ async fn a_full_disk_is_told_and_written_when_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_read_is_told() {
+    let mut world = World::new().await;
+    world.disk.broken.store(true, Ordering::Relaxed);
+    world.api.put(Resource::Pods, pod("new", "pod-2"));
+    world.pass(61).await;
+    let health = world.projector.health().unwrap_err();
+    assert!(health.starts_with("ns/new/tokens: ") && health.contains("Input/output error"), "{health}");
+    world.disk.broken.store(false, Ordering::Relaxed);
+    world.pass(121).await;
+    assert!(world.healthy() && world.file("new", "token").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_folder_that_was_removed_is_written_again_within_a_minute() {
     let mut world = World::new().await;
     let token = world.jti("web");

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokensmith_agent::api::{ApiServer, Resource};
-use tokensmith_agent::disk::namespace::Bind;
+use tokensmith_agent::disk::namespace::Placement;
 use tokensmith_agent::pod::{
-    ContainerKind, ContainerPlan, EnvPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference, Source,
+    ContainerKind, ContainerPlan, EnvPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference,
+    Source,
 };
 use tokensmith_client::Target;
 use tokensmith_client::kubeconfig::{
@@ -48,30 +49,41 @@ impl Context<'_> {
     ///
     /// # Errors
     /// There is no such container, or its environment needs what is not there.
-    pub async fn spec(&self, pod: &Object, name: Option<&str>, command: Vec<OsString>) -> Result<Spec, Failure> {
+    pub async fn spec(
+        &self,
+        pod: &Object,
+        name: Option<&str>,
+        command: Vec<OsString>,
+    ) -> Result<Spec, Failure> {
         let plan = PodPlan::new(pod).map_err(|e| Failure::failed(e.to_string()))?;
         let container = match name {
             Some(name) => plan.container(name),
             None => plan.containers.iter().find(|c| c.kind == ContainerKind::Regular),
         };
         let container = container.ok_or_else(|| {
-            Failure::usage(format!("pod {}/{} has no container {:?}", plan.namespace, plan.name, name.unwrap_or_default()))
+            Failure::usage(format!(
+                "pod {}/{} has no container {:?}",
+                plan.namespace,
+                plan.name,
+                name.unwrap_or_default()
+            ))
         })?;
         let env = EnvPlan::new(pod, &container.name).map_err(|e| Failure::failed(e.to_string()))?;
         let objects = self.fetch(&env).await;
-        let variables = env.variables(pod, &objects, self.node).map_err(|e| Failure::failed(e.to_string()))?;
+        let variables =
+            env.variables(pod, &objects, self.node).map_err(|e| Failure::failed(e.to_string()))?;
         let mut env = self.implied(&plan, container);
         for (name, value) in &variables {
             let value = value.expose_str().with_context(|| format!("the value of {name} is no text"))?;
             env.insert(name.clone(), value.to_owned());
         }
         let elsewhere = self.elsewhere(&plan, container, &env)?;
-        let binds = container.mounts.iter().map(|mount| Bind {
-            source: self.source(&plan, mount),
+        let placements = container.mounts.iter().map(|mount| Placement {
+            volume: self.volume(&plan, mount),
+            sub_path: mount.sub_path.as_ref().map(ToString::to_string),
             target: PathBuf::from(&mount.path),
-            read_only: mount.read_only,
         });
-        Ok(Spec { binds: binds.collect(), command, env, elsewhere })
+        Ok(Spec { placements: placements.collect(), command, env, elsewhere })
     }
 
     /// What a cluster adds to every container, and what vendors' SDKs look for.
@@ -89,7 +101,8 @@ impl Context<'_> {
         for mount in container.mounts.iter().filter(|mount| mount.sub_path.is_none()) {
             for source in plan.volume(&mount.volume).into_iter().flat_map(|volume| &volume.sources) {
                 let Source::ServiceAccountToken(token) = source else { continue };
-                let known = BY_AUDIENCE.iter().find(|(audience, _)| Some(*audience) == token.audience.as_deref());
+                let known =
+                    BY_AUDIENCE.iter().find(|(audience, _)| Some(*audience) == token.audience.as_deref());
                 if let Some((_, variable)) = known {
                     env.insert((*variable).into(), format!("{}/{}", mount.path, token.path));
                 }
@@ -132,8 +145,11 @@ impl Context<'_> {
             certificate_authority: file("ca.crt"),
             ..Cluster::default()
         };
-        let context =
-            KubeContext { cluster: name.clone(), namespace: Some(plan.namespace.clone()), user: name.clone() };
+        let context = KubeContext {
+            cluster: name.clone(),
+            namespace: Some(plan.namespace.clone()),
+            user: name.clone(),
+        };
         let user = User { token_file: file("token"), ..User::default() };
         Kubeconfig {
             api_version: "v1".into(),
@@ -148,11 +164,15 @@ impl Context<'_> {
 
     /// Where a mount's files are.
     fn source(&self, plan: &PodPlan, mount: &MountPlan) -> PathBuf {
-        let volume = self.root.join(&plan.namespace).join(&plan.name).join("volumes").join(&mount.volume);
+        let volume = self.volume(plan, mount);
         match &mount.sub_path {
             Some(part) => volume.join(part.as_str()),
             None => volume,
         }
+    }
+
+    fn volume(&self, plan: &PodPlan, mount: &MountPlan) -> PathBuf {
+        self.root.join(&plan.namespace).join(&plan.name).join("volumes").join(&mount.volume)
     }
 
     /// The objects that the environment is made of.

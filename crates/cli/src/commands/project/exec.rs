@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::init::Spec;
+use super::init::{NO_NAMESPACE, Spec};
 use crate::failure::Failure;
 use crate::files::{self, Access};
 
@@ -25,18 +25,25 @@ pub async fn run(spec: &Spec, file: &Path) -> Result<u8, Failure> {
     // The environment may hold secrets: they travel in a private file, not in arguments that everyone can list.
     let text = serde_json::to_vec(spec).context("cannot describe the command")?;
     files::write(file, &text, Access::Owner)?;
-    let started = start(file).await;
-    if started.is_err() {
-        let _ = std::fs::remove_file(file);
+    let mut signals = forwarded()?;
+    let mut ended = start(file, false, &mut signals).await;
+    // The command itself may leave with any code: it has run if its description is gone.
+    if ended.as_ref().is_ok_and(|status| code(*status) == NO_NAMESPACE) && file.exists() {
+        ended = start(file, true, &mut signals).await;
     }
-    Ok(code(started?))
+    let _ = std::fs::remove_file(file);
+    Ok(code(ended?))
 }
 
-async fn start(file: &Path) -> Result<ExitStatus, Failure> {
+async fn start(
+    file: &Path,
+    elsewhere: bool,
+    signals: &mut mpsc::UnboundedReceiver<Signal>,
+) -> Result<ExitStatus, Failure> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut signals = forwarded()?;
-    let mut child =
-        Command::new(own).arg("exec-init").arg(file).spawn().context("cannot start the command")?;
+    let mut command = Command::new(own);
+    command.arg("exec-init").arg(file).args(elsewhere.then_some("--elsewhere"));
+    let mut child = command.spawn().context("cannot start the command")?;
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     loop {
         tokio::select! {

@@ -48,7 +48,14 @@ pub struct ProjectArgs {
     pub pod: Option<String>,
 
     /// The server's pods with these labels, in the namespace of --namespace or of the context
-    #[arg(long, short = 'l', value_name = "SELECTOR", group = "pods", conflicts_with = "all", help_heading = "Pods")]
+    #[arg(
+        long,
+        short = 'l',
+        value_name = "SELECTOR",
+        group = "pods",
+        conflicts_with = "all",
+        help_heading = "Pods"
+    )]
     pub selector: Option<String>,
 
     /// All of the server's pods, or those in --namespace
@@ -64,7 +71,13 @@ pub struct ProjectArgs {
     pub ensure: bool,
 
     /// Keep the volumes below this folder. Default with --exec: a private one that is removed afterwards
-    #[arg(long, value_name = "DIR", required_unless_present = "exec", env = "TOKENSMITH_ROOT", help_heading = "Volumes")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "exec",
+        env = "TOKENSMITH_ROOT",
+        help_heading = "Volumes"
+    )]
     pub root: Option<PathBuf>,
 
     /// Where volumes rest: on a tmpfs of their own where that is permitted, or in the root as it is

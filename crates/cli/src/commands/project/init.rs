@@ -11,11 +11,13 @@ use std::process::Command;
 use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tokensmith_agent::disk::namespace::{self, Bind};
+use tokensmith_agent::disk::namespace::{self, Placement};
 
 use crate::failure::Failure;
 use crate::files;
 
+/// The namespace could not be had: this process is half-way into it, and another one has to be started without.
+pub const NO_NAMESPACE: u8 = 125;
 /// What a shell answers for a command that is not there, or cannot be run (POSIX 2.8.2).
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -24,7 +26,7 @@ const NOT_EXECUTABLE: u8 = 126;
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Spec {
     /// The volumes, where the container has them.
-    pub binds: Vec<Bind>,
+    pub placements: Vec<Placement>,
     /// The command and its arguments.
     pub command: Vec<OsString>,
     /// What is added to the environment when the volumes are in place.
@@ -38,25 +40,34 @@ pub struct Spec {
 pub struct ExecInitArgs {
     /// What to run
     pub spec: PathBuf,
+
+    /// Leave the volumes where they are
+    #[arg(long)]
+    pub elsewhere: bool,
 }
 
 impl ExecInitArgs {
     /// Does not come back when all is well.
     pub fn run(self) -> Result<(), Failure> {
         let text = files::read_secret(&self.spec)?.context("there is nothing to run")?;
+        let spec: Spec =
+            serde_json::from_slice(&text).context("cannot read the description of the command")?;
+        let env = if self.elsewhere {
+            spec.elsewhere
+        } else if let Err(cause) = namespace::enter(&spec.placements) {
+            for at in &spec.placements {
+                let part = at.sub_path.as_deref().unwrap_or_default();
+                eprintln!("note: {} is {}", at.target.display(), at.volume.join(part).display());
+            }
+            eprintln!(
+                "note: volumes are not at their own paths: {cause}; the environment names the places above"
+            );
+            return Err(Failure::Exit(NO_NAMESPACE));
+        } else {
+            spec.env
+        };
         // It may hold secrets, and nobody needs it any more.
         std::fs::remove_file(&self.spec).context("cannot remove the description of the command")?;
-        let spec: Spec = serde_json::from_slice(&text).context("cannot read the description of the command")?;
-        let env = match namespace::enter(&spec.binds) {
-            Ok(()) => spec.env,
-            Err(cause) => {
-                for bind in &spec.binds {
-                    eprintln!("note: {} is at {}", bind.target.display(), bind.source.display());
-                }
-                eprintln!("note: no volume is at its own path: {cause}; the environment names the paths above");
-                spec.elsewhere
-            }
-        };
         let (name, arguments) = spec.command.split_first().context("there is no command")?;
         // Comes back only when it could not be done.
         let mut command = Command::new(name);

@@ -47,6 +47,7 @@ impl ProjectArgs {
         match self.action.take() {
             Some(Action::Remove(args)) => return args.run(),
             Some(Action::Status(args)) => return args.run(),
+            None if self.exec => logs::start_quietly(),
             None => logs::start(),
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -59,12 +60,12 @@ impl ProjectArgs {
             TmpfsFlag::Never => Tmpfs::Never,
         };
         let root = Root::open(folder.path(), tmpfs, clock.clone());
-        let root = Arc::new(root.map_err(|e| Failure::failed(e.to_string()))?);
+        let root = root.map_err(|e| Failure::failed(e.to_string()))?;
         let node = node_resources(folder.path());
         let config = Config {
             api: api.clone(),
             clock: clock.clone(),
-            files: root.clone(),
+            files: Arc::new(root.clone()),
             policy: self.refresh_at,
             pods: pods.clone(),
             node,
@@ -85,7 +86,8 @@ impl ProjectArgs {
         if self.exec {
             let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
             let [pod] = &pods[..] else { return Err(one_pod()) };
-            let context = environment::Context { api: &*api, target: &target, root: folder.path(), node: &node };
+            let context =
+                environment::Context { api: &*api, target: &target, root: folder.path(), node: &node };
             let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
             let file = folder.path().join(format!(".exec-{}", std::process::id()));
             let code = {
@@ -141,7 +143,9 @@ impl ProjectArgs {
             let name = PodName { namespace: namespace.into(), name: name.into() };
             return Ok(match self.exec || self.once {
                 // What is done once needs its pod now.
-                true => Pods::Fixed(vec![ensure::named(api, &name.namespace, &name.name).await.map_err(failed)?]),
+                true => {
+                    Pods::Fixed(vec![ensure::named(api, &name.namespace, &name.name).await.map_err(failed)?])
+                }
                 false => Pods::Named(name),
             });
         }
@@ -214,11 +218,11 @@ impl Folder {
     }
 
     /// Removes what is private.
-    fn remove(self, root: Arc<Root>) -> Result<(), Failure> {
+    fn remove(self, root: Root) -> Result<(), Failure> {
         if let Folder::Private(dir) = self {
-            root.clear().map_err(|e| Failure::failed(e.to_string()))?;
-            drop(root);
-            dir.close().context("cannot remove the folder of the volumes")?;
+            // It goes with what is in it; dropping removes what somebody else has put there.
+            remove::empty(root)?;
+            drop(dir);
         }
         Ok(())
     }
@@ -253,7 +257,10 @@ fn read(path: &Path) -> Result<String, Failure> {
     let read = || format!("cannot read {}", path.display());
     if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().take(pod::MAX_MANIFEST).read_to_string(&mut text).with_context(read)?;
+        std::io::stdin()
+            .take(pod::manifest::MAX_BYTES as u64 + 1)
+            .read_to_string(&mut text)
+            .with_context(read)?;
         return Ok(text);
     }
     Ok(std::fs::read_to_string(path).with_context(read)?)

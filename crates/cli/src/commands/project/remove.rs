@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokensmith_agent::disk::{Root, Tmpfs};
+use tokensmith_agent::disk::{DiskError, Root, Tmpfs};
 use tokensmith_core::clock::SystemClock;
 
 use crate::failure::Failure;
@@ -28,6 +28,22 @@ impl RemoveArgs {
         }
         let root = Root::open(&self.root, Tmpfs::Never, Arc::new(SystemClock::new()));
         let root = root.map_err(|e| Failure::failed(e.to_string()))?;
-        root.clear().map_err(|e| Failure::failed(e.to_string()))
+        empty(root)
     }
+}
+
+/// Removes all pods of a root, then what the root itself has made; the folder stays when something else is in it.
+///
+/// # Errors
+/// Something of a pod cannot be removed.
+pub fn empty(root: Root) -> Result<(), Failure> {
+    let failed = |e: DiskError| Failure::failed(e.to_string());
+    for (namespace, pod) in root.pods().map_err(failed)? {
+        root.remove_pod(&namespace, &pod).map_err(failed)?;
+    }
+    let path = root.path().to_owned();
+    let _ = std::fs::remove_file(path.join(".lock"));
+    drop(root);
+    let _ = std::fs::remove_dir(path);
+    Ok(())
 }

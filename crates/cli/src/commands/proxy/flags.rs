@@ -102,7 +102,13 @@ pub struct ProxyArgs {
     pub pass_token: bool,
 
     /// How long keys are still used when the issuer cannot be reached
-    #[arg(long, value_name = "DURATION", default_value = "24h", requires = "verify", help_heading = "Verifying")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "24h",
+        requires = "verify",
+        help_heading = "Verifying"
+    )]
     pub max_stale: GoDuration,
 
     /// Ask the API server as well (TokenReview): it knows whether account and pod are still there
@@ -110,7 +116,13 @@ pub struct ProxyArgs {
     pub token_review: bool,
 
     /// How long an answer of the API server counts
-    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "token_review", help_heading = "Verifying")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        requires = "token_review",
+        help_heading = "Verifying"
+    )]
     pub review_cache: GoDuration,
 
     /// Rely on what the token itself says while the API server cannot be reached

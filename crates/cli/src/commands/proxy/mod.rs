@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use tokensmith_agent::api::{ApiServer, PodRef};
 use tokensmith_agent::proxy::{
-    ForwardMode, Guard, Limits, ListenAddress, Listener, Mode, Proxy, ProxyConfig, ReverseMode, Tls, TokenMode,
-    Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
+    ForwardMode, Guard, Limits, ListenAddress, Listener, Mode, Proxy, ProxyConfig, ReverseMode, Tls,
+    TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
 use tokensmith_agent::verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
@@ -136,7 +136,9 @@ impl ProxyArgs {
         config.clock = clock.clone();
         config.max_stale = seconds("--max-stale", self.max_stale)?;
         for subject in &self.allow_subject {
-            config.allow_subjects.push(subject.parse().map_err(|e| Failure::usage(format!("--allow-subject: {e}")))?);
+            config
+                .allow_subjects
+                .push(subject.parse().map_err(|e| Failure::usage(format!("--allow-subject: {e}")))?);
         }
         if self.token_review {
             let review = Arc::new(Client::new(&self.client.target()?)?);
@@ -166,7 +168,9 @@ impl ProxyArgs {
     }
 
     fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_private_key_file) else { return Ok(None) };
+        let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_private_key_file) else {
+            return Ok(None);
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
