@@ -10,7 +10,9 @@ is protobuf.json's). A shape is a scalar (string, int32, int64, bool, bytes), a 
 Quantity, IntOrString, Raw, Fields), a type's name, or list:SHAPE / map:SHAPE. Flags: `inline` (the message's
 fields stand in the enclosing object), `always` (in replies even when empty), `enum`, `key` (patch merge key, or
 the list's map keys), `list` (list type), `patch` (patch strategy).
-kinds.json: the kinds that are served, in discovery's order, with their columns.
+kinds.json: the kinds that are served, in discovery's order, with their columns; `offByDefault` marks those that
+are served only when asked for.
+kubernetes-1.36/off-by-default.json: what the recorded description lacks, by hand; --trim leaves it alone.
 kubernetes-1.36/registered.json: every "GROUP VERSION KIND" that a real server knows: error texts tell them apart.
 """
 import json, pathlib, sys
@@ -129,9 +131,24 @@ def table(schemas, protobuf, roots):
     return out
 
 
-def kinds(schemas, discovery, columns):
+def complete():
+    """The recorded description and what off-by-default.json adds to it, and the kinds that it adds."""
+    schemas, protobuf = load("schemas.json"), load("protobuf.json")
+    discovery, columns, off = load("discovery.json")["resources"], load("table-columns.json"), []
+    for group_version, api in load("off-by-default.json")["apis"].items():
+        schemas |= api["schemas"]
+        protobuf |= api["protobuf"]
+        columns |= {f"{group_version}/{plural}": c for plural, c in api["table-columns"].items()}
+        at = list(discovery).index(api["before"])
+        entries = list(discovery.items())
+        discovery = dict(entries[:at] + [(group_version, {"resources": api["resources"]})] + entries[at:])
+        off += [(*group_version.split("/"), r["kind"]) for r in api["resources"]]
+    return schemas, protobuf, {"resources": discovery}, columns, off
+
+
+def kinds(schemas, discovery, columns, off):
     names, out = type_names(schemas), []
-    wanted = {gvk: True for gvk in STORED} | {gvk: False for gvk in ANSWERED}
+    wanted = {gvk: True for gvk in STORED + off} | {gvk: False for gvk in ANSWERED}
     for group_version in discovery["resources"]:
         group, _, version = group_version.rpartition("/")
         resources = discovery["resources"][group_version]["resources"]
@@ -151,13 +168,13 @@ def kinds(schemas, discovery, columns):
                 } for s in subs],
                 "columns": [[c["name"], c["type"], c["format"], c["priority"]]
                             for c in columns.get(group_version + "/" + r["name"], [])],
-            })
+            } | ({"offByDefault": True} if gvk in off else {}))
     return out
 
 
-def roots(schemas):
+def roots(schemas, off=()):
     names = type_names(schemas)
-    return [names[gvk] for gvk in STORED + ANSWERED] + EXTRA
+    return [names[gvk] for gvk in STORED + ANSWERED] + EXTRA + [names[gvk] for gvk in off]
 
 
 def trim(whole):
@@ -187,10 +204,10 @@ def lines(data):
 def main():
     if sys.argv[1:2] == ["--trim"]:
         trim(pathlib.Path(sys.argv[2]))
-    schemas, protobuf = load("schemas.json"), load("protobuf.json")
+    schemas, protobuf, discovery, columns, off = complete()
     made = {
-        "table.json": lines(table(schemas, protobuf, roots(schemas))),
-        "kinds.json": lines(kinds(schemas, load("discovery.json"), load("table-columns.json"))),
+        "table.json": lines(table(schemas, protobuf, roots(schemas, off))),
+        "kinds.json": lines(kinds(schemas, discovery, columns, off)),
     }
     stale = [name for name, text in made.items() if not (HERE / name).exists() or (HERE / name).read_text() != text]
     if sys.argv[1:] == ["--check"]:

@@ -42,6 +42,9 @@ pub struct Kind {
     pub subresources: Vec<Subresource>,
     /// kubectl's columns.
     pub columns: Vec<Column>,
+    /// Whether it is served only when asked for ([`Served`](crate::Served)).
+    #[serde(default)]
+    pub off_by_default: bool,
 }
 
 /// Something served below an object: `token`, `status`.
@@ -218,7 +221,7 @@ impl Shape {
     }
 }
 
-/// The kinds that are served, in discovery's order.
+/// The kinds that there are, in discovery's order. What one server serves of them: [`Served`](crate::Served).
 pub fn kinds() -> &'static [Kind] {
     &schema().kinds
 }

@@ -67,6 +67,7 @@ fn cell(kind: &Kind, object: &Object, column: &str, now: OffsetDateTime) -> Valu
         ("ClusterRole", "Created At") | ("Role", "Created At") => {
             object.str_at(&["metadata", "creationTimestamp"]).into()
         }
+        ("ClusterTrustBundle", "SignerName") => or_none(object.str_at(&["spec", "signerName"])),
         ("ConfigMap", "Data") => (count(&["data"]) + count(&["binaryData"])).into(),
         ("Secret", "Data") => count(&["data"]).into(),
         ("Secret", "Type") => object.str_at(&["type"]).into(),
@@ -257,6 +258,16 @@ mod tests {
             assert!(!kind.columns.is_empty(), "{}", kind.kind);
             assert_eq!(table["rows"][0]["cells"][0], "a");
             assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), Some(kind.columns.len()));
+        }
+    }
+
+    #[test]
+    fn a_bundles_row() {
+        let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
+        for (spec, signer) in [(json!({"signerName": "a.b/c"}), "a.b/c"), (json!({}), "<none>")] {
+            let bundle = Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
+            let table = table(bundles, [&bundle], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
+            assert_eq!(table["rows"][0]["cells"], json!(["x", signer]));
         }
     }
 

@@ -8,6 +8,7 @@ use tokensmith_core::keys::Keys;
 use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
+use tokensmith_objects::Served;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
@@ -25,6 +26,8 @@ pub struct AppConfig {
     pub anonymous_oidc: bool,
     /// `--max-request-bytes`
     pub max_request_bytes: usize,
+    /// `--runtime-config`: the kinds that are served.
+    pub served: Served,
     /// The server's own version.
     pub version: &'static str,
 }

@@ -59,7 +59,7 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     let query = request.uri().query().unwrap_or("").to_owned();
     let info = RequestInfo::parse(request.method().as_str(), &path, &query);
     let headers = request.headers().clone();
-    let (method, served) = (request.method().clone(), labels(&info));
+    let (method, served) = (request.method().clone(), labels(&app, &info));
 
     let mut warnings = Vec::new();
     let entered = enter(&app, &request, &info, &mut warnings);

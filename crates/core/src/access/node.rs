@@ -167,7 +167,8 @@ mod tests {
             groups: vec!["system:nodes".into()],
             ..Identity::default()
         };
-        let authorizer = NodeAuthorizer::new(&tokensmith_objects::bootstrap::rbac());
+        let authorizer =
+            NodeAuthorizer::new(&tokensmith_objects::bootstrap::rbac(&tokensmith_objects::Served::default()));
         let ask = |who: &str, verb: &str, resource: &str, sub: &str, name: &str| {
             let a = Attributes {
                 verb: verb.into(),

@@ -58,6 +58,7 @@ fn supported(kind: &Kind) -> &'static [&'static str] {
         ("", "secrets") => &["metadata.name", "metadata.namespace", "type"],
         ("", "namespaces") => &["metadata.name", "metadata.namespace", "name", "status.phase"],
         ("", "nodes") => &["metadata.name", "metadata.namespace", "spec.unschedulable"],
+        ("certificates.k8s.io", "clustertrustbundles") => &["metadata.name", "spec.signerName"],
         _ => &["metadata.name", "metadata.namespace"],
     }
 }
@@ -147,5 +148,10 @@ mod tests {
                 .contains("can't understand 'metadata.name'")
         );
         assert_eq!(FieldSelector::parse(pods, "metadata.name=a").unwrap().name(), Some("a"));
+        let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
+        let bundle = Object::from_value(json!({"spec": {"signerName": "a.b/c"}})).unwrap();
+        assert!(FieldSelector::parse(bundles, "spec.signerName=a.b/c").unwrap().matches(&bundle));
+        assert!(!FieldSelector::parse(bundles, "spec.signerName=").unwrap().matches(&bundle));
+        assert!(FieldSelector::parse(bundles, "metadata.namespace=a").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::trust_bundle;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -11,14 +12,14 @@ pub(super) fn create(kind: &Kind, object: &Object) -> Vec<FieldError> {
     let generate = object.str_at(&["metadata", "generateName"]);
     if !generate.is_empty() {
         // A prefix may end with a dash: it is judged with a letter behind it.
-        for finding in name_findings(kind, &format!("{}a", generate.trim_end_matches('-'))) {
+        for finding in name_findings(kind, object, &format!("{}a", generate.trim_end_matches('-'))) {
             errors.push(FieldError::invalid(field("generateName"), &generate.into(), finding));
         }
     }
     match object.name() {
         "" => errors.push(FieldError::required(field("name"), "name or generateName is required")),
         name => {
-            for finding in name_findings(kind, name) {
+            for finding in name_findings(kind, object, name) {
                 errors.push(FieldError::invalid(field("name"), &name.into(), finding));
             }
         }
@@ -59,9 +60,10 @@ pub(super) fn update(kind: &Kind, new: &Object, old: &Object) -> Vec<FieldError>
     errors
 }
 
-fn name_findings(kind: &Kind, name: &str) -> Vec<String> {
+fn name_findings(kind: &Kind, object: &Object, name: &str) -> Vec<String> {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => names::label(name),
+        ("certificates.k8s.io", "ClusterTrustBundle") => trust_bundle::name(object, name),
         ("rbac.authorization.k8s.io", _) => names::path_segment(name),
         _ => names::subdomain(name),
     }

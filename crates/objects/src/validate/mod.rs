@@ -1,9 +1,10 @@
-//! Validation: what Kubernetes refuses, in its words (`pkg/apis/core/validation`, `pkg/apis/rbac/validation`).
+//! Validation: what Kubernetes refuses, in its words (`pkg/apis/{certificates,core,rbac}/validation`).
 
 mod meta;
 mod pod;
 mod rbac;
 mod secret;
+mod trust_bundle;
 mod volume;
 
 use serde_json::Value;
@@ -42,6 +43,7 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Vec<F
             errors.extend(body(kind, new, limits));
             errors.extend(immutable_data(new, old, &["data", "binaryData"]));
         }
+        (_, "ClusterTrustBundle") => errors.extend(trust_bundle::update(new, old)),
         (_, "RoleBinding" | "ClusterRoleBinding") => {
             errors.extend(body(kind, new, limits));
             errors.extend(rbac::update_binding(new, old));
@@ -70,6 +72,7 @@ fn body(kind: &Kind, object: &Object, limits: &Limits) -> Vec<FieldError> {
         ("", "ConfigMap") => config_map(object),
         ("", "Pod") => pod::create(object, limits),
         ("", "Secret") => secret::create(object),
+        (_, "ClusterTrustBundle") => trust_bundle::create(object),
         (_, "Role" | "ClusterRole") => rbac::role(kind, object),
         (_, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(kind, object),
         _ => Vec::new(),

@@ -1,14 +1,18 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one
 //! (`apiserver/pkg/endpoints/discovery`).
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tokensmith_api::media::As;
-use tokensmith_objects::schema::{Kind, api_version, kinds};
+use tokensmith_objects::Served;
+use tokensmith_objects::schema::{Kind, api_version};
 
+use crate::app::App;
 use crate::failure::Failure;
 use crate::reply::{self, Format};
 
@@ -19,22 +23,23 @@ fn aggregated(to: &As) -> bool {
 }
 
 /// `GET /api`
-pub(super) async fn core(headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn core(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&[""], &format));
+        return Ok(list_of(&app.config.served, &[""], &format));
     }
     let value = json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
     Ok(reply::object(StatusCode::OK, &value, &format))
 }
 
 /// `GET /apis`
-pub(super) async fn groups(headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn groups(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let served = &app.config.served;
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&named_groups(), &format));
+        return Ok(list_of(served, &named_groups(served), &format));
     }
-    let groups: Vec<_> = named_groups().into_iter().map(group).collect();
+    let groups: Vec<_> = named_groups(served).into_iter().map(|name| group(served, name)).collect();
     Ok(reply::object(
         StatusCode::OK,
         &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
@@ -43,12 +48,12 @@ pub(super) async fn groups(headers: HeaderMap) -> Result<Response, Failure> {
 }
 
 /// `GET /api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`
-pub(super) fn below(request: &Request, path: &str) -> Result<Response, Failure> {
+pub(super) fn below(served: &Served, request: &Request, path: &str) -> Result<Response, Failure> {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     let value = match parts.as_slice() {
-        ["api", version] => resources("", version),
-        ["apis", name] => named_groups().contains(name).then(|| {
-            let mut value = group(name);
+        ["api", version] => resources(served, "", version),
+        ["apis", name] => named_groups(served).contains(name).then(|| {
+            let mut value = group(served, name);
             if let Value::Object(map) = &mut value {
                 let mut head = Map::new();
                 head.insert("kind".into(), "APIGroup".into());
@@ -58,7 +63,7 @@ pub(super) fn below(request: &Request, path: &str) -> Result<Response, Failure> 
             }
             value
         }),
-        ["apis", group, version] => resources(group, version),
+        ["apis", group, version] => resources(served, group, version),
         _ => None,
     };
     let value = value.ok_or_else(Failure::no_such_path)?;
@@ -70,9 +75,9 @@ pub(super) fn below(request: &Request, path: &str) -> Result<Response, Failure> 
 }
 
 /// Groups but the core one, in the table's order.
-fn named_groups() -> Vec<&'static str> {
+fn named_groups(served: &Served) -> Vec<&'static str> {
     let mut groups: Vec<&str> = Vec::new();
-    for kind in kinds().iter().filter(|k| !k.group.is_empty()) {
+    for kind in served.kinds().iter().filter(|k| !k.group.is_empty()) {
         if !groups.contains(&kind.group.as_str()) {
             groups.push(&kind.group);
         }
@@ -81,9 +86,9 @@ fn named_groups() -> Vec<&'static str> {
 }
 
 /// The versions of a group, best first; each kind of the table has one.
-fn versions(group: &str) -> Vec<&'static str> {
+fn versions(served: &Served, group: &str) -> Vec<&'static str> {
     let mut versions: Vec<&str> = Vec::new();
-    for kind in kinds().iter().filter(|k| k.group == group) {
+    for kind in served.kinds().iter().filter(|k| k.group == group) {
         if !versions.contains(&kind.version.as_str()) {
             versions.push(&kind.version);
         }
@@ -91,16 +96,17 @@ fn versions(group: &str) -> Vec<&'static str> {
     versions
 }
 
-fn group(name: &str) -> Value {
-    let versions: Vec<_> = versions(name)
+fn group(served: &Served, name: &str) -> Value {
+    let versions: Vec<_> = versions(served, name)
         .into_iter()
         .map(|v| json!({"groupVersion": api_version(name, v), "version": v}))
         .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
-fn resources(group: &str, version: &str) -> Option<Value> {
-    let of: Vec<&Kind> = kinds().iter().filter(|k| k.group == group && k.version == version).collect();
+fn resources(served: &Served, group: &str, version: &str) -> Option<Value> {
+    let of: Vec<&Kind> =
+        served.kinds().iter().filter(|k| k.group == group && k.version == version).copied().collect();
     if of.is_empty() {
         return None;
     }
@@ -142,8 +148,8 @@ fn resource(kind: &Kind) -> Vec<Value> {
     std::iter::once(own).chain(below).collect()
 }
 
-fn list_of(groups: &[&str], format: &Format) -> Response {
-    let items: Vec<_> = groups.iter().map(|g| aggregated_group(g)).collect();
+fn list_of(served: &Served, groups: &[&str], format: &Format) -> Response {
+    let items: Vec<_> = groups.iter().map(|g| aggregated_group(served, g)).collect();
     let value = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     });
@@ -153,12 +159,12 @@ fn list_of(groups: &[&str], format: &Format) -> Response {
     response
 }
 
-fn aggregated_group(name: &str) -> Value {
-    let versions: Vec<_> = versions(name)
+fn aggregated_group(served: &Served, name: &str) -> Value {
+    let versions: Vec<_> = versions(served, name)
         .into_iter()
         .map(|version| {
-            let of = kinds().iter().filter(|k| k.group == name && k.version == version);
-            json!({"version": version, "resources": of.map(aggregated_resource).collect::<Vec<_>>(), "freshness": "Current"})
+            let of = served.kinds().iter().filter(|k| k.group == name && k.version == version);
+            json!({"version": version, "resources": of.map(|kind| aggregated_resource(kind)).collect::<Vec<_>>(), "freshness": "Current"})
         })
         .collect();
     let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };

@@ -26,7 +26,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
-use tokensmith_objects::schema::{self, Kind};
+use tokensmith_objects::schema::Kind;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -118,8 +118,9 @@ pub(crate) fn is_public(app: &App, info: &RequestInfo) -> bool {
 }
 
 /// The served resource and subresource of a request, for metrics: never what a client made up.
-pub(crate) fn labels(info: &RequestInfo) -> (&'static str, &'static str) {
-    let Some(kind) = schema::kind(&info.attributes.group, &info.attributes.resource) else { return ("", "") };
+pub(crate) fn labels(app: &App, info: &RequestInfo) -> (&'static str, &'static str) {
+    let kind = app.config.served.kind(&info.attributes.group, &info.attributes.resource);
+    let Some(kind) = kind else { return ("", "") };
     let below = kind.subresource(&info.attributes.subresource);
     (&kind.plural, below.map_or("", |s| s.name.as_str()))
 }
@@ -130,9 +131,9 @@ async fn api(State(app): State<Arc<App>>, request: Request) -> Result<Response, 
     let caller = caller.ok_or_else(|| Failure::internal("the request has not passed the gate"))?;
     let info = &caller.info;
     if !info.attributes.resource_request {
-        return discovery::below(&request, &info.attributes.path);
+        return discovery::below(&app.config.served, &request, &info.attributes.path);
     }
-    let kind = served_kind(info).ok_or_else(Failure::no_such_path)?;
+    let kind = served_kind(&app, info).ok_or_else(Failure::no_such_path)?;
     let (parts, body) = request.into_parts();
     let method = &parts.method;
     match (kind.kind.as_str(), info.attributes.subresource.as_str()) {
@@ -151,9 +152,9 @@ async fn api(State(app): State<Arc<App>>, request: Request) -> Result<Response, 
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.
-fn served_kind(info: &RequestInfo) -> Option<&'static Kind> {
+fn served_kind(app: &App, info: &RequestInfo) -> Option<&'static Kind> {
     let a = &info.attributes;
-    let kind = schema::kind(&a.group, &a.resource).filter(|k| k.version == a.version)?;
+    let kind = app.config.served.kind(&a.group, &a.resource).filter(|k| k.version == a.version)?;
     if info.parts.len() > 2 || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some()) {
         return None;
     }

@@ -24,8 +24,8 @@ use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
 use tokensmith_core::tokens::{IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier};
 use tokensmith_core::view::View;
-use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Served, bootstrap};
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_server::{App, AppConfig, router};
@@ -91,6 +91,12 @@ impl World {
         World::with(|_| {}).await
     }
 
+    /// With `--runtime-config`.
+    pub async fn serving(entry: &str) -> World {
+        let served = Served::parse([entry]).unwrap();
+        World::with(|config| config.served = served).await
+    }
+
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
         let ledger = Arc::new(MemoryLedger::new());
         World::build(TokenProfiles::default(), LedgerMode::Full, ledger, change).await
@@ -117,18 +123,26 @@ impl World {
         let clock = Arc::new(ManualClock::new(START));
         let issuer = "https://issuer.test";
         let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
-        let config = KeysConfig {
+        let keys_config = KeysConfig {
             algorithm: Some(Algorithm::ES256),
             profile_algorithms: profiles.algorithms(),
             ..KeysConfig::new(issuer, SealKey::new(SEAL))
         };
-        let keys = Keys::open(store.clone(), clock.clone(), config).await.unwrap();
+        let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.unwrap();
         let running = keys.clone();
         tokio::spawn(async move { running.run().await });
         let view = Arc::new(View::load(&*store).await.unwrap());
         let (feeding, fed) = (view.clone(), store.clone());
         tokio::spawn(async move { feeding.feed(&*fed).await });
-        let bootstrap = bootstrap::rbac();
+        let mut config = AppConfig {
+            anonymous_auth: true,
+            anonymous_oidc: false,
+            max_request_bytes: 3 << 20,
+            served: Served::default(),
+            version: "0",
+        };
+        change(&mut config);
+        let bootstrap = bootstrap::rbac(&config.served);
         let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(vec![
             Arc::new(NodeAuthorizer::new(&bootstrap)),
             Arc::new(Rbac::new()),
@@ -172,13 +186,6 @@ impl World {
             ledger.clone(),
             issuer_config,
         );
-        let mut config = AppConfig {
-            anonymous_auth: true,
-            anonymous_oidc: false,
-            max_request_bytes: 3 << 20,
-            version: "0",
-        };
-        change(&mut config);
         let audit = Arc::new(Mutex::new(Vec::new()));
         let stop = watch::Sender::new(false);
         let app = Arc::new(App {

@@ -1,0 +1,180 @@
+//! ClusterTrustBundles (`pkg/apis/certificates/validation`, `pkg/apis/core/validation/names.go`).
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use crate::field::go_quote;
+use crate::{FieldError, Object, names};
+
+/// Bytes of a whole bundle.
+const MAX_BUNDLE: usize = 1 << 20;
+/// Bytes of a domain, a slash, a namespace, a dot and a name.
+const MAX_SIGNER: usize = 253 + 1 + 63 + 1 + 253;
+
+const SIGNER: &str = "spec.signerName";
+const BUNDLE: &str = "spec.trustBundle";
+
+pub(super) fn create(bundle: &Object) -> Vec<FieldError> {
+    let mut errors = signer_of(bundle);
+    errors.extend(anchors(bundle.str_at(&["spec", "trustBundle"])));
+    errors
+}
+
+/// What was stored stays valid: the anchors are read again only when they change.
+pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
+    let mut errors = signer_of(new);
+    let value = |bundle: &Object, field| bundle.str_at(&["spec", field]).to_owned();
+    if value(new, "trustBundle") != value(old, "trustBundle") {
+        errors.extend(anchors(&value(new, "trustBundle")));
+    }
+    if value(new, "signerName") != value(old, "signerName") {
+        errors.push(FieldError::invalid(SIGNER, &value(new, "signerName").into(), "field is immutable"));
+    }
+    errors
+}
+
+/// What is wrong with a bundle's name: it begins with its signer's, so that nobody takes another signer's names.
+pub(super) fn name(bundle: &Object, name: &str) -> Vec<String> {
+    let signer = bundle.str_at(&["spec", "signerName"]);
+    if signer.is_empty() {
+        return match name.contains(':') {
+            true => vec!["ClusterTrustBundle without signer name must not have \":\" in its name".into()],
+            false => names::subdomain(name),
+        };
+    }
+    let prefix = format!("{}:", signer.replace('/', ":"));
+    match name.strip_prefix(&prefix) {
+        Some(rest) => names::subdomain(rest),
+        None => {
+            vec![format!("ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}")]
+        }
+    }
+}
+
+fn signer_of(bundle: &Object) -> Vec<FieldError> {
+    match bundle.str_at(&["spec", "signerName"]) {
+        "" => Vec::new(),
+        signer => signer_name(SIGNER, signer),
+    }
+}
+
+/// What is wrong with the name of a signer: `DOMAIN/PATH`.
+fn signer_name(field: &str, signer: &str) -> Vec<FieldError> {
+    let mut parts = signer.split('/');
+    let (Some(domain), Some(path), None) = (parts.next(), parts.next(), parts.next()) else {
+        let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        return vec![FieldError::invalid(field, &signer.into(), text)];
+    };
+    let mut errors = Vec::new();
+    if domain.len() > 253 {
+        errors.push(FieldError::too_long(field, 253));
+    }
+    errors.extend(labels(field, domain, names::label));
+    if !domain.contains('.') {
+        let text = "should be a domain with at least two segments separated by dots";
+        errors.push(FieldError::invalid(field, &domain.into(), text));
+    }
+    errors.extend(labels(field, path, names::subdomain));
+    if signer.len() > MAX_SIGNER {
+        errors.push(FieldError::too_long(field, MAX_SIGNER));
+    }
+    errors
+}
+
+/// The first wrong label speaks for all.
+fn labels(field: &str, part: &str, findings: fn(&str) -> Vec<String>) -> Vec<FieldError> {
+    let all = part.split('.').map(|label| (label, findings(label)));
+    let Some((label, wrong)) = all.into_iter().find(|(_, wrong)| !wrong.is_empty()) else {
+        return Vec::new();
+    };
+    let text = |finding| format!("validating label {}: {finding}", go_quote(label));
+    wrong.into_iter().map(|finding| FieldError::invalid(field, &part.into(), text(finding))).collect()
+}
+
+/// What is wrong with the certificates: verifiers trust each of them, so each must be one of a CA. The text itself is
+/// in no message: it may be long.
+fn anchors(text: &str) -> Vec<FieldError> {
+    if text.len() > MAX_BUNDLE {
+        return vec![FieldError::too_long(BUNDLE, MAX_BUNDLE)];
+    }
+    let omitted = |detail: String| FieldError::invalid(BUNDLE, &"<value omitted>".into(), detail);
+    let blocks = blocks(text);
+    let errors: Vec<_> = (blocks.iter().enumerate())
+        .filter_map(|(at, block)| Some(omitted(format!("entry {at} {}", block.problem()?))))
+        .collect();
+    if !errors.is_empty() {
+        return errors;
+    }
+    if blocks.is_empty() {
+        return vec![omitted("at least one trust anchor must be provided".into())];
+    }
+    let mut places = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for (at, block) in blocks.iter().enumerate() {
+        places.entry(&block.der).or_default().push(at);
+    }
+    let mut twice: Vec<_> = places.into_values().filter(|at| at.len() > 1).collect();
+    twice.sort();
+    let list = |at: Vec<usize>| at.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+    let text = |at| format!("duplicate trust anchor (indices [{}])", list(at));
+    twice.into_iter().map(|at| omitted(text(at))).collect()
+}
+
+struct Block<'a> {
+    label: &'a str,
+    headers: bool,
+    der: Vec<u8>,
+}
+
+impl Block<'_> {
+    fn problem(&self) -> Option<String> {
+        if self.label != "CERTIFICATE" {
+            return Some(format!("has bad block type: {}", self.label));
+        }
+        if self.headers {
+            return Some("has PEM block headers".into());
+        }
+        let constraints = match X509Certificate::from_der(&self.der) {
+            Ok(([], ref certificate)) => certificate.basic_constraints().map(|c| c.map(|c| c.value.ca)),
+            _ => return Some("does not parse as X.509".into()),
+        };
+        match constraints {
+            Ok(Some(true)) => None,
+            Ok(_) => Some("does not have the CA bit set".into()),
+            Err(_) => Some("does not parse as X.509".into()),
+        }
+    }
+}
+
+/// The blocks of a text as Go's `encoding/pem` finds them: other text, a block without an end and one that is no base64
+/// are passed over.
+fn blocks(text: &str) -> Vec<Block<'_>> {
+    let (mut found, mut open) = (Vec::new(), None::<(&str, Vec<&str>)>);
+    for line in text.split('\n').map(|line| line.trim_end_matches([' ', '\t', '\r'])) {
+        if let Some(label) = mark(line, "BEGIN ") {
+            open = Some((label, Vec::new()));
+        } else if let Some(label) = mark(line, "END ") {
+            found
+                .extend(open.take().filter(|(begun, _)| *begun == label).and_then(|(_, l)| block(label, &l)));
+        } else if let Some((_, lines)) = &mut open {
+            lines.push(line);
+        }
+    }
+    found
+}
+
+fn block<'a>(label: &'a str, lines: &[&str]) -> Option<Block<'a>> {
+    let headers = lines.iter().take_while(|line| line.contains(':')).count();
+    let body: Vec<u8> = lines[headers..].iter().flat_map(|line| line.bytes()).collect();
+    let body: Vec<u8> = body.into_iter().filter(|c| !c.is_ascii_whitespace()).collect();
+    Some(Block { label, headers: headers > 0, der: BASE64_STANDARD.decode(body).ok()? })
+}
+
+/// The label in `-----BEGIN LABEL-----`.
+fn mark<'a>(line: &'a str, word: &str) -> Option<&'a str> {
+    line.strip_prefix("-----")?.strip_suffix("-----")?.strip_prefix(word)
+}
+
+#[cfg(test)]
+mod tests;
