@@ -75,6 +75,7 @@ impl Registry {
         self.check_escalation(request.user, kind, &object, None)?;
         self.check_claims(request.user, kind, &object, None)?;
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
+        self.check_attest(request.user, kind, &object, None)?;
         let object = normalise(kind, object)?;
         let taken = || Error::AlreadyExists {
             resource: Qualified::new(&kind.group, &kind.plural),

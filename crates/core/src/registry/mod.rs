@@ -176,6 +176,17 @@ impl Registry {
         admission::claims(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
     }
 
+    /// May `user` say what this bundle's signer is trusted by? Asked after validation, as upstream does.
+    fn check_attest(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        admission::attest(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
+    }
+
     fn restrict_node(
         &self,
         user: &Identity,

@@ -120,6 +120,9 @@ impl Registry {
             );
             return Err(Error::conflict(&kind.group, &kind.plural, name, cause));
         }
+        if object.resource_version().is_empty() && !updates_unconditionally(kind) {
+            return Err(version_missing(kind, name));
+        }
         if !object.resource_version().is_empty() && object.resource_version() != old.resource_version() {
             return Err(modified(kind, name));
         }
@@ -142,6 +145,7 @@ impl Registry {
         if part == Subresource::None {
             invalid(kind, name, validate::update(kind, &object, old, &self.config.limits))?;
         }
+        self.check_attest(request.user, kind, &object, Some(old))?;
         let object = normalise(kind, object)?;
         if object == **old {
             return Ok(old.clone());
@@ -176,6 +180,21 @@ fn no_spec_finalizers(kind: &Kind, object: &Object) -> bool {
 /// Roles and bindings may be made by PUT (`AllowCreateOnUpdate`).
 fn creates_on_update(kind: &Kind) -> bool {
     kind.group == "rbac.authorization.k8s.io"
+}
+
+/// Bundles are changed only by who has seen what is changed (`AllowUnconditionalUpdate`).
+fn updates_unconditionally(kind: &Kind) -> bool {
+    kind.group != "certificates.k8s.io"
+}
+
+/// Upstream's, down to the resource in place of the kind.
+fn version_missing(kind: &Kind, name: &str) -> Error {
+    let error = tokensmith_objects::FieldError::invalid(
+        "metadata.resourceVersion",
+        &0.into(),
+        "must be specified for an update",
+    );
+    Error::invalid(&kind.group, &kind.plural, name, vec![error])
 }
 
 fn invalid_identity(kind: &Kind, name: &str, object: &Object) -> Result<Arc<Object>, Error> {

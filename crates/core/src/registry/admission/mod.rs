@@ -1,11 +1,13 @@
 //! Admission: what a new object needs from the objects around it.
 
+mod attest;
 mod claims;
 mod service_account;
 
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 
+pub(super) use attest::admit as attest;
 pub(super) use claims::admit as claims;
 pub(crate) use claims::invalid as invalid_claims;
 pub(super) use service_account::admit as service_account;
