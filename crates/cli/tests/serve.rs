@@ -159,6 +159,12 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
         (vec!["--service-account-issuer=http://[bad"], 2, "was not a valid URL"),
         (vec!["--service-account-jwks-uri=http://x/jwks"], 2, "requires https scheme"),
         (vec!["--feature-gates=Nothing=true"], 2, "unknown gate"),
+        (
+            vec!["--runtime-config=apps/v1"],
+            2,
+            "--runtime-config: unknown API \"apps/v1\": there is api/all, ",
+        ),
+        (vec!["--runtime-config=api/beta=yes"], 2, "--runtime-config: api/beta=yes: use true or false"),
         (vec!["--test-clock"], 2, "--ephemeral"),
         (vec!["--signing-algorithm=EdDSA"], 2, "where a token profile asks for it"),
         (vec!["--signing-algorithm=HS256"], 2, "use RS256, ES256, ES384 or ES512"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use tokensmith_core::tokens::LedgerMode;
+use tokensmith_objects::Served;
 use tokensmith_signer::Address;
 
 use super::keys::KeyArgs;
@@ -160,6 +161,16 @@ pub struct ServeArgs {
     )]
     pub authorization_mode: Vec<Mode>,
 
+    /// Serve APIs that are off by default, too: certificates.k8s.io/v1beta1=true (ClusterTrustBundles), api/beta, api/all
+    #[arg(
+        long,
+        value_name = "KEY=BOOL",
+        env = "TOKENSMITH_RUNTIME_CONFIG",
+        value_delimiter = ',',
+        help_heading = "APIs"
+    )]
+    pub runtime_config: Vec<String>,
+
     /// The issuer in tokens; repeatable: the first signs, all are accepted. Default: https://HOST:PORT of the first start
     #[arg(
         long,
@@ -284,6 +295,15 @@ impl ServeArgs {
             };
         }
         Ok(on)
+    }
+
+    /// The kinds that are served.
+    ///
+    /// # Errors
+    /// Wrong usage: an unknown API, or no boolean.
+    pub fn served(&self) -> Result<Served, Failure> {
+        let served = Served::parse(self.runtime_config.iter().map(String::as_str));
+        served.map_err(|e| Failure::usage(format!("--runtime-config: {e}")))
     }
 
     /// Seconds.

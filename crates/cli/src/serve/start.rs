@@ -9,6 +9,7 @@ use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::tokens::TokenProfiles;
+use tokensmith_objects::Served;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
 use super::fail::FailPoints;
@@ -24,6 +25,7 @@ pub(super) struct Settings {
     pub(super) max_token_seconds: Option<i64>,
     pub(super) min_token_seconds: i64,
     pub(super) profiles: TokenProfiles,
+    pub(super) served: Served,
     pub(super) token_file: Option<Arc<TokenFile>>,
 }
 
@@ -56,6 +58,7 @@ impl Settings {
             max_token_seconds: args.keys.max_token_seconds()?,
             min_token_seconds: args.min_token_seconds()?,
             profiles,
+            served: args.served()?,
             token_file,
         })
     }

@@ -21,8 +21,8 @@ use tokensmith_core::store::Store;
 use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
 use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
+use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
-use tokensmith_objects::{Served, bootstrap};
 use tokensmith_server::app::Check;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
@@ -94,7 +94,7 @@ pub(super) async fn server(
     let mut tasks = JoinSet::new();
     let fed = feed(&mut tasks, &view, &store, &clock);
 
-    let bootstrap = bootstrap::rbac(&Served::default());
+    let bootstrap = bootstrap::rbac(&settings.served);
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(
         args.authorization_mode
             .iter()
@@ -182,7 +182,7 @@ pub(super) async fn server(
             anonymous_auth: args.anonymous_auth,
             anonymous_oidc: args.anonymous_oidc,
             max_request_bytes: args.max_request_bytes,
-            served: Served::default(),
+            served: settings.served,
             version: env!("CARGO_PKG_VERSION"),
         },
         clock,

@@ -8,4 +8,5 @@ mod oidc;
 mod profiles;
 mod routes;
 mod tokens;
+mod trust_bundles;
 mod world;
