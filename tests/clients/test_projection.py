@@ -62,17 +62,23 @@ def certificate(tmp_path_factory):
     from cryptography.x509.oid import NameOID
 
     home = tmp_path_factory.mktemp("certificate")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(1).not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(names), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(key, hashes.SHA256()))
-    (home / "tls.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+    def name(text):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    def make(subject, key, ca_key, ca):
+        return (x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name("CA")).public_key(key.public_key())
+                .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=5))
+                .not_valid_after(now + datetime.timedelta(days=1))
+                .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
+                .add_extension(x509.SubjectAlternativeName(names), False)
+                .sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    (home / "ca.crt").write_bytes(make("CA", ca_key, ca_key, True))
+    (home / "tls.crt").write_bytes(make("app", key, ca_key, False))
     (home / "tls.key").write_bytes(key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return home
@@ -128,7 +134,7 @@ def sidecar(server, token_file, tmp_path_factory):
 
 
 def run(*args, certificate, **env):
-    done = subprocess.run(args, env={**os.environ, "CA_FILE": f"{certificate}/tls.crt", **env}, capture_output=True,
+    done = subprocess.run(args, env={**os.environ, "CA_FILE": f"{certificate}/ca.crt", **env}, capture_output=True,
                           text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -147,12 +153,12 @@ def test_python(app, token_file, certificate):
 
 
 def test_javascript(app, token_file, certificate):
-    extra = {"NODE_EXTRA_CA_CERTS": f"{certificate}/tls.crt"}
+    extra = {"NODE_EXTRA_CA_CERTS": f"{certificate}/ca.crt"}
     assert run("node", HERE / "node/uses.mjs", token_file, app[0], certificate=certificate, **extra) == SUBJECT
 
 
 def test_no_token_is_refused(app, certificate):
-    tls = ssl.create_default_context(cafile=certificate / "tls.crt")
+    tls = ssl.create_default_context(cafile=certificate / "ca.crt")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(app[0], context=tls, timeout=20)
     assert refused.value.code == 401
@@ -172,7 +178,7 @@ def test_sidecar_gives_the_token(app, sidecar, token_file):
 def test_grpc_through_the_sidecar(server, app, token_file, certificate, tmp_path):
     """The client knows neither token nor TLS."""
     agent = Agent(server, tmp_path, "proxy", f"--token-file={token_file}", "--listen=127.0.0.1:0",
-                  f"--upstream=https://{app[1]}", f"--upstream-ca-file={certificate}/tls.crt")
+                  f"--upstream=https://{app[1]}", f"--upstream-ca-file={certificate}/ca.crt")
     assert run(GO / "uses", "plain", agent.address, certificate=certificate) == f"SERVING {SUBJECT}"
     agent.stop()
 
@@ -180,7 +186,7 @@ def test_grpc_through_the_sidecar(server, app, token_file, certificate, tmp_path
 def test_exec(server, app, certificate, tmp_path):
     """The program of the guide, with its paths as they are, and no container around it."""
     (tmp_path / "pod.yaml").write_text(POD)
-    env = {**os.environ, "KUBECONFIG": str(server.kubeconfig), "CA_FILE": f"{certificate}/tls.crt", "SERVICE": app[0]}
+    env = {**os.environ, "KUBECONFIG": str(server.kubeconfig), "CA_FILE": f"{certificate}/ca.crt", "SERVICE": app[0]}
     script = 'exec "$0" "$1" "$TOKEN_PATH" "$SERVICE"'
     done = subprocess.run([BINARY, "project", "-f", "pod.yaml", "--ensure", "--exec", "sh", "-c", script, sys.executable,
                            HERE / "python/uses.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
