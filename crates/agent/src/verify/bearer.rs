@@ -1,0 +1,71 @@
+//! The bearer token of a request (RFC 6750 §2.1). Those in a form or in the URL are not looked at: they end in logs.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::Rejection;
+
+/// The token; the scheme's case does not matter.
+///
+/// # Errors
+/// There is none, more than one, or one that is no token.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Rejection> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let header = all.next().ok_or(Rejection::Missing)?;
+    if all.next().is_some() {
+        return Err(Rejection::Several);
+    }
+    let (scheme, rest) =
+        header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Rejection::Missing)?;
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Rejection::Missing);
+    }
+    let token = rest.trim_matches(' ');
+    // More than one token, a list, quotes: others could read another one than we do.
+    let bare = token.trim_end_matches('=');
+    let b64 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if bare.is_empty() || !bare.bytes().all(b64) {
+        return Err(Rejection::Malformed);
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, value.parse().unwrap());
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c", "Bearer a.b.c "] {
+            assert_eq!(read(&[good]).as_deref(), Ok("a.b.c"), "{good}");
+        }
+        assert_eq!(read(&["Bearer YQ=="]).as_deref(), Ok("YQ=="));
+        for none in ["", "Bearer", "Basic dXNlcjpw", "Bearera.b.c", "Token a.b.c", "Bearer\ta.b.c"] {
+            assert_eq!(read(&[none]), Err(Rejection::Missing), "{none}");
+        }
+        for bad in [
+            "Bearer ",
+            "Bearer a, Bearer b",
+            "Bearer a b",
+            "Bearer \"a\"",
+            "Bearer =",
+            "Bearer a=b",
+            "Bearer a\tb",
+        ] {
+            assert_eq!(read(&[bad]), Err(Rejection::Malformed), "{bad}");
+        }
+        assert_eq!(read(&[]), Err(Rejection::Missing));
+        assert_eq!(read(&["Bearer a.b.c", "Bearer a.b.c"]), Err(Rejection::Several));
+        assert_eq!(read(&["Basic x", "Bearer a.b.c"]), Err(Rejection::Several));
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(b"Bearer \xff").unwrap());
+        assert_eq!(bearer(&headers), Err(Rejection::Missing));
+    }
+}
