@@ -1,6 +1,7 @@
 //! The verifier from its front door, with an issuer and a clock that do what they are told.
 
 mod keys;
+mod layer;
 mod outages;
 mod review;
 mod tokens;
