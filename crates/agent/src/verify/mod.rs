@@ -24,6 +24,7 @@ mod review;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod token_review;
 mod verified;
 
 use std::sync::Arc;
