@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
 use tokensmith_objects::LocalPath;
 
@@ -52,6 +51,6 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// Removes everything of a pod.
     fn remove(&self, pod: &PodName) -> Result<(), FilesError>;
 
-    /// Removes what was kept for those who were reading it. Asked after writes, and again after the time that it gives.
-    fn sweep(&self) -> Option<Duration>;
+    /// Removes what was kept for those who were reading it. Asked once a minute.
+    fn sweep(&self);
 }

@@ -151,7 +151,8 @@ impl Sync {
         // After the volumes: a state that tells of tokens that are not there would only have them fetched again, but one
         // that does not tell of tokens that are there would do so for each of them.
         let state = files.write_state(name, &state.bytes());
-        let shown = show.then(|| files.show(&plan));
+        let all = outcomes.iter().all(|outcome| outcome.result.is_ok());
+        let shown = (show && all).then(|| files.show(&plan));
         Synced { volumes: outcomes, state, shown }
     }
 }

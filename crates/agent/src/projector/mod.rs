@@ -103,8 +103,6 @@ pub struct Projector {
     desk_queue: VecDeque<Arc<PodName>>,
     writing: usize,
     looking: bool,
-    /// A sweep is on the agenda, or under way.
-    sweeping: bool,
     skewed: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     watches: SelectAll<BoxStream<'static, Signal>>,
@@ -131,8 +129,6 @@ enum Task {
     Listing,
     /// All files are to be looked for.
     Look,
-    /// Generations that no longer count are to be removed.
-    Sweep,
     /// A token is due, if it is still its turn.
     Token(TokenId, u64),
 }
@@ -143,7 +139,6 @@ enum Done {
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
     Read(reading::Readout),
-    Swept(Option<Duration>),
     Wrote(Box<job::Outcome>),
 }
 
@@ -178,7 +173,6 @@ impl Projector {
             desk_queue: VecDeque::new(),
             writing: 0,
             looking: false,
-            sweeping: false,
             skewed: false,
             under_way: FuturesUnordered::new(),
             watches: SelectAll::new(),
@@ -289,7 +283,6 @@ impl Projector {
                 Task::Listing => self.judge_listing(),
                 Task::Look => self.look_at_files(),
                 Task::Resolve(name) => self.resolve(&name),
-                Task::Sweep => self.sweep(),
                 Task::Token(token, turn) => self.token_due(token, turn),
             }
         }
@@ -318,7 +311,6 @@ impl Projector {
             }
             Done::Looked(missing) => self.looked(missing),
             Done::Read(readout) => self.read(readout),
-            Done::Swept(again) => self.swept(again),
             Done::Wrote(outcome) => self.wrote(*outcome),
         }
     }

@@ -30,12 +30,10 @@ pub(super) struct Desk {
     retry_at: Option<OffsetDateTime>,
 }
 
-/// Files are looked for so often: a folder that was removed is written again.
+/// So often files are looked for (a folder that was removed is written again), and old generations swept.
 pub(super) const LOOK: Duration = Duration::from_secs(60);
 /// What cannot be shown is tried again after this.
 const SHOW_AGAIN: Duration = Duration::from_secs(600);
-/// No two sweeps follow each other sooner.
-const SWEEP: Duration = Duration::from_secs(5);
 /// Jobs at a time.
 const SLOTS: usize = 8;
 
@@ -341,9 +339,6 @@ impl Projector {
             Written::Unchanged => "unchanged",
             Written::Updated => "updated",
         });
-        if written == Written::Updated && !std::mem::replace(&mut self.sweeping, true) {
-            self.agenda.put(self.now() + SWEEP, Task::Sweep);
-        }
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
@@ -384,7 +379,8 @@ impl Projector {
         }
     }
 
-    /// Looks for the files of all volumes: someone may have removed them.
+    /// Looks for the files of all volumes, since someone may have removed them; and removes generations that no longer
+    /// count.
     pub(super) fn look_at_files(&mut self) {
         let now = self.now();
         self.agenda.put(now + LOOK, Task::Look);
@@ -401,24 +397,13 @@ impl Projector {
         }
         let files = self.files.clone();
         self.under_way.push(blocking(move || {
+            files.sweep();
             let there = |name: &PodName, plan: &PodPlan, v: usize, paths: &[LocalPath]| {
                 plan.volumes.get(v).is_none_or(|volume| files.present(name, &volume.name, paths))
             };
             let lost = all.into_iter().filter(|(_, v, name, plan, paths)| !there(name, plan, *v, paths));
             Done::Looked(lost.map(|(id, v, ..)| (id, v)).collect())
         }));
-    }
-
-    pub(super) fn sweep(&mut self) {
-        let files = self.files.clone();
-        self.under_way.push(blocking(move || Done::Swept(files.sweep())));
-    }
-
-    pub(super) fn swept(&mut self, again: Option<Duration>) {
-        self.sweeping = again.is_some();
-        if let Some(wait) = again {
-            self.agenda.put(self.now() + wait.max(SWEEP), Task::Sweep);
-        }
     }
 
     pub(super) fn looked(&mut self, lost: Vec<(PodId, usize)>) {

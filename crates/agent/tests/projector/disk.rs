@@ -167,7 +167,7 @@ async fn old_generations_are_swept_and_a_pod_that_is_gone_leaves_nothing() {
     let mut place = Place::with(|clock| clock);
     place.api.put(Resource::Pods, pod("web", "pod-1"));
     place.pass(86400).await;
-    place.pass(11).await;
+    place.pass(66).await;
     let names = fs::read_dir(place.volume()).unwrap().map(|e| e.unwrap().file_name());
     assert_eq!(names.filter(|name| name.to_str().unwrap().starts_with("..2")).count(), 1);
     let status = Status::read(place.dir.path(), place.clock.now()).unwrap();

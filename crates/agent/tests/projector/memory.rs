@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use tokensmith_agent::disk::Written;
 use tokensmith_agent::payload::{Payload, Secret};
@@ -124,7 +123,5 @@ impl Files for Memory {
         Ok(())
     }
 
-    fn sweep(&self) -> Option<Duration> {
-        None
-    }
+    fn sweep(&self) {}
 }
