@@ -12,6 +12,7 @@ use crate::Error;
 use crate::bearer::BearerHeader;
 use crate::target::Target;
 use crate::tls;
+use crate::watching::{Place, Watching};
 
 /// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -25,6 +26,8 @@ const PING: Duration = Duration::from_secs(30);
 /// A connection to one server with one identity.
 pub struct Client {
     http: reqwest::Client,
+    tls: rustls::ClientConfig,
+    watching: Watching,
     base: Url,
     bearer: Option<BearerHeader>,
     warned: fn(&str),
@@ -58,19 +61,15 @@ impl Client {
     /// # Errors
     /// Its certificates cannot be used.
     pub fn new(target: &Target) -> Result<Client, Error> {
-        let http = builder(tls::config(&target.trust, None, &target.credentials)?)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_while_idle(true)
-            // Credentials go to the server that was named and nowhere else.
-            .redirect(redirect::Policy::none());
-        let http = http.build().map_err(|e| Error::failed(format!("cannot set up HTTP: {}", cause(&e))))?;
+        let tls = tls::config(&target.trust, None, &target.credentials)?;
+        let http = connection(&tls)?;
         // kubectl sends no credentials over plain HTTP either (client-go, clientcmd/client_config.go).
         let token = target.credentials.token.clone().filter(|_| target.server.scheme() == "https");
         let bearer = token.map(BearerHeader::new);
         // A token that cannot be sent is told now.
         bearer.as_ref().map(BearerHeader::value).transpose()?;
         let warned = |text: &str| tracing::warn!(warning = text, "the API server warns");
-        Ok(Client { http, base: target.server.clone(), bearer, warned })
+        Ok(Client { http, tls, watching: Watching::default(), base: target.server.clone(), bearer, warned })
     }
 
     /// What to do with the server's warnings (`Warning: 299 - "text"`); they are logged otherwise.
@@ -157,17 +156,23 @@ impl Client {
         query: &[(&str, &str)],
         longest: Duration,
     ) -> Result<Result<BoxStream<'static, Result<Bytes, Error>>, Refusal>, Error> {
-        let response = self.execute(|| self.request(Method::GET, path).query(query).timeout(longest)).await?;
+        let (http, place) = self.watching.place(|| connection(&self.tls))?;
+        let build = || self.request_on(&http, Method::GET, path).query(query).timeout(longest);
+        let response = self.execute(build).await?;
         if !response.status().is_success() {
             return Ok(Err(refused(response).await?));
         }
-        Ok(Ok(split(response).boxed()))
+        Ok(Ok(split(response, place).boxed()))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_on(&self.http, method, path)
+    }
+
+    fn request_on(&self, http: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        self.http.request(method, url).header(ACCEPT, "application/json")
+        http.request(method, url).header(ACCEPT, "application/json")
     }
 
     /// Sends what `build` makes; once more when the token was refused and its file holds another by now.
@@ -237,6 +242,15 @@ pub fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         .user_agent(concat!("tokensmith/", env!("CARGO_PKG_VERSION")))
 }
 
+/// A client for a server that credentials are for. They go nowhere else: redirects are not followed.
+fn connection(tls: &rustls::ClientConfig) -> Result<reqwest::Client, Error> {
+    let http = builder(tls.clone())
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_while_idle(true)
+        .redirect(redirect::Policy::none());
+    http.build().map_err(|e| Error::failed(format!("cannot set up HTTP: {}", cause(&e))))
+}
+
 /// A bearer header that no log shows.
 ///
 /// # Errors
@@ -272,15 +286,19 @@ pub(crate) async fn read(mut response: Response, longest: usize) -> Result<Vec<u
     Ok(body)
 }
 
-fn split(response: Response) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send + 'static {
+/// `place` is held as long as the answer goes on.
+fn split(
+    response: Response,
+    place: Place,
+) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send + 'static {
     futures::stream::try_unfold(
-        (response, Vec::<u8>::new(), 0),
-        |(mut response, mut kept, mut seen)| async move {
+        (response, Vec::<u8>::new(), 0, place),
+        |(mut response, mut kept, mut seen, place)| async move {
             loop {
                 if let Some(end) = kept[seen..].iter().position(|b| *b == b'\n') {
                     let rest = kept.split_off(seen + end + 1);
                     kept.pop();
-                    return Ok(Some((Bytes::from(kept), (response, rest, 0))));
+                    return Ok(Some((Bytes::from(kept), (response, rest, 0, place))));
                 }
                 seen = kept.len();
                 match response.chunk().await.map_err(|e| broken(&e))? {

@@ -9,6 +9,7 @@ pub mod http;
 pub mod kubeconfig;
 pub mod target;
 pub mod tls;
+mod watching;
 pub mod web;
 
 pub use error::Error;
