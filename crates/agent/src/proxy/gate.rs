@@ -7,7 +7,7 @@ use http::header::HeaderMap;
 use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 
-use super::reverse::{Denied, Gate, Identity};
+use super::reverse::{Denied, Gate, Identity, IdentityError};
 use crate::verify::{Rejection, Verified, Verifier, bearer};
 
 /// As many callers' headers are kept ready as the verifier remembers tokens.
@@ -29,12 +29,12 @@ impl VerifierGate {
 
     /// The headers for a caller; made once while its token is remembered. The kept `Arc` keeps its address from being given
     /// to another.
-    fn identity(&self, verified: Arc<Verified>) -> Result<Arc<Identity>, Denied> {
+    fn identity(&self, verified: Arc<Verified>) -> Result<Arc<Identity>, IdentityError> {
         let at = Arc::as_ptr(&verified) as usize;
         if let Some((_, identity)) = self.ready.get(&at) {
             return Ok(identity);
         }
-        let identity = Arc::new(identity(&verified).map_err(|_| denied(&Rejection::Malformed))?);
+        let identity = Arc::new(identity(&verified)?);
         self.ready.insert(at, (verified, identity.clone()));
         Ok(identity)
     }
@@ -47,7 +47,8 @@ impl Gate for VerifierGate {
             Ok(token) => self.verifier.verify(token).await,
             Err(rejection) => Err(rejection),
         };
-        self.identity(verified.map_err(|rejection| denied(&rejection))?)
+        let verified = verified.map_err(|rejection| denied(&rejection))?;
+        self.identity(verified).map_err(|_| denied(&Rejection::Malformed))
     }
 
     fn health(&self) -> Result<(), String> {
@@ -60,7 +61,7 @@ impl Gate for VerifierGate {
 }
 
 /// As the API server knows the caller (k8s-facts: what a TokenReview says of such a token).
-fn identity(verified: &Verified) -> Result<Identity, super::reverse::IdentityError> {
+fn identity(verified: &Verified) -> Result<Identity, IdentityError> {
     const PREFIX: &str = "authentication.kubernetes.io/";
     let mut extra = Vec::new();
     let mut tell = |key: &str, value: String| extra.push((format!("{PREFIX}{key}"), value));

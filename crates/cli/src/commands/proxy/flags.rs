@@ -61,7 +61,7 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "NAME[=VALUE]", conflicts_with = "verify", help_heading = "Listening")]
     pub require_header: Option<String>,
 
-    /// With --verify: serve TLS with this certificate (PEM)
+    /// With --verify: serve TLS with this certificate (PEM), read again on SIGHUP
     #[arg(long, value_name = "PATH", requires_all = ["tls_private_key_file", "verify"], help_heading = "Listening")]
     pub tls_cert_file: Option<PathBuf>,
 

@@ -48,7 +48,8 @@ impl ProxyArgs {
             }
             false => (None, self.local(&clock).await?),
         };
-        let config = ProxyConfig { mode, tls: self.tls()?, limits: Limits::default(), clock };
+        let tls = self.tls()?.map(|config| Arc::new(ArcSwap::from_pointee(config)));
+        let config = ProxyConfig { mode, tls: tls.clone(), limits: Limits::default(), clock };
         let proxy = Proxy::new(config);
         proxy.check(&address).map_err(|e| Failure::usage(e.to_string()))?;
         let listener = Listener::bind(&address).await.map_err(|e| Failure::failed(e.to_string()))?;
@@ -78,7 +79,30 @@ impl ProxyArgs {
             }
             stop.send_replace(true);
         });
-        proxy.serve(listener, stopped).await.map_err(|e| Failure::failed(e.to_string()))
+        let served = proxy.serve(listener, stopped);
+        tokio::select! {
+            served = served => served.map_err(|e| Failure::failed(e.to_string())),
+            failure = self.reload(tls) => Err(failure),
+        }
+    }
+
+    /// Reads the certificate again on SIGHUP; one that cannot be used changes nothing. Ends only if it cannot listen.
+    async fn reload(&self, tls: Option<Tls>) -> Failure {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return Failure::failed(format!("cannot listen for signals: {error}")),
+        };
+        while hangup.recv().await.is_some() {
+            match (self.tls(), &tls) {
+                (Ok(Some(config)), Some(tls)) => {
+                    tls.store(Arc::new(config));
+                    tracing::info!("the certificate was read again");
+                }
+                (Err(cause), _) => tracing::warn!(%cause, "the certificate stays as it was"),
+                _ => {}
+            }
+        }
+        std::future::pending().await
     }
 
     /// Token mode, or forward mode where there is an upstream.
@@ -167,7 +191,7 @@ impl ProxyArgs {
         Ok(Upstream::new(address, tls, UpstreamProtocol::Auto, UpstreamLimits::default()))
     }
 
-    fn tls(&self) -> Result<Option<Tls>, Failure> {
+    fn tls(&self) -> Result<Option<rustls::ServerConfig>, Failure> {
         let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_private_key_file) else {
             return Ok(None);
         };
@@ -179,7 +203,7 @@ impl ProxyArgs {
             .with_single_cert(chain_of(cert)?.0, key_of(key)?)
             .with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Some(Arc::new(ArcSwap::from_pointee(config))))
+        Ok(Some(config))
     }
 
     fn header(&self) -> Result<Option<(HeaderName, HeaderValue)>, Failure> {
