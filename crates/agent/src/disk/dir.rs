@@ -82,22 +82,13 @@ impl Dir {
         Ok(dir)
     }
 
-    /// Makes a file that only its owner can read, with this content, on disk before this returns if it is to be
-    /// `durable`.
-    pub(super) fn create_file(
-        &self,
-        name: impl AsRef<OsStr>,
-        data: &[u8],
-        durable: bool,
-    ) -> io::Result<File> {
+    /// Makes a file that only its owner can read, with this content.
+    pub(super) fn create_file(&self, name: impl AsRef<OsStr>, data: &[u8]) -> io::Result<File> {
         step()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.0, name.as_ref(), flags, Mode::from_raw_mode(0o600))?);
         step()?;
         file.write_all(data)?;
-        if durable {
-            file.sync_data()?;
-        }
         Ok(file)
     }
 

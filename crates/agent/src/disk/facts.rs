@@ -87,7 +87,7 @@ pub(super) fn probe(root: &Dir, tmpfs: Tmpfs) -> io::Result<Facts> {
 }
 
 fn gives(scratch: &Dir) -> io::Result<bool> {
-    let file = scratch.create_file("owner", b"", false)?;
+    let file = scratch.create_file("owner", b"")?;
     let other = rustix::process::geteuid().as_raw() ^ 1;
     Ok(fchown(&file, Some(Uid::from_raw(other)), Some(Gid::from_raw(other))).is_ok())
 }

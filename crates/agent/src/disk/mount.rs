@@ -121,16 +121,17 @@ impl Table {
         Ok(Table { text: std::fs::read_to_string("/proc/self/mountinfo")?, id: id.to_owned() })
     }
 
-    /// Whether others see what is mounted below the folder. In a container, a volume of the host is usually private:
-    /// who shares it would find empty folders where this process sees a tmpfs. So the folder must be on a mount that
-    /// is shared, or on the one that is this process's whole world.
+    /// Whether others see what is mounted below the folder. In a container, a volume of the host is usually private,
+    /// and a service of systemd can have a namespace that only receives: who shares the folder would find empty folders
+    /// where this process sees a tmpfs. So the folder must be on a mount that is shared or on the one that is this
+    /// process's whole world, and nobody may be upstream of it.
     pub(super) fn seen_by_others(&self) -> bool {
-        self.text.lines().any(|line| {
-            let fields: Vec<&str> = line.split(' ').collect();
-            fields.first() == Some(&self.id.as_str())
-                && (fields.get(4) == Some(&"/")
-                    || fields.iter().skip(6).take_while(|f| **f != "-").any(|f| f.starts_with("shared:")))
-        })
+        let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let Some(mount) = self.text.lines().map(fields).find(|mount| mount.first() == Some(&self.id)) else {
+            return false;
+        };
+        let tagged = |tag| mount.iter().skip(6).take_while(|f| *f != "-").any(|f| f.starts_with(tag));
+        !tagged("master:") && (tagged("shared:") || mount.get(4).is_some_and(|point| point == "/"))
     }
 
     /// How many mounts there are below a folder.
@@ -154,11 +155,22 @@ mod tests {
 43 42 0:50 / /srv/my\\040root/a rw - tmpfs shared:x rw
 44 42 0:51 / /srv/my\\040root/b rw - tmpfs tokensmith rw
 45 42 0:52 / /srv/my\\040rooty rw - tmpfs tokensmith rw
+46 27 254:1 / /opt rw,relatime shared:9 master:7 - ext4 /dev/vdb rw
+47 1 254:0 / / rw,relatime shared:9 master:1 - ext4 /dev/vda rw
 ";
 
     #[test]
     fn a_mount_is_made_only_where_it_is_seen() {
-        for (id, seen) in [("27", true), ("41", false), ("42", true), ("43", false), ("99", false)] {
+        let want = [
+            ("27", true),
+            ("41", false),
+            ("42", true),
+            ("43", false),
+            ("46", false),
+            ("47", false),
+            ("99", false),
+        ];
+        for (id, seen) in want {
             assert_eq!(Table { text: TABLE.into(), id: id.into() }.seen_by_others(), seen, "{id}");
         }
     }

@@ -198,7 +198,7 @@ impl Made {
         if folder {
             dir.create_dir(leaf, 0o755).map_err(failed)?;
         } else {
-            dir.create_file(leaf, b"", false).map_err(failed)?;
+            dir.create_file(leaf, b"").map_err(failed)?;
         }
         inode(&dir, leaf).map_err(failed)
     }
@@ -241,7 +241,7 @@ fn anew(path: &Path, old: &Dir) -> io::Result<Dir> {
                 continue;
             }
             FileType::Directory => drop(new.create_dir(&name, 0o755)?),
-            _ => drop(new.create_file(&name, b"", false)?),
+            _ => drop(new.create_file(&name, b"")?),
         }
         // With what is mounted below: the kernel would not let an ordinary user look beneath.
         trees.push((mount::tree(&found, true)?, name));

@@ -152,8 +152,10 @@ impl Root {
         let Some(dir) = self.0.pod(namespace, pod, true)? else { return Ok(()) };
         let write = || {
             dir.remove(STATE_TMP, Mounts::Refuse).doing("remove", STATE_TMP)?;
-            let durable = !on_memory(&dir).doing("examine", "")?;
-            dir.create_file(STATE_TMP, state, durable).doing("write", STATE)?;
+            let file = dir.create_file(STATE_TMP, state).doing("write", STATE)?;
+            if !on_memory(&dir).doing("examine", "")? {
+                file.sync_data().doing("write", STATE)?;
+            }
             dir.rename(STATE_TMP, STATE).doing("rename", STATE)
         };
         write().map_err(|failed| {
@@ -162,7 +164,7 @@ impl Root {
         })
     }
 
-    /// Removes the volumes of a pod that are not among these.
+    /// Removes the volumes of a pod that are not among these. [`Root::show`] then removes what showed them.
     ///
     /// # Errors
     /// What the system says.

@@ -80,9 +80,12 @@ impl Set<'_> {
                 open.push((folder, dir));
             }
             let parent = open.last().map_or(&top, |(_, dir)| dir);
-            let made = parent.create_file(leaf, file.data.expose(), self.durable);
+            let made = parent.create_file(leaf, file.data.expose());
             let made = made.doing("write", path.as_str())?;
             dir::settle(&made, self.wanted.file(file)).doing(OWN, path.as_str())?;
+            if self.durable {
+                made.sync_data().doing("write", path.as_str())?;
+            }
             for (_, dir) in &open {
                 dir.settle(self.wanted.dir()).doing(OWN, path.as_str())?;
             }
