@@ -197,24 +197,25 @@ pub(super) async fn run(shared: Weak<Shared>, slot: Weak<Slot>, spec: TokenSpec)
         };
         // Neither the source nor the slot may be held while the task sleeps.
         let Some((clock, wanted, established)) = parts(&shared, &slot) else { return };
-        let woken = async {
-            loop {
-                wanted.notified().await;
-                if established && ready(&slot, clock.monotonic()) {
-                    break;
+        if established {
+            let woken = async {
+                loop {
+                    wanted.notified().await;
+                    if ready(&slot, clock.monotonic()) {
+                        break;
+                    }
                 }
+            };
+            tokio::select! {
+                () = clock.sleep_until(next) => {}
+                () = woken => {}
             }
-        };
-        tokio::select! {
-            () = clock.sleep_until(next) => {}
-            () = woken => {}
-        }
-        if !established {
-            // Nobody was served yet: only those who ask make it try again.
-            let idle = clock.now() + IDLE;
+        } else {
+            // Nobody was served yet: once the time has come, only those who ask make it try again.
+            clock.sleep_until(next).await;
             tokio::select! {
                 () = wanted.notified() => {}
-                () = clock.sleep_until(idle) => {}
+                () = clock.sleep_until(next + IDLE) => {}
             }
         }
         let Some(shared) = shared.upgrade() else { return };

@@ -1,0 +1,245 @@
+//! Tokens from an API server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokensmith_agent::api::{ApiError, PodRef};
+use tokensmith_agent::source::{TokenError, TokenRequestTemplate, TokenSource};
+use tokensmith_core::Clock;
+use tokensmith_core::clock::ManualClock;
+
+use crate::world::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Place {
+    clock: Arc<ManualClock>,
+    api: Arc<FakeApi>,
+    source: TokenSource,
+}
+
+fn place() -> Place {
+    let clock = Arc::new(ManualClock::new(START));
+    let api = FakeApi::new(clock.clone());
+    let source = TokenSource::api(api.clone(), template(), clock.clone());
+    Place { clock, api, source }
+}
+
+impl Place {
+    async fn token(&self, audience: &str) -> Result<String, TokenError> {
+        let token = self.source.token(Some(audience)).await?;
+        Ok(token.token.expose_str().unwrap().to_owned())
+    }
+
+    fn refreshes(&self, audience: &str) -> u64 {
+        let wanted = Some(audience.to_owned()).filter(|a| !a.is_empty());
+        self.source.status().iter().find(|t| t.audience == wanted).map_or(0, |t| t.refreshes)
+    }
+}
+
+#[tokio::test]
+async fn one_request_for_a_thousand_callers() {
+    let place = place();
+    let asked = futures::future::join_all((0..1000).map(|_| place.token("a"))).await;
+    assert!(asked.iter().all(|token| *token.as_ref().unwrap() == jwt("a", START + HOUR, 0)));
+    assert_eq!(place.api.calls(), 1);
+    place.token("b").await.unwrap();
+    assert_eq!(place.api.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_request_says_for_whom() {
+    let clock = Arc::new(ManualClock::new(START));
+    let api = FakeApi::new(clock.clone());
+    let pod = Some(PodRef { name: "web-0".into(), uid: "u".into() });
+    let template = TokenRequestTemplate { pod: pod.clone(), expiration_seconds: Some(600), ..template() };
+    let source = TokenSource::api(api.clone(), template, clock);
+    source.token(Some("vault")).await.unwrap();
+    source.token(None).await.unwrap();
+    let specs = api.specs.lock().unwrap().clone();
+    assert_eq!((specs[0].namespace.as_str(), specs[0].account.as_str()), ("team-a", "web"));
+    assert_eq!((&specs[0].audiences, &specs[1].audiences), (&vec!["vault".to_owned()], &vec![]));
+    assert_eq!((specs[0].expiration_seconds, &specs[0].pod), (Some(600), &pod));
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_in_the_background_by_80_percent() {
+    let place = place();
+    place.token("a").await.unwrap();
+    for refreshes in 2..5 {
+        // Anywhere in the first period, then at 76 to 80 %.
+        place.clock.advance(Duration::from_secs(2880));
+        until("a refresh", || async { place.refreshes("a") == refreshes }).await;
+        assert_eq!(place.api.calls() as u64, refreshes);
+        // Who asks keeps it alive; nobody waits.
+        assert!(place.source.cached(Some("a")).is_some());
+    }
+}
+
+#[tokio::test]
+async fn the_last_good_token_is_served_while_it_is_good() {
+    let place = place();
+    let first = place.token("a").await.unwrap();
+    place.api.fail("a", Some(ApiError::Unreachable("down".into())));
+    for _ in 0..35 {
+        place.clock.advance(Duration::from_secs(100));
+        assert_eq!(place.token("a").await.unwrap(), first);
+    }
+    until("a failure", || async { place.source.status()[0].failures > 0 }).await;
+    assert_eq!(place.source.healthy().await, Ok(()));
+    place.clock.advance(Duration::from_secs(100));
+    let error = place.token("a").await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot get a token: down");
+    assert!(place.source.healthy().await.is_err());
+    place.api.fail("a", None);
+    place.clock.advance(Duration::from_secs(240));
+    assert_ne!(place.token("a").await.unwrap(), first);
+    assert_eq!(place.source.healthy().await, Ok(()));
+}
+
+#[tokio::test]
+async fn failures_are_not_hammered() {
+    let place = place();
+    place.api.fail("a", Some(status(403, "forbidden")));
+    // Until the back-off has passed the last answer stands. It may be short by chance.
+    for _ in 0..1000 {
+        let error = place.token("a").await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot get a token: forbidden");
+    }
+    assert!(place.api.calls() <= 3, "{}", place.api.calls());
+    place.api.fail("a", None);
+    place.clock.advance(Duration::from_secs(60));
+    place.token("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_audience_that_came_to_nothing_is_left_alone() {
+    let place = place();
+    place.api.fail("a", Some(status(422, "no such audience")));
+    place.token("a").await.unwrap_err();
+    let calls = place.api.calls();
+    for _ in 0..60 {
+        place.clock.advance(Duration::from_secs(60));
+        tokio::task::yield_now().await;
+    }
+    assert!(place.api.calls() <= calls + 1, "nobody asks for it any more");
+}
+
+#[tokio::test]
+async fn the_number_of_audiences_is_bounded() {
+    let place = place();
+    for n in 0..16 {
+        place.token(&format!("a{n}")).await.unwrap();
+    }
+    let refused = place.token("more").await.unwrap_err();
+    assert!(matches!(refused, TokenError::TooManyAudiences(16)), "{refused}");
+    assert_eq!(place.api.calls(), 16);
+    // Who was not used for an hour gives way to who is asked for.
+    place.clock.advance(Duration::from_secs(1800));
+    for n in 1..16 {
+        place.token(&format!("a{n}")).await.unwrap();
+    }
+    place.clock.advance(Duration::from_secs(1801));
+    place.token("more").await.unwrap();
+    let held = place.source.status();
+    assert!(held.len() <= 16 && !held.iter().any(|t| t.audience.as_deref() == Some("a0")));
+}
+
+#[tokio::test]
+async fn those_that_came_to_nothing_give_way_first() {
+    let place = place();
+    for n in 0..15 {
+        place.token(&format!("a{n}")).await.unwrap();
+    }
+    place.api.fail("bad", Some(status(422, "no")));
+    place.token("bad").await.unwrap_err();
+    place.clock.advance(Duration::from_secs(60));
+    place.token("good").await.unwrap();
+    assert!(!place.source.status().iter().any(|t| t.audience.as_deref() == Some("bad")));
+}
+
+#[tokio::test]
+async fn an_audience_that_nobody_wants_is_given_up() {
+    let place = place();
+    place.token("a").await.unwrap();
+    for _ in 0..20 {
+        place.clock.advance(Duration::from_secs(600));
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+    until("given up", || async { place.source.status().is_empty() }).await;
+    let calls = place.api.calls();
+    assert!(calls <= 4, "{calls}");
+    place.token("a").await.unwrap();
+    assert_eq!(place.api.calls(), calls + 1);
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_replaced_once() {
+    let place = place();
+    let token = place.source.token(Some("a")).await.unwrap();
+    for _ in 0..100 {
+        place.source.rejected(Some("a"), &token);
+    }
+    until("a new token", || async { place.refreshes("a") == 2 }).await;
+    let second = place.source.token(Some("a")).await.unwrap();
+    assert_ne!(second.token, token.token);
+    // An old one says nothing of the new one, and the new one is not asked for again so soon.
+    place.source.rejected(Some("a"), &token);
+    place.source.rejected(Some("a"), &second);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(place.api.calls(), 2);
+    place.clock.advance(Duration::from_secs(31));
+    place.source.rejected(Some("a"), &second);
+    until("another", || async { place.api.calls() == 3 }).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_makes_no_token_live_longer() {
+    let place = place();
+    place.token("a").await.unwrap();
+    place.clock.set(START + Duration::from_secs(30));
+    place.clock.set(START - 3 * HOUR);
+    // Real time goes on, from there.
+    place.clock.advance(Duration::from_secs(3600));
+    until("a new token", || async { place.token("a").await.is_ok_and(|t| t != jwt("a", START + HOUR, 0)) })
+        .await;
+    assert!(place.clock.now() < START);
+}
+
+#[tokio::test]
+async fn nothing_goes_on_when_the_source_is_gone() {
+    let Place { clock, api, source } = place();
+    source.token(Some("a")).await.unwrap();
+    drop(source);
+    for _ in 0..50 {
+        clock.advance(Duration::from_secs(600));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(api.calls(), 1);
+    until("all is let go", || async { Arc::strong_count(&api) == 1 }).await;
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_stops_nothing() {
+    let place = place();
+    place.api.answers.forget_permits(1 << 20);
+    let impatient = tokio::time::timeout(Duration::from_millis(20), place.token("a")).await;
+    assert!(impatient.is_err());
+    place.api.answers.add_permits(10);
+    place.token("a").await.unwrap();
+    assert_eq!(place.api.calls(), 1);
+}
+
+#[tokio::test]
+async fn nonsense_is_no_token() {
+    let clock = Arc::new(ManualClock::new(START));
+    let mut api = FakeApi::new(clock.clone());
+    Arc::get_mut(&mut api).unwrap().lifetime = 0;
+    let source = TokenSource::api(api, template(), clock);
+    let error = source.token(None).await.unwrap_err();
+    assert!(matches!(error, TokenError::Reply(_)), "{error}");
+}

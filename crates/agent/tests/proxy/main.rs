@@ -1,0 +1,24 @@
+//! The proxy over real sockets, and the source of its tokens.
+//!
+//! `world` starts proxies, `upstream` is what is behind them and tells what it has got.
+
+#![cfg(unix)]
+
+mod browsers;
+mod crowd;
+mod drain;
+mod file_source;
+mod forward;
+mod grpc;
+mod layer;
+mod limits;
+mod reverse;
+mod smuggling;
+mod streaming;
+mod token_mode;
+mod tunnels;
+mod unix_sockets;
+mod upstream;
+mod world;
+
+mod api_source;
