@@ -2,7 +2,10 @@
 //! to the upstream.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
 
 /// What a request loses, besides what its `Connection` names. In the order of their first letters.
 const RESERVED: &[&[u8]] = &[
@@ -48,12 +51,29 @@ pub(super) fn strip_request(headers: &mut HeaderMap) -> bool {
 
 /// Takes out of an answer's headers what belongs to the connection to the upstream.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
+    // Of two lengths this is the one that counts (RFC 9112, 6.3); the other one must not go on alone.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in named_in_connection(headers) {
         headers.remove(name);
     }
     for name in [CONNECTION, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE]
     {
         headers.remove(name);
+    }
+}
+
+/// Makes one line of a browser's or client's cookies, which HTTP/2 may have in many: HTTP/1 allows one (RFC 9113, 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (all.next(), all.next()) {
+        let crumbs: Vec<_> = [first, second].into_iter().chain(all).map(HeaderValue::as_bytes).collect();
+        // Values that were headers are one together, too.
+        if let Ok(mut joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            joined.set_sensitive(true);
+            headers.insert(COOKIE, joined);
+        }
     }
 }
 
@@ -200,6 +220,23 @@ mod tests {
         let mut headers = map(&[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "2"), ("etag", "3")]);
         strip_response(&mut headers);
         assert_eq!(left(&headers), ["etag"]);
+    }
+
+    #[test]
+    fn an_answer_with_two_lengths_keeps_none() {
+        let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "1")]);
+        strip_response(&mut headers);
+        assert_eq!(left(&headers), ["etag"]);
+    }
+
+    #[test]
+    fn cookies_become_one_line() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        let mut headers = map(&[("cookie", "a=1")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1"]);
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub(super) async fn pass(
     let (mut parts, body) = request.into_parts();
     parts.extensions.clear();
     let asked = tunnel::requested(&parts);
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut parts.headers);
+    }
     if headers::strip_request(&mut parts.headers) {
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));
     }

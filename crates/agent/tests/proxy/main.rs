@@ -3,7 +3,9 @@
 //! `world` starts proxies, `upstream` is what is behind them and tells what it has got.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod api_source;
 mod browsers;
 mod crowd;
 mod drain;
@@ -20,5 +22,3 @@ mod tunnels;
 mod unix_sockets;
 mod upstream;
 mod world;
-
-mod api_source;
