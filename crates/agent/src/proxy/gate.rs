@@ -81,5 +81,5 @@ fn identity(verified: &Verified) -> Result<Identity, IdentityError> {
 }
 
 fn denied(rejection: &Rejection) -> Denied {
-    Denied { code: rejection.code(), reply: rejection.response() }
+    Denied::new(rejection.code(), rejection.response())
 }

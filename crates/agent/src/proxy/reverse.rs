@@ -50,10 +50,16 @@ pub trait Gate: Send + Sync {
 /// Why a request is not let in.
 #[derive(Debug)]
 pub struct Denied {
-    /// For metrics: one of few words.
-    pub code: &'static str,
-    /// What the client is told.
-    pub reply: Response<Full<Bytes>>,
+    code: &'static str,
+    /// Large, and rare.
+    reply: Box<Response<Full<Bytes>>>,
+}
+
+impl Denied {
+    /// `code` is for metrics: one of few words. `reply` is what the client is told.
+    pub fn new(code: &'static str, reply: Response<Full<Bytes>>) -> Self {
+        Denied { code, reply: Box::new(reply) }
+    }
 }
 
 /// Who a request comes from, as headers in the API server's words (`--requestheader-*-headers`):
@@ -136,7 +142,7 @@ impl ReverseMode {
             Ok(identity) => identity,
             Err(denied) => {
                 metrics.rejected(denied.code);
-                return Ok(denied.reply.map(ReplyBody::Full));
+                return Ok((*denied.reply).map(ReplyBody::Full));
             }
         };
         let token = self.pass_token.then(|| parts.headers.get(AUTHORIZATION).cloned()).flatten();

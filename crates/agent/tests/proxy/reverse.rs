@@ -29,7 +29,7 @@ impl Gate for OneToken {
                 let mut reply = Response::new(Full::new(Bytes::from_static(b"no")));
                 *reply.status_mut() = http::StatusCode::UNAUTHORIZED;
                 reply.headers_mut().insert("www-authenticate", "Bearer".parse().unwrap());
-                Err(Denied { code: if found.is_some() { "signature" } else { "missing" }, reply })
+                Err(Denied::new(if found.is_some() { "signature" } else { "missing" }, reply))
             }
         }
     }
