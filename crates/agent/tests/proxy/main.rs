@@ -21,4 +21,5 @@ mod token_mode;
 mod tunnels;
 mod unix_sockets;
 mod upstream;
+mod verified;
 mod world;
