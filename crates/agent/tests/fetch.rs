@@ -15,15 +15,15 @@ use tokensmith_core::tokens::jws;
 use tokio::net::TcpListener;
 
 async fn serve(app: impl FnOnce(&str) -> Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a test of this machine alone");
+    let url = format!("http://{}", listener.local_addr().expect("a test of this machine alone"));
     let app = app(&url);
     tokio::spawn(async move { axum::serve(listener, app).await });
     url
 }
 
 fn web() -> Web {
-    Web::new(&Trust::System, None).unwrap()
+    Web::new(&Trust::System, None).expect("a test of this machine alone")
 }
 
 #[tokio::test]
