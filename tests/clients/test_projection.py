@@ -123,6 +123,8 @@ def token_file(server, tmp_path_factory):
     agent = Agent(server, home, "project", "-f", "pod.yaml", "--ensure", "--root=root")
     yield home / "root/default/client/rootfs/app/var/run/secrets/tokens/token"
     agent.stop()
+    # Its mounts stay otherwise: a program may be using them.
+    subprocess.run([BINARY, "project", "remove", f"--root={home}/root"], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use tokensmith_objects::LocalPath;
 
@@ -51,6 +52,6 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// Removes everything of a pod.
     fn remove(&self, pod: &PodName) -> Result<(), FilesError>;
 
-    /// Removes what was kept for those who were reading it. Asked once a minute.
-    fn sweep(&self);
+    /// Removes what was kept for those who were reading it; says in how long there is more of it.
+    fn sweep(&self) -> Option<Duration>;
 }

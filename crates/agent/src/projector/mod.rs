@@ -103,6 +103,7 @@ pub struct Projector {
     desk_queue: VecDeque<Arc<PodName>>,
     writing: usize,
     looking: bool,
+    sweeping: bool,
     skewed: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     watches: SelectAll<BoxStream<'static, Signal>>,
@@ -129,6 +130,8 @@ enum Task {
     Listing,
     /// All files are to be looked for.
     Look,
+    /// What was kept for readers is to go.
+    Sweep,
     /// A token is due, if it is still its turn.
     Token(TokenId, u64),
 }
@@ -139,6 +142,7 @@ enum Done {
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
     Read(reading::Readout),
+    Swept(Option<Duration>),
     Wrote(Box<job::Outcome>),
 }
 
@@ -173,6 +177,7 @@ impl Projector {
             desk_queue: VecDeque::new(),
             writing: 0,
             looking: false,
+            sweeping: false,
             skewed: false,
             under_way: FuturesUnordered::new(),
             watches: SelectAll::new(),
@@ -282,6 +287,7 @@ impl Projector {
                 Task::Feed(feed, turn) => self.feed_due(feed, turn),
                 Task::Listing => self.judge_listing(),
                 Task::Look => self.look_at_files(),
+                Task::Sweep => self.sweep(),
                 Task::Resolve(name) => self.resolve(&name),
                 Task::Token(token, turn) => self.token_due(token, turn),
             }
@@ -310,6 +316,7 @@ impl Projector {
                 tracing::warn!(cause, "the root cannot be read: volumes of pods that are gone may stay");
             }
             Done::Looked(missing) => self.looked(missing),
+            Done::Swept(more) => self.swept(more),
             Done::Read(readout) => self.read(readout),
             Done::Wrote(outcome) => self.wrote(*outcome),
         }

@@ -1,5 +1,7 @@
 //! The real disk.
 
+use std::time::Duration;
+
 use tokensmith_objects::LocalPath;
 
 use super::files::{Files, FilesError};
@@ -60,8 +62,7 @@ impl Files for Root {
         Ok(self.remove_pod(&pod.namespace, &pod.name)?)
     }
 
-    fn sweep(&self) {
-        // What is not due yet is so the next time.
-        Root::sweep(self);
+    fn sweep(&self) -> Option<Duration> {
+        Root::sweep(self)
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Desk {
 pub(super) const LOOK: Duration = Duration::from_secs(60);
 /// What cannot be shown is tried again after this.
 const SHOW_AGAIN: Duration = Duration::from_secs(600);
+/// A set that was replaced is removed about this long afterwards, but never while its grace lasts.
+const SWEEP: Duration = Duration::from_secs(6);
 /// Jobs at a time.
 const SLOTS: usize = 8;
 
@@ -339,6 +341,9 @@ impl Projector {
             Written::Unchanged => "unchanged",
             Written::Updated => "updated",
         });
+        if written == Written::Updated {
+            self.sweep_later(SWEEP);
+        }
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
@@ -379,8 +384,26 @@ impl Projector {
         }
     }
 
-    /// Looks for the files of all volumes, since someone may have removed them; and removes generations that no longer
-    /// count.
+    /// Has what was replaced removed once its readers have had their time.
+    fn sweep_later(&mut self, wait: Duration) {
+        if !std::mem::replace(&mut self.sweeping, true) {
+            self.agenda.put(self.now() + wait.max(SWEEP), Task::Sweep);
+        }
+    }
+
+    pub(super) fn sweep(&mut self) {
+        let files = self.files.clone();
+        self.under_way.push(blocking(move || Done::Swept(files.sweep())));
+    }
+
+    pub(super) fn swept(&mut self, more: Option<Duration>) {
+        self.sweeping = false;
+        if let Some(wait) = more {
+            self.sweep_later(wait);
+        }
+    }
+
+    /// Looks for the files of all volumes, since someone may have removed them.
     pub(super) fn look_at_files(&mut self) {
         let now = self.now();
         self.agenda.put(now + LOOK, Task::Look);
@@ -397,7 +420,6 @@ impl Projector {
         }
         let files = self.files.clone();
         self.under_way.push(blocking(move || {
-            files.sweep();
             let there = |name: &PodName, plan: &PodPlan, v: usize, paths: &[LocalPath]| {
                 plan.volumes.get(v).is_none_or(|volume| files.present(name, &volume.name, paths))
             };

@@ -123,5 +123,7 @@ impl Files for Memory {
         Ok(())
     }
 
-    fn sweep(&self) {}
+    fn sweep(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
