@@ -242,7 +242,9 @@ impl IssuerKeys {
                 Cause::Age if age < current.due && attempts.failures == 0 => return Start::Done,
                 Cause::UnknownKid if age < current.floor => return Start::Later(current.floor - age),
                 // A failure does not lift the floor.
-                Cause::UnknownKid if since < current.floor => return Start::Later(current.floor - since),
+                Cause::UnknownKid if attempts.failures > 0 && since < current.floor => {
+                    return Start::Later(current.floor - since);
+                }
                 _ => {}
             }
         }

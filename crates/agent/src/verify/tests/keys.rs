@@ -80,9 +80,19 @@ async fn an_issuer_that_rotates_fast_is_asked_as_often() {
     };
     short(&[&key]);
     world.verify(&world.token(&key)).await.unwrap();
-    short(&[&key, &next]);
-    // Published for its max-age, it may sign: nothing is refused, though the floor is longer.
+    // They are asked for again, and while the answer is on its way the next key is published.
     world.clock.advance(Duration::from_secs(4));
+    world.web.hold(true);
+    let (stranger, verifier) = (world.token(&es256()), world.verifier.clone());
+    let waiting = tokio::spawn(async move { verifier.verify(&stranger).await.map(drop) });
+    settle().await;
+    short(&[&key, &next]);
+    world.clock.advance(Duration::from_secs(3));
+    world.web.hold(false);
+    assert_eq!(waiting.await.unwrap(), Err(NO_KEY));
+    assert_eq!(fetches(&world), (1, 2));
+    // Published for its max-age, it may sign: nothing is refused, though the floor is longer and the answer came late.
+    world.clock.advance(Duration::from_secs(1));
     world.verify(&world.token(&next)).await.unwrap();
 }
 

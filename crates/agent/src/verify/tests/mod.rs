@@ -45,9 +45,10 @@ struct Web {
 impl Fetch for Web {
     async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, String> {
         self.asked.lock().unwrap().push((url.into(), etag.map(str::to_owned)));
+        let page = self.pages.lock().unwrap().get(url).cloned().unwrap_or_else(|| Err("no such host".into()));
+        // What is said is said; it arrives later.
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
-        let page =
-            self.pages.lock().unwrap().get(url).cloned().unwrap_or_else(|| Err("no such host".into()))?;
+        let page = page?;
         assert!(page.status != 599, "told to panic");
         match &page.etag {
             Some(known) if page.status == 200 && etag == Some(known) => {
