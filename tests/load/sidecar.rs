@@ -32,7 +32,7 @@ pub async fn run(seconds: u64, connections: usize) -> Result<()> {
         "--anonymous-oidc",
         "--key-set-max-age=4s",
         "--key-replica-lag=1s",
-        "--key-publish-before=4s",
+        "--key-publish-before=6s",
     ])
     .await?;
     let upstream = upstream().await?;

@@ -41,12 +41,18 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys(args) => block_on(args.run()),
         Command::Kubeconfig(args) => block_on(args.run()),
         Command::Project(args) => block_on(args.run()),
-        Command::Proxy(args) => block_on(args.run()),
+        Command::Proxy(args) => on_all_cores(args.run()),
         Command::Serve(args) => serve::run(*args),
         Command::Signer(args) => serve::signer::run(*args),
         Command::Token(args) => block_on(args.run()),
         Command::Version(args) => args.run(),
     }
+}
+
+/// A proxy has as many requests as there are cores for.
+fn on_all_cores(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?.block_on(command)
 }
 
 /// A client waits for one answer at a time: one thread will do.
