@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokensmith_tests::server::{ADMIN, pause};
-use tokensmith_tests::{Agent, Server};
+use tokensmith_tests::{Agent, Client, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -49,12 +49,10 @@ async fn mint(server: &Server, audience: &str) -> Result<String> {
 
 /// Status and body.
 async fn get(agent: &Agent, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
-    let mut request = reqwest::Client::new().get(format!("http://{}{path}", agent.address()));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let answer = request.send().await?;
-    Ok((answer.status().as_u16(), answer.text().await?))
+    // Without TLS there is no CA to trust.
+    let client = Client::new(&format!("http://{}", agent.address()), b"")?;
+    let answer = client.send("GET", path, None, headers, None).await?;
+    Ok((answer.status, String::from_utf8(answer.body.to_vec())?))
 }
 
 async fn with_token(agent: &Agent, token: &str) -> Result<(u16, String)> {
@@ -85,7 +83,7 @@ async fn only_valid_tokens_come_in() -> Result<()> {
     let other = mint(&server, "https://other.example.com").await?;
     let mut forged = token.clone();
     forged.replace_range(token.len() - 8..token.len() - 4, "AAAA");
-    for (bad, why) in [(other, "audience"), (forged, "signature"), ("x.y.z".into(), "")] {
+    for (bad, why) in [(other, "audience"), (forged, "cryptographic primitive"), ("x.y.z".into(), "")] {
         let (status, body) = with_token(&agent, &bad).await?;
         ensure!(status == 401 && body.contains(why) && !body.contains(&bad), "{status}: {body}");
     }
