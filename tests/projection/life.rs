@@ -161,6 +161,30 @@ async fn a_pod_that_is_gone_takes_its_volumes_along() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_pod_of_a_manifest_is_followed() -> Result<()> {
+    let server = Server::start(&[]).await?;
+    let client = server.client()?;
+    let root = Root::new()?;
+    let labels =
+        json!({"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}});
+    let mut manifest = pod("a", json!([token_source(3600), labels]));
+    manifest["metadata"]["labels"] = json!({"app": "x"});
+    let file = write(root.0.path(), &manifest)?;
+    let agent = Agent::start(&server, &["project", &file, "--ensure", &root.flag()]).await?;
+    let shown = root.file("a", "tokens", "labels");
+    ensure!(read(&shown).as_deref() == Some("app=\"x\""));
+    let patch = Bytes::from(json!({"metadata": {"labels": {"app": "y"}}}).to_string());
+    let headers = [("content-type", "application/merge-patch+json")];
+    client.send("PATCH", &format!("{PODS}/a"), Some(ADMIN), &headers, Some(patch)).await?.success()?;
+    eventually("the changed label", async || read(&shown).filter(|text| text == "app=\"y\"")).await?;
+    client.delete(&format!("{PODS}/a?gracePeriodSeconds=0"), Some(ADMIN)).await?;
+    eventually("the end of its folder", async || (!root.path().join("default/a").exists()).then_some(()))
+        .await?;
+    ensure!(agent.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_missing_is_told() -> Result<()> {
     let server = Server::start(&[]).await?;
     let root = Root::new()?;

@@ -169,7 +169,13 @@ impl ProjectArgs {
         }
         let pods = ensure::pods(api, &manifest, self.ensure).await.map_err(failed)?;
         tell_ignored(&pods)?;
-        Ok(Pods::Fixed(pods))
+        Ok(match &pods[..] {
+            // Followed from here on: with the pod go its volumes.
+            [pod] if !self.once && !self.exec => {
+                Pods::Named(PodName { namespace: pod.namespace().into(), name: pod.name().into() })
+            }
+            _ => Pods::Fixed(pods),
+        })
     }
 }
 
