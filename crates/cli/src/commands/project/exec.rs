@@ -21,11 +21,10 @@ use crate::files::{self, Access};
 ///
 /// # Errors
 /// It could not be started at all.
-pub async fn run(spec: &Spec, file: &Path) -> Result<u8, Failure> {
+pub async fn run(spec: &Spec, file: &Path, mut signals: Signals) -> Result<u8, Failure> {
     // The environment may hold secrets: they travel in a private file, not in arguments that everyone can list.
     let text = serde_json::to_vec(spec).context("cannot describe the command")?;
     files::write(file, &text, Access::Owner)?;
-    let mut signals = forwarded()?;
     let mut ended = start(file, false, &mut signals).await;
     // The command itself may leave with any code: it has run if its description is gone.
     if ended.as_ref().is_ok_and(|status| code(*status) == NO_NAMESPACE) && file.exists() {
@@ -35,11 +34,7 @@ pub async fn run(spec: &Spec, file: &Path) -> Result<u8, Failure> {
     Ok(code(ended?))
 }
 
-async fn start(
-    file: &Path,
-    elsewhere: bool,
-    signals: &mut mpsc::UnboundedReceiver<Signal>,
-) -> Result<ExitStatus, Failure> {
+async fn start(file: &Path, elsewhere: bool, signals: &mut Signals) -> Result<ExitStatus, Failure> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(own);
     command.arg("exec-init").arg(file).args(elsewhere.then_some("--elsewhere"));
@@ -48,7 +43,7 @@ async fn start(
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status.context("cannot wait for the command")?),
-            Some(signal) = signals.recv() => if let Some(pid) = pid {
+            Some((signal, by_terminal)) = signals.recv() => if let Some(pid) = pid.filter(|_| !by_terminal) {
                 // Gone already: then its status is next.
                 let _ = kill_process(pid, signal);
             },
@@ -56,8 +51,14 @@ async fn start(
     }
 }
 
+/// A signal, and whether a terminal sends it to all that run on it.
+pub type Signals = mpsc::UnboundedReceiver<(Signal, bool)>;
+
 /// The signals that are the command's business. On a terminal, those of its keys reach the command without us.
-fn forwarded() -> Result<mpsc::UnboundedReceiver<Signal>, Failure> {
+///
+/// # Errors
+/// They cannot be taken.
+pub fn signals() -> Result<Signals, Failure> {
     let keys = std::io::stdin().is_terminal();
     let all = [
         (SignalKind::interrupt(), Signal::INT, keys),
@@ -74,13 +75,25 @@ fn forwarded() -> Result<mpsc::UnboundedReceiver<Signal>, Failure> {
         let tell = tell.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                if !by_terminal && tell.send(number).is_err() {
+                if tell.send((number, by_terminal)).is_err() {
                     return;
                 }
             }
         });
     }
     Ok(told)
+}
+
+/// Waits for a signal that ends whoever does not expect it, and gives the exit code of that. Until there is a command
+/// there is nobody to pass it on to.
+pub async fn ended(signals: &mut Signals) -> u8 {
+    loop {
+        match signals.recv().await {
+            Some((Signal::WINCH, _)) => {}
+            Some((signal, _)) => return code(ExitStatus::from_raw(signal.as_raw())),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn code(status: ExitStatus) -> u8 {

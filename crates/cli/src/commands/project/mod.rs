@@ -33,6 +33,7 @@ pub use flags::ProjectArgs;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::logs;
+use exec::Signals;
 use flags::{Action, TmpfsFlag};
 
 /// How often it is looked whether the volumes are whole, while they are not yet.
@@ -54,6 +55,8 @@ impl ProjectArgs {
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
         let pods = self.pods(&*api, &target).await?;
+        // From here on a signal must not end this before what is private has been removed.
+        let signals = self.exec.then(exec::signals).transpose()?;
         let folder = Folder::new(self.root.as_deref())?;
         let tmpfs = match self.tmpfs {
             TmpfsFlag::Auto => Tmpfs::Auto,
@@ -61,7 +64,15 @@ impl ProjectArgs {
         };
         let root = Root::open(folder.path(), tmpfs, clock.clone());
         let root = root.map_err(|e| Failure::failed(e.to_string()))?;
-        let node = node_resources(folder.path());
+        let site = Site { api, clock, target, root: &root, path: folder.path() };
+        let done = self.project(site, pods, signals).await;
+        let removed = folder.remove(root);
+        done.and(removed)
+    }
+
+    async fn project(self, site: Site<'_>, pods: Pods, signals: Option<Signals>) -> Result<(), Failure> {
+        let Site { api, clock, target, root, path } = site;
+        let node = node_resources(path);
         let config = Config {
             api: api.clone(),
             clock: clock.clone(),
@@ -74,36 +85,45 @@ impl ProjectArgs {
         if let Some(address) = self.metrics_address {
             observe(address, &projector).await?;
         }
-        if self.once || self.exec {
-            let limit = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
-            // Cut off in the middle or not, what is written is written whole.
-            let whole = tokio::time::timeout(limit, whole(&mut projector, &*clock)).await;
-            projector.run(std::future::ready(())).await;
-            if whole.is_err() {
-                return Err(Failure::failed(projector.unfinished().join("; ")));
-            }
-        }
-        if self.exec {
-            let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
-            let [pod] = &pods[..] else { return Err(one_pod()) };
-            let context =
-                environment::Context { api: &*api, target: &target, root: folder.path(), node: &node };
-            let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
-            let file = folder.path().join(format!(".exec-{}", std::process::id()));
-            let code = {
-                let mut command = pin!(exec::run(&spec, &file));
-                tokio::select! {
-                    code = &mut command => code?,
-                    () = projector.run(std::future::pending()) => 0,
-                }
+        let Some(mut signals) = signals else {
+            return match self.once {
+                true => self.wait(&mut projector, &*clock).await,
+                false => self.watch(&mut projector, &*clock, path).await,
             };
-            folder.remove(root)?;
-            return if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) };
+        };
+        let ended = tokio::select! {
+            done = self.wait(&mut projector, &*clock) => done.map(|()| None)?,
+            code = exec::ended(&mut signals) => Some(code),
+        };
+        if let Some(code) = ended {
+            // Nothing is being written any more when the folder is removed.
+            projector.run(std::future::ready(())).await;
+            return Err(Failure::Exit(code));
         }
-        if !self.once {
-            self.watch(&mut projector, &*clock, folder.path()).await?;
+        let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
+        let [pod] = &pods[..] else { return Err(one_pod()) };
+        let context = environment::Context { api: &*api, target: &target, root: path, node: &node };
+        let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
+        let file = path.join(format!(".exec-{}", std::process::id()));
+        let mut command = pin!(exec::run(&spec, &file, signals));
+        let code = tokio::select! {
+            code = &mut command => code?,
+            () = projector.run(std::future::pending()) => 0,
+        };
+        projector.run(std::future::ready(())).await;
+        if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
+    }
+
+    /// Works until all volumes are whole, or `--timeout` is over.
+    async fn wait(&self, projector: &mut Projector, clock: &dyn Clock) -> Result<(), Failure> {
+        let limit = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+        // Cut off in the middle or not, what is written is written whole.
+        let whole = tokio::time::timeout(limit, whole(projector, clock)).await;
+        projector.run(std::future::ready(())).await;
+        match whole {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Failure::failed(projector.unfinished().join("; "))),
         }
-        Ok(())
     }
 
     /// Keeps the volumes until a signal ends it.
@@ -177,6 +197,16 @@ impl ProjectArgs {
             _ => Pods::Fixed(pods),
         })
     }
+}
+
+/// Where and with whom the work is done.
+struct Site<'a> {
+    api: Arc<dyn ApiServer>,
+    clock: Arc<dyn Clock>,
+    target: Target,
+    root: &'a Root,
+    /// The root's path, as it was named.
+    path: &'a Path,
 }
 
 /// Works until nothing is missing.
