@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokensmith_tests::server::{ADMIN, pause};
 use tokensmith_tests::{Agent, Server};
 
-use super::{ACCOUNTS, PODS, Root, claims, eventually, pod, project, read, review, token_source, write};
+use super::{
+    ACCOUNTS, PODS, Root, claims, done, eventually, pod, project, read, review, token_source, write,
+};
 
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Seconds are enough here, so that a test sees several lives of a token.
@@ -211,5 +213,46 @@ async fn what_is_missing_is_told() -> Result<()> {
     evil["serviceAccountToken"]["path"] = json!("../../../../escaped");
     let file = write(root.0.path(), &pod("evil", json!([evil])))?;
     says(&[&file, "--ensure", "--once", &root.flag()], 1, "must not contain '..'").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_that_differs_from_its_manifest_is_not_taken_for_it() -> Result<()> {
+    let server = Server::start(&[]).await?;
+    let root = Root::new()?;
+    let manifest = pod("a", json!([token_source(3600)]));
+    done(&server, &[&write(root.0.path(), &manifest)?, "--ensure", "--once", &root.flag()]).await?;
+    let differs = async |change: &dyn Fn(&mut Value), what: &str| {
+        let mut other = manifest.clone();
+        change(&mut other["spec"]);
+        let file = write(root.0.path(), &other)?;
+        let output = project(&server, &[&file, "--ensure", "--once", &root.flag()]).await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{what}: {}: {error}", output.status);
+        ensure!(error.contains(&format!("its {what} differs from the manifest's")), "{error}");
+        Ok::<_, anyhow::Error>(())
+    };
+    differs(&|spec| spec["serviceAccountName"] = json!("b"), "service account \"a\"").await?;
+    differs(&|spec| spec["securityContext"] = json!({"fsGroup": 7}), "fsGroup").await?;
+    let audience = |spec: &mut Value| {
+        spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["audience"] = json!("other");
+    };
+    differs(&audience, "volume \"tokens\"").await?;
+    let path = |spec: &mut Value| spec["containers"][0]["volumeMounts"][0]["mountPath"] = json!("/other");
+    differs(&path, "container \"app\"").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_deprecated_field_names_the_account_too() -> Result<()> {
+    let server = Server::start(&[]).await?;
+    let root = Root::new()?;
+    let mut manifest = pod("a", json!([token_source(3600)]));
+    let spec = manifest["spec"].as_object_mut().context("no spec")?;
+    spec.remove("serviceAccountName");
+    spec.insert("serviceAccount".into(), json!("old"));
+    done(&server, &[&write(root.0.path(), &manifest)?, "--ensure", "--once", &root.flag()]).await?;
+    let token = read(&root.file("a", "tokens", "token")).context("no token")?;
+    ensure!(claims(&token)?["sub"] == "system:serviceaccount:default:old");
     Ok(())
 }

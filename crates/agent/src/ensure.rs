@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokensmith_objects::Object;
 
 use crate::api::{ApiError, ApiServer, Resource};
-use crate::pod::{PlanError, PodPlan};
+use crate::pod::{ContainerPlan, PlanError, PodPlan};
 
 /// Keeps a real cluster from running a pod that is here only for its tokens: it is never scheduled (KEP-3521).
 const GATE: &str = "tokensmith.dev/projected";
@@ -27,13 +27,13 @@ pub enum EnsureError {
     },
     /// The pod of that name is another one.
     #[error(
-        "pods {name:?} is there already, and its volume {volume:?} differs from the manifest's: delete the pod, or leave the manifest away and take it with --pod"
+        "pods {name:?} is there already, and its {what} differs from the manifest's: delete the pod, or leave the manifest away and take it with --pod"
     )]
     Other {
         /// The pod.
         name: String,
-        /// The volume.
-        volume: String,
+        /// E.g. `volume "a"`.
+        what: String,
     },
     /// The manifest's pod cannot be projected.
     #[error(transparent)]
@@ -59,16 +59,16 @@ pub async fn pods(
             }
         }
         for pod in &pods {
-            one(api, Resource::ServiceAccounts, &account(pod), true).await?;
+            let account = account(pod.namespace(), &PodPlan::new(pod)?.account);
+            one(api, Resource::ServiceAccounts, &account, true).await?;
         }
     }
     let mut found = Vec::new();
     for pod in pods {
         let wanted = PodPlan::new(pod)?;
         let there = one(api, Resource::Pods, &gated(pod), create).await?;
-        let has = PodPlan::new(&there)?;
-        if let Some(volume) = wanted.volumes.iter().find(|volume| !has.volumes.contains(volume)) {
-            return Err(EnsureError::Other { name: pod.name().into(), volume: volume.name.clone() });
+        if let Some(what) = difference(&wanted, &PodPlan::new(&there)?) {
+            return Err(EnsureError::Other { name: pod.name().into(), what });
         }
         found.push(there);
     }
@@ -129,14 +129,32 @@ fn plural(resource: Resource) -> &'static str {
     }
 }
 
-/// The account that a pod names, `default` if it names none.
-fn account(pod: &Object) -> Object {
-    let named = pod.str_at(&["spec", "serviceAccountName"]);
-    let name = if named.is_empty() { "default" } else { named };
+/// What of a manifest's pod the server's pod does not have: its tokens would be another account's, or its files not where they
+/// are looked for. What the server's pod has besides is an admission plugin's work.
+fn difference(wanted: &PodPlan, has: &PodPlan) -> Option<String> {
+    if wanted.account != has.account {
+        return Some(format!("service account {:?}", has.account));
+    }
+    if wanted.ownership.fs_group.is_some_and(|group| has.ownership.fs_group != Some(group)) {
+        return Some("fsGroup".into());
+    }
+    if let Some(volume) = wanted.volumes.iter().find(|volume| !has.volumes.contains(volume)) {
+        return Some(format!("volume {:?}", volume.name));
+    }
+    let same = |container: &ContainerPlan| {
+        let there = has.container(&container.name);
+        there.is_some_and(|there| container.mounts.iter().all(|mount| there.mounts.contains(mount)))
+    };
+    let other = wanted.containers.iter().find(|container| !same(container))?;
+    Some(format!("container {:?}", other.name))
+}
+
+/// The account of that name.
+fn account(namespace: &str, name: &str) -> Object {
     let account = json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": { "name": name, "namespace": pod.namespace() },
+        "metadata": { "name": name, "namespace": namespace },
     });
     match account {
         Value::Object(map) => Object(map),
