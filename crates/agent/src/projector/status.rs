@@ -129,8 +129,10 @@ impl Status {
     /// Reads and judges all states below a root.
     ///
     /// # Errors
-    /// A folder that cannot be listed. A state that cannot be read is an alarm.
+    /// A folder that cannot be listed, or a root that is not there: whoever watches the wrong place must not hear that all is
+    /// well. A state that cannot be read is an alarm.
     pub fn read(root: &Path, now: OffsetDateTime) -> Result<Self, StatusError> {
+        fs::metadata(root).map_err(|cause| StatusError { path: root.into(), cause })?;
         let mut status = Status { now, pods: Vec::new(), alarms: Vec::new() };
         for (namespace, folder) in folders(root)? {
             for (name, folder) in folders(&folder)? {
