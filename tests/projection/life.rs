@@ -208,6 +208,13 @@ async fn what_is_missing_is_told() -> Result<()> {
     says(&["--pod=default/none", "--once", &root.flag()], 1, "pods \"none\" not found").await?;
     says(&["--once", &root.flag()], 2, "--filename").await?;
     says(&[&file], 2, "--root").await?;
+    // What would be left out of account.
+    says(&[&file, "--all", "--once", &root.flag()], 2, "--all").await?;
+    says(&["--pod=a", "--selector=a=b", "--once", &root.flag()], 2, "--selector").await?;
+    says(&[&file, "--node=a", "--once", &root.flag()], 2, "--node").await?;
+    says(&["--all", "--exec", "--", "true"], 2, "--all").await?;
+    let none = format!("--root={}", root.0.path().join("none").display());
+    says(&["status", &none], 1, "No such file or directory").await?;
     // A manifest that reaches for what is not its own.
     let mut evil = token_source(3600);
     evil["serviceAccountToken"]["path"] = json!("../../../../escaped");

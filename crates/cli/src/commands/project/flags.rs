@@ -17,7 +17,7 @@ use crate::duration::GoDuration;
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    group = ArgGroup::new("pods").required(true).multiple(true),
+    group = ArgGroup::new("pods").required(true),
     after_help = "\
 Examples:
   # the volumes of a pod that need not run anywhere, below ./volumes; the pod and its account are made if they are missing
@@ -48,14 +48,7 @@ pub struct ProjectArgs {
     pub pod: Option<String>,
 
     /// The server's pods with these labels, in the namespace of --namespace or of the context
-    #[arg(
-        long,
-        short = 'l',
-        value_name = "SELECTOR",
-        group = "pods",
-        conflicts_with = "all",
-        help_heading = "Pods"
-    )]
+    #[arg(long, short = 'l', value_name = "SELECTOR", group = "pods", help_heading = "Pods")]
     pub selector: Option<String>,
 
     /// All of the server's pods, or those in --namespace
@@ -63,7 +56,7 @@ pub struct ProjectArgs {
     pub all: bool,
 
     /// Of those of --selector and --all, the ones on this node
-    #[arg(long, value_name = "NAME", help_heading = "Pods")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["filename", "pod"], help_heading = "Pods")]
     pub node: Option<String>,
 
     /// Create the pods of --filename, their accounts, and what else is in the manifest, where they are missing
@@ -109,7 +102,12 @@ pub struct ProjectArgs {
     pub ready_file: Option<PathBuf>,
 
     /// Run the command that follows, with its arguments, and leave with its exit code
-    #[arg(long, requires = "command", help_heading = "Running a command")]
+    #[arg(
+        long,
+        requires = "command",
+        conflicts_with_all = ["selector", "all"],
+        help_heading = "Running a command"
+    )]
     pub exec: bool,
 
     /// The command

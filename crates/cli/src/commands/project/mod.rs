@@ -55,6 +55,9 @@ impl ProjectArgs {
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
         let pods = self.pods(&*api, &target).await?;
+        if self.exec && !matches!(&pods, Pods::Fixed(pods) if pods.len() == 1) {
+            return Err(one_pod());
+        }
         // From here on a signal must not end this before what is private has been removed.
         let signals = self.exec.then(exec::signals).transpose()?;
         let folder = Folder::new(self.root.as_deref())?;
