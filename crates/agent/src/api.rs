@@ -26,6 +26,29 @@ pub enum Resource {
     ServiceAccounts,
 }
 
+impl Resource {
+    /// Where its API group is, its name in paths, its `apiVersion` and its kind.
+    fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Resource::ClusterTrustBundles => (
+                "/apis/certificates.k8s.io/v1beta1",
+                "clustertrustbundles",
+                "certificates.k8s.io/v1beta1",
+                "ClusterTrustBundle",
+            ),
+            Resource::ConfigMaps => ("/api/v1", "configmaps", "v1", "ConfigMap"),
+            Resource::Pods => ("/api/v1", "pods", "v1", "Pod"),
+            Resource::Secrets => ("/api/v1", "secrets", "v1", "Secret"),
+            Resource::ServiceAccounts => ("/api/v1", "serviceaccounts", "v1", "ServiceAccount"),
+        }
+    }
+
+    /// The plural, as in a URL and in Kubernetes' messages.
+    pub fn plural(self) -> &'static str {
+        self.parts().1
+    }
+}
+
 /// Which objects of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {

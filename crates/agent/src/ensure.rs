@@ -92,7 +92,7 @@ async fn one(
     object: &Object,
     create: bool,
 ) -> Result<Object, EnsureError> {
-    let what = format!("{} {:?}", plural(resource), object.name());
+    let what = format!("{} {:?}", resource.plural(), object.name());
     let namespace = object.namespace();
     let get = || api.get(resource, Some(namespace), object.name());
     if let Some(there) = get().await? {
@@ -116,16 +116,6 @@ fn resource(kind: &str) -> Option<Resource> {
         "Secret" => Some(Resource::Secrets),
         "ServiceAccount" => Some(Resource::ServiceAccounts),
         _ => None,
-    }
-}
-
-fn plural(resource: Resource) -> &'static str {
-    match resource {
-        Resource::ClusterTrustBundles => "clustertrustbundles",
-        Resource::ConfigMaps => "configmaps",
-        Resource::Pods => "pods",
-        Resource::Secrets => "secrets",
-        Resource::ServiceAccounts => "serviceaccounts",
     }
 }
 

@@ -118,24 +118,6 @@ impl ApiServer for Client {
     }
 }
 
-impl Resource {
-    /// Where its API group is, its name in paths, its `apiVersion` and its kind.
-    fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
-        match self {
-            Resource::ClusterTrustBundles => (
-                "/apis/certificates.k8s.io/v1beta1",
-                "clustertrustbundles",
-                "certificates.k8s.io/v1beta1",
-                "ClusterTrustBundle",
-            ),
-            Resource::ConfigMaps => ("/api/v1", "configmaps", "v1", "ConfigMap"),
-            Resource::Pods => ("/api/v1", "pods", "v1", "Pod"),
-            Resource::Secrets => ("/api/v1", "secrets", "v1", "Secret"),
-            Resource::ServiceAccounts => ("/api/v1", "serviceaccounts", "v1", "ServiceAccount"),
-        }
-    }
-}
-
 impl Selection {
     /// The name is asked for by a field selector, so that RBAC's `resourceNames` cover the request.
     fn field_selector(&self) -> String {

@@ -311,17 +311,6 @@ impl Drop for Feed {
     }
 }
 
-/// The plural, as in a URL.
-pub(super) fn plural(resource: Resource) -> &'static str {
-    match resource {
-        Resource::ClusterTrustBundles => "clustertrustbundles",
-        Resource::ConfigMaps => "configmaps",
-        Resource::Pods => "pods",
-        Resource::Secrets => "secrets",
-        Resource::ServiceAccounts => "serviceaccounts",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::{StreamExt, stream};

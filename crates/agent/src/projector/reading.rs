@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, stream};
 use tokensmith_objects::Object;
 
 use super::asking::TokenId;
-use super::feed::{Change, DEADLINE, Feed, Opened, Step, open, plural, within};
+use super::feed::{Change, DEADLINE, Feed, Opened, Step, open, within};
 use super::sources::SourceId;
 use super::volume::PodName;
 use super::{Done, PodId, Projector, Task, chance};
@@ -68,7 +68,7 @@ impl Projector {
                     let Some(feed) = self.feed(id) else { continue };
                     let (resource, selection, way) = (feed.resource, feed.selection.clone(), feed.way());
                     if feed.was_open() {
-                        self.monitor.watch_restarted(plural(resource));
+                        self.monitor.watch_restarted(resource.plural());
                     }
                     let read = open(api, resource, selection, way);
                     read.map(move |result| Done::Read(Readout::Feed(id, result))).boxed()
@@ -194,7 +194,7 @@ impl Projector {
 
     fn tell_failure(&mut self, id: FeedId) {
         let Some(feed) = self.feed(id) else { return };
-        let resource = plural(feed.resource);
+        let resource = feed.resource.plural();
         let (namespace, name) = (feed.selection.namespace.clone(), feed.selection.name.clone());
         let (cause, polls) = (feed.error.clone().unwrap_or_default(), feed.polls());
         // Accounts need not be readable: all that is lost is how soon a new one is noticed.
