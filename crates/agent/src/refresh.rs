@@ -24,6 +24,7 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 use tokensmith_api::GoDuration;
+use tokensmith_core::random;
 
 pub use jump::{Jump, JumpDetector};
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
@@ -136,16 +137,10 @@ impl Jitter {
         let hash = digest(&SHA256, text.as_bytes());
         let unit = |at: usize| {
             let bytes = hash.as_ref()[at..at + 8].try_into().expect("SHA-256 has 32 bytes");
-            unit(u64::from_be_bytes(bytes))
+            random::unit(u64::from_be_bytes(bytes))
         };
         Jitter { phase: unit(0), period: unit(8) }
     }
-}
-
-/// A number in [0, 1) from random bits.
-pub fn unit(bits: u64) -> f64 {
-    // 53 bits are what a double holds: more would round up to 1.
-    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -12,6 +12,17 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     out
 }
 
+/// A number in [0, 1), evenly spread: for jitter.
+pub fn fraction() -> f64 {
+    unit(u64::from_be_bytes(bytes()))
+}
+
+/// Bits as a number in [0, 1).
+pub fn unit(bits: u64) -> f64 {
+    // 53 bits are what a double holds: more would round up to 1.
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// A random UUID (version 4), for object UIDs and `jti`.
 pub fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes()).into_uuid()

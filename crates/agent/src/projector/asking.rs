@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use futures::FutureExt;
 use time::OffsetDateTime;
+use tokensmith_core::random;
 use tokensmith_objects::object::timestamp;
 
 use super::feed::{DEADLINE, within};
 use super::monitor::FileLabels;
 use super::token::Answer;
 use super::volume::{Pod, Volume};
-use super::{Done, PodId, Projector, Task, chance};
+use super::{Done, PodId, Projector, Task};
 use crate::api::{ApiError, IssuedToken, PodRef, TokenSpec};
 
 /// A token file of a pod.
@@ -127,7 +128,7 @@ impl Projector {
         let Some(pod) = self.pods.get_mut(&id.pod) else { return };
         let labels = pod.labels(id);
         let Some(token) = pod.token(id) else { return };
-        let answer = token.answered(reply, at, now, &policy, chance());
+        let answer = token.answered(reply, at, now, &policy, random::fraction());
         let failure = token.failure.clone();
         pod.state_dirty = true;
         // Either there is a token to be written, or a volume has a new reason not to be there.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::random;
 use tokensmith_objects::Object;
 
 use super::feed::{Change, Feed};
 use super::reading::{FeedId, Read};
 use super::sources::trimmed;
 use super::volume::{Pod, PodName};
-use super::{PodId, Pods, Projector, Task, chance};
+use super::{PodId, Pods, Projector, Task};
 use crate::api::{ApiError, Resource, Selection};
 use crate::pod::{PlanError, PodPlan};
 use crate::refresh::{FIRST_TOKEN_ALARM, Retry, Trouble};
@@ -147,7 +148,7 @@ impl Projector {
             tracing::warn!(namespace, pod, cause = error, "no token can be bound to the pod");
         }
         let retry = Retry { failures: fixed.failures, trouble, retry_after, lease: None };
-        let mut at = now + retry.delay(now, chance());
+        let mut at = now + retry.delay(now, random::fraction());
         if now - since >= FIRST_TOKEN_ALARM {
             self.monitor.alarm(name.to_string(), Some(error.clone()));
         } else {

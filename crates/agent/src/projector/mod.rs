@@ -38,7 +38,7 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use time::OffsetDateTime;
-use tokensmith_core::{Clock, random};
+use tokensmith_core::Clock;
 use tokensmith_objects::Object;
 
 use self::agenda::Agenda;
@@ -49,7 +49,7 @@ use self::volume::Pod;
 use self::writing::Desk;
 use crate::api::{ApiServer, Selection};
 use crate::pod::{NodeResources, PlanError};
-use crate::refresh::{Jump, JumpDetector, RefreshPolicy, unit};
+use crate::refresh::{Jump, JumpDetector, RefreshPolicy};
 
 pub use self::files::{Files, FilesError};
 pub use self::monitor::Monitor;
@@ -371,11 +371,6 @@ impl Projector {
     fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
-}
-
-/// For jitter: a number in [0, 1).
-fn chance() -> f64 {
-    unit(u64::from_ne_bytes(random::bytes()))
 }
 
 impl fmt::Debug for Projector {

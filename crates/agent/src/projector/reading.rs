@@ -5,13 +5,14 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::abortable;
 use futures::{FutureExt, StreamExt, stream};
+use tokensmith_core::random;
 use tokensmith_objects::Object;
 
 use super::asking::TokenId;
 use super::feed::{Change, DEADLINE, Feed, Opened, Step, open, within};
 use super::sources::SourceId;
 use super::volume::PodName;
-use super::{Done, PodId, Projector, Task, chance};
+use super::{Done, PodId, Projector, Task};
 use crate::api::{ApiError, Event, Resource};
 
 /// What is followed.
@@ -91,7 +92,7 @@ impl Projector {
         match readout {
             Readout::Feed(id, result) => {
                 let Some(feed) = self.feed(id) else { return };
-                let step = feed.opened(result, now, chance());
+                let step = feed.opened(result, now, random::fraction());
                 self.stepped(id, step);
             }
             Readout::Pod(name, result) => self.resolved(name, result),
@@ -102,7 +103,7 @@ impl Projector {
         let Signal { feed: id, generation, event } = signal;
         let now = self.now();
         let Some(feed) = self.feed(id).filter(|feed| feed.generation == generation) else { return };
-        let step = feed.said(event, now, chance());
+        let step = feed.said(event, now, random::fraction());
         self.stepped(id, step);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
+use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
 
 use super::files::FilesError;
@@ -13,7 +14,7 @@ use super::job::{Content, Did, Job, Loaded, Outcome, Sync, Synced, VolumeJob, Vo
 use super::state::Grant;
 use super::token::one_line;
 use super::volume::{Pod, PodName};
-use super::{Done, PodId, Projector, Task, chance};
+use super::{Done, PodId, Projector, Task};
 use crate::disk::Written;
 use crate::pod::{PodPlan, TokenSource, payload};
 use crate::refresh::{LEEWAY, Retry, Trouble};
@@ -223,7 +224,7 @@ impl Projector {
         }
         let retry =
             Retry { failures: desk.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
-        let at = now + retry.delay(now, chance());
+        let at = now + retry.delay(now, random::fraction());
         desk.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
         let pod = self.names.get(name).copied().and_then(|id| self.pods.get_mut(&id));

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::api::{IDLE, Shared};
 use super::{BearerToken, TokenError, TokenStatus};
 use crate::api::{ApiError, IssuedToken, TokenSpec};
-use crate::refresh::{Jitter, Lease, RefreshPolicy, Retry, Trouble, unit};
+use crate::refresh::{Jitter, Lease, RefreshPolicy, Retry, Trouble};
 
 /// How long a caller waits for a token that is being asked for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -287,7 +287,7 @@ async fn attempt(
             );
             let lease = slot.state.load().held.as_ref().map(|held| held.lease);
             let retry = Retry { failures: *failures, trouble, retry_after, lease };
-            let next = now + retry.delay(now, unit(u64::from_be_bytes(random::bytes())));
+            let next = now + retry.delay(now, random::fraction());
             slot.failures.fetch_add(1, Ordering::Relaxed);
             slot.set(|state| state.trouble = Some((error.clone(), next)));
             Some(next)

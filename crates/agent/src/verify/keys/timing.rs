@@ -76,17 +76,13 @@ const LATEST: f64 = 0.8;
 
 /// When to refresh what counts for `max_age`: spread, so that those who began together do not come together.
 pub(super) fn due(max_age: Duration) -> Duration {
-    max_age.mul_f64(EARLIEST + (LATEST - EARLIEST) * fraction())
+    max_age.mul_f64(EARLIEST + (LATEST - EARLIEST) * random::fraction())
 }
 
 /// How long to wait after so many failures in a row: 1 s, doubled up to a minute, half of it by chance.
 pub(super) fn back_off(failures: u32) -> Duration {
     let whole = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(Duration::from_secs(60));
-    whole.mul_f64(0.5 + 0.5 * fraction())
-}
-
-fn fraction() -> f64 {
-    f64::from(u32::from_be_bytes(random::bytes())) / f64::from(u32::MAX)
+    whole.mul_f64(0.5 + 0.5 * random::fraction())
 }
 
 #[cfg(test)]
