@@ -64,10 +64,9 @@ pub fn protect_key_ids(args: impl IntoIterator<Item = OsString>) -> Vec<OsString
             Some("--exec") if out.iter().any(|before| before == "project") => {
                 out.push(arg);
                 last.push("--".into());
-                last.extend(args.skip_while({
-                    let mut first = true;
-                    move |arg| std::mem::take(&mut first) && arg == "--"
-                }));
+                let mut rest = args.peekable();
+                rest.next_if(|arg| arg == "--");
+                last.extend(rest);
                 break;
             }
             Some(id) if looks_like_a_flag(id) => match out.last_mut().filter(|before| *before == "--key") {

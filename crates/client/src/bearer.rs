@@ -1,6 +1,6 @@
 //! The bearer token that requests carry, read again as its file is renewed.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -27,14 +27,13 @@ impl BearerHeader {
 
     /// The header as it is now; `None` when the token is empty.
     pub(crate) fn value(&self) -> Result<Option<HeaderValue>, Error> {
-        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        let mut kept = self.kept();
         let now = self.clock.monotonic();
         let for_ever = matches!(self.from, Bearer::Fixed(_));
         if let Some((_, value)) = kept.as_ref().filter(|(since, _)| for_ever || now - *since < KEPT) {
             return Ok(Some(value.clone()));
         }
-        let read = self.from.read().and_then(|token| token.map(|t| secret(&t)).transpose());
-        match (read, kept.as_ref()) {
+        match (self.read(), kept.as_ref()) {
             (Ok(Some(value)), _) => {
                 *kept = Some((now, value.clone()));
                 Ok(Some(value))
@@ -50,16 +49,19 @@ impl BearerHeader {
         if matches!(self.from, Bearer::Fixed(_)) {
             return false;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
-        let last = kept.take();
-        drop(kept);
-        match self.value() {
-            Ok(Some(now)) => Some(&now) != sent,
-            _ => {
-                *self.kept.lock().unwrap_or_else(|e| e.into_inner()) = last;
-                false
-            }
-        }
+        let Ok(Some(value)) = self.read() else { return false };
+        let other = Some(&value) != sent;
+        *self.kept() = Some((self.clock.monotonic(), value));
+        other
+    }
+
+    fn read(&self) -> Result<Option<HeaderValue>, Error> {
+        self.from.read()?.map(|token| secret(&token)).transpose()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<(Duration, HeaderValue)>> {
+        // What it guards is whole at any moment.
+        self.kept.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 

@@ -77,11 +77,6 @@ impl Client {
         Client { warned, ..self }
     }
 
-    /// The server's base URL.
-    pub fn base(&self) -> &Url {
-        &self.base
-    }
-
     /// GET.
     ///
     /// # Errors

@@ -29,17 +29,23 @@ pub(super) fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
+/// The path in `unix:/path`; `None` of what is no Unix socket.
+pub(super) fn socket_path(text: &str) -> Result<Option<PathBuf>, String> {
+    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    // `unix:///path` is written by habit.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path.starts_with('/') {
+        true => Ok(Some(path.into())),
+        false => Err(format!("{text}: the path of a Unix socket begins with /")),
+    }
+}
+
 impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            // `unix:///path` is written by habit.
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if !path.starts_with('/') {
-                return Err(format!("{text}: the path of a Unix socket begins with /"));
-            }
-            return Ok(ListenAddress::Unix(path.into()));
+        if let Some(path) = socket_path(text)? {
+            return Ok(ListenAddress::Unix(path));
         }
         let port = |port: &str| port.parse().map_err(|_| format!("{text}: {port:?} is no port"));
         if let Some(found) = text.strip_prefix("localhost:") {

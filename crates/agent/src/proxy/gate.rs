@@ -16,8 +16,8 @@ const READY: usize = 16_384;
 /// Lets in who has a token that the verifier takes.
 pub struct VerifierGate {
     verifier: Arc<Verifier>,
-    /// By the token's identity (issuer and `jti` are not enough: a `jti` is the issuer's word): the verifier gives the same
-    /// `Arc` for the same token while it remembers it.
+    /// By where the verdict is in memory: the verifier gives the same `Arc` for the same token while it remembers it. The
+    /// token's own names would not do: a `jti` is only its issuer's word.
     ready: Cache<usize, (Arc<Verified>, Arc<Identity>)>,
 }
 

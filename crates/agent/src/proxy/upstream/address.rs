@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 
-use crate::proxy::ListenAddress;
+use crate::proxy::address::{ListenAddress, socket_path};
 
 /// Where an upstream is: `http://HOST[:PORT]`, `https://HOST[:PORT]`, `unix:/PATH` (HTTP without TLS).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +54,9 @@ impl FromStr for UpstreamAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if !path.starts_with('/') {
-                return Err(format!("{text}: the path of a Unix socket begins with /"));
-            }
+        if let Some(path) = socket_path(text)? {
             let authority = Authority::from_static("localhost");
-            return Ok(UpstreamAddress { scheme: Scheme::HTTP, authority, socket: Some(path.into()) });
+            return Ok(UpstreamAddress { scheme: Scheme::HTTP, authority, socket: Some(path) });
         }
         let uri: Uri = text.parse().map_err(|e| format!("{text} is no URL: {e}"))?;
         let parts = uri.into_parts();

@@ -5,7 +5,8 @@ use tokensmith_objects::Object;
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::schema::Kind;
 
-use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
+use super::may;
+use crate::access::{Attributes, Authorizer, Identity};
 use crate::error::Error;
 use crate::view::Snapshot;
 
@@ -28,9 +29,7 @@ pub(in super::super) fn admit(
         return Ok(());
     }
     let whole_domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-    if user.groups.iter().any(|group| group == MASTERS)
-        || [signer, &whole_domain].iter().any(|name| allowed(user, authorizer, objects, name))
-    {
+    if [signer, &whole_domain].iter().any(|name| allowed(user, authorizer, objects, name)) {
         return Ok(());
     }
     let cause = format!("user not permitted to attest for signerName {}", go_quote(signer));
@@ -47,7 +46,7 @@ fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, sig
         resource_request: true,
         ..Attributes::default()
     };
-    matches!(authorizer.authorize(user, &attributes, objects), Decision::Allow(_))
+    may(user, authorizer, objects, &attributes)
 }
 
 /// Garbage collection sets these on every object (`pkg/registry/rbac`, `IsOnlyMutatingGCFields`).

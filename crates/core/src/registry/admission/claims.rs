@@ -5,7 +5,8 @@ use tokensmith_objects::field::{Reason, go_quote};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{FieldError, Object};
 
-use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
+use super::may;
+use crate::access::{Attributes, Authorizer, Identity};
 use crate::error::Error;
 use crate::tokens::extra_claims::{ANNOTATION, ClaimsError, ExtraClaims};
 use crate::view::Snapshot;
@@ -58,8 +59,7 @@ fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, acc
         resource_request: true,
         ..Attributes::default()
     };
-    user.groups.iter().any(|group| group == MASTERS)
-        || matches!(authorizer.authorize(user, &attributes, objects), Decision::Allow(_))
+    may(user, authorizer, objects, &attributes)
 }
 
 /// As upstream speaks of who grants what they do not hold.

@@ -13,8 +13,15 @@ pub(crate) use claims::invalid as invalid_claims;
 pub(super) use service_account::admit as service_account;
 
 use super::PROTECTED;
+use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
 use crate::error::{Error, Qualified};
 use crate::view::Snapshot;
+
+/// Whether a user has a right that an admission asks for; the masters have every one.
+fn may(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, attributes: &Attributes) -> bool {
+    user.groups.iter().any(|group| group == MASTERS)
+        || matches!(authorizer.authorize(user, attributes, objects), Decision::Allow(_))
+}
 
 /// Nothing new in a namespace that is not there or is going (`plugin/pkg/admission/namespace/lifecycle`).
 pub(super) fn namespace_is_open(objects: &Snapshot, kind: &Kind, object: &Object) -> Result<(), Error> {
