@@ -54,10 +54,10 @@ pub async fn run(seconds: u64, connections: usize) -> Result<()> {
     println!("{:<34}{raw:>12.0}", "raw RS256 verifications/s/core");
     let direct = rate(&upstream, &tokens(&client, 1).await?, connections, time).await?;
     println!("{:<34}{direct:>12.0}", "clients and upstream alone/s");
-    let before = cpu(sidecar.pid())?;
+    let before = sidecar.cpu()?;
     let start = now();
     let warm = rate(sidecar.address(), &tokens(&client, TOKENS).await?, connections, time).await?;
-    let used = (cpu(sidecar.pid())? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let used = (sidecar.cpu()? - before).as_secs_f64() / start.elapsed().as_secs_f64();
     println!(
         "{:<34}{warm:>12.0}   {:.2} of the raw rate; the sidecar used {used:.2} cores",
         "verified requests/s",
@@ -213,12 +213,4 @@ async fn upstream() -> Result<String> {
         }
     });
     Ok(address)
-}
-
-/// CPU time of a process: `utime` and `stime` of proc(5), in hundredths.
-fn cpu(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit(')').next().context("no stat")?.split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).map(|f| f.parse::<u64>().unwrap_or(0)).sum();
-    Ok(Duration::from_millis(ticks * 10))
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::Server;
-use crate::server::{binary, pause};
+use crate::server::binary;
+use crate::{Server, process};
 
 /// A running process, ended when dropped.
 pub struct Agent {
@@ -34,18 +34,14 @@ impl Agent {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        for _ in 0..1200 {
-            if let Some(address) = fs::read_to_string(&ready).ok().filter(|text| !text.trim().is_empty()) {
-                return Ok(Agent { child, home, address: address.trim().to_owned() });
+        match process::ready(&mut child, &ready).await {
+            Ok(address) => Ok(Agent { child, home, address }),
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("{args:?}: {e:#}; it said:\n{}", read(&home.path().join("log")))
             }
-            if child.try_wait()?.is_some() {
-                break;
-            }
-            pause(Duration::from_millis(50)).await;
         }
-        let _ = child.kill();
-        let _ = child.wait();
-        bail!("{args:?} was not ready; it said:\n{}", read(&home.path().join("log")))
     }
 
     /// What it wrote into its ready file: the sidecar's address, or the root of the volumes.
@@ -73,14 +69,15 @@ impl Agent {
     /// # Errors
     /// It is still there after 10 s.
     pub async fn stop(mut self) -> Result<ExitStatus> {
-        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        for _ in 0..500 {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            pause(Duration::from_millis(20)).await;
-        }
-        bail!("it did not stop")
+        process::stop(&mut self.child).await
+    }
+
+    /// CPU time of the process, all its threads.
+    ///
+    /// # Errors
+    /// It is no longer there.
+    pub fn cpu(&self) -> Result<Duration> {
+        process::cpu(self.pid())
     }
 
     /// Ends it without a chance to clean up.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::Client;
+use crate::{Client, process};
 
 /// The bearer token of user `admin` (uid `admin-uid`, group `system:masters`). A test's own; worth nothing.
 pub const ADMIN: &str = "test-only-admin-token";
@@ -72,8 +72,8 @@ impl Server {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let url = match wait_ready(&mut child, &ready).await {
-            Ok(url) => url,
+        let url = match process::ready(&mut child, &ready).await {
+            Ok(url) => url.trim_end_matches('/').to_owned(),
             Err(e) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -95,19 +95,12 @@ impl Server {
 
     /// Waits for the process to end by itself, and says how it did; `None` if it is still there after 10 s.
     pub async fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        for _ in 0..500 {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Some(status));
-            }
-            pause(Duration::from_millis(20)).await;
-        }
-        Ok(None)
+        process::ended(&mut self.child).await
     }
 
     /// Asks the process to stop, as an operator does, and waits until it has.
     pub async fn stop(mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        let status = self.ended().await?.context("the server did not stop")?;
+        let status = process::stop(&mut self.child).await?;
         ensure!(status.success(), "the server stopped with {status}");
         Ok(())
     }
@@ -146,11 +139,7 @@ impl Server {
 
     /// CPU time of the process, all its threads.
     pub fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // Behind the name, which may hold anything: `utime` and `stime` are the 12th and 13th, in hundredths (proc(5)).
-        let fields = stat.rsplit_once(") ").context("no name")?.1.split(' ').skip(11).take(2);
-        let ticks: u64 = fields.map(|f| f.parse::<u64>()).sum::<Result<_, _>>()?;
-        Ok(Duration::from_millis(ticks * 10))
+        process::cpu(self.pid())
     }
 
     /// Resident memory of the process in bytes.
@@ -211,20 +200,6 @@ pub fn copy_key(name: &str, dir: &Path) -> Result<PathBuf> {
     let to = dir.join(name);
     write_secret(&to, &fs::read(&from).with_context(|| from.display().to_string())?)?;
     Ok(to)
-}
-
-async fn wait_ready(child: &mut Child, ready: &Path) -> Result<String> {
-    // Debug builds make an RSA key at the first start: seconds on a busy machine.
-    for _ in 0..1200 {
-        if let Some(url) = fs::read_to_string(ready).ok().filter(|s| !s.trim().is_empty()) {
-            return Ok(url.trim().trim_end_matches('/').to_owned());
-        }
-        if let Some(status) = child.try_wait()? {
-            bail!("the server ended with {status}");
-        }
-        pause(Duration::from_millis(50)).await;
-    }
-    bail!("the server was not ready within a minute")
 }
 
 /// A wait between two looks at a condition.

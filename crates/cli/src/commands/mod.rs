@@ -9,6 +9,7 @@ pub mod kubeconfig;
 pub mod mint;
 pub mod project;
 pub mod proxy;
+mod staying;
 pub mod token;
 pub mod token_list;
 pub mod token_revoke;

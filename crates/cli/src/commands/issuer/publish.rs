@@ -7,7 +7,6 @@ use clap::Args;
 use time::Duration;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::documents::{self, DISCOVERY, Discovery};
 use super::site::Site;
@@ -15,6 +14,7 @@ use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Document};
 use crate::client::target::Trust;
+use crate::commands::staying;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::output;
@@ -107,8 +107,7 @@ impl PublishArgs {
     /// Rounds until a signal. Trouble that may pass is told once and waited out; other trouble ends it only before
     /// anything has been published.
     async fn keep(&self, client: Client, mut publisher: Publisher) -> Result<(), Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::failed(format!("cannot listen for signals: {e}")));
-        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        let end = staying::end()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let usual = Duration::seconds(self.interval.whole_seconds());
         let (mut client, mut pause, mut told, mut began) = (Some(client), usual, None::<String>, false);
@@ -147,8 +146,7 @@ impl PublishArgs {
         };
         tokio::select! {
             ended = rounds => ended,
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            () = end => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokensmith_agent::api::{ApiServer, Resource};
-use tokensmith_agent::disk::namespace::Placement;
+use tokensmith_agent::disk::Root;
 use tokensmith_agent::pod::{
     ContainerKind, ContainerPlan, EnvPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference,
     Source,
@@ -39,7 +39,9 @@ pub struct Context<'a> {
     /// The same server, as clients find it.
     pub target: &'a Target,
     /// Where the volumes are.
-    pub root: &'a Path,
+    pub root: &'a Root,
+    /// Its path, as it was named.
+    pub path: &'a Path,
     /// The machine.
     pub node: &'a NodeResources,
 }
@@ -78,12 +80,9 @@ impl Context<'_> {
             env.insert(name.clone(), value.to_owned());
         }
         let elsewhere = self.elsewhere(&plan, container, &env)?;
-        let placements = container.mounts.iter().map(|mount| Placement {
-            volume: self.volume(&plan, mount),
-            sub_path: mount.sub_path.as_ref().map(ToString::to_string),
-            target: PathBuf::from(&mount.path),
-        });
-        Ok(Spec { placements: placements.collect(), command, env, elsewhere })
+        let placements = self.root.placements(&plan, &container.name);
+        let placements = placements.map_err(|e| Failure::failed(e.to_string()))?;
+        Ok(Spec { placements, command, env, elsewhere })
     }
 
     /// What a cluster adds to every container, and what vendors' SDKs look for.
@@ -129,7 +128,7 @@ impl Context<'_> {
         }
         if let Some(mount) = container.mounts.iter().find(|mount| mount.path == IN_CLUSTER) {
             let dir = self.source(plan, mount);
-            let path = self.root.join(&plan.namespace).join(&plan.name).join("kubeconfig");
+            let path = self.pod(plan).join("kubeconfig");
             let text = output::yaml(&self.kubeconfig(plan, &dir))?;
             files::write(&path, text.as_bytes(), Access::Owner)?;
             elsewhere.insert("KUBECONFIG".into(), path.to_string_lossy().into_owned());
@@ -164,15 +163,15 @@ impl Context<'_> {
 
     /// Where a mount's files are.
     fn source(&self, plan: &PodPlan, mount: &MountPlan) -> PathBuf {
-        let volume = self.volume(plan, mount);
+        let volume = self.pod(plan).join("volumes").join(&mount.volume);
         match &mount.sub_path {
             Some(part) => volume.join(part.as_str()),
             None => volume,
         }
     }
 
-    fn volume(&self, plan: &PodPlan, mount: &MountPlan) -> PathBuf {
-        self.root.join(&plan.namespace).join(&plan.name).join("volumes").join(&mount.volume)
+    fn pod(&self, plan: &PodPlan) -> PathBuf {
+        self.path.join(&plan.namespace).join(&plan.name)
     }
 
     /// The objects that the environment is made of.

@@ -18,18 +18,16 @@ use tempfile::TempDir;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_agent::ensure;
-use tokensmith_agent::observe;
 use tokensmith_agent::pod::{self, Ignored, NodeResources, PodPlan};
 use tokensmith_agent::projector::{Config, PodName, Pods, Projector};
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_objects::Object;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub use flags::ProjectArgs;
 
+use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::logs;
@@ -86,7 +84,7 @@ impl ProjectArgs {
         };
         let mut projector = Projector::new(config).map_err(|e| Failure::failed(e.to_string()))?;
         if let Some(address) = self.metrics_address {
-            observe(address, &projector).await?;
+            staying::observe(address, Arc::new(projector.monitor())).await?;
         }
         let Some(mut signals) = signals else {
             return match self.once {
@@ -105,7 +103,7 @@ impl ProjectArgs {
         }
         let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
         let [pod] = &pods[..] else { return Err(one_pod()) };
-        let context = environment::Context { api: &*api, target: &target, root: path, node: &node };
+        let context = environment::Context { api: &*api, target: &target, root, path, node: &node };
         let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
         let file = path.join(format!(".exec-{}", std::process::id()));
         let mut command = pin!(exec::run(&spec, &file, signals));
@@ -131,14 +129,7 @@ impl ProjectArgs {
 
     /// Keeps the volumes until a signal ends it.
     async fn watch(&self, projector: &mut Projector, clock: &dyn Clock, root: &Path) -> Result<(), Failure> {
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-        let mut end = pin!(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
+        let mut end = pin!(staying::end()?);
         let ready = tokio::select! {
             () = whole(projector, clock) => true,
             () = &mut end => false,
@@ -221,13 +212,6 @@ async fn whole(projector: &mut Projector, clock: &dyn Clock) {
         }
         projector.run(clock.sleep_until(clock.now() + LOOK)).await;
     }
-}
-
-async fn observe(address: std::net::SocketAddr, projector: &Projector) -> Result<(), Failure> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    tokio::spawn(observe::serve(listener, Arc::new(projector.monitor()), std::future::pending()));
-    Ok(())
 }
 
 /// Where the volumes are; a private place that goes with the command if none is named.

@@ -10,22 +10,22 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use tokensmith_agent::api::{ApiServer, PodRef};
+use tokensmith_agent::ensure;
 use tokensmith_agent::proxy::{
     ForwardMode, Guard, Limits, ListenAddress, Listener, Mode, Proxy, ProxyConfig, ReverseMode, Tls,
     TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
 use tokensmith_agent::verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
-use tokensmith_agent::{ensure, observe};
 use tokensmith_client::{Client, Credentials, Trust, tls};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub use flags::ProxyArgs;
 
+use crate::commands::staying;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::files::{self, Access};
@@ -54,9 +54,7 @@ impl ProxyArgs {
         proxy.check(&address).map_err(|e| Failure::usage(e.to_string()))?;
         let listener = Listener::bind(&address).await.map_err(|e| Failure::failed(e.to_string()))?;
         if let Some(address) = self.metrics_address {
-            let listener = TcpListener::bind(address).await;
-            let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-            tokio::spawn(observe::serve(listener, Arc::new(proxy.clone()), std::future::pending()));
+            staying::observe(address, Arc::new(proxy.clone())).await?;
         }
         if let Some(verifier) = verifier {
             // It is tried again by itself; until then requests are answered 503.
@@ -70,13 +68,9 @@ impl ProxyArgs {
             files::write(path, format!("{address}\n").as_bytes(), Access::Everyone)?;
         }
         let (stop, stopped) = watch::channel(false);
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        let end = staying::end()?;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            end.await;
             stop.send_replace(true);
         });
         let served = proxy.serve(listener, stopped);
