@@ -1,12 +1,12 @@
 //! The Unix socket: never open to others, never taken from a living process, gone at the end.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokensmith_core::random;
+use tokensmith_socket::{Placed, Private, Taken, check_free, identity};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Address;
@@ -76,37 +76,19 @@ impl Socket {
     }
 }
 
-/// A socket's file, removed when dropped unless somebody has put another one in its place.
-#[derive(Debug)]
-struct Placed {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for Placed {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 async fn file_socket(address: &Address, path: &Path) -> Result<Socket, SocketError> {
     let failed = |source| SocketError::System { address: address.clone(), source };
     // The name that it gets by renaming must be one that others can use, too.
     SocketAddr::from_pathname(path).map_err(failed)?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Nobody else can come in here, so that nobody connects before the mode is set.
-    let private = Private::new(parent).map_err(failed)?;
+    let private = Private::beside(path).map_err(failed)?;
     // Two that start at once must not both find a dead socket and replace each other's.
     let _turn = Turn::take(address, path, &private).await?;
-    check_free(address, path).await?;
-    let made = private.0.join("s");
-    let listener = UnixListener::bind(&made).map_err(failed)?;
-    fs::set_permissions(&made, Permissions::from_mode(0o600)).map_err(failed)?;
-    let identity = identity(&made).map_err(failed)?;
-    fs::rename(&made, path).map_err(failed)?;
-    let placed = Placed { path: path.to_owned(), identity };
+    check_free(path).await.map_err(|taken| match taken {
+        Taken::InUse => SocketError::InUse(address.clone()),
+        Taken::NotASocket => SocketError::NotASocket(path.to_owned()),
+        Taken::System(e) => failed(e),
+    })?;
+    let (listener, placed) = private.place(path).map_err(failed)?;
     Ok(Socket { listener, access: Access::File(placed) })
 }
 
@@ -123,7 +105,7 @@ impl Turn {
         let failed = |source| SocketError::System { address: address.clone(), source };
         let name = socket.file_name().unwrap_or_default().to_string_lossy();
         let path = socket.with_file_name(format!(".{name}.lock"));
-        let me = fs::symlink_metadata(&private.0).map_err(failed)?.uid();
+        let me = private.owner().map_err(failed)?;
         loop {
             let mut options = File::options();
             // For both: the writing end alone of somebody's FIFO would wait for its reader.
@@ -149,45 +131,6 @@ impl Drop for Turn {
         // Still locked.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// Whether there is nothing, or what a dead process has left.
-async fn check_free(address: &Address, path: &Path) -> Result<(), SocketError> {
-    let failed = |source| SocketError::System { address: address.clone(), source };
-    match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(failed(e)),
-        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path).await {
-        Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
-        // Too busy to answer, or not for streams: alive.
-        Ok(_) | Err(_) => Err(SocketError::InUse(address.clone())),
-    }
-}
-
-/// A directory of ours alone, removed when dropped.
-struct Private(PathBuf);
-
-impl Private {
-    fn new(parent: &Path) -> io::Result<Self> {
-        // Short: an address takes some hundred bytes only.
-        let path = parent.join(format!(".ts-{}", random::suffix(8)));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Private(path))
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.0.join("s"));
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 #[cfg(target_os = "linux")]
