@@ -26,7 +26,7 @@ pub struct Authenticated {
     /// The user, without the group `system:authenticated`, which the chain appends.
     pub identity: Identity,
     /// The wanted audiences that the token is for, in the order wanted. `None`: the authenticator knows no
-    /// audiences, and the token is for the API server.
+    /// audiences, so the token is for those of the API server and for no others.
     pub audiences: Option<Vec<String>>,
     /// Facts for audit and metrics.
     pub notes: Notes,

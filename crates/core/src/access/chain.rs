@@ -82,13 +82,11 @@ impl Authentication {
         let mut causes = vec!["invalid bearer token".to_owned()];
         for authenticator in &self.authenticators {
             match authenticator.authenticate(token, audiences, objects, now) {
-                Ok(Some(mut found)) => {
+                Ok(Some(found)) => {
+                    // Else its token is for others than those who ask, so it is not one to them.
+                    let Some(audiences) = self.audiences_of(&found, audiences) else { continue };
+                    let mut found = Authenticated { audiences: Some(audiences), ..found };
                     add_group(&mut found.identity, AUTHENTICATED);
-                    if found.audiences.is_none() {
-                        // It knows no audiences: its tokens are for the API server.
-                        let api = audiences.iter().filter(|a| self.api_audiences.contains(a));
-                        found.audiences = Some(api.cloned().collect());
-                    }
                     return Ok(found);
                 }
                 Ok(None) => {}
@@ -100,6 +98,16 @@ impl Authentication {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         }))
+    }
+
+    /// For which of the wanted audiences a token is. An authenticator that knows none stands for those of the API (apiserver
+    /// `authenticator/audagnostic.go`); `None` where these are not wanted.
+    fn audiences_of(&self, found: &Authenticated, wanted: &[String]) -> Option<Vec<String>> {
+        if let Some(audiences) = &found.audiences {
+            return Some(audiences.clone());
+        }
+        let api: Vec<String> = wanted.iter().filter(|a| self.api_audiences.contains(a)).cloned().collect();
+        (wanted.is_empty() || !api.is_empty()).then_some(api)
     }
 }
 
@@ -267,6 +275,23 @@ mod tests {
             (found.identity.groups, found.audiences),
             (vec![AUTHENTICATED.to_owned()], Some(vec!["api".into()]))
         );
+    }
+
+    #[test]
+    fn who_knows_no_audience_stands_for_those_of_the_api() {
+        let all = vec![Arc::new(Says(Ok(Some(Authenticated::default())))) as Arc<dyn TokenAuthenticator>];
+        let chain = Authentication::new(all, vec!["api".into(), "https://api".into()]);
+        let ask = |audiences: &[&str]| {
+            let audiences: Vec<String> = audiences.iter().map(|a| (*a).into()).collect();
+            let (token, objects) = (BearerToken::new("t"), Snapshot::default());
+            let found = chain.authenticate(&token, Some(&audiences), &objects, OffsetDateTime::UNIX_EPOCH);
+            found.map(|f| f.audiences.unwrap().join(" ")).map_err(|e| e.0)
+        };
+        assert_eq!(ask(&[]).as_deref(), Ok("api https://api"));
+        assert_eq!(ask(&["x", "https://api", "y", "api"]).as_deref(), Ok("https://api api"));
+        for others in [&["x"][..], &["API"], &["api "], &[""], &["x", "y"]] {
+            assert_eq!(ask(others), Err("invalid bearer token".into()), "{others:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod ledger;
 mod objects;
 mod oidc;
 mod profiles;
+mod reviews;
 mod routes;
 mod tokens;
 mod trust_bundles;

@@ -45,12 +45,12 @@ pub async fn verify(
         _ => Failure::failed(format!("failed to review the token: {}", r.message)),
     })?;
     let by = format!("TokenReview at {}", target.server.as_str().trim_end_matches('/'));
-    Ok(Report { by, rules: rules(token, &answer["status"]) })
+    Ok(Report { by, rules: rules(token, &answer["status"], audiences) })
 }
 
-fn rules(token: &Token, status: &Value) -> Vec<Rule> {
+fn rules(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
     if status["authenticated"] == true {
-        return accepted(token, status);
+        return accepted(token, status, asked);
     }
     let error = status["error"].as_str().unwrap_or("the server gives no reason");
     // `[invalid bearer token, CAUSE]`: the first is what every other authenticator says.
@@ -66,9 +66,12 @@ fn rules(token: &Token, status: &Value) -> Vec<Rule> {
     ORDER.iter().enumerate().map(rule).collect()
 }
 
-fn accepted(token: &Token, status: &Value) -> Vec<Rule> {
+fn accepted(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
     let audiences = status["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let audiences = audiences.collect::<Vec<_>>().join(", ");
+    let audiences: Vec<&str> = audiences.collect();
+    // A server that knows no audiences says yes to a token for anyone, and names none.
+    let meant = asked.is_empty() || asked.iter().any(|a| audiences.contains(&a.as_str()));
+    let audiences = audiences.join(", ");
     let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
     let detail = |name: &str| match name {
         ISSUER => token.claim("iss").to_owned(),
@@ -81,7 +84,11 @@ fn accepted(token: &Token, status: &Value) -> Vec<Rule> {
         },
         _ => String::new(),
     };
-    ORDER.iter().map(|name| Rule::holds(name, detail(name))).collect()
+    let rule = |name: &&'static str| match *name {
+        AUDIENCE if !meant => Rule::fails(name, "the server does not say that the token is for these"),
+        name => Rule::holds(name, detail(name)),
+    };
+    ORDER.iter().map(rule).collect()
 }
 
 /// Which rule an error text of the server belongs to.
@@ -134,7 +141,7 @@ mod tests {
 
     fn failing(error: &str) -> (&'static str, usize) {
         let token = token(json!({ "iss": "x", "kubernetes.io": { "pod": { "name": "p" } } }));
-        let rules = rules(&token, &json!({ "user": {}, "error": error }));
+        let rules = rules(&token, &json!({ "user": {}, "error": error }), &[]);
         let held = rules.iter().take_while(|r| r.verdict == Verdict::Holds).count();
         assert!(rules[held + 1..].iter().all(|r| r.verdict == Verdict::Unchecked));
         (rules[held].name, held)
@@ -170,8 +177,17 @@ mod tests {
     #[test]
     fn accepted_means_every_rule_holds() {
         let status = json!({ "authenticated": true, "user": { "username": "u" }, "audiences": ["vault"] });
-        let rules = rules(&token(json!({})), &status);
-        assert!(rules.iter().all(|r| r.verdict == Verdict::Holds));
-        assert_eq!(rules[3].detail, "vault");
+        let held = rules(&token(json!({})), &status, &["vault".into(), "other".into()]);
+        assert!(held.iter().all(|r| r.verdict == Verdict::Holds));
+        assert_eq!(held[3].detail, "vault");
+    }
+
+    #[test]
+    fn an_answer_for_other_audiences_is_a_no() {
+        for audiences in [json!(null), json!([]), json!(["api"])] {
+            let status = json!({ "authenticated": true, "user": {}, "audiences": audiences });
+            let rules = rules(&token(json!({})), &status, &["vault".into()]);
+            assert_eq!((rules[3].name, rules[3].verdict), (AUDIENCE, Verdict::Fails));
+        }
     }
 }
