@@ -10,21 +10,21 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokensmith_api::status::Details;
 use tokensmith_core::access::authenticators::identity_of;
-use tokensmith_core::access::chain::{self, Bearer, add_group, bearer, forbidden_text, websocket_bearer};
+use tokensmith_core::access::chain::{add_group, forbidden_text};
 use tokensmith_core::access::request::decode;
 use tokensmith_core::access::{
     ANONYMOUS, AUTHENTICATED, Attributes, Decision, Identity, Notes, RequestInfo, UNAUTHENTICATED,
-    impersonate,
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
 use tokensmith_objects::codec::encode_value;
 
 use crate::app::App;
+use crate::credentials;
 use crate::failure::Failure;
 use crate::listener::PeerCertificate;
 use crate::metrics::Served;
@@ -138,17 +138,16 @@ fn enter(
             app.metrics.authenticated("success", took);
             found
         }
-        Err(result) => {
+        Err((result, failure)) => {
             app.metrics.authenticated(result, took);
-            return Err(Failure::unauthorized());
+            return Err(failure);
         }
     };
     app.used(&notes);
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
     }
-    let headers = request.headers().iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
-    let (user, real) = match impersonate::read(headers).map_err(|e| Failure::internal(&e))? {
+    let (user, real) = match credentials::impersonation(request.headers())? {
         None => (user, None),
         Some(wish) => {
             for check in &wish.checks {
@@ -163,42 +162,31 @@ fn enter(
     Ok(Entry { user, real })
 }
 
-/// Client certificate first, then a bearer token, then nobody. Bad credentials are refused, never anonymous.
+/// Client certificate first, then the bearer tokens, then nobody. Bad credentials are refused, never anonymous. An error is
+/// the result for metrics, and the answer.
 fn authenticate(
     app: &App,
     request: &Request,
     warnings: &mut Vec<String>,
-) -> Result<(Identity, Notes), &'static str> {
+) -> Result<(Identity, Notes), (&'static str, Failure)> {
+    let tokens = credentials::tokens(request.headers(), warnings).map_err(|failure| ("error", failure))?;
     if let Some(PeerCertificate(der)) = request.extensions().get() {
-        let mut user = identity_of(der).map_err(|_| "error")?;
+        let mut user = identity_of(der).map_err(|_| ("error", Failure::unauthorized()))?;
         add_group(&mut user, AUTHENTICATED);
         return Ok((user, Notes::default()));
     }
-    let headers = request.headers();
-    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-    let token = match text(AUTHORIZATION).map_or(Bearer::None, bearer) {
-        Bearer::Token(token) => Some(token),
-        Bearer::ExtraSpace => {
-            warnings.push(chain::EXTRA_SPACE.into());
-            None
+    match app.authentication.request(tokens, &app.view.snapshot(), app.clock.now()) {
+        Ok(Some(found)) => Ok((found.identity, found.notes)),
+        Ok(None) if app.config.anonymous_auth => {
+            let groups = vec![UNAUTHENTICATED.to_owned()];
+            Ok((Identity { name: ANONYMOUS.into(), groups, ..Identity::default() }, Notes::default()))
         }
-        Bearer::None => text(SEC_WEBSOCKET_PROTOCOL).and_then(websocket_bearer),
-    };
-    if let Some(token) = token {
-        let found = app.authentication.authenticate(&token, None, &app.view.snapshot(), app.clock.now());
-        return match found {
-            Ok(found) => Ok((found.identity, found.notes)),
-            Err(e) => {
-                tracing::debug!(cause = %e, "unable to authenticate the request");
-                Err("error")
-            }
-        };
+        Ok(None) => Err(("failure", Failure::unauthorized())),
+        Err(e) => {
+            tracing::debug!(cause = %e, "unable to authenticate the request");
+            Err(("error", Failure::unauthorized()))
+        }
     }
-    if !app.config.anonymous_auth {
-        return Err("failure");
-    }
-    let groups = vec![UNAUTHENTICATED.to_owned()];
-    Ok((Identity { name: ANONYMOUS.into(), groups, ..Identity::default() }, Notes::default()))
 }
 
 /// 403 with upstream's text, unless allowed.

@@ -9,6 +9,7 @@
 pub mod app;
 pub mod audit;
 mod body;
+mod credentials;
 mod failure;
 mod gate;
 pub mod listener;

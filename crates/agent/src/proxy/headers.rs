@@ -90,7 +90,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 /// Whether they are the same but for what stands between the words. Names are in lower case.
-fn is(name: &[u8], reserved: &[u8]) -> bool {
+pub(super) fn is(name: &[u8], reserved: &[u8]) -> bool {
     name.len() == reserved.len()
         && name.iter().zip(reserved).all(|(a, b)| a == b || (*b == b'-' && !a.is_ascii_alphanumeric()))
 }

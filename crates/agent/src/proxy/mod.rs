@@ -13,6 +13,7 @@
 
 mod address;
 mod body;
+mod claims;
 mod connection;
 mod failure;
 mod forward;
@@ -197,9 +198,13 @@ impl Proxy {
             });
             checked.map_err(|refused| Failure::Forbidden(refused.message().into()))?;
         }
+        let read = claims::check(&parts.headers);
+        read.map_err(|e| Failure::BadRequest(e.to_string()))?;
         match &self.0.config.mode {
             Mode::Token(mode) => mode.answer(&parts, metrics).await,
             Mode::Forward(mode) => {
+                let read = claims::check_authorization(&parts.headers);
+                read.map_err(|e| Failure::BadRequest(e.to_string()))?;
                 mode.answer(Request::from_parts(parts, body), &client.lifetime, metrics).await
             }
             Mode::Reverse(mode) => {

@@ -8,15 +8,19 @@ use super::Rejection;
 /// The token; the scheme's case does not matter.
 ///
 /// # Errors
-/// There is none, more than one, or one that is no token.
+/// There is none, more than one, or one that is no token or cannot be read.
 pub fn bearer(headers: &HeaderMap) -> Result<&str, Rejection> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let header = all.next().ok_or(Rejection::Missing)?;
     if all.next().is_some() {
         return Err(Rejection::Several);
     }
-    let (scheme, rest) =
-        header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Rejection::Missing)?;
+    // Not as if there were none: a service behind might let strangers in.
+    let header = header.to_str().map_err(|_| Rejection::Unreadable)?;
+    if header.trim().is_empty() {
+        return Err(Rejection::Empty);
+    }
+    let (scheme, rest) = header.split_once(' ').ok_or(Rejection::Missing)?;
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(Rejection::Missing);
     }
@@ -58,7 +62,7 @@ mod tests {
             assert_eq!(read(&[good]).as_deref(), Ok("a.b.c"), "{good}");
         }
         assert_eq!(read(&["Bearer YQ=="]).as_deref(), Ok("YQ=="));
-        for none in ["", "Bearer", "Basic dXNlcjpw", "Bearera.b.c", "Token a.b.c", "Bearer\ta.b.c"] {
+        for none in ["Bearer", "Basic dXNlcjpw", "Bearera.b.c", "Token a.b.c", "Bearer\ta.b.c"] {
             assert_eq!(read(&[none]), Err(Rejection::Missing), "{none}");
         }
         for bad in [
@@ -72,11 +76,16 @@ mod tests {
         ] {
             assert_eq!(read(&[bad]), Err(Rejection::Malformed), "{bad}");
         }
+        for empty in ["", " ", "\t"] {
+            assert_eq!(read(&[empty]), Err(Rejection::Empty), "{empty:?}");
+        }
         assert_eq!(read(&[]), Err(Rejection::Missing));
         assert_eq!(read(&["Bearer a.b.c", "Bearer a.b.c"]), Err(Rejection::Several));
         assert_eq!(read(&["Basic x", "Bearer a.b.c"]), Err(Rejection::Several));
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(b"Bearer \xff").unwrap());
-        assert_eq!(bearer(&headers), Err(Rejection::Missing));
+        for unreadable in [&b"Bearer \xff"[..], b"\xff", "Bearer a.b.c\u{e9}".as_bytes()] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(unreadable).unwrap());
+            assert_eq!(bearer(&headers), Err(Rejection::Unreadable));
+        }
     }
 }

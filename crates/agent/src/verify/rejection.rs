@@ -17,6 +17,9 @@ pub enum Rejection {
     /// It is for others.
     #[error("token audiences are invalid for the target audiences")]
     Audience,
+    /// An `Authorization` with nothing in it.
+    #[error("the Authorization header is empty")]
+    Empty,
     /// `iss` is none that is trusted. Kubernetes says no more of tokens that nobody recognises.
     #[error("invalid bearer token")]
     Issuer,
@@ -59,6 +62,9 @@ pub enum Rejection {
     /// More bytes than any token has.
     #[error("invalid bearer token")]
     TooLong,
+    /// An `Authorization` of other bytes than printable ASCII, of which others might make something.
+    #[error("the Authorization header has characters other than printable ASCII")]
+    Unreadable,
 }
 
 impl Rejection {
@@ -66,6 +72,7 @@ impl Rejection {
     pub fn code(&self) -> &'static str {
         match self {
             Rejection::Audience => "audience",
+            Rejection::Empty => "empty",
             Rejection::Issuer => "issuer",
             Rejection::KeysUnavailable { .. } => "keys_unavailable",
             Rejection::Malformed => "malformed",
@@ -82,6 +89,7 @@ impl Rejection {
             Rejection::Time(TimeError::IssuedInFuture) => "issued_in_future",
             Rejection::Time(TimeError::NotYetValid) => "not_yet_valid",
             Rejection::TooLong => "too_long",
+            Rejection::Unreadable => "unreadable",
         }
     }
 
@@ -92,7 +100,7 @@ impl Rejection {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Rejection::NotAllowed => StatusCode::FORBIDDEN,
-            Rejection::Several => StatusCode::BAD_REQUEST,
+            Rejection::Empty | Rejection::Several | Rejection::Unreadable => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNAUTHORIZED,
         }
     }

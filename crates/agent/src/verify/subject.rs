@@ -3,17 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tokensmith_core::tokens::USERNAME_PREFIX as PREFIX;
 use tokensmith_objects::names;
-
-const PREFIX: &str = "system:serviceaccount:";
-
-/// Namespace and name of the account that a `sub` names; `None` when it names none (apiserver
-/// `authentication/serviceaccount/util.go`, `SplitUsername`).
-pub(super) fn split(subject: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = subject.strip_prefix(PREFIX)?.split_once(':')?;
-    let valid = names::label(namespace).is_empty() && names::subdomain(name).is_empty();
-    valid.then_some((namespace, name))
-}
 
 /// Accounts that are let in: `system:serviceaccount:NAMESPACE:NAME`, where `*` stands for any namespace or any name.
 ///
@@ -93,24 +84,6 @@ mod tests {
             "system:serviceaccount:Pay:api",
         ] {
             assert!(wrong.parse::<SubjectPattern>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn subjects() {
-        assert_eq!(split("system:serviceaccount:a:b.c"), Some(("a", "b.c")));
-        for wrong in [
-            "",
-            "a:b",
-            "system:serviceaccount:a",
-            "system:serviceaccount:a:b:c",
-            "system:serviceaccount:a.b:c",
-            "system:serviceaccount:*:b",
-            "system:serviceaccount:a:b\r\nX: y",
-            "System:serviceaccount:a:b",
-            "system:serviceaccount:a:",
-        ] {
-            assert_eq!(split(wrong), None, "{wrong:?}");
         }
     }
 }

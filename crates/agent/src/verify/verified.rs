@@ -3,9 +3,9 @@
 use time::OffsetDateTime;
 use tokensmith_core::access::AUTHENTICATED;
 use tokensmith_core::tokens::claims::{Payload, granted};
-use tokensmith_core::tokens::{Reference, groups};
+use tokensmith_core::tokens::{Reference, account_of, groups};
 
-use super::{Rejection, SubjectPattern, subject};
+use super::{Rejection, SubjectPattern};
 
 /// A service account whose token holds. Made by [`Verifier`](super::Verifier) alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn judge(
     let expires_at = expires_at.ok_or(Rejection::NoExpiry)?;
     payload.times().check(now)?;
     let private = &payload.kubernetes;
-    let (namespace, account) = subject::split(&payload.subject).ok_or(Rejection::Subject)?;
+    let (namespace, account) = account_of(&payload.subject).ok_or(Rejection::Subject)?;
     let consistent = private.namespace == namespace && private.account.name == account;
     if !consistent || private.account.uid.is_empty() {
         return Err(Rejection::Subject);

@@ -7,6 +7,7 @@
 
 mod api_source;
 mod browsers;
+mod claims;
 mod crowd;
 mod drain;
 mod file_source;

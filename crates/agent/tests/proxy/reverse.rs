@@ -14,7 +14,7 @@ use crate::upstream::Upstream;
 use crate::world::*;
 
 /// Knows one token.
-struct OneToken;
+pub struct OneToken;
 
 #[async_trait]
 impl Gate for OneToken {

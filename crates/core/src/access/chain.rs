@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use time::OffsetDateTime;
 
 use super::rbac::UserRules;
@@ -13,44 +11,6 @@ use super::{
     MASTERS, TokenAuthenticator,
 };
 use crate::view::Snapshot;
-
-/// What an `Authorization` header holds.
-#[derive(Debug)]
-pub enum Bearer {
-    /// No bearer token.
-    None,
-    /// Two spaces before the token: ignored as if there were none, with a warning.
-    ExtraSpace,
-    /// A token.
-    Token(BearerToken),
-}
-
-/// The warning for [`Bearer::ExtraSpace`].
-pub const EXTRA_SPACE: &str =
-    "the provided Authorization header contains extra space before the bearer token, and is ignored";
-
-/// Reads an `Authorization` header (apiserver `request/bearertoken`): split at single spaces, the scheme in any case,
-/// what follows the token is ignored.
-pub fn bearer(header: &str) -> Bearer {
-    let mut parts = header.trim().split(' ');
-    let (scheme, token) = (parts.next().unwrap_or(""), parts.next());
-    match token {
-        Some(_) if !scheme.eq_ignore_ascii_case("bearer") => Bearer::None,
-        None => Bearer::None,
-        Some("") => Bearer::ExtraSpace,
-        Some(token) => Bearer::Token(BearerToken::new(token)),
-    }
-}
-
-/// The token in a websocket's sub-protocols (`base64url.bearer.authorization.k8s.io.TOKEN`), which browsers send for
-/// want of headers. At least one other protocol must be offered.
-pub fn websocket_bearer(protocols: &str) -> Option<BearerToken> {
-    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
-    let all: Vec<&str> = protocols.split(',').map(str::trim).collect();
-    let encoded = all.iter().find_map(|p| p.strip_prefix(PREFIX)).filter(|_| all.len() > 1)?;
-    let token = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
-    (!token.is_empty()).then(|| BearerToken::new(token))
-}
 
 /// The token authenticators, in order.
 pub struct Authentication {
@@ -98,6 +58,27 @@ impl Authentication {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         }))
+    }
+
+    /// Asks for all that a request shows, in order, until something says who it is (apiserver `request/union`). A credential
+    /// that is refused does not spoil another one; where none is left, it is refused, and the caller is never nobody.
+    ///
+    /// # Errors
+    /// Something was shown, and nothing of it counts.
+    pub fn request(
+        &self,
+        shown: Vec<Result<BearerToken, AuthError>>,
+        objects: &Snapshot,
+        now: OffsetDateTime,
+    ) -> Result<Option<Authenticated>, AuthError> {
+        let mut causes = Vec::new();
+        for token in shown {
+            match token.and_then(|token| self.authenticate(&token, None, objects, now)) {
+                Ok(found) => return Ok(Some(found)),
+                Err(AuthError(cause)) => causes.push(cause),
+            }
+        }
+        if causes.is_empty() { Ok(None) } else { Err(AuthError(causes.join(", "))) }
     }
 
     /// For which of the wanted audiences a token is. An authenticator that knows none stands for those of the API (apiserver
@@ -214,33 +195,6 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn authorization_headers() {
-        let read = |h| match bearer(h) {
-            Bearer::None => "none".to_owned(),
-            Bearer::ExtraSpace => "extra".into(),
-            Bearer::Token(t) => t.expose().into(),
-        };
-        for (header, want) in [
-            ("Bearer a", "a"),
-            ("bEARER a", "a"),
-            (" Bearer a b c", "a"),
-            ("Bearer  a", "extra"),
-            ("Basic a", "none"),
-            ("Bearer", "none"),
-            ("", "none"),
-        ] {
-            assert_eq!(read(header), want, "{header:?}");
-        }
-        let protocol =
-            format!("base64url.bearer.authorization.k8s.io.{}", BASE64_URL_SAFE_NO_PAD.encode("tok"));
-        assert_eq!(
-            websocket_bearer(&format!("{protocol}, v4.channel.k8s.io")).map(|t| t.expose().to_owned()),
-            Some("tok".into())
-        );
-        assert!(websocket_bearer(&protocol).is_none());
-    }
 
     struct Says(Result<Option<Authenticated>, AuthError>);
 

@@ -1,8 +1,13 @@
 //! Impersonation headers (apiserver `endpoints/filters/impersonation`): who acts for whom, and what allows it.
 
+use std::collections::BTreeMap;
+
+use tokensmith_objects::field::go_quote;
+
 use super::chain::add_group;
-use super::request::decode;
+use super::header::{self, HeaderError};
 use super::{ANONYMOUS, AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED};
+use crate::tokens::{account_of, groups};
 
 /// A wish to act as someone else: all `checks` must be allowed to the real user.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,29 +18,48 @@ pub struct Impersonation {
     pub identity: Identity,
 }
 
-/// Reads the headers, given as (lower-case name, value). `Ok(None)`: no impersonation. `Err`: the text of the 400…
-/// upstream answers 500 with the same text, since it reports it as an internal error.
-pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Option<Impersonation>, String> {
-    let (mut user, mut uid, mut groups, mut extra) = (None, None, Vec::new(), Vec::<(String, String)>::new());
-    for (name, value) in headers {
-        match name {
-            "impersonate-user" => user = Some(value.to_owned()),
-            "impersonate-uid" => uid = Some(value.to_owned()),
-            "impersonate-group" => groups.push(value.to_owned()),
-            name => {
-                if let Some(key) = name.strip_prefix("impersonate-extra-") {
-                    extra.push((decode(key, false).to_lowercase(), value.to_owned()));
-                }
-            }
-        }
-    }
-    let user = user.filter(|u| !u.is_empty());
-    let Some(user) = user else {
-        if groups.is_empty() && extra.is_empty() && uid.is_none() {
-            return Ok(None);
-        }
-        return Err(format!("requested {} without impersonating a user", wanted(&groups, &extra, &uid)));
+/// A wish that says nothing certain; its caller's fault (400). The texts are upstream's where it has them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImpersonationError {
+    /// Part of a user is empty.
+    #[error("impersonating the empty string {0} is not allowed")]
+    Empty(&'static str),
+    /// A header cannot be read, or is repeated.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Parts of a user, and no user. Shown as Go prints it.
+    #[error("requested {0} without impersonating a user name")]
+    NoUser(String),
+}
+
+const USER: &str = "Impersonate-User";
+const UID: &str = "Impersonate-Uid";
+const GROUP: &str = "Impersonate-Group";
+const EXTRA: &str = "impersonate-extra-";
+
+/// What the headers ask for, before anything is filled in.
+#[derive(Default)]
+struct Wanted {
+    /// Empty: the header is there, and is empty.
+    name: Option<String>,
+    uid: Option<String>,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads the headers, given as (lower-case name, value). `Ok(None)`: no impersonation.
+///
+/// # Errors
+/// One of the headers is there and cannot count; the request must not go on without it.
+pub fn read<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Option<Impersonation>, ImpersonationError> {
+    let Some(wanted) = Wanted::read(headers)? else { return Ok(None) };
+    let user = match &wanted.name {
+        Some(name) if !name.is_empty() => name.clone(),
+        _ => return Err(ImpersonationError::NoUser(wanted.to_go())),
     };
+    let Wanted { uid, groups: asked, extra, .. } = wanted;
     let mut checks = Vec::new();
     let mut check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         checks.push(Attributes {
@@ -50,31 +74,27 @@ pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Opt
             resource_request: true,
         });
     };
-    let account = user
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|r| r.split_once(':'))
-        .filter(|(_, n)| !n.contains(':'));
+    // A name that no account can have is a plain user's: a right on a namespace's accounts does not reach it.
+    let account = account_of(&user);
     match account {
         Some((namespace, name)) => check("", "serviceaccounts", "", namespace, name),
         None => check("", "users", "", "", &user),
     }
-    for group in &groups {
-        check("", "groups", "", "", group);
-    }
-    for (key, value) in &extra {
-        check("authentication.k8s.io", "userextras", key, "", value);
-    }
     if let Some(uid) = &uid {
         check("authentication.k8s.io", "uids", "", "", uid);
     }
+    for group in &asked {
+        check("", "groups", "", "", group);
+    }
+    for (key, value) in extra.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value))) {
+        check("authentication.k8s.io", "userextras", key, "", value);
+    }
     // A service account has its groups by nature; they need no right of their own.
-    if let (Some((namespace, _)), true) = (account, groups.is_empty()) {
-        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-    }
-    let mut identity = Identity { name: user, uid: uid.unwrap_or_default(), groups, ..Identity::default() };
-    for (key, value) in extra {
-        identity.extra.entry(key).or_default().push(value);
-    }
+    let groups = match account {
+        Some((namespace, _)) if asked.is_empty() => groups(namespace),
+        _ => asked,
+    };
+    let mut identity = Identity { name: user, uid: uid.unwrap_or_default(), groups, extra };
     if identity.name == ANONYMOUS {
         add_group(&mut identity, UNAUTHENTICATED);
     } else if !identity.groups.iter().any(|g| g == UNAUTHENTICATED) {
@@ -83,17 +103,93 @@ pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Opt
     Ok(Some(Impersonation { checks, identity }))
 }
 
-fn wanted(groups: &[String], extra: &[(String, String)], uid: &Option<String>) -> String {
-    format!("[{} {} {}]", groups.join(" "), extra.len(), uid.as_deref().unwrap_or("")).replace("  ", " ")
+impl Wanted {
+    /// `None` when there is no such header.
+    fn read<'a>(
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Option<Wanted>, ImpersonationError> {
+        let (mut users, mut uids, mut wanted, mut any) = (Vec::new(), Vec::new(), Wanted::default(), false);
+        for (name, value) in headers {
+            match name {
+                "impersonate-user" => users.push(value),
+                "impersonate-uid" => uids.push(value),
+                "impersonate-group" => wanted.groups.push(part(GROUP, value, "group")?),
+                _ => {
+                    let Some(key) = name.strip_prefix(EXTRA) else { continue };
+                    let key = unescape(key).ok_or_else(|| HeaderError::Unreadable(name.into()))?;
+                    if key.is_empty() {
+                        return Err(ImpersonationError::Empty("key in extra"));
+                    }
+                    wanted.extra.entry(key).or_default().push(part(name, value, "value in extra")?);
+                }
+            }
+            any = true;
+        }
+        wanted.name = match header::single(USER, users) {
+            // Kubernetes takes it for no header, so that the request would run as its caller.
+            Err(HeaderError::Empty(_)) => Some(String::new()),
+            read => read?.map(Into::into),
+        };
+        wanted.uid = header::single(UID, uids)?.map(Into::into);
+        Ok(any.then_some(wanted))
+    }
+
+    /// As Go prints it with `%#v`.
+    fn to_go(&self) -> String {
+        let list = |items: &[String]| {
+            let items: Vec<_> = items.iter().map(|item| go_quote(item)).collect();
+            format!("[]string{{{}}}", items.join(", "))
+        };
+        let groups = if self.groups.is_empty() { "[]string(nil)".into() } else { list(&self.groups) };
+        let extra: Vec<_> =
+            self.extra.iter().map(|(key, values)| format!("{}:{}", go_quote(key), list(values))).collect();
+        let extra = match extra.as_slice() {
+            [] => "map[string][]string(nil)".into(),
+            all => format!("map[string][]string{{{}}}", all.join(", ")),
+        };
+        let uid = go_quote(self.uid.as_deref().unwrap_or_default());
+        format!("&user.DefaultInfo{{Name:\"\", UID:{uid}, Groups:{groups}, Extra:{extra}}}")
+    }
+}
+
+/// A value of a header that may be repeated.
+fn part(name: &str, value: &[u8], what: &'static str) -> Result<String, ImpersonationError> {
+    match header::text(name, value)?.trim() {
+        "" => Err(ImpersonationError::Empty(what)),
+        value => Ok(value.into()),
+    }
+}
+
+/// Percent-decodes the key of an extra as Go's `url.PathUnescape` does: one with a bad escape is taken as it stands. `None`
+/// when what comes out is no UTF-8: put right, two keys would become one.
+fn unescape(key: &str) -> Option<String> {
+    let mut parts = key.split('%');
+    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let digit = |at: usize| part.as_bytes().get(at).and_then(|b| char::from(*b).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Some(key.into()) };
+        out.push((high * 16 + low) as u8);
+        out.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ask(headers: &[(&str, &str)]) -> Result<Option<Impersonation>, String> {
+        read(headers.iter().map(|(n, v)| (*n, v.as_bytes()))).map_err(|e| e.to_string())
+    }
+
+    #[track_caller]
+    fn asked(headers: &[(&str, &str)]) -> Impersonation {
+        ask(headers).unwrap().unwrap()
+    }
+
     #[test]
     fn a_service_account_brings_its_groups() {
-        let read = read([("impersonate-user", "system:serviceaccount:n:sa")].into_iter()).unwrap().unwrap();
+        let read = asked(&[("impersonate-user", "system:serviceaccount:n:sa")]);
         assert_eq!(
             read.identity.groups,
             ["system:serviceaccounts", "system:serviceaccounts:n", AUTHENTICATED]
@@ -106,27 +202,51 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_account_can_have_is_a_plain_users() {
+        for name in [
+            "system:serviceaccount:default:",
+            "system:serviceaccount::sa",
+            "system:serviceaccount:default",
+            "system:serviceaccount:default:a:b",
+            "system:serviceaccount:Default:sa",
+            "system:serviceaccount:a.b:sa",
+            "system:serviceaccount:default:SA",
+            "system:serviceaccount:default:*",
+            "system:serviceaccount:default:a/b",
+            "System:serviceaccount:default:sa",
+        ] {
+            let read = asked(&[("impersonate-user", name)]);
+            let check = &read.checks[0];
+            assert_eq!(
+                (check.resource.as_str(), check.namespace.as_str(), check.name.as_str()),
+                ("users", "", name)
+            );
+            assert_eq!(read.identity.groups, [AUTHENTICATED], "{name}");
+        }
+    }
+
+    #[test]
     fn each_part_needs_its_right() {
         let headers = [
             ("impersonate-user", "jane"),
             ("impersonate-group", "devs"),
             ("impersonate-uid", "1"),
-            ("impersonate-extra-Scopes%2fx", "view"),
+            ("impersonate-extra-scopes%2fx", "view"),
             ("accept", "x"),
         ];
-        let read = read(headers.into_iter()).unwrap().unwrap();
-        let asked: Vec<_> = read
+        let read = asked(&headers);
+        let wanted: Vec<_> = read
             .checks
             .iter()
             .map(|c| (c.resource.as_str(), c.subresource.as_str(), c.name.as_str()))
             .collect();
         assert_eq!(
-            asked,
+            wanted,
             [
                 ("users", "", "jane"),
+                ("uids", "", "1"),
                 ("groups", "", "devs"),
-                ("userextras", "scopes/x", "view"),
-                ("uids", "", "1")
+                ("userextras", "scopes/x", "view")
             ]
         );
         assert_eq!(read.identity.extra["scopes/x"], ["view"]);
@@ -134,11 +254,82 @@ mod tests {
 
     #[test]
     fn parts_without_a_user_are_refused() {
-        assert_eq!(read([("accept", "x")].into_iter()), Ok(None));
-        assert!(
-            read([("impersonate-group", "devs")].into_iter())
-                .unwrap_err()
-                .ends_with("without impersonating a user")
-        );
+        assert_eq!(ask(&[("accept", "x")]), Ok(None));
+        for (headers, shown) in [
+            (
+                &[("impersonate-group", "devs")][..],
+                r#"Name:"", UID:"", Groups:[]string{"devs"}, Extra:map[string][]string(nil)"#,
+            ),
+            (
+                &[("impersonate-uid", "a\"b")],
+                r#"Name:"", UID:"a\"b", Groups:[]string(nil), Extra:map[string][]string(nil)"#,
+            ),
+            (
+                &[("impersonate-extra-b", "1"), ("impersonate-extra-a", "2"), ("impersonate-extra-b", "3")],
+                r#"Name:"", UID:"", Groups:[]string(nil), Extra:map[string][]string{"a":[]string{"2"}, "b":[]string{"1", "3"}}"#,
+            ),
+            (
+                &[("impersonate-user", "")],
+                r#"Name:"", UID:"", Groups:[]string(nil), Extra:map[string][]string(nil)"#,
+            ),
+            (
+                &[("impersonate-user", " "), ("impersonate-group", "a"), ("impersonate-group", "b")],
+                r#"Name:"", UID:"", Groups:[]string{"a", "b"}, Extra:map[string][]string(nil)"#,
+            ),
+        ] {
+            let text = format!("requested &user.DefaultInfo{{{shown}}} without impersonating a user name");
+            assert_eq!(ask(headers), Err(text));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_certain_is_refused() {
+        let user = ("impersonate-user", "jane");
+        for (more, text) in [
+            (user, "there is more than one Impersonate-User header"),
+            (("impersonate-uid", ""), "the Impersonate-Uid header is empty"),
+            (
+                ("impersonate-uid", "é"),
+                "the Impersonate-Uid header has characters other than printable ASCII",
+            ),
+            (("impersonate-group", ""), "impersonating the empty string group is not allowed"),
+            (
+                ("impersonate-group", "é"),
+                "the Impersonate-Group header has characters other than printable ASCII",
+            ),
+            (("impersonate-extra-a", " "), "impersonating the empty string value in extra is not allowed"),
+            (("impersonate-extra-", "x"), "impersonating the empty string key in extra is not allowed"),
+            (
+                ("impersonate-extra-a", "é"),
+                "the impersonate-extra-a header has characters other than printable ASCII",
+            ),
+            (
+                ("impersonate-extra-%ff", "x"),
+                "the impersonate-extra-%ff header has characters other than printable ASCII",
+            ),
+        ] {
+            assert_eq!(ask(&[user, more]), Err(text.to_owned()), "{more:?}");
+        }
+        assert!(ask(&[("impersonate-user", "josé")]).unwrap_err().starts_with("the Impersonate-User header"));
+        let uid = ("impersonate-uid", "1");
+        assert!(ask(&[user, uid, uid]).unwrap_err().starts_with("there is more than one Impersonate-Uid"));
+        assert_eq!(asked(&[user, ("impersonate-group", "a"), ("impersonate-group", "b")]).checks.len(), 3);
+    }
+
+    #[test]
+    fn keys_of_extras_are_decoded_as_upstream_does() {
+        for (name, key) in [
+            ("impersonate-extra-a%2fb%25", "a/b%"),
+            ("impersonate-extra-%41", "A"),
+            ("impersonate-extra-%c3%a9", "é"),
+            // As they stand, whole.
+            ("impersonate-extra-%2f%zz", "%2f%zz"),
+            ("impersonate-extra-a%2", "a%2"),
+            ("impersonate-extra-a+b", "a+b"),
+        ] {
+            let read = asked(&[("impersonate-user", "jane"), (name, "x")]);
+            assert_eq!(read.identity.extra.keys().collect::<Vec<_>>(), [key], "{name}");
+            assert_eq!(read.checks[1].subresource, key);
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod authenticators;
 pub mod authn;
+pub mod bearer;
 pub mod chain;
+pub mod header;
 pub mod impersonate;
 pub mod node;
 pub mod rbac;

@@ -31,12 +31,48 @@ pub use revocations::Revocations;
 pub use times::{TimeError, Times};
 pub use verifier::Verifier;
 
+use tokensmith_objects::names;
+
+/// What the user names of service accounts begin with.
+pub const USERNAME_PREFIX: &str = "system:serviceaccount:";
+
 /// The user name of a service account, and the `sub` of its tokens.
 pub fn username(namespace: &str, name: &str) -> String {
-    format!("system:serviceaccount:{namespace}:{name}")
+    format!("{USERNAME_PREFIX}{namespace}:{name}")
+}
+
+/// Namespace and name of the account whose user name this is; `None` where no account can have it (apiserver
+/// `authentication/serviceaccount/util.go`, `SplitUsername`).
+pub fn account_of(username: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = username.strip_prefix(USERNAME_PREFIX)?.split_once(':')?;
+    let valid = names::label(namespace).is_empty() && names::subdomain(name).is_empty();
+    valid.then_some((namespace, name))
 }
 
 /// The groups that every service account of a namespace is in.
 pub fn groups(namespace: &str) -> Vec<String> {
     vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_accounts() {
+        assert_eq!(account_of("system:serviceaccount:a:b.c"), Some(("a", "b.c")));
+        for wrong in [
+            "",
+            "a:b",
+            "system:serviceaccount:a",
+            "system:serviceaccount:a:b:c",
+            "system:serviceaccount:a.b:c",
+            "system:serviceaccount:*:b",
+            "system:serviceaccount:a:b\r\nX: y",
+            "System:serviceaccount:a:b",
+            "system:serviceaccount:a:",
+        ] {
+            assert_eq!(account_of(wrong), None, "{wrong:?}");
+        }
+    }
 }

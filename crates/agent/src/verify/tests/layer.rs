@@ -11,7 +11,9 @@ use tower::{Layer, ServiceExt, service_fn};
 fn request(authorization: &[&str]) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::from("ping"));
     for value in authorization {
-        request.headers_mut().append(header::AUTHORIZATION, value.parse().unwrap());
+        request
+            .headers_mut()
+            .append(header::AUTHORIZATION, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     request
 }
@@ -48,6 +50,13 @@ async fn the_service_learns_who_is_there() {
             400,
             r#"Bearer error="invalid_request""#,
             "more than one Authorization header",
+        ),
+        (vec![""], 400, r#"Bearer error="invalid_request""#, "the Authorization header is empty"),
+        (
+            vec!["Bearer \u{e9}"],
+            400,
+            r#"Bearer error="invalid_request""#,
+            "the Authorization header has characters other than printable ASCII",
         ),
     ] {
         let reply = service.clone().oneshot(request(&headers)).await.unwrap();
