@@ -188,8 +188,10 @@ impl Client {
         };
         let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
         for value in response.headers().get_all(WARNING) {
-            let text = value.to_str().unwrap_or_default();
-            let quoted = text.split_once('"').and_then(|(_, t)| t.rsplit_once('"')).map_or(text, |(t, _)| t);
+            // Kubernetes' warnings are UTF-8; a terminal must not be told what to do by one.
+            let text = String::from_utf8_lossy(value.as_bytes()).replace(char::is_control, "");
+            let quoted =
+                text.split_once('"').and_then(|(_, t)| t.rsplit_once('"')).map_or(&*text, |(t, _)| t);
             (self.warned)(&quoted.replace("\\\"", "\""));
         }
         Ok(response)

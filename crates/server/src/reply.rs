@@ -27,7 +27,9 @@ impl Format {
         query: &str,
         convertible: impl Fn(&As) -> bool,
     ) -> Result<Self, Failure> {
-        let header = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
+        // What is not text asks for something that is not served; it does not say nothing.
+        let header = headers.get(ACCEPT).map(|v| String::from_utf8_lossy(v.as_bytes()));
+        let header = header.as_deref();
         let json = header.map(without_protobuf);
         let accepted = json
             .and_then(|h| negotiate(Some(&h).filter(|h| !h.is_empty()).map(String::as_str), &convertible));
@@ -124,6 +126,12 @@ mod tests {
         assert_eq!(of("application/vnd.kubernetes.protobuf"), Some(Media::Protobuf));
         assert_eq!(of("application/yaml, */*"), Some(Media::Yaml));
         assert_eq!(of("text/html"), None);
+        let unreadable = |bytes| {
+            let headers = [(ACCEPT, HeaderValue::from_bytes(bytes).unwrap())].into_iter().collect();
+            Format::of(&headers, "", |_| false).map(|f| f.media).ok()
+        };
+        assert_eq!(unreadable(b"\xff"), None, "not as if it were absent");
+        assert_eq!(unreadable(b"\xff, application/yaml"), Some(Media::Yaml));
         assert_eq!(Format::of(&HeaderMap::new(), "", |_| false).map(|f| f.media).ok(), Some(Media::Json));
     }
 

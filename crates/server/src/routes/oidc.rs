@@ -39,8 +39,9 @@ fn serve(
     if !accepts(headers, media) {
         return Err(Failure::not_acceptable());
     }
-    let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let mut response = match known.is_some_and(|known| matches(known, &document.etag)) {
+    // A tag that cannot be read is none of ours: the document is sent.
+    let mut known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    let mut response = match known.any(|known| matches(known, &document.etag)) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => document.bytes.clone().into_response(),
     };
@@ -60,10 +61,8 @@ fn serve(
 
 /// Whether the client takes the document's own type, or plain JSON.
 fn accepts(headers: &HeaderMap, media: &str) -> bool {
-    let Some(header) = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).filter(|h| !h.trim().is_empty())
-    else {
-        return true;
-    };
+    let header = headers.get(ACCEPT).map(|v| String::from_utf8_lossy(v.as_bytes()));
+    let Some(header) = header.filter(|h| !h.trim().is_empty()) else { return true };
     let names =
         header.split(',').map(|clause| clause.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
     names.into_iter().any(|name| ["*/*", "application/*", "application/json", media].contains(&name.as_str()))
