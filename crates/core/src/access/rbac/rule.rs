@@ -68,12 +68,49 @@ pub(super) fn path_matches(rule: &str, path: &str) -> bool {
     rule == "*" || rule == path || rule.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
 }
 
+/// As one text, `RESOURCE` or `RESOURCE/SUB`: what is asked for may be data with slashes of its own, such as an audience
+/// (`pkg/apis/rbac/v1`, `ResourceMatches`).
 pub(super) fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
     if rule == "*" {
         return true;
     }
-    match rule.split_once('/') {
-        None => subresource.is_empty() && rule == resource,
-        Some((of, sub)) => !subresource.is_empty() && sub == subresource && (of == "*" || of == resource),
+    if subresource.is_empty() {
+        return rule == resource;
+    }
+    let of = rule.strip_suffix(subresource).and_then(|rest| rest.strip_suffix('/'));
+    of.is_some_and(|of| of == "*" || of == resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_in_data_makes_no_subresource() {
+        for (rule, resource, subresource, want) in [
+            ("pods", "pods", "", true),
+            ("pods", "pods", "status", false),
+            ("pods/status", "pods", "status", true),
+            ("pods/status", "pods/status", "", true),
+            ("pods/status", "pods", "", false),
+            ("*/status", "pods", "status", true),
+            ("*/status", "pods/status", "", false),
+            ("*", "anything/at/all", "x/y", true),
+            ("https://sts.example.com", "https://sts.example.com", "", true),
+            ("https://sts.example.com", "https://sts.example.com/", "", false),
+            ("https://sts.example.com", "https:", "/sts.example.com", true),
+            ("userextras/scopes/x", "userextras", "scopes/x", true),
+            ("*/scopes/x", "userextras", "scopes/x", true),
+            ("*/x", "userextras", "scopes/x", false),
+            ("é/status", "é", "status", true),
+            ("é", "pods", "s", false),
+            ("status", "", "status", false),
+        ] {
+            assert_eq!(
+                resource_matches(rule, resource, subresource),
+                want,
+                "{rule} {resource} {subresource}"
+            );
+        }
     }
 }
