@@ -11,6 +11,7 @@ mod local_path;
 pub mod names;
 pub mod object;
 pub mod patch;
+pub mod pod;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

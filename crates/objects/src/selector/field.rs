@@ -3,40 +3,50 @@
 use crate::Object;
 use crate::schema::Kind;
 
+/// One requirement on a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRequirement {
+    /// The field's label, e.g. `spec.nodeName`.
+    pub field: String,
+    /// Whether the field must have the value, or must not.
+    pub equal: bool,
+    /// The value.
+    pub value: String,
+}
+
+impl FieldRequirement {
+    /// Parses `metadata.name=a,spec.nodeName!=b` for whatever kind, in upstream's order. The error is the message that
+    /// Kubernetes gives.
+    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+        let mut terms = split(text);
+        terms.sort_unstable();
+        let terms = terms.into_iter().filter(|term| !term.is_empty());
+        let read = |term: String| {
+            let (field, equal, value) = operator(&term)
+                .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
+            Ok(FieldRequirement { field, equal, value: unescape(&value)? })
+        };
+        terms.map(read).collect()
+    }
+}
+
 /// Requirements on fields; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSelector(Vec<(String, bool, String)>);
+pub struct FieldSelector(Vec<FieldRequirement>);
 
 impl FieldSelector {
     /// Parses `metadata.name=a,spec.nodeName!=b` for a kind. The error is the message that Kubernetes gives.
     pub fn parse(kind: &Kind, text: &str) -> Result<Self, String> {
-        let mut all = Vec::new();
-        for term in split(text) {
-            if term.is_empty() {
-                continue;
-            }
-            let (label, equal, value) = operator(&term)
-                .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
-            if !supported(kind).contains(&label.as_str()) {
-                return Err(format!("field label not supported: {label}"));
-            }
-            all.push((label, equal, unescape(&value)?));
+        let all = FieldRequirement::parse(text)?;
+        match all.iter().find(|r| !supported(kind).contains(&r.field.as_str())) {
+            Some(other) => Err(format!("field label not supported: {}", other.field)),
+            None => Ok(FieldSelector(all)),
         }
-        Ok(FieldSelector(all))
     }
 
     /// Whether an object's fields fulfil every requirement.
     pub fn matches(&self, object: &Object) -> bool {
-        self.0.iter().all(|(label, equal, value)| (field(object, label) == *value) == *equal)
-    }
-
-    /// The one name that is asked for, if the selector asks for exactly one: authorization then treats a list
-    /// as a request for that name.
-    pub fn name(&self) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(label, equal, _)| label == "metadata.name" && *equal)
-            .map(|(_, _, value)| value.as_str())
+        self.0.iter().all(|r| (field(object, &r.field) == r.value) == r.equal)
     }
 }
 
@@ -126,6 +136,27 @@ mod tests {
     use crate::schema::kind;
 
     #[test]
+    fn requirements_of_any_kind() {
+        let parsed = |text: &str| {
+            let all = FieldRequirement::parse(text);
+            all.map(|all| all.into_iter().map(|r| (r.field, r.equal, r.value)).collect::<Vec<_>>())
+        };
+        let one = |field: &str, equal, value: &str| (field.to_owned(), equal, value.to_owned());
+        assert_eq!(parsed(""), Ok(vec![]));
+        assert_eq!(
+            parsed("b!=x,,a=1"),
+            Ok(vec![one("a", true, "1"), one("b", false, "x")]),
+            "sorted as upstream"
+        );
+        assert_eq!(parsed("a==1"), Ok(vec![one("a", true, "1")]));
+        assert_eq!(parsed("a=x\\,y\\=z"), Ok(vec![one("a", true, "x,y=z")]));
+        assert_eq!(parsed("=x"), Ok(vec![one("", true, "x")]));
+        for bad in ["a", "a=1,b", "a=b=c", "a=\\x", "a in (b)"] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn supported_fields_only() {
         let (pods, maps) = (kind("", "pods").unwrap(), kind("", "configmaps").unwrap());
         let pod = Object::from_value(json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}})).unwrap();
@@ -147,7 +178,6 @@ mod tests {
                 .unwrap_err()
                 .contains("can't understand 'metadata.name'")
         );
-        assert_eq!(FieldSelector::parse(pods, "metadata.name=a").unwrap().name(), Some("a"));
         let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
         let bundle = Object::from_value(json!({"spec": {"signerName": "a.b/c"}})).unwrap();
         assert!(FieldSelector::parse(bundles, "spec.signerName=a.b/c").unwrap().matches(&bundle));

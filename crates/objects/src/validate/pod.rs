@@ -5,10 +5,15 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::{Limits, volume};
+use crate::pod::MIRROR;
 use crate::{FieldError, Object, names};
 
 pub(super) fn create(pod: &Object, limits: &Limits) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    if let Some(mirrored) = pod.annotation(MIRROR).filter(|_| pod.str_at(&["spec", "nodeName"]).is_empty()) {
+        let detail = "must set spec.nodeName if mirror pod annotation is set";
+        errors.push(FieldError::invalid(annotation(), &mirrored.into(), detail));
+    }
     let empty = Vec::new();
     let list = |name: &str| pod.at(&["spec", name]).and_then(Value::as_array).unwrap_or(&empty);
     let volumes = list("volumes");
@@ -163,6 +168,15 @@ fn container<'a>(
 /// them), and a grace period that was negative.
 pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    // A mirror pod gives its node nothing to read, and what is none does: neither may become the other.
+    match (old.annotation(MIRROR), new.annotation(MIRROR)) {
+        (old, new) if old == new => {}
+        (Some(_), _) => {
+            errors
+                .push(FieldError::forbidden(annotation(), "may not remove or update mirror pod annotation"));
+        }
+        (None, _) => errors.push(FieldError::forbidden(annotation(), "may not add mirror pod annotation")),
+    }
     let spec = |pod: &Object| pod.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
     let (mut changed, before) = (spec(new), spec(old));
     for field in ["initContainers", "containers"] {
@@ -216,6 +230,10 @@ pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+fn annotation() -> String {
+    format!("metadata.annotations[{MIRROR}]")
 }
 
 fn restore(changed: &mut Map<String, Value>, before: &Map<String, Value>, field: &str) {

@@ -107,6 +107,28 @@ fn of_a_pod_only_some_fields_change() {
 }
 
 #[test]
+fn a_pod_stays_a_mirror_pod_or_none() {
+    let pods = kind("", "pods").unwrap();
+    let plain = pod(json!({"sources": []}));
+    let mut mirror = plain.clone();
+    mirror.set(&["metadata", "annotations", "kubernetes.io/config.mirror"], "x");
+    let at = "metadata.annotations[kubernetes.io/config.mirror]";
+    let created = texts(create(pods, &mirror, &Limits::default()));
+    assert_eq!(
+        created,
+        [format!("{at}: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set")]
+    );
+    let mut other = mirror.clone();
+    other.set(&["metadata", "annotations", "kubernetes.io/config.mirror"], "y");
+    let change = |new, old| texts(update(pods, new, old, &Limits::default()));
+    let kept = [format!("{at}: Forbidden: may not remove or update mirror pod annotation")];
+    assert_eq!(change(&plain, &mirror), kept);
+    assert_eq!(change(&other, &mirror), kept);
+    assert_eq!(change(&mirror, &plain), [format!("{at}: Forbidden: may not add mirror pod annotation")]);
+    assert!(change(&mirror, &mirror).is_empty());
+}
+
+#[test]
 fn metadata() {
     let maps = kind("", "configmaps").unwrap();
     let object = |metadata: Value| Object::from_value(json!({ "metadata": metadata })).unwrap();
