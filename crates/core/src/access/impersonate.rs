@@ -70,8 +70,8 @@ pub fn read<'a>(
             subresource: subresource.into(),
             namespace: namespace.into(),
             name: name.into(),
-            path: String::new(),
             resource_request: true,
+            ..Attributes::default()
         });
     };
     // A name that no account can have is a plain user's: a right on a namespace's accounts does not reach it.

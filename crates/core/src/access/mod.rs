@@ -15,6 +15,8 @@ pub mod review;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use tokensmith_objects::selector::FieldRequirement;
+
 pub use authn::{AuthError, Authenticated, LegacySecret, Notes, TokenAuthenticator, WarnAfter};
 pub use chain::{Authentication, Authorizers};
 pub use request::RequestInfo;
@@ -85,6 +87,9 @@ pub struct Attributes {
     pub path: String,
     /// Whether this is about a resource.
     pub resource_request: bool,
+    /// What a list, watch or deletecollection selects by fields; empty when it selects all, or when its selector cannot
+    /// be read.
+    pub field_selector: Vec<FieldRequirement>,
 }
 
 /// An authorizer's answer.

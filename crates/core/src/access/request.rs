@@ -1,6 +1,9 @@
 //! What a request is about, from its method and path alone (apiserver `endpoints/request/requestinfo.go`).
 //! Authorization works on this, so the body has not been read yet.
 
+use tokensmith_objects::names;
+use tokensmith_objects::selector::FieldRequirement;
+
 use super::Attributes;
 
 /// A parsed request line.
@@ -59,18 +62,24 @@ impl RequestInfo {
         if a.name.is_empty() && a.verb == "get" {
             let watch = parameter(query, "watch").is_some_and(|v| !matches!(v.as_str(), "false" | "0"));
             a.verb = if watch { "watch" } else { "list" }.into();
+            a.field_selector = selected(query);
             // A list of exactly one name is a question about that name.
-            let selector = parameter(query, "fieldSelector").unwrap_or_default();
-            let name = selector
-                .split(',')
-                .find_map(|t| t.strip_prefix("metadata.name=").map(|n| n.trim_start_matches('=')));
-            a.name = name.filter(|n| !n.is_empty() && !n.contains('/')).unwrap_or_default().into();
+            let named = a.field_selector.iter().find(|r| r.field == "metadata.name" && r.equal);
+            let name = named.map(|r| r.value.clone()).filter(|name| names::path_segment(name).is_empty());
+            a.name = name.unwrap_or_default();
         }
         if a.name.is_empty() && a.verb == "delete" {
             a.verb = "deletecollection".into();
+            a.field_selector = selected(query);
         }
         info
     }
+}
+
+/// What a query selects by fields. Requirements are joined by "and": to know none of a selector that cannot be read asks
+/// for more rights, never for fewer.
+fn selected(query: &str) -> Vec<FieldRequirement> {
+    FieldRequirement::parse(&parameter(query, "fieldSelector").unwrap_or_default()).unwrap_or_default()
 }
 
 /// The first value of a query parameter, decoded.
@@ -109,6 +118,33 @@ pub fn decode(text: &str, plus: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn field_selectors_are_part_of_the_question() {
+        for (method, path, query, name, want) in [
+            ("GET", "/api/v1/pods", "fieldSelector=spec.nodeName%3Dw", "", "spec.nodeName=w"),
+            ("GET", "/api/v1/pods", "watch=1&fieldSelector=spec.nodeName%3D%3Dw", "", "spec.nodeName=w"),
+            ("DELETE", "/api/v1/namespaces/n/pods", "fieldSelector=a!%3Db", "", "a!=b"),
+            ("GET", "/api/v1/pods", "fieldSelector=b%3Dc,metadata.name%3Da", "a", "b=c metadata.name=a"),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name!%3Da", "", "metadata.name!=a"),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name%3Da%5C,b", "a,b", "metadata.name=a,b"),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name%3Da/b", "", "metadata.name=a/b"),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name%3D..", "", "metadata.name=.."),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name%3Da,junk", "", ""),
+            ("GET", "/api/v1/pods", "fieldSelector=a%3Db&fieldSelector=c%3Dd", "", "a=b"),
+            ("GET", "/api/v1/namespaces/n/pods/p", "fieldSelector=a%3Db", "p", ""),
+            ("POST", "/api/v1/namespaces/n/pods", "fieldSelector=a%3Db", "", ""),
+            ("DELETE", "/api/v1/namespaces/n/pods/p", "fieldSelector=a%3Db", "p", ""),
+        ] {
+            let a = RequestInfo::parse(method, path, query).attributes;
+            let shown = a
+                .field_selector
+                .iter()
+                .map(|r| format!("{}{}{}", r.field, if r.equal { "=" } else { "!=" }, r.value));
+            let found = (a.name.as_str(), shown.collect::<Vec<_>>().join(" "));
+            assert_eq!(found, (name, want.to_owned()), "{method} {path}?{query}");
+        }
+    }
 
     #[test]
     fn request_lines() {

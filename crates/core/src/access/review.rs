@@ -1,6 +1,7 @@
 //! Access reviews: "may they?", asked through the API (`pkg/registry/authorization`, `pkg/apis/authorization/validation`).
 
 use serde_json::{Map, Value, json};
+use tokensmith_objects::selector::FieldRequirement;
 use tokensmith_objects::{FieldError, Object};
 
 use super::rbac::Rule;
@@ -115,6 +116,9 @@ fn validate(review: &Object, kind: &str) -> Vec<FieldError> {
         )),
         _ => {}
     }
+    for kind in ["fieldSelector", "labelSelector"] {
+        validate_selector(&mut errors, kind, resource.and_then(|r| r.get(kind)));
+    }
     if kind != "SelfSubjectAccessReview" {
         let groups = review.at(&["spec", "groups"]).and_then(Value::as_array).is_none_or(Vec::is_empty);
         if review.str_at(&["spec", "user"]).is_empty() && groups {
@@ -160,8 +164,9 @@ fn attributes(review: &Object) -> Attributes {
                 subresource: text("subresource"),
                 namespace: text("namespace"),
                 name: text("name"),
-                path: String::new(),
                 resource_request: true,
+                field_selector: selected(&asked["fieldSelector"]),
+                ..Attributes::default()
             }
         }
         None => Attributes {
@@ -169,6 +174,50 @@ fn attributes(review: &Object) -> Attributes {
             path: review.str_at(&["spec", "nonResourceAttributes", "path"]).into(),
             ..Attributes::default()
         },
+    }
+}
+
+/// What a review says that the request would select; what is not understood is left out, which asks for more
+/// (`pkg/registry/authorization/util`).
+fn selected(selector: &Value) -> Vec<FieldRequirement> {
+    let raw = selector["rawSelector"].as_str().unwrap_or("");
+    let raw = FieldRequirement::parse(raw).unwrap_or_default();
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    let requirements = requirements.filter_map(|requirement| {
+        let equal = match requirement["operator"].as_str()? {
+            "In" => true,
+            "NotIn" => false,
+            _ => return None,
+        };
+        match requirement["values"].as_array()?.as_slice() {
+            [value] => Some(FieldRequirement {
+                field: requirement["key"].as_str()?.into(),
+                equal,
+                value: value.as_str()?.into(),
+            }),
+            _ => None,
+        }
+    });
+    raw.into_iter().chain(requirements).collect()
+}
+
+/// A selector of a review, which both kinds of labels and fields have alike.
+fn validate_selector(errors: &mut Vec<FieldError>, kind: &str, selector: Option<&Value>) {
+    let Some(selector) = selector.filter(|s| !s.is_null()) else { return };
+    let field = format!("spec.resourceAttributes.{kind}");
+    let raw = &selector["rawSelector"];
+    let given = selector["requirements"].as_array().is_some_and(|r| !r.is_empty());
+    match raw.as_str().unwrap_or("") {
+        "" if !given => errors.push(FieldError::required(
+            format!("{field}.requirements"),
+            &format!("when {field} is specified, requirements or rawSelector is required"),
+        )),
+        text if given && !text.is_empty() => errors.push(FieldError::invalid(
+            format!("{field}.rawSelector"),
+            raw,
+            "may not specified at the same time as requirements",
+        )),
+        _ => {}
     }
 }
 
@@ -207,6 +256,16 @@ mod tests {
                 "SelfSubjectAccessReview",
                 json!({}),
                 "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            ),
+            (
+                "SelfSubjectAccessReview",
+                json!({"resourceAttributes": {"fieldSelector": {}}}),
+                "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required",
+            ),
+            (
+                "SelfSubjectAccessReview",
+                json!({"resourceAttributes": {"labelSelector": {"rawSelector": "a=b", "requirements": [{"key": "a", "operator": "Exists"}]}}}),
+                "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.labelSelector.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements",
             ),
             (
                 "LocalSubjectAccessReview",

@@ -4,6 +4,7 @@
 //! Nobody who reads touches the disk or waits for a lock.
 
 mod feed;
+mod graph;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ pub fn collection_key(group: &str, resource: &str, namespace: &str) -> String {
 #[derive(Clone, Default)]
 pub struct Snapshot {
     objects: OrdMap<Arc<str>, Arc<Object>>,
+    graph: graph::Graph,
     revision: Revision,
     rbac_revision: Revision,
 }
@@ -79,6 +81,13 @@ impl Snapshot {
         self.scan(collection_key(group, resource, namespace), None)
     }
 
+    /// Whether an object leads to a node: a pod that is bound to it uses the object, or the object names the node. What
+    /// is asked for need not be there.
+    pub fn leads(&self, node: &str, group: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        let key = object_key(group, resource, namespace, name);
+        self.graph.leads(key.strip_prefix(REGISTRY).unwrap_or(&key), node)
+    }
+
     /// The entries under a key prefix, after a key (exclusive) when given.
     pub fn scan<'a>(
         &'a self,
@@ -98,14 +107,12 @@ impl Snapshot {
 
     /// The snapshot after one more change: `object` is `None` for a delete.
     pub fn apply(&mut self, key: &str, object: Option<Arc<Object>>, revision: Revision) {
-        match object {
-            Some(object) => {
-                self.objects.insert(Arc::from(key), object);
-            }
-            None => {
-                self.objects.remove(key);
-            }
-        }
+        let old = match &object {
+            Some(object) => self.objects.insert(Arc::from(key), object.clone()),
+            None => self.objects.remove(key),
+        };
+        let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
+        self.graph.change(vertex, old.as_deref(), object.as_deref());
         if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
             self.rbac_revision = self.rbac_revision.max(revision);
         }

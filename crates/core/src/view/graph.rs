@@ -1,0 +1,246 @@
+//! Which objects lead to which node, as the Node authorizer asks (`plugin/pkg/auth/authorizer/node/graph.go`): an index
+//! of edges that is kept as the snapshot changes, so that no request looks at a pod.
+//!
+//! ```text
+//! secret, config map, account, claim, resource claim ──→ node      by a pod that is bound to it
+//! volume attachment, resource slice ───────────────────→ node      by what it says itself
+//! secret ──→ persistent volume ──→ claim ──────────────→ node
+//! ```
+//!
+//! A kind that leads to a node is a row in [`edges`].
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde_json::Value;
+use tokensmith_objects::Object;
+use tokensmith_objects::pod::{self, Referent};
+
+/// `FROM\0TO` → how many objects say so. Both ends are keys without their `/registry/`.
+#[derive(Clone, Default)]
+pub(super) struct Graph(OrdMap<Arc<str>, u32>);
+
+impl Graph {
+    /// An object has changed, come (`old` is `None`) or gone (`new` is).
+    pub(super) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Object>) {
+        let of = |object: Option<&Object>| object.map(|o| edges(vertex, o)).unwrap_or_default();
+        let (gone, come) = (of(old), of(new));
+        if gone == come {
+            return;
+        }
+        for edge in come {
+            let count = self.0.get(edge.as_str()).copied().unwrap_or(0);
+            self.0.insert(edge.into(), count.saturating_add(1));
+        }
+        for edge in gone {
+            match self.0.get(edge.as_str()).copied().unwrap_or(0) {
+                0 | 1 => drop(self.0.remove(edge.as_str())),
+                count => drop(self.0.insert(edge.into(), count - 1)),
+            }
+        }
+    }
+
+    /// Whether an object leads to a node.
+    pub(super) fn leads(&self, from: &str, node: &str) -> bool {
+        if self.0.contains_key(edge(from, &format!("{NODES}{node}")).as_str()) {
+            return true;
+        }
+        // Only volumes lie between; nothing leads back, so this ends.
+        let prefix = edge(from, VOLUMES);
+        let start: Bound<Arc<str>> = Bound::Included(Arc::from(prefix.as_str()));
+        let onward = self.0.range((start, Bound::Unbounded)).map(|(edge, _)| &**edge);
+        let mut onward = onward.take_while(|edge| edge.starts_with(&prefix));
+        onward.any(|edge| edge.split_once('\0').is_some_and(|(_, to)| self.leads(to, node)))
+    }
+}
+
+const NODES: &str = "nodes/";
+/// What the volumes' and their claims' keys begin with.
+const VOLUMES: &str = "persistentvolume";
+
+/// The edges that an object makes, sorted, each once.
+fn edges(vertex: &str, object: &Object) -> Vec<String> {
+    let mut parts = vertex.split('/');
+    let first = parts.next().unwrap_or("");
+    let resource = if first.contains('.') { parts.next().unwrap_or("") } else { first };
+    let mut edges = match resource {
+        "persistentvolumes" => volume(vertex, object),
+        "pods" => pod(object),
+        "resourceslices" | "volumeattachments" => own(vertex, object),
+        _ => Vec::new(),
+    };
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// What a pod uses leads to the node that it is bound to. A mirror pod gives nothing: a node must never be able to make
+/// a pod that lets it read other objects. Admission refuses such a pod; this holds if it ever should not.
+fn pod(pod: &Object) -> Vec<String> {
+    let node = pod.str_at(&["spec", "nodeName"]);
+    if node.is_empty() || pod::is_mirror(pod) {
+        return Vec::new();
+    }
+    let node = format!("{NODES}{node}");
+    let used = pod::references(pod).into_iter().filter(|reference| !reference.name.is_empty());
+    let edges = used.filter_map(|reference| {
+        let resource = match reference.to {
+            Referent::ConfigMap => "configmaps",
+            Referent::PersistentVolumeClaim => "persistentvolumeclaims",
+            Referent::ResourceClaim => "resource.k8s.io/resourceclaims",
+            Referent::Secret => "secrets",
+            Referent::ServiceAccount => "serviceaccounts",
+            _ => return None,
+        };
+        Some(edge(&format!("{resource}/{}/{}", pod.namespace(), reference.name), &node))
+    });
+    edges.collect()
+}
+
+/// A volume leads to its claim; the Secrets that a kubelet needs for it lead to the volume
+/// (`pkg/api/v1/persistentvolume`).
+fn volume(vertex: &str, volume: &Object) -> Vec<String> {
+    let claim = |field| volume.str_at(&["spec", "claimRef", field]);
+    if claim("name").is_empty() {
+        return Vec::new();
+    }
+    let mut edges =
+        vec![edge(vertex, &format!("persistentvolumeclaims/{}/{}", claim("namespace"), claim("name")))];
+    let mut secret = |namespace: &Value, name: &Value| {
+        let namespace = namespace.as_str().filter(|ns| !ns.is_empty()).unwrap_or(claim("namespace"));
+        if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
+            edges.push(edge(&format!("secrets/{namespace}/{name}"), vertex));
+        }
+    };
+    let source = |name: &str| volume.at(&["spec", name]).unwrap_or(&Value::Null);
+    secret(&source("azureFile")["secretNamespace"], &source("azureFile")["secretName"]);
+    for name in ["cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"] {
+        let reference = &source(name)["secretRef"];
+        secret(&reference["namespace"], &reference["name"]);
+    }
+    for field in ["nodeExpandSecretRef", "nodePublishSecretRef", "nodeStageSecretRef"] {
+        let reference = &source("csi")[field];
+        secret(&reference["namespace"], &reference["name"]);
+    }
+    edges
+}
+
+fn own(vertex: &str, object: &Object) -> Vec<String> {
+    match object.str_at(&["spec", "nodeName"]) {
+        "" => Vec::new(),
+        node => vec![edge(vertex, &format!("{NODES}{node}"))],
+    }
+}
+
+fn edge(from: &str, to: &str) -> String {
+    format!("{from}\0{to}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::view::{Snapshot, object_key};
+
+    fn put(objects: &mut Snapshot, group: &str, resource: &str, value: Value) {
+        let object = Object::from_value(value).unwrap();
+        let key = object_key(group, resource, object.namespace(), object.name());
+        objects.apply(&key, Some(Arc::new(object)), 1);
+    }
+
+    fn pod(name: &str, node: &str, secret: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "n"}, "spec": {
+            "nodeName": node, "volumes": [{"name": "v", "secret": {"secretName": secret}}],
+        }})
+    }
+
+    #[test]
+    fn an_edge_lasts_as_long_as_a_pod_says_so() {
+        let mut objects = Snapshot::default();
+        put(&mut objects, "", "pods", pod("a", "w", "s"));
+        put(&mut objects, "", "pods", pod("b", "w", "s"));
+        let earlier = objects.clone();
+        let leads =
+            |objects: &Snapshot, node: &str, name: &str| objects.leads(node, "", "secrets", "n", name);
+        assert!(leads(&objects, "w", "s") && !leads(&objects, "x", "s") && !leads(&objects, "w", "t"));
+        put(&mut objects, "", "pods", pod("a", "w", "t"));
+        assert!(leads(&objects, "w", "s") && leads(&objects, "w", "t"), "b still uses s");
+        objects.apply(&object_key("", "pods", "n", "b"), None, 2);
+        assert!(!leads(&objects, "w", "s") && leads(&objects, "w", "t"));
+        objects.apply(&object_key("", "pods", "n", "a"), None, 3);
+        assert!(objects.graph.0.is_empty());
+        assert!(leads(&earlier, "w", "s") && !leads(&earlier, "w", "t"), "a snapshot does not change");
+    }
+
+    #[test]
+    fn a_name_is_not_a_prefix_of_another() {
+        let mut objects = Snapshot::default();
+        put(&mut objects, "", "pods", pod("a", "worker-1", "db"));
+        for (node, name) in
+            [("worker-1", "d"), ("worker", "db"), ("worker-10", "db"), ("", "db"), ("worker-1", "")]
+        {
+            assert!(!objects.leads(node, "", "secrets", "n", name), "{node} {name}");
+        }
+        assert!(!objects.leads("worker-1", "", "configmaps", "n", "db"));
+        assert!(!objects.leads("worker-1", "", "secrets", "", "db"));
+    }
+
+    #[test]
+    fn pods_that_no_node_runs_and_mirror_pods_give_nothing() {
+        let mut objects = Snapshot::default();
+        put(&mut objects, "", "pods", pod("a", "", "s"));
+        let mut mirror = pod("m", "w", "s");
+        mirror["metadata"]["annotations"] = json!({pod::MIRROR: "x"});
+        put(&mut objects, "", "pods", mirror);
+        assert!(objects.graph.0.is_empty());
+    }
+
+    #[test]
+    fn a_claim_leads_on_from_its_volume_and_the_volumes_secret() {
+        let mut objects = Snapshot::default();
+        let user = json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {
+            "nodeName": "w", "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}],
+        }});
+        put(&mut objects, "", "pods", user);
+        put(
+            &mut objects,
+            "",
+            "persistentvolumes",
+            json!({"metadata": {"name": "pv"}, "spec": {
+                "claimRef": {"namespace": "n", "name": "c"},
+                "csi": {
+                    "nodeStageSecretRef": {"namespace": "k", "name": "stage"},
+                    "controllerPublishSecretRef": {"namespace": "k", "name": "control"},
+                },
+            }}),
+        );
+        put(
+            &mut objects,
+            "",
+            "persistentvolumes",
+            json!({"metadata": {"name": "other"}, "spec": {
+                "claimRef": {"namespace": "n", "name": "d"}, "azureFile": {"secretName": "azure"},
+            }}),
+        );
+        let leads =
+            |resource: &str, namespace: &str, name: &str| objects.leads("w", "", resource, namespace, name);
+        assert!(leads("persistentvolumeclaims", "n", "c") && leads("persistentvolumes", "", "pv"));
+        assert!(leads("secrets", "k", "stage") && !leads("secrets", "k", "control"));
+        assert!(!leads("persistentvolumes", "", "other") && !leads("secrets", "n", "azure"));
+    }
+
+    #[test]
+    fn what_names_its_node_leads_to_it() {
+        let mut objects = Snapshot::default();
+        for (group, resource) in
+            [("storage.k8s.io", "volumeattachments"), ("resource.k8s.io", "resourceslices")]
+        {
+            put(&mut objects, group, resource, json!({"metadata": {"name": "x"}, "spec": {"nodeName": "w"}}));
+            assert!(
+                objects.leads("w", group, resource, "", "x") && !objects.leads("v", group, resource, "", "x")
+            );
+        }
+    }
+}
