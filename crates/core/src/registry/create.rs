@@ -28,6 +28,7 @@ impl Registry {
             object.remove(&["metadata", field]);
         }
         defaults::apply(kind, &mut object);
+        self.admit(request, kind, namespace, &mut object)?;
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
         // A taken random name is tried again with another one (KEP-4420).
         for attempt in 0.. {
@@ -45,6 +46,32 @@ impl Registry {
         Err(Error::Unavailable("no name could be generated".into()))
     }
 
+    /// What an object needs from those around it, before it has its name: messages have the name as it was sent.
+    fn admit(
+        &self,
+        request: &mut Request<'_>,
+        kind: &Kind,
+        namespace: &str,
+        object: &mut Object,
+    ) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        admission::namespace_is_open(&snapshot, kind, object)?;
+        if kind.group.is_empty() && kind.kind == "Pod" {
+            admission::service_account(&snapshot, object, &self.config, &mut request.warnings)?;
+        }
+        let write = Write {
+            operation: Operation::Create,
+            group: &kind.group,
+            resource: &kind.plural,
+            subresource: "",
+            namespace,
+            name: object.name(),
+            new: Some(object),
+            old: None,
+        };
+        self.restrict(request.user, &write)
+    }
+
     async fn create_once(
         &self,
         request: &mut Request<'_>,
@@ -58,12 +85,6 @@ impl Registry {
             object.set(&["metadata", "name"], format!("{base}{}", random::suffix(SUFFIX)));
             defaults::apply(kind, &mut object);
         }
-        let snapshot = self.snapshot();
-        admission::namespace_is_open(&snapshot, kind, &object)?;
-        if kind.group.is_empty() && kind.kind == "Pod" {
-            admission::service_account(&snapshot, &mut object, &self.config, &mut request.warnings)?;
-        }
-        self.restrict_node(request.user, kind, "create", Some(&object), None)?;
         if !object.resource_version().is_empty() {
             return Err(Error::BadRequest(
                 "resourceVersion should not be set on objects to be created".into(),
@@ -82,7 +103,8 @@ impl Registry {
             name: object.name().into(),
         };
         if request.dry_run {
-            let there = snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).is_some();
+            let there =
+                self.snapshot().get(&kind.group, &kind.plural, object.namespace(), object.name()).is_some();
             return if there { Err(taken()) } else { Ok(Arc::new(object)) };
         }
         let created = match self.write(kind, &object, Expect::Absent).await {

@@ -41,10 +41,33 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
+        self.delete_asked(request, kind, namespace, name, name, options).await
+    }
+
+    /// `asked`: the name as the request has it, which is none when a collection is deleted; admission sees that.
+    async fn delete_asked(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        asked: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Error> {
         for _ in 0..5 {
             let old = self.get(kind, namespace, name)?;
             preconditions(kind, &old, options)?;
-            self.restrict_node(request.user, kind, "delete", None, Some(&old))?;
+            let write = Write {
+                operation: Operation::Delete,
+                group: &kind.group,
+                resource: &kind.plural,
+                subresource: "",
+                namespace,
+                name: asked,
+                new: None,
+                old: Some(&old),
+            };
+            self.restrict(request.user, &write)?;
             if kind.kind == "Namespace" && kind.group.is_empty() {
                 admission::namespace_may_go(name)?;
             }
@@ -68,7 +91,8 @@ impl Registry {
     ) -> Result<List, Error> {
         let found = self.list(kind, namespace, list)?;
         for object in &found.items {
-            match self.delete(request, kind, object.namespace(), object.name(), options).await {
+            let (namespace, name) = (object.namespace(), object.name());
+            match self.delete_asked(request, kind, namespace, name, "", options).await {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(e) => return Err(e),
             }

@@ -29,6 +29,7 @@ pub use list::{List, ListOptions};
 pub use update::Subresource;
 pub use watch::Event;
 
+use crate::access::restriction::{Operation, Write};
 use crate::access::{Authorizer, Identity, rbac, restriction};
 use crate::clock::Clock;
 use crate::error::{Error, Qualified};
@@ -187,18 +188,9 @@ impl Registry {
         admission::attest(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
     }
 
-    fn restrict_node(
-        &self,
-        user: &Identity,
-        kind: &Kind,
-        verb: &str,
-        new: Option<&Object>,
-        old: Option<&Object>,
-    ) -> Result<(), Error> {
-        if !kind.group.is_empty() {
-            return Ok(());
-        }
-        restriction::object(user, &kind.plural, verb, new, old)
+    /// May a node do this? Asked of every write, by whatever path it comes, with what was sent.
+    pub fn restrict(&self, user: &Identity, write: &Write<'_>) -> Result<(), Error> {
+        restriction::admit(user, write, &*self.authorizer, &self.view.snapshot())
     }
 }
 

@@ -16,6 +16,16 @@ pub enum Subresource {
     Status,
 }
 
+impl Subresource {
+    fn name(self) -> &'static str {
+        match self {
+            Subresource::Finalize => "finalize",
+            Subresource::None => "",
+            Subresource::Status => "status",
+        }
+    }
+}
+
 /// A change that lost a race is tried again, as upstream does.
 const ATTEMPTS: usize = 5;
 
@@ -120,6 +130,17 @@ impl Registry {
             );
             return Err(Error::conflict(&kind.group, &kind.plural, name, cause));
         }
+        let write = Write {
+            operation: Operation::Update,
+            group: &kind.group,
+            resource: &kind.plural,
+            subresource: part.name(),
+            namespace: old.namespace(),
+            name,
+            new: Some(&object),
+            old: Some(old),
+        };
+        self.restrict(request.user, &write)?;
         if object.resource_version().is_empty() && !updates_unconditionally(kind) {
             return Err(version_missing(kind, name));
         }
@@ -139,7 +160,6 @@ impl Registry {
                 None => drop(object.remove(&["metadata", field])),
             }
         }
-        self.restrict_node(request.user, kind, "update", Some(&object), Some(old))?;
         self.check_escalation(request.user, kind, &object, Some(old))?;
         self.check_claims(request.user, kind, &object, Some(old))?;
         if part == Subresource::None {

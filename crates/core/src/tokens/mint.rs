@@ -12,6 +12,7 @@ use super::claims::{Bound, Claims, Reference};
 use super::ledger::TokenLedger;
 use super::lifetime::lifetime;
 use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, profile};
+use crate::access::restriction::{Operation, Write};
 use crate::access::{Authorizer, Identity, restriction};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -98,7 +99,17 @@ impl TokenIssuer {
             return Err(Error::BadRequest(text.into()));
         }
         open_namespace(&objects, "", "serviceaccounts", namespace, name)?;
-        restriction::token_request(user, namespace, name, &request, &*self.authorizer, &objects)?;
+        let write = Write {
+            operation: Operation::Create,
+            group: "",
+            resource: "serviceaccounts",
+            subresource: "token",
+            namespace,
+            name,
+            new: Some(&request),
+            old: None,
+        };
+        restriction::admit(user, &write, &*self.authorizer, &objects)?;
         let found = self.account(&objects, namespace, name, &request)?;
         let account = Reference::new(name, found.uid());
         let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);

@@ -29,6 +29,7 @@ pub(super) async fn create(
         let text = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Error::BadRequest(text.into()).into());
     }
+    super::admit_review(app, caller, kind, &asked)?;
     let objects = app.view.snapshot();
     match kind.kind.as_str() {
         "SelfSubjectRulesReview" => review::rules(&mut asked, &caller.user, &*app.authorizer, &objects)?,

@@ -26,6 +26,8 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
+use tokensmith_core::access::restriction::{Operation, Write};
+use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 
 use crate::app::App;
@@ -149,6 +151,21 @@ async fn api(State(app): State<Arc<App>>, request: Request) -> Result<Response, 
         ("SelfSubjectReview", _) => self_subject_reviews::create(&app, &caller, kind, &parts, body).await,
         _ => access_reviews::create(&app, &caller, kind, &parts, body).await,
     }
+}
+
+/// A review is created, too: admission sees it before it is answered.
+fn admit_review(app: &App, caller: &Caller, kind: &Kind, review: &Object) -> Result<(), Failure> {
+    let write = Write {
+        operation: Operation::Create,
+        group: &kind.group,
+        resource: &kind.plural,
+        subresource: "",
+        namespace: &caller.info.attributes.namespace,
+        name: review.name(),
+        new: Some(review),
+        old: None,
+    };
+    Ok(app.registry.restrict(&caller.user, &write)?)
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.

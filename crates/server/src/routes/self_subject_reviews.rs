@@ -25,6 +25,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", |_| false).await?;
     let mut review = sent.object;
+    super::admit_review(app, caller, kind, &review)?;
     review.set(&["metadata"], json!({"creationTimestamp": timestamp(app.clock.now())}));
     review.set(&["status"], json!({"userInfo": user(&caller.user)}));
     Ok(reply::answered(&review, &sent.format, sent.warnings))

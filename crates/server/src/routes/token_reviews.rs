@@ -26,6 +26,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", |_| false).await?;
     let mut review = sent.object;
+    super::admit_review(app, caller, kind, &review)?;
     let text = review.str_at(&["spec", "token"]).to_owned();
     if text.is_empty() {
         return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());

@@ -4,6 +4,7 @@
 mod headers;
 mod keys;
 mod ledger;
+mod nodes;
 mod objects;
 mod oidc;
 mod profiles;

@@ -13,6 +13,7 @@ pub(crate) use claims::invalid as invalid_claims;
 pub(super) use service_account::admit as service_account;
 
 use super::PROTECTED;
+use crate::access::restriction::shown_name;
 use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
 use crate::error::{Error, Qualified};
 use crate::view::Snapshot;
@@ -28,7 +29,7 @@ pub(super) fn namespace_is_open(objects: &Snapshot, kind: &Kind, object: &Object
     if !kind.namespaced {
         return Ok(());
     }
-    open_namespace(objects, &kind.group, &kind.plural, object.namespace(), object.name())
+    open_namespace(objects, &kind.group, &kind.plural, object.namespace(), shown_name(object))
 }
 
 /// The same for a request that creates no object of its own: a token.

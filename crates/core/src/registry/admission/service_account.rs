@@ -1,10 +1,12 @@
 //! Every pod runs as a service account and, unless told otherwise, has a token for it
 //! (`plugin/pkg/admission/serviceaccount`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokensmith_objects::Object;
+use tokensmith_objects::pod::{self, Place, Referent};
 
 use super::super::RegistryConfig;
+use crate::access::restriction::shown_name;
 use crate::error::Error;
 use crate::random;
 use crate::view::Snapshot;
@@ -21,21 +23,13 @@ pub(in super::super) fn admit(
     config: &RegistryConfig,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let refuse = |pod: &Object, cause: &str| Err(Error::forbidden("", "pods", pod.name(), cause));
+    let refuse = |pod: &Object, cause: &str| Err(Error::forbidden("", "pods", shown_name(pod), cause));
     // A mirror pod is a node's report of a static pod: it may not reach for anything of the cluster.
-    if pod.annotation("kubernetes.io/config.mirror").is_some() {
-        if !pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
-            return refuse(pod, "a mirror pod may not reference service accounts");
-        }
-        if mentions(pod, &|v| {
-            v.get("secret").is_some() || v.get("secretKeyRef").is_some() || v.get("secretRef").is_some()
-        }) {
-            return refuse(pod, "a mirror pod may not reference secrets");
-        }
-        if mentions(pod, &|v| v.get("serviceAccountToken").is_some()) {
-            return refuse(pod, "a mirror pod may not use ServiceAccountToken volume projections");
-        }
-        return Ok(());
+    if pod::is_mirror(pod) {
+        return match mirrored(pod) {
+            Some(cause) => refuse(pod, cause),
+            None => Ok(()),
+        };
     }
     if pod.str_at(&["spec", "serviceAccountName"]).is_empty() {
         pod.set(&["spec", "serviceAccountName"], "default");
@@ -104,55 +98,131 @@ fn mount(pod: &mut Object) {
     }
 }
 
-/// With the (deprecated) annotation, a pod uses only the Secrets that its account lists.
+/// What a mirror pod refers to and may not.
+fn mirrored(pod: &Object) -> Option<&'static str> {
+    let all = pod::references(pod);
+    if all.iter().any(|r| r.place == Place::Account) {
+        return Some("a mirror pod may not reference service accounts");
+    }
+    if all.iter().any(|r| r.to == Referent::Secret && !r.name.is_empty()) {
+        return Some("a mirror pod may not reference secrets");
+    }
+    let tokens = all.iter().any(|r| r.to == Referent::ServiceAccount);
+    tokens.then_some("a mirror pod may not use ServiceAccountToken volume projections")
+}
+
+/// With the (deprecated) annotation, a pod uses only the Secrets that its account lists. Of volumes, as upstream, only
+/// those that are a Secret are looked at.
 fn mountable_only(pod: &Object, account: &Object) -> Result<(), Error> {
-    let listed = |field: &str, name: &str| {
-        account.get(field).and_then(Value::as_array).into_iter().flatten().any(|s| s["name"] == name)
-    };
     let owner = account.name();
-    let refuse = |cause: String| Err(Error::forbidden("", "pods", pod.name(), cause));
-    for volume in pod.at(&["spec", "volumes"]).and_then(Value::as_array).into_iter().flatten() {
-        if let Some(secret) = volume["secret"]["secretName"].as_str().filter(|s| !listed("secrets", s)) {
-            return refuse(format!(
-                "volume with secret.secretName=\"{secret}\" is not allowed because service account {owner} does not reference that secret"
-            ));
-        }
-    }
-    for field in ["initContainers", "containers"] {
-        for container in pod.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten() {
-            let name = container["name"].as_str().unwrap_or("");
-            for env in container["env"].as_array().into_iter().flatten() {
-                if let Some(secret) =
-                    env["valueFrom"]["secretKeyRef"]["name"].as_str().filter(|s| !listed("secrets", s))
-                {
-                    let variable = env["name"].as_str().unwrap_or("");
-                    return refuse(format!(
-                        "container {name} with envVar {variable} referencing secret.secretName=\"{secret}\" is not allowed because service account {owner} does not reference that secret"
-                    ));
-                }
+    let mut secrets = pod::references(pod);
+    secrets.retain(|r| r.to == Referent::Secret);
+    // In upstream's order, which decides what is told.
+    secrets.sort_by_key(|r| match r.place {
+        Place::Volume { .. } => 0,
+        Place::PullSecret(_) => 2,
+        _ => 1,
+    });
+    for reference in secrets {
+        let secret = &*reference.name;
+        let listed = |field: &str| {
+            account.get(field).and_then(Value::as_array).into_iter().flatten().any(|s| s["name"] == secret)
+        };
+        let (field, what) = match reference.place {
+            Place::Env { container, variable } => {
+                let container = format!("{} {}", container.title, container.name);
+                ("secrets", format!("{container} with envVar {variable} referencing secret.secretName"))
             }
-        }
-    }
-    for (at, secret) in
-        pod.at(&["spec", "imagePullSecrets"]).and_then(Value::as_array).into_iter().flatten().enumerate()
-    {
-        if let Some(secret) = secret["name"].as_str().filter(|s| !listed("imagePullSecrets", s)) {
-            return refuse(format!(
-                "imagePullSecrets[{at}].name=\"{secret}\" is not allowed because service account {owner} does not reference that imagePullSecret"
-            ));
+            Place::EnvFrom { container } => {
+                let container = format!("{} {}", container.title, container.name);
+                ("secrets", format!("{container} with envFrom referencing secret.secretName"))
+            }
+            Place::PullSecret(at) => ("imagePullSecrets", format!("imagePullSecrets[{at}].name")),
+            Place::Volume { source: "secret", .. } => ("secrets", "volume with secret.secretName".into()),
+            _ => continue,
+        };
+        if !listed(field) {
+            let kind = if field == "secrets" { "secret" } else { "imagePullSecret" };
+            let cause = format!(
+                "{what}=\"{secret}\" is not allowed because service account {owner} does not reference that {kind}"
+            );
+            return Err(Error::forbidden("", "pods", shown_name(pod), cause));
         }
     }
     Ok(())
 }
 
-/// Whether some object inside the pod's spec is of a sort.
-fn mentions(pod: &Object, wanted: &dyn Fn(&Map<String, Value>) -> bool) -> bool {
-    fn walk(value: &Value, wanted: &dyn Fn(&Map<String, Value>) -> bool) -> bool {
-        match value {
-            Value::Object(map) => wanted(map) || map.values().any(|v| walk(v, wanted)),
-            Value::Array(items) => items.iter().any(|v| walk(v, wanted)),
-            _ => false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CVE-2024-3177 was the forgotten `envFrom`; the walk knows every place.
+    #[test]
+    fn a_pod_uses_only_the_secrets_that_its_account_lists() {
+        let account = Object::from_value(json!({
+            "metadata": {"name": "sa"}, "secrets": [{"name": "listed"}], "imagePullSecrets": [{"name": "pull"}],
+        }));
+        let account = account.unwrap();
+        let judge = |spec: Value| {
+            let pod = Object::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+            mountable_only(&pod, &account).err().map(|e| e.to_string())
+        };
+        let env = |kind: &str, name: &str| {
+            let from = json!({"secretKeyRef": {"name": name}});
+            json!({ kind: [{"name": "c", "env": [{"name": "E", "valueFrom": from}]}] })
+        };
+        let from = |kind: &str, name: &str| json!({ kind: [{"name": "c", "envFrom": [{"secretRef": {"name": name}}]}] });
+        let volume = |name: &str| json!({"volumes": [{"name": "v", "secret": {"secretName": name}}]});
+        for (spec, what) in [
+            (env("initContainers", "x"), "init container c with envVar E referencing secret.secretName"),
+            (env("containers", "x"), "container c with envVar E referencing secret.secretName"),
+            (
+                env("ephemeralContainers", "x"),
+                "ephemeral container c with envVar E referencing secret.secretName",
+            ),
+            (from("initContainers", "x"), "init container c with envFrom referencing secret.secretName"),
+            (from("containers", "x"), "container c with envFrom referencing secret.secretName"),
+            (
+                from("ephemeralContainers", "x"),
+                "ephemeral container c with envFrom referencing secret.secretName",
+            ),
+            (volume("x"), "volume with secret.secretName"),
+        ] {
+            let want = format!(
+                "pods \"p\" is forbidden: {what}=\"x\" is not allowed because service account sa does not reference that secret"
+            );
+            assert_eq!(judge(spec), Some(want));
+        }
+        let pull = |name: &str| json!({"imagePullSecrets": [{"name": "pull"}, {"name": name}]});
+        let want = "pods \"p\" is forbidden: imagePullSecrets[1].name=\"listed\" is not allowed because service account sa does not reference that imagePullSecret";
+        assert_eq!(judge(pull("listed")).as_deref(), Some(want));
+        for spec in
+            [env("containers", "listed"), from("initContainers", "listed"), volume("listed"), pull("pull")]
+        {
+            assert_eq!(judge(spec), None);
         }
     }
-    pod.get("spec").is_some_and(|spec| walk(spec, wanted))
+
+    #[test]
+    fn a_mirror_pod_refers_to_no_secret_wherever_it_is_named() {
+        let judge = |spec: Value| {
+            mirrored(&Object::from_value(json!({"metadata": {"name": "m"}, "spec": spec})).unwrap())
+        };
+        let named = json!({"name": "s"});
+        let secrets = Some("a mirror pod may not reference secrets");
+        for spec in [
+            json!({"imagePullSecrets": [named]}),
+            json!({"volumes": [{"name": "v", "azureFile": {"secretName": "s"}}]}),
+            json!({"volumes": [{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": named}}]}),
+            json!({"volumes": [{"name": "v", "projected": {"sources": [{"secret": named}]}}]}),
+            json!({"ephemeralContainers": [{"envFrom": [{"secretRef": named}]}]}),
+        ] {
+            assert_eq!(judge(spec.clone()), secrets, "{spec}");
+        }
+        let account = Some("a mirror pod may not reference service accounts");
+        assert_eq!(judge(json!({"serviceAccountName": "sa"})), account);
+        let token = json!({"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]});
+        assert_eq!(judge(token), Some("a mirror pod may not use ServiceAccountToken volume projections"));
+        assert_eq!(judge(json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]})), None);
+    }
 }

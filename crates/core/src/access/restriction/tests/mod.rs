@@ -1,0 +1,122 @@
+mod kinds;
+mod nodes;
+mod pods;
+mod token;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::access::chain::AlwaysDeny;
+use crate::view::object_key;
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).unwrap()
+}
+
+fn put(objects: &mut Snapshot, group: &str, resource: &str, value: Value) {
+    let object = object(value);
+    let key = object_key(group, resource, object.namespace(), object.name());
+    objects.apply(&key, Some(Arc::new(object)), 1);
+}
+
+fn node(name: &str) -> Identity {
+    Identity {
+        name: format!("system:node:{name}"),
+        groups: vec!["system:nodes".into()],
+        ..Identity::default()
+    }
+}
+
+/// Two nodes, and a pod on each.
+fn world() -> Snapshot {
+    let mut objects = Snapshot::default();
+    for name in ["w", "x"] {
+        put(&mut objects, "", "nodes", json!({"metadata": {"name": name, "uid": format!("{name}-uid")}}));
+        let pod = json!({"metadata": {"name": format!("on-{name}"), "namespace": "n", "uid": "u"}, "spec": {"nodeName": name}});
+        put(&mut objects, "", "pods", pod);
+    }
+    objects
+}
+
+/// A write by node `w`: `RESOURCE[/SUBRESOURCE][.GROUP]`, and its message when it is refused.
+fn write(
+    operation: Operation,
+    what: &str,
+    name: &str,
+    new: Option<Value>,
+    old: Option<Value>,
+) -> Option<String> {
+    write_in(&world(), operation, what, name, new, old)
+}
+
+fn write_in(
+    objects: &Snapshot,
+    operation: Operation,
+    what: &str,
+    name: &str,
+    new: Option<Value>,
+    old: Option<Value>,
+) -> Option<String> {
+    let (resource, group) = what.split_once('.').unwrap_or((what, ""));
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let (new, old) = (new.map(object), old.map(object));
+    let namespace = new
+        .as_ref()
+        .or(old.as_ref())
+        .map_or("n", |o| if o.namespace().is_empty() { "n" } else { o.namespace() });
+    let write = Write {
+        operation,
+        group,
+        resource,
+        subresource,
+        namespace,
+        name,
+        new: new.as_ref(),
+        old: old.as_ref(),
+    };
+    let admin = Identity { name: "admin".into(), ..Identity::default() };
+    assert!(admit(&admin, &write, &AlwaysDeny, objects).is_ok(), "who is no node passes");
+    admit(&node("w"), &write, &AlwaysDeny, objects).err().map(|e| e.to_string())
+}
+
+#[test]
+fn a_node_that_cannot_be_told_writes_nothing() {
+    let map = object(json!({"metadata": {"name": "a"}}));
+    let mut write = Write {
+        operation: Operation::Create,
+        group: "",
+        resource: "configmaps",
+        subresource: "",
+        namespace: "n",
+        name: "",
+        new: Some(&map),
+        old: None,
+    };
+    let told = |user: &Identity, write: &Write<'_>| {
+        admit(user, write, &AlwaysDeny, &world()).err().map(|e| e.to_string())
+    };
+    let cause = "could not determine node from user \"system:node:\"";
+    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"a\" is forbidden: {cause}")));
+    assert_eq!(told(&node("w"), &write), None, "kinds without a rule are left to authorization");
+    let made = object(json!({"metadata": {"generateName": "a-"}}));
+    write.new = Some(&made);
+    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"a-\" is forbidden: {cause}")));
+    write.new = None;
+    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"Unknown\" is forbidden: {cause}")));
+    let mut outside = node("");
+    outside.groups.clear();
+    assert_eq!(told(&outside, &write), None);
+}
+
+#[test]
+fn absent_and_empty_are_the_same() {
+    let (a, b) = (json!({"a": [], "b": "", "c": {"d": null}, "e": 1}), json!({"e": 1}));
+    assert!(same(Some(&a), Some(&b)) && same(None, Some(&json!([]))) && same(None, None));
+    for (a, b) in
+        [(json!({"e": 0}), json!({})), (json!(["a"]), json!(["b"])), (json!(["a"]), json!(["a", "b"]))]
+    {
+        assert!(!same(Some(&a), Some(&b)), "{a} {b}");
+    }
+}
