@@ -85,7 +85,8 @@ pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn printable(text: &str) -> String {
+/// The text with what a terminal would obey made visible.
+pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c.is_control() {

@@ -6,7 +6,10 @@ use tokensmith_core::keys::issuer::discovery_problem;
 
 /// What an issuer must be for its documents to be had: an https URL without query and fragment, in Kubernetes' words
 /// where it is not. Plain http is for this very machine, where nobody else can answer.
-pub(super) fn check_issuer(issuer: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_issuer(issuer: &str) -> Result<(), String> {
     if loopback(issuer) {
         return Ok(());
     }
@@ -18,12 +21,15 @@ pub(super) fn check_issuer(issuer: &str) -> Result<(), String> {
 }
 
 /// The address of the discovery document: without one trailing slash of the issuer (OpenID Connect Discovery §4).
-pub(super) fn url(issuer: &str) -> String {
+pub fn url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
 }
 
 /// Reads the one thing that is needed of a discovery document.
-pub(super) fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, String> {
+///
+/// # Errors
+/// It is another issuer's, or its key set could come from anyone.
+pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, String> {
     #[derive(Deserialize)]
     struct Document {
         issuer: String,

@@ -14,7 +14,7 @@
 mod bearer;
 mod cache;
 mod config;
-mod discovery;
+pub mod discovery;
 mod fetch;
 mod keys;
 mod layer;

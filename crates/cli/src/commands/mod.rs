@@ -7,6 +7,7 @@ pub mod issuer;
 pub mod keys;
 pub mod kubeconfig;
 pub mod mint;
+mod pasted;
 pub mod project;
 pub mod proxy;
 mod staying;

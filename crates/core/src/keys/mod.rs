@@ -45,7 +45,7 @@ pub use passphrase::Passphrase;
 pub use policy::{RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
-pub use published::{PublishedError, PublishedKeys};
+pub use published::{PassedOver, PublishedError, PublishedKeys};
 pub use seal::{SealKey, SealKeys, SealMemory, SealSource, UnsealError};
 pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};

@@ -5,14 +5,24 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::PublicKey;
 use super::jwk::Jwk;
+use super::{JwkError, PublicKey};
 
 /// The keys of an issuer, by the names that it gives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishedKeys {
     by_kid: HashMap<String, Vec<PublicKey>>,
-    skipped: usize,
+    passed_over: Vec<PassedOver>,
+}
+
+/// An entry of a key set that is not used here. Who reports on a token must say so: a signature that could not be checked
+/// is neither right nor wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name, if it has one.
+    pub kid: Option<String>,
+    /// Why it is not used.
+    pub why: JwkError,
 }
 
 /// Why a key set cannot be read at all.
@@ -59,10 +69,16 @@ impl PublishedKeys {
         }
         let mut keys = PublishedKeys::default();
         for entry in entries {
-            let named = Jwk::parse(entry.get()).and_then(|jwk| Ok((jwk.key()?, jwk.kid)));
-            let Ok((key, Some(kid))) = named else {
-                keys.skipped += 1;
-                continue;
+            let read = Jwk::parse(entry.get()).and_then(|jwk| {
+                let key = jwk.key()?;
+                Ok((key, jwk.kid.ok_or(JwkError::Member("kid"))?))
+            });
+            let (key, kid) = match read {
+                Ok(read) => read,
+                Err(why) => {
+                    keys.passed_over.push(PassedOver { kid: name(entry.get()), why });
+                    continue;
+                }
             };
             let same = keys.by_kid.entry(kid).or_default();
             // Kubernetes publishes a key twice when it is listed twice.
@@ -100,6 +116,17 @@ impl PublishedKeys {
 
     /// How many entries were passed over.
     pub fn skipped(&self) -> usize {
-        self.skipped
+        self.passed_over.len()
     }
+
+    /// The entries that were passed over, in the set's order.
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
+    }
+}
+
+/// The name of an entry of whatever kind.
+fn name(entry: &str) -> Option<String> {
+    let entry: serde_json::Value = serde_json::from_str(entry).ok()?;
+    Some(entry.get("kid")?.as_str()?.to_owned())
 }

@@ -21,6 +21,7 @@ struct Header {
     alg: Option<String>,
     kid: Option<String>,
     crit: Option<serde_json::Value>,
+    b64: Option<serde_json::Value>,
 }
 
 /// Why a signature does not count; the texts are Kubernetes'.
@@ -61,12 +62,14 @@ impl<'a> Jws<'a> {
     /// signed.
     ///
     /// A key is tried with its own algorithm alone: what the header says must be that, so a token cannot choose a
-    /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11).
+    /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11), and `b64`
+    /// for another payload than the one that is read here (RFC 7797).
     pub fn verify<'k>(
         &self,
         candidates: impl IntoIterator<Item = &'k PublicKey>,
     ) -> Result<&'k PublicKey, SignatureError> {
-        let alg = self.header.alg.as_deref().filter(|_| self.header.crit.is_none());
+        let plain = self.header.crit.is_none() && self.header.b64.as_ref().is_none_or(|b64| *b64 == true);
+        let alg = self.header.alg.as_deref().filter(|_| plain);
         let alg: Option<Algorithm> = alg.and_then(|alg| alg.parse().ok());
         let mut error = SignatureError::NoKey;
         for key in candidates {

@@ -1,23 +1,26 @@
 //! `tokensmith token inspect`: what a token says and, when asked, whether it holds.
 //!
 //! `token` reads it without trusting it; `review` and `issuer` are the two ways to verify; `report` shows the
-//! result. A rule is said to hold only when someone has checked it.
+//! result. A rule is said to hold only when someone has checked it, and a token to be valid only when all of them were that
+//! can be checked that way. Signatures are checked in one place, core's `PublicKey::verify`.
 
+mod claims;
 mod issuer;
 mod report;
 mod review;
 mod show;
+mod signature;
 mod token;
 
-use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Args;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 
-use self::report::Report;
+use self::report::{Outcome, Report};
 use self::token::Token;
+use super::pasted;
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::failure::Failure;
@@ -32,9 +35,6 @@ const EXAMPLES: &str = "Examples:
 
   # does it verify for someone who knows the issuer only?
   tokensmith token inspect --file token --issuer https://tokens.example.com --audience vault";
-
-/// A token is some kilobytes; what is longer is something else.
-const MAX_TOKEN: u64 = 1 << 20;
 
 /// Show what a token says.
 #[derive(Args, Debug)]
@@ -72,18 +72,22 @@ impl InspectArgs {
     /// # Errors
     /// It is no token, cannot be verified, or was refused.
     pub async fn run(self) -> Result<(), Failure> {
-        let text = self.read()?;
-        let token = Token::parse(&text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
+        let text = pasted::read(self.jwt.as_deref(), self.file.as_deref())?;
+        let text = pasted::bare(&text);
+        let token = Token::parse(text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
         let clock = SystemClock::new();
         let report = self.verify(&token, &clock).await?;
         let now = clock.now();
         let data = show::data(&token, report.as_ref(), now);
         output::print(self.output, &data, || show::text(&token, report.as_ref(), now))?;
-        match report.as_ref().and_then(Report::first_failure) {
-            Some(rule) => {
+        match report.as_ref().map(Report::outcome) {
+            Some(Outcome::Refused(rule)) => {
                 Err(Failure::failed(format!("the token does not hold: {}: {}", rule.name, rule.detail)))
             }
-            None => Ok(()),
+            Some(Outcome::Unchecked(rule)) => {
+                Err(Failure::failed(format!("the token was not checked: {}: {}", rule.name, rule.detail)))
+            }
+            Some(Outcome::Valid) | None => Ok(()),
         }
     }
 
@@ -99,28 +103,5 @@ impl InspectArgs {
             return Err(Failure::usage("--audience is checked by --server or --issuer: give one of them"));
         }
         Ok(None)
-    }
-
-    fn read(&self) -> Result<String, Failure> {
-        let mut text = String::new();
-        match (&self.jwt, &self.file) {
-            (Some(token), _) if token != "-" => text.clone_from(token),
-            (_, Some(path)) => {
-                let file = std::fs::File::open(path);
-                let read = file.and_then(|f| f.take(MAX_TOKEN).read_to_string(&mut text));
-                read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
-            }
-            _ => {
-                if io::stdin().is_terminal() {
-                    return Err(Failure::usage(
-                        "no token: pipe one in, or give --file, or the token itself as argument",
-                    ));
-                }
-                let read = io::stdin().take(MAX_TOKEN).read_to_string(&mut text);
-                read.map_err(|e| Failure::failed(format!("cannot read standard input: {e}")))?;
-            }
-        }
-        let text = text.trim();
-        Ok(text.strip_prefix("Bearer ").unwrap_or(text).trim().to_owned())
     }
 }

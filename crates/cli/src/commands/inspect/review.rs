@@ -1,6 +1,7 @@
 //! Verification by the server: TokenReview. The server says yes, or which rule failed first; since it checks in a
 //! fixed order (k8s-facts: "Verification in the API server"), the rules before that one hold and those after it
-//! were not reached.
+//! were not reached. What its answer does not tell counts as not checked: an authenticator that took the token for something
+//! else than a service account's has looked at none of these rules.
 
 use serde_json::{Value, json};
 
@@ -19,9 +20,11 @@ const EXPIRY: &str = "expiry";
 const ISSUED: &str = "issued at";
 const ACCOUNT: &str = "account";
 const BINDING: &str = "bound object";
+const REVOCATION: &str = "revocation";
 
-/// The server's order of checks.
-const ORDER: [&str; 9] = [ISSUER, KEY, SIGNATURE, AUDIENCE, NOT_BEFORE, EXPIRY, ISSUED, ACCOUNT, BINDING];
+/// The server's order of checks. Kubernetes has no revocations.
+const ORDER: [&str; 10] =
+    [ISSUER, KEY, SIGNATURE, AUDIENCE, NOT_BEFORE, EXPIRY, ISSUED, ACCOUNT, BINDING, REVOCATION];
 
 /// Asks the server.
 ///
@@ -45,18 +48,22 @@ pub async fn verify(
         _ => Failure::failed(format!("failed to review the token: {}", r.message)),
     })?;
     let by = format!("TokenReview at {}", target.server.as_str().trim_end_matches('/'));
-    Ok(Report { by, rules: rules(token, &answer["status"], audiences) })
+    Ok(Report { by, rules: rules(token, audiences, &answer["status"]) })
 }
 
-fn rules(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
+fn rules(token: &Token, wanted: &[String], status: &Value) -> Vec<Rule> {
     if status["authenticated"] == true {
-        return accepted(token, status, asked);
+        return accepted(token, wanted, status);
     }
     let error = status["error"].as_str().unwrap_or("the server gives no reason");
     // `[invalid bearer token, CAUSE]`: the first is what every other authenticator says.
     let cause =
         error.strip_prefix("[invalid bearer token, ").and_then(|e| e.strip_suffix(']')).unwrap_or(error);
-    let failed = rule_of(cause);
+    let Some(failed) = rule_of(cause) else {
+        // Where it stopped is not known, so neither is what it had looked at.
+        let rest = ORDER.iter().map(|name| Rule::unchecked(name, "the server does not say"));
+        return std::iter::once(Rule::fails("review", cause)).chain(rest).collect();
+    };
     let position = ORDER.iter().position(|name| *name == failed).unwrap_or_default();
     let rule = |(i, name): (usize, &&'static str)| match i.cmp(&position) {
         std::cmp::Ordering::Less => Rule::holds(name, ""),
@@ -66,17 +73,18 @@ fn rules(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
     ORDER.iter().enumerate().map(rule).collect()
 }
 
-fn accepted(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
-    let audiences = status["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let audiences: Vec<&str> = audiences.collect();
-    // A server that knows no audiences says yes to a token for anyone, and names none.
-    let meant = asked.is_empty() || asked.iter().any(|a| audiences.contains(&a.as_str()));
-    let audiences = audiences.join(", ");
+fn accepted(token: &Token, wanted: &[String], status: &Value) -> Vec<Rule> {
     let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
+    let account = token.claim("sub");
+    if user.is_empty() || !account.starts_with("system:serviceaccount:") || user != account {
+        let why = format!("the server knows the bearer as {user:?}, not as the token's {account:?}");
+        let rest = ORDER.iter().map(|name| Rule::unchecked(name, "not as a service account's token"));
+        return std::iter::once(Rule::unchecked("review", why)).chain(rest).collect();
+    }
     let detail = |name: &str| match name {
         ISSUER => token.claim("iss").to_owned(),
         KEY => token.parameter("kid").to_owned(),
-        AUDIENCE => audiences.clone(),
+        EXPIRY if !token.claims.contains_key("exp") => "it never expires".into(),
         ACCOUNT => format!("{user} exists with that UID"),
         BINDING => match token.binding() {
             Some(b) => format!("{} {} exists with that UID", b.kind, b.name),
@@ -85,16 +93,30 @@ fn accepted(token: &Token, status: &Value, asked: &[String]) -> Vec<Rule> {
         _ => String::new(),
     };
     let rule = |name: &&'static str| match *name {
-        AUDIENCE if !meant => Rule::fails(name, "the server does not say that the token is for these"),
+        AUDIENCE => audience(wanted, status),
+        // Kubernetes' own server has none to look at.
+        REVOCATION => Rule::holds(REVOCATION, "the server takes it"),
         name => Rule::holds(name, detail(name)),
     };
     ORDER.iter().map(rule).collect()
 }
 
-/// Which rule an error text of the server belongs to.
-fn rule_of(cause: &str) -> &'static str {
+/// A server that knows no audiences says yes to a token for anyone, and names none (`TokenReviewStatus.audiences`).
+fn audience(wanted: &[String], status: &Value) -> Rule {
+    let all = status["audiences"].as_array();
+    let granted: Vec<_> = all.into_iter().flatten().filter_map(Value::as_str).collect();
+    if wanted.is_empty() && granted.is_empty() {
+        return Rule::unasked(AUDIENCE, "the server does not say");
+    }
+    let meant = wanted.is_empty() || wanted.iter().any(|wanted| granted.contains(&wanted.as_str()));
+    let no = "the server does not say that the token is for these";
+    Rule::when(meant, AUDIENCE, granted.join(", "), no.into())
+}
+
+/// Which rule an error text of the server belongs to; `None` for words that are not known here.
+fn rule_of(cause: &str) -> Option<&'static str> {
     let has = |part: &str| cause.contains(part);
-    match cause {
+    Some(match cause {
         _ if has("no keys found") => KEY,
         _ if has("error in cryptographic primitive") => SIGNATURE,
         _ if has("token issuer ") => ISSUER,
@@ -102,16 +124,18 @@ fn rule_of(cause: &str) -> &'static str {
         _ if has("not valid yet") => NOT_BEFORE,
         _ if has("has expired") => EXPIRY,
         _ if has("issued in the future") => ISSUED,
+        _ if has("has been revoked") => REVOCATION,
         _ if has("pod UID") || has("secret UID") || has("node UID") || has("has been invalidated") => BINDING,
         _ if has("serviceaccounts \"") || has("ervice account UID") || has("has been deleted") => ACCOUNT,
-        // `invalid bearer token` alone: no authenticator took it for its own.
-        _ => ISSUER,
-    }
+        // That alone: no authenticator took it for its own.
+        "invalid bearer token" => ISSUER,
+        _ => return None,
+    })
 }
 
 /// The server's words, and in ours what lies behind the terse ones.
 fn explain(cause: &str, token: &Token) -> String {
-    let hint = match rule_of(cause) {
+    let hint = match rule_of(cause).unwrap_or_default() {
         ISSUER if cause == "invalid bearer token" => {
             format!(
                 "the server does not issue as {:?}, so it takes the token for no one's",
@@ -141,7 +165,7 @@ mod tests {
 
     fn failing(error: &str) -> (&'static str, usize) {
         let token = token(json!({ "iss": "x", "kubernetes.io": { "pod": { "name": "p" } } }));
-        let rules = rules(&token, &json!({ "user": {}, "error": error }), &[]);
+        let rules = rules(&token, &[], &json!({ "user": {}, "error": error }));
         let held = rules.iter().take_while(|r| r.verdict == Verdict::Holds).count();
         assert!(rules[held + 1..].iter().all(|r| r.verdict == Verdict::Unchecked));
         (rules[held].name, held)
@@ -169,25 +193,47 @@ mod tests {
                 BINDING,
                 8,
             ),
+            ("[invalid bearer token, service account token has been revoked]", REVOCATION, 9),
         ] {
             assert_eq!(failing(error), (rule, held), "{error}");
         }
     }
 
-    #[test]
-    fn accepted_means_every_rule_holds() {
-        let status = json!({ "authenticated": true, "user": { "username": "u" }, "audiences": ["vault"] });
-        let held = rules(&token(json!({})), &status, &["vault".into(), "other".into()]);
-        assert!(held.iter().all(|r| r.verdict == Verdict::Holds));
-        assert_eq!(held[3].detail, "vault");
+    fn verdicts(rules: &[Rule]) -> (usize, usize, usize) {
+        let count = |verdict| rules.iter().filter(|r| r.verdict == verdict).count();
+        (count(Verdict::Holds), count(Verdict::Fails), count(Verdict::Unchecked))
     }
 
     #[test]
-    fn an_answer_for_other_audiences_is_a_no() {
-        for audiences in [json!(null), json!([]), json!(["api"])] {
-            let status = json!({ "authenticated": true, "user": {}, "audiences": audiences });
-            let rules = rules(&token(json!({})), &status, &["vault".into()]);
-            assert_eq!((rules[3].name, rules[3].verdict), (AUDIENCE, Verdict::Fails));
+    fn accepted_means_every_rule_holds() {
+        let status = json!({
+            "authenticated": true, "user": { "username": "system:serviceaccount:n:a" }, "audiences": ["vault"],
+        });
+        let token = token(json!({ "sub": "system:serviceaccount:n:a" }));
+        let rules = rules(&token, &["vault".into()], &status);
+        assert_eq!(verdicts(&rules), (10, 0, 0));
+        assert_eq!(rules[3].detail, "vault");
+    }
+
+    #[test]
+    fn what_the_server_has_not_looked_at_is_not_checked() {
+        let token = token(json!({ "sub": "system:serviceaccount:n:a" }));
+        let of = |user: &str, audiences: Value, wanted: &[String]| {
+            let user = json!({ "username": user });
+            let status = json!({ "authenticated": true, "user": user, "audiences": audiences });
+            verdicts(&rules(&token, wanted, &status))
+        };
+        let account = "system:serviceaccount:n:a";
+        // Some other authenticator's: a static token, an OIDC user, another account.
+        for user in ["", "jane", "system:anonymous", "system:serviceaccount:n:b"] {
+            assert_eq!(of(user, json!(["vault"]), &[]), (0, 0, 11), "{user}");
         }
+        let vault = ["vault".to_owned()];
+        assert_eq!(of(account, json!(null), &[]), (9, 0, 1));
+        for no in [json!(null), json!([]), json!(["api"])] {
+            assert_eq!(of(account, no, &vault), (9, 1, 0), "an answer for other audiences is a no");
+        }
+        let strange = json!({ "authenticated": false, "error": "some new words" });
+        assert_eq!(verdicts(&rules(&token, &[], &strange)), (0, 1, 10));
     }
 }

@@ -6,6 +6,7 @@ use tokensmith_objects::object::timestamp;
 
 use super::report::Report;
 use super::token::Token;
+use crate::output::printable;
 use crate::times;
 
 const TIMES: [(&str, &str); 3] = [("iat", "issued"), ("nbf", "not before"), ("exp", "expires")];
@@ -81,15 +82,9 @@ impl Lines {
     /// obeyed.
     fn add(&mut self, label: &str, value: &str) {
         if !value.is_empty() {
-            let value: String = value.chars().flat_map(printable).collect();
-            self.0.push_str(&format!("{label:<12}  {value}\n"));
+            self.0.push_str(&format!("{label:<12}  {}\n", printable(value)));
         }
     }
-}
-
-fn printable(c: char) -> impl Iterator<Item = char> {
-    let escaped: String = if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    escaped.chars().collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]

@@ -114,6 +114,9 @@ fn junk_does_not_make_a_set_unreadable() {
         PublishedKeys::parse(format!(r#" {{"a":1,"keys":[{junk},{good},{nameless}],"z":{{}}}}"#).as_bytes())
             .unwrap();
     assert_eq!((set.len(), set.skipped()), (1, 9));
+    let named: Vec<_> = set.passed_over().iter().filter(|p| p.kid.as_deref() == Some("k")).collect();
+    assert_eq!((&named[0].why, &named[1].why), (&JwkError::Type, &JwkError::Member("n")));
+    assert_eq!(set.passed_over()[8].why, JwkError::Member("kid"));
     assert_eq!(set.candidates(public("p256.pub.pem").key_id()).len(), 1);
     assert!(PublishedKeys::parse(br#"{"keys":[]}"#).unwrap().is_empty());
 }
