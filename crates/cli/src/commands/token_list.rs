@@ -117,7 +117,14 @@ fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
     if token.get("audiencesCut").is_some_and(|cut| cut == true) {
         audiences.push("…");
     }
-    let revoked = token.get("revoked").and_then(Value::as_bool).unwrap_or_default();
+    let is = |field: &str| token.get(field).and_then(Value::as_bool).unwrap_or_default();
+    // As a review would say now; of what an API server elsewhere issued, only that server knows.
+    let state = match text("/refused") {
+        _ if is("revoked") => "revoked".to_owned(),
+        _ if is("elsewhere") => "not known here".to_owned(),
+        why if why.is_empty() => "valid".to_owned(),
+        why => format!("refused: {why}"),
+    };
     vec![
         text("/jti"),
         text("/account"),
@@ -126,7 +133,7 @@ fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
         when("/issuedAt"),
         when("/expiresAt"),
         text("/requester"),
-        if revoked { "revoked" } else { "valid" }.to_owned(),
+        state,
     ]
 }
 
@@ -144,12 +151,18 @@ mod tests {
               "expiresAt": "2026-01-01T12:00:00Z", "requester": "admin" },
             { "jti": "j2", "account": "n/b", "audiences": ["api"], "kid": "k", "issuedAt": "2026-01-01T10:00:00Z",
               "expiresAt": "2026-01-01T11:00:30Z", "requester": "jane", "revoked": true, "audiencesCut": true },
+            { "jti": "j3", "account": "n/c", "issuedAt": "2026-01-01T10:00:00Z", "expiresAt": "2026-01-01T12:00:00Z",
+              "requester": "jane", "refused": "serviceaccounts \"c\" not found" },
+            { "jti": "j4", "account": "n/d", "issuedAt": "2026-01-01T10:00:00Z", "expiresAt": "2026-01-01T12:00:00Z",
+              "requester": "external-signer", "elsewhere": true },
         ]});
         assert_eq!(
             table(&list, datetime!(2026-01-01 11:00 UTC)),
-            "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED   EXPIRES   REQUESTER   STATE\n\
-             j1    n/a       Pod/web    api,vault   1h ago   in 1h     admin       valid\n\
-             j2    n/b       -          api,…       1h ago   in 30s    jane        revoked\n"
+            "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED   EXPIRES   REQUESTER         STATE\n\
+             j1    n/a       Pod/web    api,vault   1h ago   in 1h     admin             valid\n\
+             j2    n/b       -          api,…       1h ago   in 30s    jane              revoked\n\
+             j3    n/c       -                      1h ago   in 1h     jane              refused: serviceaccounts \"c\" not found\n\
+             j4    n/d       -                      1h ago   in 1h     external-signer   not known here\n"
         );
     }
 }

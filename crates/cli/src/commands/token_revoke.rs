@@ -1,8 +1,12 @@
 //! `tokensmith token revoke`, through the server's admin API (openapi/tokensmith.yaml).
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Map, Value};
+use tokensmith_core::ledger::jti::{self, Given, holds_token};
 
+use super::pasted;
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::failure::Failure;
@@ -14,6 +18,10 @@ const EXAMPLES: &str = "Examples:
   # one token; `token list` and the audit log tell its jti
   tokensmith token revoke 9b0a6c9e-6a4f-4b63-9d0d-1f0f8a1f1c7e --reason 'in a log file'
 
+  # the token itself, which is looked at and not kept; not as argument, where others can see it
+  tokensmith token revoke --file leaked-token
+  pbpaste | tokensmith token revoke -
+
   # every token of an account that was issued up to now; new ones are good
   tokensmith token revoke --account payments/api
 
@@ -21,13 +29,17 @@ const EXAMPLES: &str = "Examples:
   tokensmith token revoke --pod payments/api-0
   tokensmith token revoke --key KID";
 
-/// Refuse tokens from now on. Name exactly one of JTI, --account, --pod and --key.
+/// Refuse tokens from now on. Name exactly one of JTI, --file, --account, --pod and --key.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct RevokeArgs {
-    /// One token's id
+    /// One token's id, as a list or TokenReview shows it; `-` reads it, or the token itself, from standard input
     #[arg(value_name = "JTI")]
     jti: Option<String>,
+
+    /// The token in this file, or its id
+    #[arg(long, short, value_name = "PATH")]
+    file: Option<PathBuf>,
 
     /// The tokens of this service account
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -44,6 +56,10 @@ pub struct RevokeArgs {
     /// Why; kept with the revocation and in the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+
+    /// Also what nobody knows: an id without a record, an account or pod that is not there and has no token
+    #[arg(long)]
+    force: bool,
 
     /// In which form
     #[arg(long, short, value_enum, default_value_t)]
@@ -62,7 +78,7 @@ impl RevokeArgs {
         let body = self.body()?;
         let client = connect(&self.client.target()?)?;
         let done = client.post(PATH, &body).await?;
-        let done = done.map_err(|r| Failure::failed(format!("failed to revoke: {}", r.message)))?;
+        let done = done.map_err(|r| Failure::failed(refused(r.code, &r.message)))?;
         for warning in warnings(&done) {
             eprintln!("Warning: {warning}");
         }
@@ -70,27 +86,78 @@ impl RevokeArgs {
     }
 
     fn body(&self) -> Result<Value, Failure> {
-        let fields = [("jti", &self.jti), ("account", &self.account), ("pod", &self.pod), ("key", &self.key)];
+        let file = self.file.as_ref().map(|_| String::new());
+        let fields = [
+            ("jti", &self.jti),
+            ("file", &file),
+            ("account", &self.account),
+            ("pod", &self.pod),
+            ("key", &self.key),
+        ];
         let given: Vec<_> = fields.iter().filter_map(|(k, v)| Some((*k, v.as_deref()?))).collect();
         let [(field, value)] = given.as_slice() else {
-            return Err(Failure::usage("name exactly one of JTI, --account, --pod and --key"));
+            return Err(Failure::usage("name exactly one of JTI, --file, --account, --pod and --key"));
         };
-        let split = value
-            .split_once('/')
-            .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'));
-        match *field {
-            "account" | "pod" if split.is_none() => {
-                return Err(Failure::usage(format!("--{field} {value:?}: must be NAMESPACE/NAME")));
-            }
-            _ if value.is_empty() => return Err(Failure::usage(format!("{field}: must not be empty"))),
-            _ => {}
+        if self.reason.as_deref().is_some_and(holds_token) {
+            return Err(Failure::usage(
+                "--reason: there is a token in it, and it would be kept: leave it out",
+            ));
         }
-        let mut body = Map::new();
-        body.insert((*field).into(), (*value).into());
+        let mut body = match *field {
+            "jti" | "file" => self.one(value)?,
+            field => {
+                if holds_token(value) {
+                    return Err(Failure::usage(format!("--{field}: this is a token, not a name")));
+                }
+                let parts = value.split_once('/');
+                let named = parts.is_some_and(|(namespace, name)| {
+                    !namespace.is_empty() && !name.is_empty() && !name.contains('/')
+                });
+                if field != "key" && !named {
+                    return Err(Failure::usage(format!("--{field} {value:?}: must be NAMESPACE/NAME")));
+                }
+                if value.is_empty() {
+                    return Err(Failure::usage(format!("{field}: must not be empty")));
+                }
+                Map::from_iter([(field.to_owned(), (*value).into())])
+            }
+        };
+        body.insert("force".into(), self.force.into());
         if let Some(reason) = &self.reason {
             body.insert("reason".into(), reason.as_str().into());
         }
         Ok(Value::Object(body))
+    }
+
+    /// A token by its id, or by itself: the server looks at its signature and says whether there is something to revoke.
+    fn one(&self, value: &str) -> Result<Map<String, Value>, Failure> {
+        let argument = Some(value).filter(|_| self.file.is_none());
+        let text = pasted::read(argument, self.file.as_deref())?;
+        match jti::given(&text) {
+            Ok(Given::Jti(jti)) => Ok(Map::from_iter([("jti".to_owned(), jti.into())])),
+            Ok(Given::Token(token)) => {
+                if argument.is_some_and(|argument| argument != "-") {
+                    eprintln!(
+                        "Warning: a token on the command line can be read by others on this machine, and stays in the \
+                         shell's history: use --file, or - for standard input"
+                    );
+                }
+                Ok(Map::from_iter([("token".to_owned(), token.into())]))
+            }
+            Err(error) => Err(Failure::usage(format!("jti: {error}"))),
+        }
+    }
+}
+
+/// The server's refusal, and what to do about it.
+fn refused(code: u16, message: &str) -> String {
+    match code {
+        404 if message.starts_with("keys ") => format!("failed to revoke: {message}"),
+        404 => format!(
+            "failed to revoke: {message}: nothing unexpired of that name is on record, so nothing was revoked; check the \
+             spelling (--force revokes it all the same)"
+        ),
+        _ => format!("failed to revoke: {message}"),
     }
 }
 
@@ -102,11 +169,18 @@ fn warnings(done: &Value) -> Vec<&str> {
 /// What is revoked, what that covers, until when it is kept.
 fn text(done: &Value) -> String {
     let of = |field: &str| done.get(field).and_then(Value::as_str);
-    let what = [("jti", "token"), ("account", "account"), ("pod", "pod"), ("key", "key")]
+    let names = [
+        ("jti", "token"),
+        ("account", "account"),
+        ("pod", "pod"),
+        ("key", "key"),
+        ("sha256", "token with SHA-256"),
+    ];
+    let what = names
         .into_iter()
         .find_map(|(field, word)| Some(format!("{word} {}", of(field)?)))
         .unwrap_or_default();
-    let issued = match of("jti") {
+    let issued = match of("jti").or(of("sha256")) {
         Some(_) => String::new(),
         None => format!(", what was issued until {}", of("at").unwrap_or_default()),
     };
@@ -119,6 +193,9 @@ fn text(done: &Value) -> String {
             let count = account.get("tokens").and_then(Value::as_u64).unwrap_or_default();
             out.push_str(&format!("  {name}: {count}\n"));
         }
+    }
+    if let Some(count) = done.get("elsewhere").and_then(Value::as_u64) {
+        out.push_str(&format!("of these not revoked at the API server that issued them: {count}\n"));
     }
     if let Some(count) = done.get("secretTokens").and_then(Value::as_u64) {
         out.push_str(&format!("tokens in Secrets that are revoked for ever: {count}\n"));
@@ -151,14 +228,37 @@ mod tests {
 
     #[test]
     fn exactly_one_thing_is_revoked() {
-        let refused = || Failure::usage("name exactly one of JTI, --account, --pod and --key");
+        let refused = || Failure::usage("name exactly one of JTI, --file, --account, --pod and --key");
         assert_eq!(body(&[]), Err(refused()));
         assert_eq!(body(&["j", "--key=k"]), Err(refused()));
         assert_eq!(body(&["--account=a/b", "--pod=a/b"]), Err(refused()));
-        assert_eq!(body(&["j", "--reason=why"]), Ok(json!({"jti": "j", "reason": "why"})));
-        assert_eq!(body(&["--account=a/b"]), Ok(json!({"account": "a/b"})));
-        for wrong in ["--account=a", "--pod=/b", "--pod=a/b/c", "--key="] {
+        assert_eq!(body(&["j", "--reason=why"]), Ok(json!({"jti": "j", "reason": "why", "force": false})));
+        assert_eq!(body(&["--account=a/b", "--force"]), Ok(json!({"account": "a/b", "force": true})));
+        for wrong in ["--account=a", "--pod=/b", "--pod=a/b/c", "--key=", "two words", " "] {
             assert!(matches!(body(&[wrong]), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_given_as_a_token_and_never_as_a_name() {
+        let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, format!("Authorization: Bearer {token}\n")).unwrap();
+        let want = json!({"token": token, "force": false});
+        assert_eq!(body(&[token]), Ok(want.clone()));
+        assert_eq!(body(&["--file", file.to_str().unwrap()]), Ok(want));
+        let jti = "9b0a6c9e-6a4f-4b63-9d0d-1f0f8a1f1c7e";
+        std::fs::write(&file, format!("JTI={}\n", jti.to_uppercase())).unwrap();
+        assert_eq!(body(&["--file", file.to_str().unwrap()]), Ok(json!({"jti": jti, "force": false})));
+        for args in [
+            vec!["--key", token],
+            vec!["--account", token],
+            vec![jti, "--reason", token],
+            vec!["eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30"],
+        ] {
+            let Err(Failure::Usage(error)) = body(&args) else { panic!("{args:?}") };
+            assert!(!error.contains("eyJ"), "{error}");
         }
     }
 

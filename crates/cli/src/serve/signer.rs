@@ -12,6 +12,7 @@ use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::Keys;
 use tokensmith_core::random;
 use tokensmith_core::tokens::claims::Payload;
+use tokensmith_core::tokens::ledger::REQUESTER;
 use tokensmith_core::tokens::{LedgerMode, TokenLedger};
 use tokensmith_core::view::View;
 use tokensmith_server::App;
@@ -142,8 +143,6 @@ fn new(
     ExternalSigner::witnessed(keys, clock, max_seconds, witness).map_err(|e| Failure::failed(e.to_string()))
 }
 
-/// Whom records and audit lines name: whoever may open the socket.
-const REQUESTER: &str = "external-signer";
 /// Nobody can ask for the discovery document here: that of the API server counts.
 const ISSUER: &str = "https://kubernetes.default.svc";
 

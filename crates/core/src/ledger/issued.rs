@@ -123,6 +123,8 @@ pub struct Filter {
     pub key: Option<String>,
     /// With this id.
     pub jti: Option<String>,
+    /// Asked for by this user.
+    pub requester: Option<String>,
     /// Issued at or before this time, Unix seconds.
     pub issued_until: Option<i64>,
     /// Expiring at or after this time, Unix seconds.
@@ -159,6 +161,7 @@ impl Filter {
             && self.pod.as_ref().is_none_or(pod)
             && self.audience.as_ref().is_none_or(|audience| issued.audiences.contains(audience))
             && self.key.as_ref().is_none_or(|key| *key == issued.kid)
+            && self.requester.as_ref().is_none_or(|requester| *requester == issued.requester)
             && self.issued_until.is_none_or(|until| issued.issued_at <= until)
     }
 }

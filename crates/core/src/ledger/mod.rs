@@ -6,6 +6,7 @@
 //! The contract suite in `tokensmith-store` runs on every backend.
 
 mod issued;
+pub mod jti;
 mod revocation;
 
 use std::collections::BTreeMap;

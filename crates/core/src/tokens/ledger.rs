@@ -1,7 +1,10 @@
 //! The token ledger at work: which tokens there are, which are revoked, and until when a revocation must be kept.
 
 mod elsewhere;
+mod known;
+mod own;
 mod revoke;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,7 +22,11 @@ use crate::ledger::{
 };
 use crate::object_timestamp;
 use crate::view::View;
+pub use elsewhere::REQUESTER;
+pub use known::{Known, shown};
+pub use own::Own;
 pub use revoke::Revoked;
+pub use standing::Standing;
 
 /// What is written down (`--ledger`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,18 +1,20 @@
 //! `POST /admin/v1/tokens/revoke` and `GET /admin/v1/revocations`.
 
+mod wanted;
+
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokensmith_core::Error;
-use tokensmith_core::ledger::{NamespacedName, Revocation, What};
-use tokensmith_core::tokens::LedgerMode;
-use tokensmith_core::tokens::ledger::Revoked;
+use tokensmith_core::ledger::{Revocation, What, jti};
+use tokensmith_core::tokens::ledger::{Known, Own, Revoked, shown};
+use tokensmith_core::tokens::{LedgerMode, legacy};
 
+use self::wanted::{Target, Wanted};
 use super::{token, tokens};
 use crate::app::App;
 use crate::audit::Line;
@@ -21,22 +23,8 @@ use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::reply::{self, Format};
 
-/// Longest texts in a request.
-const MAX: usize = 1024;
-
 /// A revocation of what nobody has is as good as one that was misspelt.
 const NOTHING: &str = "no unexpired token of that name is in the ledger: check the spelling";
-
-/// Exactly one of the first four.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Wanted {
-    account: Option<String>,
-    jti: Option<String>,
-    key: Option<String>,
-    pod: Option<String>,
-    reason: String,
-}
 
 /// Revokes. Durable when answered.
 pub(super) async fn create(
@@ -47,11 +35,11 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
     let wanted: Wanted = body::json(&app, &headers, body).await?;
-    let what = wanted.what()?;
-    let done = app.ledger.revoke(what.clone(), caller.user.name.clone(), wanted.reason.clone()).await;
-    let mut line = line(&app, &caller, &what);
-    let revoked = match done.map_err(Failure::from) {
-        Ok(revoked) => revoked,
+    let target = wanted.target()?;
+    let mut line = token::line(&app, &caller, "revoke");
+    let done = revoke(&app, &caller, target, wanted.force, &wanted.reason, &mut line).await;
+    let answer = match done.map_err(Failure::from) {
+        Ok(answer) => answer,
         Err(failure) => {
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
             app.audit.write(&line);
@@ -60,7 +48,41 @@ pub(super) async fn create(
     };
     (line.decision, line.code, line.reason) = ("allow", 200, wanted.reason);
     app.audit.write(&line);
-    Ok(reply::object(StatusCode::OK, &answer(&revoked), &format))
+    Ok(reply::object(StatusCode::OK, &answer, &format))
+}
+
+async fn revoke(
+    app: &App,
+    caller: &Caller,
+    target: Target,
+    force: Option<bool>,
+    reason: &str,
+    line: &mut Line,
+) -> Result<Value, Error> {
+    let (what, own) = match target {
+        Target::Name(what) => (what, None),
+        Target::Token(token) => {
+            let own = app.ledger.own(&token)?;
+            (line.subject, line.kid) = (own.subject.clone(), own.kid.clone());
+            (own.what.clone(), Some(own))
+        }
+    };
+    name(line, &what);
+    let known = app.ledger.known(&what).await?;
+    // Who gives a token has shown that there is one.
+    if own.is_none() && force != Some(true) {
+        known.require(&what, force == Some(false))?;
+        if let What::Jti(jti) = &what
+            && known.on_record != Some(true)
+            && !jti::is_usual(jti)
+        {
+            return Err(Error::BadRequest(format!("jti: {}", jti::NotGiven::Neither)));
+        }
+    }
+    let revoked = app.ledger.revoke(what.clone(), caller.user.name.clone(), reason.to_owned()).await?;
+    let mut answer = answer(&revoked);
+    warn(&mut answer, &known, own.as_ref(), app.ledger.elsewhere(&what).await);
+    Ok(answer)
 }
 
 /// All that are in force, the latest first.
@@ -73,33 +95,6 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     Ok(reply::object(StatusCode::OK, &json!({ "revocations": all }), &format))
 }
 
-impl Wanted {
-    fn what(&self) -> Result<What, Failure> {
-        let fields = [("account", &self.account), ("jti", &self.jti), ("key", &self.key), ("pod", &self.pod)];
-        let mut given = fields.iter().filter_map(|(field, value)| Some((*field, value.as_deref()?)));
-        let (Some((field, value)), None) = (given.next(), given.next()) else {
-            return Err(bad("name exactly one of account, jti, key and pod"));
-        };
-        for (field, value) in [(field, value), ("reason", &self.reason)] {
-            if value.len() > MAX {
-                return Err(bad(format!("{field}: must not be longer than {MAX} bytes")));
-            }
-        }
-        let name = || value.parse::<NamespacedName>().map_err(|e| bad(format!("{field}: {value:?}: {e}")));
-        match field {
-            "account" => name().map(What::Account),
-            "pod" => name().map(What::Pod),
-            _ if value.is_empty() => Err(bad(format!("{field}: must not be empty"))),
-            "jti" => Ok(What::Jti(value.to_owned())),
-            _ => Ok(What::Key(value.to_owned())),
-        }
-    }
-}
-
-fn bad(text: impl Into<String>) -> Failure {
-    Error::BadRequest(text.into()).into()
-}
-
 fn answer(revoked: &Revoked) -> Value {
     let mut out = show(&revoked.revocation);
     if let Some(covered) = &revoked.covered {
@@ -108,9 +103,6 @@ fn answer(revoked: &Revoked) -> Value {
             "tokens": covered.iter().map(|(_, count)| count).sum::<usize>(),
             "accounts": accounts.collect::<Vec<_>>(),
         });
-    }
-    if revoked.covered.as_ref().is_some_and(Vec::is_empty) && revoked.secret_tokens == 0 {
-        out["warnings"] = json!([NOTHING]);
     }
     if revoked.secret_tokens > 0 {
         out["secretTokens"] = revoked.secret_tokens.into();
@@ -141,15 +133,52 @@ fn show(revocation: &Revocation) -> Value {
     Value::Object(out)
 }
 
-fn line(app: &App, caller: &Caller, what: &What) -> Line {
-    let mut line = token::line(app, caller, "revoke");
+/// What does not show in the numbers.
+fn warn(answer: &mut Value, known: &Known, own: Option<&Own>, elsewhere: usize) {
+    let mut warnings: Vec<String> = Vec::new();
+    let covered = answer["covered"]["tokens"].as_u64();
+    let secret = answer["secretTokens"].as_u64().unwrap_or_default() > 0 || answer.get("sha256").is_some();
+    let of_token = own.is_some() || answer.get("jti").is_some();
+    if covered == Some(0) && !secret && own.is_none() {
+        warnings.push(NOTHING.into());
+    }
+    let recorded = known.on_record == Some(true);
+    if let (Some(why), true) = (&known.unsure, of_token && own.is_none() && !recorded) {
+        warnings.push(format!("whether there is a token of that id is not known: {why}"));
+    }
+    if known.object == Some(false) && covered.is_none() {
+        warnings.push("there is none of that name now: this covers what it may have had".into());
+    }
+    let foreign = own.filter(|own| own.issuer != legacy::ISSUER && !recorded);
+    if elsewhere > 0 {
+        answer["elsewhere"] = elsewhere.into();
+        let them = match elsewhere {
+            1 => "1 of these tokens was".to_owned(),
+            count => format!("{count} of these tokens were"),
+        };
+        warnings
+            .push(format!("{them} issued by an API server that signs with this server's keys. {ELSEWHERE}"));
+    } else if foreign.is_some() {
+        let maybe =
+            "if an API server that signs with this server's keys has issued it, it is not revoked there";
+        warnings.push(format!("this token is not on record: {maybe}. {ELSEWHERE}"));
+    }
+    if !warnings.is_empty() {
+        answer["warnings"] = warnings.into();
+    }
+}
+
+const ELSEWHERE: &str = "That server never asks here and goes on taking them: delete the account there, or the pod that \
+    they are bound to, or revoke the key that signed them";
+
+/// What an audit line says of it.
+fn name(line: &mut Line, what: &What) {
     match what {
         What::Account(a) => line.subject = tokensmith_core::tokens::username(&a.namespace, &a.name),
-        What::Jti(jti) => line.jti.clone_from(jti),
+        What::Jti(jti) => line.jti = shown(jti).to_owned(),
         What::Key(kid) => line.kid.clone_from(kid),
         What::Pod(pod) => line.bound_object = format!("Pod/{pod}"),
-        // Comes with another, never by itself.
+        // Its account says whose it is.
         What::Sha256(_) => {}
     }
-    line
 }

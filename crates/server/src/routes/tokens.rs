@@ -14,8 +14,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Error;
 use tokensmith_core::access::request::parameters;
 use tokensmith_core::ledger::{Filter, Issued, NamespacedName, Position};
-use tokensmith_core::tokens::Revocations;
-use tokensmith_core::tokens::revocations::Subject;
+use tokensmith_core::tokens::ledger::Standing;
 use tokensmith_objects::object::timestamp;
 
 use crate::app::App;
@@ -35,7 +34,8 @@ pub(super) async fn list(
     let format = Format::of(&headers, &query, |_| false)?;
     let wanted = Wanted::parse(&query)?;
     let page = app.ledger.list(wanted.filter, wanted.limit, wanted.after.as_ref()).await?;
-    let tokens: Vec<_> = page.records.iter().map(|r| show(r, app.ledger.revocations())).collect();
+    let moment = app.ledger.moment();
+    let tokens: Vec<_> = page.records.iter().map(|r| show(r, moment.standing(r))).collect();
     let mut answer = json!({ "tokens": tokens });
     if let (true, Some(last)) = (page.more, page.records.last()) {
         answer["continue"] = continue_token(&last.position()).into();
@@ -106,7 +106,7 @@ fn position(text: &str) -> Result<Position, Failure> {
     position.ok_or_else(|| Error::BadRequest("continue key is not valid".into()).into())
 }
 
-fn show(issued: &Issued, revocations: &Revocations) -> Value {
+fn show(issued: &Issued, standing: Standing) -> Value {
     let mut out = Map::new();
     let account = issued.account.to_string();
     for (field, text) in [("jti", &issued.jti), ("account", &account), ("uid", &issued.uid)] {
@@ -124,16 +124,11 @@ fn show(issued: &Issued, revocations: &Revocations) -> Value {
     out.insert("issuedAt".into(), time(issued.issued_at));
     out.insert("expiresAt".into(), time(issued.expires_at));
     out.insert("requester".into(), issued.requester.as_str().into());
-    let subject = Subject {
-        jti: &issued.jti,
-        namespace: &issued.account.namespace,
-        account: &issued.account.name,
-        pod: issued.pod(),
-        kid: &issued.kid,
-        issued_at: issued.issued_at,
-    };
-    if revocations.covering(&subject).is_some() {
-        out.insert("revoked".into(), true.into());
+    match standing {
+        Standing::Accepted => {}
+        Standing::Elsewhere => drop(out.insert("elsewhere".into(), true.into())),
+        Standing::Refused(why) => drop(out.insert("refused".into(), why.into())),
+        Standing::Revoked => drop(out.insert("revoked".into(), true.into())),
     }
     Value::Object(out)
 }

@@ -41,6 +41,10 @@ impl TokenLedger {
     }
 }
 
+/// Whom records of such tokens name: whoever may open the signer's socket. That API server never asks here, so it goes on
+/// taking a token that is revoked here.
+pub const REQUESTER: &str = "external-signer";
+
 /// Kubernetes' longest name. What is longer is none, and is not kept.
 const LONGEST: usize = 253;
 

@@ -4,6 +4,7 @@ mod clock;
 mod disk;
 mod list;
 mod modes;
+mod pasted;
 mod revoke;
 mod secrets;
 
