@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokensmith_core::Error;
 use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError};
+use tokensmith_core::ledger::jti::holds_token;
 
 use super::super::token;
 use super::view::{answer, described, no_such_key};
@@ -219,6 +220,9 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Failure> {
             Err(bad(&format!("reason: must not be longer than {MAX_REASON} bytes")))
         }
         () if reason.chars().any(char::is_control) => Err(bad("reason: must be one line")),
+        () if holds_token(reason) => {
+            Err(bad("reason: there is a token in it, and it would be kept: leave it out"))
+        }
         () => Ok(()),
     }
 }

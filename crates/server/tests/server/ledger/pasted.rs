@@ -184,6 +184,10 @@ async fn a_token_that_is_not_ours_or_dead_revokes_nothing() {
         assert!(code == 400 && !message.contains("eyJ"), "{code} {message}");
     }
     assert!(world.revocations().await.is_empty());
+    // The journal of the keys keeps reasons for ever, too.
+    let body = json!({"force": true, "reason": format!("leaked with {minted}")});
+    let (code, message) = refused(&world.post("/admin/v1/keys/rotate", body).await);
+    assert!(code == 400 && !message.contains("eyJ"), "{code} {message}");
     nothing_is_kept(&world, 4).await;
 }
 
