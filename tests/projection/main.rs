@@ -4,6 +4,7 @@ mod exec;
 mod guide;
 mod life;
 mod node;
+mod refused;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

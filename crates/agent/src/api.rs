@@ -2,6 +2,7 @@
 
 mod client;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -118,6 +119,33 @@ pub struct IssuedToken {
     pub expires_at: OffsetDateTime,
 }
 
+/// What an API server says of the keys that its tokens are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySet {
+    /// They are these.
+    New {
+        /// Their names.
+        kids: BTreeSet<String>,
+        /// The set's entity tag.
+        etag: Option<String>,
+    },
+    /// It publishes none, and never will: its tokens count by their times alone.
+    None,
+    /// They are those that the entity tag names.
+    Same,
+}
+
+/// What an API server says of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// It takes it.
+    Accepted,
+    /// It does not review tokens, and never will.
+    Never,
+    /// It refuses it; why, in its words.
+    Refused(String),
+}
+
 /// Why there is no answer, or not the one that was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
@@ -184,4 +212,14 @@ pub trait ApiServer: Send + Sync {
 
     /// Creates an object.
     async fn create(&self, resource: Resource, object: &Object) -> Result<Object, ApiError>;
+
+    /// The keys that its tokens are signed with (`GET /openid/v1/jwks`), unless they are those that `etag` names.
+    async fn key_set(&self, _etag: Option<&str>) -> Result<KeySet, ApiError> {
+        Ok(KeySet::None)
+    }
+
+    /// Whether it takes a token, for one of these audiences (`POST …/tokenreviews`).
+    async fn review(&self, _token: &Secret, _audiences: &[String]) -> Result<Review, ApiError> {
+        Ok(Review::Never)
+    }
 }

@@ -11,6 +11,7 @@
 mod api;
 mod error;
 mod file;
+mod keys;
 mod layer;
 mod slot;
 mod token;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WARNING};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WARNING,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde_json::Value;
 
@@ -127,12 +129,11 @@ impl Client {
         path: &str,
         known: Option<&HeaderValue>,
     ) -> Result<Result<Option<Document>, Refusal>, Error> {
-        let response = self
-            .execute(|| match known {
-                Some(known) => self.request(Method::GET, path).header(IF_NONE_MATCH, known.clone()),
-                None => self.request(Method::GET, path),
-            })
-            .await?;
+        // Kubernetes has its key set in this form alone, and its discovery document in the other.
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
+        headers.extend(known.map(|known| (IF_NONE_MATCH, known.clone())));
+        let response = self.execute(|| self.request(Method::GET, path).headers(headers.clone())).await?;
         let (code, etag) = (response.status(), response.headers().get(ETAG).cloned());
         match code {
             StatusCode::NOT_MODIFIED if known.is_some() => Ok(Ok(None)),

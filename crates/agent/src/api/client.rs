@@ -1,5 +1,6 @@
 //! The port over HTTP, by `tokensmith-client`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use tokensmith_client::{Client, Error, Refusal, segment};
 use tokensmith_core::random;
 use tokensmith_objects::Object;
 
-use super::{ApiError, ApiServer, Event, IssuedToken, List, Resource, Selection, TokenSpec};
+use super::{ApiError, ApiServer, Event, IssuedToken, KeySet, List, Resource, Review, Selection, TokenSpec};
 use crate::payload::Secret;
 
 /// A watch is asked to end after this long, and up to as long again: so that not all come back at once
@@ -116,6 +117,43 @@ impl ApiServer for Client {
         let path = collection(resource, Some(new.namespace()).filter(|n| !n.is_empty()));
         object(resource, told(self.post(&path, &Value::Object(new.0.clone())).await)?)
     }
+
+    async fn key_set(&self, etag: Option<&str>) -> Result<KeySet, ApiError> {
+        let known = etag.and_then(|etag| etag.parse().ok());
+        let document = self.document("/openid/v1/jwks", known.as_ref()).await;
+        let Some(document) = document.map_err(unreachable)?.map_err(refused)? else {
+            return Ok(KeySet::Same);
+        };
+        let etag = document.etag.and_then(|etag| Some(etag.to_str().ok()?.to_owned()));
+        Ok(KeySet::New { kids: kids(&document.bytes)?, etag })
+    }
+
+    async fn review(&self, token: &Secret, audiences: &[String]) -> Result<Review, ApiError> {
+        let token = std::str::from_utf8(token.expose()).unwrap_or_default();
+        let audiences = Some(audiences).filter(|a| !a.is_empty());
+        let body = json!({
+            "kind": "TokenReview",
+            "apiVersion": "authentication.k8s.io/v1",
+            "spec": { "token": token, "audiences": audiences },
+        });
+        let reply = told(self.post("/apis/authentication.k8s.io/v1/tokenreviews", &body).await)?;
+        let status = reply["status"].as_object();
+        let status =
+            status.ok_or_else(|| ApiError::Unreachable("the server's TokenReview has no status".into()))?;
+        if status.get("authenticated").is_some_and(|yes| *yes == true) {
+            return Ok(Review::Accepted);
+        }
+        let why = status.get("error").and_then(Value::as_str).unwrap_or("it gives no reason");
+        Ok(Review::Refused(why.to_owned()))
+    }
+}
+
+/// The names of all keys in a set, whatever their kinds: also one that cannot be used here may have signed a token.
+fn kids(jwks: &[u8]) -> Result<BTreeSet<String>, ApiError> {
+    let set: Value = serde_json::from_slice(jwks).unwrap_or_default();
+    let keys = set["keys"].as_array();
+    let keys = keys.ok_or_else(|| ApiError::Unreachable("the server's key set is none".into()))?;
+    Ok(keys.iter().filter_map(|key| Some(key["kid"].as_str()?.to_owned())).collect())
 }
 
 impl Selection {

@@ -19,6 +19,7 @@ use super::mount::{Budget, Table, on_memory};
 use super::owner::Identity;
 use super::volume::VolumeDir;
 use super::{DiskError, leftovers};
+use crate::projector::noted::CHECKS;
 
 /// How long a generation that no longer counts is kept for those who are reading it. The kubelet keeps none, so that
 /// who has opened `..data` may find it empty.
@@ -26,6 +27,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 
 const STATE: &str = "state.json";
 const STATE_TMP: &str = ".state.json.tmp";
+const CHECKS_TMP: &str = ".checks.json.tmp";
 pub(super) const ROOTFS: &str = "rootfs";
 pub(super) const VOLUMES: &str = "volumes";
 
@@ -161,6 +163,24 @@ impl Root {
         write().map_err(|failed| {
             let _ = dir.unlink(STATE_TMP);
             failed.at(&self.pod_path(namespace, pod), Some(&dir))
+        })
+    }
+
+    /// Writes what was seen of the issuer's key set, whole or not at all, readable by the agent alone. What a loss of power
+    /// takes of it is seen again in a moment, so nobody waits for the disk.
+    ///
+    /// # Errors
+    /// What the system says; the old one stays then.
+    pub fn write_checks(&self, checks: &[u8]) -> Result<(), DiskError> {
+        let dir = self.0.base()?;
+        let write = || {
+            dir.remove(CHECKS_TMP, Mounts::Refuse).doing("remove", CHECKS_TMP)?;
+            dir.create_file(CHECKS_TMP, checks).doing("write", CHECKS)?;
+            dir.rename(CHECKS_TMP, CHECKS).doing("rename", CHECKS)
+        };
+        write().map_err(|failed| {
+            let _ = dir.unlink(CHECKS_TMP);
+            failed.at(&self.0.path, Some(&dir))
         })
     }
 

@@ -15,7 +15,7 @@ use super::{Done, PodId, Projector, Task};
 use crate::api::{ApiError, IssuedToken, PodRef, TokenSpec};
 
 /// A token file of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TokenId {
     pub(super) pod: PodId,
     pub(super) volume: usize,
@@ -247,6 +247,19 @@ impl Projector {
             }
             let cause = token.failure.as_ref().or(volume_failure.as_ref());
             let cause = cause.map_or("there was no answer yet", |f| &f.message);
+            if let Some(refused) = token.refusal() {
+                let why = format!("the token is refused, {}: {cause}", refused.why);
+                tracing::error!(
+                    namespace,
+                    pod = pod_name,
+                    volume = plan.name,
+                    path,
+                    cause = why,
+                    "the token is dead"
+                );
+                self.monitor.alarm(what, Some(why));
+                continue;
+            }
             let left = token.on_disk.as_ref().map_or(0, |g| (g.expires_at - now).whole_seconds());
             tracing::error!(
                 namespace,

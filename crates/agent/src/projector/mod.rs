@@ -14,11 +14,13 @@
 
 mod agenda;
 mod asking;
+mod checks;
 mod feed;
 mod files;
 mod job;
 mod members;
 mod monitor;
+pub mod noted;
 mod on_disk;
 mod reading;
 mod sources;
@@ -99,6 +101,7 @@ pub struct Projector {
     asking: asking::Slots,
     reads: VecDeque<Read>,
     reading: usize,
+    checks: checks::Checks,
     desks: HashMap<Arc<PodName>, Desk>,
     desk_queue: VecDeque<Arc<PodName>>,
     writing: usize,
@@ -130,6 +133,10 @@ enum Task {
     Listing,
     /// All files are to be looked for.
     Look,
+    /// The issuer's key set is to be looked at.
+    Keys,
+    /// A token is to be reviewed.
+    Review,
     /// What was kept for readers is to go.
     Sweep,
     /// A token is due, if it is still its turn.
@@ -139,6 +146,7 @@ enum Task {
 /// What came of something that was under way.
 enum Done {
     Asked(Asked),
+    Checked(checks::Checked),
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
     Read(reading::Readout),
@@ -173,6 +181,7 @@ impl Projector {
             asking: asking::Slots::default(),
             reads: VecDeque::new(),
             reading: 0,
+            checks: checks::Checks::default(),
             desks: HashMap::new(),
             desk_queue: VecDeque::new(),
             writing: 0,
@@ -183,7 +192,10 @@ impl Projector {
             watches: SelectAll::new(),
         };
         projector.follow(pods)?;
-        projector.agenda.put(projector.now() + writing::LOOK, Task::Look);
+        let now = projector.now();
+        projector.agenda.put(now + writing::LOOK, Task::Look);
+        projector.agenda.put(now, Task::Keys);
+        projector.agenda.put(now, Task::Review);
         Ok(projector)
     }
 
@@ -285,8 +297,10 @@ impl Projector {
                 Task::Alarm(pod, volume) => self.look_for_alarm(pod, volume),
                 Task::Disk(name) => self.visit(&name),
                 Task::Feed(feed, turn) => self.feed_due(feed, turn),
+                Task::Keys => self.keys_due(),
                 Task::Listing => self.judge_listing(),
                 Task::Look => self.look_at_files(),
+                Task::Review => self.review_due(),
                 Task::Sweep => self.sweep(),
                 Task::Resolve(name) => self.resolve(&name),
                 Task::Token(token, turn) => self.token_due(token, turn),
@@ -310,6 +324,7 @@ impl Projector {
     fn finish(&mut self, done: Done) {
         match done {
             Done::Asked(asked) => self.answered(asked),
+            Done::Checked(checked) => self.checked(checked),
             Done::Compared(Ok(on_disk)) => self.left_over(on_disk),
             Done::Compared(Err(error)) => {
                 let cause = token::one_line(&error.to_string());
@@ -341,6 +356,7 @@ impl Projector {
         tracing::warn!(seconds = by.as_secs(), "the clock went back: tokens of its future are replaced");
         self.agenda.move_back(by);
         self.members.move_back(by);
+        self.checks.move_back(by);
         self.desks.values_mut().for_each(|desk| desk.move_back(by));
         let mut future = Vec::new();
         for (&id, pod) in &mut self.pods {

@@ -46,6 +46,14 @@ pub struct Monitor {
     failures: Family<ReasonLabel, Counter>,
     watch_restarts: Family<ResourceLabel, Counter>,
     writes: Family<ResultLabel, Counter>,
+    refused: Family<ByLabel, Counter>,
+    reviews: Family<ResultLabel, Counter>,
+    key_set_failures: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLabel {
+    by: &'static str,
 }
 
 #[derive(Debug)]
@@ -59,6 +67,7 @@ struct Facts {
     expiries: BTreeMap<FileLabels, OffsetDateTime>,
     alarms: BTreeMap<String, String>,
     pods: usize,
+    keys_seen: Option<OffsetDateTime>,
 }
 
 impl Monitor {
@@ -73,8 +82,26 @@ impl Monitor {
         registry.register("token_refresh_failures", "Token requests that failed", failures.clone());
         registry.register("watch_restarts", "Watches that had to be opened again", watch_restarts.clone());
         registry.register("volume_writes", "Volumes that were to be written", writes.clone());
+        let (refused, reviews, key_set_failures) = (Family::default(), Family::default(), Counter::default());
+        registry.register("tokens_refused", "Tokens found dead before they expired, by how", refused.clone());
+        registry.register("token_reviews", "Tokens that the API server was asked about", reviews.clone());
+        registry.register(
+            "key_set_failures",
+            "Requests for the issuer's key set that failed",
+            key_set_failures.clone(),
+        );
         registry.register_collector(Box::new(board.clone()));
-        Monitor { registry: Arc::new(registry), board, refreshes, failures, watch_restarts, writes }
+        Monitor {
+            registry: Arc::new(registry),
+            board,
+            refreshes,
+            failures,
+            watch_restarts,
+            writes,
+            refused,
+            reviews,
+            key_set_failures,
+        }
     }
 
     /// All metrics in the text format of OpenMetrics (`application/openmetrics-text; version=1.0.0`).
@@ -116,6 +143,22 @@ impl Monitor {
 
     pub(super) fn wrote(&self, result: &'static str) {
         self.writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(super) fn refused(&self, by: &'static str) {
+        self.refused.get_or_create(&ByLabel { by }).inc();
+    }
+
+    pub(super) fn reviewed(&self, result: &'static str) {
+        self.reviews.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(super) fn keys_failed(&self) {
+        self.key_set_failures.inc();
+    }
+
+    pub(super) fn keys_seen(&self, at: OffsetDateTime) {
+        self.board.facts().keys_seen = Some(at);
     }
 
     pub(super) fn expires(&self, file: FileLabels, at: OffsetDateTime) {
@@ -163,6 +206,11 @@ impl Collector for Board {
         }
         let now = self.clock.now();
         let kind = ConstGauge::new(0.0f64).metric_type();
+        if let Some(at) = facts.keys_seen {
+            let name = ("key_set_age", "Time since the issuer's key set was last seen");
+            let metric = encoder.encode_descriptor(name.0, name.1, Some(&Unit::Seconds), kind)?;
+            ConstGauge::new((now - at).as_seconds_f64()).encode(metric)?;
+        }
         let mut family = encoder.encode_descriptor(
             "token_expiry",
             "Time until the token in a file expires; negative: since it has",

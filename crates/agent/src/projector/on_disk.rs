@@ -24,6 +24,10 @@ impl Files for Root {
         Ok(Root::write_state(self, &pod.namespace, &pod.name, state)?)
     }
 
+    fn write_checks(&self, checks: &[u8]) -> Result<(), FilesError> {
+        Ok(Root::write_checks(self, checks)?)
+    }
+
     fn write(
         &self,
         pod: &PodName,

@@ -59,6 +59,25 @@ pub struct TokenState {
     /// The alarm is raised.
     #[serde(default)]
     pub alarm: bool,
+    /// The token in the file is dead before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// When the API server last said that it takes the token in the file; written down now and then.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<OffsetDateTime>,
+}
+
+/// That a token is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// Since when that is known.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why.
+    pub why: String,
+    /// SHA-256 of the token, in hex.
+    pub sha256: String,
 }
 
 /// A token, without itself. All times are of the local clock.
@@ -87,6 +106,9 @@ pub struct Grant {
     /// The UID of its account, if it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_uid: Option<String>,
+    /// The key that signed it; empty for a token that names none, and `None` when an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
     /// SHA-256 of the token, in hex.
     pub sha256: String,
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::state::{Failure, State, TokenState, VolumeState};
+use super::noted::{CHECKS, Noted};
+use super::state::{Failure, Grant, State, TokenState, VolumeState};
+use super::token::GRACE;
 use super::volume::PodName;
 use crate::refresh::FIRST_TOKEN_ALARM;
 
@@ -20,6 +22,8 @@ pub struct Status {
     /// When it was judged.
     #[serde(with = "time::serde::rfc3339")]
     pub now: OffsetDateTime,
+    /// What the agent has seen of the issuer's key set and of reviews.
+    pub checks: Noted,
     /// In the order of their names.
     pub pods: Vec<PodStatus>,
     /// What needs someone; empty if all is well.
@@ -79,6 +83,11 @@ pub struct TokenStatus {
     pub refresh_at: Option<OffsetDateTime>,
     /// Why it has not been.
     pub failure: Option<Failure>,
+    /// When it was last seen that it is not refused: that its key is in the issuer's key set, or that the API server takes it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub checked: Option<OffsetDateTime>,
+    /// Why it is refused, or why nobody knows.
+    pub cause: Option<String>,
 }
 
 /// How a token file stands.
@@ -89,11 +98,18 @@ pub enum Condition {
     Due,
     /// Its token is of no use any more.
     Expired,
-    /// All is well.
+    /// All is well: it is not due, and it was seen a moment ago that it is not refused.
     Fresh,
     /// There is none.
     Missing,
+    /// Its key is gone, or the API server does not take it any more.
+    Refused,
+    /// It is not due, and nobody knows whether it is refused.
+    Unchecked,
 }
+
+/// What was seen longer ago says nothing of now. The agent writes down twice a minute what it sees.
+const CHECKED: time::Duration = time::Duration::minutes(3);
 
 /// Something that needs someone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,7 +149,7 @@ impl Status {
     /// well. A state that cannot be read is an alarm.
     pub fn read(root: &Path, now: OffsetDateTime) -> Result<Self, StatusError> {
         fs::metadata(root).map_err(|cause| StatusError { path: root.into(), cause })?;
-        let mut status = Status { now, pods: Vec::new(), alarms: Vec::new() };
+        let mut status = Status { now, checks: read_checks(root), pods: Vec::new(), alarms: Vec::new() };
         for (namespace, folder) in folders(root)? {
             for (name, folder) in folders(&folder)? {
                 let pod = PodName { namespace: namespace.clone(), name };
@@ -151,8 +167,12 @@ impl Status {
         let now = self.now;
         let mut volumes = Vec::new();
         for (name, volume) in &state.volumes {
-            let tokens =
-                volume.tokens.iter().map(|(path, token)| TokenStatus::new(path, token, now)).collect();
+            let checks = &self.checks;
+            let tokens = volume
+                .tokens
+                .iter()
+                .map(|(path, token)| TokenStatus::new(path, token, checks, now))
+                .collect();
             volumes.push(VolumeStatus {
                 name: name.clone(),
                 written: volume.written,
@@ -173,7 +193,7 @@ impl Status {
                     pod: pod.name.clone(),
                     volume: Some(name.clone()),
                     path: Some(path.clone()),
-                    message: token_alarm(token, now)?,
+                    message: token_alarm(token, &self.checks, now)?,
                 })
             }));
         }
@@ -203,13 +223,21 @@ impl Status {
 }
 
 impl TokenStatus {
-    fn new(path: &str, token: &TokenState, now: OffsetDateTime) -> Self {
+    fn new(path: &str, token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Self {
         let grant = token.token.as_ref();
-        let condition = match grant {
-            None => Condition::Missing,
-            Some(grant) if now >= grant.expires_at => Condition::Expired,
-            Some(grant) if now >= grant.due => Condition::Due,
-            Some(_) => Condition::Fresh,
+        let seen = grant.map(|grant| Seen::of(token, grant, checks, now));
+        let condition = match (grant, &seen) {
+            (None, _) | (_, None) => Condition::Missing,
+            (Some(grant), _) if now >= grant.expires_at => Condition::Expired,
+            (_, Some(Seen::Refused { .. })) => Condition::Refused,
+            (Some(grant), _) if now >= grant.due => Condition::Due,
+            (_, Some(Seen::Good(_))) => Condition::Fresh,
+            (_, Some(Seen::Unknown(_))) => Condition::Unchecked,
+        };
+        let (checked, cause) = match seen {
+            Some(Seen::Good(at)) => (at, None),
+            Some(Seen::Refused { why, .. } | Seen::Unknown(why)) => (None, Some(why)),
+            None => (None, None),
         };
         TokenStatus {
             path: path.into(),
@@ -219,7 +247,56 @@ impl TokenStatus {
             expires_in_seconds: grant.map(|g| (g.expires_at - now).whole_seconds()),
             refresh_at: grant.map(|g| g.due),
             failure: token.failure.clone(),
+            checked,
+            cause,
         }
+    }
+}
+
+/// What is known of a token before its time is over.
+enum Seen {
+    /// It was not refused then; `None` where nothing could refuse it.
+    Good(Option<OffsetDateTime>),
+    /// It is refused, since then at least.
+    Refused { since: OffsetDateTime, why: String },
+    /// Why nobody knows.
+    Unknown(String),
+}
+
+impl Seen {
+    fn of(token: &TokenState, grant: &Grant, checks: &Noted, now: OffsetDateTime) -> Self {
+        if let Some(refused) = token.refused.as_ref().filter(|refused| refused.sha256 == grant.sha256) {
+            return Seen::Refused { since: refused.since, why: refused.why.clone() };
+        }
+        let keys = &checks.keys;
+        let kid = grant.kid.as_deref();
+        // The server has no keys to look at, or the token is none of Kubernetes', which name theirs.
+        if keys.none || (kid == Some("") && keys.at.is_none() && keys.error.is_none()) {
+            return Seen::Good(None);
+        }
+        let recent = |at: Option<OffsetDateTime>| at.filter(|at| (now - *at).abs() <= CHECKED);
+        let in_set = kid.filter(|kid| !kid.is_empty()).map(|kid| keys.kids.contains(kid));
+        if let (Some(false), Some(at)) = (in_set, keys.at)
+            && grant.issued_at + time::Duration::seconds(2) < at
+        {
+            let kid = kid.unwrap_or_default();
+            let why = format!("the key {kid:?} that signed it is no longer in the issuer's key set");
+            return Seen::Refused { since: at, why };
+        }
+        let by_key = recent(keys.at).filter(|_| in_set == Some(true));
+        let by_review = recent(token.reviewed);
+        if let Some(at) = by_key.max(by_review) {
+            return Seen::Good(Some(at));
+        }
+        Seen::Unknown(match (&keys.error, keys.at, in_set) {
+            (Some(error), _, _) => format!("the issuer's key set cannot be read: {error}"),
+            (_, None, _) => "no agent has looked at the issuer's key set".into(),
+            (_, Some(at), _) if recent(Some(at)).is_none() => {
+                format!("nobody has looked at the issuer's key set for {}", span((now - at).whole_seconds()))
+            }
+            (_, _, None) => "the token names no key".into(),
+            _ => "the issuer's key set has not been looked at since it was issued".into(),
+        })
     }
 }
 
@@ -228,8 +305,16 @@ fn volume_alarm(volume: &VolumeState, now: OffsetDateTime) -> Option<String> {
     (now - failure.since >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
 }
 
-fn token_alarm(token: &TokenState, now: OffsetDateTime) -> Option<String> {
+fn token_alarm(token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Option<String> {
     let grant = token.token.as_ref()?;
+    // An agent that is alive replaces it within seconds.
+    if let Seen::Refused { since, why } = Seen::of(token, grant, checks, now)
+        && now - since >= GRACE
+        && now < grant.expires_at
+    {
+        let cause = token.failure.as_ref().map_or("nobody replaces it", |f| &f.message);
+        return Some(format!("the token is refused, {why}: {cause}"));
+    }
     if !token.alarm && now < grant.alarm_at {
         return None;
     }
@@ -264,6 +349,14 @@ fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>, StatusError> {
     Ok(out)
 }
 
+/// What the agent has seen; nothing, if that cannot be read.
+fn read_checks(root: &Path) -> Noted {
+    let path = root.join(CHECKS);
+    let file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_STATE);
+    let bytes = file.then(|| fs::read(&path).ok()).flatten();
+    bytes.map(|bytes| Noted::read(&bytes)).unwrap_or_default()
+}
+
 fn read_state(path: &Path) -> Result<Option<State>, String> {
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => return Err("it is no file".into()),
@@ -295,7 +388,7 @@ impl fmt::Display for Status {
     /// A table of all token files, then what is wrong.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = vec![
-            ["NAMESPACE", "POD", "VOLUME", "PATH", "AUDIENCE", "STATUS", "EXPIRES", "REFRESH"]
+            ["NAMESPACE", "POD", "VOLUME", "PATH", "AUDIENCE", "STATUS", "EXPIRES", "REFRESH", "CHECKED"]
                 .map(String::from),
         ];
         for pod in &self.pods {
@@ -310,6 +403,12 @@ impl fmt::Display for Status {
                         format!("{:?}", token.condition),
                         self.relative(token.expires_at),
                         self.relative(token.refresh_at),
+                        match &token.cause {
+                            Some(cause) => cause.clone(),
+                            None => token.checked.map_or("-".into(), |at| {
+                                format!("{} ago", span((self.now - at).whole_seconds().max(0)))
+                            }),
+                        },
                     ]);
                 }
             }

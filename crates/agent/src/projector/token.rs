@@ -6,8 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use tokensmith_core::tokens::Jws;
 
-use super::state::{Failure, Grant, TokenState, sha256};
+use super::checks::{AGAIN, longer};
+use super::state::{Failure, Grant, Refusal, TokenState, sha256};
 use crate::api::{ApiError, IssuedToken};
 use crate::payload::Secret;
 use crate::pod::TokenSource;
@@ -24,6 +26,12 @@ pub(super) struct Token {
     pub(super) on_disk: Option<Grant>,
     pub(super) failure: Option<Failure>,
     pub(super) alarm: bool,
+    /// The newest token, or the one in the file, is dead before its time.
+    refused: Option<Refusal>,
+    /// Tokens in a row that were refused before they were due.
+    fruitless: u32,
+    /// When the API server last said that it takes the newest token.
+    reviewed: Option<OffsetDateTime>,
     /// It waits for a slot, or its request is under way.
     pub(super) asking: bool,
     /// It became due meanwhile, for another reason.
@@ -37,7 +45,7 @@ pub(super) struct Token {
 }
 
 /// Until a try is this old it is no alarm: after a machine slept everything is overdue, for as long as a request takes.
-const GRACE: Duration = Duration::from_secs(15);
+pub(super) const GRACE: Duration = Duration::from_secs(15);
 
 impl Token {
     pub(super) fn new(source: TokenSource, jitter: Jitter) -> Self {
@@ -48,6 +56,9 @@ impl Token {
             on_disk: None,
             failure: None,
             alarm: false,
+            refused: None,
+            fruitless: 0,
+            reviewed: None,
             asking: false,
             again: false,
             out_of_turn: false,
@@ -73,6 +84,9 @@ impl Token {
             return;
         }
         let mut grant = grant.clone();
+        // An earlier version has not written it down.
+        grant.kid = grant.kid.or_else(|| Some(kid(&file)));
+        self.reviewed = state.reviewed;
         let lease = grant.lease();
         // A policy that asks for more than the one before counts at once.
         grant.due = grant.due.min(lease.issued_at + policy.base(lease.lifetime));
@@ -159,9 +173,60 @@ impl Token {
             alarm_at: policy.alarm(&lease),
             on_schedule: previous.is_some(),
             account_uid: account_uid(&secret),
+            kid: Some(kid(&secret)),
             sha256: sha256(&secret),
         };
+        self.reviewed = None;
         self.held = Some((secret, grant));
+    }
+
+    /// Its newest token is dead. When another is to be asked for; `None` where that is known already.
+    pub(super) fn refuse(&mut self, now: OffsetDateTime, why: String) -> Option<OffsetDateTime> {
+        if self.is_refused() {
+            return None;
+        }
+        let (_, grant) = self.held.as_mut()?;
+        self.refused = Some(Refusal { since: now, why, sha256: grant.sha256.clone() });
+        self.reviewed = None;
+        // The first is replaced at once. Where that did not help, the server is not asked for ever more.
+        let wait = match self.fruitless {
+            0 => Duration::ZERO,
+            failures => longer(AGAIN, failures),
+        };
+        self.fruitless = self.fruitless.saturating_add(1);
+        grant.due = grant.due.min(now + wait);
+        self.out_of_turn = true;
+        Some(grant.due)
+    }
+
+    /// Whether the newest token is known to be dead.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|refused| self.grant().is_some_and(|grant| grant.sha256 == refused.sha256))
+    }
+
+    /// The key of the newest token is in the issuer's key set.
+    pub(super) fn key_is_there(&mut self) {
+        if !self.is_refused() {
+            self.fruitless = 0;
+        }
+    }
+
+    /// The API server takes the newest token. Whether that is to be written down.
+    pub(super) fn reviewed(&mut self, now: OffsetDateTime) -> bool {
+        const WRITE_DOWN: time::Duration = time::Duration::seconds(60);
+        self.fruitless = 0;
+        let old = self.reviewed.is_none_or(|at| (now - at).abs() >= WRITE_DOWN);
+        if old {
+            self.reviewed = Some(now);
+        }
+        old
+    }
+
+    /// Why the token in the file is dead.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        let on_disk = self.on_disk.as_ref()?;
+        self.refused.as_ref().filter(|refused| refused.sha256 == on_disk.sha256)
     }
 
     /// The account was made again (`uid` is the new one's): its old tokens are dead. Whether this is one of them.
@@ -176,6 +241,9 @@ impl Token {
         if newest && self.failure.is_none() && !self.asking {
             self.trying = None;
         }
+        if self.refused.as_ref().is_some_and(|refused| refused.sha256 != grant.sha256) {
+            self.refused = None;
+        }
         self.on_disk = Some(grant);
     }
 
@@ -188,17 +256,27 @@ impl Token {
         if let Some(failure) = &mut self.failure {
             failure.move_back(by);
         }
+        if let Some(refused) = &mut self.refused {
+            refused.since -= by;
+        }
+        self.reviewed = self.reviewed.map(|at| at - by);
         future
     }
 
     /// When to look whether there is an alarm: while a try is on.
     pub(super) fn alarm_check(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.trying?;
-        Some(self.on_disk.as_ref()?.alarm_at.max(now + GRACE))
+        let on_disk = self.on_disk.as_ref()?;
+        match self.refusal() {
+            Some(refused) => Some((refused.since + GRACE).max(now)),
+            None => self.trying.map(|_| on_disk.alarm_at.max(now + GRACE)),
+        }
     }
 
     /// Whether the token in the file should have been replaced long ago.
     pub(super) fn alarming(&self, now: OffsetDateTime, monotonic: Duration) -> bool {
+        if self.refusal().is_some_and(|refused| now - refused.since >= GRACE) {
+            return true;
+        }
         let tried = self.trying.is_some_and(|since| monotonic.saturating_sub(since) >= GRACE);
         tried && self.on_disk.as_ref().is_some_and(|grant| now >= grant.alarm_at)
     }
@@ -211,6 +289,8 @@ impl Token {
             token,
             failure: self.failure.clone(),
             alarm: self.alarm,
+            refused: self.refusal().cloned(),
+            reviewed: self.reviewed.filter(|_| self.grant() == self.on_disk.as_ref()),
         }
     }
 }
@@ -225,6 +305,12 @@ pub(super) enum Answer {
 /// A text for one line of a log, whatever a server puts into it.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+}
+
+/// The key that signed a token, as its header says; empty when it does not. Not verified: it came from the API server itself.
+fn kid(token: &Secret) -> String {
+    let jws = token.expose_str().and_then(Jws::parse);
+    jws.as_ref().and_then(Jws::key_id).unwrap_or_default().to_owned()
 }
 
 /// Whose token it is, from its own claims. They are not verified: it came from the API server itself, and all that

@@ -284,6 +284,7 @@ impl Projector {
             self.plan_alarm(id, volume);
         }
         self.compare_account(id);
+        self.compare_keys(Some(id));
     }
 
     fn synced(&mut self, id: PodId, synced: Synced) -> Result<(), FilesError> {
@@ -453,7 +454,7 @@ impl Projector {
 }
 
 /// On a thread that may block.
-fn blocking(work: impl FnOnce() -> Done + Send + 'static) -> BoxFuture<'static, Done> {
+pub(super) fn blocking(work: impl FnOnce() -> Done + Send + 'static) -> BoxFuture<'static, Done> {
     let task = tokio::task::spawn_blocking(work);
     // It is never aborted; and if it panics there is nothing sensible left to do with what it was about.
     async move { task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) }.boxed()

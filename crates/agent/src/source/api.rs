@@ -1,13 +1,15 @@
 //! Tokens from an API server: the audiences that are held, and a bound on them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
 use tokensmith_core::Clock;
 use tokio::sync::Semaphore;
 
+use super::keys;
 use super::slot::{self, Slot};
 use super::{BearerToken, TokenError, TokenStatus};
 use crate::api::{ApiServer, PodRef, TokenSpec};
@@ -47,6 +49,8 @@ pub(super) struct Shared {
     /// Held while the map is changed; readers never wait.
     changing: Mutex<()>,
     bound: usize,
+    /// The task that looks at the key set is there.
+    looking: Once,
 }
 
 /// By audience; the default one is the empty string.
@@ -67,6 +71,7 @@ impl ApiSource {
             slots: ArcSwap::default(),
             changing: Mutex::new(()),
             bound,
+            looking: Once::new(),
         }))
     }
 
@@ -132,6 +137,7 @@ impl ApiSource {
                 slot.close();
             }
         }
+        shared.looking.call_once(|| drop(tokio::spawn(keys::run(Arc::downgrade(shared)))));
         let slot = Arc::new(Slot::new(&*shared.clock));
         let spec = shared.spec(audience);
         slot.keep(tokio::spawn(slot::run(Arc::downgrade(shared), Arc::downgrade(&slot), spec)));
@@ -150,6 +156,12 @@ impl Shared {
             expiration_seconds: self.template.expiration_seconds,
             pod: self.template.pod.clone(),
         }
+    }
+
+    /// The tokens that are held since before a time.
+    pub(super) fn held_before(&self, at: OffsetDateTime) -> Vec<(Arc<Slot>, Arc<BearerToken>)> {
+        let slots = self.slots.load();
+        slots.values().filter_map(|slot| Some((slot.clone(), slot.held_before(at)?))).collect()
     }
 
     /// Gives up a slot that nobody has used for long; false if somebody has meanwhile.

@@ -80,6 +80,14 @@ impl Slot {
         }
     }
 
+    /// The token, if it was issued before this time; whole seconds are cut in tokens.
+    pub(super) fn held_before(&self, at: OffsetDateTime) -> Option<Arc<BearerToken>> {
+        const SAME: Duration = Duration::from_secs(2);
+        let state = self.state.load();
+        let held = state.held.as_ref().filter(|held| held.lease.issued_at + SAME < at)?;
+        Some(held.token.clone())
+    }
+
     /// The task ends with the slot.
     pub(super) fn keep(&self, task: JoinHandle<()>) {
         let _ = self.task.set(task);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use tokensmith_core::tokens::Jws;
 
 use super::TokenError;
 use crate::payload::Secret;
@@ -53,6 +54,12 @@ impl BearerToken {
     /// `Bearer …` for `Authorization`, marked as sensitive: HTTP/2 does not put it in its tables.
     pub fn header(&self) -> &HeaderValue {
         &self.header
+    }
+
+    /// The key that signed it, as its header says, unverified.
+    pub(super) fn kid(&self) -> Option<String> {
+        let jws = Jws::parse(self.token.expose_str()?)?;
+        jws.key_id().map(str::to_owned)
     }
 
     /// Whether it is good at this time of the local clock.

@@ -1,6 +1,6 @@
 //! An API server in memory: objects with watches, tokens with right times, and everything that can go wrong.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::BoxStream;
 use serde_json::json;
 use time::OffsetDateTime;
-use tokensmith_agent::api::{ApiError, ApiServer, Event, IssuedToken, List, Resource, Selection, TokenSpec};
+use tokensmith_agent::api::{
+    ApiError, ApiServer, Event, IssuedToken, KeySet, List, Resource, Review, Selection, TokenSpec,
+};
 use tokensmith_agent::payload::Secret;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
@@ -40,6 +42,17 @@ struct Inner {
     issued: u64,
     watches_opened: usize,
     generation: Option<String>,
+    /// The keys that are published, the last of which signs; none: there is no key set.
+    keys: Vec<String>,
+    /// What signs instead, published or not.
+    signs: Option<String>,
+    keys_fault: Option<ApiError>,
+    /// When the key set was asked for.
+    looks: Vec<OffsetDateTime>,
+    /// Why tokens may not be reviewed; `None`: they may.
+    unreviewed: Option<Result<Review, ApiError>>,
+    reviews: Vec<OffsetDateTime>,
+    revoked: HashSet<String>,
 }
 
 struct Watcher {
@@ -59,7 +72,43 @@ pub struct Asked {
 
 impl Api {
     pub fn new(clock: Arc<ManualClock>) -> Arc<Self> {
-        Arc::new(Api { clock, inner: Mutex::default() })
+        let inner = Inner { unreviewed: Some(Ok(Review::Never)), ..Inner::default() };
+        Arc::new(Api { clock, inner: Mutex::new(inner) })
+    }
+
+    /// The keys that are published from now on; the last one signs.
+    pub fn publish(&self, keys: &[&str]) {
+        self.inner().keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    }
+
+    /// Signs with this key from now on, whatever is published.
+    pub fn sign_with(&self, key: &str) {
+        self.inner().signs = Some(key.to_owned());
+    }
+
+    /// The key set cannot be had; `None` ends it.
+    pub fn fail_keys(&self, fault: Option<ApiError>) {
+        self.inner().keys_fault = fault;
+    }
+
+    /// When the key set was asked for, since the last time.
+    pub fn looks(&self) -> Vec<OffsetDateTime> {
+        std::mem::take(&mut self.inner().looks)
+    }
+
+    /// Tokens may be reviewed, or not for this reason.
+    pub fn permit_reviews(&self, fault: Option<ApiError>) {
+        self.inner().unreviewed = fault.map(Err);
+    }
+
+    /// When tokens were reviewed, since the last time.
+    pub fn reviews(&self) -> Vec<OffsetDateTime> {
+        std::mem::take(&mut self.inner().reviews)
+    }
+
+    /// Refuses the token of this number from now on.
+    pub fn revoke(&self, jti: &str) {
+        self.inner().revoked.insert(jti.to_owned());
     }
 
     /// Puts an object in, or changes it.
@@ -202,7 +251,10 @@ impl Inner {
             "generation": self.generation,
             "kubernetes.io": {"serviceaccount": {"name": spec.account, "uid": uid}},
         });
-        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let header = self.signs.as_ref().or(self.keys.last()).map_or("e30".into(), |key| {
+            URL_SAFE_NO_PAD.encode(json!({"alg": "ES256", "kid": key}).to_string())
+        });
+        let token = format!("{header}.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let expires_at =
             OffsetDateTime::from_unix_timestamp(iat + seconds).expect("tests stay in this century");
         Ok(IssuedToken { token: Secret::new(token), expiration_seconds: seconds, expires_at })
@@ -266,6 +318,48 @@ impl ApiServer for Api {
     async fn create(&self, resource: Resource, object: &Object) -> Result<Object, ApiError> {
         self.put(resource, object.clone());
         Ok(object.clone())
+    }
+
+    async fn key_set(&self, etag: Option<&str>) -> Result<KeySet, ApiError> {
+        let mut inner = self.inner();
+        if inner.keys.is_empty() {
+            return Ok(KeySet::None);
+        }
+        let now = self.clock.now();
+        inner.looks.push(now);
+        if let Some(fault) = inner.fault.as_ref().or(inner.keys_fault.as_ref()) {
+            return Err(fault.clone());
+        }
+        let new = inner.keys.join(",");
+        Ok(match etag == Some(new.as_str()) {
+            true => KeySet::Same,
+            false => KeySet::New { kids: inner.keys.iter().cloned().collect(), etag: Some(new) },
+        })
+    }
+
+    async fn review(&self, token: &Secret, audiences: &[String]) -> Result<Review, ApiError> {
+        let mut inner = self.inner();
+        if let Some(answer) = &inner.unreviewed {
+            return answer.clone();
+        }
+        let now = self.clock.now();
+        inner.reviews.push(now);
+        if let Some(fault) = &inner.fault {
+            return Err(fault.clone());
+        }
+        let parts: Vec<_> = token.expose_str().unwrap_or_default().split('.').collect();
+        let read = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap_or_default());
+        let [header, claims]: [serde_json::Value; 2] = [0, 1].map(|n| read(parts[n]).unwrap_or_default());
+        assert_eq!(claims["aud"], json!(audiences), "a review must ask for the token's own audience");
+        let keys: BTreeSet<&str> = inner.keys.iter().map(String::as_str).collect();
+        let jti = claims["jti"].as_str().unwrap_or_default();
+        Ok(match header["kid"].as_str() {
+            Some(kid) if !keys.contains(kid) => Review::Refused("invalid signature, no keys found".into()),
+            _ if inner.revoked.contains(jti) => {
+                Review::Refused("service account token has been revoked".into())
+            }
+            _ => Review::Accepted,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod api;
 mod basics;
+mod checks;
 mod clocks;
 mod disk;
 mod fleet;

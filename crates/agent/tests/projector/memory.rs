@@ -18,6 +18,9 @@ pub struct Memory {
     pub broken: AtomicBool,
     pub writes: AtomicUsize,
     pub states: AtomicUsize,
+    /// What was last seen of key set and reviews.
+    pub checks: Mutex<Vec<u8>>,
+    pub notes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,13 @@ impl Files for Memory {
         self.room()?;
         self.states.fetch_add(1, Ordering::Relaxed);
         self.pods().entry(pod.clone()).or_default().state = Some(state.to_vec());
+        Ok(())
+    }
+
+    fn write_checks(&self, checks: &[u8]) -> Result<(), FilesError> {
+        self.room()?;
+        self.notes.fetch_add(1, Ordering::Relaxed);
+        *self.checks.lock().unwrap_or_else(|e| e.into_inner()) = checks.to_vec();
         Ok(())
     }
 

@@ -18,6 +18,10 @@ impl World {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("state.json"), state).unwrap();
         }
+        let checks = self.disk.checks.lock().unwrap().clone();
+        if !checks.is_empty() {
+            fs::write(root.path().join(".checks.json"), checks).unwrap();
+        }
         Status::read(root.path(), self.now()).unwrap()
     }
 }

@@ -16,6 +16,7 @@ mod grpc;
 mod layer;
 mod limits;
 mod reverse;
+mod revoked_keys;
 mod smuggling;
 mod streaming;
 mod token_mode;

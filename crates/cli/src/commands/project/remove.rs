@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use tokensmith_agent::disk::{DiskError, Root, Tmpfs};
+use tokensmith_agent::projector::noted::CHECKS;
 use tokensmith_core::clock::SystemClock;
 
 use crate::failure::Failure;
@@ -42,7 +43,9 @@ pub fn empty(root: Root) -> Result<(), Failure> {
         root.remove_pod(&namespace, &pod).map_err(failed)?;
     }
     let path = root.path().to_owned();
-    let _ = std::fs::remove_file(path.join(".lock"));
+    for own in [".lock", CHECKS] {
+        let _ = std::fs::remove_file(path.join(own));
+    }
     drop(root);
     let _ = std::fs::remove_dir(path);
     Ok(())

@@ -1,0 +1,369 @@
+//! Whether the tokens on disk are still taken: a key may be revoked, a token, its account or its node may be gone, long
+//! before the token would expire.
+//!
+//! ```text
+//! key set (one small request every ten seconds for all)  ─┐
+//!                                                         ├─► refused ─► renew, state, metric, alarm
+//! reviews (one every five seconds for all, if permitted) ─┘
+//! ```
+//!
+//! Promises: what cannot be asked takes no token away; who is not answered is asked less and less; a server whose new
+//! tokens are refused as well is not asked for more and more of them. What was last seen stands in `.checks.json` below
+//! the root, so that `project status` calls nothing fresh that nobody has checked.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use futures::FutureExt;
+use time::OffsetDateTime;
+use tokensmith_core::random;
+
+use super::asking::TokenId;
+use super::feed::{DEADLINE, within};
+use super::noted::{Noted, NotedKeys, NotedReviews};
+use super::token::one_line;
+use super::writing::blocking;
+use super::{Done, PodId, Projector, Task};
+use crate::api::{ApiError, KeySet, Review};
+
+/// How the tokens are checked.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    kids: Option<BTreeSet<String>>,
+    etag: Option<String>,
+    /// When the key set was asked for that was last seen.
+    seen: Option<OffsetDateTime>,
+    /// The server publishes none.
+    none: bool,
+    failures: u32,
+    error: Option<String>,
+    reviews: Reviews,
+    noted: Noted,
+    noting: bool,
+}
+
+#[derive(Debug, Default)]
+struct Reviews {
+    /// What is left of this round.
+    queue: VecDeque<TokenId>,
+    /// What may have been refused with another, before all others.
+    suspects: VecDeque<TokenId>,
+    failures: u32,
+    state: NotedReviews,
+}
+
+/// What came of a request.
+pub(super) enum Checked {
+    Keys { asked: OffsetDateTime, result: Result<KeySet, ApiError> },
+    Noted,
+    Review { id: TokenId, sha256: String, result: Result<Review, ApiError> },
+}
+
+/// How often the key set is asked for, more or less.
+const KEYS: Duration = Duration::from_secs(10);
+/// How often a token is reviewed, whichever's turn it is,
+const REVIEW: Duration = Duration::from_secs(5);
+/// and while there is reason to think that more are dead.
+const SUSPECT: Duration = Duration::from_millis(200);
+/// Who does not answer, or does not permit it, is asked no less often than this.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How old the note may become while nothing changes.
+const NOTE: time::Duration = time::Duration::seconds(30);
+/// Whole seconds are cut in tokens, and clocks differ a little.
+const SAME: Duration = Duration::from_secs(2);
+/// After a token was refused that had replaced a refused one, the next waits this long, doubled each time.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
+
+impl Checks {
+    /// The wall clock went back.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        self.seen = self.seen.map(|at| at - by);
+        self.reviews.state.at = self.reviews.state.at.map(|at| at - by);
+    }
+}
+
+impl Projector {
+    /// Asks for the key set.
+    pub(super) fn keys_due(&mut self) {
+        let (api, asked) = (self.api.clone(), self.now());
+        let etag = self.checks.etag.clone();
+        let request = async move {
+            let result = within(DEADLINE, api.key_set(etag.as_deref())).await;
+            Done::Checked(Checked::Keys { asked, result })
+        };
+        self.under_way.push(request.boxed());
+    }
+
+    /// Has the next token reviewed.
+    pub(super) fn review_due(&mut self) {
+        if self.checks.reviews.queue.is_empty() {
+            let pods = self.pods.iter().filter(|(_, pod)| pod.loaded);
+            self.checks.reviews.queue = pods.flat_map(|(id, pod)| pod.token_ids(*id)).collect();
+        }
+        let next = loop {
+            let reviews = &mut self.checks.reviews;
+            let Some(id) = reviews.suspects.pop_front().or_else(|| reviews.queue.pop_front()) else {
+                break None;
+            };
+            if let Some(found) = self.reviewable(id) {
+                break Some((id, found));
+            }
+        };
+        let Some((id, (secret, sha256, audience))) = next else {
+            self.agenda.put(self.now() + spread(REVIEW), Task::Review);
+            return;
+        };
+        let api = self.api.clone();
+        let request = async move {
+            let audiences: Vec<String> = audience.into_iter().collect();
+            let result = within(DEADLINE, api.review(&secret, &audiences)).await;
+            Done::Checked(Checked::Review { id, sha256, result })
+        };
+        self.under_way.push(request.boxed());
+    }
+
+    /// What there is to review of a token: not one that is being replaced anyway.
+    fn reviewable(&mut self, id: TokenId) -> Option<(crate::payload::Secret, String, Option<String>)> {
+        let now = self.now();
+        let token = self.pods.get_mut(&id.pod)?.token(id)?;
+        let grant = token.grant()?;
+        if token.asking || token.is_refused() || now >= grant.expires_at {
+            return None;
+        }
+        Some((token.secret()?.clone(), grant.sha256.clone(), token.source.audience.clone()))
+    }
+
+    pub(super) fn checked(&mut self, checked: Checked) {
+        match checked {
+            Checked::Keys { asked, result } => self.keys_came(asked, result),
+            Checked::Noted => self.checks.noting = false,
+            Checked::Review { id, sha256, result } => self.reviewed(id, &sha256, result),
+        }
+        self.note();
+    }
+
+    fn keys_came(&mut self, asked: OffsetDateTime, result: Result<KeySet, ApiError>) {
+        let checks = &mut self.checks;
+        let error = match result {
+            // What this server signs cannot be checked by anyone with it; tokens count by their times alone.
+            Ok(KeySet::None) => {
+                checks.none = true;
+                return;
+            }
+            Ok(KeySet::Same) if checks.kids.is_some() => None,
+            Ok(KeySet::Same) => {
+                Some("the API server says that a key set is the same which was never seen".into())
+            }
+            Ok(KeySet::New { kids, etag }) => {
+                (checks.kids, checks.etag) = (Some(kids), etag);
+                None
+            }
+            Err(error) => Some(one_line(&error.to_string())),
+        };
+        let wait = match error {
+            None => {
+                if std::mem::take(&mut checks.failures) > 0 {
+                    tracing::info!("the issuer's key set can be read again");
+                }
+                (checks.seen, checks.error) = (Some(asked), None);
+                self.monitor.keys_seen(asked);
+                self.compare_keys(None);
+                KEYS
+            }
+            Some(cause) => {
+                checks.failures = checks.failures.saturating_add(1);
+                self.monitor.keys_failed();
+                if checks.failures == 1 {
+                    tracing::warn!(
+                        cause,
+                        "the issuer's key set cannot be read: whether tokens are good is not checked"
+                    );
+                }
+                checks.error = Some(cause);
+                longer(KEYS, checks.failures)
+            }
+        };
+        self.agenda.put(self.now() + spread(wait), Task::Keys);
+    }
+
+    /// A token whose key has left the set is refused by everyone. Looks at one pod's, or at all.
+    pub(super) fn compare_keys(&mut self, only: Option<PodId>) {
+        let (Some(kids), Some(seen)) = (&self.checks.kids, self.checks.seen) else { return };
+        let (mut gone, mut good) = (Vec::new(), Vec::new());
+        let one = only.and_then(|id| self.pods.get_key_value(&id));
+        let all = self.pods.iter().filter(|_| only.is_none());
+        for (&id, pod) in one.into_iter().chain(all) {
+            for token_id in pod.token_ids(id) {
+                let token = &pod.volumes[token_id.volume].tokens[token_id.token];
+                let named =
+                    token.grant().and_then(|g| Some((g, g.kid.as_ref().filter(|kid| !kid.is_empty())?)));
+                let Some((grant, kid)) = named else { continue };
+                match kids.contains(kid) {
+                    true => good.push(token_id),
+                    // What was issued after the set was asked for may have a key that it did not have yet.
+                    false if grant.issued_at + SAME < seen => gone.push((token_id, kid.clone())),
+                    false => {}
+                }
+            }
+        }
+        for id in good {
+            if let Some(token) = self.pods.get_mut(&id.pod).and_then(|pod| pod.token(id)) {
+                token.key_is_there();
+            }
+        }
+        if let Some((_, kid)) = gone.first() {
+            tracing::warn!(
+                key.id = kid,
+                tokens = gone.len(),
+                "a key has left the issuer's key set: the tokens that it has signed are replaced"
+            );
+        }
+        for (id, kid) in gone {
+            self.refuse(
+                id,
+                "key_set",
+                format!("the key {kid:?} that signed it is no longer in the issuer's key set"),
+            );
+        }
+    }
+
+    fn reviewed(&mut self, id: TokenId, sha256: &str, result: Result<Review, ApiError>) {
+        let now = self.now();
+        let (outcome, wait) = match result {
+            Ok(Review::Never) => {
+                self.checks.reviews.state = NotedReviews::default();
+                return;
+            }
+            Ok(Review::Accepted) => {
+                self.review_accepted(id, sha256, now);
+                ("accepted", None)
+            }
+            Ok(Review::Refused(why)) => {
+                self.review_refused(id, sha256, &why);
+                ("refused", None)
+            }
+            Err(error) => ("failed", Some(error)),
+        };
+        self.monitor.reviewed(outcome);
+        let reviews = &mut self.checks.reviews;
+        let wait = match wait {
+            None => {
+                reviews.failures = 0;
+                reviews.state = NotedReviews { at: Some(now), error: None };
+                if reviews.suspects.is_empty() { spread(REVIEW) } else { SUSPECT }
+            }
+            Some(error) => {
+                reviews.failures = reviews.failures.saturating_add(1);
+                let cause = one_line(&error.to_string());
+                if reviews.failures == 1 {
+                    tracing::debug!(cause, "tokens cannot be reviewed");
+                }
+                reviews.state.error = Some(cause);
+                // Its turn comes again; a right that is missing will not be there in a moment.
+                match error.code() {
+                    Some(401 | 403 | 404) => spread(LONGEST),
+                    _ => spread(longer(REVIEW, reviews.failures)),
+                }
+            }
+        };
+        self.agenda.put(now + wait, Task::Review);
+    }
+
+    fn review_accepted(&mut self, id: TokenId, sha256: &str, now: OffsetDateTime) {
+        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let Some(token) = pod.token(id).filter(|t| t.grant().is_some_and(|g| g.sha256 == sha256)) else {
+            return;
+        };
+        if token.reviewed(now) {
+            pod.state_dirty = true;
+            let name = pod.name.clone();
+            self.visit(&name);
+        }
+    }
+
+    /// Not only this one may be dead: its account's others, and those of its key, are looked at before all others.
+    fn review_refused(&mut self, id: TokenId, sha256: &str, why: &str) {
+        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let (namespace, account) = (pod.plan.namespace.clone(), pod.plan.account.clone());
+        let Some(token) = pod.token(id).filter(|t| t.grant().is_some_and(|g| g.sha256 == sha256)) else {
+            return;
+        };
+        let kid = token.grant().and_then(|grant| grant.kid.clone());
+        let mut others: Vec<TokenId> = Vec::new();
+        for (&pod_id, pod) in &self.pods {
+            let same_account = pod.plan.namespace == namespace && pod.plan.account == account;
+            others.extend(pod.token_ids(pod_id).into_iter().filter(|other| {
+                let token = &pod.volumes[other.volume].tokens[other.token];
+                let same_key = kid.as_ref().is_some_and(|kid| !kid.is_empty())
+                    && token.grant().is_some_and(|grant| grant.kid == kid);
+                *other != id
+                    && !token.is_refused()
+                    && (same_account || (same_key && self.checks.kids.is_none()))
+            }));
+        }
+        let known: BTreeSet<TokenId> = self.checks.reviews.suspects.iter().copied().collect();
+        self.checks.reviews.suspects.extend(others.into_iter().filter(|other| !known.contains(other)));
+        self.refuse(id, "review", format!("the API server refuses it: {}", one_line(why)));
+    }
+
+    /// A token is dead. Another at once; where the last one was dead as well, after a while.
+    fn refuse(&mut self, id: TokenId, by: &'static str, why: String) {
+        let now = self.now();
+        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let labels = pod.labels(id);
+        let Some(token) = pod.token(id) else { return };
+        let Some(at) = token.refuse(now, why.clone()) else { return };
+        pod.state_dirty = true;
+        let name = pod.name.clone();
+        self.monitor.refused(by);
+        tracing::warn!(
+            namespace = labels.namespace,
+            pod = labels.pod,
+            volume = labels.volume,
+            path = labels.path,
+            cause = why,
+            "the token is refused: another is asked for"
+        );
+        if at <= now {
+            self.renew(id, now);
+        } else {
+            self.schedule(id);
+        }
+        self.plan_alarm(id.pod, id.volume);
+        self.visit(&name);
+    }
+
+    /// Writes down what was seen, when it differs or is old.
+    fn note(&mut self) {
+        let checks = &mut self.checks;
+        let keys = NotedKeys {
+            at: checks.seen,
+            kids: checks.kids.clone().unwrap_or_default(),
+            none: checks.none,
+            error: checks.error.clone(),
+        };
+        let new = Noted { keys, reviews: checks.reviews.state.clone() };
+        if checks.noting || new.is_as_good_as(&checks.noted, NOTE) {
+            return;
+        }
+        (checks.noting, checks.noted) = (true, new.clone());
+        let files = self.files.clone();
+        self.under_way.push(blocking(move || {
+            if let Err(error) = files.write_checks(&new.bytes()) {
+                let cause = one_line(&error.to_string());
+                tracing::debug!(cause, "what was checked cannot be written down");
+            }
+            Done::Checked(Checked::Noted)
+        }));
+    }
+}
+
+/// Twice as long for each failure in a row.
+pub(super) fn longer(wait: Duration, failures: u32) -> Duration {
+    wait.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST)
+}
+
+/// A quarter more or less, so that agents that were started at once do not come at once.
+fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(0.75 + 0.5 * random::fraction())
+}

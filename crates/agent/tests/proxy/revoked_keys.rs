@@ -1,0 +1,101 @@
+//! A key that is revoked: the sidecar does not go on giving out its tokens.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::stream::BoxStream;
+use tokensmith_agent::api::{
+    ApiError, ApiServer, Event, IssuedToken, KeySet, List, Resource, Selection, TokenSpec,
+};
+use tokensmith_agent::payload::Secret;
+use tokensmith_agent::source::TokenSource;
+use tokensmith_core::clock::ManualClock;
+use tokensmith_objects::Object;
+
+use crate::world::*;
+
+/// The fake, with a key set and tokens that name the key which signs now.
+struct Signing {
+    inner: Arc<FakeApi>,
+    keys: Mutex<Result<Vec<&'static str>, ApiError>>,
+    signs: Mutex<&'static str>,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl ApiServer for Signing {
+    async fn token(&self, spec: &TokenSpec) -> Result<IssuedToken, ApiError> {
+        let issued = self.inner.token(spec).await?;
+        let kid = *self.signs.lock().unwrap();
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#));
+        let rest = issued.token.expose_str().unwrap().split_once('.').unwrap().1.to_owned();
+        Ok(IssuedToken { token: Secret::new(format!("{header}.{rest}")), ..issued })
+    }
+
+    async fn get(&self, r: Resource, ns: Option<&str>, name: &str) -> Result<Option<Object>, ApiError> {
+        self.inner.get(r, ns, name).await
+    }
+
+    async fn list(&self, r: Resource, selection: &Selection) -> Result<List, ApiError> {
+        self.inner.list(r, selection).await
+    }
+
+    async fn watch(
+        &self,
+        r: Resource,
+        selection: &Selection,
+        revision: &str,
+    ) -> Result<BoxStream<'static, Result<Event, ApiError>>, ApiError> {
+        self.inner.watch(r, selection, revision).await
+    }
+
+    async fn create(&self, r: Resource, object: &Object) -> Result<Object, ApiError> {
+        self.inner.create(r, object).await
+    }
+
+    async fn key_set(&self, _: Option<&str>) -> Result<KeySet, ApiError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let keys = self.keys.lock().unwrap().clone()?;
+        let kids: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        Ok(KeySet::New { kids, etag: None })
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_keys_token_is_not_given_out_for_long() {
+    let clock = Arc::new(ManualClock::new(START));
+    let api = Arc::new(Signing {
+        inner: FakeApi::new(clock.clone()),
+        keys: Mutex::new(Ok(vec!["k1"])),
+        signs: Mutex::new("k1"),
+        looks: AtomicUsize::new(0),
+    });
+    let source = TokenSource::api(api.clone(), template(), clock.clone());
+    let first = source.token(Some("vault")).await.unwrap().token.clone();
+    let looked = async |what: &str| {
+        let before = api.looks.load(Ordering::SeqCst);
+        until(what, || async {
+            clock.advance(Duration::from_secs(1));
+            api.looks.load(Ordering::SeqCst) > before
+        })
+        .await;
+    };
+    looked("a look").await;
+    *api.keys.lock().unwrap() = Err(status(503, "later"));
+    looked("a look that fails").await;
+    assert_eq!(api.inner.calls(), 1, "what cannot be read takes nothing away");
+    (*api.keys.lock().unwrap(), *api.signs.lock().unwrap()) = (Ok(vec!["k2"]), "k2");
+    looked("the look at the new set").await;
+    until("another token", || async { api.inner.calls() == 2 }).await;
+    until("it is given out", || async {
+        source.token(Some("vault")).await.is_ok_and(|token| token.token != first)
+    })
+    .await;
+    looked("one more").await;
+    assert_eq!(api.inner.calls(), 2);
+}
