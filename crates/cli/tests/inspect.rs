@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use futures::FutureExt;
 use serde_json::{Value, json};
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey, Signer};
 use tokensmith_core::random;
 
@@ -43,7 +44,7 @@ impl Issuer {
     }
 
     fn claims(&self) -> Value {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemClock::new().unix();
         json!({
             "iss": self.url, "aud": ["vault"], "sub": "system:serviceaccount:n:a", "jti": "j",
             "iat": now, "nbf": now, "exp": now + 600,

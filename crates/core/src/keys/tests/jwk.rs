@@ -1,10 +1,14 @@
 //! Reading what issuers publish: what they may write, and what no reader should take.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::public;
-use crate::keys::{Algorithm, JwkError, KeyError, LocalSigner, PrivateKey, PublicKey, PublishedKeys, jwks};
+use crate::keys::{
+    Algorithm, JwkError, KeyError, LocalSigner, PrivateKey, PublicKey, PublishedKeys, Signer, jwks,
+};
 use crate::tokens::jws::{self, Jws, SignatureError};
 
 fn jwk(name: &str) -> Value {
@@ -169,6 +173,28 @@ fn a_token_is_checked_with_the_keys_of_its_name() {
     assert_eq!(jws.verify([other, own]), Ok(own));
     assert_eq!(jws.verify([other]), Err(SignatureError::Wrong));
     assert_eq!(jws.verify([]), Err(SignatureError::NoKey));
+}
+
+#[test]
+fn a_header_that_asks_for_another_reading_verifies_nothing() {
+    let signer = LocalSigner::new(&PrivateKey::generate(Algorithm::ES256).unwrap()).unwrap();
+    for (extra, verifies) in [
+        ("", true),
+        (r#","typ":"JWT""#, true),
+        (r#","b64":true"#, true),
+        (r#","b64":false"#, false),
+        (r#","b64":"true""#, false),
+        (r#","crit":["exp"]"#, false),
+        (r#","crit":["b64"],"b64":false"#, false),
+        (r#","crit":[]"#, false),
+    ] {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256"{extra}}}"#));
+        let text = format!("{header}.e30");
+        let signature = signer.sign(text.as_bytes()).now_or_never().unwrap().unwrap();
+        let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let verified = Jws::parse(&token).unwrap().verify([signer.public()]).is_ok();
+        assert_eq!(verified, verifies, "{extra}");
+    }
 }
 
 fn with_kid(jwk: &str, kid: Value) -> String {
