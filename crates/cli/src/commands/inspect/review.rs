@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_for_other_audiences_is_a_no() {
+        let account = "system:serviceaccount:n:a";
+        for audiences in [json!(null), json!([]), json!(["api"])] {
+            let status =
+                json!({ "authenticated": true, "user": { "username": account }, "audiences": audiences });
+            let rules = rules(&token(json!({ "sub": account })), &["vault".into()], &status);
+            assert_eq!((rules[3].name, rules[3].verdict), (AUDIENCE, Verdict::Fails));
+        }
+    }
+
+    #[test]
     fn what_the_server_has_not_looked_at_is_not_checked() {
         let token = token(json!({ "sub": "system:serviceaccount:n:a" }));
         let of = |user: &str, audiences: Value, wanted: &[String]| {
