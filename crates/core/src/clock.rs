@@ -21,6 +21,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// clock (within a minute on the system's, at once on a manual one).
     fn sleep_until(&self, deadline: OffsetDateTime) -> BoxFuture<'_, ()>;
 
+    /// Resolves once `span` has passed by `monotonic()`. For pauses: a wall clock that is set back by a month would make
+    /// a pause until `now() + span` a month long.
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
+
     /// Seconds since the epoch, cut to whole seconds.
     fn unix(&self) -> i64 {
         self.now().unix_timestamp()
@@ -71,6 +75,11 @@ impl Clock for SystemClock {
         }
         .boxed()
     }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where the system's timers are used")]
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        tokio::time::sleep(span).boxed()
+    }
 }
 
 /// A clock that moves only when told to. Serves tests and the test-control endpoint.
@@ -88,9 +97,10 @@ impl ManualClock {
 
     /// Moves the wall clock, forwards or backwards, and wakes the sleepers whose time has come.
     pub fn set(&self, now: OffsetDateTime) {
-        let before = self.now.send_replace(now);
-        let step = (now - before).try_into().unwrap_or(Duration::ZERO);
+        let step = (now - self.now()).try_into().unwrap_or(Duration::ZERO);
+        // First: who is woken looks at it.
         *self.monotonic.lock().unwrap_or_else(|e| e.into_inner()) += step;
+        self.now.send_replace(now);
     }
 
     /// Sets the wall clock as an operator or a time server does: no time passes.
@@ -120,5 +130,32 @@ impl Clock for ManualClock {
             let _ = changes.wait_for(|now| *now >= deadline).await;
         }
         .boxed()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        let (mut changes, end) = (self.now.subscribe(), self.monotonic().saturating_add(span));
+        async move {
+            let _ = changes.wait_for(|_| self.monotonic() >= end).await;
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_does_not_follow_a_wall_clock_that_is_set_back() {
+        let clock = ManualClock::new(datetime!(2026-02-02 10:00 UTC));
+        let (mut pause, mut until) =
+            (clock.sleep(Duration::from_secs(30)), clock.sleep_until(clock.now() + Duration::from_secs(30)));
+        clock.jump(datetime!(2026-01-01 10:00 UTC));
+        assert!((&mut pause).now_or_never().is_none(), "no time has passed");
+        clock.advance(Duration::from_secs(30));
+        assert!((&mut pause).now_or_never().is_some());
+        assert!((&mut until).now_or_never().is_none(), "a time is a time");
     }
 }

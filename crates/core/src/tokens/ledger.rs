@@ -236,7 +236,7 @@ impl TokenLedger {
                 Ok(gone) => tracing::debug!(gone, "expired issue records are forgotten"),
                 Err(e) => tracing::warn!(cause = %e, "expired issue records stay: they cannot be removed"),
             }
-            self.clock.sleep_until(self.clock.now() + PRUNE_EVERY).await;
+            self.clock.sleep(PRUNE_EVERY).await;
         }
     }
 
@@ -256,7 +256,7 @@ impl TokenLedger {
 /// How long a revocation is kept beyond its time: a clock that jumps ahead and is set right within a day makes no
 /// revoked token good again. Records may go; they refuse nothing.
 const KEEP: Duration = Duration::days(1);
-const PRUNE_EVERY: Duration = Duration::minutes(1);
+const PRUNE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn failed(error: LedgerError) -> Error {
     tracing::error!(cause = %error, source = ?std::error::Error::source(&error), "the ledger failed");

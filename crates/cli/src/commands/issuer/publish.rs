@@ -136,7 +136,7 @@ impl PublishArgs {
                         client = None;
                     }
                 }
-                clock.sleep_until(clock.now() + pause).await;
+                clock.sleep(pause.unsigned_abs()).await;
                 if client.is_none() {
                     pause = pause.saturating_mul(2).min(LONGEST.max(usual));
                     // The server may come back elsewhere, or want newer credentials.

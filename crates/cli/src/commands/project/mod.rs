@@ -210,7 +210,7 @@ async fn whole(projector: &mut Projector, clock: &dyn Clock) {
         if projector.unfinished().is_empty() {
             return;
         }
-        projector.run(clock.sleep_until(clock.now() + LOOK)).await;
+        projector.run(clock.sleep(LOOK)).await;
     }
 }
 
