@@ -99,7 +99,8 @@ pub struct KeyArgs {
     )]
     pub key_set_max_age: GoDuration,
 
-    /// Stop signing when the key ring has not been seen for so long
+    /// Stop signing when the key ring has not been seen for so long; a change of keys that is later than five times this (and
+    /// than a minute) makes the server unready
     #[arg(
         long,
         value_name = "DURATION",

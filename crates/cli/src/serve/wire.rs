@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use tokensmith_core::Clock;
@@ -92,7 +91,8 @@ pub(super) async fn server(
         LedgerOpenError::Ledger(_) => anyhow::Error::new(e).into(),
     })?;
     let mut tasks = JoinSet::new();
-    let fed = feed(&mut tasks, &view, &store, &clock);
+    let (fed, from, by) = (view.clone(), store.clone(), clock.clone());
+    tasks.spawn(async move { fed.feed(from, by).await });
 
     let bootstrap = bootstrap::rbac(&settings.served);
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(
@@ -166,14 +166,11 @@ pub(super) async fn server(
             profiles: settings.profiles,
         },
     );
-    let ring = keys.clone();
-    let written = ledger.clone();
+    let (ring, written) = (keys.clone(), ledger.clone());
+    let (shown, by) = (view.clone(), clock.clone());
     let checks: Vec<(&'static str, Check)> = vec![
         ("store", Box::new(move || (!healthy()).then(|| "the store has failed to write".into()))),
-        (
-            "objects",
-            Box::new(move || (!fed.load(Ordering::Relaxed)).then(|| "the objects are not current".into())),
-        ),
+        ("objects", Box::new(move || shown.problem(&*by))),
         ("signing-keys", Box::new(move || ring.problem())),
         ("ledger", Box::new(move || written.problem())),
     ];
@@ -200,27 +197,6 @@ pub(super) async fn server(
         checks,
     });
     Ok(Server { app, admin_token, issuer: issuers[0].clone(), token_file: settings.token_file, tasks, store })
-}
-
-/// Keeps the view current; says whether it does.
-fn feed(
-    tasks: &mut JoinSet<()>,
-    view: &Arc<View>,
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<AtomicBool> {
-    let fed = Arc::new(AtomicBool::new(true));
-    let (view, store, clock, says) = (view.clone(), store.clone(), clock.clone(), fed.clone());
-    tasks.spawn(async move {
-        loop {
-            if let Err(e) = view.feed(&*store).await {
-                tracing::error!(cause = %e, "the objects are not current");
-                says.store(false, Ordering::Relaxed);
-            }
-            clock.sleep_until(clock.now() + time::Duration::seconds(1)).await;
-        }
-    });
-    fed
 }
 
 fn audit(args: &ServeArgs) -> Result<Audit, Failure> {

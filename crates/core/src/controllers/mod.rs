@@ -10,19 +10,19 @@ mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::StreamExt;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::follow::{Follower, News};
 use crate::keys::Keys;
 use crate::registry::Registry;
-use crate::store::StoreError;
 use crate::view::REGISTRY;
 
 /// A step that failed is tried again after this.
-const RETRY: Duration = Duration::seconds(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The controllers of one server.
 pub struct Controllers {
@@ -34,7 +34,48 @@ pub struct Controllers {
 }
 
 /// When to look at which key again.
-type Timers = BTreeSet<(OffsetDateTime, String)>;
+#[derive(Default)]
+struct Agenda {
+    /// What an object says, by the wall clock.
+    times: BTreeSet<(OffsetDateTime, String)>,
+    /// After a failure, by the monotonic clock.
+    retries: BTreeSet<(Duration, String)>,
+}
+
+impl Agenda {
+    /// Until something is due.
+    async fn wait(&self, clock: &dyn Clock) {
+        let time = async {
+            match self.times.first() {
+                Some((at, _)) => clock.sleep_until(*at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let retry = async {
+            match self.retries.first() {
+                Some((at, _)) => clock.sleep(at.saturating_sub(clock.monotonic())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = time => {}
+            () = retry => {}
+        }
+    }
+
+    /// Takes what is due out.
+    fn due(&mut self, clock: &dyn Clock) -> BTreeSet<String> {
+        let (now, monotonic) = (clock.now(), clock.monotonic());
+        let mut keys = BTreeSet::new();
+        while self.times.first().is_some_and(|(at, _)| *at <= now) {
+            keys.extend(self.times.pop_first().map(|(_, key)| key));
+        }
+        while self.retries.first().is_some_and(|(at, _)| *at <= monotonic) {
+            keys.extend(self.retries.pop_first().map(|(_, key)| key));
+        }
+        keys
+    }
+}
 
 impl Controllers {
     /// Controllers for a registry.
@@ -42,64 +83,56 @@ impl Controllers {
         Controllers { registry, keys, clock, root_ca }
     }
 
-    /// Runs as long as the server does.
+    /// Looks at everything once, then at what changes, for as long as the server runs.
     pub async fn run(&self) {
+        let mut agenda = Agenda::default();
+        let revision = self.registry.snapshot().revision();
+        self.look_at_all(&mut agenda).await;
+        let mut follower =
+            Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(revision);
         loop {
-            if let Err(e) = self.follow().await {
-                tracing::warn!(cause = %e, "the watch of the controllers broke off, beginning again");
-                self.clock.sleep_until(self.clock.now() + RETRY).await;
+            tokio::select! {
+                news = follower.next() => match news {
+                    News::Anew(listing) => {
+                        self.registry.reached(listing.revision).await;
+                        agenda = Agenda::default();
+                        self.look_at_all(&mut agenda).await;
+                    }
+                    News::Changes(changes) => {
+                        for change in changes.iter().filter(|change| change.key.starts_with(REGISTRY)) {
+                            self.registry.reached(change.revision).await;
+                            self.look(&change.key, &mut agenda).await;
+                        }
+                    }
+                    News::Current => {}
+                },
+                () = agenda.wait(&*self.clock) => {
+                    for key in agenda.due(&*self.clock) {
+                        self.look(&key, &mut agenda).await;
+                    }
+                }
             }
         }
     }
 
-    /// Looks at everything once, then at what changes.
-    async fn follow(&self) -> Result<(), StoreError> {
-        let snapshot = self.registry.snapshot();
-        let mut changes = self.registry.store().watch(REGISTRY, snapshot.revision()).await?;
-        let mut timers = Timers::new();
+    async fn look_at_all(&self, agenda: &mut Agenda) {
         if let Err(e) = self.registry.track_legacy_tokens().await {
             tracing::warn!(cause = %e, "the start of the tracking of legacy tokens was not written");
         }
-        for (key, _) in snapshot.scan(REGISTRY.to_owned(), None) {
-            self.look(key, &mut timers).await;
-        }
-        loop {
-            let next = timers.first().map(|(at, _)| *at);
-            let wake = async {
-                match next {
-                    Some(at) => self.clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                change = changes.next() => match change {
-                    Some(Ok(change)) => {
-                        self.registry.reached(change.revision).await;
-                        self.look(&change.key, &mut timers).await;
-                    }
-                    Some(Err(e)) => return Err(e),
-                    None => return Ok(()),
-                },
-                () = wake => {
-                    let now = self.clock.now();
-                    while timers.first().is_some_and(|(at, _)| *at <= now) {
-                        let Some((_, key)) = timers.pop_first() else { break };
-                        self.look(&key, &mut timers).await;
-                    }
-                }
-            }
+        for (key, _) in self.registry.snapshot().scan(REGISTRY.to_owned(), None) {
+            self.look(key, agenda).await;
         }
     }
 
-    async fn look(&self, key: &str, timers: &mut Timers) {
+    async fn look(&self, key: &str, agenda: &mut Agenda) {
         match self.reconcile(key).await {
             Ok(None) => {}
-            Ok(Some(at)) => drop(timers.insert((at, key.to_owned()))),
+            Ok(Some(at)) => drop(agenda.times.insert((at, key.to_owned()))),
             // Somebody else was faster: their change comes by here too.
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
             Err(e) => {
                 tracing::warn!(key, cause = %e, "a controller's step failed and is tried again");
-                timers.insert((self.clock.now() + RETRY, key.to_owned()));
+                agenda.retries.insert((self.clock.monotonic() + RETRY, key.to_owned()));
             }
         }
     }

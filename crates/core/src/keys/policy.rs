@@ -1,5 +1,6 @@
 //! When the ring changes: a pure function of the ring and the time.
 
+use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -68,6 +69,28 @@ pub enum Step {
     SwitchDefault,
 }
 
+impl fmt::Display for Step {
+    /// What is to happen, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Prepare { algorithm, .. } => write!(f, "a spare {algorithm} key is to be made"),
+            Step::Promote { id } => write!(f, "key {id} is to sign"),
+            Step::Remove { id } => write!(f, "key {id} is to be removed"),
+            Step::Retire { id } => write!(f, "key {id} is to be retired"),
+            Step::SwitchDefault => write!(f, "the default algorithm is to change"),
+        }
+    }
+}
+
+/// A step that should have been carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Which.
+    pub step: Step,
+    /// Since when it has been due.
+    pub since: OffsetDateTime,
+}
+
 /// What has become of the steps that were due.
 #[derive(Debug, Default)]
 pub struct Advanced {
@@ -121,6 +144,28 @@ impl RotationPolicy {
     /// When the next step will be due, if nothing else happens; in the past if one already is.
     pub fn next(&self, ring: &KeyRing) -> Option<OffsetDateTime> {
         self.schedule(ring).into_iter().map(|(at, _)| at).min()
+    }
+
+    /// How late a step may be before something is wrong: five times the lag, and not less than a minute. A busy machine
+    /// may take long to make a key, a wall clock that has leapt is noticed within a lag.
+    pub fn grace(&self) -> Duration {
+        (5 * self.lag).max(Duration::from_secs(60))
+    }
+
+    /// The step that has been due for longer than [`Self::grace`], the longest first.
+    pub fn overdue(&self, ring: &KeyRing, now: OffsetDateTime) -> Option<Overdue> {
+        let steps = self.schedule(ring).into_iter().map(|(at, step)| {
+            // A spare is wanted since ever; it is missing since the last key of its kind changed.
+            let since = match &step {
+                Step::Prepare { algorithm, .. } => {
+                    let keys = ring.keys().iter().filter(|k| k.algorithm == *algorithm);
+                    keys.map(|k| k.phase.since()).max().unwrap_or(at)
+                }
+                _ => at,
+            };
+            Overdue { step, since }
+        });
+        steps.filter(|o| later(o.since, self.grace()) < now).min_by_key(|o| o.since)
     }
 
     /// From when on a published key may sign: no verifier can then hold a key set without it.

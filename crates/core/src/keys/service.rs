@@ -1,14 +1,15 @@
 //! The keys at work: the ring in the store, the key set in memory, and the promise before each signature.
 //!
 //! ```text
-//! run ─► tick ─┐                    ┌─► Store (compare-and-swap) ─► journal
-//! command ─────┴─► write (one ring) ┤
-//! watch ─────────► install ─────────┴─► KeySet (swapped whole) ─► reserve, documents
+//! clock ─► tick ──┐                    ┌─► Store (compare-and-swap) ─► journal
+//! command ────────┴─► write (one ring) ┤
+//! watch, reread ────► install ─────────┴─► KeySet (swapped whole) ─► reserve, documents
 //! ```
 
 mod admin;
 mod config;
 pub(in crate::keys) mod generate;
+mod health;
 mod rotate;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::issuer::check_jwks_uri;
@@ -29,6 +31,7 @@ use super::{
     Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, SealSource, Signer,
 };
 use crate::clock::Clock;
+use crate::pulse::Pulse;
 use crate::store::{Entry, Expect, Revision, Store, StoreError};
 pub use admin::{CommandError, Outcome};
 pub use config::{KeysConfig, KeysError, ReserveError};
@@ -55,6 +58,12 @@ pub struct Keys {
     posted: AtomicU64,
     /// When the ring was last known to be the store's, in milliseconds of the monotonic clock.
     synced: AtomicU64,
+    /// When this was made, by the monotonic clock.
+    opened: Duration,
+    /// Of the task that keeps the schedule and follows the store.
+    pulse: Pulse,
+    /// The ring is another one: the schedule is to be looked at again.
+    changed: Notify,
     problem: ArcSwapOption<String>,
 }
 
@@ -127,7 +136,7 @@ impl Keys {
         if let Some(problem) = &set.documents.problem {
             warn!("{problem}");
         }
-        let synced = AtomicU64::new(millis(clock.monotonic()));
+        let opened = clock.monotonic();
         let keys = Arc::new(Keys {
             store,
             clock,
@@ -139,7 +148,10 @@ impl Keys {
             inputs: Mutex::new(Inputs { listed: config.verification_keys, signers }),
             writing: tokio::sync::Mutex::new(()),
             posted: AtomicU64::new(0),
-            synced,
+            synced: AtomicU64::new(millis(opened)),
+            opened,
+            pulse: Pulse::default(),
+            changed: Notify::new(),
             problem: ArcSwapOption::from_pointee(problem),
         });
         keys.post().await;
@@ -206,17 +218,6 @@ impl Keys {
         self.swap(set.revision, set.ring.clone(), &inputs);
     }
 
-    /// What keeps the keys from being all right, for readiness; `None` when they are.
-    pub fn problem(&self) -> Option<String> {
-        if !self.current.load().can_sign() {
-            return Some("an active signing key cannot be used".into());
-        }
-        if self.stale() {
-            return Some("the key ring has not been seen for too long".into());
-        }
-        self.problem.load().as_deref().cloned()
-    }
-
     /// Writes the ring if nobody has since `revision`; says whether it did. Either way the key set is then the
     /// store's.
     async fn write(&self, mut ring: KeyRing, revision: Revision) -> Result<bool, ReserveError> {
@@ -224,15 +225,20 @@ impl Keys {
         let opened = self.open_missing(&ring)?;
         ring.posted(self.posted.load(Ordering::Relaxed));
         let value = Bytes::from(ring.to_json());
+        let asked = self.clock.monotonic();
         match self.store.put(RING_KEY, value, Expect::Unchanged(revision)).await {
             Ok(revision) => {
-                self.seen();
+                self.seen(asked);
                 let mut inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
                 inputs.signers.extend(opened);
                 self.replace(revision, ring, &mut inputs);
                 Ok(true)
             }
-            Err(StoreError::Conflict(Some(entry))) => self.install(&entry).map(|()| false),
+            Err(StoreError::Conflict(Some(entry))) => {
+                self.install(&entry)?;
+                self.seen(asked);
+                Ok(false)
+            }
             Err(StoreError::Conflict(None)) => Err(ReserveError::Missing),
             Err(other) => Err(ReserveError::Store(other)),
         }
@@ -285,19 +291,21 @@ impl Keys {
     }
 
     async fn refresh(&self) -> Result<(), ReserveError> {
-        match self.store.get(RING_KEY).await.map_err(ReserveError::Store)? {
-            Some(entry) => self.install(&entry),
-            None => Err(ReserveError::Missing),
-        }
+        let asked = self.clock.monotonic();
+        let found = self.store.get(RING_KEY).await.map_err(ReserveError::Store)?;
+        self.install(&found.ok_or(ReserveError::Missing)?)?;
+        self.seen(asked);
+        Ok(())
     }
 
+    /// Takes over what the store had at some time. That it still has it is known only to who has asked: a watch may be
+    /// late.
     fn install(&self, entry: &Entry) -> Result<(), ReserveError> {
         let mut inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
         if entry.revision > self.current.load().revision {
             let ring = KeyRing::from_json(&entry.value)?;
             self.replace(entry.revision, ring, &mut inputs);
         }
-        self.seen();
         Ok(())
     }
 
@@ -329,21 +337,8 @@ impl Keys {
         // Late news of an old revision must not undo a newer one.
         if revision >= self.current.load().revision {
             self.current.store(Arc::new(set));
+            self.changed.notify_one();
         }
-    }
-
-    fn seen(&self) {
-        self.synced.store(millis(self.clock.monotonic()), Ordering::Relaxed);
-    }
-
-    fn stale(&self) -> bool {
-        let synced = Duration::from_millis(self.synced.load(Ordering::Relaxed));
-        self.clock.monotonic().saturating_sub(synced) > self.policy.lag
-    }
-
-    fn fail(&self, problem: String) {
-        error!("{problem}");
-        self.problem.store(Some(Arc::new(problem)));
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokensmith_objects::Object;
 
 use super::{REGISTRY, Snapshot, View};
-use crate::store::{Changes, Revision, Store, StoreError};
+use crate::clock::Clock;
+use crate::follow::{Follower, News};
+use crate::store::{Change, Listing, Revision, Store, StoreError};
 
 impl View {
     /// A view of what the store holds now.
@@ -16,60 +17,50 @@ impl View {
         load(store).await.map(View::new)
     }
 
-    /// Keeps the view current; returns only when the store fails for good.
+    /// Keeps the view current, for as long as the server runs.
     ///
-    /// Changes that are ready are applied together and published once, so a burst costs one swap. A gap in the
-    /// history (this task was starved) is closed by a new listing.
-    pub async fn feed(&self, store: &dyn Store) -> Result<(), StoreError> {
+    /// Changes that are ready are applied together and published once, so a burst costs one swap. Where changes may
+    /// have been missed, all is read anew.
+    pub async fn feed(&self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+        let _running = self.pulse.begin(&*clock);
+        let mut follower = Follower::new(store, clock.clone(), REGISTRY).after(self.snapshot().revision());
         loop {
-            let mut snapshot = (*self.snapshot()).clone();
-            let mut changes = match store.watch("/", snapshot.revision()).await {
-                Ok(changes) => changes,
-                Err(StoreError::Compacted { .. }) => {
-                    self.publish(load(store).await?);
-                    continue;
+            match follower.next().await {
+                News::Anew(listing) => self.publish(shown(listing)),
+                News::Changes(changes) => {
+                    let mut snapshot = (*self.snapshot()).clone();
+                    changes.iter().for_each(|change| apply(&mut snapshot, change));
+                    self.publish(snapshot);
                 }
-                Err(e) => return Err(e),
-            };
-            while apply_ready(&mut snapshot, &mut changes).await? {
-                self.publish(snapshot.clone());
+                News::Current => self.pulse.beat(clock.monotonic()),
             }
         }
     }
 }
 
-/// Waits for a change and takes all that are ready with it; false when the history has a gap.
-async fn apply_ready(snapshot: &mut Snapshot, changes: &mut Changes) -> Result<bool, StoreError> {
-    let mut next = changes.next().await;
-    loop {
-        match next {
-            Some(Ok(change)) => {
-                if change.key.starts_with(REGISTRY) {
-                    let object = change.value.as_ref().and_then(|v| read(&change.key, v, change.revision));
-                    snapshot.apply(&change.key, object, change.revision);
-                } else {
-                    snapshot.apply_elsewhere(change.revision);
-                }
-            }
-            Some(Err(StoreError::Compacted { .. })) | None => return Ok(false),
-            Some(Err(e)) => return Err(e),
-        }
-        match changes.next().now_or_never() {
-            Some(ready) => next = ready,
-            None => return Ok(true),
-        }
+fn apply(snapshot: &mut Snapshot, change: &Change) {
+    if change.key.starts_with(REGISTRY) {
+        let object = change.value.as_ref().and_then(|v| read(&change.key, v, change.revision));
+        snapshot.apply(&change.key, object, change.revision);
+    } else {
+        snapshot.apply_elsewhere(change.revision);
     }
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
-    let listing = store.list(REGISTRY, None, 0).await?;
+    store.list(REGISTRY, None, 0).await.map(shown)
+}
+
+fn shown(listing: Listing) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for entry in listing.entries {
         let object = read(&entry.key, &entry.value, entry.revision);
         snapshot.apply(&entry.key, object, entry.revision);
     }
     snapshot.revision = listing.revision;
-    Ok(snapshot)
+    // What was deleted while nobody looked is not listed: a policy that was compiled before must not outlive it.
+    snapshot.rbac_revision = listing.revision;
+    snapshot
 }
 
 /// The object behind stored bytes, with its revision as `metadata.resourceVersion`.

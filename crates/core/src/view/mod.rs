@@ -7,6 +7,7 @@ mod feed;
 mod graph;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use feed::stored_bytes;
 
@@ -15,6 +16,8 @@ use imbl::OrdMap;
 use tokensmith_objects::Object;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
+use crate::pulse::{Ill, Pulse};
 use crate::store::Revision;
 
 /// The store's key prefix for API objects. Keys are `/registry/RESOURCE/NS/NAME` (namespaced) or
@@ -129,13 +132,18 @@ impl Snapshot {
 pub struct View {
     current: ArcSwap<Snapshot>,
     revision: watch::Sender<Revision>,
+    /// Of the task that feeds it; it beats when the view is known to be current.
+    pulse: Pulse,
 }
+
+/// Readiness fails when the view has not been known to be current for longer.
+const SILENT: Duration = Duration::from_secs(60);
 
 impl View {
     /// A view that starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
         let revision = watch::Sender::new(snapshot.revision);
-        View { current: ArcSwap::from_pointee(snapshot), revision }
+        View { current: ArcSwap::from_pointee(snapshot), revision, pulse: Pulse::default() }
     }
 
     /// The latest snapshot.
@@ -155,5 +163,22 @@ impl View {
         let mut changes = self.revision.subscribe();
         // The sender lives in `self`: it cannot be gone.
         let _ = changes.wait_for(|r| *r >= revision).await;
+    }
+
+    /// After a leap of a test's clock: waits until the view is known to be current again.
+    pub async fn settled(&self, clock: &dyn Clock) {
+        if let Some(Ill::Silent(_)) = self.pulse.ill(clock, SILENT) {
+            self.pulse.beaten(clock.monotonic()).await;
+        }
+    }
+
+    /// What keeps the view from being current, for readiness; `None` when it is.
+    pub fn problem(&self, clock: &dyn Clock) -> Option<String> {
+        Some(match self.pulse.ill(clock, SILENT)? {
+            Ill::Ended => "the task that keeps the objects current has ended".into(),
+            Ill::Silent(span) => {
+                format!("the objects have not been known to be current for {} s", span.as_secs())
+            }
+        })
     }
 }

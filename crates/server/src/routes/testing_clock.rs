@@ -68,6 +68,7 @@ pub(super) async fn set(
     if let Err(cause) = app.keys.tick().await {
         return Err(Error::internal("the keys cannot follow the clock", cause).into());
     }
+    app.view.settled(clock).await;
     answer(clock, &headers)
 }
 

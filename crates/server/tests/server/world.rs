@@ -132,8 +132,8 @@ impl World {
         let running = keys.clone();
         tokio::spawn(async move { running.run().await });
         let view = Arc::new(View::load(&*store).await.unwrap());
-        let (feeding, fed) = (view.clone(), store.clone());
-        tokio::spawn(async move { feeding.feed(&*fed).await });
+        let (feeding, fed, by) = (view.clone(), store.clone(), clock.clone());
+        tokio::spawn(async move { feeding.feed(fed, by).await });
         let mut config = AppConfig {
             anonymous_auth: true,
             anonymous_oidc: false,

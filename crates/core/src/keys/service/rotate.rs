@@ -1,35 +1,31 @@
 //! Rotation by itself: what is due is carried out, on whichever replica comes first.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
 use super::generate::{Haste, generate};
 use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
+use crate::follow::{Backoff, Follower, News};
 use crate::keys::journal::Cause;
 use crate::keys::{Algorithm, Origin, PrivateKey, Step};
-use crate::store::{Change, Changes, Entry};
+use crate::store::{Change, Entry};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// The ring is read no more often than that, however short the lag.
+const SOON: Duration = Duration::from_millis(250);
+const GONE: &str = "the key ring was deleted from the store: nothing is signed until it is restored";
 
 impl Keys {
     /// Keeps the key set current and carries out what is due, for as long as the server runs.
+    ///
+    /// Neither waits for the other: the schedule goes by the clock, whatever the watch does, and what others do to the
+    /// ring is seen while a busy machine makes a key slowly.
     pub async fn run(&self) {
-        loop {
-            match self.store.watch(RING_KEY, self.current.load().revision).await {
-                Ok(changes) => self.follow(changes).await,
-                Err(cause) => warn!(cause = %chain(&cause), "cannot watch the key ring"),
-            }
-            // The watch broke off or its start was compacted: begin again from what is there now.
-            if let Err(cause) = self.refresh().await {
-                warn!(cause = %chain(&cause), "cannot read the key ring");
-            }
-            self.clock.sleep_until(self.clock.now() + RETRY).await;
-        }
+        let _running = self.pulse.begin(&*self.clock);
+        tokio::join!(self.keep_schedule(), self.follow(), self.reread());
     }
 
     /// When the ring will change next, if nothing else happens.
@@ -37,56 +33,77 @@ impl Keys {
         self.policy.next(&self.current.load().ring)
     }
 
-    /// Until the watch ends.
-    async fn follow(&self, mut changes: Changes) {
+    async fn keep_schedule(&self) {
+        let mut backoff = Backoff::default();
         loop {
-            let (mut tick, mut watching, mut seen) = (pin!(self.tick()), true, false);
-            // A busy machine makes a key slowly: what others do to the ring is seen all the while.
-            let done = loop {
-                tokio::select! {
-                    done = &mut tick => break done,
-                    goes_on = self.look(&mut changes, None), if watching => (watching, seen) = (goes_on, true),
+            let done = self.tick().await;
+            if let Err(cause) = &done {
+                error!(cause = %chain(cause), "cannot carry out a change of the key ring that is due");
+            }
+            let (now, next) = (self.clock.now(), self.next_change());
+            // A step that failed stays due.
+            let pause = if done.is_err() || next.is_some_and(|next| next <= now) {
+                backoff.pause().max(RETRY)
+            } else {
+                backoff.reset();
+                self.look_again()
+            };
+            let due = async {
+                match next {
+                    Some(next) if next > now => self.clock.sleep_until(next).await,
+                    _ => std::future::pending().await,
                 }
             };
-            if let Err(cause) = done {
-                error!(cause = %chain(&cause), "cannot carry out a change of the key ring that is due");
-            }
-            // A step that failed stays due: wait before the next attempt.
-            let wake = self.next_change().map(|due| due.max(self.clock.now() + RETRY));
-            if !watching || (!seen && !self.look(&mut changes, wake).await) {
-                return;
+            tokio::select! {
+                () = due => {}
+                () = self.clock.sleep(pause) => {}
+                () = self.changed.notified() => {}
             }
         }
     }
 
-    /// Waits for a change, or until it is time to look at the ring again, and takes over what there is; says whether the
-    /// watch goes on.
-    async fn look(&self, changes: &mut Changes, wake: Option<OffsetDateTime>) -> bool {
-        let poll = self.clock.now() + self.policy.lag / 2;
-        tokio::select! {
-            change = changes.next() => match change {
-                Some(Ok(change)) => self.changed(change),
-                Some(Err(_)) | None => return false,
-            },
-            () = self.clock.sleep_until(wake.map_or(poll, |wake| wake.min(poll))) => {
-                if let Err(cause) = self.refresh().await {
-                    warn!(cause = %chain(&cause), "cannot read the key ring");
+    /// Takes over what others write, as soon as the store tells.
+    async fn follow(&self) {
+        let mut follower = Follower::new(self.store.clone(), self.clock.clone(), RING_KEY);
+        loop {
+            match follower.next().await {
+                News::Anew(listing) => {
+                    match listing.entries.into_iter().find(|entry| entry.key == RING_KEY) {
+                        Some(entry) => self.told(&entry),
+                        None => error!("{GONE}"),
+                    }
                 }
+                News::Changes(changes) => {
+                    let ring = changes.into_iter().filter(|change| change.key == RING_KEY);
+                    for Change { key, value, revision, .. } in ring {
+                        match value {
+                            Some(value) => self.told(&Entry { key, value, revision }),
+                            None => error!("{GONE}"),
+                        }
+                    }
+                }
+                News::Current => {}
             }
         }
-        true
     }
 
-    fn changed(&self, change: Change) {
-        if change.key != RING_KEY {
-            return;
+    /// Reads the ring so often that it is never older than the lag, whatever the watch says or does not say: only what
+    /// was read counts as seen.
+    async fn reread(&self) {
+        loop {
+            self.clock.sleep(self.look_again()).await;
+            if let Err(cause) = self.refresh().await {
+                warn!(cause = %chain(&cause), "cannot read the key ring");
+            }
         }
-        let Some(value) = change.value else {
-            error!("the key ring was deleted from the store: nothing is signed until it is restored");
-            return;
-        };
-        let entry = Entry { key: change.key, value, revision: change.revision };
-        if let Err(cause) = self.install(&entry) {
+    }
+
+    fn look_again(&self) -> Duration {
+        (self.policy.lag / 2).max(SOON)
+    }
+
+    fn told(&self, entry: &Entry) {
+        if let Err(cause) = self.install(entry) {
             error!(cause = %chain(&cause), "the changed key ring is ignored");
         }
     }

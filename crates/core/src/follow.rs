@@ -1,0 +1,220 @@
+//! Following what is under a prefix of the store: every change in order, and the whole state anew whenever it is not
+//! certain that none was missed. Every place that watches the store does it by this.
+//!
+//! ```text
+//!            ┌──────────── compacted, broken, ended, a gap, silent ───────────┐
+//!            ▼                                                                │
+//!   (rest) ─► list the prefix ─► Anew ─► watch from its revision ─► Changes, Current ─┘
+//! ```
+//!
+//! It watches all of the store, whatever the prefix. So it knows up to where it has seen: a prefix where nothing happens
+//! is not left behind by the history, and the store's revision tells a watch that is silent from one that has nothing to
+//! say. It knows nothing of what the bytes mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::store::{Change, Changes, Listing, Revision, Store, StoreError};
+
+/// What a follower tells.
+#[derive(Debug)]
+pub enum News {
+    /// What is under the prefix now. What was known before counts no more: changes may have been missed.
+    Anew(Listing),
+    /// Changes in order, as many as there are just now; those outside of the prefix too.
+    Changes(Vec<Change>),
+    /// What has been told so far is all that the store had when it was last looked at, every [`CHECK`].
+    Current,
+}
+
+/// Follows a prefix of the store.
+pub struct Follower {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    prefix: &'static str,
+    /// Up to where all is told; `None`: the state is to be read anew.
+    at: Option<Revision>,
+    changes: Option<Changes>,
+    backoff: Backoff,
+    /// Nothing is tried before this time of the monotonic clock.
+    rest: Option<Duration>,
+    /// When the watch is next held against the store's revision, by the monotonic clock.
+    check: Duration,
+    /// The store's revision then, the last time.
+    due: Option<Revision>,
+    /// Whether the watch has said anything since.
+    heard: bool,
+}
+
+/// How often a watch is held against the store's revision. One that says nothing while the store moves on is given up at
+/// the second time.
+pub const CHECK: Duration = Duration::from_secs(10);
+
+/// Changes that are told at once, at most: whoever is behind shows where they are from time to time.
+const BATCH: usize = 1_000;
+
+/// Why a watch is given up.
+#[derive(Debug, thiserror::Error)]
+enum Loss {
+    #[error("the watch ended")]
+    Ended,
+    #[error("the watch left changes out: after revision {after} came {came}")]
+    Gap { after: Revision, came: Revision },
+    #[error("the watch is silent: the store is at revision {store}, the watch at {at}")]
+    Silent { store: Revision, at: Revision },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Follower {
+    /// One that begins with the state as it is.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, prefix: &'static str) -> Self {
+        let check = clock.monotonic() + CHECK;
+        Follower {
+            store,
+            clock,
+            prefix,
+            at: None,
+            changes: None,
+            backoff: Backoff::default(),
+            rest: None,
+            check,
+            due: None,
+            heard: false,
+        }
+    }
+
+    /// One that goes on from a state that is known.
+    pub fn after(self, revision: Revision) -> Self {
+        Follower { at: Some(revision), ..self }
+    }
+
+    /// Waits for news. A call that is dropped loses none.
+    pub async fn next(&mut self) -> News {
+        loop {
+            match self.step().await {
+                Ok(Some(news)) => return news,
+                Ok(None) => {}
+                Err(loss) => self.lose(&loss),
+            }
+        }
+    }
+
+    /// What is told must be in `self` again before the next await: a call may be dropped there.
+    async fn step(&mut self) -> Result<Option<News>, Loss> {
+        if let Some(until) = self.rest {
+            self.clock.sleep(until.saturating_sub(self.clock.monotonic())).await;
+            self.rest = None;
+        }
+        let Some(at) = self.at else {
+            let listing = self.store.list(self.prefix, None, 0).await?;
+            self.at = Some(listing.revision);
+            return Ok(Some(News::Anew(listing)));
+        };
+        let Some(changes) = &mut self.changes else {
+            self.changes = Some(self.store.watch("/", at).await?);
+            (self.check, self.due, self.heard) = (self.clock.monotonic() + CHECK, None, false);
+            return Ok(None);
+        };
+        let left = self.check.saturating_sub(self.clock.monotonic());
+        if !left.is_zero() {
+            tokio::select! {
+                biased;
+                next = changes.next() => return self.take(next, at),
+                () = self.clock.sleep(left) => {}
+            }
+        }
+        let store = self.store.revision().await?;
+        self.judge(store, at)
+    }
+
+    /// Takes a change and all that are ready with it.
+    fn take(
+        &mut self,
+        mut next: Option<Result<Change, StoreError>>,
+        mut at: Revision,
+    ) -> Result<Option<News>, Loss> {
+        let Some(changes) = &mut self.changes else { return Ok(None) };
+        let mut taken = Vec::new();
+        let loss = loop {
+            match next {
+                Some(Ok(change)) if change.revision <= at => {}
+                Some(Ok(change)) if change.revision == at + 1 => {
+                    at = change.revision;
+                    taken.push(change);
+                }
+                Some(Ok(change)) => break Some(Loss::Gap { after: at, came: change.revision }),
+                Some(Err(cause)) => break Some(cause.into()),
+                None => break Some(Loss::Ended),
+            }
+            if taken.len() == BATCH {
+                break None;
+            }
+            match changes.next().now_or_never() {
+                Some(ready) => next = ready,
+                None => break None,
+            }
+        };
+        self.at = Some(at);
+        self.heard |= !taken.is_empty();
+        match loss {
+            Some(loss) if taken.is_empty() => return Err(loss),
+            // What came before counts.
+            Some(loss) => self.lose(&loss),
+            None => {}
+        }
+        Ok((!taken.is_empty()).then_some(News::Changes(taken)))
+    }
+
+    /// Holds what was told against the store's revision.
+    fn judge(&mut self, store: Revision, at: Revision) -> Result<Option<News>, Loss> {
+        self.check = self.clock.monotonic() + CHECK;
+        let heard = std::mem::take(&mut self.heard);
+        let due = self.due.replace(store);
+        if at >= store || due.is_some_and(|due| at >= due) {
+            self.backoff.reset();
+            return Ok(Some(News::Current));
+        }
+        // The first time, the change may be on its way.
+        if due.is_none() || heard {
+            return Ok(None);
+        }
+        Err(Loss::Silent { store, at })
+    }
+
+    /// What came meanwhile is not known: all is read anew, at once the first time, then ever more slowly.
+    fn lose(&mut self, loss: &Loss) {
+        let pause = self.backoff.pause();
+        warn!(prefix = self.prefix, cause = %loss, ?pause, "what is watched in the store is read anew");
+        (self.changes, self.at) = (None, None);
+        self.rest = (!pause.is_zero()).then(|| self.clock.monotonic() + pause);
+    }
+}
+
+/// Pauses between attempts that fail: none, then one second, and twice as long each time up to a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The longest pause, seconds.
+    const LONGEST: u64 = 8;
+
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = match self.failures {
+            0 => 0,
+            n => 1_u64.checked_shl(n - 1).map_or(Self::LONGEST, |s| s.min(Self::LONGEST)),
+        };
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_secs(pause)
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
