@@ -89,11 +89,15 @@ fn row(key: &Value, now: OffsetDateTime) -> Vec<String> {
 /// What happens next, and when.
 fn next(key: &Value, now: OffsetDateTime) -> String {
     let next = key.get("next").map(|n| (text(n, "action"), time(n, "at")));
+    let overdue = key.get("next").and_then(|n| n.get("overdue")).and_then(Value::as_bool).unwrap_or_default();
     let at = |at: OffsetDateTime| match at <= now {
         true => "now".to_owned(),
         false => times::distance(at - now),
     };
     match (next, text(key, "phase"), time(key, "maySignFrom")) {
+        (Some((action, Some(when))), ..) if overdue => {
+            format!("{action}: OVERDUE, was due {}", times::distance(when - now))
+        }
         (Some((action, Some(when))), ..) => format!("{action} {}", at(when)),
         (None, "prepared", Some(from)) => format!("stands by, may sign {}", at(from)),
         (None, "active", _) if text(key, "origin") == "file" => "signs while its file is named".to_owned(),
@@ -169,6 +173,16 @@ mod tests {
              k2   RS256       prepared          1h ago   -                    stands by, may sign in 23h\n\
              k3   RS256       retired           1h ago   never                kept until it is revoked\n"
         );
+    }
+
+    #[test]
+    fn a_step_that_is_overdue_is_told_as_such() {
+        let key = |next: Value| json!({ "id": "k1", "phase": "active", "next": next });
+        let now = datetime!(2026-02-10 10:00 UTC);
+        let due = json!({"action": "retires", "at": "2026-01-31T10:00:00Z", "overdue": true});
+        assert_eq!(next(&key(due), now), "retires: OVERDUE, was due 10d ago");
+        let just = json!({"action": "retires", "at": "2026-02-10T09:59:59Z"});
+        assert_eq!(next(&key(just), now), "retires now");
     }
 
     #[test]

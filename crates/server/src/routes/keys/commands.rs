@@ -13,7 +13,7 @@ use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Re
 use tokensmith_core::ledger::jti::holds_token;
 
 use super::super::token;
-use super::view::{answer, described, no_such_key};
+use super::view::{answer, described, late, no_such_key};
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
@@ -207,7 +207,7 @@ fn told(app: &App, outcome: &Outcome) -> Value {
     if !outcome.warnings.is_empty() {
         out["warnings"] = outcome.warnings.clone().into();
     }
-    if let Some(key) = described(&app.keys.current(), &outcome.key) {
+    if let Some(key) = described(&app.keys.current(), &outcome.key, late(app)) {
         out["key"] = key;
     }
     out

@@ -20,7 +20,8 @@ use crate::reply::{self, Format};
 /// `GET /admin/v1/keys`
 pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
     let set = app.keys.current();
-    let keys: Vec<_> = set.infos().iter().map(key).collect();
+    let late = late(&app);
+    let keys: Vec<_> = set.infos().iter().map(|info| key(info, late)).collect();
     let mut out = json!({ "keys": keys, "now": timestamp(app.clock.now()) });
     if let Some(problem) = app.keys.problem() {
         out["problem"] = problem.into();
@@ -34,7 +35,8 @@ pub(crate) async fn show(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(&described(&app.keys.current(), &id).ok_or_else(|| no_such_key(&id))?, &headers)
+    let found = described(&app.keys.current(), &id, late(&app));
+    answer(&found.ok_or_else(|| no_such_key(&id))?, &headers)
 }
 
 /// `GET /admin/v1/keys/history`
@@ -83,12 +85,17 @@ pub(super) fn no_such_key(id: &str) -> Failure {
     Error::not_found("", "keys", id).into()
 }
 
-/// A key as lists show it.
-pub(super) fn described(set: &KeySet, id: &str) -> Option<Value> {
-    set.infos().iter().find(|info| info.id == id).map(key)
+/// A key as lists show it. What should have happened before `late` is overdue.
+pub(super) fn described(set: &KeySet, id: &str, late: OffsetDateTime) -> Option<Value> {
+    set.infos().iter().find(|info| info.id == id).map(|info| key(info, late))
 }
 
-fn key(key: &KeyInfo) -> Value {
+/// What was due before that should have been done by now.
+pub(super) fn late(app: &App) -> OffsetDateTime {
+    app.clock.now() - app.keys.policy().grace()
+}
+
+fn key(key: &KeyInfo, late: OffsetDateTime) -> Value {
     let mut out = Map::new();
     out.insert("id".into(), key.id.as_str().into());
     out.insert("algorithm".into(), key.algorithm.as_str().into());
@@ -113,7 +120,11 @@ fn key(key: &KeyInfo) -> Value {
         out.insert("lastExpiration".into(), "never".into());
     }
     if let Some((what, at)) = key.next {
-        out.insert("next".into(), json!({ "action": what.as_str(), "at": when(at) }));
+        let mut next = json!({ "action": what.as_str(), "at": when(at) });
+        if at < late {
+            next["overdue"] = true.into();
+        }
+        out.insert("next".into(), next);
     }
     Value::Object(out)
 }
