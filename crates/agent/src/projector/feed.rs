@@ -32,6 +32,8 @@ pub(super) struct Feed {
     /// Tells the current entry of the agenda from those that no longer count.
     pub(super) turn: u64,
     opened_at: Option<OffsetDateTime>,
+    /// Whether the watch that is open has said anything.
+    heard: bool,
     /// Tells the current stream from those before it.
     pub(super) generation: u64,
     abort: Option<AbortHandle>,
@@ -77,7 +79,8 @@ const LIST_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(60);
 /// Every so many polls watching is tried again: a role may have been granted.
 const POLLS: u32 = 10;
-/// A watch that has been open so long is opened anew, from where it is: a connection may be dead without a sign.
+/// A watch that has been open so long is opened anew: a connection may be dead without a sign. If it has said nothing at
+/// all, the server may have been made anew, and be far behind the revision that it is to go on from: all is read.
 const STALE: Duration = Duration::from_secs(30 * 60);
 /// A watch that ends sooner counts as a failure.
 const SOON: Duration = Duration::from_secs(5);
@@ -138,6 +141,7 @@ impl Feed {
             opening: false,
             turn: 0,
             opened_at: None,
+            heard: false,
             generation: 0,
             abort: None,
         }
@@ -146,6 +150,9 @@ impl Feed {
     /// How to read now. A stream that is open ends: the new one goes on where it was, and an object must not be shown
     /// as it was before.
     pub(super) fn way(&mut self) -> Way {
+        if self.abort.is_some() && !self.heard {
+            self.revision = None;
+        }
         self.close();
         match (&mut self.polls, &self.revision) {
             (Some(polls), _) => {
@@ -189,6 +196,7 @@ impl Feed {
                 // Whether it is any good shows later: one that breaks at once must not be opened in a loop.
                 (self.failing_since, self.error) = (None, None);
                 self.polls = None;
+                self.heard = false;
                 self.opened_at = Some(now);
                 let again = Some(now + STALE + STALE.mul_f64(random));
                 Step { change, events: Some(events), again, first_failure: false }
@@ -211,7 +219,7 @@ impl Feed {
     ) -> Step {
         let nothing = Step { change: None, events: None, again: None, first_failure: false };
         let seen = |feed: &mut Feed, object: &Object| {
-            feed.failures = 0;
+            (feed.failures, feed.heard) = (0, true);
             if !object.resource_version().is_empty() {
                 feed.revision = Some(object.resource_version().to_owned());
             }
@@ -226,7 +234,7 @@ impl Feed {
                 Step { change: Some(Change::Deleted(object)), ..nothing }
             }
             Some(Ok(Event::Bookmark(revision))) => {
-                self.failures = 0;
+                (self.failures, self.heard) = (0, true);
                 self.revision = Some(revision);
                 nothing
             }
@@ -287,7 +295,13 @@ impl Feed {
                 now
             }
             Some(403..=405) => now + POLL.mul_f64(0.9 + 0.2 * random),
-            _ => now + self.delay(error.retry_after(), Trouble::of(&error), now, random),
+            code => {
+                // A server that answers, and again not with a watch, may not know the revision: a backup was put back.
+                if self.failures > 1 && code.is_some() && error.retry_after().is_none() {
+                    self.revision = None;
+                }
+                now + self.delay(error.retry_after(), Trouble::of(&error), now, random)
+            }
         };
         self.failing_since.get_or_insert(now);
         self.error = Some(one_line(&error.to_string()));
@@ -365,6 +379,38 @@ mod tests {
         assert!(matches!(feed.way(), Way::Watch(revision) if revision == "9"));
         feed.opened(Err(refused(410)), NOW, 0.0);
         assert!(matches!(feed.way(), Way::List));
+    }
+
+    #[test]
+    fn a_watch_that_is_refused_again_and_again_is_read_anew() {
+        let mut feed = feed();
+        feed.way();
+        feed.opened(opened(true), NOW, 0.0);
+        feed.said(None, NOW, 0.0);
+        for (error, anew) in [
+            (ApiError::Unreachable("no route".into()), false),
+            (ApiError::Unreachable("no route".into()), false),
+            (refused(504), true),
+        ] {
+            assert!(matches!(feed.way(), Way::Watch(_)));
+            feed.opened(Err(error), NOW, 0.0);
+            assert_eq!(feed.revision.is_none(), anew);
+        }
+        assert!(matches!(feed.way(), Way::List));
+    }
+
+    #[test]
+    fn a_watch_that_has_said_nothing_is_read_anew_in_the_end() {
+        for (says, anew) in [(None, true), (Some(Event::Bookmark("9".into())), false)] {
+            let mut feed = feed();
+            feed.way();
+            feed.opened(opened(true), NOW, 0.0);
+            feed.attach(AbortHandle::new_pair().0);
+            if let Some(event) = says {
+                feed.said(Some(Ok(event)), NOW, 0.0);
+            }
+            assert_eq!(matches!(feed.way(), Way::List), anew);
+        }
     }
 
     #[test]
