@@ -243,3 +243,63 @@ fn what_is_revoked_stays_so_and_cannot_be_forgotten() {
     assert_eq!(run(dir.path(), &inspect).status.code(), Some(1), "still revoked");
     refused(&run(dir.path(), &["token", "list"]), 1, "start it with --ledger=full");
 }
+
+/// A CA of clients in `NAME-ca.pem`, and a kubeconfig `NAME` of an administrator whom it vouches for.
+fn certified(dir: &Path, name: &str) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let ca_pem = params.self_signed(&ca_key).unwrap().pem();
+    let ca = rcgen::Issuer::new(params, ca_key);
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "ann");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &ca).unwrap();
+    for (suffix, text) in [("-ca.pem", ca_pem), (".crt", certificate.pem()), (".key", key.serialize_pem())] {
+        fs::write(dir.join(format!("{name}{suffix}")), text).unwrap();
+    }
+}
+
+/// A kubeconfig of who shows a certificate, and a token if there is one.
+fn kubeconfig(dir: &Path, name: &str, token: Option<&str>) -> String {
+    let url = fs::read_to_string(dir.join("ready")).unwrap();
+    let token = token.map(|token| format!(", token: {token}")).unwrap_or_default();
+    let text = format!(
+        "{{apiVersion: v1, kind: Config, current-context: c,\n\
+         clusters: [{{name: c, cluster: {{server: '{}', certificate-authority: tokensmith-data/ca.crt}}}}],\n\
+         users: [{{name: u, user: {{client-certificate: {name}.crt, client-key: {name}.key{token}}}}}],\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}\n",
+        url.trim()
+    );
+    fs::write(dir.join("kubeconfig"), text).unwrap();
+    "--kubeconfig=kubeconfig".into()
+}
+
+#[test]
+fn the_cas_of_clients_are_reloaded_on_sighup_and_cut_nobody_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    certified(dir, "one");
+    certified(dir, "two");
+    fs::copy(dir.join("one-ca.pem"), dir.join("clients.pem")).unwrap();
+    let running = serve(dir, &["--client-ca-file=clients.pem"]);
+    let admin = fs::read_to_string(dir.join("tokensmith-data/admin.token")).unwrap();
+    let can = |name: &str, token: Option<&str>| {
+        let config = kubeconfig(dir, name, token);
+        run(dir, &["token", "create", "default", &config]).status.success()
+    };
+    assert!(can("one", None) && !can("two", None));
+    assert!(can("two", Some(admin.trim())), "a good token counts beside a foreign certificate");
+    assert!(!can("two", Some("wrong")));
+    fs::copy(dir.join("two-ca.pem"), dir.join("clients.pem")).unwrap();
+    running.signal("HUP");
+    until("the new CA counts", || can("two", None));
+    assert!(!can("one", None));
+    fs::write(dir.join("clients.pem"), "junk").unwrap();
+    running.signal("HUP");
+    until("the junk is seen", || fs::read_to_string(dir.join("log")).unwrap().contains("stay as they were"));
+    assert!(can("two", None), "a bad file changes nothing");
+    assert!(run(dir, &["healthcheck"]).status.success());
+}

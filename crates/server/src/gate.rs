@@ -13,11 +13,10 @@ use futures::FutureExt;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokensmith_api::status::Details;
-use tokensmith_core::access::authenticators::identity_of;
-use tokensmith_core::access::chain::{add_group, forbidden_text};
+use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::request::decode;
 use tokensmith_core::access::{
-    ANONYMOUS, AUTHENTICATED, Attributes, Decision, Identity, Notes, RequestInfo, UNAUTHENTICATED,
+    ANONYMOUS, Attributes, Decision, Identity, Notes, RequestInfo, UNAUTHENTICATED,
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
@@ -26,7 +25,7 @@ use tokensmith_objects::codec::encode_value;
 use crate::app::App;
 use crate::credentials;
 use crate::failure::Failure;
-use crate::listener::PeerCertificate;
+use crate::listener::PeerCertificates;
 use crate::metrics::Served;
 use crate::reply::{self, Format};
 use crate::routes::{is_public, labels};
@@ -162,7 +161,7 @@ fn enter(
     Ok(Entry { user, real })
 }
 
-/// Client certificate first, then the bearer tokens, then nobody. Bad credentials are refused, never anonymous. An error is
+/// Who asks, or nobody where nothing is shown. Bad credentials are refused, never anonymous. An error is
 /// the result for metrics, and the answer.
 fn authenticate(
     app: &App,
@@ -170,12 +169,8 @@ fn authenticate(
     warnings: &mut Vec<String>,
 ) -> Result<(Identity, Notes), (&'static str, Failure)> {
     let tokens = credentials::tokens(request.headers(), warnings).map_err(|failure| ("error", failure))?;
-    if let Some(PeerCertificate(der)) = request.extensions().get() {
-        let mut user = identity_of(der).map_err(|_| ("error", Failure::unauthorized()))?;
-        add_group(&mut user, AUTHENTICATED);
-        return Ok((user, Notes::default()));
-    }
-    match app.authentication.request(tokens, &app.view.snapshot(), app.clock.now()) {
+    let certificates = request.extensions().get().map(|PeerCertificates(shown)| &**shown);
+    match app.authentication.request(certificates, tokens, &app.view.snapshot(), app.clock.now()) {
         Ok(Some(found)) => Ok((found.identity, found.notes)),
         Ok(None) if app.config.anonymous_auth => {
             let groups = vec![UNAUTHENTICATED.to_owned()];

@@ -14,6 +14,7 @@ mod failure;
 mod gate;
 pub mod listener;
 pub mod metrics;
+pub mod possession;
 mod reply;
 pub mod routes;
 

@@ -9,15 +9,17 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokensmith_core::access::authenticators::Shown;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-/// The verified certificate (DER) that a client showed; in the request's extensions.
+/// The certificates that a client showed; in the request's extensions. It holds the first one's key, which is all that is
+/// known of them: the gate's authenticators say what they are worth.
 #[derive(Clone, Debug)]
-pub struct PeerCertificate(pub Arc<[u8]>);
+pub struct PeerCertificates(pub Arc<Shown>);
 
 /// TLS settings that can be replaced while serving.
 pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
@@ -76,14 +78,14 @@ async fn connection(
     let acceptor = TlsAcceptor::from(tls.load_full());
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     drop(turn);
-    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = peer.map(|der| PeerCertificate(Arc::from(der.as_ref())));
+    let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
+    let peer = chain.map(|chain| PeerCertificates(Arc::new(Shown::new(chain.to_vec()))));
     http(stream, peer, router, stop).await
 }
 
 async fn http<S>(
     stream: S,
-    peer: Option<PeerCertificate>,
+    peer: Option<PeerCertificates>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()>

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
@@ -20,6 +20,7 @@ use crate::failure::Failure;
 
 /// What the flags and their files say, read and checked.
 pub(super) struct Settings {
+    pub(super) client_certificates: Option<Arc<ClientCertificates>>,
     pub(super) implicit_token: bool,
     pub(super) keys: KeyFiles,
     pub(super) max_token_seconds: Option<i64>,
@@ -45,14 +46,18 @@ impl Settings {
         let token_file = match &args.token_auth_file {
             None => None,
             Some(path) => {
-                let text = String::from_utf8_lossy(&read(path)?).into_owned();
+                // Put right, a name could be another's.
+                let text = String::from_utf8(read(path)?);
+                let text = text.map_err(|_| Failure::failed(format!("{} is not UTF-8", path.display())))?;
                 let parsed = TokenFile::parse(&text);
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
         };
         let profiles = super::profiles::read(args)?;
         tls::check(args)?;
+        let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
         Ok(Settings {
+            client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
             implicit_token: args.implicit_token()?,
             keys,
             max_token_seconds: args.keys.max_token_seconds()?,

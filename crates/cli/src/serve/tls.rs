@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
+use tokensmith_core::access::authenticators::{ClientCas, ClientCertificates};
+use tokensmith_server::possession::Possession;
 
 use super::certificates::Authority;
 use super::data_dir::{DataDir, SERVING_CERT};
@@ -20,13 +21,19 @@ pub struct Sources {
     authority: Authority,
     names: Vec<String>,
     own: Option<(std::path::PathBuf, std::path::PathBuf)>,
-    client_ca: Option<std::path::PathBuf>,
+    clients: Option<(std::path::PathBuf, Arc<ClientCertificates>)>,
     serving_cert: std::path::PathBuf,
 }
 
 impl Sources {
-    /// From the flags and the data directory.
-    pub fn new(args: &ServeArgs, dir: &DataDir, authority: Authority) -> Self {
+    /// From the flags and the data directory. `clients` trusts the CAs of `--client-ca-file` as they are when the settings
+    /// are made.
+    pub fn new(
+        args: &ServeArgs,
+        dir: &DataDir,
+        authority: Authority,
+        clients: Option<Arc<ClientCertificates>>,
+    ) -> Self {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
         names.push(args.bind_address.to_string());
         names.extend(args.external_hostname.clone());
@@ -39,7 +46,7 @@ impl Sources {
             authority,
             names,
             own: args.tls_cert_file.clone().zip(args.tls_private_key_file.clone()),
-            client_ca: args.client_ca_file.clone(),
+            clients: args.client_ca_file.clone().zip(clients),
             serving_cert: dir.file(SERVING_CERT),
         }
     }
@@ -77,27 +84,19 @@ impl Sources {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .context("cannot set up TLS")?;
-        let builder = match &self.client_ca {
+        let cas = self.clients.as_ref().map(|(path, _)| client_cas(path)).transpose()?;
+        let builder = match &cas {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for ca in chain_of(path)?.0 {
-                    roots
-                        .add(ca)
-                        .with_context(|| format!("{} holds what is no CA certificate", path.display()))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = verifier.allow_unauthenticated().build();
-                builder.with_client_cert_verifier(
-                    verifier.with_context(|| format!("cannot use {}", path.display()))?,
-                )
-            }
+            Some(cas) => builder.with_client_cert_verifier(Arc::new(Possession::new(cas, &provider))),
         };
         let mut config = builder
             .with_single_cert(chain, key)
             .context("the certificate and its key do not belong together")?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
+        if let (Some((_, clients)), Some(cas)) = (&self.clients, cas) {
+            clients.replace(cas);
+        }
         Ok((config, renew_at))
     }
 }
@@ -107,10 +106,16 @@ impl Sources {
 /// # Errors
 /// A file cannot be read, or holds something else.
 pub fn check(args: &ServeArgs) -> Result<()> {
-    for path in [&args.tls_cert_file, &args.client_ca_file].into_iter().flatten() {
-        chain_of(path)?;
-    }
+    args.tls_cert_file.as_deref().map(chain_of).transpose()?;
     args.tls_private_key_file.as_deref().map(key_of).transpose().map(drop)
+}
+
+/// The CAs that vouch for clients.
+///
+/// # Errors
+/// The file cannot be read, or holds something else.
+pub fn client_cas(path: &Path) -> Result<ClientCas> {
+    ClientCas::parse(&chain_of(path)?.0).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// An unencrypted private key, PEM.

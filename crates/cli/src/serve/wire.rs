@@ -189,7 +189,8 @@ pub(super) async fn server(
         keys,
         ledger,
         tokens,
-        authentication: Authentication::new(authenticators, api_audiences),
+        authentication: Authentication::new(authenticators, api_audiences)
+            .with_certificates(settings.client_certificates),
         authorizer,
         metrics: Metrics::new(),
         audit: audit(args)?,

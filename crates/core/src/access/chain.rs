@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::authenticators::{ClientCertificates, Shown};
 use super::rbac::UserRules;
 use super::{
     AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Decision, Identity,
@@ -16,12 +17,18 @@ use crate::view::Snapshot;
 pub struct Authentication {
     authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     api_audiences: Vec<String>,
+    certificates: Option<Arc<ClientCertificates>>,
 }
 
 impl Authentication {
     /// `api_audiences` are what a token must be for when nobody asks for others.
     pub fn new(authenticators: Vec<Arc<dyn TokenAuthenticator>>, api_audiences: Vec<String>) -> Self {
-        Authentication { authenticators, api_audiences }
+        Authentication { authenticators, api_audiences, certificates: None }
+    }
+
+    /// Takes client certificates, too (`--client-ca-file`).
+    pub fn with_certificates(self, certificates: Option<Arc<ClientCertificates>>) -> Self {
+        Authentication { certificates, ..self }
     }
 
     /// What a token must be for when nobody asks for others.
@@ -60,19 +67,29 @@ impl Authentication {
         }))
     }
 
-    /// Asks for all that a request shows, in order, until something says who it is (apiserver `request/union`). A credential
+    /// Asks for all that a request shows, certificates first, until something says who it is (apiserver `request/union`). A credential
     /// that is refused does not spoil another one; where none is left, it is refused, and the caller is never nobody.
     ///
     /// # Errors
     /// Something was shown, and nothing of it counts.
     pub fn request(
         &self,
-        shown: Vec<Result<BearerToken, AuthError>>,
+        certificates: Option<&Shown>,
+        tokens: Vec<Result<BearerToken, AuthError>>,
         objects: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<Option<Authenticated>, AuthError> {
         let mut causes = Vec::new();
-        for token in shown {
+        if let (Some(shown), Some(certificates)) = (certificates, &self.certificates) {
+            match certificates.authenticate(shown, now) {
+                Ok(mut identity) => {
+                    add_group(&mut identity, AUTHENTICATED);
+                    return Ok(Some(Authenticated { identity, ..Authenticated::default() }));
+                }
+                Err(e) => causes.push(e.to_string()),
+            }
+        }
+        for token in tokens {
             match token.and_then(|token| self.authenticate(&token, None, objects, now)) {
                 Ok(found) => return Ok(Some(found)),
                 Err(AuthError(cause)) => causes.push(cause),

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
@@ -99,24 +99,31 @@ impl World {
 
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
         let ledger = Arc::new(MemoryLedger::new());
-        World::build(TokenProfiles::default(), LedgerMode::Full, ledger, change).await
+        World::build(TokenProfiles::default(), LedgerMode::Full, ledger, None, change).await
     }
 
     /// With the profiles of a file.
     pub async fn with_profiles(yaml: &str) -> World {
         let limits = ServerLimits { min_seconds: 600, max_seconds: Some(86_400) };
         let profiles = TokenProfiles::parse(yaml.as_bytes(), &limits).unwrap();
-        World::build(profiles, LedgerMode::Full, Arc::new(MemoryLedger::new()), |_| {}).await
+        World::build(profiles, LedgerMode::Full, Arc::new(MemoryLedger::new()), None, |_| {}).await
     }
 
     pub async fn with_ledger(mode: LedgerMode, ledger: Arc<dyn Ledger>) -> World {
-        World::build(TokenProfiles::default(), mode, ledger, |_| {}).await
+        World::build(TokenProfiles::default(), mode, ledger, None, |_| {}).await
+    }
+
+    /// With `--client-ca-file`.
+    pub async fn with_certificates(clients: Arc<ClientCertificates>) -> World {
+        let ledger = Arc::new(MemoryLedger::new());
+        World::build(TokenProfiles::default(), LedgerMode::Full, ledger, Some(clients), |_| {}).await
     }
 
     async fn build(
         profiles: TokenProfiles,
         mode: LedgerMode,
         ledger: Arc<dyn Ledger>,
+        clients: Option<Arc<ClientCertificates>>,
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -197,7 +204,8 @@ impl World {
             keys: keys.clone(),
             ledger,
             tokens,
-            authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences),
+            authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences)
+                .with_certificates(clients),
             authorizer,
             metrics: Metrics::new(),
             audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
@@ -229,6 +237,11 @@ impl World {
             request = request.header(*name, *value);
         }
         self.ask(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// The server as one service, for a listener.
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub async fn ask(&self, request: Request<Body>) -> Answer {

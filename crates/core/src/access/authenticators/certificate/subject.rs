@@ -1,28 +1,27 @@
-//! Client certificates: CN is the user, each O a group (apiserver `request/x509`).
+//! Whom a certificate names: CN is the user, each O a group (apiserver `request/x509`).
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 
+use super::CertificateError;
 use crate::access::Identity;
 
-/// The certificate names nobody.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// Not a certificate.
-    #[error("the client certificate cannot be read")]
-    Malformed,
-    /// No common name.
-    #[error("the client certificate has no common name")]
-    NoName,
-}
-
-/// The user of a certificate that TLS has verified against the client CA.
+/// The user of a certificate that counts.
+///
+/// # Errors
+/// It has no common name, or one or an organisation that cannot be read: passed over, it would be another user, or one in
+/// fewer groups than it says.
 pub fn identity_of(der: &[u8]) -> Result<Identity, CertificateError> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next().and_then(|n| n.as_str().ok()).filter(|n| !n.is_empty());
-    let name = name.ok_or(CertificateError::NoName)?.to_owned();
-    let groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(Into::into).collect();
+    let text = |name: &AttributeTypeAndValue<'_>| {
+        name.as_str().map(str::to_owned).map_err(|_| CertificateError::Malformed)
+    };
+    // Of several, Go keeps the last.
+    let name = subject.iter_common_name().last().map(text).transpose()?;
+    let name = name.filter(|name| !name.is_empty()).ok_or(CertificateError::NoName)?;
+    let groups = subject.iter_organization().map(text).collect::<Result<_, _>>()?;
     let fingerprint = ring::digest::digest(&ring::digest::SHA256, der);
     let hex: String = fingerprint.as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let extra =
