@@ -4,8 +4,10 @@
 //! scenarios that honestly differ, each with its reason; one that no longer differs fails the test too, so
 //! that the list stays true.
 
+mod compare;
 mod normalise;
 mod replay;
+mod step;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -20,6 +20,7 @@ pub struct Normaliser {
     uuid: Regex,
     time: Regex,
     jwt: Regex,
+    access: Regex,
     /// When the step was sent, seconds since the epoch.
     pub now: f64,
 }
@@ -35,6 +36,7 @@ impl Normaliser {
             uuid: regex(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
             time: regex(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"),
             jwt: regex(r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*"),
+            access: regex(r"\bkube-api-access-[a-z0-9]{5}\b"),
             now: 0.0,
         }
     }
@@ -69,6 +71,7 @@ impl Normaliser {
         let text = jwt.replace_all(text, |m: &Captures| self.name("token", &m[0]));
         let text = uuid.replace_all(&text, |m: &Captures| self.name("uid", &m[0]));
         let mut text = time.replace_all(&text, |m: &Captures| self.stamp(&m[0])).into_owned();
+        text = self.access.replace_all(&text, "kube-api-access-<5>").into_owned();
         if !self.namespace.is_empty() {
             text = text.replace(&self.namespace, "<ns>");
         }
@@ -91,7 +94,10 @@ impl Normaliser {
         let Ok(when) = OffsetDateTime::parse(text, &Rfc3339) else { return text.into() };
         let when = when.unix_timestamp_nanos() as f64 / 1e9;
         match ((when - self.now) / 10.0).round_ties_even() as i64 * 10 {
-            0 => "<now>".into(),
+            // A time of the sample itself.
+            delta if delta < -86400 => text.into(),
+            // A step back is a slow machine.
+            -30..=0 => "<now>".into(),
             delta => format!("<now{delta:+}s>"),
         }
     }

@@ -1,18 +1,25 @@
 //! Sends a scenario's steps and says what differs.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokensmith_tests::Client;
+use tokensmith_tests::client::Answer;
 use tokensmith_tests::server::{ADMIN, JANE};
 
+use crate::compare::{compared, holds, show};
 use crate::normalise::{Normaliser, json_part};
+use crate::step::{Names, Step};
+
+/// How long a step is asked again until it holds; after a difference waiting is of little use.
+const PATIENCE: Duration = Duration::from_secs(10);
+const IMPATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A list of steps in one namespace.
 #[derive(Deserialize)]
@@ -22,43 +29,7 @@ pub struct Scenario {
     /// A namespace that is there already, instead of a new one.
     #[serde(default)]
     namespace: Option<String>,
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    #[serde(default)]
-    what: String,
-    method: String,
-    path: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// Absent: the administrator; null: nobody; else a known user or a token.
-    #[serde(default, deserialize_with = "given")]
-    user: Option<Option<String>>,
-    #[serde(default)]
-    raw: Option<String>,
-    #[serde(default)]
-    body: Option<Value>,
-    #[serde(default)]
-    save: BTreeMap<String, String>,
-    #[serde(default)]
-    mangle: BTreeMap<String, (String, String)>,
-    #[serde(default)]
-    only: Option<Vec<String>>,
-    #[serde(default = "yes")]
-    body_compared: bool,
-    #[serde(default)]
-    compare_headers: Vec<String>,
-    expect: Value,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn given<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(d).map(Some)
+    steps: Vec<Value>,
 }
 
 /// The server under test.
@@ -86,116 +57,53 @@ impl Replay {
         }
         let hidden = if scenario.namespace.is_none() { ns } else { "" };
         let mut norm = Normaliser::new(&self.issuer, hidden);
-        let mut names: HashMap<String, String> = HashMap::from(
-            [("ns", ns), ("issuer", &self.issuer), ("limited", JANE)].map(|(k, v)| (k.into(), v.into())),
-        );
+        let mut names: Names = [("ns", ns), ("issuer", &self.issuer), ("limited", JANE)]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
         let mut differs = Vec::new();
-        for (i, step) in scenario.steps.iter().enumerate() {
-            let (got, raw) = self.ask(step, &names, &mut norm).await?;
+        for (i, recorded) in scenario.steps.iter().enumerate() {
+            let step = Step::read(recorded, &mut names)?;
+            norm.now = now();
+            let patience = if differs.is_empty() { PATIENCE } else { IMPATIENCE };
+            let (got, raw) = match self.ask(&step, patience).await {
+                Ok(answer) => compared(&step, &answer, &mut norm),
+                // A connection that broke off, or a stream that says too little.
+                Err(e) => (json!({"status": 0, "error": format!("{e:#}")}), None),
+            };
             for (name, at) in &step.save {
                 let value = raw.as_ref().and_then(|r| r.pointer(at));
                 let text = value.map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into));
                 names.insert(name.clone(), text.unwrap_or_else(|| format!("<unsaved {name}>")));
             }
             for (name, (source, how)) in &step.mangle {
-                names.insert(name.clone(), mangle(&names[source], how)?);
+                let source = names.get(source).with_context(|| format!("{source} has not been saved"))?;
+                names.insert(name.clone(), mangle(source, how)?);
             }
-            if got != step.expect {
+            if got != recorded["expect"] {
                 differs.push(format!("    step {i}: {} {} {}", step.method, step.path, step.what));
-                show("", &step.expect, &got, &mut differs);
+                show("", &recorded["expect"], &got, &mut differs);
             }
         }
         Ok(differs)
     }
 
-    async fn ask(
-        &self,
-        step: &Step,
-        names: &HashMap<String, String>,
-        norm: &mut Normaliser,
-    ) -> Result<(Value, Option<Value>)> {
-        let mut headers: BTreeMap<String, String> =
-            [("user-agent", "conformance"), ("accept", "application/json")]
-                .map(|(k, v)| (k.into(), v.into()))
-                .into();
-        let body = match (&step.raw, &step.body) {
-            (Some(raw), _) => Some(fill(raw, names).into_bytes()),
-            (None, Some(body)) => {
-                headers.insert("content-type".into(), "application/json".into());
-                Some(serde_json::to_vec(&fill_all(body, names))?)
+    /// Sends a step, again and again if it waits for something.
+    async fn ask(&self, step: &Step, patience: Duration) -> Result<Answer> {
+        let begun = now();
+        loop {
+            let answer = step.send(&self.client).await?;
+            let done = step.until.as_ref().is_none_or(|want| holds(&answer, want));
+            if done || now() - begun > patience.as_secs_f64() {
+                return Ok(answer);
             }
-            (None, None) => None,
-        };
-        headers.extend(step.headers.iter().map(|(k, v)| (k.to_lowercase(), fill(v, names))));
-        let token = match &step.user {
-            None => Some(ADMIN.to_owned()),
-            Some(None) => None,
-            Some(Some(user)) if user == "admin" => Some(ADMIN.to_owned()),
-            Some(Some(user)) if user == "limited" => Some(JANE.to_owned()),
-            Some(Some(user)) => Some(fill(user, names)),
-        };
-        norm.now = now();
-        let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let path = fill(&step.path, names);
-        let answer =
-            self.client.send(&step.method, &path, token.as_deref(), &headers, body.map(Into::into)).await?;
-
-        let mut out = Map::new();
-        out.insert("status".into(), answer.status.into());
-        let kind = answer.header("content-type").split(';').next().unwrap_or("").to_owned();
-        out.insert("type".into(), kind.into());
-        for name in &step.compare_headers {
-            let value = answer.headers.get(name).and_then(|v| v.to_str().ok());
-            out.insert(format!("header {name}"), value.into());
+            tokensmith_tests::server::pause(PAUSE).await;
         }
-        let events = step.headers.get("X-Events").and_then(|n| n.parse::<usize>().ok());
-        let raw: Option<Value> = match answer.body.as_ref() {
-            [] => None,
-            // A watch: the first so many lines, as a list.
-            lines if events.is_some() => {
-                let all = serde_json::Deserializer::from_slice(lines).into_iter::<Value>();
-                Some(all.take(events.unwrap_or(0)).collect::<Result<Vec<_>, _>>()?.into())
-            }
-            bytes => match serde_json::from_slice(bytes) {
-                Ok(value) => Some(value),
-                Err(_) => {
-                    out.insert("text".into(), norm.text(&String::from_utf8_lossy(bytes)));
-                    None
-                }
-            },
-        };
-        if let Some(raw) = &raw {
-            if let Some(only) = &step.only {
-                let mut picked = Map::new();
-                for at in only {
-                    let value = raw.pointer(at).map_or("<absent>".into(), |v| norm.walk(v));
-                    picked.insert(at.clone(), value);
-                }
-                out.insert("body".into(), picked.into());
-            } else if step.body_compared {
-                out.insert("body".into(), norm.walk(raw));
-            }
-        }
-        Ok((Value::Object(out), raw))
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server under test runs on the machine's clock")]
 fn now() -> f64 {
     std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-fn fill(text: &str, names: &HashMap<String, String>) -> String {
-    names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-}
-
-fn fill_all(value: &Value, names: &HashMap<String, String>) -> Value {
-    match value {
-        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), fill_all(v, names))).collect(),
-        Value::Array(items) => items.iter().map(|v| fill_all(v, names)).collect(),
-        Value::String(text) => Value::String(fill(text, names)),
-        other => other.clone(),
-    }
 }
 
 /// Derives a broken token from a good one.
@@ -222,22 +130,4 @@ fn mangle(token: &str, how: &str) -> Result<String> {
         }
         other => anyhow::bail!("cannot mangle by {other}"),
     })
-}
-
-fn show(path: &str, want: &Value, got: &Value, out: &mut Vec<String>) {
-    let (Value::Object(w), Value::Object(g)) = (want, got) else {
-        if want != got {
-            out.push(format!("      {path}: want {want}\n      {path}:  got {got}"));
-        }
-        return;
-    };
-    for (key, value) in w {
-        match g.get(key) {
-            None => out.push(format!("      {path}/{key}: missing, want {value}")),
-            Some(other) => show(&format!("{path}/{key}"), value, other, out),
-        }
-    }
-    for (key, value) in g.iter().filter(|(k, _)| !w.contains_key(*k)) {
-        out.push(format!("      {path}/{key}: unexpected {value}"));
-    }
 }

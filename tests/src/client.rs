@@ -1,12 +1,13 @@
 //! A client for tests: one method for one exchange.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
@@ -58,11 +59,24 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> Result<Answer> {
+        self.send_lines(method, path, token, headers, body, None).await
+    }
+
+    /// One exchange. Of a success no more than so many `lines` are read, if any are asked for: a watch does not end.
+    pub async fn send_lines(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+        lines: Option<usize>,
+    ) -> Result<Answer> {
         let method = Method::from_bytes(method.as_bytes())?;
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+            map.append(HeaderName::from_bytes(name.as_bytes())?, latin1(value)?);
         }
         request = request.headers(map);
         if let Some(token) = token {
@@ -71,9 +85,13 @@ impl Client {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request.send().await?;
+        let mut response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.bytes().await? })
+        let body = match lines.filter(|_| response.status().is_success()) {
+            None => unpacked(&headers, response.bytes().await?)?,
+            Some(wanted) => first_lines(&mut response, wanted).await?,
+        };
+        Ok(Answer { status, headers, body })
     }
 
     /// A GET that must succeed; gives the JSON body.
@@ -96,6 +114,38 @@ impl Client {
     pub async fn delete(&self, path: &str, token: Option<&str>) -> Result<Value> {
         self.send("DELETE", path, token, &[], None).await?.success()
     }
+}
+
+/// A character is a byte, so that headers can be sent which are not ASCII.
+fn latin1(text: &str) -> Result<HeaderValue> {
+    let bytes = text
+        .chars()
+        .map(|c| u8::try_from(c).context("no header can hold this"))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(HeaderValue::from_bytes(&bytes)?)
+}
+
+fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
+    let packed = headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip");
+    if !packed || body.is_empty() {
+        return Ok(body);
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain)?;
+    Ok(plain.into())
+}
+
+async fn first_lines(response: &mut reqwest::Response, wanted: usize) -> Result<Bytes> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        let ends = body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1);
+        if let Some(end) = ends.take(wanted).nth(wanted.saturating_sub(1)) {
+            body.truncate(end);
+            break;
+        }
+    }
+    Ok(body.into())
 }
 
 impl Answer {
