@@ -27,6 +27,15 @@ impl GoDuration {
     }
 }
 
+impl TryFrom<GoDuration> for std::time::Duration {
+    type Error = std::num::TryFromIntError;
+
+    /// Fails for what is negative.
+    fn try_from(duration: GoDuration) -> Result<Self, Self::Error> {
+        u64::try_from(duration.0).map(std::time::Duration::from_nanos)
+    }
+}
+
 impl FromStr for GoDuration {
     type Err = String;
 

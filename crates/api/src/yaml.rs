@@ -11,6 +11,13 @@ use crate::json::{MAX_DEPTH, Parsed};
 #[error("error converting YAML to JSON: {0}")]
 pub struct YamlError(String);
 
+impl YamlError {
+    /// What is wrong, without the words that say what it was read for.
+    pub fn cause(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Reads one document. An empty one is `null`.
 ///
 /// A repeated key is reported (by its name alone) and its last value wins, as Kubernetes does outside strict
@@ -19,11 +26,17 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
     match read(bytes, DuplicateKeyPolicy::Error) {
         Ok(value) => Ok(Parsed { value, duplicates: Vec::new() }),
         Err(first) => {
-            let Some(key) = duplicate_key(&first) else { return Err(error(&first)) };
-            let value = read(bytes, DuplicateKeyPolicy::LastWins).map_err(|e| error(&e))?;
+            let Some((key, _)) = duplicate_key(&first) else { return Err(error(&first, bytes)) };
+            let value = read(bytes, DuplicateKeyPolicy::LastWins).map_err(|e| error(&e, bytes))?;
             Ok(Parsed { value, duplicates: vec![key] })
         }
     }
+}
+
+/// What go-yaml says of the first repeated key.
+pub fn repeated(bytes: &[u8]) -> Option<String> {
+    let (key, line) = duplicate_key(&read(bytes, DuplicateKeyPolicy::Error).err()?)?;
+    Some(format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"))
 }
 
 fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
@@ -41,17 +54,37 @@ fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, serde_sap
     serde_saphyr::from_slice_with_options(bytes, options)
 }
 
-fn duplicate_key(error: &serde_saphyr::Error) -> Option<String> {
+fn duplicate_key(error: &serde_saphyr::Error) -> Option<(String, u64)> {
     match error.without_snippet() {
-        serde_saphyr::Error::DuplicateMappingKey { key, .. } => Some(key.clone().unwrap_or_default()),
+        serde_saphyr::Error::DuplicateMappingKey { key, location, .. } => {
+            Some((key.clone().unwrap_or_default(), location.line()))
+        }
         _ => None,
     }
 }
 
-fn error(error: &serde_saphyr::Error) -> YamlError {
+fn error(error: &serde_saphyr::Error, bytes: &[u8]) -> YamlError {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or("cannot be read");
+    if let Some(text) = unclosed(line, bytes) {
+        return YamlError(text);
+    }
     YamlError(format!("yaml: {}", line.chars().take(300).collect::<String>()))
+}
+
+/// A list or a map that the document's end cuts off, in go-yaml's words: the place where it began counts unless that is
+/// the first line, else the last one.
+fn unclosed(text: &str, bytes: &[u8]) -> Option<String> {
+    let (bracket, place) = text.strip_prefix("unclosed bracket '")?.split_once("' at line ")?;
+    let close = if bracket == "[" { ']' } else { '}' };
+    let begun = place.split(',').next()?.trim().parse::<usize>().ok()?.saturating_sub(1);
+    let last = String::from_utf8_lossy(bytes).lines().count();
+    let (line, wanted) = match bytes.trim_ascii_end().last() {
+        Some(b'[' | b'{' | b',' | b':') => (last, "node content".to_owned()),
+        _ if begun > 0 => (begun, format!("',' or '{close}'")),
+        _ => (last, format!("',' or '{close}'")),
+    };
+    Some(format!("yaml: line {line}: did not find expected {wanted}"))
 }
 
 /// Writes a value as a YAML document, keys sorted as Kubernetes' replies have them.

@@ -42,6 +42,11 @@ SPECIAL = {
 }
 # Go writes these without omitempty although the schema calls them optional.
 ALWAYS = {
+    "io.k8s.api.core.v1.ContainerStateRunning": {"startedAt"},
+    "io.k8s.api.core.v1.ContainerStateTerminated": {"finishedAt", "startedAt"},
+    "io.k8s.api.core.v1.NamespaceCondition": {"lastTransitionTime"},
+    "io.k8s.api.core.v1.NodeCondition": {"lastHeartbeatTime", "lastTransitionTime"},
+    "io.k8s.api.core.v1.PodCondition": {"lastProbeTime", "lastTransitionTime"},
     "io.k8s.api.authentication.v1.TokenRequestSpec": {"audiences", "expirationSeconds", "boundObjectRef"},
     "io.k8s.api.authentication.v1.TokenRequestStatus": {"token", "expirationTimestamp"},
     "io.k8s.api.rbac.v1.ClusterRole": {"rules"},

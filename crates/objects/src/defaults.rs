@@ -81,14 +81,17 @@ fn pod(object: &mut Object) {
     default(spec, "securityContext", json!({}));
     default(spec, "schedulerName", "default-scheduler");
     default(spec, "enableServiceLinks", true);
-    let tolerations = spec.get("tolerations").is_some();
-    if !tolerations {
-        // DefaultTolerationSeconds admission, which every cluster runs.
-        let forever =
-            |key| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-        let both =
-            json!([forever("node.kubernetes.io/not-ready"), forever("node.kubernetes.io/unreachable")]);
-        spec.insert("tolerations".into(), both);
+    // DefaultTolerationSeconds admission, which every cluster runs.
+    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+    if let Value::Array(tolerations) = tolerations {
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            let any = |t: &Value, field: &str, wanted: &str| {
+                matches!(t[field].as_str(), None | Some("")) || t[field] == wanted
+            };
+            if !tolerations.iter().any(|t| any(t, "key", key) && any(t, "effect", "NoExecute")) {
+                tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            }
+        }
     }
     default(spec, "preemptionPolicy", "PreemptLowerPriority");
     default(spec, "priority", 0);

@@ -150,6 +150,11 @@ pub fn go_quote(s: &str) -> String {
     out
 }
 
+/// Go's `unicode.IsPrint`, nearly.
+pub fn is_printable(c: char) -> bool {
+    !is_unprintable(c)
+}
+
 /// Approximates Go's `!unicode.IsPrint` for what matters in messages: controls, separators and format characters.
 fn is_unprintable(c: char) -> bool {
     c.is_control()

@@ -4,7 +4,7 @@ const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 /// What is wrong with an RFC 1123 label (namespaces); nothing when it is one.
 pub fn label(name: &str) -> Vec<String> {
-    let mut findings = too_long(name, 63);
+    let mut findings = too_many(name, 63);
     if !is_label(name) {
         findings.push(format!("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL}')"));
     }
@@ -13,7 +13,7 @@ pub fn label(name: &str) -> Vec<String> {
 
 /// What is wrong with an RFC 1123 subdomain (most names).
 pub fn subdomain(name: &str) -> Vec<String> {
-    let mut findings = too_long(name, 253);
+    let mut findings = too_many(name, 253);
     if !name.split('.').all(is_label) {
         findings.push(format!("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{LABEL}(\\.{LABEL})*')"));
     }
@@ -89,6 +89,11 @@ pub fn config_key(key: &str) -> Vec<String> {
         _ => {}
     }
     findings
+}
+
+/// The same of names, for which upstream says characters.
+fn too_many(text: &str, max: usize) -> Vec<String> {
+    if text.len() > max { vec![format!("must be no more than {max} characters")] } else { Vec::new() }
 }
 
 fn too_long(text: &str, max: usize) -> Vec<String> {

@@ -19,18 +19,41 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
             object.set(&["metadata", "generation"], 1);
             let class = qos_class(object);
             object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
+            if object
+                .at(&["spec", "schedulingGates"])
+                .and_then(Value::as_array)
+                .is_some_and(|g| !g.is_empty())
+            {
+                object.set(
+                    &["status", "conditions"],
+                    json!([{
+                        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                        "message": "Scheduling is blocked due to non-empty scheduling gates",
+                    }]),
+                );
+            }
         }
         ("", "Secret") => string_data(object),
         ("", "ServiceAccount") => secret_names(object),
         _ => {}
     }
-    if !has_generation(kind) {
+    // Other kinds do not count changes; what a client says then stays, as it does upstream.
+    if object.at(&["metadata", "generation"]).and_then(Value::as_i64) == Some(0) {
         object.remove(&["metadata", "generation"]);
+    }
+}
+
+/// Dates what a new object's status says.
+pub fn date_conditions(object: &mut Object, now: &str) {
+    let conditions = object.0.get_mut("status").and_then(|s| s.get_mut("conditions"));
+    for condition in conditions.and_then(Value::as_array_mut).into_iter().flatten() {
+        condition["lastTransitionTime"] = now.into();
     }
 }
 
 /// Before an object is replaced: what only its status subresource may change stays as it was.
 pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
+    keep(object, old, &["metadata", "generation"]);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
             keep(object, old, &["spec", "finalizers"]);
@@ -39,7 +62,6 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
         ("", "Node") => keep(object, old, &["status"]),
         ("", "Pod") => {
             keep(object, old, &["status"]);
-            keep(object, old, &["metadata", "generation"]);
             if object.get("spec") != old.get("spec") {
                 let next = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0) + 1;
                 object.set(&["metadata", "generation"], next);
@@ -48,9 +70,6 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
         ("", "Secret") => string_data(object),
         ("", "ServiceAccount") => secret_names(object),
         _ => {}
-    }
-    if !has_generation(kind) {
-        object.remove(&["metadata", "generation"]);
     }
 }
 
@@ -80,11 +99,6 @@ pub fn prepare_finalize(object: &mut Object, old: &Object) {
         Some(finalizers) => object.set(&["spec", "finalizers"], finalizers),
         None => drop(object.remove(&["spec", "finalizers"])),
     }
-}
-
-/// Kinds whose objects count changes of their spec.
-fn has_generation(kind: &Kind) -> bool {
-    kind.group.is_empty() && kind.kind == "Pod"
 }
 
 fn keep(object: &mut Object, old: &Object, path: &[&str]) {

@@ -21,17 +21,12 @@ pub fn access(
     objects: &Snapshot,
 ) -> Result<(), Error> {
     let kind = review.kind().to_owned();
-    let errors = validate(review, &kind);
+    let errors = validate(review, &kind, namespace);
     if !errors.is_empty() {
-        return Err(Error::invalid(GROUP, &kind, "", errors));
+        // Upstream names no kind: the object that it judges has lost it.
+        return Err(Error::invalid(GROUP, "", "", errors));
     }
-    if kind == "LocalSubjectAccessReview" {
-        let asked = review.str_at(&["spec", "resourceAttributes", "namespace"]);
-        if asked != namespace {
-            let text = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-            return Err(Error::BadRequest(text));
-        }
-    }
+    without_empty(review);
     let user = if kind == "SelfSubjectAccessReview" { caller.clone() } else { subject(review) };
     let status = match authorizer.authorize(&user, &attributes(review), objects) {
         Decision::Allow(reason) => status(true, false, &reason),
@@ -88,6 +83,23 @@ fn strip_metadata(review: &mut Object) {
     review.set(&["metadata"], json!({}));
 }
 
+/// What is empty is left out of the reply, as Go leaves it out.
+fn without_empty(review: &mut Object) {
+    let empty = |v: &Value| match v {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    };
+    let Some(Value::Object(spec)) = review.0.get_mut("spec") else { return };
+    for attributes in ["resourceAttributes", "nonResourceAttributes"] {
+        if let Some(Value::Object(map)) = spec.get_mut(attributes) {
+            map.retain(|_, v| !empty(v));
+        }
+    }
+    spec.retain(|name, v| name.ends_with("Attributes") || !empty(v));
+}
+
 fn status(allowed: bool, denied: bool, reason: &str) -> Value {
     let mut status = json!({ "allowed": allowed });
     if denied {
@@ -99,7 +111,7 @@ fn status(allowed: bool, denied: bool, reason: &str) -> Value {
     status
 }
 
-fn validate(review: &Object, kind: &str) -> Vec<FieldError> {
+fn validate(review: &Object, kind: &str, namespace: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let resource = review.at(&["spec", "resourceAttributes"]);
     let path = review.at(&["spec", "nonResourceAttributes"]);
@@ -128,6 +140,13 @@ fn validate(review: &Object, kind: &str) -> Vec<FieldError> {
                 "at least one of user or group must be specified",
             ));
         }
+    }
+    if kind == "LocalSubjectAccessReview"
+        && let Some(asked) = resource.map(|r| r["namespace"].as_str().unwrap_or(""))
+        && asked != namespace
+    {
+        let detail = "must match metadata.namespace";
+        errors.push(FieldError::invalid("spec.resourceAttributes.namespace", &asked.into(), detail));
     }
     if kind == "LocalSubjectAccessReview" && path.is_some() {
         errors.push(FieldError::invalid(
@@ -250,12 +269,12 @@ mod tests {
             (
                 "SubjectAccessReview",
                 json!({"resourceAttributes": pods}),
-                "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least one of user or group must be specified",
+                ".authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least one of user or group must be specified",
             ),
             (
                 "SelfSubjectAccessReview",
                 json!({}),
-                "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
             ),
             (
                 "SelfSubjectAccessReview",
@@ -270,7 +289,7 @@ mod tests {
             (
                 "LocalSubjectAccessReview",
                 json!({"user": "j", "resourceAttributes": {"namespace": "other"}}),
-                "spec.resourceAttributes.namespace must match namespace: n",
+                ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: Invalid value: \"other\": must match metadata.namespace",
             ),
         ] {
             assert_eq!(ask(kind, spec), Err(want.to_owned()));

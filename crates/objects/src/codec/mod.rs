@@ -36,7 +36,7 @@ impl Expected<'static> {
         Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, schema }
     }
 
-    /// A type of the table that is no served kind: `TokenRequest`, `DeleteOptions`.
+    /// A type of the table that is no served kind: `TokenRequest`.
     pub fn named(
         group: &'static str,
         version: &'static str,
@@ -80,15 +80,72 @@ pub fn decode(
     expected: &Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, DecodeError> {
-    let parsed = match media {
-        Media::Protobuf => return decode_protobuf(body, expected),
-        Media::Json => {
-            json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}"))
+    if media == Media::Protobuf {
+        return decode_protobuf(body, expected);
+    }
+    let (value, odd) = parse(body, media).map_err(|cause| unrecognized(expected, &cause, body))?;
+    decode_tree(value, odd, expected, validation, body)
+}
+
+/// Decodes the options of a delete. They may say that they are of any group and version, as upstream's scheme of
+/// options has it; unknown fields mean nothing, and the texts are the decoder's own.
+pub fn decode_delete_options(body: &[u8], media: Media) -> Result<Object, DecodeError> {
+    let schema = schema::type_of("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        .expect("the options are in the table, a test says so");
+    let known = |api_version: &str, kind: &str| match kind {
+        "" | DELETE_OPTIONS => Ok(()),
+        kind => {
+            let version = if api_version.is_empty() { "v1" } else { api_version };
+            let scheme = OPTIONS_SCHEME;
+            Err(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\""))
         }
-        Media::Yaml => yaml::parse(body).map_err(|e| e.to_string()),
     };
-    let parsed = parsed.map_err(|cause| unrecognized(expected, &cause, body))?;
-    decode_tree(parsed, expected, validation, body)
+    let decoded = match media {
+        Media::Protobuf => {
+            let unknown = proto::unframe(body).map_err(|e| DecodeError(e.to_string()))?;
+            known(unknown.api_version, unknown.kind).map_err(DecodeError)?;
+            protobuf::decode(unknown.raw, schema).map_err(|e| e.to_string())
+        }
+        media => parse(body, media).and_then(|(value, _)| {
+            let (map, api_version, kind) = document(value)?;
+            known(&api_version, &kind)?;
+            check::Check::default().object(schema, map)
+        }),
+    };
+    decoded.map(Object).map_err(DecodeError)
+}
+
+const DELETE_OPTIONS: &str = "DeleteOptions";
+
+/// A body's value, and what strict reading says of it.
+fn parse(body: &[u8], media: Media) -> Result<(Value, Vec<String>), String> {
+    if media == Media::Yaml {
+        let parsed = yaml::parse(body).map_err(|e| e.cause().to_owned())?;
+        let odd = if parsed.duplicates.is_empty() { None } else { yaml::repeated(body) };
+        return Ok((parsed.value, odd.into_iter().collect()));
+    }
+    let parsed =
+        json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}"))?;
+    Ok((parsed.value, repeated(&parsed.duplicates)))
+}
+
+/// What strict reading says of repeated keys.
+pub fn repeated(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| format!("duplicate field \"{path}\"")).collect()
+}
+
+/// A body as a map, and what it says that it is: `apiVersion` and `kind`.
+fn document(value: Value) -> Result<(serde_json::Map<String, Value>, String, String), String> {
+    // `null` decodes into an empty struct in Go.
+    let value = if value.is_null() { Value::Object(Default::default()) } else { value };
+    let Value::Object(map) = value else {
+        return Err(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            check::what(&value)
+        ));
+    };
+    let (api_version, kind) = (type_meta(&map, "apiVersion")?, type_meta(&map, "kind")?);
+    Ok((map, api_version, kind))
 }
 
 /// Decodes a tree that was made from an object and a patch: the same checks as for a body.
@@ -97,42 +154,59 @@ pub fn decode_value(
     expected: &Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, DecodeError> {
-    decode_tree(json::Parsed { value, duplicates: Vec::new() }, expected, validation, b"")
+    decode_tree(value, Vec::new(), expected, validation, b"")
 }
 
 fn decode_tree(
-    parsed: json::Parsed,
+    value: Value,
+    odd: Vec<String>,
     expected: &Expected<'_>,
     validation: FieldValidation,
     body: &[u8],
 ) -> Result<Decoded, DecodeError> {
-    // `null` decodes into an empty struct in Go.
-    let value = if parsed.value.is_null() { Value::Object(Default::default()) } else { parsed.value };
-    let Value::Object(map) = value else {
-        let cause = format!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-            check::what(&value)
-        );
-        return Err(unrecognized(expected, &cause, body));
-    };
-    let (api_version, kind) = (type_meta(&map, "apiVersion"), type_meta(&map, "kind"));
-    let (api_version, kind) = match (api_version, kind) {
-        (Ok(a), Ok(k)) => (a, k),
-        (Err(cause), _) | (_, Err(cause)) => return Err(unrecognized(expected, &cause, body)),
-    };
-    expect_kind(&api_version, &kind, expected)?;
+    let (map, api_version, kind) = document(value).map_err(|cause| unrecognized(expected, &cause, body))?;
+    if let Err(other) = expect_kind(&api_version, &kind, expected) {
+        // What it says that it is is read first: a field of the wrong type counts before the wrong kind.
+        let (group, version) = schema::group_version(&api_version);
+        let of = schema::kind_of(group, version, &kind).and_then(|kind| schema::type_of(&kind.type_name));
+        let read = of.map(|of| check::Check::default().object(of, map));
+        return Err(match read {
+            Some(Err(cause)) => DecodeError(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",
+                expected.kind
+            )),
+            _ => other,
+        });
+    }
+    typed(map, odd, expected, validation).map_err(|cause| cannot_handle(expected, &cause))
+}
+
+/// Decodes what a patch has made of an object. The texts are the decoder's own: upstream puts them behind the document.
+pub fn decode_patched(
+    patched: Value,
+    odd: Vec<String>,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, String> {
+    let (map, api_version, kind) = document(patched)?;
+    expect_kind(&api_version, &kind, expected).map_err(|e| e.0)?;
+    typed(map, odd, expected, validation)
+}
+
+fn typed(
+    map: serde_json::Map<String, Value>,
+    mut odd: Vec<String>,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, String> {
     let mut check = check::Check::default();
-    let object = check.object(expected.schema, map).map_err(|cause| cannot_handle(expected, &cause))?;
-    let mut odd =
-        parsed.duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect::<Vec<_>>();
+    let object = check.object(expected.schema, map)?;
     odd.extend(check.unknown);
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
         FieldValidation::Warn => odd,
         FieldValidation::Strict if odd.is_empty() => odd,
-        FieldValidation::Strict => {
-            return Err(cannot_handle(expected, &format!("strict decoding error: {}", odd.join(", "))));
-        }
+        FieldValidation::Strict => return Err(format!("strict decoding error: {}", odd.join(", "))),
     };
     Ok(Decoded { object: with_type_meta(object, expected), warnings })
 }
@@ -167,21 +241,19 @@ fn expect_kind(api_version: &str, kind: &str, expected: &Expected<'_>) -> Result
     if (group, version, kind) == (expected.group, expected.version, expected.kind) {
         return Ok(());
     }
-    // The options of a delete or a patch may come with the version of any group.
-    if expected.kind.ends_with("Options") && kind == expected.kind {
-        return Ok(());
-    }
-    let cause =
-        if schema::is_registered(group, version, kind) || schema::kind_of(group, version, kind).is_some() {
-            let internal = match expected.group.split('.').next() {
-                Some("") | None => "core",
-                Some(first) => first,
-            };
-            format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
-        } else {
-            let given = schema::api_version(group, version);
-            format!("no kind \"{kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
+    let known = |kind: &str| {
+        schema::is_registered(group, version, kind) || schema::kind_of(group, version, kind).is_some()
+    };
+    let cause = if known(kind) || kind.strip_suffix("List").is_some_and(known) {
+        let internal = match expected.group.split('.').next() {
+            Some("") | None => "core",
+            Some(first) => first,
         };
+        format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
+    } else {
+        let given = schema::api_version(group, version);
+        format!("no kind \"{kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
+    };
     Err(DecodeError(format!(
         "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",
         expected.kind
@@ -190,6 +262,8 @@ fn expect_kind(api_version: &str, kind: &str, expected: &Expected<'_>) -> Result
 
 /// Where upstream's scheme is made: part of a message that clients see.
 const SCHEME: &str = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30";
+/// The same of the scheme that knows options.
+const OPTIONS_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
 
 fn with_type_meta(object: serde_json::Map<String, Value>, expected: &Expected<'_>) -> Object {
     let mut map = serde_json::Map::with_capacity(object.len() + 2);

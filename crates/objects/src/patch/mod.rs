@@ -7,9 +7,17 @@ mod merge;
 
 use serde_json::Value;
 
+use crate::codec::repeated;
+
 /// A change that a client sends with PATCH.
 #[derive(Debug)]
-pub enum Patch {
+pub struct Patch {
+    change: Change,
+    odd: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Change {
     /// `application/json-patch+json` (RFC 6902).
     Json(Value),
     /// `application/merge-patch+json` (RFC 7386).
@@ -36,22 +44,34 @@ pub const MAX_OPERATIONS: usize = 10_000;
 impl Patch {
     /// The patch that a body of this media type is; `None` for another media type.
     pub fn read(media: &str, body: &[u8]) -> Option<Result<Patch, PatchError>> {
-        let read = |wrap: fn(Value) -> Patch| {
+        let read = |wrap: fn(Value) -> Change, whose: &str| {
             let parsed = tokensmith_api::json::parse(body);
-            parsed.map(|p| wrap(p.value)).map_err(|e| PatchError::Malformed(e.to_string()))
+            let parsed = parsed.map_err(|e| PatchError::Malformed(e.to_string()))?;
+            let odd = repeated(&parsed.duplicates).into_iter().map(|text| format!("{whose}{text}")).collect();
+            Ok(Patch { change: wrap(parsed.value), odd })
         };
         match media {
-            "application/json-patch+json" => Some(read(Patch::Json)),
-            "application/merge-patch+json" => Some(read(Patch::Merge)),
+            "application/json-patch+json" => Some(read(Change::Json, "json patch ")),
+            "application/merge-patch+json" => Some(read(Change::Merge, "")),
             _ => None,
         }
     }
 
+    /// What strict reading says of the patch itself.
+    pub fn odd(&self) -> &[String] {
+        &self.odd
+    }
+
+    /// Whether there are patches of this media type.
+    pub fn knows(media: &str) -> bool {
+        ["application/json-patch+json", "application/merge-patch+json"].contains(&media)
+    }
+
     /// The document after the change.
     pub fn apply(&self, document: &Value) -> Result<Value, PatchError> {
-        match self {
-            Patch::Json(patch) => json::apply(document, patch),
-            Patch::Merge(patch) => merge::apply(document, patch),
+        match &self.change {
+            Change::Json(patch) => json::apply(document, patch),
+            Change::Merge(patch) => merge::apply(document, patch),
         }
     }
 }

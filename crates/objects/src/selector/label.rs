@@ -30,7 +30,7 @@ impl LabelSelector {
     /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`. The error is the message that Kubernetes gives.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { tokens: tokens(text), at: 0 };
-        parser.requirements().map_err(|e| format!("unable to parse requirement: {e}")).map(LabelSelector)
+        parser.requirements().map(LabelSelector)
     }
 
     /// Reads a `metav1.LabelSelector` object: `matchLabels` and `matchExpressions`.
@@ -125,7 +125,10 @@ impl Parser {
             return Ok(all);
         }
         loop {
-            all.push(self.requirement()?);
+            if is_special(self.peek()) && self.peek() != "!" {
+                return Err(format!("found '{}', expected: !, identifier, or 'end of string'", self.peek()));
+            }
+            all.push(self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?);
             match self.next().as_str() {
                 "" => return Ok(all),
                 "," if is_special(self.peek()) && self.peek() != "!" => {
@@ -149,7 +152,7 @@ impl Parser {
         if key.is_empty() || is_special(&key) {
             return Err(format!("found '{key}', expected: identifier"));
         }
-        check("key", &key, names::qualified(&key))?;
+        check("<nil>", &key, names::qualified(&key))?;
         if negated {
             return Ok(Requirement { key, operator: Operator::DoesNotExist, values: Vec::new() });
         }

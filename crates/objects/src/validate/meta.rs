@@ -41,6 +41,15 @@ pub(super) fn create(kind: &Kind, object: &Object) -> Vec<FieldError> {
 
 pub(super) fn update(kind: &Kind, new: &Object, old: &Object) -> Vec<FieldError> {
     let mut errors = create(kind, new);
+    // Upstream judges a change twice, for all kinds and for this one; its causes tell it twice.
+    let found = changes(new, old);
+    errors.extend(found.iter().cloned());
+    errors.extend(found);
+    errors
+}
+
+fn changes(new: &Object, old: &Object) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     for name in ["name", "namespace", "uid", "creationTimestamp"] {
         let value = |o: &Object| o.at(&["metadata", name]).cloned().unwrap_or_default();
         let (new, old) = (value(new), value(old));
@@ -92,18 +101,6 @@ fn common(object: &Object) -> Vec<FieldError> {
     if size > MAX_ANNOTATIONS {
         errors.push(FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
     }
-    for finalizer in object.finalizers() {
-        for finding in names::qualified(finalizer) {
-            errors.push(FieldError::invalid("metadata.finalizers", &finalizer.into(), finding));
-        }
-        if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
-            errors.push(FieldError::invalid(
-                "metadata.finalizers",
-                &finalizer.into(),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
-        }
-    }
     let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     for (at, owner) in owners.into_iter().flatten().enumerate() {
         for (name, detail) in [
@@ -119,6 +116,50 @@ fn common(object: &Object) -> Vec<FieldError> {
                     detail,
                 ));
             }
+        }
+    }
+    if let Some(owners) = owners {
+        errors.extend(one_controller(owners));
+    }
+    errors.extend(finalizers(object));
+    errors
+}
+
+/// Only one owner can be in charge.
+fn one_controller(owners: &[Value]) -> Vec<FieldError> {
+    let name = |owner: &Value| {
+        format!("{}/{}", owner["kind"].as_str().unwrap_or(""), owner["name"].as_str().unwrap_or(""))
+    };
+    let mut controllers = owners.iter().filter(|o| o["controller"] == true).map(name);
+    let Some(first) = controllers.next() else { return Vec::new() };
+    let detail = |other: String| {
+        format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {other}"
+        )
+    };
+    let error = |detail: String| FieldError::invalid("metadata.ownerReferences", &owners.into(), detail);
+    controllers.map(detail).map(error).collect()
+}
+
+fn finalizers(object: &Object) -> Vec<FieldError> {
+    let (mut errors, all) = (Vec::new(), object.finalizers().collect::<Vec<_>>());
+    let field = "metadata.finalizers";
+    for finalizer in &all {
+        for finding in names::qualified(finalizer) {
+            errors.push(FieldError::invalid(field, &(*finalizer).into(), finding));
+        }
+    }
+    if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(FieldError::invalid(field, &all.clone().into(), detail));
+    }
+    for (at, finalizer) in all.iter().enumerate() {
+        if !finalizer.contains('/') && !matches!(*finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+            errors.push(FieldError::invalid(
+                format!("{field}[{at}]"),
+                &(*finalizer).into(),
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
         }
     }
     errors

@@ -4,6 +4,7 @@ mod meta;
 mod pod;
 mod rbac;
 mod secret;
+mod selector;
 mod trust_bundle;
 mod volume;
 

@@ -20,7 +20,8 @@ pub(super) fn create(pod: &Object, limits: &Limits) -> Vec<FieldError> {
     errors.extend(volume::volumes(volumes, limits));
     let known: HashSet<&str> = volumes.iter().filter_map(|v| v["name"].as_str()).collect();
     let mut seen = HashSet::new();
-    for (field, required) in [("initContainers", false), ("containers", true), ("ephemeralContainers", false)]
+    // A name belongs to the container that runs with the pod, wherever it stands.
+    for (field, required) in [("containers", true), ("initContainers", false), ("ephemeralContainers", false)]
     {
         if required && list(field).is_empty() {
             errors.push(FieldError::required(format!("spec.{field}"), ""));
@@ -29,12 +30,12 @@ pub(super) fn create(pod: &Object, limits: &Limits) -> Vec<FieldError> {
             errors.extend(self::container(&format!("spec.{field}[{at}]"), container, &known, &mut seen));
         }
     }
-    enumerated(&mut errors, pod, "restartPolicy", &["Always", "Never", "OnFailure"]);
+    enumerated(&mut errors, pod, "restartPolicy", &["Always", "OnFailure", "Never"]);
     enumerated(
         &mut errors,
         pod,
         "dnsPolicy",
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
     );
     if pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64).is_some_and(|n| n < 0) {
         errors.push(FieldError::invalid(
@@ -62,6 +63,25 @@ pub(super) fn create(pod: &Object, limits: &Limits) -> Vec<FieldError> {
         let value = pod.str_at(&["spec", name]);
         for finding in if value.is_empty() { Vec::new() } else { findings(value) } {
             errors.push(FieldError::invalid(format!("spec.{name}"), &value.into(), finding));
+        }
+    }
+    errors.extend(gates(list("schedulingGates")));
+    if !list("schedulingGates").is_empty() && !pod.str_at(&["spec", "nodeName"]).is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(FieldError::forbidden("spec.nodeName", detail));
+    }
+    errors
+}
+
+fn gates(gates: &[Value]) -> Vec<FieldError> {
+    let (mut errors, mut seen) = (Vec::new(), HashSet::new());
+    for (at, gate) in gates.iter().enumerate() {
+        let (field, name) = (format!("spec.schedulingGates[{at}]"), gate["name"].as_str().unwrap_or(""));
+        for finding in names::qualified(name) {
+            errors.push(FieldError::invalid(&*field, &name.into(), finding));
+        }
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(field, &name.into()));
         }
     }
     errors
@@ -220,6 +240,15 @@ pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
     if tolerations(&before).iter().all(|t| tolerations(&changed).contains(t)) {
         restore(&mut changed, &before, "tolerations");
     }
+    let gates = |spec: &Map<String, Value>| {
+        spec.get("schedulingGates").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    for (at, gate) in gates(&changed).iter().enumerate().filter(|(_, g)| !gates(&before).contains(g)) {
+        let name = gate["name"].as_str().unwrap_or("");
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+        errors.push(FieldError::forbidden(format!("spec.schedulingGates[{at}].name"), &detail));
+    }
+    restore(&mut changed, &before, "schedulingGates");
     if before.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0) {
         restore(&mut changed, &before, "terminationGracePeriodSeconds");
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::selector;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -46,6 +47,29 @@ pub(super) fn role(kind: &Kind, role: &Object) -> Vec<FieldError> {
                 format!("{field}.resources"),
                 "resource rules must supply at least one resource",
             ));
+        }
+    }
+    if let Some(rule) = role.get("aggregationRule").filter(|_| !kind.namespaced) {
+        errors.extend(aggregation(rule));
+    }
+    errors
+}
+
+fn aggregation(rule: &Value) -> Vec<FieldError> {
+    let field = "aggregationRule.clusterRoleSelectors";
+    let selectors = rule["clusterRoleSelectors"].as_array().filter(|s| !s.is_empty());
+    let Some(selectors) = selectors else {
+        let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        return vec![FieldError::required(field, detail)];
+    };
+    let mut errors = Vec::new();
+    for (at, selector) in selectors.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        let found = selector::validate(&field, selector);
+        let unreadable = !found.is_empty();
+        errors.extend(found);
+        if unreadable {
+            errors.push(FieldError::invalid(field, &Value::Null, "invalid label selector."));
         }
     }
     errors

@@ -149,9 +149,11 @@ fn metadata() {
         object(json!({"name": "a", "namespace": "n", "uid": "1"})),
         object(json!({"name": "a", "namespace": "n", "uid": "2"})),
     );
+    let text = "metadata.uid: Invalid value: \"2\": field is immutable";
     assert_eq!(
         texts(update(maps, &new, &old, &Limits::default())),
-        ["metadata.uid: Invalid value: \"2\": field is immutable"]
+        [text, text],
+        "as upstream's causes have it"
     );
 }
 
