@@ -30,13 +30,23 @@ impl std::fmt::Display for Qualified {
 /// An answer that is no success, in Kubernetes' classes (apimachinery `api/errors`). `Display` gives the message.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// 504: a version that is not there yet; clients come again by themselves.
+    #[error("Timeout: Too large resource version: {wanted}, current: {current}")]
+    Ahead {
+        /// The version that was asked for.
+        wanted: u64,
+        /// The newest that there is.
+        current: u64,
+    },
     /// 409: an object of that name is there.
-    #[error("{resource} \"{name}\" already exists")]
+    #[error("{}{resource} \"{name}\" already exists", if *going { "object is being deleted: " } else { "" })]
     AlreadyExists {
         /// The plural resource.
         resource: Qualified,
         /// Its name.
         name: String,
+        /// Whether it is being deleted.
+        going: bool,
     },
     /// 400: the request itself is wrong.
     #[error("{0}")]

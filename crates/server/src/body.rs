@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokensmith_api::Media;
 use tokensmith_api::media::As;
 use tokensmith_core::Error;
+use tokensmith_core::registry::{DeleteOptions, WriteOptions};
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::{self, Decoded, Expected};
 use zeroize::Zeroize;
@@ -17,7 +18,6 @@ use zeroize::Zeroize;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::reply::Format;
-use crate::routes::options::{self, WriteOptions};
 
 /// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
 /// closes never sees the answer.
@@ -94,21 +94,50 @@ pub(crate) struct Sent {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads a write in upstream's order (apiserver `handlers/create.go`): `Accept`, `Content-Type`, body, query, object.
-/// `options` is the kind that the query's parameters are: `CreateOptions`.
-pub(crate) async fn object(
+/// Reads a create in upstream's order (apiserver `handlers/create.go`): `Accept`, `Content-Type`, body, query, object.
+pub(crate) async fn create(
     app: &App,
     parts: &Parts,
     body: Body,
     expected: &Expected<'_>,
-    options: &str,
     convertible: impl Fn(&As) -> bool,
 ) -> Result<Sent, Failure> {
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
     let media = media(&parts.headers)?;
     let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let options = options::write(query, options)?;
-    let Decoded { object, warnings, .. } = codec::decode(&bytes, media, expected, options.validation)?;
+    let options = WriteOptions::create(query)?;
+    let Decoded { object, warnings, .. } =
+        codec::decode(&bytes, media, expected, options.field_validation())?;
+    format.judge()?;
     Ok(Sent { format, options, object, warnings })
+}
+
+/// Reads an update (`handlers/update.go`), which looks at its `Content-Type` last.
+pub(crate) async fn update(
+    app: &App,
+    parts: &Parts,
+    body: Body,
+    expected: &Expected<'_>,
+    convertible: impl Fn(&As) -> bool,
+) -> Result<Sent, Failure> {
+    let query = parts.uri.query().unwrap_or("");
+    let format = Format::of(&parts.headers, query, convertible)?;
+    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let options = WriteOptions::update(query)?;
+    let media = media(&parts.headers)?;
+    let Decoded { object, warnings, .. } =
+        codec::decode(&bytes, media, expected, options.field_validation())?;
+    format.judge()?;
+    Ok(Sent { format, options, object, warnings })
+}
+
+/// Reads the options of a delete (`handlers/delete.go`): they come in the body or, when that is empty, in the query.
+pub(crate) async fn delete_options(app: &App, parts: &Parts, body: Body) -> Result<DeleteOptions, Failure> {
+    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+    if bytes.is_empty() {
+        return Ok(DeleteOptions::from_query(parts.uri.query().unwrap_or(""))?);
+    }
+    let sent = codec::decode_delete_options(&bytes, media(&parts.headers)?)?;
+    Ok(DeleteOptions::from_body(&sent)?)
 }

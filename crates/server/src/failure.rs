@@ -73,7 +73,13 @@ impl From<Error> for Failure {
             ..Details::default()
         };
         let (code, reason, details) = match &error {
-            Error::AlreadyExists { resource, name } => (409, "AlreadyExists", Some(of(resource, name))),
+            Error::Ahead { .. } => {
+                let message = "Too large resource version".into();
+                let causes =
+                    vec![Cause { reason: "ResourceVersionTooLarge".into(), message, ..Cause::default() }];
+                (504, "Timeout", Some(Details { causes, retry_after_seconds: 1, ..Details::default() }))
+            }
+            Error::AlreadyExists { resource, name, .. } => (409, "AlreadyExists", Some(of(resource, name))),
             Error::BadRequest(_) => (400, "BadRequest", None),
             Error::Conflict { resource, name, .. } => (409, "Conflict", Some(of(resource, name))),
             Error::Disabled(_) => (409, "Conflict", None),

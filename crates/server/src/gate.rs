@@ -20,6 +20,7 @@ use tokensmith_core::access::{
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
+use tokensmith_core::registry::options;
 use tokensmith_objects::codec::encode_value;
 
 use crate::app::App;
@@ -62,10 +63,10 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
 
     let mut warnings = Vec::new();
     let entered = enter(&app, &request, &info, &mut warnings);
+    let entered = entered.and_then(|entry| Ok((deadline(&info, &query)?, entry)));
     let mut response = match entered {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
-        Ok(entry) => {
-            let watch = info.attributes.verb == "watch";
+        Ok((deadline, entry)) => {
             let caller = Caller {
                 user: entry.user,
                 impersonated_by: entry.real,
@@ -74,7 +75,7 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
                 arrived,
             };
             request.extensions_mut().insert(caller);
-            run(next.run(request), watch).await
+            run(next.run(request), deadline).await
         }
     };
     if let Some(Warnings(more)) = response.extensions_mut().remove() {
@@ -98,11 +99,23 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     response
 }
 
-/// Runs a handler under the deadline; a panic is a 500, not a closed connection.
-async fn run(handler: impl Future<Output = Response>, watch: bool) -> Response {
+/// How long a request may take: as long as its client waits, but no longer than the server does. A watch ends by its own
+/// options. Upstream judges `timeout` before it knows who asks; here a stranger is told no more than that he is one.
+fn deadline(info: &RequestInfo, query: &str) -> Result<Option<Duration>, Failure> {
+    match info.attributes.verb.as_str() {
+        "watch" => Ok(None),
+        _ => Ok(Some(options::timeout(query)?.map_or(DEADLINE, |asked| asked.min(DEADLINE)))),
+    }
+}
+
+/// Runs a handler under its deadline; a panic is a 500, not a closed connection.
+async fn run(handler: impl Future<Output = Response>, deadline: Option<Duration>) -> Response {
     use axum::response::IntoResponse;
     let handler = AssertUnwindSafe(handler).catch_unwind();
-    let done = if watch { Ok(handler.await) } else { tokio::time::timeout(DEADLINE, handler).await };
+    let done = match deadline {
+        None => Ok(handler.await),
+        Some(deadline) => tokio::time::timeout(deadline, handler).await,
+    };
     match done {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {

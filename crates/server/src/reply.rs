@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokensmith_api::Media;
 use tokensmith_api::media::{Accepted, As, negotiate};
-use tokensmith_core::access::request::parameter;
+use tokensmith_core::Error;
+use tokensmith_core::access::request::{flag, parameter};
+use tokensmith_core::registry::options::include_object;
+use tokensmith_objects::table::Include;
 use tokensmith_objects::{Object, codec};
 
 use crate::failure::Failure;
@@ -18,9 +21,21 @@ pub(crate) struct Format {
     pub(crate) media: Media,
     pub(crate) convert: Option<As>,
     pub(crate) pretty: bool,
+    /// What each row of a table carries, or why nobody can say.
+    include: Result<Include, String>,
 }
 
 impl Format {
+    /// 400 for a representation that cannot be made; a write asks before it happens.
+    pub(crate) fn judge(&self) -> Result<(), Error> {
+        self.include.as_ref().map(drop).map_err(|text| Error::BadRequest(text.clone()))
+    }
+
+    /// What each row of a table carries.
+    pub(crate) fn include(&self) -> Include {
+        self.include.as_ref().copied().unwrap_or_default()
+    }
+
     /// Reads the `Accept` header; 406 when nothing fits. Who takes JSON as well as protobuf gets JSON.
     pub(crate) fn of(
         headers: &HeaderMap,
@@ -37,12 +52,17 @@ impl Format {
         let accepted =
             accepted.or_else(|| negotiate(header, &convertible)).ok_or_else(Failure::not_acceptable)?;
         let Accepted { media, convert, pretty } = accepted;
-        Ok(Format { media, convert, pretty: pretty || wants_pretty(headers, query) })
+        let include = match convert.as_ref().is_some_and(|c| c.kind == "Table") {
+            true => include_object(query).map_err(|e| e.to_string()),
+            false => Ok(Include::default()),
+        };
+        Ok(Format { media, convert, pretty: pretty || wants_pretty(headers, query), include })
     }
 
     /// For a failure: what the client accepts, else JSON.
     pub(crate) fn of_failure(headers: &HeaderMap, query: &str) -> Self {
-        let plain = Format { media: Media::Json, convert: None, pretty: wants_pretty(headers, query) };
+        let pretty = wants_pretty(headers, query);
+        let plain = Format { media: Media::Json, convert: None, pretty, include: Ok(Include::default()) };
         Format::of(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
     }
 }
@@ -56,7 +76,7 @@ fn without_protobuf(header: &str) -> String {
 /// `pretty` as asked for; people's tools get it unasked (apiserver `handlers/negotiation`).
 fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
     if let Some(asked) = parameter(query, "pretty") {
-        return !matches!(asked.as_str(), "false" | "0");
+        return flag(&asked);
     }
     let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))

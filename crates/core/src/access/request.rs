@@ -60,7 +60,7 @@ impl RequestInfo {
             a.namespace = a.name.clone();
         }
         if a.name.is_empty() && a.verb == "get" {
-            let watch = parameter(query, "watch").is_some_and(|v| !matches!(v.as_str(), "false" | "0"));
+            let watch = parameter(query, "watch").is_some_and(|v| flag(&v));
             a.verb = if watch { "watch" } else { "list" }.into();
             a.field_selector = selected(query);
             // A list of exactly one name is a question about that name.
@@ -87,12 +87,22 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
     parameters(query).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// All parameters of a query, decoded.
+/// All parameters of a query, decoded. Pairs that Go's `url.ParseQuery` cannot read are left out, as there.
 pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+    let read = |pair: &&str| !pair.is_empty() && !pair.contains(';') && escapes_are_whole(pair);
+    query.split('&').filter(read).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key, true), decode(value, true))
     })
+}
+
+/// A flag's value as apimachinery reads it: everything is true that is not plainly false, nothing included.
+pub fn flag(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
+}
+
+fn escapes_are_whole(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
 }
 
 /// Percent-decodes; in queries `+` is a space.

@@ -3,6 +3,7 @@
 //! One task watches all objects and brings what a change concerns to what it should be; each step looks at the objects
 //! as they are, so doing one twice is harmless, and one that lost a race is done again at the change that won.
 
+mod collector;
 mod namespaces;
 mod pods;
 mod roles;
@@ -149,6 +150,9 @@ impl Controllers {
             ["configmaps", namespace, "kube-root-ca.crt"] => self.registry.furnish(namespace).await?,
             ["rbac.authorization.k8s.io", "clusterroles", _] => self.roles().await?,
             _ => {}
+        }
+        if let Some(at) = self.collect(&path).await? {
+            again = Some(again.map_or(at, |other: OffsetDateTime| other.min(at)));
         }
         // The last object of a closing namespace may just have gone.
         let namespace = match path.as_slice() {

@@ -15,11 +15,7 @@ impl Controllers {
         if end > self.clock.now() {
             return Ok(Some(end));
         }
-        let options = DeleteOptions {
-            grace_period_seconds: Some(0),
-            uid: Some(pod.uid().into()),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions::default().of(pod.uid()).at_once();
         let user = system();
         self.registry.delete(&mut Request::by(&user), kind, namespace, name, &options).await?;
         Ok(None)

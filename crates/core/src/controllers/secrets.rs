@@ -35,7 +35,7 @@ impl Controllers {
         let bound_to = secret.annotation(ACCOUNT_UID).unwrap_or_default();
         // Without its account, or with another one of the same name, the token is worth nothing.
         let Some(owner) = owner.filter(|o| bound_to.is_empty() || bound_to == o.uid()) else {
-            let options = DeleteOptions { uid: Some(secret.uid().into()), ..DeleteOptions::default() };
+            let options = DeleteOptions::default().of(secret.uid());
             return self
                 .registry
                 .delete(&mut Request::by(&user), kind, namespace, name, &options)

@@ -35,7 +35,7 @@ impl Registry {
             let result = self.create_once(request, kind, object.clone(), generated).await;
             match result {
                 Err(Error::AlreadyExists { .. }) if generated && attempt < 7 => {}
-                Err(Error::AlreadyExists { resource, name }) if generated => {
+                Err(Error::AlreadyExists { resource, name, .. }) if generated => {
                     let cause =
                         format!("the server was not able to generate a unique name for the object ({name})");
                     return Err(Error::conflict(&resource.group, &resource.name, &name, cause));
@@ -92,24 +92,31 @@ impl Registry {
         }
         strategy::prepare_create(kind, &mut object);
         object.set(&["metadata", "uid"], random::uuid().to_string());
-        object.set(&["metadata", "creationTimestamp"], object_timestamp(self.clock.now()));
+        let now = object_timestamp(self.clock.now());
+        strategy::date_conditions(&mut object, &now);
+        object.set(&["metadata", "creationTimestamp"], now);
         self.check_escalation(request.user, kind, &object, None)?;
         self.check_claims(request.user, kind, &object, None)?;
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
         self.check_attest(request.user, kind, &object, None)?;
         let object = normalise(kind, object)?;
-        let taken = || Error::AlreadyExists {
+        let there = |snapshot: &Snapshot| {
+            snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).cloned()
+        };
+        let taken = |by: Option<Arc<Object>>| Error::AlreadyExists {
             resource: Qualified::new(&kind.group, &kind.plural),
             name: object.name().into(),
+            going: by.is_some_and(|by| by.deletion_timestamp().is_some()),
         };
-        if request.dry_run {
-            let there =
-                self.snapshot().get(&kind.group, &kind.plural, object.namespace(), object.name()).is_some();
-            return if there { Err(taken()) } else { Ok(Arc::new(object)) };
+        if request.options.dry_run() {
+            return match there(&self.snapshot()) {
+                Some(by) => Err(taken(Some(by))),
+                None => Ok(Arc::new(object)),
+            };
         }
         let created = match self.write(kind, &object, Expect::Absent).await {
             Ok(created) => created,
-            Err(StoreError::Conflict(_)) => return Err(taken()),
+            Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
             Err(e) => return Err(backend(e)),
         };
         if kind.group.is_empty() && kind.kind == "Namespace" {

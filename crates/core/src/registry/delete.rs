@@ -1,27 +1,15 @@
-//! Delete (apiserver `registry/rest/delete.go`, `pkg/registry/core/namespace/storage`).
+//! Delete (apiserver `registry/generic/registry/store.go`, `pkg/registry/core/namespace/storage`).
 
-use time::Duration;
-
+use super::deletion::{Step, step};
 use super::*;
-use crate::object_timestamp;
-
-/// `metav1.DeleteOptions`, as far as it matters here. Propagation policies have no effect: nothing here owns
-/// anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeleteOptions {
-    /// Seconds until the object goes; the kind's own when not given.
-    pub grace_period_seconds: Option<i64>,
-    /// The UID that the object must have.
-    pub uid: Option<String>,
-    /// The version that the object must have.
-    pub resource_version: Option<String>,
-}
 
 /// What a delete answers with.
 #[derive(Debug, PartialEq)]
 pub enum Deleted {
-    /// The object: it is still there for a while, or its kind answers so.
+    /// The object, which is gone: its kind answers so.
     Object(Arc<Object>),
+    /// The object, which is still there for a while.
+    Pending(Arc<Object>),
     /// A Status that names the object.
     Status {
         /// Its name.
@@ -71,7 +59,7 @@ impl Registry {
             if kind.kind == "Namespace" && kind.group.is_empty() {
                 admission::namespace_may_go(name)?;
             }
-            match self.delete_once(request, kind, &old, options).await {
+            match self.delete_once(kind, &old, options).await {
                 Err(Error::Conflict { .. })
                     if self.get(kind, namespace, name).is_ok_and(|now| now != old) => {}
                 other => return other,
@@ -102,51 +90,73 @@ impl Registry {
 
     async fn delete_once(
         &self,
-        request: &Request<'_>,
         kind: &'static Kind,
         old: &Arc<Object>,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
-        let is = |name: &str| kind.group.is_empty() && kind.kind == name;
-        let grace = if is("Pod") { grace_of(old, options) } else { 0 };
-        let pending = old.finalizers().next().is_some() || is("Namespace");
-        let under_way = old.deletion_timestamp().is_some();
-        if is("Namespace") && under_way {
-            let cause = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.";
-            return Err(Error::conflict("", "namespaces", old.name(), cause));
-        }
-        if grace > 0 || pending {
-            let left = old.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
-            // A deletion that is under way can only become shorter.
-            if under_way && left.is_none_or(|left| left <= grace) {
-                return Ok(Deleted::Object(old.clone()));
+        let last = match step(kind, old, options, self.clock.now()) {
+            Step::Keep => return Ok(Deleted::Pending(old.clone())),
+            Step::Mark(object) => {
+                return self.mark(kind, old, object, options).await.map(Deleted::Pending);
             }
-            let mut object = (**old).clone();
-            object.set(
-                &["metadata", "deletionTimestamp"],
-                object_timestamp(self.clock.now() + Duration::seconds(grace)),
-            );
-            object.set(&["metadata", "deletionGracePeriodSeconds"], grace);
-            if is("Namespace") {
-                object.set(&["status", "phase"], "Terminating");
+            // Nothing was marked, so nothing shows.
+            Step::MarkAndRemove(_) | Step::Remove if options.dry_run() => old.clone(),
+            Step::MarkAndRemove(object) => {
+                let marked = self.mark(kind, old, object, options).await?;
+                match self.remove(kind, &marked).await {
+                    Ok(()) => {}
+                    // The pods' controller has seen the mark and was faster. Who is answered must not see the pod
+                    // any more: its tokens would be good for a moment longer.
+                    Err(Error::NotFound { .. }) => self.lost(kind, &marked).await,
+                    Err(e) => return Err(e),
+                }
+                marked
             }
-            let object = normalise(kind, object)?;
-            if request.dry_run {
-                return Ok(Deleted::Object(Arc::new(object)));
+            Step::Remove => {
+                self.remove(kind, old).await?;
+                old.clone()
             }
-            return match self.write(kind, &object, Expect::Unchanged(revision_of(old))).await {
-                Ok(object) => Ok(Deleted::Object(object)),
-                Err(StoreError::Conflict(_)) => Err(modified(kind, old.name())),
-                Err(e) => Err(backend(e)),
-            };
-        }
-        if !request.dry_run {
-            self.remove(kind, old).await?;
-        }
-        Ok(match is("Pod") || is("ServiceAccount") {
-            true => Deleted::Object(old.clone()),
+        };
+        let answers = ["Namespace", "Pod", "ServiceAccount"].contains(&kind.kind.as_str());
+        Ok(match kind.group.is_empty() && answers {
+            true => Deleted::Object(last),
             false => Deleted::Status { name: old.name().into(), uid: old.uid().into() },
         })
+    }
+
+    /// Writes what a deletion changes, unless that is nothing.
+    async fn mark(
+        &self,
+        kind: &'static Kind,
+        old: &Arc<Object>,
+        object: Object,
+        options: &DeleteOptions,
+    ) -> Result<Arc<Object>, Error> {
+        let object = normalise(kind, object)?;
+        if object == **old {
+            return Ok(old.clone());
+        }
+        if options.dry_run() {
+            return Ok(Arc::new(object));
+        }
+        match self.write(kind, &object, Expect::Unchanged(revision_of(old))).await {
+            Ok(object) => Ok(object),
+            Err(StoreError::Conflict(_)) => Err(modified(kind, old.name())),
+            Err(e) => Err(backend(e)),
+        }
+    }
+
+    /// Waits until the view has lost an object that the store has lost.
+    async fn lost(&self, kind: &Kind, old: &Object) {
+        loop {
+            let snapshot = self.snapshot();
+            let there = snapshot.get(&kind.group, &kind.plural, old.namespace(), old.name());
+            if there.is_none_or(|there| there.uid() != old.uid()) {
+                return;
+            }
+            // The deletion is not in this snapshot, so it comes after it.
+            self.view.reached(snapshot.revision() + 1).await;
+        }
     }
 
     /// Takes an object out of the store, as it was seen; waits until the view has lost it.
@@ -166,30 +176,24 @@ impl Registry {
     }
 }
 
+/// The conflict names the kind, but for namespaces, which have words of their own.
 fn preconditions(kind: &Kind, old: &Object, options: &DeleteOptions) -> Result<(), Error> {
-    let conflict = |cause: String| Err(Error::conflict(&kind.group, &kind.plural, old.name(), cause));
-    match (&options.uid, &options.resource_version) {
-        (Some(uid), _) if uid != old.uid() => conflict(format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
-            old.uid()
-        )),
-        (_, Some(version)) if version != old.resource_version() => conflict(format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
-            old.resource_version()
-        )),
-        _ => Ok(()),
+    let (uid, version) = (options.uid(), options.resource_version());
+    let (wrong, given, there) = match (uid, version) {
+        (Some(uid), _) if uid != old.uid() => ("UID", uid, old.uid()),
+        (_, Some(version)) if version != old.resource_version() => {
+            ("ResourceVersion", version, old.resource_version())
+        }
+        _ => return Ok(()),
+    };
+    if kind.group.is_empty() && kind.kind == "Namespace" {
+        let cause =
+            format!("Precondition failed: {wrong} in precondition: {given}, {wrong} in object meta: {there}");
+        return Err(Error::conflict("", &kind.plural, old.name(), cause));
     }
-}
-
-/// A pod that no node runs, or that has ended, needs no time to stop (`pkg/registry/core/pod/strategy.go`).
-fn grace_of(pod: &Object, options: &DeleteOptions) -> i64 {
-    let ended = matches!(pod.str_at(&["status", "phase"]), "Failed" | "Succeeded");
-    if pod.str_at(&["spec", "nodeName"]).is_empty() || ended {
-        return 0;
-    }
-    let own = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
-    match options.grace_period_seconds.or(own).unwrap_or(30) {
-        seconds if seconds < 0 => 1,
-        seconds => seconds,
-    }
+    let guess = if wrong == "UID" { "deleted and then recreated" } else { "modified" };
+    let cause = format!(
+        "the {wrong} in the precondition ({given}) does not match the {wrong} in record ({there}). The object might have been {guess}"
+    );
+    Err(Error::conflict(&kind.group, &kind.kind, old.name(), cause))
 }

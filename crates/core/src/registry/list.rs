@@ -4,29 +4,9 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use tokensmith_objects::selector::{FieldSelector, LabelSelector};
 
 use super::*;
 use crate::view::collection_key;
-
-/// What a list asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListOptions {
-    /// `labelSelector`
-    pub label_selector: String,
-    /// `fieldSelector`
-    pub field_selector: String,
-    /// At most so many objects; 0 = all.
-    pub limit: usize,
-    /// `continue`: goes on after an earlier page.
-    pub continue_token: String,
-    /// `resourceVersion`
-    pub resource_version: String,
-    /// `resourceVersionMatch`
-    pub resource_version_match: String,
-    /// `sendInitialEvents`: a watch begins with all that is there and says when that is done (KEP-3157).
-    pub send_initial_events: bool,
-}
 
 /// A page.
 #[derive(Debug)]
@@ -51,14 +31,10 @@ const PAGED: usize = 256;
 impl Registry {
     /// Lists a collection: one namespace's, or all when `namespace` is empty.
     pub fn list(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<List, Error> {
-        let labels = LabelSelector::parse(&options.label_selector).map_err(Error::BadRequest)?;
-        let fields = FieldSelector::parse(kind, &options.field_selector).map_err(Error::BadRequest)?;
         let (snapshot, after) = self.start(options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
         let start = after.map(|after| format!("{prefix}{after}"));
-        let mut matching = snapshot
-            .scan(prefix.clone(), start.as_deref())
-            .filter(|(_, o)| labels.matches(o) && fields.matches(o));
+        let mut matching = snapshot.scan(prefix.clone(), start.as_deref()).filter(|(_, o)| options.take(o));
         if options.limit == 0 {
             let items = matching.map(|(_, o)| o.clone()).collect();
             return Ok(List { items, revision: snapshot.revision(), continue_token: None, remaining: None });
@@ -67,13 +43,12 @@ impl Registry {
         let rest = matching.count() as u64;
         let last = page.last().and_then(|(key, _)| key.strip_prefix(&prefix)).unwrap_or("").to_owned();
         let items = page.into_iter().map(|(_, o)| o.clone()).collect();
-        let selective = !options.label_selector.is_empty() || !options.field_selector.is_empty();
         let continue_token = (rest > 0).then(|| {
             self.paged().keep(&snapshot);
             encode(snapshot.revision(), &last)
         });
         // With a selector upstream does not know how many follow, and says nothing.
-        let remaining = (rest > 0 && !selective).then_some(rest);
+        let remaining = (rest > 0 && !options.selective).then_some(rest);
         Ok(List { items, revision: snapshot.revision(), continue_token, remaining })
     }
 
@@ -85,9 +60,13 @@ impl Registry {
     fn start(&self, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<String>), Error> {
         let current = self.snapshot();
         if !options.continue_token.is_empty() {
-            let (revision, after) = decode(&options.continue_token).ok_or_else(|| {
-                Error::BadRequest("continue key is not valid: encoded start key is not valid".into())
+            let (revision, after) = decode(&options.continue_token).map_err(|cause| {
+                Error::BadRequest(format!("invalid continue token: continue key is not valid: {cause}"))
             })?;
+            if !matches!(options.resource_version.as_str(), "" | "0") {
+                let text = "specifying resource version is not allowed when using continue";
+                return Err(Error::BadRequest(text.into()));
+            }
             let found = self.paged().0.iter().find(|s| s.revision() == revision).cloned();
             let snapshot = found.or_else(|| (current.revision() == revision).then_some(current));
             let gone = || {
@@ -95,19 +74,11 @@ impl Registry {
             };
             return Ok((snapshot.ok_or_else(gone)?, Some(after)));
         }
-        let wanted = match options.resource_version.as_str() {
-            "" => 0,
-            text => text
-                .parse::<Revision>()
-                .map_err(|_| Error::BadRequest(format!("invalid resource version: {text}")))?,
-        };
+        let wanted = options.revision()?;
         if wanted > current.revision() {
-            return Err(Error::Unavailable(format!(
-                "Too large resource version: {wanted}, current: {}",
-                current.revision()
-            )));
+            return Err(Error::Ahead { wanted, current: current.revision() });
         }
-        if options.resource_version_match == "Exact" && wanted != current.revision() {
+        if options.exact && wanted != current.revision() {
             let found = self.paged().0.iter().find(|s| s.revision() == wanted).cloned();
             let gone = || Error::Expired("The resourceVersion for the provided list is too old.".into());
             return found.map(|s| (s, None)).ok_or_else(gone);
@@ -134,9 +105,20 @@ fn encode(revision: Revision, after: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-fn decode(token: &str) -> Option<(Revision, String)> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-    let json: Value = serde_json::from_slice(&bytes).ok()?;
-    let start = json["start"].as_str()?.strip_suffix('\0')?;
-    Some((json["rv"].as_u64()?, start.into()))
+fn decode(token: &str) -> Result<(Revision, String), String> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|e| base64_cause(&e))?;
+    let json = tokensmith_api::json::parse(&bytes).map_err(|e| e.to_string())?.value;
+    let start = json["start"].as_str().and_then(|start| start.strip_suffix('\0'));
+    let revision = json["rv"].as_u64();
+    revision.zip(start.map(str::to_owned)).ok_or_else(|| "encoded start key is not valid".into())
+}
+
+/// Go's words.
+fn base64_cause(e: &base64::DecodeError) -> String {
+    let at = match e {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
+        base64::DecodeError::InvalidLength(at) => *at,
+        base64::DecodeError::InvalidPadding => 0,
+    };
+    format!("illegal base64 data at input byte {at}")
 }

@@ -8,8 +8,10 @@ mod admission;
 mod builtin;
 mod create;
 mod delete;
+mod deletion;
 mod legacy;
 mod list;
+pub mod options;
 mod update;
 mod watch;
 
@@ -24,8 +26,9 @@ use tokensmith_objects::{Object, defaults, strategy, validate};
 pub(crate) use admission::{invalid_claims, open_namespace};
 pub use builtin::{NAMESPACES, PROTECTED};
 pub(crate) use builtin::{core_kind, system};
-pub use delete::{DeleteOptions, Deleted};
-pub use list::{List, ListOptions};
+pub use delete::Deleted;
+pub use list::List;
+pub use options::{DeleteOptions, ListOptions, WriteOptions};
 pub use update::Subresource;
 pub use watch::Event;
 
@@ -52,10 +55,8 @@ pub struct RegistryConfig {
 pub struct Request<'a> {
     /// The authenticated user.
     pub user: &'a Identity,
-    /// Do everything but the write.
-    pub dry_run: bool,
-    /// What to do with fields that a patch adds and the kind does not have.
-    pub validation: FieldValidation,
+    /// What was asked for beside the object.
+    pub options: WriteOptions,
     /// For the `Warning` headers.
     pub warnings: Vec<String>,
 }
@@ -63,7 +64,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request that writes.
     pub fn by(user: &'a Identity) -> Self {
-        Request { user, dry_run: false, validation: FieldValidation::Ignore, warnings: Vec::new() }
+        Request { user, options: WriteOptions::default(), warnings: Vec::new() }
     }
 }
 

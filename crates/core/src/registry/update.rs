@@ -1,6 +1,6 @@
 //! Update and patch.
 
-use tokensmith_objects::codec::{Expected, decode_value};
+use tokensmith_objects::codec::{Expected, decode_patched};
 use tokensmith_objects::patch::{Patch, PatchError};
 
 use super::*;
@@ -40,18 +40,14 @@ impl Registry {
         part: Subresource,
         mut object: Object,
     ) -> Result<(Arc<Object>, bool), Error> {
+        check_name(&object, namespace, name)?;
         reconcile_namespace(kind, namespace, &mut object)?;
-        match object.name() {
-            "" => object.set(&["metadata", "name"], name),
-            given if given != name => {
-                let text =
-                    format!("the name of the object ({given}) does not match the name on the URL ({name})");
-                return Err(Error::BadRequest(text));
-            }
-            _ => {}
-        }
         object.remove(&["metadata", "managedFields"]);
         defaults::apply(kind, &mut object);
+        // Upstream's versions are numbers, and 0 is none.
+        if object.resource_version() == "0" {
+            object.remove(&["metadata", "resourceVersion"]);
+        }
         let unconditional = object.resource_version().is_empty();
         for _ in 0..ATTEMPTS {
             let old = match self.get(kind, namespace, name) {
@@ -87,12 +83,16 @@ impl Registry {
             let old = self.get(kind, namespace, name)?;
             let document = (*old).clone().into_value();
             let patched = patch.apply(&document).map_err(|e| refused(kind, name, e))?;
-            let decoded = decode_value(patched, &Expected::kind(kind), request.validation);
-            let decoded = decoded.map_err(|e| Error::BadRequest(e.to_string()))?;
+            let text = patched.to_string();
+            let validation = request.options.field_validation();
+            let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(kind), validation);
+            let decoded = decoded.map_err(|cause| {
+                let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
+                Error::invalid("", "", "", vec![error])
+            })?;
             let mut object = decoded.object;
-            if object.name() != name || (kind.namespaced && object.namespace() != namespace) {
-                return invalid_identity(kind, name, &object);
-            }
+            check_name(&object, namespace, name)?;
+            reconcile_namespace(kind, namespace, &mut object)?;
             // A patch that names no version means the object as it is now.
             let unconditional = object.resource_version() == old.resource_version();
             defaults::apply(kind, &mut object);
@@ -170,7 +170,7 @@ impl Registry {
         if object == **old {
             return Ok(old.clone());
         }
-        if request.dry_run {
+        if request.options.dry_run() {
             return Ok(Arc::new(object));
         }
         // The last finalizer of an object that is being deleted: now it goes.
@@ -217,15 +217,21 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
     Error::invalid(&kind.group, &kind.plural, name, vec![error])
 }
 
-fn invalid_identity(kind: &Kind, name: &str, object: &Object) -> Result<Arc<Object>, Error> {
-    let (field, value) =
-        if object.name() != name { ("name", object.name()) } else { ("namespace", object.namespace()) };
-    let error = tokensmith_objects::FieldError::invalid(
-        format!("metadata.{field}"),
-        &value.into(),
-        "field is immutable",
-    );
-    Err(Error::invalid(&kind.group, &kind.kind, name, vec![error]))
+/// Is the object that of the URL? (apiserver `handlers/rest.go`)
+fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error> {
+    let text = match (object.name(), object.namespace()) {
+        ("", _) => {
+            format!("the name of the object ({name} based on URL) was undeterminable: name must be provided")
+        }
+        (given, _) if given != name => {
+            format!("the name of the object ({given}) does not match the name on the URL ({name})")
+        }
+        (_, given) if !namespace.is_empty() && !given.is_empty() && given != namespace => format!(
+            "the namespace of the object ({given}) does not match the namespace on the request ({namespace})"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::BadRequest(text))
 }
 
 fn refused(kind: &Kind, name: &str, e: PatchError) -> Error {

@@ -1,9 +1,7 @@
 //! Watch: what changes in a collection, seen through selectors (apiserver `storage/cacher`).
 
 use futures::stream::{self, BoxStream, StreamExt};
-use tokensmith_objects::selector::{FieldSelector, LabelSelector};
 
-use super::list::ListOptions;
 use super::*;
 use crate::store::Change;
 use crate::view::collection_key;
@@ -21,17 +19,6 @@ pub enum Event {
     Modified(Arc<Object>),
 }
 
-struct Selectors {
-    labels: LabelSelector,
-    fields: FieldSelector,
-}
-
-impl Selectors {
-    fn take(&self, object: &Object) -> bool {
-        self.labels.matches(object) && self.fields.matches(object)
-    }
-}
-
 impl Registry {
     /// Watches a collection: after `resourceVersion`, or with all that is there first when that is empty or `0`.
     ///
@@ -43,30 +30,15 @@ impl Registry {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
-        let selectors = Selectors {
-            labels: LabelSelector::parse(&options.label_selector).map_err(Error::BadRequest)?,
-            fields: FieldSelector::parse(kind, &options.field_selector).map_err(Error::BadRequest)?,
-        };
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
-        let bad = |_| Error::BadRequest(format!("invalid resource version: {}", options.resource_version));
-        let wanted = match options.resource_version.as_str() {
-            "" => 0,
-            text => text.parse::<Revision>().map_err(bad)?,
-        };
-        if options.send_initial_events && options.resource_version_match != "NotOlderThan" {
-            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            let error = tokensmith_objects::FieldError::forbidden("resourceVersionMatch", detail);
-            return Err(Error::invalid("meta.k8s.io", "ListOptions", "", vec![error]));
-        }
+        let wanted = options.revision()?;
         let (first, after) = match wanted == 0 || options.send_initial_events {
             true => {
                 let snapshot = self.snapshot();
                 if wanted > snapshot.revision() {
-                    let text =
-                        format!("Too large resource version: {wanted}, current: {}", snapshot.revision());
-                    return Err(Error::Unavailable(text));
+                    return Err(Error::Ahead { wanted, current: snapshot.revision() });
                 }
-                let there = snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| selectors.take(o));
+                let there = snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| options.take(o));
                 let mut first: Vec<_> = there.cloned().map(Event::Added).map(Ok).collect();
                 if options.send_initial_events {
                     first.push(Ok(Event::Begun(snapshot.revision())));
@@ -76,9 +48,10 @@ impl Registry {
             false => (Vec::new(), wanted),
         };
         let changes = self.store.watch(&prefix, after).await.map_err(|e| failed(&e, after))?;
+        let wish = options.clone();
         let changes = changes.filter_map(move |change| {
             let event = match change {
-                Ok(change) => event(&change, &selectors).map(Ok),
+                Ok(change) => event(&change, &wish).map(Ok),
                 Err(e) => Some(Err(failed(&e, after))),
             };
             std::future::ready(event)
@@ -87,14 +60,14 @@ impl Registry {
     }
 }
 
-fn event(change: &Change, selectors: &Selectors) -> Option<Event> {
+fn event(change: &Change, options: &ListOptions) -> Option<Event> {
     let read = |bytes: &Option<bytes::Bytes>| {
         let object =
             bytes.as_ref().and_then(|b| serde_json::from_slice(b).ok()).and_then(Object::from_value)?;
         Some(Arc::new(with_revision(&object, change.revision)))
     };
-    let old = read(&change.previous).filter(|o| selectors.take(o));
-    let new = read(&change.value).filter(|o| selectors.take(o));
+    let old = read(&change.previous).filter(|o| options.take(o));
+    let new = read(&change.value).filter(|o| options.take(o));
     match (old, new) {
         (None, Some(new)) => Some(Event::Added(new)),
         (Some(_), Some(new)) => Some(Event::Modified(new)),

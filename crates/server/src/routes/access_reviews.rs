@@ -22,7 +22,7 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", |_| false).await?;
+    let sent = body::create(app, parts, body, &Expected::kind(kind), |_| false).await?;
     let mut asked = sent.object;
     let namespace = &caller.info.attributes.namespace;
     if kind.namespaced && !["", namespace].contains(&asked.namespace()) {

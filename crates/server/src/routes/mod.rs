@@ -7,7 +7,6 @@ mod keys;
 mod metrics;
 mod objects;
 mod oidc;
-pub(crate) mod options;
 mod revocations;
 mod self_subject_reviews;
 mod testing_clock;

@@ -9,15 +9,14 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokensmith_api::media::As;
 use tokensmith_core::Error;
-use tokensmith_core::access::request::parameter;
-use tokensmith_core::registry::{DeleteOptions, Deleted, List, Request, Subresource};
+use tokensmith_core::registry::{Deleted, List, ListOptions, Request, Subresource, WriteOptions};
 use tokensmith_objects::Object;
-use tokensmith_objects::codec::{self, Expected, FieldValidation};
+use tokensmith_objects::codec::{self, Expected};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::table::{Include, table};
+use tokensmith_objects::table::table;
 
-use super::{options, watch};
+use super::watch;
 use crate::app::App;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
@@ -88,18 +87,11 @@ pub(super) fn convertible(to: &As) -> bool {
         && matches!(to.kind.as_str(), "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList")
 }
 
-fn show(
-    app: &App,
-    kind: &Kind,
-    object: &Object,
-    code: StatusCode,
-    parts: &Parts,
-    format: &Format,
-) -> Response {
+fn show(app: &App, kind: &Kind, object: &Object, code: StatusCode, format: &Format) -> Response {
     let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
         Some("Table") => {
             let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], include(query(parts)), app.clock.now(), meta)
+            table(kind, [object], format.include(), app.clock.now(), meta)
         }
         Some(_) => metadata_only(object),
         None => {
@@ -113,14 +105,6 @@ fn show(
     reply::object(code, &value, format)
 }
 
-pub(super) fn include(query: &str) -> Include {
-    match parameter(query, "includeObject").as_deref() {
-        Some("None") => Include::None,
-        Some("Object") => Include::Object,
-        _ => Include::Metadata,
-    }
-}
-
 pub(super) fn metadata_only(object: &Object) -> Value {
     let metadata = object.get("metadata").cloned().unwrap_or_default();
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
@@ -130,16 +114,19 @@ fn get(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Respons
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
     let object = app.registry.get(kind, namespace, name)?;
-    Ok(show(app, kind, &object, StatusCode::OK, parts, &format))
+    format.judge()?;
+    Ok(show(app, kind, &object, StatusCode::OK, &format))
 }
 
 fn list(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let found = app.registry.list(kind, place(caller, kind).0, &options::list(query(parts))?)?;
-    Ok(show_list(app, kind, &found, parts, &format))
+    let options = ListOptions::read(kind, query(parts))?;
+    let found = app.registry.list(kind, place(caller, kind).0, &options)?;
+    format.judge()?;
+    Ok(show_list(app, kind, &found, &format))
 }
 
-fn show_list(app: &App, kind: &Kind, list: &List, parts: &Parts, format: &Format) -> Response {
+fn show_list(app: &App, kind: &Kind, list: &List, format: &Format) -> Response {
     let mut meta = json!({"resourceVersion": list.revision.to_string()});
     if let Some(token) = &list.continue_token {
         meta["continue"] = token.as_str().into();
@@ -149,7 +136,7 @@ fn show_list(app: &App, kind: &Kind, list: &List, parts: &Parts, format: &Format
     }
     let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
         Some("Table") => {
-            table(kind, list.items.iter().map(|o| &**o), include(query(parts)), app.clock.now(), meta)
+            table(kind, list.items.iter().map(|o| &**o), format.include(), app.clock.now(), meta)
         }
         Some(_) => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
@@ -179,11 +166,11 @@ async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", convertible).await?;
+    let sent = body::create(app, parts, body, &Expected::kind(kind), convertible).await?;
     let Sent { format, options, object, warnings } = sent;
-    let mut request = Request { dry_run: options.dry_run, warnings, ..Request::by(&caller.user) };
+    let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let created = app.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
-    Ok(reply::warned(show(app, kind, &created, StatusCode::CREATED, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
 
 async fn update(
@@ -194,13 +181,13 @@ async fn update(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::object(app, parts, body, &Expected::kind(kind), "UpdateOptions", convertible).await?;
+    let sent = body::update(app, parts, body, &Expected::kind(kind), convertible).await?;
     let Sent { format, options, object, warnings } = sent;
-    let mut request = Request { dry_run: options.dry_run, warnings, ..Request::by(&caller.user) };
+    let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     let (object, made) = app.registry.update(&mut request, kind, namespace, name, part, object).await?;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(reply::warned(show(app, kind, &object, code, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &object, code, &format), request.warnings))
 }
 
 const PATCHES: &str = "the body of the request was in an unknown format - accepted media types include: \
@@ -214,22 +201,28 @@ async fn patch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
+    // In upstream's order (`handlers/patch.go`): `Content-Type`, `Accept`, body, query, object, patch.
     let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let media = media.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if !Patch::knows(&media) {
+        return Err(Failure::unsupported_media(PATCHES));
+    }
+    let format = Format::of(&parts.headers, query(parts), convertible)?;
     let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let options = WriteOptions::patch(query(parts), false)?;
+    format.judge()?;
+    let mut request = Request { options, ..Request::by(&caller.user) };
+    let (namespace, name) = place(caller, kind);
+    // A patch of what is not there is a 404, whatever it says.
+    app.registry.get(kind, namespace, name)?;
     let patch = match Patch::read(&media, &bytes) {
         Some(Ok(patch)) => patch,
         Some(Err(PatchError::Malformed(text))) => return Err(Error::BadRequest(text).into()),
         Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
         None => return Err(Failure::unsupported_media(PATCHES)),
     };
-    let options = options::write(query(parts), "PatchOptions")?;
-    let mut request =
-        Request { dry_run: options.dry_run, validation: options.validation, ..Request::by(&caller.user) };
-    let (namespace, name) = place(caller, kind);
     let patched = app.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
-    Ok(reply::warned(show(app, kind, &patched, StatusCode::OK, parts, &format), request.warnings))
+    Ok(reply::warned(show(app, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
 
 async fn delete(
@@ -240,11 +233,17 @@ async fn delete(
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let (options, dry_run) = delete_options(app, parts, body).await?;
-    let mut request = Request { dry_run, ..Request::by(&caller.user) };
+    let options = body::delete_options(app, parts, body).await?;
+    format.judge()?;
+    let mut request = Request::by(&caller.user);
     let (namespace, name) = place(caller, kind);
     match app.registry.delete(&mut request, kind, namespace, name, &options).await? {
-        Deleted::Object(object) => Ok(show(app, kind, &object, StatusCode::OK, parts, &format)),
+        Deleted::Object(object) => Ok(show(app, kind, &object, StatusCode::OK, &format)),
+        Deleted::Pending(object) => {
+            let old_words = options.cascades_in_old_words();
+            let code = if old_words { StatusCode::ACCEPTED } else { StatusCode::OK };
+            Ok(show(app, kind, &object, code, &format))
+        }
         Deleted::Status { name, uid } => {
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
             let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
@@ -266,40 +265,11 @@ async fn delete_collection(
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let (options, dry_run) = delete_options(app, parts, body).await?;
-    let mut request = Request { dry_run, ..Request::by(&caller.user) };
-    let which = options::list(query(parts))?;
+    let which = ListOptions::read(kind, query(parts))?;
+    let options = body::delete_options(app, parts, body).await?;
+    format.judge()?;
+    let mut request = Request::by(&caller.user);
     let gone =
         app.registry.delete_collection(&mut request, kind, place(caller, kind).0, &which, &options).await?;
-    Ok(show_list(app, kind, &gone, parts, &format))
-}
-
-/// Options come in the body or, when that is empty, in the query.
-async fn delete_options(app: &App, parts: &Parts, body: Body) -> Result<(DeleteOptions, bool), Failure> {
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
-    let from_query = options::write(query(parts), "DeleteOptions")?;
-    let seconds = |text: String| {
-        text.parse::<i64>().map_err(|_| {
-            Failure::from(Error::BadRequest(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
-        })
-    };
-    let mut options = DeleteOptions {
-        grace_period_seconds: parameter(query(parts), "gracePeriodSeconds").map(seconds).transpose()?,
-        ..DeleteOptions::default()
-    };
-    let mut dry_run = from_query.dry_run;
-    if !bytes.is_empty() {
-        let expected =
-            Expected::named("", "v1", "DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-        let expected = expected.ok_or_else(|| Failure::internal("DeleteOptions are not in the table"))?;
-        let sent =
-            codec::decode(&bytes, body::media(&parts.headers)?, &expected, FieldValidation::Ignore)?.object;
-        let text = |path: &[&str]| Some(sent.str_at(path).to_owned()).filter(|t| !t.is_empty());
-        options.grace_period_seconds =
-            sent.get("gracePeriodSeconds").and_then(Value::as_i64).or(options.grace_period_seconds);
-        options.uid = text(&["preconditions", "uid"]);
-        options.resource_version = text(&["preconditions", "resourceVersion"]);
-        dry_run |= sent.get("dryRun").and_then(Value::as_array).is_some_and(|d| d.iter().any(|v| v == "All"));
-    }
-    Ok((options, dry_run))
+    Ok(show_list(app, kind, &gone, &format))
 }

@@ -69,7 +69,7 @@ async fn read(app: &App, parts: &Parts, body: Body) -> Result<Sent, Failure> {
     let schema = "io.k8s.api.authentication.v1.TokenRequest";
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
-    body::object(app, parts, body, &expected, "CreateOptions", |_| false).await
+    body::create(app, parts, body, &expected, |_| false).await
 }
 
 /// A line with what every one has.

@@ -24,7 +24,7 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::object(app, parts, body, &Expected::kind(kind), "CreateOptions", |_| false).await?;
+    let sent = body::create(app, parts, body, &Expected::kind(kind), |_| false).await?;
     let mut review = sent.object;
     super::admit_review(app, caller, kind, &review)?;
     let text = review.str_at(&["spec", "token"]).to_owned();

@@ -11,7 +11,6 @@ use http::request::Parts;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokensmith_api::Media;
-use tokensmith_core::access::request::parameter;
 use tokensmith_core::registry::{Event, ListOptions};
 use tokensmith_core::{Clock, Error};
 use tokensmith_objects::Object;
@@ -20,8 +19,7 @@ use tokensmith_objects::table::table;
 
 use tokio::sync::watch::Receiver;
 
-use super::objects::{convertible, include, metadata_only};
-use super::options;
+use super::objects::{convertible, metadata_only};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -37,25 +35,20 @@ pub(super) async fn serve(
     kind: &'static Kind,
     parts: &Parts,
 ) -> Result<Response, Failure> {
-    let query = parts.uri.query().unwrap_or("").to_owned();
-    let format = Format::of(&parts.headers, &query, convertible)?;
+    let query = parts.uri.query().unwrap_or("");
+    let format = Format::of(&parts.headers, query, convertible)?;
     if format.media != Media::Json {
         return Err(Failure::not_acceptable());
     }
-    let seconds = match parameter(&query, "timeoutSeconds").as_deref() {
-        None | Some("" | "0") => TIMEOUT,
-        Some(text) => text.parse().map_err(|_| {
-            Failure::from(Error::BadRequest(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
-        })?,
-    };
-    let options: ListOptions = options::list(&query)?;
+    let options = ListOptions::read(kind, query)?;
+    format.judge()?;
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
     let events = app.registry.watch(kind, &namespace, &options).await?;
     let (clock, stopping) = (app.clock.clone(), app.stopping.clone());
-    let end = app.clock.now() + Duration::seconds(seconds);
+    let end = app.clock.now().saturating_add(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
     let shown = {
         let app = app.clone();
-        events.map(move |event| line(&app, kind, &format, &query, event))
+        events.map(move |event| line(&app, kind, &format, event))
     };
     let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(ended(clock, end, stopping));
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))
@@ -69,12 +62,12 @@ async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Receive
     }
 }
 
-fn line(app: &App, kind: &Kind, format: &Format, query: &str, event: Result<Event, Error>) -> Bytes {
+fn line(app: &App, kind: &Kind, format: &Format, event: Result<Event, Error>) -> Bytes {
     let (name, object) = match event {
-        Ok(Event::Added(object)) => ("ADDED", show(app, kind, format, query, &object)),
+        Ok(Event::Added(object)) => ("ADDED", show(app, kind, format, &object)),
         Ok(Event::Begun(revision)) => ("BOOKMARK", begun(kind, revision)),
-        Ok(Event::Modified(object)) => ("MODIFIED", show(app, kind, format, query, &object)),
-        Ok(Event::Deleted(object)) => ("DELETED", show(app, kind, format, query, &object)),
+        Ok(Event::Modified(object)) => ("MODIFIED", show(app, kind, format, &object)),
+        Ok(Event::Deleted(object)) => ("DELETED", show(app, kind, format, &object)),
         Err(e) => ("ERROR", serde_json::to_value(Failure::from(e).0).unwrap_or_default()),
     };
     let mut out = tokensmith_api::json::to_vec(&json!({"type": name, "object": object}));
@@ -82,12 +75,12 @@ fn line(app: &App, kind: &Kind, format: &Format, query: &str, event: Result<Even
     out.into()
 }
 
-fn show(app: &App, kind: &Kind, format: &Format, query: &str, object: &Object) -> Value {
+fn show(app: &App, kind: &Kind, format: &Format, object: &Object) -> Value {
     match format.convert.as_ref().map(|c| c.kind.as_str()) {
         None => object.clone().into_value(),
         Some("Table") => {
             let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], include(query), app.clock.now(), meta)
+            table(kind, [object], format.include(), app.clock.now(), meta)
         }
         Some(_) => metadata_only(object),
     }

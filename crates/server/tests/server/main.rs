@@ -8,6 +8,7 @@ mod ledger;
 mod nodes;
 mod objects;
 mod oidc;
+mod options;
 mod profiles;
 mod reviews;
 mod routes;

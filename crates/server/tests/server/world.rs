@@ -251,6 +251,11 @@ impl World {
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
+    /// The revision of the store's last change.
+    pub async fn revision(&self) -> u64 {
+        self.store.revision().await.unwrap()
+    }
+
     /// Puts an account into the store with an annotation that nobody has looked at, as older data may have.
     pub async fn store_as_is(&self, mut account: Value, annotation: &str, value: &str) {
         account["metadata"].as_object_mut().unwrap().remove("resourceVersion");
