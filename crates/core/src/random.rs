@@ -1,5 +1,7 @@
 //! Randomness: the one place where it enters.
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
@@ -26,6 +28,11 @@ pub fn unit(bits: u64) -> f64 {
 /// A random UUID (version 4), for object UIDs and `jti`.
 pub fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// A `kid` that looks like one of ours and is no key's: 256 bits that hash nothing known.
+pub fn key_id() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
 
 /// `len` characters of the alphabet that Kubernetes uses for generated names (no vowels, no look-alikes;

@@ -54,7 +54,7 @@ impl World {
 }
 
 fn by(forced: bool) -> Cause {
-    Cause { by: "admin".into(), reason: "a test".into(), forced }
+    Cause { by: "admin".into(), reason: "a test".into(), forced, exception: None }
 }
 
 fn es256(config: &mut KeysConfig) {
@@ -162,7 +162,7 @@ async fn what_an_operator_did_outlives_restarts_with_the_same_flags() {
     assert_ne!(World::signs(&keys).1, id);
     world.wait(&keys).await;
     assert_eq!(World::signs(&keys), (Algorithm::ES256, id.clone()));
-    keys.command(&Command::Revoke { id: id.clone() }, &by(true)).await.unwrap();
+    keys.command(&Command::Revoke { id: id.clone(), fresh: false }, &by(true)).await.unwrap();
     let keys = world.start(es256).await.unwrap();
     assert_eq!(keys.current().ring().get(&id).unwrap().phase.name(), "revoked");
 }
@@ -183,7 +183,7 @@ async fn a_file_signs_while_it_is_named() {
     let rotate = Command::Rotate { algorithm: None };
     assert!(keys.command(&rotate, &by(false)).await.unwrap_err().to_string().contains("signing-key-file"));
 
-    let done = keys.command(&Command::Revoke { id: id.clone() }, &by(false)).await.unwrap();
+    let done = keys.command(&Command::Revoke { id: id.clone(), fresh: false }, &by(false)).await.unwrap();
     assert!(done.warnings.iter().any(|w| w.contains("take the flag away")), "{:?}", done.warnings);
     match world.start(named).await {
         Err(KeysError::SigningKeyRevoked(revoked)) => assert_eq!(revoked, id),
@@ -213,7 +213,7 @@ async fn an_unpublished_key_never_becomes_the_default_by_the_back_door() {
     assert!(done.warnings.iter().any(|w| w.contains("no token asks for ES256")), "{:?}", done.warnings);
     keys.command(&Command::Prepare { algorithm: Algorithm::ES256 }, &by(false)).await.unwrap();
     // Nobody asks for ES256: its spare has no reason to sign when its key goes.
-    keys.command(&Command::Revoke { id: done.key }, &by(false)).await.unwrap();
+    keys.command(&Command::Revoke { id: done.key, fresh: false }, &by(false)).await.unwrap();
     assert!(keys.current().ring().active_of(Algorithm::ES256).is_none());
     let young = PrivateKey::generate(Algorithm::ES256).unwrap();
     keys.import(&young, &by(true)).await.unwrap();

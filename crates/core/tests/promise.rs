@@ -52,7 +52,7 @@ async fn nor_do_requests_after_a_rotation() {
     let (keys, clock) = keys().await;
     waits(&keys, clock.unix() + HOUR).await;
     for _ in 0..5 {
-        let cause = Cause { by: "admin".into(), reason: "a drill".into(), forced: true };
+        let cause = Cause { by: "admin".into(), reason: "a drill".into(), forced: true, exception: None };
         let before = keys.current().active_id().to_owned();
         keys.command(&Command::Rotate { algorithm: None }, &cause).await.unwrap();
         assert_ne!(keys.current().active_id(), before);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokensmith_core::keys::RotationPolicy;
 
-/// A revocation that nobody announced is noticed within this time.
+/// A revocation that nobody announced is noticed within this time; tokens that the API server has just taken, it takes for
+/// 10 s more.
 pub const REVOKED: Duration = Duration::from_secs(300);
 /// How long after its time a change is looked for: the rotation task needs a moment.
 const AFTER: Duration = Duration::from_secs(2);

@@ -68,7 +68,8 @@ pub struct KeyArgs {
     )]
     pub key_rotation_period: GoDuration,
 
-    /// Publish a key for so long before it signs: at least as long as the slowest verifier keeps a key set
+    /// Publish a key for so long before it signs: at least as long as the slowest verifier goes on without asking for a key
+    /// that it does not know
     #[arg(
         long,
         value_name = "DURATION",

@@ -1,5 +1,7 @@
 //! What an operator may ask of the ring, and the guards: pure functions of the ring, the policy and the time.
 
+mod revoke;
+
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -7,7 +9,8 @@ use tokensmith_objects::object::timestamp;
 
 use super::policy::{inherit, later};
 use super::ring::NewKey;
-use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, RotationPolicy, Then};
+use super::verifiers::{self, Told};
+use super::{Algorithm, KeyRing, Origin, RingError, RingKey, RotationPolicy, Then};
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub enum Command {
     Revoke {
         /// The `kid`.
         id: String,
+        /// A key that no verifier can know signs next, so that its first token makes them fetch.
+        fresh: bool,
     },
     /// The next safe step to a new signing key.
     Rotate {
@@ -56,8 +61,28 @@ pub struct Planned {
     pub text: String,
     /// What the operator should know besides.
     pub warnings: Vec<String>,
+    /// How verifiers elsewhere follow; empty where that is nothing new.
+    pub verifiers: Vec<Told>,
     /// Whether a guard was overruled.
     pub overruled: bool,
+    /// Which invariant was set aside, by its name.
+    pub exception: Option<Exception>,
+}
+
+/// A named exception to the ring's rule that a key is published before it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// `keys revoke --fresh`: a new key is published and signs in one change, beside the published spare.
+    RevokeFresh,
+}
+
+impl Exception {
+    /// Its name in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Exception::RevokeFresh => "revoke --fresh",
+        }
+    }
 }
 
 /// Why a change is not made.
@@ -92,35 +117,28 @@ pub fn plan(
     made: Option<NewKey>,
 ) -> Result<Planned, Refused> {
     let ring = ring.clone();
-    let mut planner = Planner { ring, policy, now, force, overruled: false, made, warnings: Vec::new() };
+    let mut planner = Planner {
+        ring,
+        policy,
+        now,
+        force,
+        overruled: false,
+        exception: None,
+        made,
+        warnings: Vec::new(),
+        verifiers: Vec::new(),
+    };
     let (key, text) = match command {
         Command::Activate { id } => planner.activate(id)?,
         Command::Import(Import::Sign(key)) => planner.import(key.clone())?,
         Command::Import(Import::Verify(key, until)) => planner.verify_with(key.clone(), *until)?,
         Command::Prepare { algorithm } => planner.prepare(*algorithm)?,
-        Command::Revoke { id } => planner.revoke(id)?,
+        Command::Revoke { id, fresh: false } => planner.revoke(id)?,
+        Command::Revoke { id, fresh: true } => planner.revoke_fresh(id)?,
         Command::Rotate { algorithm } => planner.rotate(*algorithm)?,
     };
-    let Planner { ring, warnings, overruled, .. } = planner;
-    Ok(Planned { ring, key, text, warnings, overruled })
-}
-
-/// Verifiers that hold a key set without looking again when they meet an unknown `kid`, and for how long.
-fn holders(policy: &RotationPolicy) -> Vec<(&'static str, Duration)> {
-    let day = Duration::from_secs(86_400);
-    let mut all = vec![
-        (
-            "jose (node) and PyJWT, which fetch no sooner than 30 s after the last time",
-            Duration::from_secs(30),
-        ),
-        ("Istio, which fetches every 20 minutes", Duration::from_secs(20 * 60)),
-        ("verifiers that keep to max-age of the key set", policy.max_age),
-        ("verifiers that keep a key set for a day", day),
-    ];
-    if policy.publish_before > day {
-        all.push(("verifiers that --key-publish-before was set for", policy.publish_before));
-    }
-    all
+    let Planner { ring, warnings, verifiers, overruled, exception, .. } = planner;
+    Ok(Planned { ring, key, text, warnings, verifiers, overruled, exception })
 }
 
 struct Planner<'a> {
@@ -129,8 +147,10 @@ struct Planner<'a> {
     now: OffsetDateTime,
     force: bool,
     overruled: bool,
+    exception: Option<Exception>,
     made: Option<NewKey>,
     warnings: Vec<String>,
+    verifiers: Vec<Told>,
 }
 
 type Done = Result<(String, String), Refused>;
@@ -214,54 +234,6 @@ impl Planner<'_> {
         Ok((id.clone(), format!("key {id} signs {algorithm} from now on")))
     }
 
-    fn revoke(&mut self, id: &str) -> Done {
-        let key = self.known(id)?;
-        if matches!(key.phase, Phase::Revoked { .. }) {
-            return Err(RingError::Phase { id: id.into(), phase: "revoked" }.into());
-        }
-        let mut text = format!("key {id} is out of the key set, and its tokens are refused here");
-        if key.is_active() && self.ring.in_use(key.algorithm) {
-            let spare = match self.ring.prepared_of(key.algorithm).cloned() {
-                Some(spare) => spare,
-                None => self.emergency(&key)?,
-            };
-            let safe_at = self.policy.may_sign_from(&spare);
-            if safe_at > self.now && !self.overrule() {
-                return refuse(
-                    format!(
-                        "key {id} signs, and its spare {} is published only since {}: its tokens may be refused by {}. It may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
-                        spare.id,
-                        timestamp(spare.published_at),
-                        self.who_fails(&spare).join("; "),
-                        when(safe_at)
-                    ),
-                    safe_at,
-                );
-            }
-            self.warn_of(&spare);
-            text = format!("{text}; key {} signs from now on", spare.id);
-        }
-        if key.origin == Origin::File {
-            self.warnings.push(
-                "--service-account-signing-key-file still names the key: take the flag away before the next start, which it would stop"
-                    .into(),
-            );
-        }
-        let before = self.ring.active_of(key.algorithm).filter(|a| a.id == id).and_then(|a| a.last_exp);
-        self.ring.revoke(id, self.now)?;
-        if let Some(next) = self.ring.active_of(key.algorithm).map(|a| a.id.clone()) {
-            inherit(&mut self.ring, &next, before, self.now);
-        }
-        if key.has_signed() {
-            self.warnings.push(format!(
-                "verifiers elsewhere that hold a key set go on accepting its tokens: those that keep to max-age until {}, those that keep it for a day until {}",
-                when(later(self.now, self.policy.max_age)),
-                when(later(self.now, Duration::from_secs(86_400)))
-            ));
-        }
-        Ok((id.into(), text))
-    }
-
     fn import(&mut self, key: NewKey) -> Done {
         let (id, algorithm) = (key.public.key_id().to_owned(), key.public.algorithm());
         if let Some(active) = self.ring.active_of(algorithm).cloned() {
@@ -302,35 +274,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A key for the place of one that must go at once, though nobody has seen it yet.
-    fn emergency(&mut self, gone: &RingKey) -> Result<RingKey, Refused> {
-        if !self.overrule() {
-            let safe_at = later(self.now, self.policy.publish_before);
-            return refuse(
-                format!(
-                    "key {} signs, and no spare is published: `tokensmith keys prepare` publishes one, which may take over from {}; if the key is stolen, do not wait: --force --reason TEXT",
-                    gone.id,
-                    when(safe_at)
-                ),
-                safe_at,
-            );
-        }
-        let key = self.made(gone.algorithm)?;
-        let id = key.public.key_id().to_owned();
-        self.ring.prepare(key, Then::Sign, self.now)?;
-        self.known(&id)
-    }
-
     /// Which verifiers may not know a key yet, and until when. Empty once it has been published for long enough.
     fn who_fails(&self, key: &RingKey) -> Vec<String> {
         if self.policy.may_sign_from(key) <= self.now {
             return Vec::new();
         }
-        let fails = |(who, held): (&'static str, Duration)| {
-            let until = later(key.published_at, held);
-            (until > self.now).then(|| format!("{who}, until {}", when(until)))
-        };
-        holders(self.policy).into_iter().filter_map(fails).collect()
+        let fails = verifiers::refusing(self.policy, key.published_at, self.now);
+        fails.into_iter().map(|told| format!("{}, {}", told.verifier, told.text)).collect()
     }
 
     /// The same as warnings.

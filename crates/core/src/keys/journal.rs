@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Algorithm, KeyRing, Phase, RingKey, Then};
+use super::{Algorithm, Exception, KeyRing, Phase, RingKey, Then};
 
 /// Who changes the ring, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,17 +15,19 @@ pub struct Cause {
     pub reason: String,
     /// Whether a guard was overruled.
     pub forced: bool,
+    /// Which invariant was set aside.
+    pub exception: Option<Exception>,
 }
 
 impl Cause {
     /// What the rotation policy does.
     pub fn schedule() -> Self {
-        Cause { by: "schedule".into(), reason: "due".into(), forced: false }
+        Cause { by: "schedule".into(), reason: "due".into(), forced: false, exception: None }
     }
 
     /// What the server's flags ask for.
     pub fn start(reason: &str) -> Self {
-        Cause { by: "start".into(), reason: reason.into(), forced: false }
+        Cause { by: "start".into(), reason: reason.into(), forced: false, exception: None }
     }
 }
 
@@ -46,6 +48,9 @@ pub struct Entry {
     /// Whether a guard was overruled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
+    /// The name of the invariant's exception, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
     /// The `kid`.
     pub key: String,
     /// Its algorithm.
@@ -73,8 +78,9 @@ impl Change {
     /// The entry for it.
     pub fn entry(self, number: u64, cause: &Cause, at: OffsetDateTime) -> Entry {
         let Change { key, algorithm, from, to } = self;
-        let Cause { by, reason, forced } = cause.clone();
-        Entry { number, at, by, reason, forced, key, algorithm, from, to }
+        let Cause { by, reason, forced, exception } = cause.clone();
+        let exception = exception.map(|e| e.name().to_owned());
+        Entry { number, at, by, reason, forced, exception, key, algorithm, from, to }
     }
 }
 

@@ -32,11 +32,12 @@ pub mod set;
 pub mod signer;
 #[cfg(test)]
 mod tests;
+pub mod verifiers;
 mod wanted;
 
 pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::{Algorithm, Family};
-pub use command::{Command, Import, Refused};
+pub use command::{Command, Exception, Import, Refused};
 pub use documents::{Document, Documents, jwks};
 pub use journal::Cause;
 pub use jwk::{JwkError, jwks_gcp};

@@ -18,7 +18,8 @@ pub struct RotationPolicy {
     pub max_token_lifetime: Option<Duration>,
     /// How long past its expiry a token may still be accepted.
     pub leeway: Duration,
-    /// How long verifiers may use a key set that they have fetched: `max-age` of the documents.
+    /// How long verifiers may use a key set that they have fetched: `max-age` of the documents. Those that go by it do so
+    /// to learn of new keys; few forget an old one by it ([`verifiers`](super::verifiers)).
     pub max_age: Duration,
     /// How long a replica may sign without having seen the ring, and by how much the clocks of two may differ; below
     /// `max_age`, or one whose clock is ahead would remove a key whose last token another still takes.
@@ -26,8 +27,8 @@ pub struct RotationPolicy {
 }
 
 impl Default for RotationPolicy {
-    /// A new key every 30 days, published a day before it signs: the longest that verifiers are known to keep a key
-    /// set. Documents for an hour, as Kubernetes has it; a minute of leeway and of lag.
+    /// A new key every 30 days, published a day before it signs: the longest that verifiers are known to go on without
+    /// asking for a key that they do not know. Documents for an hour, as Kubernetes has it; a minute of leeway and of lag.
     fn default() -> Self {
         RotationPolicy {
             signs_for: Duration::from_secs(30 * 86_400),
@@ -168,7 +169,8 @@ impl RotationPolicy {
         steps.filter(|o| later(o.since, self.grace()) < now).min_by_key(|o| o.since)
     }
 
-    /// From when on a published key may sign: no verifier can then hold a key set without it.
+    /// From when on a published key may sign: a verifier that asks for the key set by time, or at an unknown `kid`, has
+    /// it or gets it then. Who never asks is helped by no time ([`verifiers`](super::verifiers)).
     pub fn may_sign_from(&self, key: &RingKey) -> OffsetDateTime {
         later(key.published_at, self.publish_before)
     }

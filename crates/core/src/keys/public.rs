@@ -235,6 +235,23 @@ impl PublicKey {
         }
     }
 
+    /// How many bytes a signature of this key has, in JWS form.
+    pub fn signature_len(&self) -> usize {
+        match &self.half {
+            // As long as the point without its first byte: both are two numbers of the field's length.
+            Half::Ec { point, .. } => point.len() - 1,
+            Half::Ed25519 { x } => 2 * x.len(),
+            // FIPS 204, table 2.
+            #[cfg(feature = "ml-dsa")]
+            Half::MlDsa { .. } => match self.algorithm {
+                Algorithm::MlDsa44 => 2420,
+                Algorithm::MlDsa65 => 3309,
+                _ => 4627,
+            },
+            Half::Rsa { n, .. } => n.len(),
+        }
+    }
+
     /// The PEM form: `PUBLIC KEY`, as openssl writes it.
     pub fn to_pem(&self) -> String {
         pem::write(pem::PUBLIC_KEY, &self.spki).as_str().to_owned()

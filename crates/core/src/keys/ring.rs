@@ -7,6 +7,7 @@
 //!                          ▲  └─ dropped when no longer wanted                  │
 //!                          └────────────── wanted again ────────────────────────┘
 //!   any ── revoke ──► Revoked (stays, so that the key cannot come back)
+//!   (new) ── sign_unannounced ──► Active     `keys revoke --fresh` alone: the named exception
 //! ```
 //!
 //! Invariants: an algorithm has at most one active and one prepared key; the default algorithm, which signs what no
@@ -110,6 +111,28 @@ impl KeyRing {
     /// Adds the first key of an algorithm to a ring that nobody has seen yet; it signs at once.
     pub fn first(&mut self, key: NewKey, now: OffsetDateTime) {
         self.keys.push(RingKey::new(key, Phase::Active { since: now }, now));
+    }
+
+    /// Publishes a key that nobody knows and lets it sign in the same change, in the place of the one that did; the
+    /// prepared key stays where it is. This is `keys revoke --fresh`, the named exception to the rule that a key is
+    /// published before it signs ([`Exception::RevokeFresh`]); nothing else may call it. A wanted default algorithm waits
+    /// for the new key to be known, as for any other.
+    ///
+    /// # Errors
+    /// The ring has it already: then somebody may know it.
+    ///
+    /// [`Exception::RevokeFresh`]: super::Exception::RevokeFresh
+    pub fn sign_unannounced(&mut self, key: NewKey, now: OffsetDateTime) -> Result<(), RingError> {
+        if let Some(known) = self.get(key.public.key_id()) {
+            return Err(wrong_phase(known));
+        }
+        let algorithm = key.public.algorithm();
+        for old in self.keys.iter_mut().filter(|k| k.algorithm == algorithm && k.is_active()) {
+            old.retire(now);
+        }
+        self.first(key, now);
+        self.published_at = now;
+        Ok(())
     }
 
     /// The keys, in the order in which they came.

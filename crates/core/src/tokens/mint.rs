@@ -1,6 +1,8 @@
 //! TokenRequest (`pkg/registry/core/serviceaccount/storage/token.go`): its steps in upstream's order, because the order
 //! decides which error a client sees.
 
+mod poke;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -20,6 +22,7 @@ use crate::keys::Keys;
 use crate::registry::{invalid_claims, open_namespace};
 use crate::view::{Snapshot, View};
 use crate::{object_timestamp, random};
+pub use poke::{Poke, SUBJECT as POKE_SUBJECT};
 
 const GROUP: &str = "authentication.k8s.io";
 const KIND: &str = "TokenRequest";
@@ -223,8 +226,7 @@ impl TokenIssuer {
     }
 }
 
-/// Fills in what the request leaves open. Gives the seconds asked for: who does not say gets the usual hour, as far as
-/// the profile's bounds allow.
+/// Fills in what the request leaves open. Gives the seconds asked for.
 fn complete(
     request: &mut Object,
     account: &Reference,
@@ -233,12 +235,8 @@ fn complete(
     profile: Option<&TokenProfile>,
     now: OffsetDateTime,
 ) -> i64 {
-    let usual = || {
-        let least = profile.and_then(TokenProfile::min_seconds).unwrap_or(0);
-        let most = profile.and_then(TokenProfile::max_seconds).unwrap_or(i64::MAX);
-        DEFAULT_EXPIRATION.max(least).min(most)
-    };
-    let asked = request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64).unwrap_or_else(usual);
+    let asked = request.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
+    let asked = asked.unwrap_or_else(|| usual_seconds(profile));
     request.set(&["metadata", "name"], account.name.as_str());
     request.set(&["metadata", "namespace"], namespace);
     request.set(&["metadata", "uid"], account.uid.as_str());
@@ -247,6 +245,13 @@ fn complete(
     request.set(&["spec", "expirationSeconds"], asked);
     request.remove(&["status"]);
     asked
+}
+
+/// What who does not say gets: the usual hour, as far as the profile's bounds allow.
+fn usual_seconds(profile: Option<&TokenProfile>) -> i64 {
+    let least = profile.and_then(TokenProfile::min_seconds).unwrap_or(0);
+    let most = profile.and_then(TokenProfile::max_seconds).unwrap_or(i64::MAX);
+    DEFAULT_EXPIRATION.max(least).min(most)
 }
 
 /// The claims of an account that has some, with the profile's, which win. An annotation that is no good (admission lets

@@ -25,7 +25,7 @@ pub use claims::{Bound, Claims, Reference};
 pub use extra_claims::{ExtraClaim, ExtraClaims};
 pub use jws::Jws;
 pub use ledger::{LedgerMode, TokenLedger};
-pub use mint::{IssuerConfig, Minted, TokenIssuer};
+pub use mint::{IssuerConfig, Minted, POKE_SUBJECT, Poke, TokenIssuer};
 pub use profile::{TokenProfile, TokenProfiles};
 pub use revocations::Revocations;
 pub use times::{TimeError, Times};

@@ -57,11 +57,18 @@ impl Rule {
 }
 
 /// Properties that are there to show that the model gets somewhere.
-pub const REACHED: [&str; 4] =
-    ["a rotation happens", "a removal happens", "a revocation happens", "a race is lost"];
+pub const REACHED: [&str; 5] = [
+    "a rotation happens",
+    "a removal happens",
+    "a revocation happens",
+    "a race is lost",
+    "an unannounced key signs",
+];
 
 pub struct Model {
     without: Option<Rule>,
+    /// Whether an operator may let a key sign unannounced.
+    unannounced: bool,
     policy: RotationPolicy,
     pool: Vec<NewKey>,
     rings: Rings,
@@ -82,6 +89,8 @@ pub enum Action {
     Rotate(usize),
     /// It works out the revocation of the key that signs.
     Revoke(usize),
+    /// It works out the same with a new key that signs unannounced: the named exception.
+    RevokeFresh(usize),
     /// It works out a promise for a token.
     Promise(usize),
     /// It writes what it has worked out.
@@ -93,7 +102,7 @@ pub enum Action {
 }
 
 impl Model {
-    pub fn new(without: Option<Rule>) -> Self {
+    pub fn new(without: Option<Rule>, unannounced: bool) -> Self {
         let key = |n| NewKey {
             public: PrivateKey::generate(Algorithm::ES256).unwrap().public().clone(),
             sealed: Some(vec![n]),
@@ -105,7 +114,13 @@ impl Model {
             Some(Rule::Retention) => (policy.leeway, policy.max_age) = (Duration::ZERO, Duration::ZERO),
             _ => {}
         }
-        Model { without, policy, pool: (0..POOL as u8).map(key).collect(), rings: Rings::default() }
+        Model {
+            without,
+            unannounced,
+            policy,
+            pool: (0..POOL as u8).map(key).collect(),
+            rings: Rings::default(),
+        }
     }
 
     fn keeps(&self, rule: Rule) -> bool {
@@ -118,8 +133,19 @@ impl Model {
         let replica = Replica { offset: 0, seen: stored, seen_at: now, plan: None };
         let (mut absent, mut tokens) = ([Time::MIN; POOL], [None; POOL]);
         (absent[made - 1], tokens[0]) = (fresh, Some(LIFETIME));
-        let (replicas, revoked) = ([replica; REPLICAS], [None; POOL]);
-        State { now, steps: STEPS, stored, replicas, tokens, absent, revoked, made, signed_late: false }
+        let (replicas, revoked, fresh) = ([replica; REPLICAS], [None; POOL], [None; POOL]);
+        State {
+            now,
+            steps: STEPS,
+            stored,
+            replicas,
+            tokens,
+            absent,
+            revoked,
+            fresh,
+            made,
+            signed_late: false,
+        }
     }
 
     fn stored(&self, state: &State) -> std::sync::Arc<KeyRing> {
@@ -135,7 +161,7 @@ impl Model {
         let replica = &state.replicas[r];
         let (now, before) = (at(self.local(state, r)), &*self.rings.get(replica.seen.ring));
         let next = || self.pool.get(state.made).cloned();
-        let (mut takes, mut revokes) = (0, None);
+        let (mut takes, mut revokes, mut fresh) = (0, None, None);
         let ring = match action {
             Action::Tick(_) => {
                 let mut ring = before.clone();
@@ -159,23 +185,30 @@ impl Model {
                 ring.promise(Algorithm::ES256, unix(self.local(state, r) + LIFETIME));
                 ring
             }
-            Action::Rotate(_) | Action::Revoke(_) => {
+            Action::Rotate(_) | Action::Revoke(_) | Action::RevokeFresh(_) => {
+                let forced = matches!(action, Action::RevokeFresh(_));
                 let command = match action {
                     Action::Rotate(_) => Command::Rotate { algorithm: None },
-                    _ => Command::Revoke { id: before.active().id.clone() },
+                    _ => Command::Revoke { id: before.active().id.clone(), fresh: forced },
                 };
-                if let Command::Revoke { id } = &command {
+                if let Command::Revoke { id, .. } = &command {
                     revokes = Some(place(&self.pool, id));
                 }
+                let made = if forced { Some(next()?) } else { None };
                 // A refusal is the guards' right answer; a missing spare is made by the next tick.
-                plan(before, &command, &self.policy, now, false, None).ok()?.ring
+                let planned = plan(before, &command, &self.policy, now, forced, made).ok()?;
+                assert_eq!(planned.exception.is_some(), forced, "the exception has one door");
+                if forced {
+                    (takes, fresh) = (1, Some(state.made));
+                }
+                planned.ring
             }
             _ => return None,
         };
         if ring == *before || takes > 1 || state.made + takes > POOL {
             return None;
         }
-        Some(Plan { ring: self.rings.id(ring), from: replica.seen.revision, takes, revokes })
+        Some(Plan { ring: self.rings.id(ring), from: replica.seen.revision, takes, revokes, fresh })
     }
 
     /// Whether a replica would sign: it has seen the ring lately, and what it signs is promised.
@@ -256,6 +289,10 @@ impl stateright::Model for Model {
                     Action::Sign(r),
                 ]),
             }
+            // Once is enough to see what it may break, and keeps the model small.
+            if self.unannounced && replica.plan.is_none() && state.fresh.iter().all(Option::is_none) {
+                actions.push(Action::RevokeFresh(r));
+            }
         }
     }
 
@@ -274,7 +311,11 @@ impl stateright::Model for Model {
                 }
             }
             Action::Refresh(r) => refresh(&mut state, r),
-            Action::Tick(r) | Action::Rotate(r) | Action::Revoke(r) | Action::Promise(r) => {
+            Action::Tick(r)
+            | Action::Rotate(r)
+            | Action::Revoke(r)
+            | Action::RevokeFresh(r)
+            | Action::Promise(r) => {
                 state.replicas[r].plan = Some(self.propose(before, r, &action)?);
             }
             Action::Write(r) => {
@@ -284,6 +325,9 @@ impl stateright::Model for Model {
                     state.made = state.made.max(before.made + plan.takes);
                     if let Some(key) = plan.revokes {
                         state.revoked[key] = Some(state.now);
+                    }
+                    if let Some(key) = plan.fresh {
+                        state.fresh[key] = Some(state.now);
                     }
                     state.stored = Stored { ring: plan.ring, revision: state.stored.revision + 1 };
                 }
@@ -308,15 +352,18 @@ impl stateright::Model for Model {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut all = vec![
             Property::always("the ring keeps its invariants", |model: &Model, state: &State| {
                 model.stored(state).check_phases().is_ok()
             }),
             Property::always("no verifier refuses a valid token", |_: &Model, state: &State| {
                 let alive = |key: usize| state.tokens[key].is_some_and(|exp| exp + LEEWAY >= state.now);
+                // The named exception: an unannounced key's tokens may be refused until every replica shows it and the
+                // last key set without it is too old, as the command's answer says. From then on it is as any other.
+                let excused = |key: usize| state.fresh[key].is_some_and(|at| state.now <= at + LAG + MAX_AGE);
                 // A verifier may still hold a key set that it fetched up to max-age ago.
                 (0..state.made)
-                    .filter(|key| alive(*key) && state.revoked[*key].is_none())
+                    .filter(|key| alive(*key) && state.revoked[*key].is_none() && !excused(*key))
                     .all(|key| i16::from(state.absent[key]) < i16::from(state.now) - i16::from(MAX_AGE))
             }),
             Property::always("no promise is broken", |model: &Model, state: &State| {
@@ -347,7 +394,13 @@ impl stateright::Model for Model {
             Property::sometimes(REACHED[3], |_, state: &State| {
                 state.replicas.iter().any(|r| r.plan.as_ref().is_some_and(|p| p.from < state.stored.revision))
             }),
-        ]
+        ];
+        if self.unannounced {
+            all.push(Property::sometimes(REACHED[4], |_, state: &State| {
+                state.fresh.iter().zip(&state.tokens).any(|(fresh, token)| fresh.is_some() && token.is_some())
+            }));
+        }
+        all
     }
 }
 

@@ -29,6 +29,8 @@ pub struct State {
     pub absent: [Time; POOL],
     /// Per key: when it was revoked in the store.
     pub revoked: [Option<Time>; POOL],
+    /// Per key: when it came as one that signs unannounced (`keys revoke --fresh`).
+    pub fresh: [Option<Time>; POOL],
     /// How many keys of the pool have been used.
     pub made: usize,
     /// Whether a revoked key has signed though everybody could have known.
@@ -64,6 +66,8 @@ pub struct Plan {
     pub takes: usize,
     /// The key that it revokes.
     pub revokes: Option<usize>,
+    /// The key that it lets sign unannounced.
+    pub fresh: Option<usize>,
 }
 
 /// A ring's place among all that came up: millions of states share a few thousand rings.

@@ -69,11 +69,11 @@ async fn a_spare_that_cannot_be_made_shows() {
     run(&keys);
     idle(&world.clock, &keys).await;
     // The spare takes the place of a key that is stolen, and no new one can be written.
-    let cause = Cause { by: "admin".into(), reason: "stolen".into(), forced: true };
+    let cause = Cause { by: "admin".into(), reason: "stolen".into(), forced: true, exception: None };
     let there = world.elsewhere().await;
     world.store.writes(Calls::Fail);
     let id = there.current().active_id().to_owned();
-    there.command(&Command::Revoke { id }, &cause).await.unwrap();
+    there.command(&Command::Revoke { id, fresh: false }, &cause).await.unwrap();
     until("it is followed", || spare(&keys).is_none()).await;
     world.clock.advance(GRACE);
     settle().await;

@@ -13,7 +13,7 @@ use crate::unruly::{Calls, Watch};
 use crate::world::{DAY, LAG, START, World, idle, rotates_on_time, run, settle, until};
 
 async fn prepare(keys: &Keys, algorithm: Algorithm) {
-    let cause = Cause { by: "admin".into(), reason: "a test".into(), forced: false };
+    let cause = Cause { by: "admin".into(), reason: "a test".into(), forced: false, exception: None };
     keys.command(&Command::Prepare { algorithm }, &cause).await.unwrap();
 }
 

@@ -56,6 +56,7 @@ pub const OWN: &[Route] = &[
     Route { path: "/admin/v1/keys/export", methods: &["GET"], handlers: || get(keys::export) },
     Route { path: "/admin/v1/keys/history", methods: &["GET"], handlers: || get(keys::history) },
     Route { path: "/admin/v1/keys/import", methods: &["POST"], handlers: || post(keys::import) },
+    Route { path: "/admin/v1/keys/poke", methods: &["POST"], handlers: || post(keys::poke) },
     Route { path: "/admin/v1/keys/policy", methods: &["GET"], handlers: || get(keys::policy) },
     Route { path: "/admin/v1/keys/prepare", methods: &["POST"], handlers: || post(keys::prepare) },
     Route { path: "/admin/v1/keys/reseal", methods: &["POST"], handlers: || post(keys::reseal) },

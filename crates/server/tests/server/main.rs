@@ -9,6 +9,7 @@ mod nodes;
 mod objects;
 mod oidc;
 mod options;
+mod poke;
 mod profiles;
 mod reviews;
 mod routes;

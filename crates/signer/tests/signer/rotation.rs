@@ -127,8 +127,8 @@ async fn a_revoked_key_is_gone_and_dated() -> Result<()> {
     let first = api.verify(&stolen, world.clock.now()).await?;
 
     world.clock.advance(StdDuration::from_secs(3720));
-    let cause = Cause { by: "admin".into(), reason: "stolen".into(), forced: false };
-    world.keys.command(&Command::Revoke { id: first.clone() }, &cause).await?;
+    let cause = Cause { by: "admin".into(), reason: "stolen".into(), forced: false, exception: None };
+    world.keys.command(&Command::Revoke { id: first.clone(), fresh: false }, &cause).await?;
     until("a new spare is published", || world.keys.current().published().len() == 2).await?;
     api.fetch(world.clock.now()).await?;
     ensure!(api.ids().len() == 2 && !api.ids().contains(&first.as_str()));

@@ -54,6 +54,9 @@ fn tell(answer: &Value, form: Option<Output>) -> Result<(), Failure> {
     for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
         eprintln!("Warning: {warning}");
     }
+    if form.is_none() {
+        eprint!("{}", super::followers(answer));
+    }
     let lines = || {
         let mut out = format!("{}\n", text(answer, "text"));
         let accounts = answer.get("accounts").and_then(Value::as_array);
@@ -117,11 +120,22 @@ impl ActivateArgs {
 #[command(after_help = "\
 The key leaves the key set, its tokens are refused here at once, and the accounts that had some are listed. If it signs,
 the published spare takes its place; where the spare has not been published for long enough, --force is needed, and the
-answer says which verifiers may refuse new tokens until when.")]
+answer says which verifiers may refuse new tokens until when.
+
+Verifiers elsewhere follow each in its own way, which the answer tells; some, like oauth2-proxy and Vault's JWT auth, never
+do by time. An unknown kid makes most of them fetch: `tokensmith keys poke` makes a token with one that opens nothing. A
+kube-apiserver that signs through us follows within 310 s, or within 10 s when it did not know the spare.
+
+With --fresh a new key signs that no verifier knows, so that its first token makes them fetch; the spare stays a spare.
+Those who do not ask at once refuse good tokens meanwhile: the answer says who and until when.")]
 pub struct RevokeArgs {
     /// The key's id, as `tokensmith keys list` shows it
     #[arg(value_name = "KID")]
     id: String,
+
+    /// Let a new key sign that no verifier knows, so that they fetch; needs --force
+    #[arg(long)]
+    fresh: bool,
 
     #[command(flatten)]
     flags: ChangeFlags,
@@ -129,7 +143,8 @@ pub struct RevokeArgs {
 
 impl RevokeArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        self.flags.send(&format!("/{}/revoke", segment(&self.id)), "revoke the key", Map::new()).await
+        let body = self.fresh.then(|| ("fresh".to_owned(), true.into())).into_iter().collect();
+        self.flags.send(&format!("/{}/revoke", segment(&self.id)), "revoke the key", body).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod export;
 mod import;
+mod poke;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::client::connect;
 use crate::client::http::{Client, Refusal};
 use crate::failure::Failure;
+use crate::output;
 
 /// Look at the signing keys and change them.
 #[derive(Args, Debug)]
@@ -34,6 +36,8 @@ enum KeysCommand {
     Import(import::ImportArgs),
     /// List the keys: their phases, since when, and what happens next; never their private halves
     List(show::ShowArgs),
+    /// Make a token that opens nothing and makes verifiers fetch the key set
+    Poke(poke::PokeArgs),
     /// Show when keys change
     Policy(show::ShowArgs),
     /// Publish a new key that may sign later
@@ -58,6 +62,7 @@ impl KeysArgs {
             KeysCommand::History(args) => args.history().await,
             KeysCommand::Import(args) => args.run().await,
             KeysCommand::List(args) => args.list().await,
+            KeysCommand::Poke(args) => args.run().await,
             KeysCommand::Policy(args) => args.policy().await,
             KeysCommand::Prepare(args) => args.prepare().await,
             KeysCommand::Reseal(args) => args.run().await,
@@ -78,6 +83,16 @@ fn client(flags: &crate::client::flags::ClientFlags) -> Result<Client, Failure> 
 fn refused(what: &str, refusal: Refusal) -> Failure {
     let text = format!("failed to {what}: {}", refusal.message);
     if refusal.code == 409 { Failure::guard(text) } else { Failure::failed(text) }
+}
+
+/// What verifiers elsewhere do, in columns; nothing where the answer does not say.
+fn followers(answer: &Value) -> String {
+    let told = answer.get("verifiers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if told.is_empty() {
+        return String::new();
+    }
+    let row = |told: &Value| ["verifier", "text"].map(|field| text(told, field).to_owned()).to_vec();
+    output::columns(&["VERIFIERS", "WHAT THEY DO"], &told.iter().map(row).collect::<Vec<_>>())
 }
 
 /// A string of an answer, empty if it is not there.

@@ -113,7 +113,11 @@ fn changes(history: &Value) -> String {
         let at = time(entry, "at").map(tokensmith_objects::object::timestamp).unwrap_or_default();
         let forced = entry.get("forced").and_then(Value::as_bool).unwrap_or_default();
         let why = text(entry, "reason");
-        let why = if forced { format!("FORCED: {why}") } else { why.to_owned() };
+        let why = match (forced, text(entry, "exception")) {
+            (false, _) => why.to_owned(),
+            (true, "") => format!("FORCED: {why}"),
+            (true, exception) => format!("FORCED ({exception}): {why}"),
+        };
         let change = format!("{} -> {}", text(entry, "from"), text(entry, "to"));
         vec![
             at,
@@ -192,12 +196,15 @@ mod tests {
               "algorithm": "RS256", "from": "-", "to": "active" },
             { "number": 2, "at": "2026-01-01T11:00:00Z", "by": "jane", "reason": "stolen", "forced": true, "key": "k1",
               "algorithm": "RS256", "from": "active", "to": "revoked" },
+            { "number": 3, "at": "2026-01-01T12:00:00Z", "by": "jane", "reason": "stolen", "forced": true, "key": "k2",
+              "exception": "revoke --fresh", "algorithm": "RS256", "from": "-", "to": "active" },
         ]});
         assert_eq!(
             changes(&history),
             "TIME                   KEY   ALGORITHM   CHANGE              BY      WHY\n\
              2026-01-01T10:00:00Z   k1    RS256       - -> active         start   the first start\n\
-             2026-01-01T11:00:00Z   k1    RS256       active -> revoked   jane    FORCED: stolen\n"
+             2026-01-01T11:00:00Z   k1    RS256       active -> revoked   jane    FORCED: stolen\n\
+             2026-01-01T12:00:00Z   k2    RS256       - -> active         jane    FORCED (revoke --fresh): stolen\n"
         );
     }
 }

@@ -107,7 +107,7 @@ fn a_second_spare_needs_force() {
 fn a_stolen_key_goes_at_once() {
     let (mut ring, active, spare) = ring();
     ring.promise(ES256, (START + hours(48)).unix_timestamp());
-    let revoke = Command::Revoke { id: active.clone() };
+    let revoke = Command::Revoke { id: active.clone(), fresh: false };
     // The spare is known everywhere.
     let done = ask(&ring, &revoke, START + hours(25), false).unwrap();
     assert_eq!((&done.ring.active().id, done.ring.get(&active).unwrap().phase.name()), (&spare, "revoked"));
@@ -122,18 +122,97 @@ fn a_stolen_key_goes_at_once() {
     let forced = ask(&ring, &revoke, START + hours(1), true).unwrap();
     assert!(forced.warnings.iter().any(|w| w.contains("Istio") && w.contains("2026-01-01T11:20:00Z")));
     // Keys that do not sign just go.
-    assert!(ask(&ring, &Command::Revoke { id: spare }, START + hours(2), false).is_ok());
+    assert!(ask(&ring, &Command::Revoke { id: spare, fresh: false }, START + hours(2), false).is_ok());
     assert!(matches!(ask(&done.ring, &revoke, START, true), Err(Refused::Ring(RingError::Phase { .. }))));
 }
 
 #[test]
 fn a_stolen_key_without_a_spare() {
     let ring = KeyRing::new(new_key(ES256, Origin::Generated), START);
-    let revoke = Command::Revoke { id: ring.active().id.clone() };
+    let revoke = Command::Revoke { id: ring.active().id.clone(), fresh: false };
     let (text, safe_at) = unsafe_until(ask(&ring, &revoke, START + hours(2), false));
     assert!(text.contains("no spare") && safe_at == Some(START + hours(26)), "{text}");
     let forced = ask(&ring, &revoke, START + hours(2), true).unwrap();
     assert_eq!(forced.ring.keys().len(), 2);
+}
+
+/// The names of the families in some warnings.
+fn named(warnings: &[String]) -> Vec<&'static str> {
+    let names = verifiers::FAMILIES.iter().map(|family| family.name);
+    names.filter(|name| warnings.iter().any(|w| w.contains(*name))).collect()
+}
+
+#[test]
+fn a_forced_rotation_names_the_api_servers_authenticator() {
+    let (ring, _, spare) = ring();
+    let (rotate, activate) = (Command::Rotate { algorithm: None }, Command::Activate { id: spare });
+    for command in [rotate, activate] {
+        let done = ask(&ring, &command, START + hours(1), true).unwrap();
+        let told = "go-oidc 2.5 (kube-apiserver's OIDC authenticator), until 2026-01-01T12:00:00Z";
+        assert!(done.warnings.iter().any(|w| w.ends_with(told)), "{:?}", done.warnings);
+        assert!(!named(&done.warnings).iter().any(|name| name.starts_with("go-oidc v3")), "it asks at once");
+    }
+}
+
+#[test]
+fn a_revocation_promises_no_bound_that_verifiers_do_not_keep() {
+    let (mut ring, active, spare) = ring();
+    ring.promise(ES256, (START + hours(48)).unix_timestamp());
+    let revoke = Command::Revoke { id: active, fresh: false };
+    let done = ask(&ring, &revoke, START + hours(25), false).unwrap();
+    assert_eq!(done.verifiers, verifiers::after_revocation(&RotationPolicy::default(), START + hours(25)));
+    let text = done.warnings.join("\n");
+    assert!(text.contains("for ever") && text.contains("keys poke --audience"), "{text}");
+    // A key without tokens has none that anybody could take.
+    let unused = Command::Revoke { id: spare, fresh: false };
+    assert!(ask(&ring, &unused, START + hours(25), false).unwrap().verifiers.is_empty());
+}
+
+#[test]
+fn a_fresh_key_signs_only_by_force_and_leaves_the_spare() {
+    let (mut ring, active, spare) = ring();
+    ring.promise(ES256, (START + hours(48)).unix_timestamp());
+    let now = START + hours(30);
+    let revoke = Command::Revoke { id: active.clone(), fresh: true };
+    // Not even when the spare may sign: who refuses, and what would not.
+    let (text, safe_at) = unsafe_until(ask(&ring, &revoke, now, false));
+    assert_eq!(safe_at, None, "nobody ever knows a key that is not made yet");
+    for word in
+        ["PyJWT", "jose", "until 2026-01-02T16:00:30Z", "go-oidc 2.5", "keys poke", "--force --reason"]
+    {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let done = ask(&ring, &revoke, now, true).unwrap();
+    assert_eq!((done.overruled, done.exception), (true, Some(Exception::RevokeFresh)));
+    let fresh = done.ring.active();
+    assert!(ring.get(&fresh.id).is_none() && fresh.published_at == now && fresh.phase.since() == now);
+    assert_eq!(done.ring.get(&active).unwrap().phase.name(), "revoked");
+    assert_eq!(done.ring.prepared_of(ES256), ring.prepared_of(ES256), "it is known already and stands by");
+    assert!(fresh.last_exp.is_some(), "the first request does not wait for the disk");
+    assert!(done.text.contains(&fresh.id) && done.text.contains("no verifier knows"), "{}", done.text);
+    let fails: Vec<_> = verifiers::refusing(&RotationPolicy::default(), now, now);
+    assert_eq!(named(&done.warnings), fails.iter().map(|told| told.verifier).collect::<Vec<_>>());
+    assert_eq!(done.verifiers.len(), verifiers::FAMILIES.len());
+    // No other command makes the exception, forced or not.
+    for command in [Command::Revoke { id: active.clone(), fresh: false }, Command::Rotate { algorithm: None }]
+    {
+        assert_eq!(ask(&ring, &command, now, true).unwrap().exception, None);
+    }
+    // The same for a key that signs no more, and for one that stands by: the schedule makes another.
+    let done = ask(&done.ring, &Command::Revoke { id: spare.clone(), fresh: true }, now, true).unwrap();
+    assert!(done.ring.prepared_of(ES256).is_none() && done.ring.get(&spare).unwrap().sealed.is_none());
+    assert_eq!(done.ring.keys().iter().filter(|k| k.is_active()).count(), 1);
+    assert!(matches!(ask(&done.ring, &revoke, now, true), Err(Refused::Ring(RingError::Phase { .. }))));
+}
+
+#[test]
+fn a_fresh_key_has_an_algorithm_that_verifiers_see() {
+    let (mut ring, active, _) = ring();
+    ring.prepare(new_key(Algorithm::ES384, Origin::Generated), Then::StandBy, START).unwrap();
+    let other = ring.prepared_of(Algorithm::ES384).unwrap().id.clone();
+    let done = ask(&ring, &Command::Revoke { id: other, fresh: true }, START + hours(2), true).unwrap();
+    assert_eq!(done.ring.get(&active).unwrap().phase.name(), "retired", "its successor is ES256, too");
+    assert!(done.ring.active_of(Algorithm::ES384).is_none(), "nobody asks for it");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::generate::{Haste, generate};
 use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
 use crate::keys::command::{Command, Import, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
+use crate::keys::verifiers::Told;
 use crate::keys::{KeyError, Origin, PrivateKey, RingError, SealKeys, UnsealError};
 use crate::store::StoreError;
 
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub text: String,
     /// What the operator should know besides.
     pub warnings: Vec<String>,
+    /// How verifiers elsewhere follow; empty where that is nothing new.
+    pub verifiers: Vec<Told>,
     /// What has changed.
     pub changes: Vec<Change>,
 }
@@ -82,7 +85,7 @@ impl Keys {
                 (command(&seal), made.as_ref().map(|key| seal.new_key(key, Origin::Generated)))
             };
             let planned = plan(&set.ring, &command, &self.policy, now, cause.forced, fresh);
-            let Planned { mut ring, key, text, warnings, overruled } = match planned {
+            let Planned { mut ring, key, text, warnings, verifiers, overruled, exception } = match planned {
                 Err(Refused::NeedsKey(algorithm)) => {
                     // Not under the lock: token requests may be waiting for it.
                     drop(writing);
@@ -93,11 +96,11 @@ impl Keys {
             };
             let changes = diff(Some(&set.ring), &ring);
             // What stays is whether a guard was overruled, not whether somebody was ready to.
-            let cause = Cause { forced: overruled, ..cause.clone() };
+            let cause = Cause { forced: overruled, exception, ..cause.clone() };
             ring.log(Some(&set.ring), &cause, now);
             if self.write(ring, set.revision).await? {
                 self.post().await;
-                return Ok(Outcome { key, text, warnings, changes });
+                return Ok(Outcome { key, text, warnings, verifiers, changes });
             }
         }
         Err(ReserveError::Busy.into())

@@ -49,6 +49,17 @@ fn each_is_made_sealed_opened_signed_with_and_verified() {
     }
 }
 
+/// What `keys poke` puts where a signature would be: as long as one, and no key's.
+#[test]
+fn all_ones_are_no_keys_signature() {
+    for &algorithm in Algorithm::ALL {
+        let key = PrivateKey::generate(algorithm).unwrap();
+        let public = key.public();
+        assert_eq!(public.signature_len(), sign(&key, b"message").len(), "{algorithm}");
+        assert!(!public.verify(algorithm, b"message", &vec![0xff; public.signature_len()]), "{algorithm}");
+    }
+}
+
 #[test]
 fn signatures_have_the_length_of_jws() {
     for (name, length) in

@@ -13,7 +13,7 @@ use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Re
 use tokensmith_core::ledger::jti::holds_token;
 
 use super::super::token;
-use super::view::{answer, described, late, no_such_key};
+use super::view::{answer, described, followers, late, no_such_key};
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
@@ -72,6 +72,15 @@ pub(crate) async fn activate(
     answer(&done(&app, &caller, "keys.activate", &command, said.force, said.reason).await?, &headers)
 }
 
+/// What a revocation may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Revocation {
+    force: bool,
+    fresh: bool,
+    reason: String,
+}
+
 /// `POST /admin/v1/keys/{id}/revoke`
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
@@ -80,9 +89,9 @@ pub(crate) async fn revoke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said = unfit(body::json(&app, &headers, body).await?)?;
-    let command = Command::Revoke { id: id.clone() };
-    let mut told = done(&app, &caller, "keys.revoke", &command, said.force, said.reason).await?;
+    let Revocation { force, fresh, reason } = body::json(&app, &headers, body).await?;
+    let command = Command::Revoke { id: id.clone(), fresh };
+    let mut told = done(&app, &caller, "keys.revoke", &command, force, reason).await?;
     let mut unknown = |why: &str| {
         let text = format!("which accounts had tokens of the key is not known: {why}");
         match told.get_mut("warnings").and_then(Value::as_array_mut) {
@@ -149,7 +158,7 @@ pub(super) async fn done(
 ) -> Result<Value, Failure> {
     let cause = cause(caller, reason, forced)?;
     let about = match command {
-        Command::Activate { id } | Command::Revoke { id } => id.as_str(),
+        Command::Activate { id } | Command::Revoke { id, .. } => id.as_str(),
         _ => "",
     };
     let (about, command, app, caller) = (about.to_owned(), command.clone(), app.clone(), caller.clone());
@@ -179,7 +188,7 @@ pub(super) fn cause(caller: &Caller, reason: String, forced: bool) -> Result<Cau
         Some(real) => format!("{real} as {}", caller.user.name),
         None => caller.user.name.clone(),
     };
-    Ok(Cause { by, reason, forced })
+    Ok(Cause { by, reason, forced, exception: None })
 }
 
 /// Writes the audit line, and tells what has happened.
@@ -206,6 +215,9 @@ fn told(app: &App, outcome: &Outcome) -> Value {
     let mut out = json!({ "text": outcome.text, "changes": changes });
     if !outcome.warnings.is_empty() {
         out["warnings"] = outcome.warnings.clone().into();
+    }
+    if !outcome.verifiers.is_empty() {
+        out["verifiers"] = followers(&outcome.verifiers);
     }
     if let Some(key) = described(&app.keys.current(), &outcome.key, late(app)) {
         out["key"] = key;

@@ -4,9 +4,11 @@
 mod commands;
 mod export;
 mod import;
+mod poke;
 mod view;
 
 pub(super) use commands::{activate, prepare, reseal, revoke, rotate};
 pub(super) use export::{export, private};
 pub(super) use import::import;
+pub(super) use poke::poke;
 pub(super) use view::{history, list, policy, show};

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_core::Error;
 use tokensmith_core::keys::command::when;
+use tokensmith_core::keys::verifiers::Told;
 use tokensmith_core::keys::{KeyInfo, KeySet};
 use tokensmith_objects::object::timestamp;
 
@@ -79,6 +80,18 @@ pub(crate) async fn policy(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 
 pub(super) fn answer(value: &Value, headers: &HeaderMap) -> Result<Response, Failure> {
     Ok(reply::object(StatusCode::OK, value, &Format::of(headers, "", |_| false)?))
+}
+
+/// What verifiers elsewhere do, a line for each family.
+pub(super) fn followers(told: &[Told]) -> Value {
+    let line = |told: &Told| {
+        let mut out = json!({ "verifier": told.verifier, "text": told.text });
+        if let Some(until) = told.until {
+            out["until"] = when(until).into();
+        }
+        out
+    };
+    told.iter().map(line).collect()
 }
 
 pub(super) fn no_such_key(id: &str) -> Failure {

@@ -1,0 +1,58 @@
+//! A token that opens nothing and makes verifiers fetch the key set.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+use tokensmith_core::keys::verifiers;
+use tokensmith_objects::object::timestamp;
+
+use super::super::token;
+use super::view::{answer, followers};
+use crate::app::App;
+use crate::body;
+use crate::failure::Failure;
+use crate::gate::Caller;
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Wanted {
+    audience: String,
+}
+
+/// `POST /admin/v1/keys/poke`. Changes nothing, so nothing is in the journal; who asked is in the audit log.
+pub(crate) async fn poke(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let wanted: Wanted = body::json(&app, &headers, body).await?;
+    let poke = app.tokens.poke(&wanted.audience).await.map_err(Failure::from);
+    let mut line = token::line(&app, &caller, "keys.poke");
+    line.audiences = vec![wanted.audience];
+    match &poke {
+        Ok(poke) => {
+            line.kid = poke.key_id.clone();
+            (line.decision, line.code) = ("allow", 200);
+        }
+        Err(failure) => {
+            (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
+        }
+    }
+    app.audit.write(&line);
+    let poke = poke?;
+    let told = json!({
+        "token": poke.token,
+        "kid": poke.key_id,
+        "algorithm": poke.algorithm.as_str(),
+        "expiresAt": timestamp(poke.expires_at),
+        "text": "the token opens nothing: show it to each verifier of its audience, as a bearer token, and expect a refusal",
+        "verifiers": followers(&verifiers::poked(app.keys.policy())),
+    });
+    answer(&told, &headers)
+}
