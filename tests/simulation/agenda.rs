@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::seeded::Seeded;
-use super::verifier::Kind;
+use super::verifier::{Kind, MAX_AGE};
 
 /// The longest life of a token, seconds.
 pub const DAY: i64 = 86_400;
@@ -23,10 +23,14 @@ pub enum What {
     RevokeTooEarly,
     /// The operator revokes the key that signs.
     RevokeActive,
+    /// The operator revokes the key that signs, and a key that nobody knows takes its place.
+    RevokeFresh,
     /// The operator revokes the key that signed before.
     RevokeRetired,
     /// Somebody asks for a token of so many seconds.
     Mint(i64),
+    /// The operator shows every verifier a token with an unknown `kid`.
+    Poke,
     /// Every verifier sees every token.
     Check,
     /// The server reviews tokens.
@@ -82,7 +86,8 @@ impl Agenda {
             self.add(at, What::Check);
         }
         self.add(later, What::Review);
-        let edge = self.seeded.one_of(&Kind::ALL).keeps() + self.seeded.within(-1..=1);
+        let keeps = self.seeded.one_of(&Kind::ALL).keeps().unwrap_or(MAX_AGE);
+        let edge = keeps + self.seeded.within(-1..=1);
         self.add(from + edge.min(later - from), What::Check);
         // The last token of a key is the one for whose sake it stays published.
         self.add(to - 1, What::Mint(DAY));
@@ -105,9 +110,19 @@ impl Agenda {
         self.add(at, What::Mint(3600));
         self.add(at, What::Check);
         self.add(at, What::Review);
-        for kind in Kind::ALL {
-            self.add(at + kind.keeps() - 2, What::Check);
-            self.add(at + kind.keeps(), What::Check);
+        for keeps in Kind::ALL.into_iter().filter_map(Kind::keeps) {
+            self.add(at + keeps - 2, What::Check);
+            self.add(at + keeps, What::Check);
+        }
+        self.add(at + 2 * MAX_AGE, What::Check);
+    }
+
+    /// The operator pokes after a revocation: at once, and as soon as it must have an effect on each kind.
+    pub fn pokes(&mut self, at: i64) {
+        for wait in Kind::ALL.into_iter().filter_map(Kind::asks_after) {
+            for (moment, what) in [(0, What::Poke), (0, What::Check), (1, What::Check)] {
+                self.add(at + wait + moment, what);
+            }
         }
     }
 }

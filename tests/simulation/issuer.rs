@@ -41,6 +41,8 @@ pub struct Issuer {
 pub struct Key {
     pub id: String,
     pub phase: String,
+    #[serde(default, with = "time::serde::rfc3339::option", rename = "publishedAt")]
+    pub published_at: Option<OffsetDateTime>,
     #[serde(default, with = "time::serde::rfc3339::option", rename = "maySignFrom")]
     pub may_sign_from: Option<OffsetDateTime>,
     next: Option<Next>,
@@ -167,11 +169,26 @@ impl Issuer {
         self.command(&format!("{id}/revoke")).await
     }
 
+    /// The same with a new key that signs at once.
+    pub async fn revoke_fresh(&mut self, id: &str, force: bool) -> Result<Answer> {
+        let body = json!({"reason": "simulated", "fresh": true, "force": force});
+        self.ask(&format!("{id}/revoke"), &body).await
+    }
+
+    /// A token with a `kid` that nobody knows.
+    pub async fn poke(&mut self) -> Result<String> {
+        let answer = self.ask("poke", &json!({"audience": AUDIENCE})).await?.success()?;
+        Ok(answer["token"].as_str().context("no token")?.to_owned())
+    }
+
     async fn command(&mut self, what: &str) -> Result<Answer> {
+        self.ask(what, &json!({"reason": "simulated"})).await
+    }
+
+    async fn ask(&mut self, what: &str, body: &Value) -> Result<Answer> {
         self.catch_up().await?;
         (self.current, self.requests) = (None, self.requests + 1);
-        let body = json!({"reason": "simulated"});
-        self.client.post_any(&format!("/admin/v1/keys/{what}"), Some(ADMIN), &body).await
+        self.client.post_any(&format!("/admin/v1/keys/{what}"), Some(ADMIN), body).await
     }
 
     /// Every change of the ring so far, and how many bytes it takes to tell.

@@ -12,7 +12,7 @@ use super::agenda::{Agenda, DAY, What};
 use super::issuer::{Issuer, Ring};
 use super::keys::LEEWAY;
 use super::tally::{Check, Counts, Ought, Tally};
-use super::verifier::{Kind, Verifier};
+use super::verifier::{Kind, MAX_AGE, Verifier};
 
 /// What is simulated.
 pub struct Plan {
@@ -24,7 +24,7 @@ pub struct Plan {
     /// In each so many turns a key is revoked: one that signs and a retired one in turn.
     pub revoke_every: usize,
     /// How often each kind of verifier is there.
-    pub fleet: [(Kind, usize); 5],
+    pub fleet: [(Kind, usize); 8],
 }
 
 /// What came of it.
@@ -40,6 +40,8 @@ pub struct Outcome {
     pub revocations: usize,
     /// Revocations that the guard refused, as it should.
     pub guarded: usize,
+    /// Times that every verifier was shown a token with an unknown `kid`.
+    pub pokes: usize,
     /// Simulated seconds.
     pub lasted: i64,
     pub requests: u64,
@@ -54,6 +56,17 @@ pub struct Outcome {
 struct Token {
     text: Arc<str>,
     kid: Arc<str>,
+    /// When its key was published.
+    published: i64,
+}
+
+/// A key that is withdrawn.
+struct Revoked {
+    at: i64,
+    /// When every verifier was last shown a `kid` that was unknown when the key went.
+    shown: Option<i64>,
+    /// The key that signed in its place without a wait.
+    fresh: Option<Arc<str>>,
 }
 
 struct Simulation {
@@ -64,14 +77,17 @@ struct Simulation {
     /// When the server changes its keys next.
     due: Option<i64>,
     signs: String,
+    /// When the key that signs was published.
+    signs_since: i64,
     live: BTreeMap<u64, Token>,
-    /// When keys were revoked.
-    revoked: HashMap<Arc<str>, i64>,
+    /// By `kid`.
+    revoked: HashMap<Arc<str>, Revoked>,
     tally: Tally,
     reviews: Counts,
     rotations: usize,
     tokens: u64,
     guarded: usize,
+    pokes: usize,
     memory: u64,
 }
 
@@ -88,6 +104,7 @@ pub async fn run(plan: Plan) -> Result<Outcome> {
         plan,
         due: None,
         signs: String::new(),
+        signs_since: 0,
         live: BTreeMap::new(),
         revoked: HashMap::new(),
         tally: Tally::new(),
@@ -95,6 +112,7 @@ pub async fn run(plan: Plan) -> Result<Outcome> {
         rotations: 0,
         tokens: 0,
         guarded: 0,
+        pokes: 0,
         memory: 0,
     };
     simulation.look().await?;
@@ -114,7 +132,10 @@ pub async fn run(plan: Plan) -> Result<Outcome> {
 impl Simulation {
     async fn happen(&mut self, what: What) -> Result<()> {
         match what {
-            What::Restart(which) => self.verifiers[which].restart(),
+            What::Restart(which) => {
+                let now = self.issuer.now();
+                self.verifiers[which].restart(now);
+            }
             What::RevokeTooEarly => {
                 let signs = self.signs.clone();
                 let answer = self.issuer.revoke(&signs).await?;
@@ -125,6 +146,8 @@ impl Simulation {
                 let signs = self.signs.clone();
                 self.revoke(&signs).await?;
             }
+            What::RevokeFresh => self.revoke_fresh().await?,
+            What::Poke => self.poke().await?,
             What::RevokeRetired => {
                 let retired = self.issuer.ring().await?.retired().map(|key| key.id.clone());
                 self.revoke(&retired.context("no key is retired")?).await?;
@@ -168,6 +191,9 @@ impl Simulation {
         let mut ring = self.issuer.ring().await?;
         ring.check()?;
         let signs = ring.active()?.id.clone();
+        let since = ring.active()?.published_at.context("it is not published")?;
+        // Some are published within a second: who fetched at its beginning may not have them.
+        self.signs_since = since.unix_timestamp();
         if self.signs != signs {
             let first = std::mem::replace(&mut self.signs, signs).is_empty();
             self.rotations += usize::from(!first);
@@ -187,17 +213,34 @@ impl Simulation {
     async fn turn(&mut self, mut ring: Ring) -> Result<Ring> {
         let from = self.issuer.now();
         let every = self.plan.revoke_every;
-        let revokes = self.rotations % every == every - 1;
-        if revokes && (self.rotations / every).is_multiple_of(2) {
+        let revokes = (self.rotations % every == every - 1).then_some(self.rotations / every);
+        if revokes.is_some_and(|count| count % 4 == 2) {
+            // No spare is waited for.
+            let at = from + self.agenda.seeded().within(4000..=6000);
+            self.agenda.add(at - 1, What::Mint(DAY));
+            self.agenda.revocation(at, What::RevokeFresh);
+            // Its tokens are the unknown `kid`, shown at each check.
+            for kind in Kind::ALL {
+                let known = at + kind.learns_after().unwrap_or_default();
+                self.agenda.add(known, What::Check);
+                self.agenda.add(known + 1, What::Check);
+            }
+        } else if let Some(count) = revokes.filter(|count| count % 2 == 0) {
             // As soon as the guard lets it, and once before.
             let safe = ring.spare()?.may_sign_from.context("the spare may never sign")?.unix_timestamp();
             self.agenda.add(from + (safe - from) / 2, What::RevokeTooEarly);
             self.agenda.add(safe - 1, What::Mint(DAY));
             self.agenda.revocation(safe, What::RevokeActive);
+            if count % 8 == 4 {
+                self.agenda.pokes(safe);
+            }
         } else {
-            if revokes {
+            if let Some(count) = revokes {
                 let at = from + self.agenda.seeded().within(4000..=6000);
                 self.agenda.revocation(at, What::RevokeRetired);
+                if count % 4 == 1 {
+                    self.agenda.pokes(at);
+                }
             }
             // When asked to rotate, the next key signs as early as it is safe, else after the whole period.
             if self.agenda.seeded().once_in(2) {
@@ -211,10 +254,41 @@ impl Simulation {
 
     async fn revoke(&mut self, id: &str) -> Result<()> {
         self.issuer.revoke(id).await?.success()?;
-        self.revoked.insert(id.into(), self.issuer.now());
+        self.withdrawn(id, None).await
+    }
+
+    async fn revoke_fresh(&mut self) -> Result<()> {
+        let (signs, spare) = (self.signs.clone(), self.issuer.ring().await?.spare()?.id.clone());
+        let answer = self.issuer.revoke_fresh(&signs, false).await?;
+        ensure!(answer.status == 409, "not refused: {} {:?}", answer.status, answer.body);
+        self.guarded += 1;
+        self.issuer.revoke_fresh(&signs, true).await?.success()?;
+        let ring = self.issuer.ring().await?;
+        ensure!(ring.spare()?.id == spare, "the spare stands by as before");
+        let fresh = ring.active()?.id.clone();
+        ensure!(fresh != spare, "nobody knows the key that signs");
+        self.withdrawn(&signs, Some(fresh.into())).await
+    }
+
+    async fn withdrawn(&mut self, id: &str, fresh: Option<Arc<str>>) -> Result<()> {
+        self.revoked.insert(id.into(), Revoked { at: self.issuer.now(), shown: None, fresh });
         // The next spare is due: the server makes it by itself, but in its own time.
         self.issuer.settle().await?;
         self.look().await
+    }
+
+    /// Every verifier is shown a token that must open nothing.
+    async fn poke(&mut self) -> Result<()> {
+        let text = self.issuer.poke().await?;
+        let kid = jsonwebtoken::decode_header(&text)?.kid.context("no kid")?;
+        for verifier in &mut self.verifiers {
+            ensure!(verifier.key(&kid, &mut self.issuer).await?.is_none(), "{:?} knows {kid}", verifier.kind);
+        }
+        ensure!(!self.issuer.accepts(&text).await?, "the server takes it");
+        self.pokes += 1;
+        let now = self.issuer.now();
+        self.revoked.values_mut().for_each(|revoked| revoked.shown = Some(now));
+        Ok(())
     }
 
     async fn mint(&mut self, seconds: i64) -> Result<()> {
@@ -223,17 +297,32 @@ impl Simulation {
         ensure!(*kid == *self.signs, "{kid} has signed, not {}", self.signs);
         let exp = self.issuer.now() + seconds;
         self.tokens += 1;
-        self.live.insert(self.tokens, Token { text, kid });
+        self.live.insert(self.tokens, Token { text, kid, published: self.signs_since });
         self.agenda.add(exp + LEEWAY, What::End(self.tokens));
         Ok(())
     }
 
-    /// What a verifier that keeps a key set for `keeps` ought to say now.
-    fn ought(&self, token: &Token, keeps: i64) -> Ought {
-        match self.revoked.get(&token.kid) {
-            None => Ought::Accept,
-            Some(at) if self.issuer.now() < at + keeps => Ought::Within,
-            Some(_) => Ought::Past,
+    /// What a verifier ought to say now, by what is known of its kind.
+    fn ought(&self, token: &Token, verifier: &Verifier) -> Ought {
+        let (kind, now) = (verifier.kind, self.issuer.now());
+        let Some(revoked) = self.revoked.get(&token.kid) else {
+            let unannounced = self.revoked.values().any(|r| r.fresh.as_ref() == Some(&token.kid));
+            let may_not_know = match kind.learns_after() {
+                // Whoever fetches once knows what was there by then, however long ago it was published.
+                None => verifier.fetched() <= token.published,
+                Some(after) => unannounced && now < token.published + after,
+            };
+            return if may_not_know { Ought::MayNotKnow } else { Ought::Accept };
+        };
+        let time = kind.keeps().is_some_and(|keeps| now >= revoked.at + keeps);
+        let restart = verifier.started() > revoked.at;
+        let unknown = kind
+            .asks_after()
+            .is_some_and(|after| revoked.shown.is_some_and(|shown| shown >= revoked.at + after));
+        match () {
+            () if time || restart || unknown => Ought::Past,
+            () if now > revoked.at + MAX_AGE + 60 => Ought::WithinLong,
+            () => Ought::Within,
         }
     }
 
@@ -245,13 +334,22 @@ impl Simulation {
                 self.tally.add(check);
             }
         }
+        // Tokens of a key that came unannounced are what a poke is.
+        let now = self.issuer.now();
+        for revoked in self.revoked.values_mut() {
+            if let Some(fresh) = &revoked.fresh
+                && ids.iter().any(|id| self.live[id].kid == *fresh)
+            {
+                revoked.shown = Some(now);
+            }
+        }
         Ok(())
     }
 
     async fn asked(&mut self, which: usize, kid: &str, id: u64) -> Result<Check> {
         let key = self.verifiers[which].key(kid, &mut self.issuer).await?;
         let (kind, token) = (self.verifiers[which].kind, &self.live[&id]);
-        let ought = self.ought(token, kind.keeps());
+        let ought = self.ought(token, &self.verifiers[which]);
         Ok(Check { kind, token: token.text.clone(), key, now: self.issuer.now(), ought })
     }
 
@@ -281,7 +379,9 @@ impl Simulation {
     async fn review(&mut self, id: u64) -> Result<()> {
         let token = &self.live[&id];
         let accepted = self.issuer.accepts(&token.text).await?;
-        self.reviews.add(self.ought(&self.live[&id], 0), accepted);
+        // The server itself needs no time.
+        let ought = if self.revoked.contains_key(&token.kid) { Ought::Past } else { Ought::Accept };
+        self.reviews.add(ought, accepted);
         Ok(())
     }
 
@@ -298,6 +398,7 @@ impl Simulation {
             tokens: self.tokens,
             revocations: self.revoked.len(),
             guarded: self.guarded,
+            pokes: self.pokes,
             lasted: self.issuer.now() - start,
             requests: self.issuer.requests,
             journal: (changes.len(), bytes),

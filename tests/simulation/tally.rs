@@ -13,12 +13,16 @@ use super::verifier::Kind;
 pub enum Ought {
     /// Take it.
     Accept,
-    /// Refuse it: its key was revoked for longer than the verifier keeps a key set.
+    /// Either: its key was published so short a time before, without a wait, that the verifier may not know it.
+    MayNotKnow,
+    /// Refuse it: its key was revoked, and what makes the verifier fetch has happened since.
     Past,
     /// Refuse it: it is forged or has expired.
     Refuse,
-    /// Either: its key was revoked so short a time ago that the verifier may not have noticed.
+    /// Either: its key was revoked, and nothing has made sure that the verifier has noticed.
     Within,
+    /// The same, longer than `max-age` after.
+    WithinLong,
 }
 
 /// One check.
@@ -36,7 +40,11 @@ pub struct Check {
 pub struct Counts {
     pub checks: u64,
     pub valid_refused: u64,
+    /// Good tokens that were refused while the verifier could not know their key.
+    pub unknown: u64,
     pub within: u64,
+    /// Those of them that were taken when `max-age` had been over for long.
+    pub long: u64,
     pub past: u64,
     /// Forged or expired tokens that were taken: the model of the verifier would be worthless.
     pub blind: u64,
@@ -50,8 +58,11 @@ impl Counts {
             (Ought::Accept, false) => self.valid_refused += 1,
             (Ought::Past, true) => self.past += 1,
             (Ought::Refuse, true) => self.blind += 1,
+            (Ought::MayNotKnow, false) => self.unknown += 1,
             (Ought::Within, true) => self.within += 1,
-            (Ought::Accept, true) | (Ought::Past | Ought::Refuse | Ought::Within, false) => {}
+            (Ought::WithinLong, true) => (self.within, self.long) = (self.within + 1, self.long + 1),
+            (Ought::Accept | Ought::MayNotKnow, true) => {}
+            (Ought::Past | Ought::Refuse | Ought::Within | Ought::WithinLong, false) => {}
         }
     }
 }
@@ -88,7 +99,8 @@ impl Tally {
             times.is_some_and(|times| times.cover(now))
         });
         self.counts.entry(kind).or_default().add(ought, accepted);
-        let fits = ought == Ought::Within || accepted == (ought == Ought::Accept);
+        let either = matches!(ought, Ought::MayNotKnow | Ought::Within | Ought::WithinLong);
+        let fits = either || accepted == (ought == Ought::Accept);
         if !fits && self.wrong.len() < SHOWN {
             let found = if key.is_some() { "has its key" } else { "does not have its key" };
             self.wrong.push(format!("{kind:?} at {now}: {ought:?}, accepted: {accepted}; it {found}"));

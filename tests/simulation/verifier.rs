@@ -8,6 +8,9 @@ use jsonwebtoken::DecodingKey;
 use super::issuer::Issuer;
 use super::keys::KeySet;
 
+/// The key set's `max-age` in every run, seconds.
+pub const MAX_AGE: i64 = 3600;
+
 /// What a verifier does about its key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -23,6 +26,14 @@ pub enum Kind {
     MaxAge,
     /// Keeps a set for 24 hours, whatever happens.
     Day,
+    /// go-oidc v3's `RemoteKeySet`: keeps what it has whatever `max-age` says; a `kid` that it does not have makes it fetch
+    /// at once.
+    GoOidc3,
+    /// go-oidc 2.5's `remoteKeySet`, as kube-apiserver's OIDC authenticator has it: a key that it has is used past its
+    /// time; a `kid` that it does not have makes it fetch only when `max-age` is over (less 30 s).
+    GoOidc2,
+    /// A program that fetches when it starts and hands the set to Authlib, python-jose or joserfc.
+    Once,
 }
 
 /// A verifier with what it holds.
@@ -30,11 +41,22 @@ pub struct Verifier {
     /// Whose ways it has.
     pub kind: Kind,
     held: Option<(Arc<KeySet>, i64)>,
+    /// When it was started last.
+    started: i64,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::PyJwt, Kind::Jose, Kind::Istio, Kind::MaxAge, Kind::Day];
+    pub const ALL: [Kind; 8] = [
+        Kind::PyJwt,
+        Kind::Jose,
+        Kind::Istio,
+        Kind::MaxAge,
+        Kind::Day,
+        Kind::GoOidc3,
+        Kind::GoOidc2,
+        Kind::Once,
+    ];
 
     /// For tables.
     pub fn name(self) -> &'static str {
@@ -44,38 +66,70 @@ impl Kind {
             Kind::Istio => "Istio, 20 min",
             Kind::MaxAge => "max-age, 1 h",
             Kind::Day => "24 h",
+            Kind::GoOidc3 => "go-oidc v3",
+            Kind::GoOidc2 => "go-oidc 2.5",
+            Kind::Once => "fetches once",
         }
     }
 
     /// The longest that it goes on with a key set, seconds: so long after a key was revoked it may take its tokens, and
-    /// no longer.
-    pub fn keeps(self) -> i64 {
+    /// no longer. `None` where time alone ends nothing.
+    pub fn keeps(self) -> Option<i64> {
         match self {
-            Kind::PyJwt => 300,
-            Kind::Jose => 600,
-            Kind::Istio => 1200,
-            Kind::MaxAge => 3600,
-            Kind::Day => 86_400,
+            Kind::PyJwt => Some(300),
+            Kind::Jose => Some(600),
+            Kind::Istio => Some(1200),
+            Kind::MaxAge => Some(MAX_AGE),
+            Kind::Day => Some(86_400),
+            Kind::GoOidc3 | Kind::GoOidc2 | Kind::Once => None,
         }
+    }
+
+    /// How long after a change of the key set an unknown `kid` makes it fetch for sure, whenever it fetched last; `None`
+    /// where none ever does.
+    pub fn asks_after(self) -> Option<i64> {
+        match self {
+            Kind::GoOidc3 => Some(0),
+            Kind::PyJwt | Kind::Jose => Some(30),
+            Kind::GoOidc2 => Some(MAX_AGE),
+            Kind::Istio | Kind::MaxAge | Kind::Day | Kind::Once => None,
+        }
+    }
+
+    /// How long after a key was published it knows it for sure, if it is shown a token of it; `None` where only a new
+    /// start helps.
+    pub fn learns_after(self) -> Option<i64> {
+        self.asks_after().or(self.keeps())
     }
 }
 
 impl Verifier {
     /// One that has just been started: it fetches when it is asked first.
     pub fn new(kind: Kind) -> Self {
-        Verifier { kind, held: None }
+        Verifier { kind, held: None, started: i64::MIN }
     }
 
     /// Forgets everything, as a process does that is started again.
-    pub fn restart(&mut self) {
-        self.held = None;
+    pub fn restart(&mut self, now: i64) {
+        (self.held, self.started) = (None, now);
+    }
+
+    /// When it was started last.
+    pub fn started(&self) -> i64 {
+        self.started
+    }
+
+    /// When it fetched last.
+    pub fn fetched(&self) -> i64 {
+        self.held.as_ref().map_or(i64::MIN, |(_, at)| *at)
     }
 
     /// When it fetched last by `now` without being asked, if it has not done so yet.
     pub fn tick(&self, now: i64) -> Option<i64> {
         let (_, at) = self.held.as_ref().filter(|_| self.kind == Kind::Istio)?;
-        let passed = (now - at) / Kind::Istio.keeps();
-        (passed > 0).then_some(at + passed * Kind::Istio.keeps())
+        let every = Kind::Istio.keeps()?;
+        let passed = (now - at) / every;
+        (passed > 0).then_some(at + passed * every)
     }
 
     /// The key with which it would check a token of `kid` now.
@@ -106,6 +160,8 @@ impl Verifier {
             Kind::Jose => now < at + 600,
             // Fetching is its ticker's business.
             Kind::Istio => true,
+            // Expiry is looked at when no key fits, if at all.
+            Kind::GoOidc3 | Kind::GoOidc2 | Kind::Once => true,
             // RFC 9111 §4.2: fresh while the lifetime is greater than the age.
             Kind::MaxAge => now < at + set.max_age,
             Kind::Day => now < at + 86_400,
@@ -114,11 +170,14 @@ impl Verifier {
 
     /// Whether a `kid` that it does not have makes it fetch.
     fn looks_again(&self, now: i64) -> bool {
-        let at = self.held.as_ref().map_or(i64::MIN, |(_, at)| *at);
+        let Some((set, at)) = &self.held else { return true };
         match self.kind {
             // Both are cooling down while less than 30 s have passed.
             Kind::PyJwt | Kind::Jose => now >= at + 30,
-            Kind::Istio | Kind::MaxAge | Kind::Day => false,
+            Kind::GoOidc3 => true,
+            // `keysExpiryDelta`: !r.now().Add(keysExpiryDelta).After(expiry)
+            Kind::GoOidc2 => now + 30 > at + set.max_age,
+            Kind::Istio | Kind::MaxAge | Kind::Day | Kind::Once => false,
         }
     }
 
