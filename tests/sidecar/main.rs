@@ -122,6 +122,35 @@ async fn a_review_hears_of_revocations() -> Result<()> {
     Ok(())
 }
 
+/// It knows a revoked key until it fetches; a token with a `kid` that nobody knows makes it, and opens nothing.
+#[tokio::test]
+async fn a_poke_opens_nothing_and_makes_it_fetch() -> Result<()> {
+    // An unknown `kid` may make it ask every other second then, instead of every ten.
+    let server = Server::start(&["--anonymous-oidc", "--key-set-max-age=2s", "--key-replica-lag=1s"]).await?;
+    let (agent, client) = (reverse(&server, &[]).await?, server.client()?);
+    let stolen = mint(&server, AUDIENCE).await?;
+    ensure!(with_token(&agent, &stolen).await?.0 == 200);
+    let keys = client.get("/admin/v1/keys", Some(ADMIN)).await?;
+    let keys = keys["keys"].as_array().context("no keys")?;
+    let active = keys.iter().find(|k| k["phase"] == "active").context("no key signs")?;
+    let path = format!("/admin/v1/keys/{}/revoke", active["id"].as_str().context("no id")?);
+    client.post(&path, Some(ADMIN), &json!({"force": true, "reason": "stolen"})).await?;
+    let mut status = 200;
+    for _ in 0..200 {
+        let told = client.post("/admin/v1/keys/poke", Some(ADMIN), &json!({"audience": AUDIENCE})).await?;
+        let poke = told["token"].as_str().context("no token")?;
+        ensure!(with_token(&agent, poke).await?.0 == 401, "it opens something");
+        status = with_token(&agent, &stolen).await?.0;
+        if status == 401 {
+            break;
+        }
+        pause(std::time::Duration::from_millis(50)).await;
+    }
+    ensure!(status == 401, "it does not follow: {status}");
+    ensure!(with_token(&agent, &mint(&server, AUDIENCE).await?).await?.0 == 200);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_issuer_that_is_away_is_waited_for() -> Result<()> {
     let mut server = Server::start(&["--anonymous-oidc"]).await?;
