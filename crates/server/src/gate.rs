@@ -24,6 +24,7 @@ use tokensmith_core::registry::options;
 use tokensmith_objects::codec::encode_value;
 
 use crate::app::App;
+use crate::audit::{self, Known};
 use crate::credentials;
 use crate::failure::Failure;
 use crate::listener::PeerCertificates;
@@ -45,6 +46,16 @@ pub(crate) struct Caller {
     pub(crate) audit_id: String,
     /// When the request came in, by the monotonic clock.
     pub(crate) arrived: Duration,
+    line: Option<Arc<audit::Entry>>,
+}
+
+impl Caller {
+    /// Puts into the request's audit line what only its handler knows. The gate writes it, with the answer.
+    pub(crate) fn tell(&self, line: audit::Line) {
+        if let Some(entry) = &self.line {
+            entry.tell(line);
+        }
+    }
 }
 
 /// Texts for the `Warning` headers, put on a response by its handler.
@@ -61,9 +72,12 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     let headers = request.headers().clone();
     let (method, served) = (request.method().clone(), labels(&app, &info));
 
-    let mut warnings = Vec::new();
-    let entered = enter(&app, &request, &info, &mut warnings);
+    let (mut warnings, mut known) = (Vec::new(), Known::default());
+    let entered = enter(&app, &request, &info, &mut warnings, &mut known);
     let entered = entered.and_then(|entry| Ok((deadline(&info, &query)?, entry)));
+    let refused = entered.as_ref().err().map(|failure| failure.0.code);
+    // From here on the request leaves its line, whatever becomes of it.
+    let line = audit::Entry::begin(&app, &request, &info, &audit_id, arrived, known, refused);
     let mut response = match entered {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
         Ok((deadline, entry)) => {
@@ -73,6 +87,7 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
                 info,
                 audit_id: audit_id.clone(),
                 arrived,
+                line: line.clone(),
             };
             request.extensions_mut().insert(caller);
             run(next.run(request), deadline).await
@@ -81,7 +96,11 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     if let Some(Warnings(more)) = response.extensions_mut().remove() {
         warnings.extend(more);
     }
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+    let failure = response.extensions_mut().remove::<Failure>();
+    if let Some(line) = line {
+        line.answered(response.status().as_u16(), failure.as_ref());
+    }
+    if let Some(failure) = failure {
         response = render(&failure, &headers, &query, response);
     }
     reply::uncached(&mut response);
@@ -141,9 +160,10 @@ fn enter(
     request: &Request,
     info: &RequestInfo,
     warnings: &mut Vec<String>,
+    known: &mut Known,
 ) -> Result<Entry, Failure> {
     let before = app.clock.monotonic();
-    let found = authenticate(app, request, warnings);
+    let found = authenticate(app, request, warnings, &mut known.why);
     let took = app.clock.monotonic().saturating_sub(before);
     let (user, notes) = match found {
         Ok(found) => {
@@ -155,6 +175,7 @@ fn enter(
             return Err(failure);
         }
     };
+    known.user.clone_from(&user.name);
     app.used(&notes);
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
@@ -162,9 +183,12 @@ fn enter(
     let (user, real) = match credentials::impersonation(request.headers())? {
         None => (user, None),
         Some(wish) => {
+            known.impersonated_user.clone_from(&wish.identity.name);
             for check in &wish.checks {
                 authorize(app, &user, check)?;
             }
+            known.user = std::mem::take(&mut known.impersonated_user);
+            known.impersonated_by.clone_from(&user.name);
             (wish.identity, Some(user.name))
         }
     };
@@ -175,11 +199,12 @@ fn enter(
 }
 
 /// Who asks, or nobody where nothing is shown. Bad credentials are refused, never anonymous. An error is
-/// the result for metrics, and the answer.
+/// the result for metrics, and the answer; `why` is for the audit log.
 fn authenticate(
     app: &App,
     request: &Request,
     warnings: &mut Vec<String>,
+    why: &mut String,
 ) -> Result<(Identity, Notes), (&'static str, Failure)> {
     let tokens = credentials::tokens(request.headers(), warnings).map_err(|failure| ("error", failure))?;
     let certificates = request.extensions().get().map(|PeerCertificates(shown)| &**shown);
@@ -192,6 +217,7 @@ fn authenticate(
         Ok(None) => Err(("failure", Failure::unauthorized())),
         Err(e) => {
             tracing::debug!(cause = %e, "unable to authenticate the request");
+            *why = e.0;
             Err(("error", Failure::unauthorized()))
         }
     }

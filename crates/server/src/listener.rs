@@ -1,6 +1,7 @@
 //! Connections: an accept loop that no slow client can stop, TLS, and a drain at the end.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use tower::ServiceExt;
 /// known of them: the gate's authenticators say what they are worth.
 #[derive(Clone, Debug)]
 pub struct PeerCertificates(pub Arc<Shown>);
+
+/// The address that a connection came from; in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// TLS settings that can be replaced while serving.
 pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
@@ -44,7 +49,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut 
             _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = connections.join_next() => continue,
         };
-        let (stream, _) = match accepted {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(e) => {
                 // Out of file descriptors, mostly: others will close soon.
@@ -54,9 +59,11 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut 
             }
         };
         let _ = stream.set_nodelay(true);
+        // On a socket for both families an IPv4 address looks like an IPv6 one.
+        let from = Peer(from.ip().to_canonical());
         let (tls, router, stop, handshakes) = (tls.clone(), router.clone(), stop.clone(), handshakes.clone());
         connections.spawn(async move {
-            if let Err(e) = connection(stream, tls, router, stop, &handshakes).await {
+            if let Err(e) = connection(stream, from, tls, router, stop, &handshakes).await {
                 tracing::debug!(cause = %e, "a connection ended");
             }
         });
@@ -68,23 +75,25 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut 
 
 async fn connection(
     stream: TcpStream,
+    from: Peer,
     tls: Option<Tls>,
     router: Router,
     stop: watch::Receiver<bool>,
     handshakes: &Semaphore,
 ) -> io::Result<()> {
-    let Some(tls) = tls else { return http(stream, None, router, stop).await };
+    let Some(tls) = tls else { return http(stream, from, None, router, stop).await };
     let turn = handshakes.acquire().await.map_err(io::Error::other)?;
     let acceptor = TlsAcceptor::from(tls.load_full());
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     drop(turn);
     let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
     let peer = chain.map(|chain| PeerCertificates(Arc::new(Shown::new(chain.to_vec()))));
-    http(stream, peer, router, stop).await
+    http(stream, from, peer, router, stop).await
 }
 
 async fn http<S>(
     stream: S,
+    from: Peer,
     peer: Option<PeerCertificates>,
     router: Router,
     mut stop: watch::Receiver<bool>,
@@ -99,6 +108,7 @@ where
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(from);
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }

@@ -17,6 +17,8 @@ use tokensmith_core::access::{Notes, WarnAfter};
 use tokensmith_core::keys::KeySet;
 use tokensmith_core::ledger::Counts;
 
+use crate::audit;
+
 /// A label for one of few outcomes.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Outcome {
@@ -86,6 +88,9 @@ pub struct Metrics {
     revocations: Gauge,
     ledger_written: Counter,
     ledger_dropped: Counter,
+    audit_written: Counter,
+    audit_dropped: Counter,
+    audit_errors: Counter,
     namespaces: ArcSwap<HashSet<String>>,
 }
 
@@ -120,6 +125,9 @@ impl Metrics {
             revocations: Gauge::default(),
             ledger_written: Counter::default(),
             ledger_dropped: Counter::default(),
+            audit_written: Counter::default(),
+            audit_dropped: Counter::default(),
+            audit_errors: Counter::default(),
             namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
@@ -182,6 +190,17 @@ impl Metrics {
             "tokensmith_ledger_records_dropped",
             "Issue records lost since the disk could not be written",
             m.ledger_dropped.clone(),
+        );
+        r.register("tokensmith_audit_lines_written", "Audit lines written", m.audit_written.clone());
+        r.register(
+            "tokensmith_audit_lines_dropped",
+            "Audit lines lost since the log could not be written as fast as they came",
+            m.audit_dropped.clone(),
+        );
+        r.register(
+            "tokensmith_audit_write_errors",
+            "Failed writes of the audit log, each tried again",
+            m.audit_errors.clone(),
         );
         m
     }
@@ -262,6 +281,13 @@ impl Metrics {
         self.revocations.set(revocations as i64);
         self.ledger_written.inner().store(counts.written, Ordering::Relaxed);
         self.ledger_dropped.inner().store(counts.dropped, Ordering::Relaxed);
+    }
+
+    /// So does the audit log.
+    pub fn audit(&self, counts: audit::Counts) {
+        self.audit_written.inner().store(counts.written, Ordering::Relaxed);
+        self.audit_dropped.inner().store(counts.dropped, Ordering::Relaxed);
+        self.audit_errors.inner().store(counts.errors, Ordering::Relaxed);
     }
 
     /// The exposition text (OpenMetrics 1.0).

@@ -147,6 +147,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             }
         }
         if reload_tokens {
+            server.app.audit.reopen();
             reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
         }
     }

@@ -201,12 +201,15 @@ pub(super) async fn server(
 }
 
 fn audit(args: &ServeArgs) -> Result<Audit, Failure> {
-    let out: Box<dyn std::io::Write + Send> = if args.audit_log_path.as_os_str() == "-" {
-        Box::new(std::io::stdout())
-    } else {
-        let path = &args.audit_log_path;
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-        Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+    if args.audit_log_path.as_os_str() == "-" {
+        return Ok(Audit::to(Box::new(std::io::stdout())).context("cannot start the audit log")?);
+    }
+    let path = args.audit_log_path.clone();
+    // Opened again on SIGHUP: logrotate has moved it away then.
+    let opener = move || -> std::io::Result<Box<dyn std::io::Write + Send>> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        Ok(Box::new(file))
     };
-    Ok(Audit::to(out).context("cannot start the audit log")?)
+    let audit = Audit::open(Box::new(opener));
+    Ok(audit.with_context(|| format!("cannot write {}", args.audit_log_path.display()))?)
 }

@@ -22,6 +22,7 @@ pub(super) async fn live(RawQuery(query): RawQuery) -> Response {
 pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let mut found = vec![("ping", None)];
     found.extend(app.checks.iter().map(|(name, check)| (*name, check())));
+    found.push(("audit", app.audit.problem()));
     answer("readyz", &found, query.as_deref())
 }
 

@@ -42,12 +42,12 @@ pub(super) async fn create(
         Ok(answer) => answer,
         Err(failure) => {
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
-            app.audit.write(&line);
+            caller.tell(line);
             return Err(failure);
         }
     };
     (line.decision, line.code, line.reason) = ("allow", 200, wanted.reason);
-    app.audit.write(&line);
+    caller.tell(line);
     Ok(reply::object(StatusCode::OK, &answer, &format))
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn create(
             app.metrics.token_requested(&a.namespace, class_of_audiences, class(&failure));
             line.audiences = asked;
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
-            app.audit.write(&line);
+            caller.tell(line);
             return Err(failure);
         }
     };
@@ -58,7 +58,7 @@ pub(super) async fn create(
     app.metrics.token_requested(&a.namespace, class_of_audiences, "success");
     line.audiences = audiences(&minted.reply);
     (line.jti, line.kid, line.decision, line.code) = (minted.id, minted.key_id, "allow", 201);
-    app.audit.write(&line);
+    caller.tell(line);
 
     let mut warnings = request.warnings;
     warnings.extend(minted.warnings);

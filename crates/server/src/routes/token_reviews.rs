@@ -60,7 +60,7 @@ pub(super) async fn create(
             json!({"user": {}, "error": cause})
         }
     };
-    app.audit.write(&line);
+    caller.tell(line);
     // Of the metadata that the client sent, upstream keeps all but what is the system's to say.
     for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         review.remove(&["metadata", field]);

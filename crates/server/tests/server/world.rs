@@ -229,6 +229,18 @@ impl World {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
+        self.send_body(method, path, token, headers, Body::from(body)).await
+    }
+
+    /// With a body that may come in its own time.
+    pub async fn send_body(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -236,7 +248,7 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.ask(request.body(Body::from(body)).unwrap()).await
+        self.ask(request.body(body).unwrap()).await
     }
 
     /// The server as one service, for a listener.

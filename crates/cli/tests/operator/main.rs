@@ -1,0 +1,5 @@
+//! `tokensmith` as an operator runs it: what it leaves on disk, what it writes down, what it refuses to start with.
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod audit;
+mod process;

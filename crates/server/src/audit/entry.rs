@@ -1,0 +1,174 @@
+//! The line of one request on its way: begun at the gate, told more by the handler, written when the answer is known.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::Request;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
+use time::format_description::well_known::Rfc3339;
+use tokensmith_core::access::RequestInfo;
+use tokensmith_core::access::chain::websocket_bearer;
+
+use super::Line;
+use super::about::about;
+use super::text::HIDDEN;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::listener::{Peer, PeerCertificates};
+
+/// What the gate finds out about a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Who asks, or as whom, once that is known.
+    pub(crate) user: String,
+    /// Who really asks.
+    pub(crate) impersonated_by: String,
+    /// As whom they wanted to act, and may not.
+    pub(crate) impersonated_user: String,
+    /// Why a credential was refused: for the log alone, it would help who guesses.
+    pub(crate) why: String,
+}
+
+/// The line of a request, written exactly once: with the answer, or when the last who knows of it is gone, for a caller
+/// may hang up.
+pub(crate) struct Entry {
+    app: Arc<App>,
+    arrived: Duration,
+    /// It did not pass the gate.
+    refused: bool,
+    line: Mutex<Option<Line>>,
+}
+
+/// What nginx calls a request whose client went away; there is no better code.
+const GONE: u16 = 499;
+/// A shorter secret is no token that is worth hiding, and could be any word.
+const SHORTEST: usize = 4;
+/// In a path such a word could be chosen to hide what the request was about.
+const SHORTEST_IN_PATH: usize = 16;
+
+impl Entry {
+    /// Begins the line of a request that has passed the gate, or was refused there with this code. `None` for one that
+    /// decides nothing about a token or a key.
+    pub(crate) fn begin(
+        app: &Arc<App>,
+        request: &Request,
+        info: &RequestInfo,
+        audit_id: &str,
+        arrived: Duration,
+        known: Known,
+        refused: Option<u16>,
+    ) -> Option<Arc<Self>> {
+        let (headers, a) = (request.headers(), &info.attributes);
+        // Where it is known who asks, the credential has passed: what is refused then is something else.
+        let credential = || refused.is_some() && known.user.is_empty() && shows_a_credential(request);
+        let line = match about(request.method(), info) {
+            Some(about) => about.line(),
+            None if credential() => Line {
+                action: "authenticate",
+                verb: a.verb.clone(),
+                path: without_secrets(&a.path, headers, SHORTEST_IN_PATH),
+                ..Line::default()
+            },
+            None => return None,
+        };
+        let agent = headers.get(USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()));
+        let line = Line {
+            time: app.clock.now().format(&Rfc3339).unwrap_or_default(),
+            audit_id: audit_id.into(),
+            user: known.user,
+            impersonated_by: known.impersonated_by,
+            impersonated_user: known.impersonated_user,
+            source_ips: request.extensions().get::<Peer>().map(|p| p.0.to_string()).into_iter().collect(),
+            user_agent: without_secrets(&agent.unwrap_or_default(), headers, SHORTEST),
+            reason: known.why,
+            ..line
+        };
+        let (app, refused) = (app.clone(), refused.is_some());
+        Some(Arc::new(Entry { app, arrived, refused, line: Mutex::new(Some(line)) }))
+    }
+
+    /// What the handler knows: all but where the request came from.
+    pub(crate) fn tell(&self, line: Line) {
+        let mut begun = self.lock();
+        let Some(before) = begun.take() else { return };
+        *begun = Some(Line { source_ips: before.source_ips, user_agent: before.user_agent, ..line });
+    }
+
+    /// The answer is known.
+    pub(crate) fn answered(&self, code: u16, failure: Option<&Failure>) {
+        let Some(mut line) = self.lock().take() else { return };
+        line.code = code;
+        if code >= 400 {
+            if let Some(failure) = failure.filter(|_| line.reason.is_empty() || line.decision == "allow") {
+                line.reason.clone_from(&failure.0.message);
+            }
+            line.decision = "deny";
+        } else if line.decision.is_empty() {
+            line.decision = "allow";
+        }
+        self.write(line);
+    }
+
+    fn write(&self, mut line: Line) {
+        if line.latency_micros == 0 {
+            let took = self.app.clock.monotonic().saturating_sub(self.arrived);
+            line.latency_micros = took.as_micros().try_into().unwrap_or(u64::MAX);
+        }
+        match self.refused {
+            true => self.app.audit.write_refused(&line),
+            false => self.app.audit.write(&line),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(mut line) = self.lock().take() else { return };
+        // What was decided before the caller went stays so: a token may have been given out.
+        if line.decision.is_empty() {
+            (line.decision, line.code) = ("deny", GONE);
+            line.reason = "the caller went away before there was an answer".into();
+        }
+        self.write(line);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry(…)")
+    }
+}
+
+/// Whether a request shows who it is from: then its refusal is a decision on that credential.
+fn shows_a_credential(request: &Request) -> bool {
+    let headers = request.headers();
+    // Whether or not it can be read: a token that was spoilt on its way is one.
+    let in_protocol = |v: &http::HeaderValue| v.as_bytes().windows(7).any(|w| w == b"bearer.");
+    headers.contains_key(AUTHORIZATION)
+        || headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().any(in_protocol)
+        || request.extensions().get::<PeerCertificates>().is_some()
+}
+
+/// A text without the credentials of the same request, as far as they are no shorter than `shortest`.
+fn without_secrets(text: &str, headers: &HeaderMap, shortest: usize) -> String {
+    let mut text = text.to_owned();
+    for name in [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL] {
+        for value in headers.get_all(name) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let words = value.split([' ', ',', '\t']).filter(|w| !w.eq_ignore_ascii_case("bearer"));
+            for word in words.filter(|w| w.len() >= shortest) {
+                text = text.replace(word, HIDDEN);
+            }
+            if let Some(token) = websocket_bearer(&value).filter(|t| t.expose().len() >= shortest) {
+                text = text.replace(token.expose(), HIDDEN);
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,19 @@
+//! The audit log: one JSON line per decision on a token or a signing key. Never a token.
+//!
+//! ```text
+//! gate ─► Entry (one per request) ─► Line (bounded) ─► Audit (a queue and a thread) ─► file
+//! handler ── tells ──┘
+//! ```
+//!
+//! Promises: each request that is about tokens or keys leaves exactly one line, whatever becomes of it, and so does a
+//! request anywhere whose credential is refused; nobody waits for the disk; no line is longer than [`line::LONGEST`].
+
+mod about;
+mod entry;
+pub mod line;
+mod text;
+mod writer;
+
+pub(crate) use entry::{Entry, Known};
+pub use line::Line;
+pub use writer::{Audit, Counts, Opener};
