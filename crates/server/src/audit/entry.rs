@@ -9,12 +9,12 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use time::format_description::well_known::Rfc3339;
 use tokensmith_core::access::RequestInfo;
-use tokensmith_core::access::chain::websocket_bearer;
 
 use super::Line;
 use super::about::about;
 use super::text::HIDDEN;
 use crate::app::App;
+use crate::credentials;
 use crate::failure::Failure;
 use crate::listener::{Peer, PeerCertificates};
 
@@ -157,18 +157,17 @@ fn shows_a_credential(request: &Request) -> bool {
 
 /// A text without the credentials of the same request, as far as they are no shorter than `shortest`.
 fn without_secrets(text: &str, headers: &HeaderMap, shortest: usize) -> String {
-    let mut text = text.to_owned();
+    let mut secrets: Vec<String> = Vec::new();
     for name in [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL] {
         for value in headers.get_all(name) {
-            let value = String::from_utf8_lossy(value.as_bytes());
+            // Also of a header that cannot be read as a whole.
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             let words = value.split([' ', ',', '\t']).filter(|w| !w.eq_ignore_ascii_case("bearer"));
-            for word in words.filter(|w| w.len() >= shortest) {
-                text = text.replace(word, HIDDEN);
-            }
-            if let Some(token) = websocket_bearer(&value).filter(|t| t.expose().len() >= shortest) {
-                text = text.replace(token.expose(), HIDDEN);
-            }
+            secrets.extend(words.map(str::to_owned));
         }
     }
-    text
+    let tokens = credentials::tokens(headers, &mut Vec::new()).unwrap_or_default();
+    secrets.extend(tokens.into_iter().flatten().map(|token| token.expose().to_owned()));
+    let secrets = secrets.iter().filter(|secret| secret.len() >= shortest);
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
 }
