@@ -1,5 +1,8 @@
 //! Reading and writing the files that a user or this program owns.
 
+pub mod modes;
+mod private;
+
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -8,13 +11,27 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokensmith_core::random;
 
+use modes::Others;
+pub use private::{check_given, private_dir, set_umask};
+
 /// Who may read a file that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Mode 0600: keys, tokens, kubeconfigs.
     Owner,
+    /// Mode 0660: the same, in a data directory that a group shares.
+    Group,
     /// Mode 0644: certificates, addresses.
     Everyone,
+}
+
+impl From<Others> for Access {
+    fn from(others: Others) -> Self {
+        match others {
+            Others::Group => Access::Group,
+            Others::Nobody => Access::Owner,
+        }
+    }
 }
 
 /// Writes a file so that a reader (and a machine that loses power) sees the old content or the new one, never
@@ -53,10 +70,10 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// It is there, but cannot be read, or is open to others.
-pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>> {
+pub fn read_secret(path: &Path, others: Others) -> Result<Option<Vec<u8>>> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     let mode = fs::metadata(path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
-    if mode & 0o077 != 0 {
+    if mode & others.forbidden() != 0 {
         let path = path.display();
         bail!("{path} is open to others (mode {mode:o}): make it private with `chmod 600 {path}`");
     }
@@ -70,6 +87,7 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     let mode = match access {
+        Access::Group => 0o660,
         Access::Owner => 0o600,
         Access::Everyone => 0o644,
     };

@@ -14,7 +14,8 @@ use tokensmith_client::kubeconfig::{
 };
 
 use crate::failure::Failure;
-use crate::files::{self, Access};
+use crate::files;
+use crate::files::modes::Others;
 use crate::output;
 
 /// The name of the cluster and the context in files of our own.
@@ -84,18 +85,18 @@ pub fn check_ours(path: &Path, flag: &str) -> Result<(), Failure> {
     )))
 }
 
-/// Writes a kubeconfig of our own, mode 0600, unless what is there says the same or is not ours.
+/// Writes a kubeconfig of our own, private (mode 0600, or 0660 where a group shares it), unless what is there says the same or is not ours.
 ///
 /// # Errors
 /// As [`check_ours`]; or the file cannot be written.
-pub fn write_ours(path: &Path, config: &Kubeconfig, flag: &str) -> Result<(), Failure> {
+pub fn write_ours(path: &Path, config: &Kubeconfig, flag: &str, others: Others) -> Result<(), Failure> {
     check_ours(path, flag)?;
     let text = render(config)?;
     // A file that has become readable for others is written anew, with its proper mode.
-    if files::read_if_there(path)?.as_deref() == Some(text.as_bytes()) && is_private(path) {
+    if files::read_if_there(path)?.as_deref() == Some(text.as_bytes()) && is_private(path, others) {
         return Ok(());
     }
-    Ok(files::write(path, text.as_bytes(), Access::Owner)?)
+    Ok(files::write(path, text.as_bytes(), others.into())?)
 }
 
 /// The file's text.
@@ -103,9 +104,9 @@ fn render(config: &Kubeconfig) -> Result<String, Failure> {
     Ok(format!("{HEAD}{}", output::yaml(config)?))
 }
 
-fn is_private(path: &Path) -> bool {
+fn is_private(path: &Path, others: Others) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 == 0)
+    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & others.forbidden() == 0)
 }
 
 fn is_ours(config: &Kubeconfig) -> bool {
@@ -133,15 +134,15 @@ mod tests {
     fn ours_is_private_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
-        write_ours(&path, &ours("https://127.0.0.1:1"), "--kubeconfig").unwrap();
-        write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig").unwrap();
+        write_ours(&path, &ours("https://127.0.0.1:1"), "--kubeconfig", Others::Nobody).unwrap();
+        write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig", Others::Nobody).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("https://127.0.0.1:2"));
         assert!(text.lines().any(|l| l.trim() == "certificate-authority-data: UEVN"), "{text}");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig").unwrap();
+        write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig", Others::Nobody).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -154,7 +155,8 @@ mod tests {
         let merged = render(&merged).unwrap();
         for foreign in ["", "not: [yaml", "apiVersion: v1\nkind: Config\n", merged.as_str()] {
             fs::write(&path, foreign).unwrap();
-            let refused = write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig").unwrap_err();
+            let refused =
+                write_ours(&path, &ours("https://127.0.0.1:2"), "--kubeconfig", Others::Nobody).unwrap_err();
             assert!(matches!(refused, Failure::Guard(_)), "{refused}");
             assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
         }

@@ -85,6 +85,12 @@ pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Quoted for a shell where it has to be.
+pub fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// The text with what a terminal would obey made visible.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

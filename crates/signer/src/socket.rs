@@ -133,6 +133,37 @@ impl Drop for Turn {
     }
 }
 
+/// Connects to a signer.
+///
+/// # Errors
+/// Nobody listens there, or not for this user.
+#[cfg(target_os = "linux")]
+pub async fn connect(address: &Address) -> io::Result<UnixStream> {
+    use std::os::linux::net::SocketAddrExt;
+
+    match address {
+        Address::Abstract(name) => {
+            let stream =
+                std::os::unix::net::UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        }
+        Address::Path(path) => UnixStream::connect(path).await,
+    }
+}
+
+/// Connects to a signer.
+///
+/// # Errors
+/// Nobody listens there, or not for this user.
+#[cfg(not(target_os = "linux"))]
+pub async fn connect(address: &Address) -> io::Result<UnixStream> {
+    match address {
+        Address::Abstract(_) => Err(ErrorKind::Unsupported.into()),
+        Address::Path(path) => UnixStream::connect(path).await,
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn abstract_socket(address: &Address, name: &str) -> Result<Socket, SocketError> {
     use std::os::linux::net::SocketAddrExt;

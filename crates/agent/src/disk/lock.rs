@@ -78,7 +78,8 @@ impl Drop for Base {
 
 fn make(path: &Path, mode: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
+        // Under no umask may others put another folder in the place of this one.
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

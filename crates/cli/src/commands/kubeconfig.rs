@@ -11,6 +11,7 @@ use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::target::{Bearer, Target, Trust};
 use crate::failure::Failure;
+use crate::files::modes::Others;
 use crate::kubeconfig;
 use crate::output;
 use crate::times;
@@ -94,7 +95,7 @@ impl KubeconfigArgs {
         let server = server.as_str().trim_end_matches('/');
         let config = kubeconfig::own(server, ca, &user, &token, namespace.map(String::as_str));
         match (&self.write, self.output) {
-            (Some(path), _) => kubeconfig::write_ours(path, &config, "--write"),
+            (Some(path), _) => kubeconfig::write_ours(path, &config, "--write", Others::Nobody),
             (None, Form::Yaml) => Ok(output::print_text(&output::yaml(&config)?)?),
             (None, Form::Json) => {
                 let text = serde_json::to_string_pretty(&config).map_err(anyhow::Error::from)?;

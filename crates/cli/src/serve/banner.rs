@@ -5,6 +5,7 @@ use std::path::Path;
 use super::flags::ServeArgs;
 use crate::client::flags::DATA_DIR;
 use crate::files::absolute;
+use crate::output::shell;
 
 /// Prints it. The commands need nothing but this binary, and work when pasted into a second terminal.
 pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path) {
@@ -30,10 +31,4 @@ pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path
         "  {me} token create default --audience vault --duration 10m{place} | {me} token inspect --server --audience vault{place}"
     );
     println!("  {me} keys list{place}\n");
-}
-
-/// Quoted for a shell where it has to be.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

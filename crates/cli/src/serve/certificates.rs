@@ -65,7 +65,7 @@ impl Authority {
         let key = KeyPair::generate().context("cannot make the CA's key")?;
         let pem = params.self_signed(&key).context("cannot sign the CA")?.pem();
         // The key first: a certificate without a key could not be told from a lost key.
-        files::write(&dir.file(CA_KEY), key.serialize_pem().as_bytes(), Access::Owner)?;
+        files::write(&dir.file(CA_KEY), key.serialize_pem().as_bytes(), dir.others().into())?;
         files::write(&dir.file(CA_CERT), pem.as_bytes(), Access::Everyone)?;
         Ok((pem, key))
     }
@@ -105,11 +105,12 @@ mod tests {
     use x509_parser::prelude::{FromDer, X509Certificate};
 
     use super::*;
+    use crate::files::modes::Others;
 
     #[test]
     fn the_ca_stays_and_signs() {
         let temp = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(temp.path()).unwrap();
+        let dir = DataDir::open(temp.path(), Others::Nobody).unwrap();
         let now = datetime!(2026-01-01 0:00 UTC);
         let first = Authority::open(&dir, now).unwrap();
         let again = Authority::open(&dir, now).unwrap();

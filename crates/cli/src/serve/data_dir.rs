@@ -1,52 +1,65 @@
 //! The data directory: what is where, and what a first start makes.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokensmith_core::random;
 
+use crate::failure::Failure;
+use crate::files::modes::Others;
 use crate::files::{self, Access};
 
 /// The URL of the running server; there while it runs.
 pub const ADDRESS: &str = "address";
 /// The certificate that is served; there while the server runs.
 pub const SERVING_CERT: &str = "serving.crt";
-const ADMIN_TOKEN: &str = "admin.token";
+/// The administrator's token.
+pub const ADMIN_TOKEN: &str = "admin.token";
 const ISSUER: &str = "issuer";
 /// The key that seals the private keys in the store.
 pub const SEAL: &str = "seal.key";
+const STORE: &str = "store";
 
 /// A directory that holds everything. With `--ephemeral` a temporary one, gone with this value.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    others: Others,
     temporary: bool,
 }
 
 impl DataDir {
-    /// Uses a directory, making it (0700) if there is none.
+    /// Uses a directory, making it (0700) if there is none. One that is there is made private, with the store in it.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn open(path: &Path) -> Result<Self> {
-        let built = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        built.with_context(|| format!("cannot make the data directory {}", path.display()))?;
-        Ok(DataDir { path: path.to_path_buf(), temporary: false })
+    /// It cannot be made; or a guard's refusal: others may have written there.
+    pub fn open(path: &Path, others: Others) -> Result<Self, Failure> {
+        files::private_dir(path, &[STORE], others)?;
+        Ok(DataDir { path: path.to_path_buf(), others, temporary: false })
     }
 
     /// A temporary one.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn temporary() -> Result<Self> {
+    pub fn temporary() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("tokensmith-{}", random::suffix(12)));
-        let mut dir = DataDir::open(&path)?;
+        let mut dir = DataDir::open(&path, Others::Nobody)?;
         dir.temporary = true;
         Ok(dir)
+    }
+
+    /// Who else may use what is private in it.
+    pub fn others(&self) -> Others {
+        self.others
+    }
+
+    /// Where the store is.
+    pub fn store(&self) -> PathBuf {
+        self.path.join(STORE)
     }
 
     /// A file in it.
@@ -63,20 +76,27 @@ impl DataDir {
             return Ok(token.trim().to_owned());
         }
         let token = BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>());
-        files::write(&self.file(ADMIN_TOKEN), format!("{token}\n").as_bytes(), Access::Owner)?;
+        files::write(&self.file(ADMIN_TOKEN), format!("{token}\n").as_bytes(), self.others.into())?;
         Ok(token)
     }
 
-    /// The issuer of the first start; `first` if this is it.
+    /// The issuer of the first start without a flag, if there was one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn kept_issuer(&self) -> Result<Option<String>> {
+        let stored = files::read_if_there(&self.file(ISSUER))?;
+        let stored = stored.map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        Ok(stored.filter(|issuer| !issuer.is_empty()))
+    }
+
+    /// Keeps the issuer of the first start; `first` if this is it.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn issuer(&self, first: &str) -> Result<String> {
-        if let Some(stored) = files::read_if_there(&self.file(ISSUER))? {
-            let stored = String::from_utf8_lossy(&stored).trim().to_owned();
-            if !stored.is_empty() {
-                return Ok(stored);
-            }
+        if let Some(stored) = self.kept_issuer()? {
+            return Ok(stored);
         }
         files::write(&self.file(ISSUER), format!("{first}\n").as_bytes(), Access::Everyone)?;
         Ok(first.to_owned())
@@ -84,7 +104,7 @@ impl DataDir {
 
     /// A secret file's text. One that others may read is refused.
     pub fn secret(&self, name: &str) -> Result<Option<String>> {
-        let text = files::read_secret(&self.file(name))?;
+        let text = files::read_secret(&self.file(name), self.others)?;
         Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
@@ -107,7 +127,7 @@ mod tests {
     #[test]
     fn what_was_made_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(&dir.path().join("data")).unwrap();
+        let data = DataDir::open(&dir.path().join("data"), Others::Nobody).unwrap();
         assert_eq!(data.admin_token().unwrap(), data.admin_token().unwrap());
         assert_eq!(data.issuer("https://a").unwrap(), "https://a");
         assert_eq!(data.issuer("https://b").unwrap(), "https://a");
@@ -117,7 +137,7 @@ mod tests {
     #[test]
     fn an_open_secret_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open(dir.path(), Others::Nobody).unwrap();
         data.admin_token().unwrap();
         fs::set_permissions(data.file(ADMIN_TOKEN), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(data.admin_token().unwrap_err().to_string().contains("chmod 600"));

@@ -12,6 +12,7 @@ use super::keys::KeyArgs;
 use crate::client::flags::DATA_DIR;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
+use crate::files::modes::Others;
 
 /// An authorizer (`--authorization-mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,7 +67,7 @@ Examples:
 
 A --token-profile-file; the first profile with a pattern that matches an audience counts:
 ", include_str!("token-profiles.example.yaml"), "
-SIGHUP reloads the token file, the TLS files and the client CA file. SIGTERM and SIGINT drain and stop."))]
+SIGHUP reloads the token file, the TLS files and the client CA file, and opens the audit log anew. SIGTERM and SIGINT drain and stop."))]
 pub struct ServeArgs {
     /// Listen on this address
     #[arg(
@@ -91,6 +92,16 @@ pub struct ServeArgs {
     /// Listen on this port without TLS, too; kubectl sends no credentials there. Off without it
     #[arg(long, value_name = "PORT", env = "TOKENSMITH_INSECURE_PORT", help_heading = "Listening")]
     pub insecure_port: Option<u16>,
+
+    /// Listen on this address with --insecure-port: everything that passes there can be read and changed on its way
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "TOKENSMITH_INSECURE_BIND_ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Listening"
+    )]
+    pub insecure_bind_address: IpAddr,
 
     /// Sign for a kube-apiserver on this Unix socket, too (its --service-account-signing-endpoint); @NAME is abstract
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_EXTERNAL_SIGNER_SOCKET", help_heading = "Listening")]
@@ -181,6 +192,16 @@ pub struct ServeArgs {
     )]
     pub service_account_issuer: Vec<String>,
 
+    /// Let the tokens of this issuer go, which has been accepted so far; repeatable
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOKENSMITH_DROP_SERVICE_ACCOUNT_ISSUER",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub drop_service_account_issuer: Vec<String>,
+
     /// The jwks_uri in the discovery document. Default: the issuer and /openid/v1/jwks
     #[arg(long, value_name = "URL", env = "TOKENSMITH_SERVICE_ACCOUNT_JWKS_URI", help_heading = "Tokens")]
     pub service_account_jwks_uri: Option<String>,
@@ -194,6 +215,16 @@ pub struct ServeArgs {
         help_heading = "Tokens"
     )]
     pub api_audiences: Vec<String>,
+
+    /// Let the tokens for this audience go, which has been one of the API's so far; repeatable
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "TOKENSMITH_DROP_API_AUDIENCE",
+        value_delimiter = ',',
+        help_heading = "Tokens"
+    )]
+    pub drop_api_audience: Vec<String>,
 
     /// The signing keys.
     #[command(flatten)]
@@ -242,6 +273,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
     pub data_dir: PathBuf,
 
+    /// Let the data directory's group use what is in it (0770 and 0660): for volumes that a group owns (fsGroup)
+    #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS", help_heading = "Files")]
+    pub allow_group_access: bool,
+
     /// Write the administrator's kubeconfig here. Default: admin.kubeconfig in the data directory
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_KUBECONFIG", help_heading = "Files")]
     pub kubeconfig: Option<PathBuf>,
@@ -272,6 +307,11 @@ pub struct ServeArgs {
 const GATE: &str = "ImplicitServiceAccountToken";
 
 impl ServeArgs {
+    /// Who else may use what is private.
+    pub fn others(&self) -> Others {
+        if self.allow_group_access { Others::Group } else { Others::Nobody }
+    }
+
     /// Whether pods get a token volume of themselves.
     ///
     /// # Errors

@@ -290,7 +290,7 @@ async fn sealing(given: Option<&Path>, dir: &DataDir, store: &dyn Store) -> Resu
     let sealed = ring.iter().flat_map(KeyRing::keys).filter(|k| k.sealed.is_some());
     let sealed: Vec<String> = sealed.map(|k| k.id.clone()).collect();
     Ok(match given {
-        Some(path) => SealingFile::given(path, &sealed)?,
+        Some(path) => SealingFile::given(path, &sealed, dir.others())?,
         None => SealingFile::own(dir, &sealed)?,
     })
 }

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod data_dir;
 mod fail;
 pub mod flags;
+mod issuers;
 pub mod keys;
 mod profiles;
 mod sealing;
@@ -14,7 +15,7 @@ pub mod tls;
 mod wire;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
-use crate::files::{self, Access};
+use crate::files::modes::Others;
+use crate::files::{self, Access, set_umask};
 use crate::kubeconfig::{check_ours, own, write_ours};
 use crate::logs;
 use data_dir::{ADDRESS, DataDir};
@@ -42,6 +44,7 @@ pub const ADMIN: &str = "admin";
 /// # Errors
 /// A wrong flag or file, a port or a data directory in use: nothing has been changed then.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    set_umask(args.others());
     block_on(serve(args))
 }
 
@@ -62,9 +65,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         check_ours(&kubeconfig, "--kubeconfig")?;
     }
     // The port first: while it is taken, nothing is to be made.
-    let secure = bind(&args, args.secure_port, "--secure-port").await?;
+    let secure = bind(args.bind_address, args.secure_port, ["--secure-port", "--bind-address"]).await?;
     let plain = match args.insecure_port {
-        Some(port) => Some(bind(&args, port, "--insecure-port").await?),
+        Some(port) => Some(
+            bind(args.insecure_bind_address, port, ["--insecure-port", "--insecure-bind-address"]).await?,
+        ),
         None => None,
     };
     let signer_socket = match &args.external_signer_socket {
@@ -74,8 +79,9 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
     let url = url(&args, address.port());
 
-    let store = start::open_store(&args)?;
-    let dir = if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir)? };
+    let dir =
+        if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir, args.others())? };
+    let store = start::open_store(&args, &dir)?;
     let kubeconfig =
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -101,8 +107,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let external = external.transpose()?;
 
     let admin = own(&url, Some(trust.as_bytes()), ADMIN, &server.admin_token, None);
-    write_ours(&kubeconfig, &admin, "--kubeconfig")?;
-    files::write(&dir.file(ADDRESS), url.as_bytes(), Access::Everyone)?;
+    // Elsewhere no group is known to be meant.
+    let others = if args.kubeconfig.is_some() { Others::Nobody } else { dir.others() };
+    write_ours(&kubeconfig, &admin, "--kubeconfig", others)?;
+    let local = local_url(&args, address.port());
+    files::write(&dir.file(ADDRESS), local.as_bytes(), Access::Everyone)?;
 
     let mut signals = Signals::new()?;
     let router = tokensmith_server::router(server.app.clone());
@@ -164,24 +173,24 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
 fn reload(path: Option<&Path>, file: Option<&TokenFile>) {
     let Some((path, file)) = path.zip(file) else { return };
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string());
+    let judged = files::check_given(path).map_err(|e| e.to_string());
+    let text = judged.and_then(|_| std::fs::read_to_string(path).map_err(|e| e.to_string()));
     match text.and_then(|text| file.reload(&text).map_err(|e| e.to_string())) {
         Ok(()) => tracing::info!("reloaded {}", path.display()),
         Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
     }
 }
 
-async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<TcpListener, Failure> {
-    let address = SocketAddr::new(args.bind_address, port);
+async fn bind(ip: IpAddr, port: u16, [flag, ip_flag]: [&str; 2]) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(ip, port);
     TcpListener::bind(address).await.map_err(|e| {
         Failure::failed(match e.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "{address} is in use by another program: stop it, or give another {flag} (0 picks one)"
             ),
-            io::ErrorKind::AddrNotAvailable => format!(
-                "this machine has no address {}: give one of its own with --bind-address",
-                args.bind_address
-            ),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("this machine has no address {ip}: give one of its own with {ip_flag}")
+            }
             io::ErrorKind::PermissionDenied => {
                 format!("not allowed to listen on {address}: give {flag} above 1023")
             }
@@ -196,6 +205,16 @@ fn url(args: &ServeArgs, port: u16) -> String {
         true => format!("https://localhost:{port}"),
         false => format!("https://{}", SocketAddr::new(args.bind_address, port)),
     }
+}
+
+/// The same without a name: an image need not have a file or a server that resolves one.
+fn local_url(args: &ServeArgs, port: u16) -> String {
+    let ip = match args.bind_address {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("https://{}", SocketAddr::new(ip, port))
 }
 
 /// How others do.

@@ -10,12 +10,14 @@ use tokensmith_core::keys::{SealKey, SealKeys, SealSource};
 use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, SEAL};
-use crate::files::{self, Access};
+use crate::files;
+use crate::files::modes::Others;
 
 /// A sealing-key file. It is read anew each time: an operator may have changed it.
 #[derive(Debug)]
 pub struct SealingFile {
     path: PathBuf,
+    others: Others,
 }
 
 impl SealingFile {
@@ -23,8 +25,8 @@ impl SealingFile {
     ///
     /// # Errors
     /// It is not there, open to others, or holds something else.
-    pub fn given(path: &Path, sealed: &[String]) -> Result<Self> {
-        let file = SealingFile { path: path.to_path_buf() };
+    pub fn given(path: &Path, sealed: &[String], others: Others) -> Result<Self> {
+        let file = SealingFile { path: path.to_path_buf(), others };
         if file.read()?.is_none() {
             let path = path.display();
             match sealed {
@@ -42,7 +44,7 @@ impl SealingFile {
     /// # Errors
     /// It is missing though something is sealed, open to others, or holds something else.
     pub fn own(dir: &DataDir, sealed: &[String]) -> Result<Self> {
-        let file = SealingFile { path: dir.file(SEAL) };
+        let file = SealingFile { path: dir.file(SEAL), others: dir.others() };
         if file.read()?.is_none() {
             if !sealed.is_empty() {
                 bail!("{} is missing{}", file.path.display(), needed_by(sealed));
@@ -53,7 +55,9 @@ impl SealingFile {
     }
 
     fn read(&self) -> Result<Option<SealKeys>> {
-        let Some(text) = files::read_secret(&self.path)?.map(Zeroizing::new) else { return Ok(None) };
+        let Some(text) = files::read_secret(&self.path, self.others)?.map(Zeroizing::new) else {
+            return Ok(None);
+        };
         let wrong = || {
             format!(
                 "{} is no sealing-key file (32 bytes in base64 a line): put the right one back",
@@ -80,7 +84,7 @@ impl SealingFile {
             text.push_str(&Zeroizing::new(BASE64_STANDARD.encode(key.expose())));
             text.push('\n');
         }
-        files::write(&self.path, text.as_bytes(), Access::Owner)
+        files::write(&self.path, text.as_bytes(), self.others.into())
     }
 }
 
@@ -105,11 +109,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::files::Access;
 
     #[test]
     fn it_is_made_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open(dir.path(), Others::Nobody).unwrap();
         let first = SealingFile::own(&data, &[]).unwrap().load().unwrap();
         let again = SealingFile::own(&data, &["k".into()]).unwrap().load().unwrap();
         assert_eq!(first.all()[0].expose(), again.all()[0].expose());
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn a_lost_one_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open(dir.path(), Others::Nobody).unwrap();
         let text = SealingFile::own(&data, &["k1".into()]).unwrap_err().to_string();
         assert!(
             text.ends_with(
@@ -127,7 +132,7 @@ mod tests {
             )
         );
         assert!(!data.file(SEAL).exists());
-        let text = SealingFile::given(&dir.path().join("x"), &[]).unwrap_err().to_string();
+        let text = SealingFile::given(&dir.path().join("x"), &[], Others::Nobody).unwrap_err().to_string();
         assert!(text.contains("head -c 32"), "{text}");
     }
 
@@ -138,11 +143,11 @@ mod tests {
         let line = |n: u8| BASE64_STANDARD.encode([n; 32]);
         files::write(&path, format!("# new\n{}\n\n{}\n", line(2), line(1)).as_bytes(), Access::Owner)
             .unwrap();
-        let keys = SealingFile::given(&path, &[]).unwrap().load().unwrap();
+        let keys = SealingFile::given(&path, &[], Others::Nobody).unwrap().load().unwrap();
         assert_eq!(keys.all().iter().map(|k| k.expose()[0]).collect::<Vec<_>>(), [2, 1]);
         for wrong in ["", "# only\n", "x\n", "AAAA\n"] {
             files::write(&path, wrong.as_bytes(), Access::Owner).unwrap();
-            let text = SealingFile::given(&path, &[]).unwrap_err().to_string();
+            let text = SealingFile::given(&path, &[], Others::Nobody).unwrap_err().to_string();
             assert!(text.contains("no sealing-key file"), "{text}");
         }
     }

@@ -21,11 +21,13 @@ use tokensmith_signer::{Address, ExternalSigner, Socket, Witness};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::data_dir::DataDir;
+use super::data_dir::{ADDRESS, DataDir};
 use super::keys::{self, KeyArgs, KeyFiles};
 use super::{Signals, Told, start};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
+use crate::files::modes::Others;
+use crate::files::{self, Access, set_umask};
 
 /// Sign for a kube-apiserver, and do nothing else
 #[derive(Args, Debug)]
@@ -48,6 +50,10 @@ pub struct SignerArgs {
     /// Keep the keys here
     #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
     pub data_dir: PathBuf,
+
+    /// Let the data directory's group use what is in it (0770 and 0660): for volumes that a group owns (fsGroup)
+    #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS", help_heading = "Files")]
+    pub allow_group_access: bool,
 }
 
 /// Signs until it is told to stop.
@@ -55,7 +61,14 @@ pub struct SignerArgs {
 /// # Errors
 /// A wrong flag or file, a socket or a data directory in use: nothing has been changed then.
 pub fn run(args: SignerArgs) -> Result<(), Failure> {
+    set_umask(args.others());
     super::block_on(sign(args))
+}
+
+impl SignerArgs {
+    fn others(&self) -> Others {
+        if self.allow_group_access { Others::Group } else { Others::Nobody }
+    }
 }
 
 async fn sign(args: SignerArgs) -> Result<(), Failure> {
@@ -64,8 +77,8 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     files.fit_api_server()?;
     // The socket first: while it is taken, nothing is to be made.
     let socket = bind(&args.socket).await?;
-    let start::Opened { store, ledger, fail, .. } = start::open_sled(&args.data_dir)?;
-    let dir = DataDir::open(&args.data_dir)?;
+    let dir = DataDir::open(&args.data_dir, args.others())?;
+    let start::Opened { store, ledger, fail, .. } = start::open_sled(&dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
@@ -87,11 +100,15 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let pruning = ledger.clone();
     tasks.spawn(async move { pruning.run().await });
     let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
+    let address = dir.file(ADDRESS);
+    files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;
     println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);
     // There is nothing to reload, and SIGHUP must not end it.
     while let Told::Reload = signals.next().await {}
     tracing::info!("stopping: no new connections, open calls end");
     stop.send_replace(true);
+    // Who looks for a running signer finds none.
+    let _ = std::fs::remove_file(address);
     let _ = serving.await;
     tasks.shutdown().await;
     if let Err(e) = ledger.flush().await {

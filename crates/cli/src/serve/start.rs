@@ -1,6 +1,6 @@
 //! What is checked before anything is made, and the store.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,11 +12,13 @@ use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_objects::Served;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
+use super::data_dir::DataDir;
 use super::fail::FailPoints;
 use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
 use super::tls;
 use crate::failure::Failure;
+use crate::files::check_given;
 
 /// What the flags and their files say, read and checked.
 pub(super) struct Settings {
@@ -33,6 +35,12 @@ pub(super) struct Settings {
 impl Settings {
     /// Reads all that the flags name.
     pub(super) fn read(args: &ServeArgs) -> Result<Self, Failure> {
+        if args.anonymous_oidc && !args.anonymous_auth {
+            return Err(Failure::usage(
+                "--anonymous-oidc opens the documents to callers without credentials, and --anonymous-auth=false refuses all of those: leave one of them out",
+            ));
+        }
+        let open = check_files(args)?;
         if !args.service_account_issuer.is_empty() {
             check_issuers(&args.service_account_issuer).map_err(|e| Failure::usage(e.to_string()))?;
         }
@@ -56,6 +64,10 @@ impl Settings {
         let profiles = super::profiles::read(args)?;
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
+        // Only now: what stops the start is said alone.
+        for path in open {
+            tracing::warn!("{} holds a secret and may be read by everyone: `chmod 600` it", path.display());
+        }
         Ok(Settings {
             client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
             implicit_token: args.implicit_token()?,
@@ -69,6 +81,23 @@ impl Settings {
     }
 }
 
+/// Judges who may write the files that flags name; gives the secret ones that everyone may read.
+fn check_files(args: &ServeArgs) -> Result<Vec<&PathBuf>, Failure> {
+    let keys = &args.keys;
+    let public = [&args.client_ca_file, &args.tls_cert_file, &args.token_profile_file];
+    for path in public.into_iter().flatten().chain(&keys.service_account_key_file) {
+        check_given(path)?;
+    }
+    let secret = [&args.token_auth_file, &args.tls_private_key_file, &keys.service_account_signing_key_file];
+    let mut open = Vec::new();
+    for path in secret.into_iter().flatten() {
+        if check_given(path)? {
+            open.push(path);
+        }
+    }
+    Ok(open)
+}
+
 /// The store, and what can be told of its health.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
@@ -78,19 +107,18 @@ pub(super) struct Opened {
 }
 
 /// Opens the store. One that another process uses is left alone.
-pub(super) fn open_store(args: &ServeArgs) -> Result<Opened, Failure> {
+pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Failure> {
     if args.ephemeral {
         let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
         return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail: FailPoints::default() });
     }
-    open_sled(&args.data_dir)
+    open_sled(dir)
 }
 
 /// Opens the one on disk.
-pub(super) fn open_sled(data_dir: &Path) -> Result<Opened, Failure> {
-    let path = data_dir.join("store");
+pub(super) fn open_sled(dir: &DataDir) -> Result<Opened, Failure> {
+    let path = dir.store();
     let fail = FailPoints::from_env()?;
-    super::data_dir::DataDir::open(data_dir)?;
     let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
         OpenError::InUse { .. } => {
             Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use super::ADMIN;
 use super::data_dir::DataDir;
 use super::flags::{Mode, ServeArgs};
+use super::issuers;
 use super::keys;
 use super::start::{Opened, Settings};
 use crate::failure::Failure;
@@ -74,15 +75,28 @@ pub(super) async fn server(
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
 
     let issuers = match args.service_account_issuer.as_slice() {
-        [] => vec![dir.issuer(url)?],
+        [] => vec![dir.kept_issuer()?.unwrap_or_else(|| url.to_owned())],
         given => given.to_vec(),
     };
     let api_audiences =
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
+    let wanted = issuers::Wanted {
+        args,
+        issuers: &issuers,
+        audiences: &api_audiences,
+        kept: dir.kept_issuer()?,
+        listed: !settings.keys.verification.is_empty(),
+        now: clock.now(),
+    };
+    let passed = issuers::check(wanted, &*store, &*ledger).await?;
+    if args.service_account_issuer.is_empty() {
+        dir.issuer(&issuers[0])?;
+    }
     let jwks_uri = args.service_account_jwks_uri.as_deref();
     let profile_algorithms = settings.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail };
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
+    passed.keep(&*store).await?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
     let ledger =
         TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone(), view.clone()).await;

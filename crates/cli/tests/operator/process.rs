@@ -21,6 +21,17 @@ impl Running {
     pub fn signal(&self, name: &str) {
         Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
     }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        until("it ends", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().code()
+    }
 }
 
 pub fn tokensmith(dir: &Path) -> Command {
@@ -62,15 +73,32 @@ pub fn serve(dir: &Path, args: &[&str]) -> Running {
 /// Starts a server and waits until it is ready.
 pub fn serve_with(mut command: Command, dir: &Path, args: &[&str]) -> Running {
     let _ = fs::remove_file(dir.join("ready"));
-    let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
     command.args(["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"]).args(args);
-    let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    let mut running = Running { child };
+    let mut running = spawn(&mut command, dir);
     until("it is ready", || {
         assert!(running.child.try_wait().unwrap().is_none(), "it ended: {}", log_of(dir));
         fs::read_to_string(dir.join("ready")).is_ok_and(|s| !s.is_empty())
     });
     running
+}
+
+/// Starts what stays; it writes into `log`.
+pub fn spawn(command: &mut Command, dir: &Path) -> Running {
+    let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    Running { child: command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap() }
+}
+
+/// A refusal in one line.
+#[track_caller]
+pub fn refused(output: &Output, code: i32, says: &str) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    let one = error.lines().filter(|l| l.starts_with("error: ")).count() == 1;
+    assert!(one && error.contains(says), "{error}");
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 pub fn log_of(dir: &Path) -> String {

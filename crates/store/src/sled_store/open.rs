@@ -1,7 +1,8 @@
 //! Opening: the lock, the format, what a crash left.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ pub(super) struct Opened {
 
 pub(super) fn open(dir: &Path, options: Options) -> Result<Opened, OpenError> {
     let io = |source| OpenError::Io { dir: dir.into(), source };
-    std::fs::create_dir_all(dir).map_err(io)?;
+    // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
     let lock = take_lock(dir)?;
     let sled = |source| OpenError::Sled { dir: dir.into(), source };
     let db = sled::Config::new()

@@ -1,9 +1,9 @@
 //! The directory that a web server or a bucket serves: files in it are replaced whole, and nothing outside it is
 //! touched, wherever links in it point.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -25,7 +25,8 @@ impl Site {
     /// It cannot be made, or is no directory.
     pub fn open(name: &Path) -> Result<Self, Failure> {
         let cannot = |e: io::Error| Failure::failed(format!("cannot publish to {}: {e}", name.display()));
-        fs::create_dir_all(name).map_err(cannot)?;
+        // Under no umask may others write there: whoever replaces the key set signs what they like.
+        DirBuilder::new().recursive(true).mode(0o755).create(name).map_err(cannot)?;
         Ok(Site { name: name.to_path_buf(), root: fs::canonicalize(name).map_err(cannot)? })
     }
 

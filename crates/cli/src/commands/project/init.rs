@@ -15,6 +15,7 @@ use tokensmith_agent::disk::namespace::{self, Placement};
 
 use crate::failure::Failure;
 use crate::files;
+use crate::files::modes::Others;
 
 /// The namespace could not be had: this process is half-way into it, and another one has to be started without.
 pub const NO_NAMESPACE: u8 = 125;
@@ -49,7 +50,7 @@ pub struct ExecInitArgs {
 impl ExecInitArgs {
     /// Does not come back when all is well.
     pub fn run(self) -> Result<(), Failure> {
-        let text = files::read_secret(&self.spec)?.context("there is nothing to run")?;
+        let text = files::read_secret(&self.spec, Others::Nobody)?.context("there is nothing to run")?;
         let spec: Spec =
             serde_json::from_slice(&text).context("cannot read the description of the command")?;
         let env = if self.elsewhere {

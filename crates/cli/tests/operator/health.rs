@@ -1,0 +1,71 @@
+//! `healthcheck` finds whatever runs on a data directory, however it listens and whoever it lets in.
+
+use std::fs;
+
+use crate::process::{refused, run, serve, spawn, text, tokensmith, until};
+
+#[test]
+fn healthcheck_works_in_every_mode() {
+    for args in [
+        &["--anonymous-auth=false"][..],
+        &["--authorization-mode=AlwaysDeny"],
+        &["--bind-address=0.0.0.0"],
+        &["--bind-address=127.0.0.2"],
+        &["--bind-address=::"],
+        &["--bind-address=::1"],
+        &["--insecure-port=0"],
+    ] {
+        if args[0].contains("::") && std::net::TcpListener::bind("[::1]:0").is_err() {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = serve(dir.path(), args);
+        for probe in ["readyz", "livez"] {
+            let done = run(dir.path(), &["healthcheck", "--probe", probe]);
+            assert!(done.status.success(), "{args:?}: {}", text(&done.stderr));
+        }
+        assert_eq!(server.stop(), Some(0));
+        assert_eq!(run(dir.path(), &["healthcheck"]).status.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
+fn healthcheck_finds_a_signer() {
+    for socket in ["signer.sock".to_owned(), format!("@tokensmith-test-{}", std::process::id())] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = tokensmith(dir.path());
+        command.args(["signer", "--signing-algorithm=ES256", "--socket", &socket]);
+        let mut signer = spawn(&mut command, dir.path());
+        until("it is there", || run(dir.path(), &["healthcheck"]).status.success());
+        assert_eq!(signer.stop(), Some(0));
+        assert_eq!(run(dir.path(), &["healthcheck"]).status.code(), Some(1), "{socket}");
+    }
+}
+
+#[test]
+fn open_documents_and_no_anonymous_callers_do_not_go_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = run(dir.path(), &["serve", "--anonymous-auth=false", "--anonymous-oidc"]);
+    refused(&done, 2, "--anonymous-oidc opens the documents to callers without credentials");
+    assert!(!dir.path().join("tokensmith-data").exists());
+}
+
+/// Credentials that pass there can be read on their way: nobody but this machine gets there unasked.
+#[test]
+fn the_insecure_port_is_on_loopback_unless_told_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let listening = |pid: u32| {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+        table.lines().filter(|l| l.contains(" 0A ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = format!("--insecure-port={free}");
+    let at = |ip: &str| format!("{ip}:{free:04X} ");
+    for (more, want) in [(None, "0100007F"), (Some("--insecure-bind-address=0.0.0.0"), "00000000")] {
+        let args: Vec<&str> = ["--bind-address=0.0.0.0", &port].into_iter().chain(more).collect();
+        let mut server = serve(dir.path(), &args);
+        let table = listening(server.pid());
+        assert!(table.iter().any(|l| l.contains(&at(want))), "{more:?}: {table:?}");
+        assert_eq!(server.stop(), Some(0));
+    }
+}
