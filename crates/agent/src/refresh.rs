@@ -10,7 +10,6 @@
 //! refresh on they come evenly; the periods differ a little, so that what falls into step falls out of it again; and who
 //! is late goes on at the time that was theirs before (`RefreshPolicy::due`), so that an outage leaves no new crowd.
 
-mod jump;
 #[cfg(test)]
 mod kubelet;
 mod lease;
@@ -26,7 +25,6 @@ use time::OffsetDateTime;
 use tokensmith_api::GoDuration;
 use tokensmith_core::random;
 
-pub use jump::{Jump, JumpDetector};
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
 pub use retry::{FIRST_TOKEN_ALARM, Retry, Trouble};
 

@@ -1,13 +1,18 @@
 //! Time: the only source of "now" and of timers in core, server and agent.
 
+mod jump;
+mod watch;
+
 use std::fmt;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
+
+pub use jump::{Jump, JumpDetector};
+pub use watch::{ClockWatch, Jumps};
 
 /// Where time comes from. A wall clock may jump; `monotonic` never goes back.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -24,6 +29,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Resolves once `span` has passed by `monotonic()`. For pauses: a wall clock that is set back by a month would make
     /// a pause until `now() + span` a month long.
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
+
+    /// Resolves when it is time to look at a clock again that showed `seen`: once that much time has passed. A manual
+    /// clock's is as soon as it shows another time.
+    fn look_again(&self, _seen: OffsetDateTime, after: Duration) -> BoxFuture<'_, ()> {
+        self.sleep(after)
+    }
 
     /// Seconds since the epoch, cut to whole seconds.
     fn unix(&self) -> i64 {
@@ -85,27 +96,33 @@ impl Clock for SystemClock {
 /// A clock that moves only when told to. Serves tests and the test-control endpoint.
 #[derive(Debug)]
 pub struct ManualClock {
-    now: watch::Sender<OffsetDateTime>,
-    monotonic: Mutex<Duration>,
+    /// Both in one, so that nobody finds the one moved and the other not.
+    shown: channel::Sender<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    now: OffsetDateTime,
+    monotonic: Duration,
 }
 
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn new(now: OffsetDateTime) -> Self {
-        ManualClock { now: watch::Sender::new(now), monotonic: Mutex::new(Duration::ZERO) }
+        ManualClock { shown: channel::Sender::new(Shown { now, monotonic: Duration::ZERO }) }
     }
 
     /// Moves the wall clock, forwards or backwards, and wakes the sleepers whose time has come.
     pub fn set(&self, now: OffsetDateTime) {
-        let step = (now - self.now()).try_into().unwrap_or(Duration::ZERO);
-        // First: who is woken looks at it.
-        *self.monotonic.lock().unwrap_or_else(|e| e.into_inner()) += step;
-        self.now.send_replace(now);
+        self.shown.send_modify(|shown| {
+            shown.monotonic += (now - shown.now).try_into().unwrap_or(Duration::ZERO);
+            shown.now = now;
+        });
     }
 
     /// Sets the wall clock as an operator or a time server does: no time passes.
     pub fn jump(&self, now: OffsetDateTime) {
-        self.now.send_replace(now);
+        self.shown.send_modify(|shown| shown.now = now);
     }
 
     /// Moves the clock forwards.
@@ -116,26 +133,35 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        *self.now.borrow()
+        self.shown.borrow().now
     }
 
     fn monotonic(&self) -> Duration {
-        *self.monotonic.lock().unwrap_or_else(|e| e.into_inner())
+        self.shown.borrow().monotonic
     }
 
     fn sleep_until(&self, deadline: OffsetDateTime) -> BoxFuture<'_, ()> {
-        let mut changes = self.now.subscribe();
+        let mut changes = self.shown.subscribe();
         async move {
             // The sender lives in `self`, which the future borrows: it cannot be gone.
-            let _ = changes.wait_for(|now| *now >= deadline).await;
+            let _ = changes.wait_for(|shown| shown.now >= deadline).await;
         }
         .boxed()
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
-        let (mut changes, end) = (self.now.subscribe(), self.monotonic().saturating_add(span));
+        let mut changes = self.shown.subscribe();
+        let end = self.monotonic().saturating_add(span);
         async move {
-            let _ = changes.wait_for(|_| self.monotonic() >= end).await;
+            let _ = changes.wait_for(|shown| shown.monotonic >= end).await;
+        }
+        .boxed()
+    }
+
+    fn look_again(&self, seen: OffsetDateTime, _: Duration) -> BoxFuture<'_, ()> {
+        let mut changes = self.shown.subscribe();
+        async move {
+            let _ = changes.wait_for(|shown| shown.now != seen).await;
         }
         .boxed()
     }

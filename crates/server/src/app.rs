@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
-use tokensmith_core::clock::{Clock, ManualClock};
+use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
@@ -38,6 +38,8 @@ pub struct App {
     pub config: AppConfig,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Counts its jumps.
+    pub clock_watch: Arc<ClockWatch>,
     /// `--test-clock`: the same clock, to be moved.
     pub test_clock: Option<Arc<ManualClock>>,
     /// The objects as they are.

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 use tokensmith_core::access::{Notes, WarnAfter};
+use tokensmith_core::clock::Jumps;
 use tokensmith_core::keys::KeySet;
 use tokensmith_core::ledger::Counts;
 
@@ -62,6 +63,11 @@ struct PhaseLabel {
     phase: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectionLabel {
+    direction: &'static str,
+}
+
 type Seconds = Family<Outcome, Histogram, fn() -> Histogram>;
 
 /// As many namespaces get a label of their own.
@@ -91,6 +97,7 @@ pub struct Metrics {
     audit_written: Counter,
     audit_dropped: Counter,
     audit_errors: Counter,
+    clock_jumps: Family<DirectionLabel, Counter>,
     namespaces: ArcSwap<HashSet<String>>,
 }
 
@@ -128,6 +135,7 @@ impl Metrics {
             audit_written: Counter::default(),
             audit_dropped: Counter::default(),
             audit_errors: Counter::default(),
+            clock_jumps: Family::default(),
             namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
@@ -201,6 +209,11 @@ impl Metrics {
             "tokensmith_audit_write_errors",
             "Failed writes of the audit log, each tried again",
             m.audit_errors.clone(),
+        );
+        r.register(
+            "tokensmith_clock_jumps",
+            "How often the wall clock was set, or went ahead while the machine slept",
+            m.clock_jumps.clone(),
         );
         m
     }
@@ -288,6 +301,14 @@ impl Metrics {
         self.audit_written.inner().store(counts.written, Ordering::Relaxed);
         self.audit_dropped.inner().store(counts.dropped, Ordering::Relaxed);
         self.audit_errors.inner().store(counts.errors, Ordering::Relaxed);
+    }
+
+    /// The clock's watch counts for itself.
+    pub fn clock_jumps(&self, jumps: Jumps) {
+        for (direction, count) in [("back", jumps.back), ("forwards", jumps.forwards)] {
+            let counter = self.clock_jumps.get_or_create(&DirectionLabel { direction });
+            counter.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// The exposition text (OpenMetrics 1.0).

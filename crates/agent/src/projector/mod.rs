@@ -41,6 +41,7 @@ use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
+use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_objects::Object;
 
 use self::agenda::Agenda;
@@ -51,7 +52,7 @@ use self::volume::Pod;
 use self::writing::Desk;
 use crate::api::{ApiServer, Selection};
 use crate::pod::{NodeResources, PlanError};
-use crate::refresh::{Jump, JumpDetector, RefreshPolicy};
+use crate::refresh::RefreshPolicy;
 
 pub use self::files::{Files, FilesError};
 pub use self::monitor::Monitor;

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use time::format_description::well_known::Rfc3339;
 use tokensmith_core::Clock;
-use tokensmith_core::clock::SystemClock;
+use tokensmith_core::clock::{ClockWatch, SystemClock};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::random;
 use tokensmith_core::tokens::claims::Payload;
@@ -92,13 +92,15 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
         let ledger = written.clone();
         Box::pin(async move { ledger.signed(REQUESTER, &payload, &kid).await })
     });
-    let signer = new(keys.clone(), clock, max_seconds, witness)?;
+    let signer = new(keys.clone(), clock.clone(), max_seconds, witness)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { keys.run().await });
     let pruning = ledger.clone();
     tasks.spawn(async move { pruning.run().await });
+    let watch = ClockWatch::new(clock);
+    tasks.spawn(async move { watch.run().await });
     let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
     let address = dir.file(ADDRESS);
     files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;

@@ -13,7 +13,7 @@ use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{
     Authentication, Authorizer, Authorizers, Identity, MASTERS, TokenAuthenticator,
 };
-use tokensmith_core::clock::{ManualClock, SystemClock};
+use tokensmith_core::clock::{ClockWatch, ManualClock, SystemClock};
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
@@ -105,6 +105,9 @@ pub(super) async fn server(
         LedgerOpenError::Ledger(_) => anyhow::Error::new(e).into(),
     })?;
     let mut tasks = JoinSet::new();
+    let clock_watch = Arc::new(ClockWatch::new(clock.clone()));
+    let watching = clock_watch.clone();
+    tasks.spawn(async move { watching.run().await });
     let (fed, from, by) = (view.clone(), store.clone(), clock.clone());
     tasks.spawn(async move { fed.feed(from, by).await });
 
@@ -197,6 +200,7 @@ pub(super) async fn server(
             version: env!("CARGO_PKG_VERSION"),
         },
         clock,
+        clock_watch,
         test_clock,
         view,
         registry,

@@ -24,6 +24,9 @@ use crate::reply::{self, Format};
 #[serde(deny_unknown_fields)]
 struct Wanted {
     now: String,
+    /// Sets the wall clock alone, as a time server does: no time passes.
+    #[serde(default)]
+    jump: bool,
 }
 
 /// The clock, for administrators of a server that has one.
@@ -50,7 +53,7 @@ pub(super) async fn show(
     answer(clock(&app, &caller)?, &headers)
 }
 
-/// `PUT` of the same: moves the clock, forwards or backwards.
+/// `PUT` of the same: moves the clock, forwards (that time passes, unless `jump` is said) or backwards.
 pub(super) async fn set(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -63,7 +66,10 @@ pub(super) async fn set(
         Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")))
     };
     let now = OffsetDateTime::parse(&wanted.now, &Rfc3339).map_err(bad)?;
-    clock.set(now);
+    match wanted.jump {
+        true => clock.jump(now),
+        false => clock.set(now),
+    }
     // What is due by then is done when this returns, so that a test need not wait for it.
     if let Err(cause) = app.keys.tick().await {
         return Err(Error::internal("the keys cannot follow the clock", cause).into());

@@ -15,7 +15,7 @@ use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
-use tokensmith_core::clock::ManualClock;
+use tokensmith_core::clock::{ClockWatch, ManualClock};
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
 use tokensmith_core::ledger::Ledger;
@@ -43,6 +43,7 @@ pub struct World {
     /// Tells the server to stop.
     pub stop: watch::Sender<bool>,
     store: Arc<dyn Store>,
+    ledger: Arc<dyn Ledger>,
     router: Router,
     audit: Arc<Mutex<Vec<u8>>>,
 }
@@ -119,6 +120,17 @@ impl World {
         World::build(TokenProfiles::default(), LedgerMode::Full, ledger, Some(clients), |_| {}).await
     }
 
+    /// The same store and ledger after a restart.
+    pub async fn restarted(self, mode: LedgerMode) -> World {
+        let ledger = self.ledger.clone();
+        self.restarted_with(mode, ledger).await
+    }
+
+    /// The same store after a restart, with another ledger.
+    pub async fn restarted_with(self, mode: LedgerMode, ledger: Arc<dyn Ledger>) -> World {
+        World::start(self.store, self.clock, TokenProfiles::default(), mode, ledger, |_| {}).await
+    }
+
     async fn build(
         profiles: TokenProfiles,
         mode: LedgerMode,
@@ -126,8 +138,18 @@ impl World {
         clients: Option<Arc<ClientCertificates>>,
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::new(START));
+        World::start(Arc::new(MemoryStore::new()), clock, profiles, mode, ledger, change).await
+    }
+
+    async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        profiles: TokenProfiles,
+        mode: LedgerMode,
+        kept: Arc<dyn Ledger>,
+        change: impl FnOnce(&mut AppConfig),
+    ) -> World {
         let issuer = "https://issuer.test";
         let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
         let keys_config = KeysConfig {
@@ -170,7 +192,7 @@ impl World {
         let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
         tokio::spawn(async move { controllers.run().await });
         let ledger =
-            TokenLedger::open(ledger, mode, clock.clone(), keys.clone(), view.clone()).await.unwrap();
+            TokenLedger::open(kept.clone(), mode, clock.clone(), keys.clone(), view.clone()).await.unwrap();
         let (pruning, written) = (ledger.clone(), ledger.clone());
         tokio::spawn(async move { pruning.run().await });
         let users =
@@ -193,11 +215,15 @@ impl World {
             ledger.clone(),
             issuer_config,
         );
+        let clock_watch = Arc::new(ClockWatch::new(clock.clone()));
+        let watching = clock_watch.clone();
+        tokio::spawn(async move { watching.run().await });
         let audit = Arc::new(Mutex::new(Vec::new()));
         let stop = watch::Sender::new(false);
         let app = Arc::new(App {
             config,
             clock: clock.clone(),
+            clock_watch,
             test_clock: Some(clock.clone()),
             view,
             registry,
@@ -212,7 +238,7 @@ impl World {
             stopping: stop.subscribe(),
             checks: vec![("ledger", Box::new(move || written.problem()))],
         });
-        World { clock, keys, stop, store, router: router(app), audit }
+        World { clock, keys, stop, store, ledger: kept, router: router(app), audit }
     }
 
     /// A ledger as a restart would open it.
