@@ -95,6 +95,7 @@ fn revocations(c: &mut Criterion) {
         pod: Some("web-7c9d8f6b5-x2k4q"),
         kid: "wpFyBbVVdBWGtyJXyUYtyRqCMyExlwWLDBwnmCOlHUE",
         issued_at: 1_767_261_607,
+        expires_at: 1_767_265_207,
     };
     for count in [0, 100_000] {
         // Tokens mostly, and every hundredth an account in the token's own namespace.
@@ -108,8 +109,10 @@ fn revocations(c: &mut Criterion) {
             until: i64::MAX,
             by: "admin".into(),
             reason: String::new(),
+            epoch: Some(1),
+            ahead: Some(token.issued_at),
         });
-        let revocations = Revocations::new(stored);
+        let revocations = Revocations::new(stored, 1);
         c.bench_function(&format!("looked up among {count} revocations"), |b| {
             b.iter(|| assert_eq!(revocations.covering(black_box(&token)), None))
         });

@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   tokensmith token revoke --file leaked-token
   pbpaste | tokensmith token revoke -
 
-  # every token of an account that was issued up to now; new ones are good
+  # every token of an account that was issued up to now, also by a clock that was ahead; new ones are good
   tokensmith token revoke --account payments/api
 
   # those that a pod holds, those that a key has signed
@@ -182,7 +182,7 @@ fn text(done: &Value) -> String {
         .unwrap_or_default();
     let issued = match of("jti").or(of("sha256")) {
         Some(_) => String::new(),
-        None => format!(", what was issued until {}", of("at").unwrap_or_default()),
+        None => format!(", what was issued before {}", of("at").unwrap_or_default()),
     };
     let mut out = format!("revoked {what}{issued}\n");
     if let Some(covered) = done.get("covered") {
@@ -199,6 +199,19 @@ fn text(done: &Value) -> String {
     }
     if let Some(count) = done.get("secretTokens").and_then(Value::as_u64) {
         out.push_str(&format!("tokens in Secrets that are revoked for ever: {count}\n"));
+    }
+    if let Some(unmarked) = done.get("unmarked") {
+        let of = |field: &str| unmarked.get(field).and_then(Value::as_str);
+        let which = match (of("issuedUntil"), of("expiringUntil")) {
+            (Some(issued), Some(expiring)) => {
+                format!("that was issued until {issued} or expires until {expiring}")
+            }
+            _ => "there is".to_owned(),
+        };
+        out.push_str(&format!(
+            "a token without a mark (from an older version, or from an issuer elsewhere with a key of this server) does not \
+             tell whether it is older: refused is each {which}\n"
+        ));
     }
     match of("until") {
         Some(until) => {
@@ -270,12 +283,25 @@ mod tests {
         });
         assert_eq!(
             text(&done),
-            "revoked account n/a, what was issued until 2026-01-01T10:00:00Z\n\
+            "revoked account n/a, what was issued before 2026-01-01T10:00:00Z\n\
              unexpired tokens that this covers: 2\n  n/a: 2\n\
              tokens in Secrets that are revoked for ever: 1\n\
              kept for a day after 2026-01-01T12:00:00Z, when the last of them has expired\n"
         );
         assert!(warnings(&done).is_empty());
+        let unmarked = |unmarked: Value| {
+            let mut done = done.clone();
+            done["unmarked"] = unmarked;
+            let text = text(&done);
+            text.lines().find(|line| line.contains("without a mark")).unwrap_or_default().to_owned()
+        };
+        let both = json!({"issuedUntil": "2026-01-01T10:00:00Z", "expiringUntil": "2026-01-01T12:00:00Z"});
+        assert!(unmarked(both).ends_with(
+            "each that was issued until 2026-01-01T10:00:00Z or expires until 2026-01-01T12:00:00Z"
+        ));
+        assert!(
+            unmarked(json!({"issuedUntil": "2026-01-01T10:00:00Z"})).ends_with("refused is each there is")
+        );
         let bare = json!({"jti": "j", "at": "2026-01-01T10:00:00Z", "by": "admin", "warnings": ["check the spelling"]});
         assert_eq!(warnings(&bare), ["check the spelling"]);
         assert_eq!(

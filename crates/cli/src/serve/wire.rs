@@ -102,7 +102,7 @@ pub(super) async fn server(
         TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone(), view.clone()).await;
     let ledger = ledger.map_err(|e| match e {
         LedgerOpenError::Revoked { .. } => Failure::guard(e.to_string()),
-        LedgerOpenError::Ledger(_) => anyhow::Error::new(e).into(),
+        LedgerOpenError::Ledger(_) | LedgerOpenError::Write(_) => anyhow::Error::new(e).into(),
     })?;
     let mut tasks = JoinSet::new();
     let clock_watch = Arc::new(ClockWatch::new(clock.clone()));

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NamespacedName, What};
-use crate::tokens::Bound;
+use super::{Age, NamespacedName, Revocation, What};
+use crate::tokens::{Bound, mark};
 
 /// One issued token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +95,12 @@ impl Issued {
         self.bound.as_ref().filter(|b| b.kind == "Pod").map(|b| b.name.as_str())
     }
 
+    /// How old it is; `newest` is the newest mark there is.
+    pub fn age(&self, newest: u32) -> Age {
+        let mark = mark::read(&self.jti, newest);
+        Age { mark, issued_at: self.issued_at, expires_at: self.expires_at }
+    }
+
     /// Its place in a listing.
     pub fn position(&self) -> Position {
         Position { expires_at: self.expires_at, jti: self.jti.clone() }
@@ -125,24 +131,34 @@ pub struct Filter {
     pub jti: Option<String>,
     /// Asked for by this user.
     pub requester: Option<String>,
-    /// Issued at or before this time, Unix seconds.
-    pub issued_until: Option<i64>,
+    /// As old as what a revocation of its account, pod or key covers.
+    pub covered: Option<Covered>,
     /// Expiring at or after this time, Unix seconds.
     pub expires_from: Option<i64>,
 }
 
+/// What a revocation covers, but for whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// By this one.
+    pub by: Revocation,
+    /// The newest mark there is.
+    pub newest: u32,
+}
+
 impl Filter {
-    /// What a revocation at `at` covers of what expires at `now` or later.
-    pub fn covered(what: &What, at: i64, now: i64) -> Self {
-        let mut filter = Filter { issued_until: Some(at), expires_from: Some(now), ..Filter::default() };
-        match what {
+    /// What a revocation covers of what expires at `now` or later; `newest` is the newest mark there is.
+    pub fn covered(by: &Revocation, newest: u32, now: i64) -> Self {
+        let mut filter = Filter { expires_from: Some(now), ..Filter::default() };
+        match &by.what {
             What::Account(account) => filter.account = Some(account.clone()),
-            What::Jti(jti) => (filter.jti, filter.issued_until) = (Some(jti.clone()), None),
+            What::Jti(jti) => filter.jti = Some(jti.clone()),
             What::Key(key) => filter.key = Some(key.clone()),
             What::Pod(pod) => filter.pod = Some(pod.clone()),
             // Tokens in Secrets leave no records.
-            What::Sha256(_) => filter.issued_until = Some(i64::MIN),
+            What::Sha256(_) => filter.jti = Some(String::new()),
         }
+        filter.covered = by.is_bulk().then(|| Covered { by: by.clone(), newest });
         filter
     }
 
@@ -162,7 +178,7 @@ impl Filter {
             && self.audience.as_ref().is_none_or(|audience| issued.audiences.contains(audience))
             && self.key.as_ref().is_none_or(|key| *key == issued.kid)
             && self.requester.as_ref().is_none_or(|requester| *requester == issued.requester)
-            && self.issued_until.is_none_or(|until| issued.issued_at <= until)
+            && self.covered.as_ref().is_none_or(|covered| covered.by.covers(&issued.age(covered.newest)))
     }
 }
 

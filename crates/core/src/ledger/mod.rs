@@ -7,14 +7,16 @@
 
 mod issued;
 pub mod jti;
+mod marks;
 mod revocation;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-pub use issued::{BoundTo, Filter, Issued, PAGE_BYTES, Page, Position};
-pub use revocation::{NamespacedName, NotNamespaced, Revocation, What};
+pub use issued::{BoundTo, Covered, Filter, Issued, PAGE_BYTES, Page, Position};
+pub use marks::Marks;
+pub use revocation::{Age, NamespacedName, NotNamespaced, Revocation, What};
 
 /// Why the ledger could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,12 @@ pub trait Ledger: Send + Sync {
 
     /// All revocations, in no particular order.
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError>;
+
+    /// What was kept of the marks; `None` before the first time.
+    async fn marks(&self) -> Result<Option<Marks>, LedgerError>;
+
+    /// Keeps that, [joined](Marks::join) with what was kept before. On disk when this returns; nothing forgets it.
+    async fn keep_marks(&self, marks: Marks) -> Result<(), LedgerError>;
 
     /// Forgets the records that expired before one time, and the revocations that were to be kept until before another
     /// (Unix seconds). Says how many records went.

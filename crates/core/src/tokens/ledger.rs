@@ -2,12 +2,14 @@
 
 mod elsewhere;
 mod known;
+mod marks;
 mod own;
 mod revoke;
+mod settled;
 mod standing;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 
 use time::{Duration, OffsetDateTime};
 
@@ -18,7 +20,8 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::ledger::{
-    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, Page, Position, Revocation, What,
+    BoundTo, Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, Page, Position, Revocation,
+    What,
 };
 use crate::object_timestamp;
 use crate::view::View;
@@ -26,6 +29,7 @@ pub use elsewhere::REQUESTER;
 pub use known::{Known, shown};
 pub use own::Own;
 pub use revoke::Revoked;
+use settled::Settled;
 pub use standing::Standing;
 
 /// What is written down (`--ledger`).
@@ -59,6 +63,11 @@ pub enum OpenError {
         "cannot read the ledger, and what is revoked would be accepted again without it: put the store back from a backup"
     )]
     Ledger(#[from] LedgerError),
+    /// What revocations are told from new tokens by cannot be written.
+    #[error(
+        "cannot write the ledger, and new tokens could not be told from revoked ones without it: free space"
+    )]
+    Write(#[source] LedgerError),
     /// Without a ledger, what is revoked would be accepted again.
     #[error(
         "{}{}: with --ledger=off, what is revoked would be accepted again; start it with --ledger=revocations or --ledger=full",
@@ -92,9 +101,10 @@ pub struct TokenLedger {
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
     view: Arc<View>,
-    /// The latest `iat` of a token that was recorded since the start, Unix seconds.
-    newest: AtomicI64,
-    /// Held while a revocation is written, and no longer.
+    /// No token without a mark that was signed here expires later, Unix seconds.
+    unmarked_until: AtomicI64,
+    settled: Mutex<Settled>,
+    /// Held while a revocation or the limit of marks is written, and no longer.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -109,7 +119,6 @@ impl TokenLedger {
     ) -> Result<Arc<Self>, OpenError> {
         let now = clock.unix();
         let mut stored = ledger.revocations().await?;
-        stored.retain(|r| r.until >= now - KEEP.whole_seconds());
         // Those of tokens in Secrets are for ever, and cost nothing: they are obeyed in every mode.
         let counts =
             |r: &&Revocation| !matches!(r.what, What::Sha256(_)) && r.until >= now - LEEWAY.whole_seconds();
@@ -117,17 +126,25 @@ impl TokenLedger {
         if let (LedgerMode::Off, Some(last)) = (mode, in_force.iter().map(|r| r.until).max()) {
             return Err(OpenError::Revoked { count: in_force.len(), last });
         }
-        let revocations = Arc::new(Revocations::new(stored));
-        Ok(Arc::new(TokenLedger {
+        let marks = marks::open(&*ledger, &mut stored, &keys.current(), now).await?;
+        let mut settled = Settled::new(marks.settled, now, clock.monotonic());
+        let kept_until = settled.look(now, clock.monotonic()).saturating_sub(KEEP.whole_seconds());
+        stored.retain(|r| r.until >= kept_until);
+        let opened = Arc::new(TokenLedger {
             ledger,
             mode,
-            revocations,
+            revocations: Arc::new(Revocations::new(stored, marks.limit)),
             clock,
             keys,
             view,
-            newest: AtomicI64::new(i64::MIN),
+            unmarked_until: AtomicI64::new(marks.unmarked_until.unwrap_or(i64::MIN)),
+            settled: Mutex::new(settled),
             writing: Default::default(),
-        }))
+        });
+        if mode != LedgerMode::Off {
+            opened.make_first_room().await;
+        }
+        Ok(opened)
     }
 
     /// What is revoked.
@@ -151,14 +168,12 @@ impl TokenLedger {
         failed.then(|| "the ledger cannot write: issue records will be lost".into())
     }
 
-    /// Takes down a token that was signed and not yet given away.
-    ///
-    /// Times in tokens have whole seconds: after a revocation, a token of the same second cannot be told from those
-    /// that were meant. It is not given away; the caller asks again in the next second. Asked after signing, so that
-    /// a revocation that came meanwhile counts too.
-    pub(super) async fn issued(&self, requester: &str, claims: &Claims<'_>, kid: &str) -> Result<(), Error> {
+    /// Takes down a token that was signed and not yet given away. Asked after signing, so that a revocation that came
+    /// meanwhile counts too: then nothing is taken down, and the token is to be signed again, with the mark that this
+    /// gives or a later one.
+    pub(super) async fn issued(&self, requester: &str, claims: &Claims<'_>, kid: &str) -> Option<u32> {
         if self.mode == LedgerMode::Off {
-            return Ok(());
+            return None;
         }
         let subject = Subject {
             jti: claims.id,
@@ -170,23 +185,10 @@ impl TokenLedger {
             },
             kid,
             issued_at: claims.issued_at,
+            expires_at: claims.expires_at,
         };
-        // Before the revocations are asked: one that is not seen here sees this.
-        self.newest.fetch_max(claims.issued_at, Ordering::SeqCst);
-        if let Some(at) = self.revocations.covering(&subject) {
-            let retry_after = at.saturating_sub(self.clock.unix()).saturating_add(1).max(1);
-            let (namespace, name) = (claims.namespace, &claims.account.name);
-            let message = match OffsetDateTime::from_unix_timestamp(at) {
-                // The clock was ahead when that was said: this may take long.
-                Ok(time) if retry_after > 2 => format!(
-                    "tokens of service account {namespace}/{name} that are issued until {} are revoked, ask again after that",
-                    object_timestamp(time)
-                ),
-                _ => format!(
-                    "tokens of service account {namespace}/{name} that are issued in this second have just been revoked, ask again in the next one"
-                ),
-            };
-            return Err(Error::TooManyRequests { message, retry_after });
+        if let Some(epoch) = self.revocations.beyond(&subject) {
+            return Some(epoch);
         }
         if self.mode == LedgerMode::Full {
             let issued = Issued {
@@ -203,7 +205,7 @@ impl TokenLedger {
             };
             self.ledger.record(issued.bounded()).await;
         }
-        Ok(())
+        None
     }
 
     /// Unexpired tokens.
@@ -227,17 +229,32 @@ impl TokenLedger {
 
     /// Forgets what has expired, for as long as the server runs.
     pub async fn run(&self) {
+        let mut written = None;
         loop {
-            let now = self.clock.unix();
-            let (expired, kept_until) = (now - LEEWAY.whole_seconds(), now - KEEP.whole_seconds());
+            let seen = self.clock.now();
+            let (settled, due) = self.settled(written);
+            if let Some(time) = due {
+                match self.ledger.keep_marks(Marks { settled: Some(time), ..Marks::default() }).await {
+                    Ok(()) => written = Some(time),
+                    Err(e) => tracing::warn!(cause = %e, "which time has come could not be written down"),
+                }
+            }
+            let (expired, kept_until) = (settled - LEEWAY.whole_seconds(), settled - KEEP.whole_seconds());
             self.revocations.prune(kept_until);
             match self.ledger.prune(expired, kept_until).await {
                 Ok(0) => {}
                 Ok(gone) => tracing::debug!(gone, "expired issue records are forgotten"),
                 Err(e) => tracing::warn!(cause = %e, "expired issue records stay: they cannot be removed"),
             }
-            self.clock.sleep(PRUNE_EVERY).await;
+            self.clock.look_again(seen, PRUNE_EVERY).await;
         }
+    }
+
+    /// Which time has come for sure, and whether that is to be written down.
+    fn settled(&self, written: Option<i64>) -> (i64, Option<i64>) {
+        let mut settled = self.settled.lock().unwrap_or_else(|e| e.into_inner());
+        let time = settled.look(self.clock.unix(), self.clock.monotonic());
+        (time, settled.due(written))
     }
 
     /// What to say who asks about revocations where there are none.
@@ -254,7 +271,7 @@ impl TokenLedger {
 }
 
 /// How long a revocation is kept beyond its time: a clock that jumps ahead and is set right within a day makes no
-/// revoked token good again. Records may go; they refuse nothing.
+/// revoked token good again ([`settled`]).
 const KEEP: Duration = Duration::days(1);
 const PRUNE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 

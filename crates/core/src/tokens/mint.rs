@@ -13,15 +13,15 @@ use tokensmith_objects::{FieldError, Object, names};
 use super::claims::{Bound, Claims, Reference};
 use super::ledger::TokenLedger;
 use super::lifetime::lifetime;
-use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, profile};
+use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, mark, profile};
 use crate::access::restriction::{Operation, Write};
 use crate::access::{Authorizer, Identity, restriction};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::keys::Keys;
+use crate::keys::{Algorithm, Keys};
+use crate::object_timestamp;
 use crate::registry::{invalid_claims, open_namespace};
 use crate::view::{Snapshot, View};
-use crate::{object_timestamp, random};
 pub use poke::{Poke, SUBJECT as POKE_SUBJECT};
 
 const GROUP: &str = "authentication.k8s.io";
@@ -68,6 +68,16 @@ pub struct Minted {
     /// For the `Warning` headers.
     pub warnings: Vec<String>,
 }
+
+/// A token, and what it is known by.
+struct Signed {
+    token: String,
+    id: String,
+    key_id: String,
+}
+
+/// How often a token is signed that revocations overtake.
+const ATTEMPTS: usize = 8;
 
 impl TokenIssuer {
     /// `authorizer` is asked whether a node may have an audience that no volume of its pod names.
@@ -141,30 +151,50 @@ impl TokenIssuer {
         let extra = extra.or(profile.map(TokenProfile::claims)).unwrap_or_default();
         let issued_at = now.unix_timestamp();
         let expires_at = issued_at + life.real;
-        let id = random::uuid().to_string();
         let claims = Claims {
             issuer: &self.config.issuer,
             audiences: &audiences,
             issued_at,
             expires_at,
-            id: &id,
+            id: "",
             namespace,
             account: &account,
             bound: bound.as_ref(),
             warn_after: life.warn_after.map(|after| issued_at + after),
             extra,
         };
-        let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
-        // First the promise that the key stays published for as long as the token lives, then the signature.
-        let algorithm = profile.and_then(TokenProfile::algorithm);
-        let signer =
-            self.keys.reserve(algorithm, expires_at).await.map_err(|e| Error::internal(failed(&e), e))?;
-        let token =
-            jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
-        self.ledger.issued(&user.name, &claims, signer.key_id()).await?;
-        request.set(&["status", "token"], token);
+        let signed = self.sign(&user.name, claims, profile.and_then(TokenProfile::algorithm)).await?;
+        request.set(&["status", "token"], signed.token);
         request.set(&["status", "expirationTimestamp"], object_timestamp(now + Duration::seconds(life.told)));
-        Ok(Minted { reply: request, id, key_id: signer.key_id().to_owned(), warnings })
+        Ok(Minted { reply: request, id: signed.id, key_id: signed.key_id, warnings })
+    }
+
+    /// Signs with an id that no revocation covers: one that came meanwhile has it signed again, at once.
+    async fn sign(
+        &self,
+        requester: &str,
+        claims: Claims<'_>,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Signed, Error> {
+        let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
+        for _ in 0..ATTEMPTS {
+            let id = mark::id(self.ledger.epoch()).to_string();
+            let claims = Claims { id: &id, ..claims.clone() };
+            // First the promise that the key stays published for as long as the token lives, then the signature.
+            let signer = self.keys.reserve(algorithm, claims.expires_at).await;
+            let signer = signer.map_err(|e| Error::internal(failed(&e), e))?;
+            let token =
+                jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
+            match self.ledger.issued(requester, &claims, signer.key_id()).await {
+                None => return Ok(Signed { token, id, key_id: signer.key_id().to_owned() }),
+                Some(epoch) => self.ledger.reach(epoch).await?,
+            }
+        }
+        let message = format!(
+            "tokens of service account {}/{} are being revoked again and again, ask again in a second",
+            claims.namespace, claims.account.name
+        );
+        Err(Error::TooManyRequests { message, retry_after: 1 })
     }
 
     /// The account, if the request's metadata mean that one.

@@ -8,12 +8,14 @@
 //! bound object or the key, since every check looks at the objects and keys of that moment. Knows no HTTP.
 
 pub mod claims;
+mod epochs;
 pub mod extra_claims;
 pub mod jws;
 pub mod ledger;
 pub mod legacy;
 mod lifetime;
 mod live;
+pub mod mark;
 pub mod mint;
 pub mod profile;
 pub mod revocations;

@@ -1,11 +1,14 @@
 //! The revocations in memory: what every check of a token asks. Reading takes no lock and no memory.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
 
-use crate::ledger::{NamespacedName, Revocation, What};
+use super::epochs::Epochs;
+use super::mark;
+use crate::ledger::{Age, NamespacedName, Revocation, What};
 
 /// What of a token decides whether it is revoked.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +25,22 @@ pub struct Subject<'a> {
     pub kid: &'a str,
     /// When it was issued, Unix seconds; `i64::MIN` when it does not say, which every revocation covers.
     pub issued_at: i64,
+    /// When it expires, Unix seconds; [`NEVER`](crate::keys::ring::NEVER) when it does not say.
+    pub expires_at: i64,
+}
+
+impl Subject<'_> {
+    fn age(&self, newest: u32) -> Age {
+        let mark = mark::read(self.jti, newest);
+        Age { mark, issued_at: self.issued_at, expires_at: self.expires_at }
+    }
 }
 
 /// All revocations in force. Swapped as a whole.
 #[derive(Debug, Default)]
 pub struct Revocations {
     sets: ArcSwap<Sets>,
+    epochs: Epochs,
 }
 
 type Map = OrdMap<String, Arc<Revocation>>;
@@ -43,26 +56,43 @@ struct Sets {
 }
 
 impl Revocations {
-    /// Those that were stored.
-    pub fn new(stored: impl IntoIterator<Item = Revocation>) -> Self {
+    /// Those that were stored; no token is marked with a later epoch than `limit`.
+    pub fn new(stored: impl IntoIterator<Item = Revocation>, limit: u32) -> Self {
         let mut sets = Sets::default();
         stored.into_iter().for_each(|r| sets.insert(Arc::new(r)));
-        Revocations { sets: ArcSwap::from_pointee(sets) }
+        Revocations { sets: ArcSwap::from_pointee(sets), epochs: Epochs::new(limit) }
+    }
+
+    /// The epoch of tokens and revocations.
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// The time (Unix seconds) of the latest revocation that covers a token; `None` when none does.
     pub fn covering(&self, token: &Subject<'_>) -> Option<i64> {
+        self.latest(token, |revocation| revocation.at)
+    }
+
+    /// The epoch from which on a token like this one is covered no more; `None` when none covers it.
+    pub(super) fn beyond(&self, token: &Subject<'_>) -> Option<u32> {
+        self.latest(token, |revocation| revocation.epoch.unwrap_or(0))
+    }
+
+    /// The most of what is read of those that cover a token.
+    fn latest<T: Ord>(&self, token: &Subject<'_>, read: impl Fn(&Revocation) -> T) -> Option<T> {
         let sets = self.sets.load();
+        // Only where something may cover it is the mark read, and once.
+        let age = OnceCell::new();
+        let covers = |r: &Revocation| r.covers(age.get_or_init(|| token.age(self.epochs.current())));
         let within = |map: &OrdMap<String, Map>, name: &str| {
-            map.get(token.namespace).and_then(|names| names.get(name)).map(|r| r.at)
+            map.get(token.namespace).and_then(|names| names.get(name)).filter(|r| covers(r)).map(|r| read(r))
         };
         let timed = [
             within(&sets.accounts, token.account),
             token.pod.and_then(|pod| within(&sets.pods, pod)),
-            sets.keys.get(token.kid).map(|r| r.at),
+            sets.keys.get(token.kid).filter(|r| covers(r)).map(|r| read(r)),
         ];
-        let timed = timed.into_iter().flatten().filter(|at| token.issued_at <= *at);
-        timed.chain(sets.jtis.get(token.jti).map(|r| r.at)).max()
+        timed.into_iter().flatten().chain(sets.jtis.get(token.jti).map(|r| read(r))).max()
     }
 
     /// Whether the token of a Secret is revoked: by its bytes, whosever it is.
@@ -83,8 +113,13 @@ impl Revocations {
         self.sets.rcu(|sets| {
             let mut next = Sets::clone(sets);
             if let Some(before) = sets.get(&raised.what) {
-                let (at, until) = (raised.at.max(before.at), raised.until.max(before.until));
-                raised = Arc::new(Revocation { at, until, ..(*raised).clone() });
+                raised = Arc::new(Revocation {
+                    at: raised.at.max(before.at),
+                    until: raised.until.max(before.until),
+                    epoch: raised.epoch.max(before.epoch),
+                    ahead: raised.ahead.max(before.ahead),
+                    ..(*raised).clone()
+                });
             }
             next.insert(raised.clone());
             next
@@ -178,22 +213,30 @@ pub(super) fn digest(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random;
 
     fn revocation(what: What, at: i64, until: i64) -> Revocation {
-        Revocation { what, at, until, by: "admin".into(), reason: String::new() }
+        Revocation { what, at, until, by: "admin".into(), reason: String::new(), epoch: None, ahead: None }
     }
 
     fn named(namespace: &str, name: &str) -> NamespacedName {
         NamespacedName::new(namespace, name)
     }
 
-    const TOKEN: Subject<'static> =
-        Subject { jti: "j", namespace: "n", account: "a", pod: Some("p"), kid: "k", issued_at: 10 };
+    const TOKEN: Subject<'static> = Subject {
+        jti: "j",
+        namespace: "n",
+        account: "a",
+        pod: Some("p"),
+        kid: "k",
+        issued_at: 10,
+        expires_at: 90,
+    };
 
     #[test]
     fn what_a_revocation_covers() {
         let covers = |what, at, token: &Subject<'_>| {
-            Revocations::new([revocation(what, at, 99)]).covering(token).is_some()
+            Revocations::new([revocation(what, at, 99)], 0).covering(token).is_some()
         };
         for what in [What::Account(named("n", "a")), What::Pod(named("n", "p")), What::Key("k".into())] {
             assert!(covers(what.clone(), 10, &TOKEN), "{what}: issued in the same second");
@@ -218,7 +261,7 @@ mod tests {
     fn a_secrets_token_is_known_by_its_bytes() {
         // printf a.b.c | sha256sum
         let of = "845e30448809e2bc8958eb025bfc795235d13b077a53d0c3abbd2385170dc9b8";
-        let all = Revocations::new([revocation(What::Sha256(of.into()), 10, i64::MAX)]);
+        let all = Revocations::new([revocation(What::Sha256(of.into()), 10, i64::MAX)], 0);
         assert!(all.covers_secret_token("a.b.c"));
         assert!(!all.covers_secret_token("a.b.d"));
         all.prune(i64::MAX);
@@ -227,10 +270,13 @@ mod tests {
 
     #[test]
     fn the_latest_counts_and_the_expired_go() {
-        let all = Revocations::new([
-            revocation(What::Account(named("n", "a")), 20, 50),
-            revocation(What::Pod(named("n", "p")), 30, 40),
-        ]);
+        let all = Revocations::new(
+            [
+                revocation(What::Account(named("n", "a")), 20, 50),
+                revocation(What::Pod(named("n", "p")), 30, 40),
+            ],
+            0,
+        );
         assert_eq!(all.covering(&TOKEN), Some(30));
         all.prune(40);
         assert_eq!(all.count(), 2, "one that is kept until 40 is there at 40");
@@ -243,7 +289,7 @@ mod tests {
     #[test]
     fn a_revocation_takes_nothing_back_of_the_one_before() {
         let what = || What::Account(named("n", "a"));
-        let all = Revocations::new([revocation(what(), 20, 50)]);
+        let all = Revocations::new([revocation(what(), 20, 50)], 0);
         let reason = |r: Revocation, text: &str| Revocation { reason: text.into(), ..r };
         assert_eq!(
             *all.raise(reason(revocation(what(), 10, 60), "x")),
@@ -251,5 +297,24 @@ mod tests {
         );
         assert_eq!(*all.raise(revocation(what(), 30, 40)), revocation(what(), 30, 60));
         assert_eq!((all.count(), all.covering(&TOKEN)), (1, Some(30)));
+        let marked = |epoch, ahead| Revocation { epoch, ahead, ..revocation(what(), 1, 2) };
+        all.raise(marked(Some(7), Some(90)));
+        let raised = all.raise(marked(Some(6), None));
+        assert_eq!((raised.at, raised.epoch, raised.ahead), (30, Some(7), Some(90)));
+    }
+
+    #[test]
+    fn a_mark_tells_what_was_issued_before_whatever_the_time() {
+        let ids = [mark::id(4), mark::id(5), mark::id(6), random::uuid()];
+        let [old, new, future, others] = ids.map(|id| id.to_string());
+        let subject = |jti| Subject { jti, issued_at: 1000, expires_at: 1090, ..TOKEN };
+        for what in [What::Account(named("n", "a")), What::Pod(named("n", "p")), What::Key("k".into())] {
+            let by = Revocation { epoch: Some(5), ahead: Some(1090), ..revocation(what, 10, 99) };
+            let all = Revocations::new([by], 5);
+            assert_eq!((all.covering(&subject(&old)), all.beyond(&subject(&old))), (Some(10), Some(5)));
+            assert_eq!(all.covering(&subject(&new)), None);
+            assert!(all.covering(&subject(&others)).is_some(), "it may be older");
+            assert!(all.covering(&subject(&future)).is_some(), "a mark that cannot be is none");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::claims::{Payload, Reference, granted};
 use super::revocations::{Revocations, Subject};
 use super::{Jws, groups, legacy, live, username};
 use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
-use crate::keys::Keys;
+use crate::keys::{Keys, ring::NEVER};
 use crate::view::Snapshot;
 
 /// Accepts the tokens that this server mints, and the legacy ones that it fills Secrets with.
@@ -98,6 +98,7 @@ fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
         pod: private.pod.as_ref().map(|pod| pod.name.as_str()),
         kid,
         issued_at: payload.issued_at.unwrap_or(i64::MIN),
+        expires_at: payload.expires_at.unwrap_or(NEVER),
     }
 }
 

@@ -104,6 +104,14 @@ fn answer(revoked: &Revoked) -> Value {
             "accounts": accounts.collect::<Vec<_>>(),
         });
     }
+    if revoked.unmarked {
+        let ahead = revoked.revocation.ahead.map_or(Value::Null, tokens::time);
+        out["unmarked"] = json!({"issuedUntil": tokens::time(revoked.revocation.at)});
+        // Left out when all of them are.
+        if !ahead.is_null() {
+            out["unmarked"]["expiringUntil"] = ahead;
+        }
+    }
     if revoked.secret_tokens > 0 {
         out["secretTokens"] = revoked.secret_tokens.into();
     }

@@ -128,7 +128,8 @@ impl World {
 
     /// The same store after a restart, with another ledger.
     pub async fn restarted_with(self, mode: LedgerMode, ledger: Arc<dyn Ledger>) -> World {
-        World::start(self.store, self.clock, TokenProfiles::default(), mode, ledger, |_| {}).await
+        let place = (self.store, self.clock);
+        World::start(place, TokenProfiles::default(), mode, ledger, None, |_| {}).await
     }
 
     async fn build(
@@ -138,16 +139,17 @@ impl World {
         clients: Option<Arc<ClientCertificates>>,
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
-        let clock = Arc::new(ManualClock::new(START));
-        World::start(Arc::new(MemoryStore::new()), clock, profiles, mode, ledger, change).await
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let place = (store, Arc::new(ManualClock::new(START)));
+        World::start(place, profiles, mode, ledger, clients, change).await
     }
 
     async fn start(
-        store: Arc<dyn Store>,
-        clock: Arc<ManualClock>,
+        (store, clock): (Arc<dyn Store>, Arc<ManualClock>),
         profiles: TokenProfiles,
         mode: LedgerMode,
         kept: Arc<dyn Ledger>,
+        clients: Option<Arc<ClientCertificates>>,
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
         let issuer = "https://issuer.test";

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokensmith_core::ledger::{
-    BoundTo, Filter, Issued, Ledger, NamespacedName, PAGE_BYTES, Revocation, What,
+    BoundTo, Covered, Filter, Issued, Ledger, Marks, NamespacedName, PAGE_BYTES, Revocation, What,
 };
 
 /// Runs the whole suite, each part on a new ledger.
@@ -16,6 +16,7 @@ pub async fn run<L: Ledger + 'static, F: Future<Output = L>>(open: impl Fn() -> 
     large_records(&open().await).await;
     pruning(&open().await).await;
     revocations(&open().await).await;
+    marks(&open().await).await;
     concurrent_writers(open().await).await;
 }
 
@@ -37,7 +38,12 @@ pub fn issued(n: usize, expires_at: i64) -> Issued {
 
 /// A revocation of something.
 pub fn revocation(what: What, at: i64, until: i64) -> Revocation {
-    Revocation { what, at, until, by: "admin".into(), reason: "lost".into() }
+    Revocation { what, at, until, by: "admin".into(), reason: "lost".into(), epoch: None, ahead: None }
+}
+
+/// As old as a revocation at this time covers.
+fn issued_until(at: i64) -> Option<Covered> {
+    Some(Covered { by: revocation(What::Key("k1".into()), at, i64::MAX), newest: 0 })
 }
 
 async fn found(ledger: &dyn Ledger, filter: Filter) -> Vec<String> {
@@ -70,7 +76,7 @@ async fn records_and_filters(ledger: &dyn Ledger) {
         (Filter { audience: Some("vault".into()), ..any() }, vec!["jti-0002"]),
         (Filter { key: Some("k1".into()), ..any() }, vec!["jti-0003", "jti-0001", "jti-0000"]),
         (Filter { jti: Some("jti-0001".into()), ..any() }, vec!["jti-0001"]),
-        (Filter { issued_until: Some(1), ..any() }, vec!["jti-0001", "jti-0000"]),
+        (Filter { covered: issued_until(1), ..any() }, vec!["jti-0001", "jti-0000"]),
         (Filter { expires_from: Some(200), ..any() }, vec!["jti-0001", "jti-0000"]),
         (Filter { key: Some("k1".into()), expires_from: Some(201), ..any() }, vec!["jti-0000"]),
     ] {
@@ -113,7 +119,7 @@ async fn counts(ledger: &dyn Ledger) {
     let named =
         |counts: &[(&str, usize)]| counts.iter().map(|(a, n)| ((*a).to_owned(), *n)).collect::<Vec<_>>();
     assert_eq!(counts(Filter::default()).await, named(&[("a0", 4), ("a1", 3), ("a2", 3)]));
-    let some = Filter { issued_until: Some(3), ..Filter::default() };
+    let some = Filter { covered: issued_until(3), ..Filter::default() };
     assert_eq!(counts(some).await, named(&[("a0", 2), ("a1", 1), ("a2", 1)]));
     assert_eq!(counts(Filter { expires_from: Some(101), ..Filter::default() }).await, []);
 }
@@ -167,6 +173,24 @@ async fn revocations(ledger: &dyn Ledger) {
     assert_eq!(ledger.revocations().await.unwrap().len(), 5, "until 50 is not before 50");
     ledger.prune(0, 51).await.unwrap();
     assert_eq!(ledger.revocations().await.unwrap(), [later], "for ever is never over");
+}
+
+/// They only grow, and nothing that is forgotten takes them along.
+async fn marks(ledger: &dyn Ledger) {
+    assert_eq!(ledger.marks().await.unwrap(), None);
+    let marks = |limit, unmarked_until, settled| Marks { limit, unmarked_until, settled };
+    let keep = async |marks| {
+        ledger.keep_marks(marks).await.unwrap();
+        ledger.marks().await.unwrap().unwrap()
+    };
+    assert_eq!(keep(Marks::default()).await, Marks::default());
+    assert_eq!(keep(marks(64, None, None)).await, marks(64, None, None));
+    assert_eq!(keep(marks(7, Some(-5), Some(9))).await, marks(64, Some(-5), Some(9)));
+    assert_eq!(keep(marks(0, None, Some(8))).await, marks(64, Some(-5), Some(9)));
+    ledger.prune(i64::MAX, i64::MAX).await.unwrap();
+    assert_eq!(ledger.marks().await.unwrap(), Some(marks(64, Some(-5), Some(9))));
+    assert_eq!(ledger.revocations().await.unwrap(), []);
+    assert_eq!(found(ledger, Filter::default()).await, [""; 0]);
 }
 
 async fn concurrent_writers<L: Ledger + 'static>(ledger: L) {

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokensmith_core::ledger::{
-    Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, PAGE_BYTES, Page, Position, Revocation, What,
+    Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, PAGE_BYTES, Page, Position,
+    Revocation, What,
 };
 
 /// The `Ledger` port in memory.
@@ -17,6 +18,7 @@ pub struct MemoryLedger(Mutex<Kept>);
 struct Kept {
     issued: BTreeMap<Position, Issued>,
     revocations: BTreeMap<What, Revocation>,
+    marks: Option<Marks>,
     written: u64,
 }
 
@@ -80,6 +82,16 @@ impl Ledger for MemoryLedger {
 
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError> {
         Ok(self.kept().revocations.values().cloned().collect())
+    }
+
+    async fn marks(&self) -> Result<Option<Marks>, LedgerError> {
+        Ok(self.kept().marks)
+    }
+
+    async fn keep_marks(&self, marks: Marks) -> Result<(), LedgerError> {
+        let mut kept = self.kept();
+        kept.marks = Some(kept.marks.unwrap_or_default().join(marks));
+        Ok(())
     }
 
     async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError> {

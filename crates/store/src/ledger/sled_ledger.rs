@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! i EXPIRY JTI   an issue record as JSON; by expiry, so that what has expired is one range
+//! m              what is kept of the marks in tokens, as JSON
 //! r WHAT         a revocation as JSON, its `What` as JSON in the key
 //! ```
 
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokensmith_core::ledger::{
-    Counts, Filter, Issued, Ledger, LedgerError, NamespacedName, PAGE_BYTES, Page, Position, Revocation, What,
+    Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, PAGE_BYTES, Page, Position,
+    Revocation, What,
 };
 
-use super::writer::{GroupWriter, Write, WriteError};
+use super::writer::{GroupWriter, State, Write, WriteError};
 
 /// The `Ledger` port on sled; made by [`SledStore::ledger`](crate::SledStore::ledger).
 pub struct SledLedger {
@@ -89,12 +91,7 @@ impl Ledger for SledLedger {
                 batch.insert(revocation_key(&revocation.what)?, value);
             }
             let done = tree.apply_batch(batch).and_then(|()| tree.flush());
-            if let Err(e) = done {
-                state.failed(&e);
-                return Err(backend(e));
-            }
-            state.succeeded();
-            Ok(())
+            written(&state, done)
         })
         .await
     }
@@ -103,6 +100,28 @@ impl Ledger for SledLedger {
         self.aside(|tree| {
             let stored = tree.scan_prefix(REVOCATION);
             stored.map(|item| parse(&item.map_err(backend)?.1)).collect()
+        })
+        .await
+    }
+
+    async fn marks(&self) -> Result<Option<Marks>, LedgerError> {
+        self.aside(|tree| tree.get(MARKS).map_err(backend)?.map(|value| parse(&value)).transpose()).await
+    }
+
+    async fn keep_marks(&self, marks: Marks) -> Result<(), LedgerError> {
+        let state = self.writer.state().clone();
+        self.aside(move |tree| {
+            loop {
+                let kept = tree.get(MARKS).map_err(backend)?;
+                let before: Option<Marks> = kept.as_deref().map(parse).transpose()?;
+                let value = serde_json::to_vec(&before.unwrap_or_default().join(marks)).map_err(corrupt)?;
+                match tree.compare_and_swap(MARKS, kept, Some(value)) {
+                    // Another one has written meanwhile.
+                    Ok(Err(_)) => {}
+                    Ok(Ok(())) => return written(&state, tree.flush()),
+                    Err(e) => return written(&state, Err(e)),
+                }
+            }
         })
         .await
     }
@@ -144,6 +163,20 @@ impl Ledger for SledLedger {
 
     fn healthy(&self) -> bool {
         self.writer.state().healthy()
+    }
+}
+
+/// Says how a write went, to whom it concerns.
+fn written(state: &State, done: sled::Result<usize>) -> Result<(), LedgerError> {
+    match done {
+        Ok(_) => {
+            state.succeeded();
+            Ok(())
+        }
+        Err(e) => {
+            state.failed(&e);
+            Err(backend(e))
+        }
     }
 }
 
@@ -203,6 +236,7 @@ fn scan(
 const ISSUED: &[u8] = b"i";
 /// Behind every issue record.
 const ISSUED_END: &[u8] = b"j";
+const MARKS: &[u8] = b"m";
 const REVOCATION: &[u8] = b"r";
 
 /// Where the records that expire at a time begin. Flipping the sign's bit makes bytes sort as numbers do.

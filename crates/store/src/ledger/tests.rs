@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokensmith_core::ledger::{Filter, Ledger, What};
+use tokensmith_core::ledger::{Filter, Ledger, Marks, What};
 use tokensmith_core::store::{Expect, Store};
 
 use super::contract::{self, issued, revocation};
@@ -38,12 +38,15 @@ async fn it_is_there_after_a_restart_and_moves_no_revision() {
             ledger.record(issued(n, 1000)).await;
         }
         ledger.revoke(&[revocation(What::Jti("x".into()), 1, 2)]).await.unwrap();
+        ledger.keep_marks(Marks { limit: 64, unmarked_until: None, settled: Some(5) }).await.unwrap();
         assert_eq!(store.revision().await.unwrap(), 1);
         // No flush: whoever drops the ledger leaves nothing behind.
     }
     let (store, ledger) = open_at(home.path());
     assert_eq!(jtis(&ledger).await, 100);
     assert_eq!(ledger.revocations().await.unwrap(), [revocation(What::Jti("x".into()), 1, 2)]);
+    let marks = Marks { limit: 64, unmarked_until: None, settled: Some(5) };
+    assert_eq!(ledger.marks().await.unwrap(), Some(marks));
     assert_eq!(store.revision().await.unwrap(), 1);
     assert_eq!(store.list("", None, 0).await.unwrap().entries.len(), 1, "no object is seen of it");
 }
@@ -72,10 +75,13 @@ async fn a_crash_never_loses_a_revocation_nor_what_was_flushed() {
         }
         let what = What::Jti(format!("jti-{round}"));
         ledger.revoke(&[revocation(what, 1, 1000)]).await.unwrap();
+        let limit = round as u32;
+        ledger.keep_marks(Marks { limit, ..Marks::default() }).await.unwrap();
         let target = copy.path().join(round.to_string());
         crate::copy_dir(home.path(), &target);
         let (_store, crashed) = open_at(&target);
         assert_eq!(crashed.revocations().await.unwrap().len(), round + 1);
+        assert_eq!(crashed.marks().await.unwrap().map(|m| m.limit), Some(limit));
         let (there, flushed) = (jtis(&crashed).await, (round / 2 * 2) * 20 + 20);
         assert!(there >= flushed, "round {round}: {there} of {flushed}");
     }

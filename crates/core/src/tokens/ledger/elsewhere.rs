@@ -1,7 +1,5 @@
 //! Tokens that were signed here for an API server elsewhere: what they say of themselves goes on record, too.
 
-use std::sync::atomic::Ordering;
-
 use super::{LedgerMode, TokenLedger};
 use crate::keys::ring::NEVER;
 use crate::ledger::{BoundTo, Issued, NamespacedName};
@@ -11,10 +9,7 @@ impl TokenLedger {
     /// Takes down a token that was signed and not yet given away, if it says which one it is and whose. Nothing is
     /// refused: the API server has decided.
     pub async fn signed(&self, requester: &str, payload: &Payload, kid: &str) {
-        let now = self.clock.unix();
-        let issued_at = payload.issued_at.unwrap_or(now);
-        // A time ahead of ours would make every revocation reach there.
-        self.newest.fetch_max(issued_at.min(now), Ordering::SeqCst);
+        self.unmarked(payload.expires_at.unwrap_or(NEVER)).await;
         if self.mode != LedgerMode::Full {
             return;
         }
@@ -33,7 +28,7 @@ impl TokenLedger {
             audiences: payload.audiences.clone(),
             audiences_cut: false,
             kid: kid.to_owned(),
-            issued_at,
+            issued_at: payload.issued_at.unwrap_or_else(|| self.clock.unix()),
             expires_at: payload.expires_at.unwrap_or(NEVER),
             requester: requester.to_owned(),
         };

@@ -73,7 +73,7 @@ impl TokenLedger {
             What::Key(key) => filter.key = Some(key.clone()),
             What::Pod(pod) => filter.pod = Some(pod.clone()),
             // Tokens in Secrets leave no records.
-            What::Sha256(_) => filter.issued_until = Some(i64::MIN),
+            What::Sha256(_) => filter.jti = Some(String::new()),
         }
         filter
     }

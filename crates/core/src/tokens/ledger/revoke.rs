@@ -1,7 +1,6 @@
 //! Revoking: what it covers, and until when it must be kept.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
@@ -18,6 +17,8 @@ pub struct Revoked {
     pub covered: Option<Vec<(NamespacedName, usize)>>,
     /// Tokens in Secrets that were revoked with it, by their bytes.
     pub secret_tokens: usize,
+    /// Whether tokens without a mark may be out, of which some may be refused that were issued later.
+    pub unmarked: bool,
 }
 
 impl TokenLedger {
@@ -43,17 +44,30 @@ impl TokenLedger {
         }
         let mut revocation = self.enforce(what, by, reason);
         revocation.until = self.bound(&revocation.what).await;
+        revocation.ahead = revocation.is_bulk().then_some(revocation.until);
         let digests = secrets::covered(&revocation.what, &self.view.snapshot(), &self.keys.current());
         let secret_tokens = digests.len();
         // The same bytes are the stolen token, whenever they come back.
-        let of_secret =
-            |digest| Revocation { what: What::Sha256(digest), until: NEVER, ..revocation.clone() };
+        let of_secret = |digest| Revocation {
+            what: What::Sha256(digest),
+            until: NEVER,
+            epoch: None,
+            ahead: None,
+            ..revocation.clone()
+        };
         let mut all: Vec<_> = digests.into_iter().map(of_secret).collect();
         all.push(revocation.clone());
         let written = {
             all.iter().for_each(|r| drop(self.revocations.raise(r.clone())));
             // One at a time, and each as it is in memory then: what is written last has all that came before.
             let _one = self.writing.lock().await;
+            if let Some(epoch) = revocation.epoch {
+                // Where this fails, tokens that are covered wait for it.
+                if let Err(e) = self.make_room(epoch).await {
+                    tracing::warn!(cause = %e, "the limit of the tokens' marks could not be written");
+                }
+                self.epochs().reach(epoch);
+            }
             let all: Vec<_> = all.into_iter().map(|r| (*self.revocations.raise(r)).clone()).collect();
             self.ledger.revoke(&all).await.map(|()| all)
         };
@@ -65,26 +79,24 @@ impl TokenLedger {
             }
         };
         // It stands. That what it covers could not be counted does not make it a failure.
-        let covered = self.covered(&revocation.what, revocation.at).await.unwrap_or_else(|e| {
+        let covered = Filter::covered(&revocation, self.epoch(), self.clock.unix());
+        let covered = self.count(covered).await.unwrap_or_else(|e| {
             tracing::warn!(cause = %e, "the tokens that a revocation covers could not be counted");
             None
         });
-        Ok(Revoked { revocation: Arc::new(revocation), covered, secret_tokens })
+        let unmarked = revocation.ahead.is_some_and(|ahead| ahead == NEVER || self.may_be_unmarked());
+        Ok(Revoked { revocation: Arc::new(revocation), covered, secret_tokens, unmarked })
     }
 
     /// Puts a revocation into memory, before anything that may wait: what is signed from here on is not given away if
     /// it is covered, and what was signed before has had its expiry promised, so the bound that is read next holds for
     /// all.
     fn enforce(&self, what: What, by: String, reason: String) -> Revocation {
-        let raise = |at, revocation: Revocation| {
-            // How long it is to be kept is not known yet; nothing is dropped as soon as it might be.
-            (*self.revocations.raise(Revocation { at, until: at, ..revocation })).clone()
-        };
-        let now = self.clock.unix();
-        let first = raise(now, Revocation { what, at: now, until: now, by, reason });
-        // The clock may have gone back: what was issued before is covered all the same. Read when the revocation is in
-        // memory, so that a token whose time is not seen here sees the revocation.
-        raise(now.max(self.newest.load(Ordering::SeqCst)), first)
+        let at = self.clock.unix();
+        // How long it is to be kept is not known yet; nothing is dropped as soon as it might be.
+        let mut revocation = Revocation { what, at, until: at, by, reason, epoch: None, ahead: None };
+        revocation.epoch = revocation.is_bulk().then(|| self.epochs().begin());
+        (*self.revocations.raise(revocation)).clone()
     }
 
     /// No covered token expires later.
@@ -122,20 +134,15 @@ impl TokenLedger {
         &self,
         kid: &str,
     ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
-        self.covered(&What::Key(kid.to_owned()), i64::MAX).await
+        let filter = Filter { key: Some(kid.to_owned()), ..Filter::default() };
+        self.count(Filter { expires_from: Some(self.clock.unix()), ..filter }).await
     }
 
-    async fn covered(
-        &self,
-        what: &What,
-        at: i64,
-    ) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
+    async fn count(&self, filter: Filter) -> Result<Option<Vec<(NamespacedName, usize)>>, LedgerError> {
         if self.mode != LedgerMode::Full {
             return Ok(None);
         }
-        let filter = Filter::covered(what, at, self.clock.unix());
-        let counts = self.ledger.count(&filter).await?;
-        Ok(Some(counts.into_iter().collect()))
+        Ok(Some(self.ledger.count(&filter).await?.into_iter().collect()))
     }
 }
 

@@ -53,6 +53,7 @@ impl Moment<'_> {
             pod: issued.pod(),
             kid: &issued.kid,
             issued_at: issued.issued_at,
+            expires_at: issued.expires_at,
         };
         if self.ledger.revocations.covering(&subject).is_some() {
             return Standing::Revoked;

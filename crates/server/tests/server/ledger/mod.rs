@@ -3,6 +3,7 @@
 mod clock;
 mod disk;
 mod list;
+mod marks;
 mod modes;
 mod pasted;
 mod revoke;

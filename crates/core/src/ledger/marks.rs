@@ -1,0 +1,28 @@
+//! What must never be forgotten: of the marks in tokens, and of the time.
+
+use serde::{Deserialize, Serialize};
+
+/// Kept in every mode, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Marks {
+    /// No token is marked with a later epoch.
+    pub limit: u32,
+    /// No token that was signed here without a mark expires later, Unix seconds; `None`: none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmarked_until: Option<i64>,
+    /// Which time had come for sure, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<i64>,
+}
+
+impl Marks {
+    /// The later of each.
+    pub fn join(self, other: Marks) -> Marks {
+        Marks {
+            limit: self.limit.max(other.limit),
+            unmarked_until: self.unmarked_until.max(other.unmarked_until),
+            settled: self.settled.max(other.settled),
+        }
+    }
+}
