@@ -71,6 +71,9 @@ async fn a_poke_looks_like_a_token_and_opens_nothing() {
     assert_eq!(world.get(&format!("{KEYS}/history"), Some(ADMIN)).await.ok(), history);
     let made = |l: &Value| l["action"] == "keys.poke" && l["decision"] == "allow" && l["kid"] == kid;
     world.until("an audit line", || async { world.audit().iter().any(made) }).await;
+    let lines = world.audit();
+    let ids: std::collections::HashSet<_> = lines.iter().map(|l| l["auditID"].to_string()).collect();
+    assert_eq!(ids.len(), lines.len(), "one line a request");
     let line = world.audit().into_iter().find(|l| made(l)).unwrap();
     assert_eq!((&line["user"], &line["audiences"]), (&json!("admin"), &json!([AUDIENCE])));
     assert!(world.audit().iter().all(|l| !l.to_string().contains(&poke)));

@@ -44,7 +44,7 @@ pub(crate) async fn poke(
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
         }
     }
-    app.audit.write(&line);
+    caller.tell(line);
     let poke = poke?;
     let told = json!({
         "token": poke.token,
