@@ -224,3 +224,14 @@ proptest! {
         })?;
     }
 }
+
+/// Found by the one above: what was revoked meanwhile was over and forgotten as soon as the clock was right.
+#[tokio::test]
+async fn a_revocation_by_a_clock_that_was_behind_is_kept_for_its_day() {
+    let mut world = World::new().await;
+    let behind = 26 * 3600 + 7;
+    for step in [Step::Jump(-behind), Step::Mint(1), Step::Revoke(1), Step::Jump(behind)] {
+        world.step(step).await.unwrap();
+    }
+    world.step(Step::Restart(LedgerMode::Full)).await.unwrap();
+}

@@ -257,6 +257,12 @@ impl TokenLedger {
         (time, settled.due(written))
     }
 
+    /// The latest time that has come for sure. A revocation is kept beyond it, also by a clock that is behind now and that
+    /// will soon be right.
+    fn latest(&self) -> i64 {
+        self.settled.lock().unwrap_or_else(|e| e.into_inner()).latest()
+    }
+
     /// What to say who asks about revocations where there are none.
     pub fn no_revocations(&self) -> Error {
         self.unwritten("revocations", "--ledger=revocations or --ledger=full")

@@ -43,8 +43,9 @@ impl TokenLedger {
             return Err(Error::NotFound { resource: Qualified::new("", "keys"), name: kid.clone() });
         }
         let mut revocation = self.enforce(what, by, reason);
-        revocation.until = self.bound(&revocation.what).await;
-        revocation.ahead = revocation.is_bulk().then_some(revocation.until);
+        let bound = self.bound(&revocation.what).await;
+        revocation.ahead = revocation.is_bulk().then_some(bound);
+        revocation.until = bound.max(self.latest());
         let digests = secrets::covered(&revocation.what, &self.view.snapshot(), &self.keys.current());
         let secret_tokens = digests.len();
         // The same bytes are the stolen token, whenever they come back.

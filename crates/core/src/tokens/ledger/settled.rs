@@ -14,6 +14,8 @@ pub(super) struct Settled {
     time: i64,
     /// On the monotonic clock, when that was so.
     measured: Duration,
+    /// The latest that it has ever been: a clock that is behind takes it back.
+    latest: i64,
 }
 
 /// So much later it is written down again, seconds.
@@ -22,7 +24,8 @@ const WRITE: i64 = 3600;
 impl Settled {
     /// At a start; `written` is what was written down before.
     pub(super) fn new(written: Option<i64>, wall: i64, monotonic: Duration) -> Self {
-        Settled { time: written.map_or(wall, |time| time.min(wall)), measured: monotonic }
+        let latest = written.unwrap_or(wall);
+        Settled { time: latest.min(wall), measured: monotonic, latest }
     }
 
     /// That time, now that the clocks show this.
@@ -32,7 +35,13 @@ impl Settled {
         self.measured += Duration::from_millis(500 * u64::try_from(passed).unwrap_or(0));
         let passed = i64::try_from(passed).unwrap_or(i64::MAX);
         self.time = wall.min(self.time.saturating_add(passed));
+        self.latest = self.latest.max(self.time);
         self.time
+    }
+
+    /// Nothing that is kept until then is forgotten on the day after it has come, also by a clock that is behind now.
+    pub(super) fn latest(&self) -> i64 {
+        self.latest
     }
 
     /// What to write down, if it is time.
@@ -62,6 +71,7 @@ mod tests {
         let real = 1000 + 21 * HOUR;
         assert_eq!(settled.look(real, hours(26)), real, "set back");
         assert_eq!(settled.look(real - DAY, hours(26)), real - DAY);
+        assert_eq!(settled.latest(), 1000 + 41 * HOUR);
     }
 
     #[test]
