@@ -103,7 +103,7 @@ fn refusals() {
         ),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: p, name: q}\nspec: {containers: [{name: c, image: i}]}\n",
-            "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: duplicate field \"name\"",
+            "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: yaml: unmarshal errors:\\n  line 3: key \"name\" already set in map",
         ),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: ../p}\nspec: {}\n",
