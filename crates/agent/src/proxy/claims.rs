@@ -31,9 +31,10 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), HeaderError> {
     Ok(())
 }
 
-/// Looks at the client's own `Authorization`, where nobody else does.
+/// Looks at the client's own `Authorization`, where nobody else does. Since the token takes its place whatever it says,
+/// it may be there more than once.
 pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), HeaderError> {
-    single("Authorization", values(headers, &AUTHORIZATION)).map(drop)
+    values(headers, &AUTHORIZATION).try_for_each(|value| single("Authorization", [value]).map(drop))
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
