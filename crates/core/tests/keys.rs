@@ -10,7 +10,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::keys::{
     Algorithm, Cause, Command, CommandError, Keys, KeysConfig, KeysError, NewKey, Origin, PrivateKey,
-    PrivatePem, SealKey, SealKeys, SealSource,
+    PrivatePem, Refused, SealKey, SealKeys, SealSource,
 };
 use tokensmith_core::store::Store;
 use tokensmith_store::MemoryStore;
@@ -297,4 +297,71 @@ async fn a_key_that_only_verifies_comes_without_a_private_half() {
     world.clock.advance(2 * DAY);
     keys.tick().await.unwrap();
     assert!(keys.current().candidates(Some(public.key_id())).next().is_none());
+}
+
+/// A world whose clock was ahead by 32 days while its keys changed, and is right again.
+async fn set_back() -> (World, Arc<Keys>) {
+    let world = World::new();
+    let keys = world.start(es256).await.unwrap();
+    world.clock.jump(START + 32 * DAY);
+    keys.tick().await.unwrap();
+    let mut ahead = by(false);
+    ahead.reason = "ahead".into();
+    keys.command(&Command::Prepare { algorithm: Algorithm::ES384 }, &ahead).await.unwrap();
+    world.clock.jump(START + DAY);
+    (world, keys)
+}
+
+#[tokio::test]
+async fn a_key_can_be_revoked_a_day_after_the_clock_was_set_back() {
+    let (world, keys) = set_back().await;
+    let revoke = Command::Revoke { id: World::signs(&keys).1, fresh: false };
+    // Nothing ticks: the command itself finds the dates wrong, and the wait begins though it is refused.
+    let safe_at = |refused: Result<_, CommandError>| match refused.map(drop) {
+        Err(CommandError::Refused(Refused::Unsafe { safe_at, .. })) => safe_at,
+        other => panic!("{other:?}"),
+    };
+    let may = Some(START + 2 * DAY);
+    assert_eq!(safe_at(keys.command(&revoke, &by(false)).await), may);
+    world.clock.advance(DAY - Duration::from_secs(1));
+    assert_eq!(safe_at(keys.command(&revoke, &by(false)).await), may);
+    world.clock.advance(Duration::from_secs(1));
+    keys.command(&revoke, &by(false)).await.unwrap();
+    keys.tick().await.unwrap();
+    assert_eq!(keys.problem(), None);
+    let (history, count) = keys.history().await.unwrap();
+    assert!(history.iter().map(|e| e.number).eq(1..=count), "{history:?}");
+    let anew: Vec<_> = history.iter().filter(|e| e.to.ends_with("(dated anew)")).collect();
+    assert!(anew.iter().all(|e| e.by == "schedule" && e.reason.starts_with("the clock was set back")));
+    assert_eq!(anew.len(), 4, "{history:?}");
+}
+
+#[tokio::test]
+async fn a_start_after_the_clock_was_set_back_waits_for_a_profile_no_longer_than_for_a_new_key() {
+    let (world, keys) = set_back().await;
+    drop(keys);
+    let profile = |config: &mut KeysConfig| {
+        es256(config);
+        config.profile_algorithms = [Algorithm::ES384].into();
+    };
+    let may = Some(START + 2 * DAY);
+    for _ in 0..2 {
+        let refused = world.start(profile).await.err();
+        assert!(matches!(refused, Some(KeysError::NotYet { safe_at, .. }) if safe_at == may), "{refused:?}");
+        world.clock.advance(DAY / 2);
+    }
+    world.start(profile).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ring_whose_dates_are_fine_is_not_written() {
+    let world = World::new();
+    let keys = world.start(es256).await.unwrap();
+    let revision = world.store.revision().await.unwrap();
+    for now in [START, START - Duration::from_secs(60), START + DAY] {
+        world.clock.jump(now);
+        keys.tick().await.unwrap();
+        drop(world.start(es256).await.unwrap());
+        assert_eq!(world.store.revision().await.unwrap(), revision, "{now}");
+    }
 }

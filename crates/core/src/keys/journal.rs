@@ -25,6 +25,12 @@ impl Cause {
         Cause { by: "schedule".into(), reason: "due".into(), forced: false, exception: None }
     }
 
+    /// What a clock that was ahead has left behind.
+    pub fn set_back() -> Self {
+        let reason = "the clock was set back: dates that lay ahead count from now".into();
+        Cause { reason, ..Cause::schedule() }
+    }
+
     /// What the server's flags ask for.
     pub fn start(reason: &str) -> Self {
         Cause { by: "start".into(), reason: reason.into(), forced: false, exception: None }
@@ -103,11 +109,19 @@ pub fn diff(before: Option<&KeyRing>, after: &KeyRing) -> Vec<Change> {
                 changes.push(change(old, &from, &format!("{} ({to})", label(&new.phase))));
             }
             Some(new) if new.sealed != old.sealed => changes.push(change(old, from, "resealed")),
+            // Time goes on by itself; only a clock that was set back takes a date back.
+            Some(new) if new.phase.since() < old.phase.since() || new.published_at < old.published_at => {
+                changes.push(change(old, from, &format!("{from} (dated anew)")));
+            }
             Some(_) => {}
         }
     }
     for new in after.keys().iter().filter(|k| before.is_none_or(|b| b.get(&k.id).is_none())) {
         changes.push(change(new, "-", label(&new.phase)));
+    }
+    // A key that left was the last one to come or go.
+    if let Some(before) = before.filter(|b| changes.is_empty() && after.published_at() < b.published_at()) {
+        changes.push(change(before.active(), "key set", "key set (dated anew)"));
     }
     changes.sort_by_key(|c| c.to == "active");
     // What is not about one key stands at the one that signs by default.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, Then, ring};
 
@@ -140,6 +141,22 @@ impl RotationPolicy {
             }
         }
         out
+    }
+
+    /// Mends a ring whose dates lie ahead, because a clock that was ahead wrote them and was set back: they are set to
+    /// now. Else the next step would wait for that time to come again, and a spare would be "published only since" then.
+    /// Says whether something changed; a ring whose dates are fine, within the lag of clocks, stays as it is.
+    ///
+    /// Not before the last mend is [`Self::publish_before`] and a lag ago: if another replica's clock *is* ahead, it rotates at
+    /// once a ring that is mended for ours, and mending that at once would have keys sign that nobody has seen.
+    pub fn set_back(&self, ring: &mut KeyRing, now: OffsetDateTime) -> bool {
+        let limit = later(now, self.lag);
+        let lately = |at| at <= limit && now < later(at, self.publish_before + self.lag);
+        if now < UNSET || !ring.dated_beyond(limit) || ring.dated_anew().is_some_and(lately) {
+            return false;
+        }
+        ring.date_anew(limit, now);
+        true
     }
 
     /// When the next step will be due, if nothing else happens; in the past if one already is.
@@ -286,6 +303,10 @@ pub(super) fn promise_due(promised: i64, asked: i64) -> Option<i64> {
     let ahead = promise_ahead(asked);
     (promised.saturating_sub(asked) < STEP / 2 && ahead > promised).then_some(ahead)
 }
+
+/// A clock that shows an earlier time has not been set at all yet, as that of a machine without a battery at its start:
+/// then the dates in the ring are right.
+const UNSET: OffsetDateTime = datetime!(2020-01-01 00:00:00 UTC);
 
 /// A promise's step, seconds.
 const STEP: i64 = 3600;

@@ -18,6 +18,7 @@
 //! [`RotationPolicy`]: super::RotationPolicy
 //! [`plan`]: super::command::plan
 
+mod dates;
 mod key;
 mod stored;
 #[cfg(test)]
@@ -49,6 +50,9 @@ pub struct KeyRing {
     /// When a key last came into the key set or left it.
     #[serde(default = "long_ago", with = "time::serde::rfc3339")]
     published_at: OffsetDateTime,
+    /// When dates that lay ahead were last set to the time then.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    dated_anew: Option<OffsetDateTime>,
     /// How many changes the journal has in all.
     #[serde(default)]
     changes: u64,
@@ -101,6 +105,7 @@ impl KeyRing {
             profiles: BTreeSet::new(),
             keys: Vec::new(),
             published_at: now,
+            dated_anew: None,
             changes: 0,
             outbox: Vec::new(),
         };

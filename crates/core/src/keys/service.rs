@@ -79,7 +79,7 @@ impl Keys {
     /// algorithm other than the active one is prepared, and signs once it has been published for long enough.
     ///
     /// # Errors
-    /// The keys cannot be used. Nothing in the store has been changed then.
+    /// The keys cannot be used. Nothing in the store has been changed then, but for dates that lay ahead.
     pub async fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -102,7 +102,14 @@ impl Keys {
                 // Before anything is written: who has the wrong sealing key changes nothing.
                 Some(ring) => {
                     open_all(&seal, ring)?;
-                    ring.clone()
+                    let mut mended = ring.clone();
+                    if policy.set_back(&mut mended, now) {
+                        // By itself, as what follows may be refused until a wait is over, which must begin.
+                        mended.log(Some(ring), &Cause::set_back(), now);
+                        replace(&*store, &mended, found.as_ref()).await?;
+                        continue;
+                    }
+                    mended
                 }
                 None if !store.list("/", None, 1).await?.entries.is_empty() => {
                     return Err(KeysError::Missing);
@@ -124,11 +131,8 @@ impl Keys {
             if let (Some(entry), true) = (&found, before.as_ref() == Some(&ring)) {
                 break (ring, entry.revision, signers);
             }
-            let expect = found.as_ref().map_or(Expect::Absent, |entry| Expect::Unchanged(entry.revision));
-            match store.put(RING_KEY, Bytes::from(ring.to_json()), expect).await {
-                Ok(revision) => break (ring, revision, signers),
-                Err(StoreError::Conflict(_)) => continue,
-                Err(other) => return Err(other.into()),
+            if let Some(revision) = replace(&*store, &ring, found.as_ref()).await? {
+                break (ring, revision, signers);
             }
         };
         let published = Published::new(config.issuer, config.jwks_uri, policy);
@@ -344,6 +348,20 @@ impl Keys {
 
 /// How often a compare-and-swap is tried before the writer gives up; each loss means that another one won.
 const ATTEMPTS: usize = 16;
+
+/// Writes the ring in the place of what was found, unless another one has.
+async fn replace(
+    store: &dyn Store,
+    ring: &KeyRing,
+    found: Option<&Entry>,
+) -> Result<Option<Revision>, StoreError> {
+    let expect = found.map_or(Expect::Absent, |entry| Expect::Unchanged(entry.revision));
+    match store.put(RING_KEY, Bytes::from(ring.to_json()), expect).await {
+        Ok(revision) => Ok(Some(revision)),
+        Err(StoreError::Conflict(_)) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
 
 fn journal_key(number: u64) -> String {
     // As many digits as a u64 can have, so that keys are in the order of numbers.

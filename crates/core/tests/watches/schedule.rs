@@ -120,6 +120,46 @@ async fn a_wall_clock_that_is_set_back_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_for_a_while_stops_no_rotation() {
+    for ahead in [2 * DAY, 32 * DAY, 400 * DAY] {
+        let world = World::new(Watch::Works);
+        let keys = world.keys().await;
+        run(&keys);
+        idle(&world.clock, &keys).await;
+        let now = || world.clock.now();
+        world.clock.jump(START + ahead);
+        let forced = Cause { by: "admin".into(), reason: "a test".into(), forced: true, exception: None };
+        keys.command(&Command::Rotate { algorithm: None }, &forced).await.unwrap();
+        idle(&world.clock, &keys).await;
+        world.clock.advance(Duration::from_secs(3600));
+        idle(&world.clock, &keys).await;
+        world.clock.jump(START + Duration::from_secs(3600));
+        world.clock.advance(LAG);
+        until("it is mended", || keys.current().ring().active().phase.since() <= now()).await;
+        assert_eq!(keys.problem(), None);
+        let (set, policy) = (keys.current(), keys.policy());
+        let spare = set.ring().prepared_of(Algorithm::ES256).unwrap();
+        assert_eq!((spare.published_at, policy.may_sign_from(spare)), (now(), now() + policy.publish_before));
+        let turn = now() + policy.signs_for;
+        // What was retired ahead leaves later, as was promised.
+        let (first, next) = (set.active_id().to_owned(), spare.id.clone());
+        while keys.next_change().unwrap() < turn {
+            world.clock.set(keys.next_change().unwrap());
+            idle(&world.clock, &keys).await;
+        }
+        assert_eq!(
+            (keys.current().active_id(), keys.next_change()),
+            (first.as_str(), Some(turn)),
+            "{ahead:?}"
+        );
+        world.clock.set(turn);
+        idle(&world.clock, &keys).await;
+        assert_eq!(keys.current().active_id(), next);
+        rotates_on_time(&world.clock, &keys, 2).await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_watch_tells_makes_no_ring_fresh() {
     let world = World::new(Watch::Works);
     let (keys, there) = (world.keys().await, world.elsewhere().await);

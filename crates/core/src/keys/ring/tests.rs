@@ -71,6 +71,7 @@ fn a_spare_that_came_late_waits_its_time() {
 #[derive(Clone, Debug)]
 enum Act {
     Advance(u32),
+    SetBack(u32),
     Command(u8, u8, bool),
     Wish(u8),
     Profiles(u8),
@@ -80,6 +81,7 @@ fn acts() -> impl proptest::strategy::Strategy<Value = Vec<Act>> {
     use proptest::prelude::*;
     let act = prop_oneof![
         3 => (0..200u32).prop_map(|hours| Act::Advance(hours * 1800)),
+        1 => (0..2000u32).prop_map(|hours| Act::SetBack(hours * 1800)),
         4 => (0..7u8, 0..3u8, any::<bool>()).prop_map(|(what, which, force)| Act::Command(what, which, force)),
         1 => (0..4u8).prop_map(Act::Wish),
         1 => (0..8u8).prop_map(Act::Profiles),
@@ -102,8 +104,20 @@ proptest::proptest! {
         let mut now = START;
         let mut excused: std::collections::HashSet<String> = [first].into();
         for act in acts {
+            // As servers do before they judge anything.
+            if policy.set_back(&mut ring, now) {
+                proptest::prop_assert_eq!(ring.check(), Ok(()));
+                proptest::prop_assert!(!policy.set_back(&mut ring.clone(), now));
+                for (at, step) in policy.schedule(&ring) {
+                    let frozen = matches!(step, Step::Promote { .. }) && at > now + policy.signs_for + policy.lag;
+                    proptest::prop_assert!(!frozen, "{step} at {at}, now {now}");
+                }
+                // They signed before, whatever their dates say now.
+                excused.extend(ring.keys().iter().filter(|k| k.is_active()).map(|k| k.id.clone()));
+            }
             match act {
                 Act::Advance(seconds) => now += Duration::seconds(seconds.into()),
+                Act::SetBack(seconds) => now -= Duration::seconds(seconds.into()),
                 Act::Wish(n) => ring.want_default(ALGORITHMS.get(usize::from(n)).copied(), now).unwrap(),
                 Act::Profiles(bits) => {
                     // As a start does it: only what may sign by then.
@@ -159,6 +173,133 @@ proptest::proptest! {
             }
         }
     }
+}
+
+/// As [`tick`], until nothing is due.
+fn ticks(ring: &mut KeyRing, policy: &RotationPolicy, now: OffsetDateTime) -> Vec<Step> {
+    std::iter::from_fn(|| Some(tick(ring, policy, now)).filter(|steps| !steps.is_empty())).flatten().collect()
+}
+
+/// A ring that a clock was `ahead` for: the second key signs, the third stands by.
+fn rotated_ahead(policy: &RotationPolicy, ahead: Duration) -> KeyRing {
+    let (mut ring, _) = ring();
+    tick(&mut ring, policy, START);
+    ring.promise(Algorithm::ES256, START.unix_timestamp() + 3600);
+    ticks(&mut ring, policy, START + ahead);
+    ring.promise(Algorithm::ES256, (START + ahead).unix_timestamp() + 7200);
+    ring
+}
+
+#[test]
+fn dates_that_lie_ahead_count_from_now() {
+    let policy = RotationPolicy::default();
+    let mut ring = rotated_ahead(&policy, Duration::days(32));
+    let (before, now) = (ring.clone(), START + Duration::hours(2));
+    assert_eq!(policy.next(&ring).unwrap(), START + Duration::days(32) + Duration::seconds(3660), "frozen");
+    assert!(policy.set_back(&mut ring, now));
+    ring.check().unwrap();
+    for (old, new) in before.keys().iter().zip(ring.keys()) {
+        // What was published before is known since then; what was promised is promised.
+        let published = if old.published_at == START { START } else { now };
+        assert_eq!((new.published_at, new.phase.since()), (published, now));
+        assert_eq!((&new.last_exp, new.phase.name()), (&old.last_exp, old.phase.name()));
+    }
+    assert_eq!(
+        policy.may_sign_from(ring.prepared_of(Algorithm::ES256).unwrap()),
+        now + policy.publish_before
+    );
+    let id = ring.prepared_of(Algorithm::ES256).unwrap().id.clone();
+    let turn = (now + policy.signs_for, Step::Promote { id });
+    assert!(policy.schedule(&ring).contains(&turn), "{:?}", policy.schedule(&ring));
+    assert_eq!(KeyRing::from_json(&ring.to_json()).unwrap(), ring);
+    ring.log(Some(&before), &Cause::set_back(), now);
+    let told: Vec<_> = ring.outbox().iter().map(|e| (e.from.as_str(), e.to.as_str())).collect();
+    let anew = ["retired", "active", "prepared"].map(|phase| (phase, format!("{phase} (dated anew)")));
+    assert_eq!(told, anew.each_ref().map(|(from, to)| (*from, to.as_str())));
+    assert!(
+        ring.outbox().iter().all(|e| e.by == "schedule" && e.reason.starts_with("the clock was set back"))
+    );
+}
+
+#[test]
+fn a_revoked_key_and_a_key_set_are_dated_anew_too() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    tick(&mut ring, &policy, START);
+    ring.revoke(&first, START + Duration::days(400)).unwrap();
+    assert!(policy.set_back(&mut ring, START));
+    let revoked = ring.get(&first).unwrap();
+    assert_eq!((revoked.phase.name(), revoked.phase.since()), ("revoked", START));
+    assert_eq!((ring.published_at(), ring.active().phase.since()), (START, START));
+    ring.check().unwrap();
+}
+
+#[test]
+fn a_removal_that_lies_ahead_is_in_the_journal_though_its_key_is_gone() {
+    let policy = RotationPolicy::default();
+    let (mut ring, _) = ring();
+    ring.verify_with(key(Algorithm::ES384), START.unix_timestamp(), START).unwrap();
+    let other = ring.keys()[1].id.clone();
+    ring.remove(&other, START + Duration::days(2)).unwrap();
+    let before = ring.clone();
+    assert!(policy.set_back(&mut ring, START));
+    ring.log(Some(&before), &Cause::set_back(), START);
+    assert_eq!(ring.outbox().len(), 1);
+}
+
+#[test]
+fn dates_that_are_fine_stay() {
+    let policy = RotationPolicy::default();
+    let ring = rotated_ahead(&policy, Duration::days(32));
+    let ahead = START + Duration::days(32);
+    let unset = datetime!(1970-01-01 00:05:00 UTC);
+    // The clocks of replicas differ by the lag; one that has not been set yet knows nothing.
+    for now in [ahead + Duration::days(900), ahead, ahead - policy.lag, unset] {
+        let mut same = ring.clone();
+        assert!(!policy.set_back(&mut same, now), "{now}");
+        assert_eq!(same, ring);
+    }
+    assert!(policy.set_back(&mut ring.clone(), ahead - policy.lag - Duration::SECOND));
+}
+
+#[test]
+fn a_clock_that_is_set_back_twice_freezes_nothing() {
+    let policy = RotationPolicy::default();
+    let mut ring = rotated_ahead(&policy, Duration::days(400));
+    assert!(policy.set_back(&mut ring, START + Duration::days(40)));
+    assert!(policy.set_back(&mut ring, START + Duration::days(1)));
+    // Ahead for a while again: no sooner than the spare could have come to be known.
+    ring.date_anew(START, START + Duration::days(400));
+    ring.dated_anew = Some(START + Duration::days(1));
+    let next = START + Duration::days(1) + policy.publish_before + policy.lag;
+    assert!(!policy.set_back(&mut ring, next - Duration::SECOND));
+    assert!(policy.set_back(&mut ring, next));
+}
+
+/// Two replicas that do not agree on the time would mend each other's ring for ever, each time with a rotation.
+#[test]
+fn a_replica_whose_clock_stays_ahead_makes_no_storm() {
+    let policy = RotationPolicy::default();
+    let (mut ring, first) = ring();
+    let mut known = std::collections::BTreeMap::from([(first, START)]);
+    let mut waited = Vec::new();
+    for half_minute in 0..(5 * 2880) {
+        let now = START + Duration::seconds(30 * half_minute);
+        for clock in [now, now + Duration::days(32)] {
+            policy.set_back(&mut ring, clock);
+            for step in ticks(&mut ring, &policy, clock) {
+                if let Step::Promote { id } = step {
+                    waited.push(now - known[&id]);
+                }
+            }
+            for key in ring.keys() {
+                known.entry(key.id.clone()).or_insert(now);
+            }
+        }
+    }
+    assert!(waited.len() <= 7, "{} rotations in five days", waited.len());
+    // After the first ones, which its clock is to blame for, no key signs before verifiers could know it.
+    assert!(waited.iter().skip(2).all(|waited| *waited >= policy.publish_before), "{waited:?}");
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Keys {
     ) -> Result<Outcome, CommandError> {
         let mut made: Option<PrivateKey> = None;
         self.refresh().await?;
+        self.set_back().await?;
         for _ in 0..ATTEMPTS {
             let writing = self.writing.lock().await;
             let set = self.current();

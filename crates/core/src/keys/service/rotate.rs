@@ -10,7 +10,7 @@ use super::generate::{Haste, generate};
 use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
 use crate::follow::{Backoff, Follower, News};
 use crate::keys::journal::Cause;
-use crate::keys::{Algorithm, Origin, PrivateKey, Step};
+use crate::keys::{Algorithm, KeySet, Origin, PrivateKey, Step};
 use crate::store::{Change, Entry};
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -117,6 +117,7 @@ impl Keys {
         if self.stale() {
             self.refresh().await?;
         }
+        self.set_back().await?;
         for _ in 0..ATTEMPTS {
             // Keys are made before the lock is taken: a token request may be waiting for it.
             let made = self.make_missing().await;
@@ -154,6 +155,31 @@ impl Keys {
                     info!(?step, "the key ring has changed");
                 }
                 self.post().await;
+            }
+        }
+        Err(ReserveError::Busy)
+    }
+
+    /// Takes dates back that lie ahead, since the clock was. A write of its own, before anything is judged by them: what
+    /// then waits has begun to, whatever becomes of the command that found it so.
+    pub(super) async fn set_back(&self) -> Result<(), ReserveError> {
+        for _ in 0..ATTEMPTS {
+            let mended = |set: &KeySet| {
+                let (now, mut ring) = (self.clock.now(), set.ring.clone());
+                self.policy.set_back(&mut ring, now).then_some((ring, now))
+            };
+            // Nearly always nothing is to be done, and nobody waits.
+            if mended(&self.current()).is_none() {
+                return Ok(());
+            }
+            let _writing = self.writing.lock().await;
+            let set = self.current();
+            let Some((mut ring, now)) = mended(&set) else { return Ok(()) };
+            ring.log(Some(&set.ring), &Cause::set_back(), now);
+            if self.write(ring, set.revision).await? {
+                warn!("the key ring was dated ahead: the clock was set back, and its waits begin anew");
+                self.post().await;
+                return Ok(());
             }
         }
         Err(ReserveError::Busy)
