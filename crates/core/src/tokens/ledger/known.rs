@@ -22,7 +22,7 @@ impl TokenLedger {
     /// What is known of it now.
     ///
     /// # Errors
-    /// The ledger cannot be read, or is off.
+    /// The ledger is off. One that cannot be read keeps nothing from being revoked: then nobody knows.
     pub async fn known(&self, what: &What) -> Result<Known, Error> {
         if self.mode == LedgerMode::Off {
             return Err(self.no_revocations());
@@ -37,14 +37,13 @@ impl TokenLedger {
         };
         // Of one that is there it does not matter.
         let matters = object == Some(false) || matches!(what, What::Jti(_));
-        let on_record = match self.mode {
-            LedgerMode::Full if matters => {
-                let found = self.ledger.list(&self.unexpired(what), 1, None).await.map_err(failed)?;
-                Some(!found.records.is_empty())
-            }
-            LedgerMode::Full | LedgerMode::Off | LedgerMode::Revocations => None,
+        let found = match self.mode {
+            LedgerMode::Full if matters => self.ledger.list(&self.unexpired(what), 1, None).await.map(Some),
+            LedgerMode::Full | LedgerMode::Off | LedgerMode::Revocations => Ok(None),
         };
-        Ok(Known { on_record, object, unsure: self.unsure() })
+        let found = found.map_err(|e| failed(e).to_string());
+        let on_record = found.as_ref().ok().and_then(Option::as_ref).map(|page| !page.records.is_empty());
+        Ok(Known { on_record, object, unsure: found.err().or_else(|| self.unsure()) })
     }
 
     /// How many of its unexpired tokens an API server elsewhere has issued, with this server's signature, as far as is on
