@@ -17,12 +17,13 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// The later of each.
+    /// With what is to be kept now: the limits only grow. The time is the one that was said last, for a clock that was ahead
+    /// when it was first asked may be set right.
     pub fn join(self, other: Marks) -> Marks {
         Marks {
             limit: self.limit.max(other.limit),
             unmarked_until: self.unmarked_until.max(other.unmarked_until),
-            settled: self.settled.max(other.settled),
+            settled: other.settled.or(self.settled),
         }
     }
 }

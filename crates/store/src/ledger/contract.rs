@@ -175,7 +175,7 @@ async fn revocations(ledger: &dyn Ledger) {
     assert_eq!(ledger.revocations().await.unwrap(), [later], "for ever is never over");
 }
 
-/// They only grow, and nothing that is forgotten takes them along.
+/// The limits only grow, the time is the last one said, and nothing that is forgotten takes them along.
 async fn marks(ledger: &dyn Ledger) {
     assert_eq!(ledger.marks().await.unwrap(), None);
     let marks = |limit, unmarked_until, settled| Marks { limit, unmarked_until, settled };
@@ -186,9 +186,10 @@ async fn marks(ledger: &dyn Ledger) {
     assert_eq!(keep(Marks::default()).await, Marks::default());
     assert_eq!(keep(marks(64, None, None)).await, marks(64, None, None));
     assert_eq!(keep(marks(7, Some(-5), Some(9))).await, marks(64, Some(-5), Some(9)));
-    assert_eq!(keep(marks(0, None, Some(8))).await, marks(64, Some(-5), Some(9)));
+    assert_eq!(keep(marks(0, None, Some(8))).await, marks(64, Some(-5), Some(8)));
+    assert_eq!(keep(marks(0, None, None)).await, marks(64, Some(-5), Some(8)));
     ledger.prune(i64::MAX, i64::MAX).await.unwrap();
-    assert_eq!(ledger.marks().await.unwrap(), Some(marks(64, Some(-5), Some(9))));
+    assert_eq!(ledger.marks().await.unwrap(), Some(marks(64, Some(-5), Some(8))));
     assert_eq!(ledger.revocations().await.unwrap(), []);
     assert_eq!(found(ledger, Filter::default()).await, [""; 0]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
-use crate::keys::{Origin, ring::NEVER};
+use crate::keys::{KeyInfo, Origin, ring::NEVER};
 use crate::ledger::{Filter, LedgerError, NamespacedName, Revocation, What};
 use crate::tokens::secrets;
 
@@ -44,7 +44,7 @@ impl TokenLedger {
         }
         let mut revocation = self.enforce(what, by, reason);
         let bound = self.bound(&revocation.what).await;
-        revocation.ahead = revocation.is_bulk().then_some(bound);
+        revocation.ahead = revocation.is_bulk().then(|| self.promised(&revocation.what));
         revocation.until = bound.max(self.latest());
         let digests = secrets::covered(&revocation.what, &self.view.snapshot(), &self.keys.current());
         let secret_tokens = digests.len();
@@ -85,7 +85,7 @@ impl TokenLedger {
             tracing::warn!(cause = %e, "the tokens that a revocation covers could not be counted");
             None
         });
-        let unmarked = revocation.ahead.is_some_and(|ahead| ahead == NEVER || self.may_be_unmarked());
+        let unmarked = revocation.is_bulk() && (bound == NEVER || self.may_be_unmarked());
         Ok(Revoked { revocation: Arc::new(revocation), covered, secret_tokens, unmarked })
     }
 
@@ -118,16 +118,21 @@ impl TokenLedger {
             }
         }
         let keys = self.keys.current();
-        let signed = keys.infos().iter().filter(|k| match what {
-            What::Key(kid) => k.id == *kid,
-            _ => true,
-        });
+        let signed = keys.infos().iter().filter(|k| may_have_signed(what, k));
         // A key that did not grow up here may have signed elsewhere, until whenever.
         let last = signed.map(|k| match k.origin {
             Some(Origin::Generated) => k.last_exp.unwrap_or(i64::MIN),
             Some(Origin::File | Origin::Imported) | None => NEVER,
         });
         last.max().unwrap_or(NEVER).max(self.clock.unix())
+    }
+
+    /// No token without a mark that was signed here so far expires later, so one that does is newer. What another issuer
+    /// signs with a key that it shares goes by its time: if its end counted too, nothing of it would be good any more.
+    fn promised(&self, what: &What) -> i64 {
+        let keys = self.keys.current();
+        let signed = keys.infos().iter().filter(|k| may_have_signed(what, k));
+        signed.filter_map(|k| k.last_exp).max().unwrap_or(i64::MIN).max(self.clock.unix())
     }
 
     /// Which accounts have unexpired tokens of a key, and how many; `None` when nobody has counted.
@@ -144,6 +149,13 @@ impl TokenLedger {
             return Ok(None);
         }
         Ok(Some(self.ledger.count(&filter).await?.into_iter().collect()))
+    }
+}
+
+fn may_have_signed(what: &What, key: &KeyInfo) -> bool {
+    match what {
+        What::Key(kid) => key.id == *kid,
+        What::Account(_) | What::Jti(_) | What::Pod(_) | What::Sha256(_) => true,
     }
 }
 

@@ -44,9 +44,11 @@ impl Settled {
         self.latest
     }
 
-    /// What to write down, if it is time.
+    /// What to write down, if it is time. At once where it has fallen: what stays too late on disk would have a clock that
+    /// is ahead at the next start believed.
     pub(super) fn due(&self, written: Option<i64>) -> Option<i64> {
-        written.is_none_or(|written| self.time >= written.saturating_add(WRITE)).then_some(self.time)
+        let due = |written: i64| self.time < written || self.time >= written.saturating_add(WRITE);
+        written.is_none_or(due).then_some(self.time)
     }
 }
 
@@ -98,7 +100,7 @@ mod tests {
         assert_eq!(settled.due(None), Some(7200));
         assert_eq!(
             (settled.due(Some(3600)), settled.due(Some(3601)), settled.due(Some(9999))),
-            (Some(7200), None, None)
+            (Some(7200), None, Some(7200))
         );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokensmith_core::Clock;
-use tokensmith_core::ledger::{Ledger, Revocation, What};
+use tokensmith_core::ledger::{Ledger, Marks, Revocation, What};
 use tokensmith_core::random;
 use tokensmith_core::tokens::{LedgerMode, jws};
 use tokensmith_store::MemoryLedger;
@@ -154,6 +154,48 @@ async fn a_token_without_a_mark_is_refused_if_it_may_be_older_and_the_answer_say
         world.clock.jump(START + AHEAD);
         assert_eq!(world.error(&ahead).await, REVOKED, "{mode:?}");
     }
+}
+
+/// A key that another issuer has, too, would make a revocation one of all that it ever signs.
+#[tokio::test]
+async fn what_an_issuer_elsewhere_signs_later_with_a_key_of_this_server_is_not_covered() {
+    let world = World::new().await;
+    let pem = include_str!("../../../../../keys/p256.pub.pem");
+    world.post("/admin/v1/keys/import", json!({"pem": pem, "use": "verify"})).await.ok();
+    let before = world.minted(json!({})).await;
+    let old = world.unmarked(&before).await;
+    let answer = world.revoke(json!({"account": "default/default"})).await.ok();
+    assert_eq!(answer["unmarked"]["issuedUntil"], "2026-01-01T10:00:07Z", "{answer}");
+    assert!(answer["unmarked"]["expiringUntil"].is_string(), "what is refused is named: {answer}");
+    assert_eq!(answer.get("until"), None, "kept for ever");
+    assert_eq!(world.error(&old).await, REVOKED);
+    world.clock.jump(START + Duration::from_secs(2 * 86_400));
+    let later = world.unmarked(&world.minted(json!({"expirationSeconds": 86_400})).await).await;
+    assert!(world.accepted(&later).await);
+}
+
+/// A clock that was wrong at the very first start must not be believed later because of that.
+#[tokio::test]
+async fn a_clock_that_was_ahead_at_the_first_start_forgets_nothing_later() {
+    let stored = Arc::new(MemoryLedger::new());
+    stored
+        .keep_marks(Marks { settled: Some((START + AHEAD).unix_timestamp()), ..Marks::default() })
+        .await
+        .unwrap();
+    let world = World::with_ledger(LedgerMode::Full, stored.clone()).await;
+    let right = Some(START.unix_timestamp() + 60);
+    world
+        .until("the time is set right", || async { stored.marks().await.unwrap().unwrap().settled <= right })
+        .await;
+    let old = world.minted(json!({})).await;
+    world.revoke(json!({"account": "default/default"})).await.ok();
+    // The same fault once more.
+    world.clock.jump(START + AHEAD);
+    let world = world.restarted(LedgerMode::Full).await;
+    world.clock.jump(START + second());
+    let world = world.restarted(LedgerMode::Full).await;
+    assert_eq!(world.error(&old).await, REVOKED);
+    assert_eq!(stored.revocations().await.unwrap().len(), 1);
 }
 
 /// By an older version, which goes by `iat`.
