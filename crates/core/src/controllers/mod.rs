@@ -128,7 +128,12 @@ impl Controllers {
     async fn look(&self, key: &str, agenda: &mut Agenda) {
         match self.reconcile(key).await {
             Ok(None) => {}
-            Ok(Some(at)) => drop(agenda.times.insert((at, key.to_owned()))),
+            Ok(Some(at)) => {
+                // Also by the monotonic clock: one that is set back meanwhile makes nothing wait until it has caught up.
+                let wait = (at - self.clock.now()).try_into().unwrap_or_default();
+                agenda.retries.insert((self.clock.monotonic().saturating_add(wait), key.to_owned()));
+                agenda.times.insert((at, key.to_owned()));
+            }
             // Somebody else was faster: their change comes by here too.
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
             Err(e) => {

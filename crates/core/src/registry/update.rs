@@ -4,6 +4,8 @@ use tokensmith_objects::codec::{Expected, decode_patched};
 use tokensmith_objects::patch::{Patch, PatchError};
 
 use super::*;
+use crate::access::chain::forbidden_text;
+use crate::access::{Attributes, Decision};
 
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl Registry {
                 Err(Error::NotFound { .. })
                     if creates_on_update(kind) && unconditional && part == Subresource::None =>
                 {
+                    self.may_create(request.user, kind, namespace, name)?;
                     object.remove(&["metadata", "uid"]);
                     return self.create(request, kind, namespace, object).await.map(|made| (made, true));
                 }
@@ -67,6 +70,27 @@ impl Registry {
             }
         }
         Err(modified(kind, name))
+    }
+
+    /// Who may replace what is there may not therefore create it (`handlers/update.go`, `withAuthorization`).
+    fn may_create(&self, user: &Identity, kind: &Kind, namespace: &str, name: &str) -> Result<(), Error> {
+        let wanted = Attributes {
+            verb: "create".into(),
+            group: kind.group.clone(),
+            version: kind.version.clone(),
+            resource: kind.plural.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+            resource_request: true,
+            ..Attributes::default()
+        };
+        match self.authorizer.authorize(user, &wanted, &self.snapshot()) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                let cause = forbidden_text(user, &wanted, &reason);
+                Err(Error::forbidden(&kind.group, &kind.plural, name, cause))
+            }
+        }
     }
 
     /// Applies a patch to an object.

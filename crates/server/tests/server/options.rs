@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokensmith_api::proto;
 
-use crate::world::{ADMIN, Answer, JANE, World};
+use crate::world::{ADMIN, Answer, JANE, START, World};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
@@ -335,13 +335,56 @@ async fn what_waits_for_the_collector_does_not_wait_for_ever() {
         world.clock.advance(Duration::from_secs(6));
         tokio::task::yield_now().await;
     }
-    for gone in ["o", "f", "f-child"] {
+    for gone in ["o", "f"] {
         let path = format!("{MAPS}/{gone}");
         world.until("it goes", || async { status(&path).await == 404 }).await;
     }
     world.until("it goes", || async { status("/api/v1/namespaces/brief").await == 404 }).await;
-    let orphan = world.get(&format!("{MAPS}/o-child"), Some(ADMIN)).await.ok();
-    assert_eq!(orphan["metadata"].get("ownerReferences"), None);
+    // Whoever claims to be owned has nothing deleted or changed by the system.
+    for child in ["o-child", "f-child"] {
+        let child = world.get(&format!("{MAPS}/{child}"), Some(ADMIN)).await.ok();
+        assert_eq!(child["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+    }
+    // Deleted by a clock that was ahead.
+    world.clock.jump(START + Duration::from_secs(32 * 86_400));
+    world.post(MAPS, json!({"metadata": {"name": "later"}})).await.ok();
+    world.delete(&format!("{MAPS}/later?propagationPolicy=Foreground")).await.ok();
+    world.clock.jump(START + Duration::from_secs(60));
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(6));
+        tokio::task::yield_now().await;
+    }
+    world.until("it goes", || async { status(&format!("{MAPS}/later")).await == 404 }).await;
+}
+
+/// Whoever may replace what is there may not therefore create what is not.
+#[tokio::test]
+async fn a_put_that_creates_needs_the_right_to_create() {
+    let world = world().await;
+    let group = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["get", "update"]}]);
+    world
+        .post(&format!("{group}/roles"), json!({"metadata": {"name": "updater"}, "rules": rules}))
+        .await
+        .ok();
+    let binding = json!({
+        "metadata": {"name": "updater"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "updater"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+    });
+    world.post(&format!("{group}/rolebindings"), binding).await.ok();
+    let role = |name: &str| json!({"metadata": {"name": name}, "rules": []}).to_string().into_bytes();
+    let headers = [("content-type", "application/json")];
+    let path = format!("{group}/roles/fresh");
+    let put = |who| world.send("PUT", &path, Some(who), &headers, role("fresh"));
+    let answer = put(JANE).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        answer.json()["message"],
+        "roles.rbac.authorization.k8s.io \"fresh\" is forbidden: User \"jane\" cannot create resource \"roles\" in API group \"rbac.authorization.k8s.io\" in the namespace \"default\""
+    );
+    assert_eq!(put(ADMIN).await.status, StatusCode::CREATED);
+    assert_eq!(put(JANE).await.status, StatusCode::OK, "it is there now");
 }
 
 #[tokio::test]
