@@ -1,29 +1,31 @@
 //! Folders that are nobody else's business: made so, found so, or refused.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open, openat};
 
 use super::modes::{Fault, Found, Others, Reach, Verdict, judge};
 use crate::failure::Failure;
 use crate::output::shell;
 
-/// So deep sled's files lie in the store's folder; a link that leads round in circles ends here, too.
+/// So deep sled's files lie in the store's folder.
 const DEEPEST: usize = 4;
 
 /// What this process makes from now on is private, whoever makes it: sled opens its files itself, with no mode in mind.
 /// To be called while there is one thread.
 pub fn set_umask(others: Others) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(others.forbidden()));
+    rustix::process::umask(Mode::from_raw_mode(others.forbidden()));
 }
 
 /// Makes a private folder where there is none, with those above it and those `inside` it, or sees to it that the one that
 /// is there is private, and all that is in those.
 ///
 /// # Errors
-/// A guard's refusal: others may have written there, or it cannot be made private. It, and what is in it, is then as it
-/// was. Or it cannot be made.
+/// A guard's refusal: others may have written there, there is a link in it, or it cannot be made private. It, and what is
+/// in it, is then as it was. Or it cannot be made.
 pub fn private_dir(path: &Path, inside: &[&str], others: Others) -> Result<(), Failure> {
     let mode = 0o770 & !others.forbidden();
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
@@ -33,15 +35,20 @@ pub fn private_dir(path: &Path, inside: &[&str], others: Others) -> Result<(), F
     made.map_err(|e| cannot("make", path, &e))?;
     warn_of_parents(path);
     let me = rustix::process::geteuid().as_raw();
-    let top = found(path).map_err(|e| cannot("read", path, &e))?;
+    // The directory itself may be given as a link: by the operator.
+    let top = fs::metadata(path).map(|meta| found(&meta)).map_err(|e| cannot("read", path, &e))?;
     let mut to_mend = Vec::new();
     note(path, top, me, others, Reach::ALL, &mut to_mend)?;
+    for entry in fs::read_dir(path).map_err(|e| cannot("read", path, &e))? {
+        let entry = entry.map_err(|e| cannot("read", path, &e))?;
+        check_file(&entry.path(), me, others)?;
+    }
     for name in inside {
         walk(&path.join(name), me, others, Reach::ALL.through(top), DEEPEST, &mut to_mend)?;
     }
-    // Only now, when nothing is refused: the links that somebody could have laid here are nobody's.
-    for (path, was, mode) in &to_mend {
-        mend(path, *was, *mode)?;
+    // Only now, when nothing is refused.
+    for (inner, was, mode) in &to_mend {
+        mend(path, inner, *was, *mode)?;
     }
     tell(path, &to_mend, others);
     for name in inside {
@@ -86,14 +93,10 @@ fn walk(
     to_mend: &mut Vec<ToMend>,
 ) -> Result<(), Failure> {
     let cannot = |e: &io::Error| Failure::failed(format!("cannot read {}: {e}", path.display()));
-    let here = match found(path) {
-        Ok(here) => here,
-        // A dead process' draft that sled has just renamed, or a first start.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(cannot(&e)),
-    };
+    let Some(meta) = no_link(path)? else { return Ok(()) };
+    let here = found(&meta);
     note(path, here, me, others, reach, to_mend)?;
-    if deeper == 0 || !path.is_dir() {
+    if deeper == 0 || !meta.is_dir() {
         return Ok(());
     }
     let mut entries = fs::read_dir(path).map_err(|e| cannot(&e))?;
@@ -103,8 +106,46 @@ fn walk(
     })
 }
 
-fn found(path: &Path) -> io::Result<Found> {
-    fs::metadata(path).map(|meta| Found { mode: meta.mode() & 0o7777, owner: meta.uid() })
+/// What is there, if anything. A link is refused: whoever laid it would have this process read, write and change the mode
+/// of what it leads to.
+fn no_link(path: &Path) -> Result<Option<Metadata>, Failure> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => {
+            let at = shell(&path.to_string_lossy());
+            Err(Failure::guard(format!(
+                "{} is a link, and none is followed in the data directory: put what it leads to in its place, or `rm {at}`",
+                path.display()
+            )))
+        }
+        Ok(meta) => Ok(Some(meta)),
+        // A dead process' draft that sled has just renamed, or a first start.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::failed(format!("cannot read {}: {e}", path.display()))),
+    }
+}
+
+/// Judges a file of the data directory itself. Some are for everyone to read, and who reads a secret looks to that; none is
+/// for others to write, not even where they do not get there now: what it says may be theirs.
+fn check_file(path: &Path, me: u32, others: Others) -> Result<(), Failure> {
+    let Some(meta) = no_link(path)?.filter(Metadata::is_file) else { return Ok(()) };
+    let (found, at) = (found(&meta), shell(&path.to_string_lossy()));
+    let (who, bits, or) = match judge(found, me, others, Reach::ALL) {
+        Verdict::Fine | Verdict::Mend(_) => return Ok(()),
+        Verdict::Refuse(Fault::World) => ("everyone", "go-w", ""),
+        Verdict::Refuse(Fault::Group) => {
+            ("its group", "g-w", ", or say --allow-group-access if that group is meant")
+        }
+        Verdict::Refuse(fault @ Fault::Owner(_)) => return Err(refusal(path, found, fault, me)),
+    };
+    Err(Failure::guard(format!(
+        "{} may be written by {who} (mode {:o}): see to it that what it says is yours, then `chmod {bits} {at}`{or}",
+        path.display(),
+        found.mode
+    )))
+}
+
+fn found(meta: &Metadata) -> Found {
+    Found { mode: meta.mode() & 0o7777, owner: meta.uid() }
 }
 
 fn note(
@@ -138,10 +179,23 @@ fn refusal(path: &Path, found: Found, fault: Fault, me: u32) -> Failure {
     })
 }
 
-fn mend(path: &Path, was: u32, mode: u32) -> Result<(), Failure> {
-    let done = fs::set_permissions(path, Permissions::from_mode(mode));
-    // Some file systems take a mode and forget it.
-    let kept = done.and_then(|()| found(path));
+/// Opens what is in a folder, or the folder itself, and follows no link below it: one may have been laid since all was
+/// judged.
+fn open_below(top: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut file = open(top, flags | OFlags::DIRECTORY, Mode::empty())?;
+    for part in path.strip_prefix(top).map_err(io::Error::other)? {
+        file = openat(&file, part, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(file.into())
+}
+
+fn mend(top: &Path, path: &Path, was: u32, mode: u32) -> Result<(), Failure> {
+    let kept = open_below(top, path).and_then(|file| {
+        file.set_permissions(Permissions::from_mode(mode))?;
+        // Some file systems take a mode and forget it.
+        file.metadata().map(|meta| found(&meta))
+    });
     let why = match kept {
         Ok(now) if now.mode & 0o077 == mode & 0o077 => return Ok(()),
         Ok(_) => "this file system keeps no modes".to_owned(),
@@ -181,7 +235,7 @@ fn warn_of_parents(path: &Path) {
         [given, real].iter().flatten().filter_map(|p| Some(p.parent()?.to_owned())).collect();
     parents.dedup();
     for parent in parents {
-        if found(&parent).is_ok_and(|f| f.mode & 0o1002 == 0o0002) {
+        if fs::metadata(&parent).is_ok_and(|meta| meta.mode() & 0o1002 == 0o0002) {
             tracing::warn!(
                 "{} may be written by everyone: anyone can put another folder in the place of {}",
                 parent.display(),
@@ -198,7 +252,7 @@ mod tests {
     use super::*;
 
     fn mode(path: &Path) -> u32 {
-        found(path).unwrap().mode
+        found(&fs::metadata(path).unwrap()).mode
     }
 
     fn set(path: &Path, mode: u32) {
@@ -263,6 +317,23 @@ mod tests {
         assert_eq!(mode(&new), 0o700);
         set(&new, 0o777);
         assert!(matches!(private_dir(&link, &[], Others::Nobody), Err(Failure::Guard(_))));
+    }
+
+    #[test]
+    fn no_link_is_followed_to_change_a_mode() {
+        let (temp, data) = place(0o700, 0o700, 0o600);
+        let outside = temp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("db"), "x").unwrap();
+        set(&outside.join("db"), 0o644);
+        symlink(outside.join("db"), data.join("store/link")).unwrap();
+        symlink(&outside, data.join("store/folder")).unwrap();
+        for path in ["store/link", "store/folder", "store/folder/db"] {
+            assert!(matches!(mend(&data, &data.join(path), 0o644, 0o600), Err(Failure::Guard(_))), "{path}");
+        }
+        assert_eq!(mode(&outside.join("db")), 0o644);
+        mend(&data, &data.join("store/sled/db"), 0o600, 0o400).unwrap();
+        assert_eq!(mode(&data.join("store/sled/db")), 0o400);
     }
 
     #[test]

@@ -103,6 +103,62 @@ fn a_data_directory_that_others_may_read_is_mended_and_one_that_they_may_write_i
 }
 
 #[test]
+fn a_link_below_the_data_directory_is_refused_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("tokensmith-data");
+    assert_eq!(serve(dir.path(), &[]).stop(), Some(0));
+    let outside = dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "x").unwrap();
+    let open = |path: &Path, mode: u32| {
+        set(path, mode);
+        path.to_owned()
+    };
+    let targets = [open(&outside.join("file"), 0o664), open(&outside, 0o755), dir.path().join("none")];
+    for at in ["store/link", "store/sled/link", "link"] {
+        for target in &targets {
+            let link = data.join(at);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            for args in
+                [vec!["serve", "--secure-port=0"], vec!["serve", "--secure-port=0", "--allow-group-access"]]
+            {
+                refused(&run(dir.path(), &args), 3, "link is a link, and none is followed");
+            }
+            fs::remove_file(&link).unwrap();
+        }
+    }
+    assert_eq!((mode(&outside.join("file")), mode(&outside)), (0o664, 0o755));
+    assert_eq!(serve(dir.path(), &[]).stop(), Some(0));
+}
+
+#[test]
+fn a_file_in_the_data_directory_that_others_may_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("tokensmith-data");
+    assert_eq!(serve(dir.path(), &[]).stop(), Some(0));
+    for file in ["ca.crt", "issuer", "ca.key", "admin.kubeconfig"] {
+        let path = data.join(file);
+        let was = mode(&path);
+        for (open, says, group_is_refused) in [
+            (0o666, "may be written by everyone (mode 666)", true),
+            (0o602, "may be written by everyone (mode 602)", true),
+            (0o660, "may be written by its group (mode 660)", false),
+        ] {
+            set(&path, open);
+            let says = format!("{file} {says}");
+            refused(&run(dir.path(), &["serve", "--secure-port=0"]), 3, &says);
+            if group_is_refused {
+                refused(&run(dir.path(), &["serve", "--secure-port=0", "--allow-group-access"]), 3, &says);
+            }
+            assert_eq!(mode(&path), open, "it is left as it was");
+        }
+        set(&path, was);
+    }
+    set(&data.join("issuer"), 0o444);
+    assert_eq!(serve(dir.path(), &[]).stop(), Some(0), "public ones may be read");
+}
+
+#[test]
 fn a_group_has_access_when_it_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("tokensmith-data");
