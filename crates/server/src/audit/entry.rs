@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::Request;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use time::format_description::well_known::Rfc3339;
 use tokensmith_core::access::RequestInfo;
 
 use super::Line;
 use super::about::about;
-use super::text::HIDDEN;
+use super::secrets::Secrets;
 use crate::app::App;
-use crate::credentials;
 use crate::failure::Failure;
 use crate::listener::{Peer, PeerCertificates};
 
@@ -38,15 +36,13 @@ pub(crate) struct Entry {
     arrived: Duration,
     /// It did not pass the gate.
     refused: bool,
+    /// Of the request, to be kept out of the line.
+    secrets: Secrets,
     line: Mutex<Option<Line>>,
 }
 
 /// What nginx calls a request whose client went away; there is no better code.
 const GONE: u16 = 499;
-/// A shorter secret is no token that is worth hiding, and could be any word.
-const SHORTEST: usize = 4;
-/// In a path such a word could be chosen to hide what the request was about.
-const SHORTEST_IN_PATH: usize = 16;
 
 impl Entry {
     /// Begins the line of a request that has passed the gate, or was refused there with this code. `None` for one that
@@ -65,15 +61,14 @@ impl Entry {
         let credential = || refused.is_some() && known.user.is_empty() && shows_a_credential(request);
         let line = match about(request.method(), info) {
             Some(about) => about.line(),
-            None if credential() => Line {
-                action: "authenticate",
-                verb: a.verb.clone(),
-                path: without_secrets(&a.path, headers, SHORTEST_IN_PATH),
-                ..Line::default()
-            },
+            None if credential() => {
+                Line { action: "authenticate", verb: a.verb.clone(), path: a.path.clone(), ..Line::default() }
+            }
             None => return None,
         };
         let agent = headers.get(USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()));
+        let certificate = request.extensions().get::<PeerCertificates>().is_some();
+        let secrets = Secrets::of(headers, !known.user.is_empty(), certificate);
         let line = Line {
             time: app.clock.now().format(&Rfc3339).unwrap_or_default(),
             audit_id: audit_id.into(),
@@ -81,12 +76,12 @@ impl Entry {
             impersonated_by: known.impersonated_by,
             impersonated_user: known.impersonated_user,
             source_ips: request.extensions().get::<Peer>().map(|p| p.0.to_string()).into_iter().collect(),
-            user_agent: without_secrets(&agent.unwrap_or_default(), headers, SHORTEST),
+            user_agent: agent.unwrap_or_default().into_owned(),
             reason: known.why,
             ..line
         };
         let (app, refused) = (app.clone(), refused.is_some());
-        Some(Arc::new(Entry { app, arrived, refused, line: Mutex::new(Some(line)) }))
+        Some(Arc::new(Entry { app, arrived, refused, secrets, line: Mutex::new(Some(line)) }))
     }
 
     /// What the handler knows: all but where the request came from.
@@ -116,6 +111,7 @@ impl Entry {
             let took = self.app.clock.monotonic().saturating_sub(self.arrived);
             line.latency_micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         }
+        self.secrets.hide_in(&mut line);
         match self.refused {
             true => self.app.audit.write_refused(&line),
             false => self.app.audit.write(&line),
@@ -153,21 +149,4 @@ fn shows_a_credential(request: &Request) -> bool {
     headers.contains_key(AUTHORIZATION)
         || headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().any(in_protocol)
         || request.extensions().get::<PeerCertificates>().is_some()
-}
-
-/// A text without the credentials of the same request, as far as they are no shorter than `shortest`.
-fn without_secrets(text: &str, headers: &HeaderMap, shortest: usize) -> String {
-    let mut secrets: Vec<String> = Vec::new();
-    for name in [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL] {
-        for value in headers.get_all(name) {
-            // Also of a header that cannot be read as a whole.
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            let words = value.split([' ', ',', '\t']).filter(|w| !w.eq_ignore_ascii_case("bearer"));
-            secrets.extend(words.map(str::to_owned));
-        }
-    }
-    let tokens = credentials::tokens(headers, &mut Vec::new()).unwrap_or_default();
-    secrets.extend(tokens.into_iter().flatten().map(|token| token.expose().to_owned()));
-    let secrets = secrets.iter().filter(|secret| secret.len() >= shortest);
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
 }

@@ -76,10 +76,41 @@ const ID: usize = 256;
 const OWN: usize = 64;
 /// An explanation.
 const REASON: usize = 1280;
+/// No text shows more of itself.
+pub(super) const LONGEST_TEXT: usize = REASON;
 /// All audiences together, and each.
 const AUDIENCES: (usize, usize) = (1280, 256);
 
 impl Line {
+    /// Changes each text that a client can have a say in, but for what it calls itself. Of audiences those that can be
+    /// shown.
+    pub(super) fn each_text(&mut self, mut change: impl FnMut(&mut String)) {
+        let Line {
+            user,
+            impersonated_by,
+            impersonated_user,
+            verb,
+            path,
+            subject,
+            bound_object,
+            jti,
+            kid,
+            reason,
+            ..
+        } = self;
+        let texts =
+            [user, impersonated_by, impersonated_user, verb, path, subject, bound_object, jti, kid, reason];
+        texts.into_iter().for_each(&mut change);
+        let mut shown = 0;
+        for audience in &mut self.audiences {
+            if shown > AUDIENCES.0 {
+                break;
+            }
+            change(audience);
+            shown += audience.len().min(AUDIENCES.1) + r#""","#.len();
+        }
+    }
+
     /// The line as it is written: what is longer than its share is cut, with a mark and the count of what is missing; what
     /// looks like a token is hidden, wherever it was put.
     pub(super) fn to_bytes(&self) -> Vec<u8> {

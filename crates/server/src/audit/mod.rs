@@ -11,6 +11,7 @@
 mod about;
 mod entry;
 pub mod line;
+mod secrets;
 mod text;
 mod writer;
 

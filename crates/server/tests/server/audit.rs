@@ -149,6 +149,44 @@ async fn no_line_holds_a_token_wherever_it_was_put() {
 }
 
 #[tokio::test]
+async fn the_callers_own_token_is_in_no_text_of_the_line() {
+    let world = World::new().await;
+    let spec = |spec: Value| bytes(&json!({"spec": spec}));
+    let account = |name: &str| format!("/api/v1/namespaces/default/serviceaccounts/{name}/token");
+    let why = bytes(&json!({"account": "default/default", "reason": format!("lost {ADMIN}")}));
+    let wrong = "a-static-token-of-somebody";
+    let grow = ["Bearer", &["toke", "ken]", "[tok"].join(" ").repeat(40), "toke"].join(" ");
+    for (path, token, headers, body) in [
+        (account(ADMIN), ADMIN, vec![], spec(json!({}))),
+        (account(JANE), JANE, vec![], spec(json!({}))),
+        (account(wrong), wrong, vec![], spec(json!({}))),
+        (format!("/admin/v1/keys/{ADMIN}/revoke"), ADMIN, vec![], bytes(&json!({}))),
+        (format!("/admin/v1/keys/{wrong}/revoke"), wrong, vec![], bytes(&json!({}))),
+        (format!("/x/{wrong}/y"), wrong, vec![], vec![]),
+        (MINT.into(), ADMIN, vec![("impersonate-user", ADMIN)], spec(json!({}))),
+        (MINT.into(), JANE, vec![("impersonate-user", JANE)], spec(json!({}))),
+        (MINT.into(), ADMIN, vec![("user-agent", ADMIN)], spec(json!({"audiences": ["vault", ADMIN]}))),
+        (REVOKE.into(), ADMIN, vec![], why),
+    ] {
+        let answer = world.send("POST", &path, Some(token), &headers, body).await;
+        let line = line_of(&world, &answer).await.to_string();
+        assert!(!line.contains(token) && line.contains("[token]"), "{path} {}: {line}", answer.status);
+    }
+    // What else is in the headers hides nothing of what was done, and makes no line long.
+    let headers = [("authorization", grow.as_str()), ("user-agent", "toke"), ("impersonate-user", "bob")];
+    let answer = world.send("POST", MINT, None, &headers, spec(json!({}))).await;
+    let line = line_of(&world, &answer).await;
+    assert_eq!((&line["userAgent"], &line["code"]), (&json!("[token]"), &json!(401)), "{line}");
+    let beside = format!("Bearer {ADMIN} system:serviceaccount:default:default");
+    let answer = world.send("POST", MINT, None, &[("authorization", beside.as_str())], spec(json!({}))).await;
+    let line = line_of(&world, &answer).await;
+    assert_eq!(
+        (&line["subject"], &line["code"]),
+        (&json!("system:serviceaccount:default:default"), &json!(201))
+    );
+}
+
+#[tokio::test]
 async fn who_acts_for_whom_is_told_also_when_it_is_refused() {
     let world = World::new().await;
     let body = bytes(&json!({"spec": {}}));
