@@ -135,6 +135,19 @@ pub enum KeySet {
     Same,
 }
 
+impl KeySet {
+    /// Nothing follows from a set without a key that has a name, or from one that is the same as another that nobody has seen
+    /// (`seen`): by either, every token's key would be gone.
+    pub(crate) fn telling(self, seen: bool) -> Result<Self, ApiError> {
+        let why = match self {
+            KeySet::Same if !seen => "the API server says that a key set is the same which was never seen",
+            KeySet::New { ref kids, .. } if kids.is_empty() => "the API server's key set names no key",
+            told => return Ok(told),
+        };
+        Err(ApiError::Unreachable(why.into()))
+    }
+}
+
 /// What an API server says of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Review {

@@ -20,18 +20,19 @@ const CALL: Duration = Duration::from_secs(10);
 /// Looks at the key set for as long as the source is there, and has tokens replaced whose key has left it. A set that cannot
 /// be had takes no token away.
 pub(super) async fn run(shared: Weak<Shared>) {
-    let (mut kids, mut etag, mut failures) = (BTreeSet::new(), None, 0u32);
+    let (mut kids, mut etag, mut failures) = (None, None, 0u32);
     loop {
         let Some(clock) = shared.upgrade().map(|shared| shared.clock.clone()) else { return };
         // A quarter more or less, so that sidecars that were started at once do not come at once.
         let wait = EVERY.saturating_mul(1 << failures.min(10)).min(LONGEST);
-        clock.sleep_until(clock.now() + wait.mul_f64(0.75 + 0.5 * random::fraction())).await;
+        clock.sleep(wait.mul_f64(0.75 + 0.5 * random::fraction())).await;
         let Some(shared) = shared.upgrade() else { return };
         let asked = clock.now();
-        match look(&shared, etag.as_deref()).await {
+        let told = look(&shared, etag.as_deref()).await;
+        match told.and_then(|told| told.telling(kids.is_some())) {
             Ok(KeySet::None) => return,
             Ok(KeySet::Same) => failures = 0,
-            Ok(KeySet::New { kids: new, etag: tag }) => (kids, etag, failures) = (new, tag, 0),
+            Ok(KeySet::New { kids: new, etag: tag }) => (kids, etag, failures) = (Some(new), tag, 0),
             Err(error) => {
                 if failures == 0 {
                     tracing::debug!(cause = %error, "the issuer's key set cannot be read: whether tokens are good is not checked");
@@ -40,7 +41,9 @@ pub(super) async fn run(shared: Weak<Shared>) {
                 continue;
             }
         }
-        compare(&shared, &kids, asked);
+        if let Some(kids) = &kids {
+            compare(&shared, kids, asked);
+        }
     }
 }
 

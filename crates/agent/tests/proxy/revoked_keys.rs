@@ -14,6 +14,7 @@ use tokensmith_agent::api::{
 };
 use tokensmith_agent::payload::Secret;
 use tokensmith_agent::source::TokenSource;
+use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
 use tokensmith_objects::Object;
 
@@ -22,7 +23,7 @@ use crate::world::*;
 /// The fake, with a key set and tokens that name the key which signs now.
 struct Signing {
     inner: Arc<FakeApi>,
-    keys: Mutex<Result<Vec<&'static str>, ApiError>>,
+    keys: Mutex<Result<KeySet, ApiError>>,
     signs: Mutex<&'static str>,
     looks: AtomicUsize,
 }
@@ -60,36 +61,48 @@ impl ApiServer for Signing {
 
     async fn key_set(&self, _: Option<&str>) -> Result<KeySet, ApiError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
-        let keys = self.keys.lock().unwrap().clone()?;
-        let kids: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        Ok(KeySet::New { kids, etag: None })
+        self.keys.lock().unwrap().clone()
     }
+}
+
+impl Signing {
+    fn new(clock: &Arc<ManualClock>, keys: KeySet) -> Arc<Self> {
+        Arc::new(Signing {
+            inner: FakeApi::new(clock.clone()),
+            keys: Mutex::new(Ok(keys)),
+            signs: Mutex::new("k1"),
+            looks: AtomicUsize::new(0),
+        })
+    }
+
+    /// Lets time pass until the key set has been asked for again.
+    async fn looked(&self, clock: &ManualClock, what: &str) {
+        let before = self.looks.load(Ordering::SeqCst);
+        until(what, || async {
+            clock.advance(Duration::from_secs(1));
+            self.looks.load(Ordering::SeqCst) > before
+        })
+        .await;
+    }
+}
+
+fn set(keys: &[&str]) -> KeySet {
+    let kids: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    KeySet::New { kids, etag: None }
 }
 
 #[tokio::test]
 async fn a_revoked_keys_token_is_not_given_out_for_long() {
     let clock = Arc::new(ManualClock::new(START));
-    let api = Arc::new(Signing {
-        inner: FakeApi::new(clock.clone()),
-        keys: Mutex::new(Ok(vec!["k1"])),
-        signs: Mutex::new("k1"),
-        looks: AtomicUsize::new(0),
-    });
+    let api = Signing::new(&clock, set(&["k1"]));
     let source = TokenSource::api(api.clone(), template(), clock.clone());
     let first = source.token(Some("vault")).await.unwrap().token.clone();
-    let looked = async |what: &str| {
-        let before = api.looks.load(Ordering::SeqCst);
-        until(what, || async {
-            clock.advance(Duration::from_secs(1));
-            api.looks.load(Ordering::SeqCst) > before
-        })
-        .await;
-    };
+    let looked = async |what: &str| api.looked(&clock, what).await;
     looked("a look").await;
     *api.keys.lock().unwrap() = Err(status(503, "later"));
     looked("a look that fails").await;
     assert_eq!(api.inner.calls(), 1, "what cannot be read takes nothing away");
-    (*api.keys.lock().unwrap(), *api.signs.lock().unwrap()) = (Ok(vec!["k2"]), "k2");
+    (*api.keys.lock().unwrap(), *api.signs.lock().unwrap()) = (Ok(set(&["k2"])), "k2");
     looked("the look at the new set").await;
     until("another token", || async { api.inner.calls() == 2 }).await;
     until("it is given out", || async {
@@ -98,4 +111,42 @@ async fn a_revoked_keys_token_is_not_given_out_for_long() {
     .await;
     looked("one more").await;
     assert_eq!(api.inner.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_key_set_that_tells_nothing_takes_no_token_away() {
+    for nothing in [KeySet::Same, set(&[])] {
+        let clock = Arc::new(ManualClock::new(START));
+        let api = Signing::new(&clock, nothing.clone());
+        let source = TokenSource::api(api.clone(), template(), clock.clone());
+        let first = source.token(Some("vault")).await.unwrap().token.clone();
+        for look in ["the first look", "the second", "the third"] {
+            api.looked(&clock, look).await;
+        }
+        assert_eq!(api.inner.calls(), 1, "{nothing:?}");
+        assert_eq!(source.token(Some("vault")).await.unwrap().token, first);
+        (*api.keys.lock().unwrap(), *api.signs.lock().unwrap()) = (Ok(set(&["k2"])), "k2");
+        api.looked(&clock, "a look at a set").await;
+        until("another token", || async { api.inner.calls() == 2 }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_keep_the_sidecar_from_looking() {
+    let clock = Arc::new(ManualClock::new(START));
+    let api = Signing::new(&clock, set(&["k1"]));
+    let source = TokenSource::api(api.clone(), template(), clock.clone());
+    source.token(Some("vault")).await.unwrap();
+    api.looked(&clock, "a look").await;
+    let (before, looks) = (clock.monotonic(), api.looks.load(Ordering::SeqCst));
+    clock.jump(START - Duration::from_secs(30 * 86400));
+    until("a look after the jump", || async {
+        // Many more turns than seconds: the task that looks has to come to its turn, too.
+        if api.looks.load(Ordering::SeqCst) == looks && clock.monotonic() - before < Duration::from_secs(3600)
+        {
+            clock.advance(Duration::from_secs(1));
+        }
+        api.looks.load(Ordering::SeqCst) > looks
+    })
+    .await;
 }
