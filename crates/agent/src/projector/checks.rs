@@ -4,11 +4,12 @@
 //! ```text
 //! key set (one small request every ten seconds for all)  ─┐
 //!                                                         ├─► refused ─► renew, state, metric, alarm
-//! reviews (one every five seconds for all, if permitted) ─┘
+//! reviews (a round of all in a minute, if permitted)     ─┘
 //! ```
 //!
 //! Promises: what cannot be asked takes no token away; who is not answered is asked less and less; a server whose new
-//! tokens are refused as well is not asked for more and more of them. What was last seen stands in `.checks.json` below
+//! tokens are refused as well is not asked for more and more of them; a server is asked for five reviews a second at most,
+//! however many tokens there are. What was last seen stands in `.checks.json` below
 //! the root, so that `project status` calls nothing fresh that nobody has checked.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -46,6 +47,8 @@ pub(super) struct Checks {
 struct Reviews {
     /// What is left of this round.
     queue: VecDeque<TokenId>,
+    /// With how many it began.
+    tokens: u32,
     /// What may have been refused with another, before all others.
     suspects: VecDeque<TokenId>,
     failures: u32,
@@ -61,9 +64,11 @@ pub(super) enum Checked {
 
 /// How often the key set is asked for, more or less.
 const KEYS: Duration = Duration::from_secs(10);
-/// How often a token is reviewed, whichever's turn it is,
+/// How often a token is reviewed, whichever's turn it is: so that all have been within this time,
+const ROUND: Duration = Duration::from_secs(60);
+/// no more often than this,
 const REVIEW: Duration = Duration::from_secs(5);
-/// and while there is reason to think that more are dead.
+/// and no less than this, which is also the pace while there is reason to think that more are dead.
 const SUSPECT: Duration = Duration::from_millis(200);
 /// Who does not answer, or does not permit it, is asked no less often than this.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -98,7 +103,9 @@ impl Projector {
     pub(super) fn review_due(&mut self) {
         if self.checks.reviews.queue.is_empty() {
             let pods = self.pods.iter().filter(|(_, pod)| pod.loaded);
-            self.checks.reviews.queue = pods.flat_map(|(id, pod)| pod.token_ids(*id)).collect();
+            let queue: VecDeque<_> = pods.flat_map(|(id, pod)| pod.token_ids(*id)).collect();
+            self.checks.reviews.tokens = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+            self.checks.reviews.queue = queue;
         }
         let next = loop {
             let reviews = &mut self.checks.reviews;
@@ -144,16 +151,13 @@ impl Projector {
 
     fn keys_came(&mut self, asked: OffsetDateTime, result: Result<KeySet, ApiError>) {
         let checks = &mut self.checks;
-        let error = match result {
+        let error = match result.and_then(|told| told.telling(checks.kids.is_some())) {
             // What this server signs cannot be checked by anyone with it; tokens count by their times alone.
             Ok(KeySet::None) => {
                 checks.none = true;
                 return;
             }
-            Ok(KeySet::Same) if checks.kids.is_some() => None,
-            Ok(KeySet::Same) => {
-                Some("the API server says that a key set is the same which was never seen".into())
-            }
+            Ok(KeySet::Same) => None,
             Ok(KeySet::New { kids, etag }) => {
                 (checks.kids, checks.etag) = (Some(kids), etag);
                 None
@@ -249,8 +253,9 @@ impl Projector {
         let wait = match wait {
             None => {
                 reviews.failures = 0;
-                reviews.state = NotedReviews { at: Some(now), error: None };
-                if reviews.suspects.is_empty() { spread(REVIEW) } else { SUSPECT }
+                let round_seconds = (pace(reviews.tokens) * reviews.tokens).as_secs();
+                reviews.state = NotedReviews { at: Some(now), round_seconds, error: None };
+                if reviews.suspects.is_empty() { spread(pace(reviews.tokens)) } else { SUSPECT }
             }
             Some(error) => {
                 reviews.failures = reviews.failures.saturating_add(1);
@@ -259,6 +264,10 @@ impl Projector {
                     tracing::debug!(cause, "tokens cannot be reviewed");
                 }
                 reviews.state.error = Some(cause);
+                // Who may not ask, or has nobody to ask, expects no review of any token.
+                if matches!(error.code(), Some(403 | 404)) {
+                    reviews.state.at = None;
+                }
                 // Its turn comes again; a right that is missing will not be there in a moment.
                 match error.code() {
                     Some(401 | 403 | 404) => spread(LONGEST),
@@ -356,6 +365,11 @@ impl Projector {
             Done::Checked(Checked::Noted)
         }));
     }
+}
+
+/// How long it is from one review to the next, with so many tokens.
+fn pace(tokens: u32) -> Duration {
+    (ROUND / tokens.max(1)).clamp(SUSPECT, REVIEW)
 }
 
 /// Twice as long for each failure in a row.

@@ -37,9 +37,11 @@ pub struct NotedKeys {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NotedReviews {
-    /// When a token was last reviewed, whichever.
+    /// When a token was last reviewed, whichever; `None` while none may be.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub at: Option<OffsetDateTime>,
+    /// How long it takes until all have been, at the pace of the time.
+    pub round_seconds: u64,
     /// Why none can be now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -71,6 +73,7 @@ impl Noted {
             && self.keys.none == other.keys.none
             && self.keys.error == other.keys.error
             && self.reviews.error == other.reviews.error
+            && self.reviews.round_seconds == other.reviews.round_seconds
             && near(self.keys.at, other.keys.at)
             && near(self.reviews.at, other.reviews.at)
     }

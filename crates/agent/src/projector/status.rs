@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::noted::{CHECKS, Noted};
+use super::noted::{CHECKS, Noted, NotedReviews};
 use super::state::{Failure, Grant, State, TokenState, VolumeState};
 use super::token::GRACE;
 use super::volume::PodName;
@@ -110,6 +110,16 @@ pub enum Condition {
 
 /// What was seen longer ago says nothing of now. The agent writes down twice a minute what it sees.
 const CHECKED: time::Duration = time::Duration::minutes(3);
+
+/// How long a token that may be reviewed counts as known while its key is published. `None` where none may be: then its key
+/// is all that there is to look at. A token of the middle of a round is reviewed in the next one.
+fn reviewed_within(reviews: &NotedReviews) -> Option<time::Duration> {
+    reviews.at?;
+    // What is written down may be a minute older than what was seen.
+    let rounds =
+        i64::try_from(reviews.round_seconds).unwrap_or(i64::MAX).saturating_mul(2).saturating_add(60);
+    Some(time::Duration::seconds(rounds).max(CHECKED))
+}
 
 /// Something that needs someone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -270,8 +280,12 @@ impl Seen {
         }
         let keys = &checks.keys;
         let kid = grant.kid.as_deref();
-        // The server has no keys to look at, or the token is none of Kubernetes', which name theirs.
-        if keys.none || (kid == Some("") && keys.at.is_none() && keys.error.is_none()) {
+        // Its issue was the server's word as well. Where the server may be asked, its key alone does not speak for a token: that
+        // one may be revoked.
+        let heard = token.reviewed.map_or(grant.issued_at, |at| at.max(grant.issued_at));
+        let unheard = reviewed_within(&checks.reviews).is_some_and(|limit| (now - heard).abs() > limit);
+        // The server has no keys to look at.
+        if keys.none && !unheard {
             return Seen::Good(None);
         }
         let recent = |at: Option<OffsetDateTime>| at.filter(|at| (now - *at).abs() <= CHECKED);
@@ -283,10 +297,14 @@ impl Seen {
             let why = format!("the key {kid:?} that signed it is no longer in the issuer's key set");
             return Seen::Refused { since: at, why };
         }
-        let by_key = recent(keys.at).filter(|_| in_set == Some(true));
+        let by_key = recent(keys.at).filter(|_| in_set == Some(true) && !unheard);
         let by_review = recent(token.reviewed);
         if let Some(at) = by_key.max(by_review) {
             return Seen::Good(Some(at));
+        }
+        if unheard && (keys.none || recent(keys.at).is_some()) {
+            let since = span((now - heard).whole_seconds());
+            return Seen::Unknown(format!("the API server has not been asked about the token for {since}"));
         }
         Seen::Unknown(match (&keys.error, keys.at, in_set) {
             (Some(error), _, _) => format!("the issuer's key set cannot be read: {error}"),

@@ -95,6 +95,17 @@ impl Token {
             grant.due = now;
             self.out_of_turn = true;
         }
+        // What was dead when the last run ended is dead still. Its one replacement at once is this run's first request.
+        let mut refused = state.refused.clone().filter(|refused| refused.sha256 == grant.sha256);
+        if let Some(refused) = &mut refused {
+            refused.since = refused.since.min(now);
+            grant.due = grant.due.min(now);
+            self.out_of_turn = true;
+            self.fruitless = 1;
+            // It is raised anew: this run's metrics and health know nothing of it yet.
+            self.alarm = false;
+        }
+        self.refused = refused;
         self.on_disk = Some(grant.clone());
         self.held = Some((file, grant));
     }
@@ -406,6 +417,37 @@ mod tests {
         answer(&mut token, "{}", late);
         assert!(!token.grant().unwrap().on_schedule);
         assert_eq!(token.next(late), late + Duration::from_secs(1512));
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_a_refusal_and_asks_at_once() {
+        let mut before = token();
+        answer(&mut before, "{}", NOW);
+        let file = before.secret().unwrap().clone();
+        before.written(before.grant().unwrap().clone());
+        let later = NOW + Duration::from_secs(60);
+        before.refuse(later, "revoked".into());
+        // A refusal that was written down before the due time was.
+        let grant = Grant { due: NOW + Duration::from_secs(1800), ..before.grant().unwrap().clone() };
+        let state = before.state(Some(grant));
+        let resumed = |state: &TokenState| {
+            let mut after = token();
+            after.resume(state, Some(file.clone()), later, &RefreshPolicy::default());
+            after
+        };
+        let mut after = resumed(&state);
+        assert_eq!(after.refusal(), before.refusal());
+        assert!(after.is_refused() && after.next(later) == later);
+        assert_eq!(after.refuse(later, "again".into()), None);
+        answer(&mut after, r#"{"jti":"2"}"#, later);
+        assert!(!after.is_refused() && !after.grant().unwrap().on_schedule);
+        // The one at once was this.
+        assert!(after.refuse(later, "as well".into()).unwrap() > later);
+        // Another token's refusal says nothing of this one.
+        let mut state = state;
+        state.refused.as_mut().unwrap().sha256 = "another's".into();
+        let after = resumed(&state);
+        assert!(!after.is_refused() && after.next(later) > later);
     }
 
     #[test]

@@ -47,6 +47,8 @@ struct Inner {
     /// What signs instead, published or not.
     signs: Option<String>,
     keys_fault: Option<ApiError>,
+    /// The set is there, and has no key.
+    keys_empty: bool,
     /// When the key set was asked for.
     looks: Vec<OffsetDateTime>,
     /// Why tokens may not be reviewed; `None`: they may.
@@ -89,6 +91,11 @@ impl Api {
     /// The key set cannot be had; `None` ends it.
     pub fn fail_keys(&self, fault: Option<ApiError>) {
         self.inner().keys_fault = fault;
+    }
+
+    /// The key set has no key in it any more, or has its keys again.
+    pub fn empty_keys(&self, empty: bool) {
+        self.inner().keys_empty = empty;
     }
 
     /// When the key set was asked for, since the last time.
@@ -329,6 +336,9 @@ impl ApiServer for Api {
         inner.looks.push(now);
         if let Some(fault) = inner.fault.as_ref().or(inner.keys_fault.as_ref()) {
             return Err(fault.clone());
+        }
+        if inner.keys_empty {
+            return Ok(KeySet::New { kids: BTreeSet::new(), etag: Some("empty".into()) });
         }
         let new = inner.keys.join(",");
         Ok(match etag == Some(new.as_str()) {
