@@ -1,7 +1,10 @@
 //! Which issuers and API audiences the tokens that are out there name. A start that would refuse them is refused itself:
 //! a token's issuer is compared byte for byte, and nothing else would say why every old token has died.
 
+mod audiences;
+
 use anyhow::Context;
+use audiences::Past;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokensmith_core::keys::ring::NEVER;
@@ -23,7 +26,11 @@ const LEEWAY: i64 = 60;
 #[serde(default)]
 struct Record {
     issuers: Vec<Named>,
+    /// The API's audiences that are in force.
     audiences: Vec<Named>,
+    /// Lists of audiences of before; absent in what earlier versions have written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audiences_before: Option<Vec<Past>>,
 }
 
 /// A name that tokens carry.
@@ -87,21 +94,18 @@ pub(super) async fn check(
     let gone = |named: &&Named, kept: &[String], dropped: &[String]| {
         !kept.contains(&named.name) && !dropped.contains(&named.name)
     };
-    let issuer = stored.issuers.iter().filter(alive);
-    if let Some(lost) = issuer.clone().find(|n| gone(n, issuers, &args.drop_service_account_issuer)) {
-        return Err(issuer_refused(
-            &lost.name,
-            issuers,
-            lost.until.unwrap_or(last),
-            count(ledger, now).await,
-        ));
+    let mut issuer = stored.issuers.iter().filter(alive);
+    if let Some(lost) = issuer.find(|n| gone(n, issuers, &args.drop_service_account_issuer)) {
+        let sole = stored.issuers.len() == 1;
+        let count = count(ledger, now).await;
+        return Err(issuer_refused(&lost.name, issuers, lost.until.unwrap_or(last), count, sole));
     }
-    let audience = stored.audiences.iter().filter(alive);
     // Where the audiences are the issuers, whoever lets an issuer go lets its audience go.
     let dropped = [args.drop_api_audience.as_slice(), args.drop_service_account_issuer.as_slice()].concat();
-    if let Some(lost) = audience.clone().find(|n| gone(n, audiences, &dropped)) {
-        return Err(audience_refused(&lost.name, audiences, lost.until.unwrap_or(last)));
-    }
+    let in_force: Vec<String> = stored.audiences.iter().map(|n| n.name.clone()).collect();
+    let lists = audiences::up_to_now(&in_force, stored.audiences_before.as_deref(), last);
+    let before_now = audiences::after(lists, audiences, &dropped, now)
+        .map_err(|lost| audience_refused(&lost, audiences))?;
     let before = |name: &String| stored.issuers.iter().find(|n| n.name == *name).and_then(|n| n.until);
     let next = Record {
         issuers: issuers
@@ -113,6 +117,7 @@ pub(super) async fn check(
             })
             .collect(),
         audiences: audiences.iter().map(|name| Named { name: name.clone(), until: None }).collect(),
+        audiences_before: Some(before_now),
     };
     Ok(Passed((found.is_none() || next != stored).then_some(next)))
 }
@@ -150,20 +155,29 @@ async fn count(ledger: &dyn Ledger, now: i64) -> Option<usize> {
     Some(counts.values().sum()).filter(|n| *n > 0)
 }
 
-fn issuer_refused(lost: &str, issuers: &[String], until: i64, count: Option<usize>) -> Failure {
+fn issuer_refused(lost: &str, issuers: &[String], until: i64, count: Option<usize>, sole: bool) -> Failure {
+    // The ledger does not say of which issuer a token is.
+    let are = if sole && count.is_some() { "are" } else { "may be" };
     let count = count.map(|n| format!(" (unexpired in the ledger: {n})")).unwrap_or_default();
     Failure::guard(format!(
-        "tokens of issuer {lost} are out there{}{count} and would be refused from now on: keep both with `{}`, the first signs and all are accepted, or let the old tokens go with --drop-service-account-issuer={lost}",
+        "tokens of issuer {lost} {are} out there{}{count} and would be refused from now on: keep both with `{}`, the first signs and all are accepted, or let the old tokens go with --drop-service-account-issuer={lost}",
         end(until),
         pair("--service-account-issuer", issuers, lost),
     ))
 }
 
-fn audience_refused(lost: &str, audiences: &[String], until: i64) -> Failure {
+fn audience_refused(lost: &Past, audiences: &[String]) -> Failure {
+    let names = lost.names.as_slice();
+    let (what, keep) = match names {
+        [_] => ("audience", "both"),
+        _ => ("audiences", "one of them"),
+    };
     Failure::guard(format!(
-        "tokens for the API audience {lost} are out there{} and would be no credentials here from now on: keep both with `{}`, or let the old tokens go with --drop-api-audience={lost}",
-        end(until),
-        pair("--api-audiences", audiences, lost),
+        "tokens for the API {what} {} may be out there{} and would be no credentials here from now on: keep {keep} with `{}`, or let the old tokens go with --drop-api-audience={}",
+        names.join(", "),
+        end(lost.until),
+        pair("--api-audiences", audiences, names.first().map_or("", String::as_str)),
+        names.join(","),
     ))
 }
 
@@ -174,4 +188,41 @@ fn pair(flag: &str, kept: &[String], lost: &str) -> String {
 
 fn end(until: i64) -> String {
     OffsetDateTime::from_unix_timestamp(until).map_or(String::new(), |at| format!(" until {}", timestamp(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_have_stored_is_read() {
+        let stored =
+            r#"{"issuers":[{"name":"b"},{"name":"a","until":7}],"audiences":[{"name":"b"},{"name":"a"}]}"#;
+        let record: Record = serde_json::from_str(stored).unwrap();
+        assert_eq!((record.issuers.len(), record.audiences.len()), (2, 2));
+        assert_eq!(record.audiences_before, None);
+        let past = Past { names: vec!["a".into()], until: 7 };
+        let record = Record { audiences_before: Some(vec![past]), ..record };
+        let written = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), record);
+    }
+
+    #[test]
+    fn a_refusal_claims_no_more_than_is_known() {
+        let said =
+            |count, sole| format!("{:?}", issuer_refused("https://a", &["https://b".into()], 0, count, sole));
+        assert!(said(Some(1), true).contains("are out there until 1970-01-01T00:00:00Z"));
+        for (count, sole) in [(None, true), (Some(1), false), (None, false)] {
+            assert!(said(count, sole).contains("may be out there"), "{count:?} {sole}");
+        }
+        let lost = Past { names: vec!["a".into(), "b".into()], until: NEVER };
+        let said = format!("{:?}", audience_refused(&lost, &["c".into()]));
+        for part in [
+            "tokens for the API audiences a, b may be out there and would",
+            "keep one of them with `--api-audiences c --api-audiences a`",
+            "--drop-api-audience=a,b",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
 }

@@ -71,6 +71,30 @@ fn another_audience_of_the_api_is_refused_unless_it_is_meant() {
 }
 
 #[test]
+fn an_audience_may_go_as_soon_as_all_tokens_have_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let mut server = serve(at, &[OLD, "--api-audiences=one,two"]);
+    mint(at, "token");
+    assert_eq!(server.stop(), Some(0));
+    let mut server = serve(at, &[OLD, "--api-audiences=two"]);
+    assert!(accepted(at, "token"));
+    mint(at, "alone");
+    assert_eq!(server.stop(), Some(0));
+    // Tokens with one name are out there, but not with this one alone.
+    let mut server = serve(at, &[OLD, "--api-audiences=three,two"]);
+    assert!(accepted(at, "token") && accepted(at, "alone"));
+    assert_eq!(server.stop(), Some(0));
+    let wrong = run(at, &["serve", "--secure-port=0", OLD, "--api-audiences=three,one"]);
+    refused(&wrong, 3, "tokens for the API audience two may be out there until ");
+    let said = text(&wrong.stderr);
+    assert!(said.contains("--drop-api-audience=two") && !said.contains("audience=one"), "{said}");
+    let mut server = serve(at, &[OLD, "--api-audiences=three,one", "--drop-api-audience=two"]);
+    assert!(accepted(at, "token") && !accepted(at, "alone"));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn the_default_issuer_counts_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
