@@ -12,6 +12,7 @@
 pub mod address;
 mod claims;
 mod listen;
+mod probe;
 pub mod protocol;
 pub mod schedule;
 mod service;
@@ -20,5 +21,6 @@ pub mod socket;
 
 pub use address::Address;
 pub use listen::serve;
+pub use probe::probe;
 pub use signer::{ExternalSigner, StartError, Witness, check_algorithm};
 pub use socket::{Socket, SocketError};

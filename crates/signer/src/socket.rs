@@ -139,15 +139,10 @@ impl Drop for Turn {
 /// Nobody listens there, or not for this user.
 #[cfg(target_os = "linux")]
 pub async fn connect(address: &Address) -> io::Result<UnixStream> {
-    use std::os::linux::net::SocketAddrExt;
-
     match address {
-        Address::Abstract(name) => {
-            let stream =
-                std::os::unix::net::UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        }
+        // Tokio's notation for it. Unlike the standard library's it does not block while a process that hangs has the
+        // queue full.
+        Address::Abstract(name) => UnixStream::connect(format!("\0{name}")).await,
         Address::Path(path) => UnixStream::connect(path).await,
     }
 }

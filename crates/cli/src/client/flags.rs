@@ -55,16 +55,21 @@ impl ClientFlags {
     /// # Errors
     /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read.
     pub fn target(&self) -> Result<Target, Failure> {
-        let file = self.bearer_token_file.clone().map(Bearer::File);
         Ok(Target::resolve(&Wanted {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             server: self.server.clone(),
-            token: self.token.clone().map(Bearer::Fixed).or(file),
+            token: self.bearer(),
             certificate_authority: self.certificate_authority.clone(),
             namespace: self.namespace.clone(),
             fallback: self.data_dir.join("admin.kubeconfig"),
         })?)
+    }
+
+    /// The token that is named, or the file of it.
+    pub fn bearer(&self) -> Option<Bearer> {
+        let file = self.bearer_token_file.clone().map(Bearer::File);
+        self.token.clone().map(Bearer::Fixed).or(file)
     }
 
     /// Documents from anywhere, an issuer's above all. A local server's CA is trusted besides the system's: it is the one

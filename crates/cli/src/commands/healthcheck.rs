@@ -2,17 +2,21 @@
 //!
 //! It finds the server by what `serve` left in the data directory (its local address and whom to trust), so it
 //! needs no name that resolves from inside a container. It sends a credential only where nobody is let in without one,
-//! and only to the certificate that is known.
+//! and only over TLS whose other end is known.
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use reqwest::redirect;
+use reqwest::header::AUTHORIZATION;
+use reqwest::{StatusCode, redirect};
+use tokensmith_client::Target;
 use tokensmith_signer::Address;
+use tokio::time::timeout;
 
 use crate::client::flags::ClientFlags;
 use crate::client::http;
-use crate::client::target::{self, Credentials, Trust};
+use crate::client::target::{self, Bearer, Credentials, Trust};
 use crate::client::tls;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -61,42 +65,32 @@ impl HealthcheckArgs {
     /// # Errors
     /// No answer, or another than 200.
     pub async fn run(self) -> Result<(), Failure> {
-        let (server, trust) = match self.place()? {
-            Place::Server(server, trust) => (server, trust),
-            Place::Signer(address) => return signs(&address).await,
-        };
-        // A certificate that is known is our own server's, so that a token of ours can be shown to it.
-        let ours = matches!(trust, Trust::Leaf(_));
-        let tls = tls::config(&trust, None, &Credentials::default())?;
         let wait = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
-        let client = http::builder(tls).timeout(wait).redirect(redirect::Policy::none());
-        // Nothing on this machine is behind a proxy.
-        let client = if ours { client.no_proxy().build() } else { client.build() };
-        let client = client.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
+        let asked = match self.place()? {
+            Place::Server(asked) => asked,
+            Place::Signer(address) => return signs(&address, wait).await,
+        };
         let path = match self.probe {
             Probe::Livez => "/livez",
             Probe::Readyz => "/readyz",
         };
-        let mut url = server.clone();
-        url.set_path(path);
-        let host = &server;
-        let ask = |request: reqwest::RequestBuilder| async move {
-            request.send().await.map_err(|e| Failure::from(http::unreachable(host, &e)))
-        };
-        let mut answer = ask(client.get(url.clone())).await?;
-        // Without anonymous access, or without the role that opens these paths to it, it takes a token.
-        if ours && matches!(answer.status().as_u16(), 401 | 403) {
-            let path = self.client.data_dir.join(data_dir::ADMIN_TOKEN);
-            if let Some(token) = files::read_if_there(&path)? {
-                let token = http::secret(String::from_utf8_lossy(&token).trim())?;
-                answer = ask(client.get(url).header(reqwest::header::AUTHORIZATION, token)).await?;
-            }
+        let mut code = asked.ask(path, wait, &Credentials::default()).await?;
+        let shut = matches!(code.as_u16(), 401 | 403);
+        // Without anonymous access, or without the role that opens these paths to it, it takes credentials.
+        if shut && asked.has_credentials() && asked.verified() {
+            code = asked.ask(path, wait, &asked.credentials).await?;
         }
-        match answer.status() {
-            code if code.is_success() => Ok(()),
-            code => Err(Failure::failed(format!(
-                "{path} answered {code}; `curl -k {}{path}?verbose` says which check fails",
-                server.as_str().trim_end_matches('/')
+        let server = asked.server.as_str().trim_end_matches('/');
+        match code.as_u16() {
+            _ if code.is_success() => Ok(()),
+            401 | 403 if asked.has_credentials() && !asked.verified() => Err(Failure::failed(format!(
+                "{path} answered {code} without credentials, and who answers is not verified, so that they are not sent: give the https URL and --certificate-authority"
+            ))),
+            401 | 403 => Err(Failure::failed(format!(
+                "{path} answered {code}: give credentials that may see it, with --kubeconfig or --token"
+            ))),
+            _ => Err(Failure::failed(format!(
+                "{path} answered {code}; `curl -k {server}{path}?verbose` says which check fails"
             ))),
         }
     }
@@ -104,8 +98,8 @@ impl HealthcheckArgs {
     /// The server that is named, else the one whose data directory this is.
     fn place(&self) -> Result<Place, Failure> {
         if self.client.name_a_server() || self.client.certificate_authority.is_some() {
-            let target = self.client.target()?;
-            return Ok(Place::Server(target.server, target.trust));
+            let Target { server, trust, credentials, .. } = self.client.target()?;
+            return Ok(Place::Server(Asked { server, trust, credentials }));
         }
         let dir = &self.client.data_dir;
         let Some(address) = files::read_if_there(&dir.join(data_dir::ADDRESS))? else {
@@ -127,20 +121,70 @@ impl HealthcheckArgs {
             Some(pem) => Trust::Leaf(pem),
             None => Trust::System,
         };
-        Ok(Place::Server(server, trust))
+        // That certificate is our own server's, so that a token of ours can be shown to it. It is read when it is needed:
+        // whoever may not read it can still ask where all are let in.
+        let own = Some(dir.join(data_dir::ADMIN_TOKEN)).filter(|path| path.exists());
+        let own = own.filter(|_| matches!(trust, Trust::Leaf(_))).map(Bearer::File);
+        let token = self.client.bearer().or(own);
+        Ok(Place::Server(Asked { server, trust, credentials: Credentials { token, certificate: None } }))
     }
 }
 
 /// What runs on a data directory.
 enum Place {
-    /// A server, and whom to trust.
-    Server(reqwest::Url, Trust),
+    /// A server.
+    Server(Asked),
     /// A signer alone: it speaks no HTTP.
     Signer(Address),
 }
 
-/// Whether somebody listens there.
-async fn signs(address: &Address) -> Result<(), Failure> {
-    let connected = tokensmith_signer::socket::connect(address).await;
-    connected.map(drop).map_err(|e| Failure::failed(format!("no signer answers on {address}: {e}")))
+/// A server, whom to trust for it, and who one is there.
+struct Asked {
+    server: reqwest::Url,
+    trust: Trust,
+    credentials: Credentials,
+}
+
+impl Asked {
+    fn has_credentials(&self) -> bool {
+        self.credentials.token.is_some() || self.credentials.certificate.is_some()
+    }
+
+    /// Whether it is known who answers: anyone else would learn the credentials.
+    fn verified(&self) -> bool {
+        self.server.scheme() == "https" && self.trust != Trust::Anyone
+    }
+
+    /// The answer's code.
+    async fn ask(
+        &self,
+        path: &str,
+        wait: Duration,
+        credentials: &Credentials,
+    ) -> Result<StatusCode, Failure> {
+        let tls = tls::config(&self.trust, None, credentials)?;
+        let client = http::builder(tls).timeout(wait).redirect(redirect::Policy::none());
+        // Nothing on this machine is behind a proxy.
+        let local = matches!(self.trust, Trust::Leaf(_));
+        let client = if local { client.no_proxy().build() } else { client.build() };
+        let client = client.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
+        let mut url = self.server.clone();
+        url.set_path(&format!("{}{path}", self.server.path().trim_end_matches('/')));
+        let mut request = client.get(url);
+        if let Some(token) = credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
+            request = request.header(AUTHORIZATION, http::secret(&token)?);
+        }
+        let answer = request.send().await.map_err(|e| http::unreachable(&self.server, &e))?;
+        Ok(answer.status())
+    }
+}
+
+/// Whether a signer answers there.
+async fn signs(address: &Address, wait: Duration) -> Result<(), Failure> {
+    let failed =
+        |cause: &dyn fmt::Display| Failure::failed(format!("no signer answers on {address}: {cause}"));
+    match timeout(wait, tokensmith_signer::probe(address)).await {
+        Ok(answered) => answered.map_err(|e| failed(&e)),
+        Err(_) => Err(failed(&"no answer in time")),
+    }
 }

@@ -37,9 +37,50 @@ fn healthcheck_finds_a_signer() {
         command.args(["signer", "--signing-algorithm=ES256", "--socket", &socket]);
         let mut signer = spawn(&mut command, dir.path());
         until("it is there", || run(dir.path(), &["healthcheck"]).status.success());
+        // The kernel still takes connections for it.
+        signer.signal("STOP");
+        refused(&run(dir.path(), &["healthcheck", "--timeout=1s"]), 1, "no signer answers on ");
+        signer.signal("CONT");
+        until("it goes on", || run(dir.path(), &["healthcheck"]).status.success());
         assert_eq!(signer.stop(), Some(0));
         assert_eq!(run(dir.path(), &["healthcheck"]).status.code(), Some(1), "{socket}");
     }
+}
+
+#[test]
+fn healthcheck_shows_the_credentials_that_it_is_given_to_whom_it_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let mut server = serve(at, &["--anonymous-auth=false"]);
+    let data = |name: &str| fs::read_to_string(at.join("tokensmith-data").join(name)).unwrap();
+    let (url, token) = (data("address").trim().to_owned(), data("admin.token").trim().to_owned());
+    fs::copy(at.join("tokensmith-data/admin.token"), at.join("token")).unwrap();
+    fs::copy(at.join("tokensmith-data/ca.crt"), at.join("ca")).unwrap();
+    fs::write(at.join("kubeconfig"), data("admin.kubeconfig")).unwrap();
+    let lines = data("admin.kubeconfig");
+    let lines = lines.lines().map(|line| match line.split_once("certificate-authority-data:") {
+        Some((indent, _)) => format!("{indent}insecure-skip-tls-verify: true"),
+        None => line.to_owned(),
+    });
+    fs::write(at.join("unverified"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+
+    let ask = |args: &[&str]| run(at, &[&["healthcheck", "--data-dir=elsewhere"], args].concat());
+    let there = ["--server", &url, "--certificate-authority=ca"];
+    for args in [
+        &["--kubeconfig=kubeconfig"][..],
+        &[&there[..], &["--token", &token]].concat(),
+        &[&there[..], &["--bearer-token-file=token"]].concat(),
+    ] {
+        let done = ask(args);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    refused(&ask(&there), 1, "/readyz answered 401 Unauthorized: give credentials");
+    refused(&ask(&[&there[..], &["--token=wrong"]].concat()), 1, "/readyz answered 401");
+    refused(&ask(&["--kubeconfig=unverified"]), 1, "they are not sent");
+    // A token alone is for the server of the data directory.
+    assert!(run(at, &["healthcheck", "--token", &token]).status.success());
+    refused(&run(at, &["healthcheck", "--token=wrong"]), 1, "/readyz answered 401");
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[test]
