@@ -207,7 +207,12 @@ fn trust_bundle(field: &str, value: &Value) -> Parsed<TrustBundleSource> {
             signer_name: name(&format!("{field}.signerName"), signer, signer_name)?,
             labels: match &value["labelSelector"] {
                 Value::Null => None,
-                selector => Some(LabelSelector::from_value(selector)),
+                selector => {
+                    let read = LabelSelector::from_value(selector);
+                    let invalid =
+                        |cause| FieldError::invalid(format!("{field}.labelSelector"), selector, cause);
+                    Some(read.map_err(invalid)?)
+                }
             },
         },
         (bundle, "") if value["labelSelector"].is_null() => {

@@ -6,10 +6,11 @@
 //! their owners; whoever may write one object must not have the system delete another by claiming it as its own.
 
 use serde_json::Value;
-use time::{Duration, OffsetDateTime};
-use tokensmith_objects::schema::{Kind, kind};
+use time::Duration;
 
 use super::Controllers;
+use super::place::Place;
+use super::queue::Done;
 use crate::error::Error;
 use crate::registry::{Request, Subresource, system};
 
@@ -21,40 +22,28 @@ const ORPHAN: &str = "orphan";
 
 impl Controllers {
     /// Lets an object go that waits; says when to look again.
-    pub(super) async fn collect(&self, path: &[&str]) -> Result<Option<OffsetDateTime>, Error> {
-        let Some((kind, namespace, name)) = place(path) else { return Ok(None) };
-        let Ok(object) = self.registry.get(kind, namespace, name) else { return Ok(None) };
-        let Some(begun) = object.deletion_timestamp() else { return Ok(None) };
+    pub(super) async fn collect(&self, place: &Place<'_>) -> Result<Done, Error> {
+        let Place { kind, namespace, name } = *place;
+        let Ok(object) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
+        let Some(begun) = object.deletion_timestamp() else { return Ok(Done::default()) };
         if !object.finalizers().any(is_collectors) {
-            return Ok(None);
+            return Ok(Done::default());
         }
         let (now, due) = (self.clock.now(), begun.saturating_add(MOMENT));
         // What was deleted by a clock that was ahead does not wait until that time has come.
         if (begun..due).contains(&now) {
-            return Ok(Some(due));
+            return Ok(Done::again(due));
         }
         let mut released = (*object).clone();
         let left: Vec<Value> = object.finalizers().filter(|f| !is_collectors(f)).map(Value::from).collect();
         released.set(&["metadata", "finalizers"], left);
         let user = system();
         let (request, part) = (&mut Request::by(&user), Subresource::None);
-        self.registry.update(request, kind, namespace, name, part, released).await.map(|_| None)
+        self.registry.update(request, kind, namespace, name, part, released).await?;
+        Ok(Done::wrote(true))
     }
 }
 
 fn is_collectors(finalizer: &str) -> bool {
     finalizer == FOREGROUND || finalizer == ORPHAN
-}
-
-/// Kind, namespace and name of a key's parts.
-fn place<'a>(path: &[&'a str]) -> Option<(&'static Kind, &'a str, &'a str)> {
-    let (group, rest) = match path {
-        [group, rest @ ..] if group.contains('.') => (*group, rest),
-        rest => ("", rest),
-    };
-    match *rest {
-        [plural, name] => Some((kind(group, plural)?, "", name)),
-        [plural, namespace, name] => Some((kind(group, plural)?, namespace, name)),
-        _ => None,
-    }
 }

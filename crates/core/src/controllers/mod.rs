@@ -1,29 +1,38 @@
 //! Controllers: what follows from a change, done by the server itself.
 //!
-//! One task watches all objects and brings what a change concerns to what it should be; each step looks at the objects
-//! as they are, so doing one twice is harmless, and one that lost a race is done again at the change that won.
+//! One task watches all objects and puts the keys that a change concerns into one [`Queue`](queue::Queue); many keys are
+//! worked on at once, so that their writes share the store's flushes. What is done for a key looks at the objects as they
+//! are, so doing it twice is harmless, and what lost a race is done again at the change that won. It costs what the key's
+//! own object costs: no key looks at all the others of its kind or namespace, so n changes cost n times one.
 
 mod collector;
 mod namespaces;
+mod pace;
+mod place;
 mod pods;
+mod queue;
 mod roles;
 mod secrets;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use time::OffsetDateTime;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::follow::{Follower, News};
 use crate::keys::Keys;
 use crate::registry::Registry;
+use crate::store::{Change, Revision};
 use crate::view::REGISTRY;
+use place::Place;
+use queue::{Done, Key, Now, Queue};
 
-/// A step that failed is tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
+/// So many keys are worked on at once.
+const AT_ONCE: usize = 64;
 
 /// The controllers of one server.
 pub struct Controllers {
@@ -32,140 +41,144 @@ pub struct Controllers {
     clock: Arc<dyn Clock>,
     /// `data["ca.crt"]` of token Secrets, PEM.
     root_ca: String,
-}
-
-/// When to look at which key again.
-#[derive(Default)]
-struct Agenda {
-    /// What an object says, by the wall clock.
-    times: BTreeSet<(OffsetDateTime, String)>,
-    /// After a failure, by the monotonic clock.
-    retries: BTreeSet<(Duration, String)>,
-}
-
-impl Agenda {
-    /// Until something is due.
-    async fn wait(&self, clock: &dyn Clock) {
-        let time = async {
-            match self.times.first() {
-                Some((at, _)) => clock.sleep_until(*at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let retry = async {
-            match self.retries.first() {
-                Some((at, _)) => clock.sleep(at.saturating_sub(clock.monotonic())).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = time => {}
-            () = retry => {}
-        }
-    }
-
-    /// Takes what is due out.
-    fn due(&mut self, clock: &dyn Clock) -> BTreeSet<String> {
-        let (now, monotonic) = (clock.now(), clock.monotonic());
-        let mut keys = BTreeSet::new();
-        while self.times.first().is_some_and(|(at, _)| *at <= now) {
-            keys.extend(self.times.pop_first().map(|(_, key)| key));
-        }
-        while self.retries.first().is_some_and(|(at, _)| *at <= monotonic) {
-            keys.extend(self.retries.pop_first().map(|(_, key)| key));
-        }
-        keys
-    }
+    /// The closing namespaces whose content has been told, by name: their UIDs.
+    closing: Mutex<HashMap<String, String>>,
+    /// Roles are gathered one at a time: two that gather each other at once exchange their rules for ever.
+    gathering: tokio::sync::Mutex<()>,
+    handled: AtomicU64,
 }
 
 impl Controllers {
     /// Controllers for a registry.
     pub fn new(registry: Arc<Registry>, keys: Arc<Keys>, clock: Arc<dyn Clock>, root_ca: String) -> Self {
-        Controllers { registry, keys, clock, root_ca }
+        let (closing, gathering, handled) = Default::default();
+        Controllers { registry, keys, clock, root_ca, closing, gathering, handled }
+    }
+
+    /// How many keys were handled so far.
+    pub fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
     }
 
     /// Looks at everything once, then at what changes, for as long as the server runs.
     pub async fn run(&self) {
-        let mut agenda = Agenda::default();
-        let revision = self.registry.snapshot().revision();
-        self.look_at_all(&mut agenda).await;
+        let mut queue = Queue::default();
+        let mut working = FuturesUnordered::new();
+        let mut seen = self.registry.snapshot().revision();
+        self.add_all(&mut queue).await;
         let mut follower =
-            Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(revision);
+            Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(seen);
         loop {
+            while working.len() < AT_ONCE {
+                let Some(key) = queue.next(self.now()) else { break };
+                working.push(self.work(key, seen));
+            }
+            let (busy, full) = (!working.is_empty(), working.len() == AT_ONCE);
             tokio::select! {
                 news = follower.next() => match news {
                     News::Anew(listing) => {
-                        self.registry.reached(listing.revision).await;
-                        agenda = Agenda::default();
-                        self.look_at_all(&mut agenda).await;
+                        seen = listing.revision;
+                        self.registry.reached(seen).await;
+                        self.add_all(&mut queue).await;
                     }
                     News::Changes(changes) => {
-                        for change in changes.iter().filter(|change| change.key.starts_with(REGISTRY)) {
-                            self.registry.reached(change.revision).await;
-                            self.look(&change.key, &mut agenda).await;
+                        for change in &changes {
+                            seen = change.revision;
+                            self.note(change, &mut queue);
                         }
                     }
                     News::Current => {}
                 },
-                () = agenda.wait(&*self.clock) => {
-                    for key in agenda.due(&*self.clock) {
-                        self.look(&key, &mut agenda).await;
-                    }
-                }
+                Some((key, done)) = working.next(), if busy => self.settle(key, done, &mut queue),
+                () = queue.due(&*self.clock), if !full => {}
             }
         }
     }
 
-    async fn look_at_all(&self, agenda: &mut Agenda) {
+    /// Works on a key, once the view shows what is known of it. The one place where a key is handled.
+    async fn work(&self, key: Key, seen: Revision) -> (Key, Result<Done, Error>) {
+        self.registry.reached(seen).await;
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        let done = self.handle(&key).await;
+        (key, done)
+    }
+
+    /// Brings what a key concerns to what it should be.
+    async fn handle(&self, key: &str) -> Result<Done, Error> {
+        let Some(place) = Place::of(key) else { return Ok(Done::default()) };
+        let Place { kind, namespace, name } = place;
+        let mut done = match (kind.group.as_str(), kind.plural.as_str()) {
+            ("", "configmaps") if name == "kube-root-ca.crt" => {
+                Done::wrote(self.registry.furnish(namespace).await?)
+            }
+            ("", "namespaces") => self.namespace(name).await?,
+            ("", "pods") => self.pod(namespace, name).await?,
+            ("", "secrets") => self.secret(namespace, name).await?,
+            ("", "serviceaccounts") => Done::wrote(self.registry.furnish(namespace).await?),
+            (roles::GROUP, "clusterroles") => self.role(name).await?,
+            _ => Done::default(),
+        };
+        done = done.and(self.collect(&place).await?);
+        Ok(done.and(self.content(&place).await?))
+    }
+
+    fn settle(&self, key: Key, done: Result<Done, Error>, queue: &mut Queue) {
+        match done {
+            Ok(done) => queue.done(key, done, self.now()),
+            // Somebody else was faster: their change comes by here too.
+            Err(Error::Conflict { .. } | Error::NotFound { .. }) => {
+                queue.done(key, Done::default(), self.now());
+            }
+            Err(e) => {
+                tracing::warn!(key = &*key, cause = %e, "a controller's step failed and is tried again");
+                queue.failed(key, self.now());
+            }
+        }
+    }
+
+    /// Adds what a change concerns.
+    fn note(&self, change: &Change, queue: &mut Queue) {
+        let Some(place) = Place::of(&change.key) else { return };
+        queue.add(&change.key, self.now());
+        let also = match () {
+            () if place.is(roles::GROUP, "clusterroles") => self.gatherers(change),
+            // The tokens of an account depend on its coming and going alone.
+            () if place.is("", "serviceaccounts")
+                && (change.previous.is_none() || change.value.is_none()) =>
+            {
+                self.secrets_of(place.namespace, place.name)
+            }
+            () => Vec::new(),
+        };
+        also.iter().for_each(|key| queue.add(key, self.now()));
+    }
+
+    /// Adds all objects that may need something, as they are now.
+    async fn add_all(&self, queue: &mut Queue) {
         if let Err(e) = self.registry.track_legacy_tokens().await {
             tracing::warn!(cause = %e, "the start of the tracking of legacy tokens was not written");
         }
-        for (key, _) in self.registry.snapshot().scan(REGISTRY.to_owned(), None) {
-            self.look(key, agenda).await;
-        }
-    }
-
-    async fn look(&self, key: &str, agenda: &mut Agenda) {
-        match self.reconcile(key).await {
-            Ok(None) => {}
-            Ok(Some(at)) => {
-                // Also by the monotonic clock: one that is set back meanwhile makes nothing wait until it has caught up.
-                let wait = (at - self.clock.now()).try_into().unwrap_or_default();
-                agenda.retries.insert((self.clock.monotonic().saturating_add(wait), key.to_owned()));
-                agenda.times.insert((at, key.to_owned()));
-            }
-            // Somebody else was faster: their change comes by here too.
-            Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
-            Err(e) => {
-                tracing::warn!(key, cause = %e, "a controller's step failed and is tried again");
-                agenda.retries.insert((self.clock.monotonic() + RETRY, key.to_owned()));
+        let snapshot = self.registry.snapshot();
+        let closing = snapshot.list("", "namespaces", "").filter(|(_, ns)| ns.deletion_timestamp().is_some());
+        let closing: HashSet<&str> = closing.map(|(_, ns)| ns.name()).collect();
+        for (key, object) in snapshot.scan(REGISTRY.to_owned(), None) {
+            let Some(place) = Place::of(key) else { continue };
+            let wanted = object.deletion_timestamp().is_some()
+                || closing.contains(place.namespace)
+                || match (place.kind.group.as_str(), place.kind.plural.as_str()) {
+                    ("", "configmaps") => place.name == "kube-root-ca.crt",
+                    ("", "namespaces" | "serviceaccounts") => true,
+                    ("", "secrets") => secrets::asks(object),
+                    (roles::GROUP, "clusterroles") => roles::gathers(object),
+                    _ => false,
+                };
+            if wanted {
+                queue.add(key, self.now());
             }
         }
     }
 
-    /// Brings what a key concerns to what it should be; says when to look again.
-    async fn reconcile(&self, key: &str) -> Result<Option<OffsetDateTime>, Error> {
-        let path: Vec<&str> = key.strip_prefix(REGISTRY).unwrap_or("").split('/').collect();
-        let mut again = None;
-        match path.as_slice() {
-            ["namespaces", name] => self.namespace(name).await?,
-            ["pods", namespace, name] => again = self.pod(namespace, name).await?,
-            ["secrets", namespace, name] => self.secret(namespace, name).await?,
-            ["serviceaccounts", namespace, name] => self.account(namespace, name).await?,
-            ["configmaps", namespace, "kube-root-ca.crt"] => self.registry.furnish(namespace).await?,
-            ["rbac.authorization.k8s.io", "clusterroles", _] => self.roles().await?,
-            _ => {}
-        }
-        if let Some(at) = self.collect(&path).await? {
-            again = Some(again.map_or(at, |other: OffsetDateTime| other.min(at)));
-        }
-        // The last object of a closing namespace may just have gone.
-        let namespace = match path.as_slice() {
-            [_, namespace, _] if !path[0].contains('.') => namespace,
-            [_, _, namespace, _] => namespace,
-            _ => return Ok(again),
-        };
-        self.empty(namespace).await?;
-        Ok(again)
+    fn now(&self) -> Now {
+        Now::of(&*self.clock)
     }
 }

@@ -6,28 +6,26 @@ use base64::prelude::BASE64_STANDARD;
 use tokensmith_objects::Object;
 
 use super::Controllers;
+use super::queue::{Done, Key};
 use crate::error::Error;
 use crate::registry::{DeleteOptions, Request, Subresource, core_kind, system};
 use crate::tokens::Reference;
 use crate::tokens::legacy::{ACCOUNT, ACCOUNT_UID, SECRET_TYPE, mint};
+use crate::view::object_key;
 
 impl Controllers {
-    /// An account has changed or gone: so may its Secrets.
-    pub(super) async fn account(&self, namespace: &str, name: &str) -> Result<(), Error> {
-        self.registry.furnish(namespace).await?;
+    /// The Secrets with tokens of an account.
+    pub(super) fn secrets_of(&self, namespace: &str, account: &str) -> Vec<Key> {
         let snapshot = self.registry.snapshot();
-        let of = |secret: &Object| asks(secret) && secret.annotation(ACCOUNT) == Some(name);
-        for (_, secret) in snapshot.list("", "secrets", namespace).filter(|(_, s)| of(s)) {
-            self.secret(namespace, secret.name()).await?;
-        }
-        Ok(())
+        let names = snapshot.token_secrets(namespace, account);
+        names.map(|name| object_key("", "secrets", namespace, name).into()).collect()
     }
 
-    pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<(), Error> {
+    pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Done, Error> {
         let kind = core_kind("secrets");
-        let Ok(secret) = self.registry.get(kind, namespace, name) else { return Ok(()) };
+        let Ok(secret) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
         if !asks(&secret) || secret.deletion_timestamp().is_some() {
-            return Ok(());
+            return Ok(Done::default());
         }
         let user = system();
         let account = secret.annotation(ACCOUNT).unwrap_or_default();
@@ -36,11 +34,8 @@ impl Controllers {
         // Without its account, or with another one of the same name, the token is worth nothing.
         let Some(owner) = owner.filter(|o| bound_to.is_empty() || bound_to == o.uid()) else {
             let options = DeleteOptions::default().of(secret.uid());
-            return self
-                .registry
-                .delete(&mut Request::by(&user), kind, namespace, name, &options)
-                .await
-                .map(drop);
+            self.registry.delete(&mut Request::by(&user), kind, namespace, name, &options).await?;
+            return Ok(Done::wrote(true));
         };
         let mut filled = (*secret).clone();
         filled.set(&["metadata", "annotations", ACCOUNT_UID], owner.uid());
@@ -51,15 +46,15 @@ impl Controllers {
             filled.set(&["data", "token"], BASE64_STANDARD.encode(token));
         }
         if filled == *secret {
-            return Ok(());
+            return Ok(Done::default());
         }
-        self.registry
-            .update(&mut Request::by(&user), kind, namespace, name, Subresource::None, filled)
-            .await
-            .map(drop)
+        let (request, part) = (&mut Request::by(&user), Subresource::None);
+        self.registry.update(request, kind, namespace, name, part, filled).await?;
+        Ok(Done::wrote(true))
     }
 }
 
-fn asks(secret: &Object) -> bool {
+/// Whether a Secret asks for a token.
+pub(super) fn asks(secret: &Object) -> bool {
     secret.str_at(&["type"]) == SECRET_TYPE
 }

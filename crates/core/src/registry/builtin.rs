@@ -40,7 +40,7 @@ impl Registry {
                 .await
             {
                 Ok(_) => {}
-                Err(Error::AlreadyExists { .. }) => self.furnish(name).await?,
+                Err(Error::AlreadyExists { .. }) => drop(self.furnish(name).await?),
                 Err(e) => return Err(e),
             }
         }
@@ -69,29 +69,30 @@ impl Registry {
     }
 
     /// Gives a namespace its default account and its root CA; restores what was deleted or changed. A namespace that
-    /// is gone or going gets nothing.
+    /// is gone or going gets nothing. Gives whether anything was written.
     ///
     /// Boxed, since making a namespace furnishes it.
-    pub fn furnish<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+    pub fn furnish<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
         self.furnish_open(namespace).boxed()
     }
 
-    async fn furnish_open(&self, namespace: &str) -> Result<(), Error> {
+    async fn furnish_open(&self, namespace: &str) -> Result<bool, Error> {
         let snapshot = self.snapshot();
         let open =
             snapshot.get("", "namespaces", "", namespace).is_some_and(|ns| ns.deletion_timestamp().is_none());
         if !open {
-            return Ok(());
+            return Ok(false);
         }
         let user = system();
-        if snapshot.get("", "serviceaccounts", namespace, "default").is_none() {
+        let account = snapshot.get("", "serviceaccounts", namespace, "default").is_none();
+        if account {
             let account =
                 json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}});
             self.create_quietly(&user, "serviceaccounts", namespace, account).await?;
         }
         let data = json!({ "ca.crt": self.config.root_ca });
         match snapshot.get("", "configmaps", namespace, CA_MAP) {
-            Some(map) if map.get("data") == Some(&data) => Ok(()),
+            Some(map) if map.get("data") == Some(&data) => Ok(account),
             Some(map) => {
                 let mut mended = (**map).clone();
                 mended.set(&["data"], data);
@@ -100,12 +101,12 @@ impl Registry {
                 let done = self
                     .update(&mut Request::by(&user), kind, namespace, CA_MAP, Subresource::None, mended)
                     .await;
-                done.map(drop)
+                done.map(|_| true)
             }
             None => {
                 let annotation = json!({"kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."});
                 let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": CA_MAP, "annotations": annotation}, "data": data});
-                self.create_quietly(&user, "configmaps", namespace, map).await
+                self.create_quietly(&user, "configmaps", namespace, map).await.map(|()| true)
             }
         }
     }

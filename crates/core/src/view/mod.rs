@@ -5,6 +5,7 @@
 
 mod feed;
 mod graph;
+mod index;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub fn collection_key(group: &str, resource: &str, namespace: &str) -> String {
 pub struct Snapshot {
     objects: OrdMap<Arc<str>, Arc<Object>>,
     graph: graph::Graph,
+    index: index::Index,
     revision: Revision,
     rbac_revision: Revision,
 }
@@ -91,6 +93,16 @@ impl Snapshot {
         self.graph.leads(key.strip_prefix(REGISTRY).unwrap_or(&key), node)
     }
 
+    /// The ClusterRoles with an aggregation rule.
+    pub fn gatherers(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.index.gatherers()
+    }
+
+    /// The names of the Secrets that ask for a token of an account.
+    pub fn token_secrets(&self, namespace: &str, account: &str) -> impl Iterator<Item = &str> + use<'_> {
+        self.index.token_secrets(namespace, account)
+    }
+
     /// The entries under a key prefix, after a key (exclusive) when given.
     pub fn scan<'a>(
         &'a self,
@@ -116,6 +128,7 @@ impl Snapshot {
         };
         let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
         self.graph.change(vertex, old.as_deref(), object.as_deref());
+        self.index.change(vertex, old.as_deref(), object.as_ref());
         if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
             self.rbac_revision = self.rbac_revision.max(revision);
         }

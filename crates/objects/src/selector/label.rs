@@ -33,8 +33,9 @@ impl LabelSelector {
         parser.requirements().map(LabelSelector)
     }
 
-    /// Reads a `metav1.LabelSelector` object: `matchLabels` and `matchExpressions`.
-    pub fn from_value(value: &Value) -> Self {
+    /// Reads a `metav1.LabelSelector` object: `matchLabels` and `matchExpressions`. One that validation would have refused
+    /// selects nothing: it is an error, as for upstream's `LabelSelectorAsSelector`.
+    pub fn from_value(value: &Value) -> Result<Self, String> {
         let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
         let labels = value["matchLabels"].as_object().into_iter().flatten();
         let mut all: Vec<_> = labels
@@ -45,16 +46,32 @@ impl LabelSelector {
             })
             .collect();
         for expression in value["matchExpressions"].as_array().into_iter().flatten() {
-            let operator = match expression["operator"].as_str() {
-                Some("In") => Operator::In,
-                Some("NotIn") => Operator::NotIn,
-                Some("Exists") => Operator::Exists,
-                _ => Operator::DoesNotExist,
+            let values: Vec<String> =
+                expression["values"].as_array().into_iter().flatten().map(text).collect();
+            let operator = match (expression["operator"].as_str().unwrap_or(""), values.is_empty()) {
+                ("In", false) => Operator::In,
+                ("NotIn", false) => Operator::NotIn,
+                ("Exists", true) => Operator::Exists,
+                ("DoesNotExist", true) => Operator::DoesNotExist,
+                ("In" | "NotIn", true) => {
+                    return Err("for 'in', 'notin' operators, values set can't be empty".into());
+                }
+                ("Exists" | "DoesNotExist", false) => {
+                    return Err("values set must be empty for exists and does not exist".into());
+                }
+                (other, _) => {
+                    return Err(format!("{} is not a valid label selector operator", go_quote(other)));
+                }
             };
-            let values = expression["values"].as_array().into_iter().flatten().map(text).collect();
             all.push(Requirement { key: text(&expression["key"]), operator, values });
         }
-        LabelSelector(all)
+        for requirement in &all {
+            check("key", &requirement.key, names::qualified(&requirement.key))?;
+            for value in &requirement.values {
+                check("values", value, names::label_value(value))?;
+            }
+        }
+        Ok(LabelSelector(all))
     }
 
     /// Whether an object's labels fulfil every requirement.
@@ -271,9 +288,29 @@ mod tests {
     #[test]
     fn as_an_object() {
         let value = json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "NotIn", "values": ["d"]}]});
-        let selector = LabelSelector::from_value(&value);
+        let selector = LabelSelector::from_value(&value).unwrap();
         assert!(selector.matches(&labelled(json!({"a": "b"}))));
         assert!(!selector.matches(&labelled(json!({"a": "b", "c": "d"}))));
+        assert_eq!(LabelSelector::from_value(&json!({})), Ok(LabelSelector::default()));
+    }
+
+    #[test]
+    fn an_object_that_upstream_cannot_read_is_no_selector() {
+        for expression in [
+            json!({"key": "a", "operator": "Gt", "values": ["1"]}),
+            json!({"key": "a", "operator": "", "values": []}),
+            json!({"key": "a", "operator": "exists"}),
+            json!({"key": "a"}),
+            json!({"key": "a", "operator": "In"}),
+            json!({"key": "a", "operator": "NotIn", "values": []}),
+            json!({"key": "a", "operator": "Exists", "values": ["b"]}),
+            json!({"key": "a/b/c", "operator": "Exists"}),
+            json!({"key": "a", "operator": "In", "values": ["-"]}),
+        ] {
+            let value = json!({"matchExpressions": [expression]});
+            assert!(LabelSelector::from_value(&value).is_err(), "{value}");
+        }
+        assert!(LabelSelector::from_value(&json!({"matchLabels": {"a": "-"}})).is_err());
     }
 
     proptest! {

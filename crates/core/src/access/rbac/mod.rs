@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use aggregate::aggregated_rules;
+pub use aggregate::{aggregated_rules, aggregates};
 pub use escalation::{check_binding, check_role};
 pub use policy::{Policy, UserRules};
 pub use rule::Rule;

@@ -1,0 +1,153 @@
+//! How fast one key may come again, and how fast all that fail together.
+//!
+//! The figures are client-go's where it has them (`workqueue.DefaultTypedControllerRateLimiter`): 5 ms after the first
+//! failure and twice as long each time; ten retries a second of all keys together, with a burst of a hundred. Its longest
+//! pause is a quarter of an hour, ours a minute: here a key waits out its pause even if its object changes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::queue::Key;
+
+/// After a first failure.
+const FIRST: Duration = Duration::from_millis(5);
+/// However often it failed.
+const LONGEST: Duration = Duration::from_secs(60);
+/// So many writes because of one key are its own business: only who goes on then is slowed down.
+const FREE: u32 = 20;
+/// A key that was left alone for so long, and for four times its last pause, begins anew.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// All retries together.
+const RETRY: Duration = Duration::from_millis(100);
+const BURST: u32 = 100;
+
+/// Remembers the keys that fail, or that are written again and again.
+#[derive(Default)]
+pub(super) struct Pace {
+    keys: HashMap<Key, Strain>,
+    /// At so many it is swept.
+    sweep: usize,
+}
+
+/// What a key has cost lately.
+#[derive(Clone, Copy, Default)]
+struct Strain {
+    failures: u32,
+    writes: u32,
+    last: Duration,
+    /// It does not come before this time of the monotonic clock.
+    held: Duration,
+}
+
+impl Pace {
+    /// Before what time a key may not come.
+    pub(super) fn held(&self, key: &str) -> Duration {
+        self.keys.get(key).map_or(Duration::ZERO, |strain| strain.held)
+    }
+
+    /// A key was looked at without a failure.
+    pub(super) fn done(&mut self, key: &Key, wrote: bool, now: Duration) {
+        if !wrote {
+            // Who undoes another's work finds nothing to do between two rounds: only time makes peace.
+            if let Some(strain) = self.keys.get_mut(key) {
+                strain.failures = 0;
+                if strain.writes == 0 {
+                    self.keys.remove(key);
+                }
+            }
+            return;
+        }
+        self.strain(key, now, |strain| {
+            strain.failures = 0;
+            strain.writes = strain.writes.saturating_add(1);
+            strain.writes.checked_sub(FREE + 1)
+        });
+    }
+
+    /// A key failed; gives when it may come again.
+    pub(super) fn failed(&mut self, key: &Key, now: Duration) -> Duration {
+        self.strain(key, now, |strain| {
+            strain.failures = strain.failures.saturating_add(1);
+            Some(strain.failures - 1)
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn strain(
+        &mut self,
+        key: &Key,
+        now: Duration,
+        count: impl FnOnce(&mut Strain) -> Option<u32>,
+    ) -> Duration {
+        if self.keys.len() >= self.sweep {
+            self.keys.retain(|_, strain| !strain.over(now));
+            self.sweep = (self.keys.len() * 2).max(1_024);
+        }
+        let strain = self.keys.entry(key.clone()).or_default();
+        if strain.over(now) {
+            *strain = Strain::default();
+        }
+        let pause = count(strain).map_or(Duration::ZERO, pause);
+        (strain.last, strain.held) = (now, now.saturating_add(pause));
+        strain.held
+    }
+}
+
+impl Strain {
+    /// Whether it has been left alone for long enough. What fails is not forgotten before it succeeds.
+    fn over(&self, now: Duration) -> bool {
+        let peace = self.held.saturating_sub(self.last).saturating_mul(4).max(QUIET);
+        self.failures == 0 && now >= self.last.saturating_add(peace)
+    }
+}
+
+/// The pause after so many others.
+fn pause(before: u32) -> Duration {
+    let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
+    FIRST.saturating_mul(factor).min(LONGEST)
+}
+
+/// Gives retries their turns: a bucket of [`BURST`], filled by one each [`RETRY`].
+#[derive(Default)]
+pub(super) struct Retries {
+    /// When the bucket will be full again.
+    full: Duration,
+}
+
+impl Retries {
+    /// When the next retry may be.
+    pub(super) fn turn(&mut self, now: Duration) -> Duration {
+        let turn = self.full.max(now);
+        self.full = turn.saturating_add(RETRY);
+        turn.saturating_sub(RETRY.saturating_mul(BURST - 1)).max(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_minute() {
+        assert_eq!(
+            [0, 1, 2, 10, 13, 14, 31, 32, u32::MAX].map(|n| pause(n).as_millis()),
+            [5, 10, 20, 5_120, 40_960, 60_000, 60_000, 60_000, 60_000]
+        );
+    }
+
+    #[test]
+    fn a_burst_then_ten_a_second() {
+        let (mut retries, second) = (Retries::default(), Duration::from_secs(1));
+        for _ in 0..100 {
+            assert_eq!(retries.turn(second), second);
+        }
+        assert_eq!(retries.turn(second), second + RETRY);
+        assert_eq!(retries.turn(second), second + 2 * RETRY);
+        assert_eq!(retries.turn(3 * second), 3 * second);
+    }
+}
