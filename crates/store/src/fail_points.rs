@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 
 use crate::history::holds;
+use crate::moment::Moment;
 
 /// At which step the process ends. Steps are counted from 1, over all who share this value.
 #[derive(Debug)]
@@ -18,28 +19,22 @@ pub struct KillAt {
     moment: Moment,
     step: u64,
     begun: AtomicU64,
+    groups: AtomicU64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    Before,
-    After,
-}
-
-/// `before:N` or `after:N`.
+/// `before:N` or `after:N`, or a moment of a group.
 impl FromStr for KillAt {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("a fail point is before:N or after:N, not {text:?}");
-        let (moment, step) = text.split_once(':').ok_or_else(wrong)?;
-        let moment = match moment {
-            "before" => Moment::Before,
-            "after" => Moment::After,
-            _ => return Err(wrong()),
+        let wrong = || {
+            let others = Moment::ALL[2..].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            format!("a fail point is before:N or after:N, or of a group {others}, not {text:?}")
         };
+        let (moment, step) = text.split_once(':').ok_or_else(wrong)?;
+        let (_, moment) = Moment::ALL.into_iter().find(|(name, _)| *name == moment).ok_or_else(wrong)?;
         let step = step.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
-        Ok(KillAt { moment, step, begun: AtomicU64::new(0) })
+        Ok(KillAt { moment, step, begun: AtomicU64::new(0), groups: AtomicU64::new(0) })
     }
 }
 
@@ -54,6 +49,18 @@ impl KillAt {
     /// A step is done, and nobody has been told. Does not return if the process is to end here.
     pub fn end(&self, step: u64) {
         self.reach(Moment::After, step);
+    }
+
+    /// A group has come to a moment. Does not return if the process is to end here.
+    pub(crate) fn group(&self, moment: Moment) {
+        if self.moment == moment && self.groups.fetch_add(1, Ordering::SeqCst) + 1 == self.step {
+            die();
+        }
+    }
+
+    /// Whether the process is to end at this moment of a group.
+    pub(crate) fn is_next(&self, moment: Moment) -> bool {
+        self.moment == moment && self.groups.load(Ordering::SeqCst) + 1 == self.step
     }
 
     fn reach(&self, moment: Moment, step: u64) {

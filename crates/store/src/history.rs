@@ -1,4 +1,7 @@
 //! The latest changes, for watchers: bounded by number and by bytes, shared by both backends.
+//!
+//! A watcher that is further behind than memory reaches reads pages of the log on disk, where there is one, until it has
+//! caught up. No watcher takes more than a page at a time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +10,8 @@ use futures::StreamExt;
 use futures::stream;
 use tokensmith_core::store::{Change, Changes, Revision, StoreError};
 use tokio::sync::watch;
+
+use crate::log::{Log, PAGE, PAGE_BYTES};
 
 /// How much a history keeps.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,8 @@ pub(crate) struct History {
     bounds: Bounds,
     kept: Mutex<Kept>,
     revision: watch::Sender<Revision>,
+    /// What reaches further back.
+    log: Option<Log>,
 }
 
 struct Kept {
@@ -32,10 +39,15 @@ struct Kept {
 }
 
 impl History {
-    /// A history that holds everything after `oldest`.
-    pub(crate) fn new(bounds: Bounds, oldest: Revision) -> Arc<Self> {
-        let kept = Mutex::new(Kept { changes: VecDeque::new(), bytes: 0, oldest });
-        Arc::new(History { bounds, kept, revision: watch::Sender::new(oldest) })
+    /// A history that begins after `revision`, but for what the log has of the time before.
+    pub(crate) fn new(bounds: Bounds, revision: Revision, log: Option<Log>) -> Arc<Self> {
+        let kept = Mutex::new(Kept { changes: VecDeque::new(), bytes: 0, oldest: revision });
+        Arc::new(History { bounds, kept, revision: watch::Sender::new(revision), log })
+    }
+
+    /// The log on disk.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
     }
 
     /// The revision of the last change.
@@ -64,7 +76,10 @@ impl History {
 
     /// Every change to keys with `prefix` after `after`.
     pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Changes, StoreError> {
-        self.after(after)?;
+        let oldest = self.log.as_ref().map_or(Revision::MAX, Log::oldest).min(self.kept().oldest);
+        if after < oldest {
+            return Err(StoreError::Compacted { oldest });
+        }
         let state =
             Watcher { history: self.clone(), bell: self.revision.subscribe(), prefix: prefix.into(), after };
         let batches = stream::unfold(Some(state), |state| async {
@@ -81,14 +96,35 @@ impl History {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The changes after a revision.
-    fn after(&self, after: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
+    /// The next changes after a revision, those that memory holds.
+    fn recent(&self, after: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
         let kept = self.kept();
         if after < kept.oldest {
             return Err(StoreError::Compacted { oldest: kept.oldest });
         }
         let start = kept.changes.partition_point(|c| c.revision <= after);
-        Ok(kept.changes.range(start..).cloned().collect())
+        let mut bytes = 0;
+        let page = kept.changes.range(start..).take(PAGE).take_while(|change| {
+            let room = bytes < PAGE_BYTES as usize;
+            bytes += size(change);
+            room
+        });
+        Ok(page.cloned().collect())
+    }
+
+    /// The next changes after a revision, wherever they are.
+    async fn after(self: &Arc<Self>, after: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
+        let gone = match self.recent(after) {
+            Err(StoreError::Compacted { oldest }) if self.log.is_some() => oldest,
+            other => return other,
+        };
+        let history = self.clone();
+        let page = tokio::task::spawn_blocking(move || match &history.log {
+            Some(log) => log.page(after, gone),
+            None => Err(StoreError::Compacted { oldest: gone }),
+        });
+        let page = page.await.map_err(|e| StoreError::Backend(Box::new(e)))??;
+        Ok(page.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -103,7 +139,7 @@ impl Watcher {
     /// At least one change; waits for it.
     async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
         loop {
-            let changes = self.history.after(self.after)?;
+            let changes = self.history.after(self.after).await?;
             if let Some(last) = changes.last() {
                 self.after = last.revision;
             }

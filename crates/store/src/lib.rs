@@ -3,20 +3,37 @@
 //! Both pass one contract suite (`contract`). Neither knows what the bytes mean. The same two carry the `Ledger` port
 //! ([`SledLedger`], [`MemoryLedger`]).
 
+mod anchor;
+mod builder;
+mod checksum;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod damage;
+mod database;
+mod examine;
 #[cfg(debug_assertions)]
 mod fail_points;
 mod history;
 pub mod ledger;
+mod log;
 mod memory;
+mod moment;
+mod open;
+mod record;
+mod scan;
 mod sled_store;
+mod state;
+
+pub use builder::Record;
+pub use damage::{Damage, Trouble, What, Whole};
+pub use examine::{Create, Examined, examine};
 
 #[cfg(debug_assertions)]
 pub use fail_points::{FailPoints, KillAt};
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
-pub use sled_store::{FORMAT, OpenError, Options, SledStore};
+pub use open::{FORMAT, OpenError, Options};
+pub use sled_store::SledStore;
 
 /// What a crash would leave of the files in use.
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl MemoryStore {
 
     /// An empty store that keeps at most so many changes for watchers.
     pub fn with_history(changes: usize) -> Self {
-        let history = History::new(Bounds { changes, bytes: 64 << 20 }, 0);
+        let history = History::new(Bounds { changes, bytes: 64 << 20 }, 0, None);
         MemoryStore { data: Mutex::default(), history }
     }
 

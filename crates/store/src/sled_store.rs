@@ -1,19 +1,17 @@
 //! The embedded store: one sled tree, one writer thread.
 //!
 //! Why not sled's own counter and watch: `generate_id` jumps after a crash, `watch_prefix` gives neither a
-//! revision nor the deleted value and blocks writers when a watcher is slow. So the tree has three key spaces,
-//! always changed together in one atomic batch:
+//! revision nor the deleted value and blocks writers when a watcher is slow. So a counter and a log of our own, and beside
+//! the database an anchor that says what must be in it:
 //!
 //! ```text
-//! d KEY        revision (8 bytes, big endian), value
-//! l REVISION   the change: what a watcher needs
-//! m format | revision | oldest
+//! write ─► writer: group ─► log ─► batch (records, state) ─► flush ─► anchor ─► acknowledged
+//!                            │
+//! watch ◄─ history: memory ◄─┘ pages of the log, for who is far behind
 //! ```
 //!
-//! Writes that wait are grouped: one batch, one flush to disk, then all of them are acknowledged.
+//! Writes that wait are grouped: one batch, one flush to disk, one anchor, then all of them are acknowledged.
 
-mod open;
-mod record;
 mod writer;
 
 use std::path::Path;
@@ -27,53 +25,69 @@ use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::history::History;
+use crate::anchor::Anchor;
+use crate::database::{Database, Fault};
+use crate::history::{Bounds, History};
 use crate::ledger::SledLedger;
-pub use open::{FORMAT, OpenError, Options};
-use record::{data_key, decode_data, key_of};
+use crate::moment::Point;
+use crate::open::{self, OpenError, Options};
+use crate::record::{self, Read, data_key};
 use writer::Write;
 
 /// The `Store` port on sled.
 pub struct SledStore {
-    db: sled::Db,
-    tree: sled::Tree,
+    db: Arc<Database>,
+    anchor: Arc<Anchor>,
     history: Arc<History>,
     writes: Option<mpsc::UnboundedSender<Write>>,
     writer: Option<JoinHandle<()>>,
     healthy: Arc<AtomicBool>,
     /// Held as long as the store is open: a second process is told at once.
     lock: Arc<std::fs::File>,
+    point: Point,
 }
 
 impl SledStore {
-    /// Opens the database in `dir`, making it if there is none.
+    /// Opens the store in `dir`, making it if there is none. All records are read, and held against the anchor.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let open::Opened { db, tree, history, lock } = open::open(dir, options)?;
+        let open::Opened { db, anchor, log, lock } = open::open(dir, &options)?;
         let healthy = Arc::new(AtomicBool::new(true));
+        let bounds = Bounds { changes: options.history, bytes: options.history_memory };
+        let history = History::new(bounds, anchor.state().objects.revision, Some(log));
         let (writes, queue) = mpsc::unbounded_channel();
+        let point = Point::new(&options);
         let writer = writer::Writer {
             db: db.clone(),
-            tree: tree.clone(),
+            anchor: anchor.clone(),
             history: history.clone(),
             healthy: healthy.clone(),
-            bound: options.history,
+            ring: options.ring,
+            point: point.clone(),
         };
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(OpenError::Thread)?;
-        let (writes, writer) = (Some(writes), Some(writer));
-        Ok(SledStore { db, tree, history, writes, writer, healthy, lock: Arc::new(lock) })
+        Ok(SledStore {
+            db,
+            anchor,
+            history,
+            writes: Some(writes),
+            writer: Some(writer),
+            healthy,
+            lock: Arc::new(lock),
+            point,
+        })
     }
 
     /// The ledger in the same database. To be asked for once.
     pub fn ledger(&self) -> Result<SledLedger, LedgerError> {
-        SledLedger::open(&self.db, self.lock.clone())
+        SledLedger::open(self.db.clone(), self.anchor.clone(), self.lock.clone(), self.point.clone())
     }
 
-    /// False once a write could not be brought to disk; from then on none is accepted.
+    /// False once a write could not be brought to disk, from when on none is accepted, or a record could not be read.
     pub fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Acquire)
+        self.healthy.load(Ordering::Acquire) && self.db.sound()
     }
 
     async fn write(
@@ -91,6 +105,13 @@ impl SledStore {
         }
         answer.await.map_err(|_| ended())?
     }
+
+    fn whole(&self, key: &str, read: Read) -> Result<Entry, StoreError> {
+        match read {
+            Read::Whole(header, value) => Ok(Entry { key: key.into(), value, revision: header.revision }),
+            Read::Damaged(why) => Err(damaged(&self.healthy, key, why)),
+        }
+    }
 }
 
 impl Drop for SledStore {
@@ -103,39 +124,59 @@ impl Drop for SledStore {
     }
 }
 
-fn backend(e: sled::Error) -> StoreError {
+fn backend(e: Fault) -> StoreError {
     StoreError::Backend(Box::new(e))
 }
+
+/// A record that is not as it was written: whoever asked is told, and so is readiness.
+fn damaged(healthy: &AtomicBool, key: &str, why: &str) -> StoreError {
+    healthy.store(false, Ordering::Release);
+    tracing::error!(key, why, "a record of the store is damaged");
+    StoreError::Backend(format!("the database is damaged: {key}: {why}").into())
+}
+
+/// So many records are read in one call.
+const STEP: usize = 256;
 
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        let Some(stored) = self.tree.get(data_key(key)).map_err(backend)? else { return Ok(None) };
-        let (revision, value) = decode_data(&stored)?;
-        Ok(Some(Entry { key: key.into(), value, revision }))
+        let read = self.db.call(|t| record::get(&t.objects, key)).map_err(backend)?;
+        read.map(|read| self.whole(key, read)).transpose()
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
         let revision = self.history.revision();
-        let start = match after {
+        let mut start = match after {
             Some(after) if after >= prefix => [data_key(after), vec![0]].concat(),
             _ => data_key(prefix),
         };
         let (bound, mut listing) = (data_key(prefix), Listing { entries: Vec::new(), revision, more: false });
-        for item in self.tree.range(start..) {
-            let (key, stored) = item.map_err(backend)?;
-            if !key.starts_with(&bound) {
-                break;
-            }
-            if limit > 0 && listing.entries.len() == limit {
-                listing.more = true;
-                break;
-            }
-            let (revision, value) = decode_data(&stored)?;
-            listing.entries.push(Entry { key: key_of(&key)?, value, revision });
-        }
         // A write that came between is newer than the revision that is told: a watch from there gives it again.
-        Ok(listing)
+        loop {
+            let keys = self.db.call(|t| {
+                let keys = t.objects.range(&start[..]..).keys().take(STEP);
+                keys.collect::<sled::Result<Vec<_>>>()
+            });
+            let keys = keys.map_err(backend)?;
+            for stored in &keys {
+                if !stored.starts_with(&bound) {
+                    return Ok(listing);
+                }
+                if limit > 0 && listing.entries.len() == limit {
+                    listing.more = true;
+                    return Ok(listing);
+                }
+                let key = std::str::from_utf8(&stored[1..])
+                    .map_err(|_| damaged(&self.healthy, "a key", "it is not UTF-8"))?;
+                // What has gone meanwhile is left out.
+                if let Some(read) = self.db.call(|t| record::get(&t.objects, key)).map_err(backend)? {
+                    listing.entries.push(self.whole(key, read)?);
+                }
+            }
+            let Some(last) = keys.last().filter(|_| keys.len() == STEP) else { return Ok(listing) };
+            start = [last, &[0][..]].concat();
+        }
     }
 
     async fn put(&self, key: &str, value: Bytes, expect: Expect) -> Result<Revision, StoreError> {

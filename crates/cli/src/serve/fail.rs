@@ -1,10 +1,12 @@
 //! Where a test may let the process die, named by `TOKENSMITH_KILL_AT`: just before or after each write of the key
-//! ring, its journal and, once the server runs, the sealing-key file. Without debug assertions there is nothing here.
+//! ring, its journal and, once the server runs, the sealing-key file; or at a moment of a group of the store's writers.
+//! Without debug assertions there is nothing here.
 
 use std::sync::Arc;
 
 use tokensmith_core::keys::SealSource;
 use tokensmith_core::store::Store;
+use tokensmith_store::Options;
 
 use super::sealing::SealingFile;
 use crate::failure::Failure;
@@ -20,7 +22,7 @@ mod points {
     use super::SealingFile;
     use crate::failure::Failure;
 
-    /// `before:N` or `after:N`.
+    /// `before:N`, `after:N`, or a moment of a group such as `after-flush:N`.
     const KILL_AT: &str = "TOKENSMITH_KILL_AT";
     /// The ring and its journal.
     const KEYS: &str = "/tokensmith/keys/";
@@ -70,6 +72,13 @@ impl FailPoints {
             #[cfg(debug_assertions)]
             at: points::from_env()?,
         })
+    }
+
+    /// How to open the store, with the fail points of its writers.
+    pub(super) fn options(&self, options: Options) -> Options {
+        #[cfg(debug_assertions)]
+        let options = Options { kill_at: self.at.clone(), ..options };
+        options
     }
 
     /// The store with its fail points.

@@ -119,7 +119,13 @@ pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Fail
 pub(super) fn open_sled(dir: &DataDir) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
-    let opened = SledStore::open(&path, Options::default()).map_err(|e| match &e {
+    let opened = SledStore::open(&path, fail.options(Options::default())).map_err(|e| match &e {
+        OpenError::Damaged(_) => {
+            let dir = path.parent().unwrap_or(&path).display();
+            Failure::failed(format!(
+                "{e}: `tokensmith store check --data-dir {dir}` lists it, `tokensmith store salvage --data-dir {dir} --to DIR` saves what is whole"
+            ))
+        }
         OpenError::InUse { .. } => {
             Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))
         }

@@ -48,7 +48,7 @@ pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
 pub use published::{PassedOver, PublishedError, PublishedKeys};
 pub use seal::{SealKey, SealKeys, SealMemory, SealSource, UnsealError};
-pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, ReserveError};
+pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, RING_KEY, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};
 pub use signer::{SignError, Signer};
 

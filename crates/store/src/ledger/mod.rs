@@ -2,7 +2,9 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub(crate) mod keys;
 mod memory;
+mod sealed;
 mod sled_ledger;
 mod writer;
 

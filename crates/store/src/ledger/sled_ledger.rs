@@ -1,10 +1,4 @@
-//! The ledger on sled: a tree of its own in the store's database.
-//!
-//! ```text
-//! i EXPIRY JTI   an issue record as JSON; by expiry, so that what has expired is one range
-//! m              what is kept of the marks in tokens, as JSON
-//! r WHAT         a revocation as JSON, its `What` as JSON in the key
-//! ```
+//! The ledger on sled: a tree of its own in the store's database. [`keys`](super::keys) says how it is laid out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,41 +6,62 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokensmith_core::ledger::{
     Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, PAGE_BYTES, Page, Position,
-    Revocation, What,
+    Revocation,
 };
 
+use super::keys::{
+    ISSUED_END, MARKS, REVOCATION, corrupt, issued_key, issued_start, parse, position, revocation_key,
+};
+use super::sealed::{Draft, Sealed};
 use super::writer::{GroupWriter, State, Write, WriteError};
+use crate::anchor::Anchor;
+use crate::database::{Database, Fault};
+use crate::moment::Point;
+use crate::record::{seal, unseal};
 
 /// The `Ledger` port on sled; made by [`SledStore::ledger`](crate::SledStore::ledger).
 pub struct SledLedger {
-    tree: sled::Tree,
+    db: Arc<Database>,
+    sealed: Arc<Sealed>,
     writer: GroupWriter,
     /// The store's lock: the files are in use until this is gone, too.
     _lock: Arc<std::fs::File>,
 }
 
-/// The tree's name in the database.
-const TREE: &str = "ledger";
-/// So many expired records are removed at once.
-const PRUNE: usize = 1000;
+/// So many records are read or removed in one call.
+const STEP: usize = 1000;
 
 impl SledLedger {
-    pub(crate) fn open(db: &sled::Db, lock: Arc<std::fs::File>) -> Result<Self, LedgerError> {
-        let tree = db.open_tree(TREE).map_err(backend)?;
-        let into = tree.clone();
+    pub(crate) fn open(
+        db: Arc<Database>,
+        anchor: Arc<Anchor>,
+        lock: Arc<std::fs::File>,
+        point: Point,
+    ) -> Result<Self, LedgerError> {
+        let into = db.clone();
         let write: Write = Box::new(move |group| write(&into, group));
         let writer = GroupWriter::start(write).map_err(|e| LedgerError::Backend(Box::new(e)))?;
-        Ok(SledLedger { tree, writer, _lock: lock })
+        let sealed = Sealed::new(db.clone(), anchor, point);
+        Ok(SledLedger { db, sealed: Arc::new(sealed), writer, _lock: lock })
     }
 
     /// Runs what may wait for the disk where nobody else waits for it.
     async fn aside<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&sled::Tree) -> Result<T, LedgerError> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let tree = self.tree.clone();
-        let task = tokio::task::spawn_blocking(move || work(&tree));
+        let db = self.db.clone();
+        let task = tokio::task::spawn_blocking(move || work(&db));
         task.await.map_err(|e| LedgerError::Backend(Box::new(e)))?
+    }
+
+    /// Changes what the anchor guards.
+    async fn change(
+        &self,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<(), LedgerError> {
+        let (sealed, state) = (self.sealed.clone(), self.writer.state().clone());
+        self.aside(move |_| written(&state, sealed.write(Box::new(work)))).await
     }
 }
 
@@ -65,15 +80,15 @@ impl Ledger for SledLedger {
         // What cannot be written is not shown; what was can be read all the same.
         let _ = self.writer.flush().await;
         let (filter, after) = (filter.clone(), after.cloned());
-        self.aside(move |tree| page(tree, &filter, limit, after.as_ref())).await
+        self.aside(move |db| page(db, &filter, limit, after.as_ref())).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
         let _ = self.writer.flush().await;
         let filter = filter.clone();
-        self.aside(move |tree| {
+        self.aside(move |db| {
             let mut counts = BTreeMap::new();
-            scan(tree, &filter, None, |issued| {
+            scan(db, &filter, None, |issued| {
                 *counts.entry(issued.account).or_insert(0) += 1;
                 true
             })?;
@@ -83,71 +98,86 @@ impl Ledger for SledLedger {
     }
 
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), LedgerError> {
-        let (revocations, state) = (revocations.to_vec(), self.writer.state().clone());
-        self.aside(move |tree| {
-            let mut batch = sled::Batch::default();
+        let revocations = revocations.to_vec();
+        self.change(move |draft| {
             for revocation in &revocations {
                 let value = serde_json::to_vec(revocation).map_err(corrupt)?;
-                batch.insert(revocation_key(&revocation.what)?, value);
+                draft.put(revocation_key(&revocation.what)?, value)?;
             }
-            let done = tree.apply_batch(batch).and_then(|()| tree.flush());
-            written(&state, done)
+            Ok(())
         })
         .await
     }
 
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError> {
-        self.aside(|tree| {
-            let stored = tree.scan_prefix(REVOCATION);
-            stored.map(|item| parse(&item.map_err(backend)?.1)).collect()
+        self.aside(|db| {
+            let stored = db.call(|t| t.ledger.scan_prefix(REVOCATION).collect::<sled::Result<Vec<_>>>());
+            let stored = stored.map_err(backend)?;
+            stored.iter().map(|(key, stored)| parse(whole(key, stored)?)).collect()
         })
         .await
     }
 
     async fn marks(&self) -> Result<Option<Marks>, LedgerError> {
-        self.aside(|tree| tree.get(MARKS).map_err(backend)?.map(|value| parse(&value)).transpose()).await
+        self.aside(|db| {
+            let stored = db.call(|t| t.ledger.get(MARKS)).map_err(backend)?;
+            stored.map(|stored| parse(whole(MARKS, &stored)?)).transpose()
+        })
+        .await
     }
 
     async fn keep_marks(&self, marks: Marks) -> Result<(), LedgerError> {
-        let state = self.writer.state().clone();
-        self.aside(move |tree| {
-            loop {
-                let kept = tree.get(MARKS).map_err(backend)?;
-                let before: Option<Marks> = kept.as_deref().map(parse).transpose()?;
-                let value = serde_json::to_vec(&before.unwrap_or_default().join(marks)).map_err(corrupt)?;
-                match tree.compare_and_swap(MARKS, kept, Some(value)) {
-                    // Another one has written meanwhile.
-                    Ok(Err(_)) => {}
-                    Ok(Ok(())) => return written(&state, tree.flush()),
-                    Err(e) => return written(&state, Err(e)),
-                }
-            }
+        self.change(move |draft| {
+            let kept: Option<Marks> = draft.get(MARKS)?.as_deref().map(parse).transpose()?;
+            let value = serde_json::to_vec(&kept.unwrap_or_default().join(marks)).map_err(corrupt)?;
+            draft.put(MARKS.to_vec(), value)
         })
         .await
     }
 
     async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError> {
-        self.aside(move |tree| {
-            for item in tree.scan_prefix(REVOCATION) {
-                let (key, value) = item.map_err(backend)?;
-                if parse::<Revocation>(&value)?.until < kept_until {
-                    // Only if it is still this one: it may just have been revoked again, until later.
-                    let _ = tree.compare_and_swap(key, Some(value), None::<&[u8]>).map_err(backend)?;
+        let gone = self
+            .aside(move |db| {
+                let stored = db.call(|t| t.ledger.scan_prefix(REVOCATION).collect::<sled::Result<Vec<_>>>());
+                let mut gone = Vec::new();
+                for (key, stored) in stored.map_err(backend)? {
+                    if parse::<Revocation>(whole(&key, &stored)?)?.until < kept_until {
+                        gone.push(key.to_vec());
+                    }
                 }
-            }
+                Ok(gone)
+            })
+            .await?;
+        if !gone.is_empty() {
+            self.change(move |draft| {
+                for key in gone {
+                    // It may just have been revoked again, until later.
+                    let there = draft.get(&key)?.as_deref().map(parse::<Revocation>).transpose()?;
+                    if there.is_some_and(|r| r.until < kept_until) {
+                        draft.remove(key)?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        self.aside(move |db| {
             let mut gone = 0;
             loop {
-                let mut batch = sled::Batch::default();
-                let mut count = 0;
-                for key in tree.range(issued_start(i64::MIN)..issued_start(expired)).keys().take(PRUNE) {
-                    batch.remove(key.map_err(backend)?);
-                    count += 1;
+                let count = db.call(|t| {
+                    let (mut batch, mut count) = (sled::Batch::default(), 0);
+                    for key in t.ledger.range(issued_start(i64::MIN)..issued_start(expired)).keys().take(STEP)
+                    {
+                        batch.remove(key?);
+                        count += 1;
+                    }
+                    t.ledger.apply_batch(batch)?;
+                    Ok(count)
+                });
+                match count.map_err(backend)? {
+                    0 => return Ok(gone),
+                    count => gone += count,
                 }
-                if count == 0 {
-                    return Ok(gone);
-                }
-                tree.apply_batch(batch).map_err(backend)?;
-                gone += count;
             }
         })
         .await
@@ -162,42 +192,38 @@ impl Ledger for SledLedger {
     }
 
     fn healthy(&self) -> bool {
-        self.writer.state().healthy()
+        self.writer.state().healthy() && self.db.sound()
     }
 }
 
 /// Says how a write went, to whom it concerns.
-fn written(state: &State, done: sled::Result<usize>) -> Result<(), LedgerError> {
-    match done {
-        Ok(_) => {
-            state.succeeded();
-            Ok(())
-        }
-        Err(e) => {
-            state.failed(&e);
-            Err(backend(e))
-        }
+fn written(state: &State, done: Result<(), LedgerError>) -> Result<(), LedgerError> {
+    match &done {
+        Ok(()) => state.succeeded(),
+        // What is there already bars no other write.
+        Err(LedgerError::Corrupt(_)) => {}
+        Err(e) => state.failed(e),
     }
+    done
 }
 
-fn write(tree: &sled::Tree, group: &[Issued]) -> Result<(), WriteError> {
+fn write(db: &Database, group: &[Issued]) -> Result<(), WriteError> {
     let mut batch = sled::Batch::default();
     for issued in group {
-        batch.insert(issued_key(&issued.position()), serde_json::to_vec(issued)?);
+        let key = issued_key(&issued.position());
+        let (_, stored) = seal(&key, &serde_json::to_vec(issued)?);
+        batch.insert(key, stored);
     }
-    tree.apply_batch(batch)?;
-    tree.flush()?;
+    db.call(|t| {
+        t.ledger.apply_batch(batch)?;
+        t.ledger.flush()
+    })?;
     Ok(())
 }
 
-fn page(
-    tree: &sled::Tree,
-    filter: &Filter,
-    limit: usize,
-    after: Option<&Position>,
-) -> Result<Page, LedgerError> {
+fn page(db: &Database, filter: &Filter, limit: usize, after: Option<&Position>) -> Result<Page, LedgerError> {
     let (mut page, mut bytes) = (Page::default(), 0);
-    scan(tree, filter, after, |issued| {
+    scan(db, filter, after, |issued| {
         if page.records.len() == limit || bytes > PAGE_BYTES {
             page.more = true;
             return false;
@@ -209,70 +235,69 @@ fn page(
     Ok(page)
 }
 
-/// Gives the wanted records one by one, until `take` says that it is enough.
+/// Gives the wanted records one by one, until `take` says that it is enough. One that does not verify is left out and
+/// told: it is no reason to show none.
 fn scan(
-    tree: &sled::Tree,
+    db: &Database,
     filter: &Filter,
     after: Option<&Position>,
     mut take: impl FnMut(Issued) -> bool,
 ) -> Result<(), LedgerError> {
     let from = issued_start(filter.expires_from.unwrap_or(i64::MIN));
     // The first key behind the last one's.
-    let start =
+    let mut start =
         after.map(|a| [issued_key(a), vec![0]].concat()).map_or(from.clone(), |start| start.max(from));
-    for item in tree.range(start..ISSUED_END.to_vec()) {
-        let (key, value) = item.map_err(backend)?;
-        if !filter.reaches(&position(&key)?) {
-            continue;
+    let mut damaged = 0_u64;
+    let told = |damaged: u64| {
+        if damaged > 0 {
+            tracing::warn!(count = damaged, "issue records that cannot be read are left out");
         }
-        let issued: Issued = parse(&value)?;
-        if filter.matches(&issued) && !take(issued) {
-            break;
+    };
+    loop {
+        let found =
+            db.call(|t| t.ledger.range(&start[..]..ISSUED_END).take(STEP).collect::<sled::Result<Vec<_>>>());
+        let found = found.map_err(backend)?;
+        for (key, stored) in &found {
+            let Ok(position) = position(key) else {
+                damaged += 1;
+                continue;
+            };
+            if !filter.reaches(&position) {
+                continue;
+            }
+            let Some(issued) = whole(key, stored).ok().and_then(|v| parse::<Issued>(v).ok()) else {
+                damaged += 1;
+                continue;
+            };
+            if filter.matches(&issued) && !take(issued) {
+                told(damaged);
+                return Ok(());
+            }
         }
+        let Some((last, _)) = found.last().filter(|_| found.len() == STEP) else {
+            told(damaged);
+            return Ok(());
+        };
+        start = [last, &[0][..]].concat();
     }
-    Ok(())
 }
 
-const ISSUED: &[u8] = b"i";
-/// Behind every issue record.
-const ISSUED_END: &[u8] = b"j";
-const MARKS: &[u8] = b"m";
-const REVOCATION: &[u8] = b"r";
-
-/// Where the records that expire at a time begin. Flipping the sign's bit makes bytes sort as numbers do.
-fn issued_start(expires_at: i64) -> Vec<u8> {
-    [ISSUED, &(expires_at ^ i64::MIN).to_be_bytes()].concat()
+/// What a record says.
+fn whole<'a>(key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], LedgerError> {
+    match unseal(key, stored) {
+        Some((_, value)) => Ok(value),
+        None => Err(corrupt("a record's checksum does not fit")),
+    }
 }
 
-fn issued_key(position: &Position) -> Vec<u8> {
-    [&issued_start(position.expires_at), position.jti.as_bytes()].concat()
-}
-
-fn position(key: &[u8]) -> Result<Position, LedgerError> {
-    let rest = key.get(ISSUED.len()..).and_then(<[u8]>::split_first_chunk);
-    let (expires_at, jti) = rest.ok_or_else(|| LedgerError::Corrupt("a key is too short".into()))?;
-    let jti = String::from_utf8(jti.to_vec()).map_err(corrupt)?;
-    Ok(Position { expires_at: i64::from_be_bytes(*expires_at) ^ i64::MIN, jti })
-}
-
-fn revocation_key(what: &What) -> Result<Vec<u8>, LedgerError> {
-    Ok([REVOCATION, &serde_json::to_vec(what).map_err(corrupt)?].concat())
-}
-
-fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, LedgerError> {
-    serde_json::from_slice(value).map_err(corrupt)
-}
-
-fn corrupt(e: impl std::fmt::Display) -> LedgerError {
-    LedgerError::Corrupt(e.to_string())
-}
-
-fn backend(e: sled::Error) -> LedgerError {
+fn backend(e: Fault) -> LedgerError {
     LedgerError::Backend(Box::new(e))
 }
 
 #[cfg(test)]
 mod tests {
+    use tokensmith_core::ledger::What;
+
     use super::super::contract::revocation;
     use super::*;
 

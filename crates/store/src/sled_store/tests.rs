@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering as Order};
 use futures::StreamExt;
 
 use super::*;
-use crate::{contract, copy_dir};
+use crate::{FORMAT, contract, copy_dir};
 
 fn open_at(dir: &Path) -> SledStore {
     SledStore::open(dir, Options::default()).unwrap()
@@ -78,10 +78,10 @@ async fn a_newer_format_is_refused_and_left_alone() {
     let home = tempfile::tempdir().unwrap();
     {
         let store = open_at(home.path());
-        store.tree.insert(record::META_FORMAT, &(FORMAT + 1).to_be_bytes()).unwrap();
+        store.db.call(|t| t.objects.insert(record::META_FORMAT, &(FORMAT + 1).to_be_bytes())).unwrap();
     }
     let error = SledStore::open(home.path(), Options::default()).map(drop).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, .. }), "{error:?}");
     assert!(error.to_string().contains("use the newer tokensmith"), "{error}");
 }
 

@@ -8,72 +8,98 @@ use bytes::Bytes;
 use tokensmith_core::store::{Change, Entry, Expect, Revision, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::{META_OLDEST, META_REVISION, data_key, decode_data, encode_change, encode_data, log_key};
+use crate::anchor::Anchor;
+use crate::checksum::{Checksum, Place};
+use crate::database::Database;
 use crate::history::{History, holds};
+use crate::moment::{Moment, Point};
+use crate::record::{self, Header, META_STATE, Read, data_key};
+use crate::state::{self, Objects};
+
+/// Who waits for a write.
+pub(super) type Done = oneshot::Sender<Result<Option<Revision>, StoreError>>;
 
 /// A write that waits; `value` is `None` for a delete.
 pub(super) struct Write {
     pub(super) key: String,
     pub(super) value: Option<Bytes>,
     pub(super) expect: Expect,
-    pub(super) done: oneshot::Sender<Result<Option<Revision>, StoreError>>,
+    pub(super) done: Done,
 }
 
 pub(super) struct Writer {
-    pub(super) db: sled::Db,
-    pub(super) tree: sled::Tree,
+    pub(super) db: Arc<Database>,
+    pub(super) anchor: Arc<Anchor>,
     pub(super) history: Arc<History>,
     pub(super) healthy: Arc<AtomicBool>,
-    /// How many changes the log keeps.
-    pub(super) bound: usize,
+    /// The key of the record that stands apart.
+    pub(super) ring: &'static str,
+    pub(super) point: Point,
 }
 
 /// At most so many writes share a flush.
 const GROUP: usize = 512;
+/// A group that has come to so many bytes is brought to disk, whoever waits.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// What is under a key, as far as a write must know.
+#[derive(Clone)]
+struct Found {
+    header: Header,
+    value: Bytes,
+}
+
+/// What a group does.
+struct Group {
+    /// What it has changed already: later writes of the group must see it.
+    overlay: HashMap<String, Option<Found>>,
+    batch: sled::Batch,
+    objects: Objects,
+    changes: Vec<Change>,
+    accepted: Vec<(Done, Revision)>,
+    bytes: usize,
+}
 
 impl Writer {
     /// Works until the store is dropped.
     pub(super) fn run(self, mut queue: mpsc::UnboundedReceiver<Write>) {
         let mut group = Vec::with_capacity(GROUP);
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-            self.commit(group.drain(..));
+            let mut waiting = group.drain(..);
+            while waiting.len() > 0 {
+                self.commit(&mut waiting);
+            }
         }
-        if let Err(e) = self.db.flush() {
+        if let Err(e) = self.db.call(|t| t.db.flush()) {
             tracing::error!(error = %e, "the store could not be flushed at its end");
         }
     }
 
-    fn commit(&self, group: impl Iterator<Item = Write>) {
-        let mut revision = self.history.revision();
-        // What this group has changed already: later writes of the group must see it.
-        let mut overlay: HashMap<String, Option<Entry>> = HashMap::new();
-        let (mut batch, mut changes, mut accepted) = (sled::Batch::default(), Vec::new(), Vec::new());
-        for write in group {
-            match self.decide(&write, revision + 1, &overlay) {
+    fn commit(&self, waiting: &mut impl Iterator<Item = Write>) {
+        let mut group = Group {
+            overlay: HashMap::new(),
+            batch: sled::Batch::default(),
+            objects: self.anchor.state().objects,
+            changes: Vec::new(),
+            accepted: Vec::new(),
+            bytes: 0,
+        };
+        while group.bytes < GROUP_BYTES
+            && let Some(write) = waiting.next()
+        {
+            match self.take(&mut group, &write) {
                 Err(e) => drop(write.done.send(Err(e))),
                 Ok(None) => drop(write.done.send(Ok(None))),
-                Ok(Some(change)) => {
-                    revision = change.revision;
-                    match &change.value {
-                        Some(value) => batch.insert(data_key(&change.key), encode_data(revision, value)),
-                        None => batch.remove(data_key(&change.key)),
-                    }
-                    batch.insert(log_key(revision), encode_change(&change));
-                    let entry =
-                        change.value.clone().map(|value| Entry { key: change.key.clone(), value, revision });
-                    overlay.insert(change.key.clone(), entry);
-                    accepted.push((write.done, revision));
-                    changes.push(change);
-                }
+                Ok(Some(revision)) => group.accepted.push((write.done, revision)),
             }
         }
-        if changes.is_empty() {
+        if group.changes.is_empty() {
             return;
         }
-        match self.persist(batch, revision) {
+        match self.persist(group.batch, group.objects, &group.changes) {
             Ok(()) => {
-                self.history.extend(changes);
-                for (done, revision) in accepted {
+                self.history.extend(group.changes);
+                for (done, revision) in group.accepted {
                     let _ = done.send(Ok(Some(revision)));
                 }
             }
@@ -81,57 +107,93 @@ impl Writer {
                 // Nobody can tell what is on disk now: nothing is acknowledged, and nothing more accepted.
                 self.healthy.store(false, Ordering::Release);
                 tracing::error!(error = %e, "the store cannot write: no further write is accepted until a restart");
-                for (done, _) in accepted {
+                for (done, _) in group.accepted {
                     let _ = done.send(Err(StoreError::Backend(e.to_string().into())));
                 }
             }
         }
     }
 
-    fn decide(
-        &self,
-        write: &Write,
-        revision: Revision,
-        overlay: &HashMap<String, Option<Entry>>,
-    ) -> Result<Option<Change>, StoreError> {
+    /// Decides a write. One that is accepted is in the group, and gets a revision unless it changes nothing.
+    fn take(&self, group: &mut Group, write: &Write) -> Result<Option<Revision>, StoreError> {
         if !self.healthy.load(Ordering::Acquire) {
             return Err(StoreError::Backend(
                 "the store accepts no writes after a failed one: restart".into(),
             ));
         }
-        let found = match overlay.get(&write.key) {
-            Some(entry) => entry.clone(),
-            None => {
-                match self.tree.get(data_key(&write.key)).map_err(|e| StoreError::Backend(Box::new(e)))? {
-                    None => None,
-                    Some(stored) => {
-                        let (revision, value) = decode_data(&stored)?;
-                        Some(Entry { key: write.key.clone(), value, revision })
-                    }
-                }
-            }
+        let found = match group.overlay.get(&write.key) {
+            Some(found) => found.clone(),
+            None => self.find(&write.key)?,
         };
-        let found = holds(write.expect, found)?;
+        let entry = |found: &Found| Entry {
+            key: write.key.clone(),
+            value: found.value.clone(),
+            revision: found.header.revision,
+        };
+        holds(write.expect, found.as_ref().map(entry))?;
         if write.value.is_none() && found.is_none() {
             return Ok(None);
         }
-        let previous = found.map(|e| e.value);
-        Ok(Some(Change { key: write.key.clone(), value: write.value.clone(), previous, revision }))
+        let revision = group.objects.revision + 1;
+        group.objects.revision = revision;
+        if let Some(old) = &found {
+            record::remove_parts(&mut group.batch, &old.header);
+            self.sum(group, &write.key, &old.header.checksum, false);
+        }
+        let there = match &write.value {
+            Some(value) => {
+                let header = record::put(&mut group.batch, &write.key, revision, value);
+                self.sum(group, &write.key, &header.checksum, true);
+                Some(Found { header, value: value.clone() })
+            }
+            None => {
+                group.batch.remove(data_key(&write.key));
+                None
+            }
+        };
+        group.overlay.insert(write.key.clone(), there);
+        let previous = found.map(|f| f.value);
+        let len = |v: &Option<Bytes>| v.as_ref().map_or(0, Bytes::len);
+        group.bytes += write.key.len() + len(&write.value) + len(&previous);
+        group.changes.push(Change { key: write.key.clone(), value: write.value.clone(), previous, revision });
+        Ok(Some(revision))
     }
 
-    fn persist(&self, mut batch: sled::Batch, revision: Revision) -> Result<(), sled::Error> {
-        batch.insert(META_REVISION, &revision.to_be_bytes());
-        let stored = self.tree.get(META_OLDEST)?;
-        let before =
-            stored.and_then(|v| v.as_ref().try_into().ok()).map(Revision::from_be_bytes).unwrap_or(0);
-        let oldest = revision.saturating_sub(self.bound as Revision);
-        if oldest > before {
-            for gone in before + 1..=oldest {
-                batch.remove(log_key(gone));
-            }
-            batch.insert(META_OLDEST, &oldest.to_be_bytes());
+    fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
+        let read = self.db.call(|t| record::get(&t.objects, key)).map_err(super::backend)?;
+        match read {
+            None => Ok(None),
+            Some(Read::Whole(header, value)) => Ok(Some(Found { header, value })),
+            Some(Read::Damaged(why)) => Err(super::damaged(&self.healthy, key, why)),
         }
-        self.tree.apply_batch(batch)?;
-        self.db.flush().map(drop)
+    }
+
+    fn sum(&self, group: &mut Group, key: &str, checksum: &Checksum, put: bool) {
+        let objects = &mut group.objects;
+        let sum = if key == self.ring { &mut objects.ring } else { &mut objects.rest };
+        if put { sum.add(checksum) } else { sum.take(checksum) }
+    }
+
+    /// Log, database, anchor: in this order, so that after a crash at any point the log is not behind the database, and
+    /// the anchor not ahead of it.
+    fn persist(
+        &self,
+        mut batch: sled::Batch,
+        objects: Objects,
+        changes: &[Change],
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let identity = self.anchor.state().identity;
+        batch.insert(META_STATE, state::sealed(Place::Objects, META_STATE, &identity, &objects.to_bytes()));
+        if let Some(log) = self.history.log() {
+            log.append(changes);
+        }
+        self.point.reach(Moment::BeforeBatch);
+        self.db.call(|t| t.objects.apply_batch(batch))?;
+        self.point.reach(Moment::AfterBatch);
+        self.db.call(|t| t.db.flush())?;
+        self.point.reach(Moment::AfterFlush);
+        self.anchor.objects(objects)?;
+        self.point.reach(Moment::AfterAnchor);
+        Ok(())
     }
 }

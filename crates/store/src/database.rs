@@ -1,0 +1,176 @@
+//! sled, held at arm's length: the one place that calls it.
+//!
+//! What it cannot read, sled answers with a panic more often than with an error, on its own threads too, and an opening or
+//! a closing may then never end. Here a panic becomes an error, said once and not as a crash; a database that has
+//! panicked is not asked again, and not closed either.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Once, OnceLock, mpsc};
+use std::time::Duration;
+
+/// The database and its trees.
+pub(crate) struct Database {
+    /// Gone only while it is closed.
+    trees: Option<Trees>,
+    /// What broke it.
+    broken: OnceLock<String>,
+}
+
+/// What sled gives.
+pub(crate) struct Trees {
+    pub(crate) db: sled::Db,
+    pub(crate) objects: sled::Tree,
+    pub(crate) ledger: sled::Tree,
+}
+
+/// Why the database did not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It broke off: what it stands on is not as it was written.
+    #[error("the database broke off: {0}")]
+    Broken(String),
+    /// It does not come to an end.
+    #[error("the database does not open within {0:?}")]
+    Hangs(Duration),
+    /// It says so.
+    #[error(transparent)]
+    Sled(#[from] sled::Error),
+}
+
+impl Database {
+    /// Opens the one in `dir`, making it if there is none.
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+        hush();
+        let limit = SHORTEST + Duration::from_millis(size(dir) >> 13);
+        let (done, answer) = mpsc::channel();
+        let path: PathBuf = dir.into();
+        // A thread of its own: one that never ends is left behind, and said.
+        let thread = std::thread::Builder::new().name("store-open".into()).spawn(move || {
+            let opened = quietly(|| {
+                let db = sled::Config::new()
+                    .path(path)
+                    .cache_capacity(cache_bytes)
+                    .mode(sled::Mode::HighThroughput)
+                    .open()?;
+                let (objects, ledger) = (db.open_tree("tokensmith")?, db.open_tree("ledger")?);
+                Ok(Trees { db, objects, ledger })
+            });
+            let _ = done.send(opened);
+        });
+        thread.map_err(|e| Fault::Sled(e.into()))?;
+        let trees = answer.recv_timeout(limit).map_err(|_| Fault::Hangs(limit))??;
+        Ok(Database { trees: Some(trees), broken: OnceLock::new() })
+    }
+
+    /// Has it do something.
+    pub(crate) fn call<T>(&self, work: impl FnOnce(&Trees) -> sled::Result<T>) -> Result<T, Fault> {
+        if let Some(why) = self.broken.get() {
+            return Err(Fault::Broken(why.clone()));
+        }
+        let Some(trees) = &self.trees else { return Err(Fault::Broken("it is closed".into())) };
+        quietly(|| work(trees)).inspect_err(|e| {
+            if let Fault::Broken(why) = e
+                && self.broken.set(why.clone()).is_ok()
+            {
+                tracing::error!(cause = %why, "the database is damaged: it is not used any more");
+            }
+        })
+    }
+
+    /// Lets it be: it is neither asked nor closed any more.
+    pub(crate) fn give_up(&self) {
+        let _ = self.broken.set("it was given up".into());
+    }
+
+    /// Whether it has not broken.
+    pub(crate) fn sound(&self) -> bool {
+        self.broken.get().is_none()
+    }
+}
+
+impl Drop for Database {
+    /// Closes it, for as long as that takes up to a bound: sled's closing waits for a thread of its own, which may have
+    /// ended. One that has broken is left as it is: it may hold its locks for ever.
+    fn drop(&mut self) {
+        let Some(trees) = self.trees.take() else { return };
+        if !self.sound() {
+            std::mem::forget(trees);
+            return;
+        }
+        let (done, closed) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("store-close".into()).spawn(move || {
+            let _ = quietly(|| {
+                drop(trees);
+                Ok(())
+            });
+            let _ = done.send(());
+        });
+        if thread.is_err() || closed.recv_timeout(CLOSING).is_err() {
+            tracing::error!("the database does not close: it is left as it is");
+        }
+    }
+}
+
+/// So long may a closing take.
+const CLOSING: Duration = Duration::from_secs(3);
+/// An opening may take so long, and a millisecond more for each 8 KiB of the folder.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// How large a folder is.
+pub(crate) fn size(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => size(&entry.path()),
+            _ => entry.metadata().map_or(0, |m| m.len()),
+        })
+        .sum()
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught and told as an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+fn quietly<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
+    let before = CAUGHT.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(before);
+    match done {
+        Ok(done) => Ok(done?),
+        Err(panic) => Err(Fault::Broken(message(&*panic))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    // Texts of sled may go over many lines and show bytes of a page.
+    let text = text.unwrap_or("a panic without words").lines().next().unwrap_or_default();
+    text.chars().take(120).collect()
+}
+
+/// sled's own threads, whose panics nobody else hears.
+const THREADS: [&str; 2] = ["log flusher", "sled-io-"];
+
+/// Keeps panics that become errors from being printed as crashes. Once in a process, before the first database is opened:
+/// a hook is a global thing, and all other panics go on to the one that was there.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            let theirs = thread.name().is_some_and(|name| THREADS.iter().any(|t| name.starts_with(t)));
+            if theirs {
+                let said = message(info.payload());
+                tracing::error!(cause = %said, "a thread of the database has ended");
+            } else if !CAUGHT.get() {
+                before(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,178 @@
+//! For tools: what is in a store's folder, whatever its state, and a new store from records.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use tokensmith_core::random;
+use tokensmith_core::store::Revision;
+
+use crate::anchor::{Anchor, FILE};
+use crate::builder::{Builder, Record};
+use crate::damage::{Trouble, Whole};
+use crate::database::{Database, Fault};
+use crate::open::{self, FORMAT, Folder, OpenError, Options};
+use crate::scan::{self, Item, Said, Tally};
+
+/// What was found in a store's folder.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The layout's version, where the database says it.
+    pub format: Option<u32>,
+    /// The revision that the anchor has seen, where it can be read.
+    pub anchored: Option<Revision>,
+    /// What is wrong; empty for a store that starts.
+    pub troubles: Vec<Trouble>,
+    /// What verifies. Of a store of format 1, which has no checksums, what can be read.
+    pub whole: Whole,
+}
+
+/// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
+/// where those stand that do not. Works on a copy, in the same folder: the files stay as they are.
+pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Result<Examined, OpenError> {
+    let io = |source| OpenError::Io { dir: dir.into(), source };
+    fs::read_dir(dir).map_err(io)?;
+    let folder = Folder { dir: dir.into() };
+    let _lock = open::take_lock(dir)?;
+    let options = Options::default();
+    // With sled's snapshot, which saves it reading its file, and without: one may show what the other does not.
+    let mut best = attempt(&folder, &options, true, &mut |_| {})?;
+    let mut snapshot = true;
+    if !best.troubles.is_empty() {
+        let other = attempt(&folder, &options, false, &mut |_| {})?;
+        if worth(&other.whole) > worth(&best.whole) {
+            (best, snapshot) = (other, false);
+        }
+    }
+    let done = attempt(&folder, &options, snapshot, &mut |item| {
+        if let Some(found) = Record::from_item(item) {
+            each(found.map_err(|bad| format!("{}: {}", bad.place, bad.why)));
+        }
+    });
+    let cleaned = folder.clean().map_err(io);
+    done?;
+    cleaned.map(|()| best)
+}
+
+fn worth(whole: &Whole) -> (bool, u64, u64) {
+    (whole.ring, whole.revocations, whole.objects.values().sum())
+}
+
+fn attempt(
+    folder: &Folder,
+    options: &Options,
+    snapshot: bool,
+    each: &mut dyn FnMut(Item),
+) -> Result<Examined, OpenError> {
+    let anchor = Anchor::read(&folder.dir);
+    let mut troubles = Vec::new();
+    match &anchor {
+        Err(e) => troubles.push(Trouble::AnchorUnreadable(e.to_string())),
+        Ok(None) => troubles.push(Trouble::AnchorMissing),
+        Ok(Some(_)) => {}
+    }
+    let anchor = anchor.ok().flatten();
+    let anchored = anchor.map(|a| a.objects.revision);
+    let nothing = |mut troubles: Vec<Trouble>, trouble| {
+        troubles.insert(0, trouble);
+        Examined { format: None, anchored, troubles, whole: Whole::default() }
+    };
+    if !folder.sled().exists() {
+        return Ok(nothing(troubles, Trouble::DatabaseMissing));
+    }
+    let again = || open::look(folder, options.cache_bytes, snapshot);
+    let db = match again()? {
+        Ok(db) => db,
+        Err(e) => return Ok(nothing(troubles, Trouble::Database(e.to_string()))),
+    };
+    let format = match scan::format(&db) {
+        Ok(format) => format,
+        Err(e) => return Ok(nothing(troubles, Trouble::Database(e.to_string()))),
+    };
+    if let Some(found) = format.filter(|f| *f > FORMAT) {
+        return Err(OpenError::NewerFormat { dir: folder.dir.clone(), found });
+    }
+    let layout = format.unwrap_or(FORMAT);
+    let said = Said::read(&db).unwrap_or_default();
+    let (mut tally, mut seen) = (Tally::default(), HashSet::new());
+    let mut take = |item: Item| {
+        // Seen from both ends.
+        if !seen.insert(name(&item)) {
+            return;
+        }
+        tally.count(&item, options.ring);
+        each(item);
+    };
+    let mut faults = Vec::new();
+    let mut db = Some(db);
+    type Part = fn(&Database, u32, bool, scan::Each<'_>) -> Result<(), Fault>;
+    for part in [scan::objects as Part, scan::ledger as Part] {
+        for backwards in [false, true] {
+            let Some(open) = db.as_ref() else { continue };
+            let Err(e) = part(open, layout, backwards, &mut take) else { break };
+            faults.push(Trouble::Database(e.to_string()));
+            // One that has broken off is not asked again; a new copy is, from the other end.
+            drop(db.take());
+            db = again()?.ok();
+        }
+    }
+    drop(db);
+    faults.dedup();
+    if format.is_none() {
+        faults.insert(0, Trouble::Database("it does not say its format".into()));
+    }
+    if layout == 1 {
+        // There was no anchor yet.
+        troubles.retain(|t| *t != Trouble::AnchorMissing);
+        troubles.extend(faults);
+        troubles.append(&mut tally.troubles);
+        return Ok(Examined { format, anchored, troubles, whole: tally.whole });
+    }
+    let (found, whole) = tally.judge(&said, anchor.as_ref());
+    troubles.extend(faults);
+    troubles.extend(found);
+    Ok(Examined { format, anchored, troubles, whole })
+}
+
+/// What tells records apart.
+fn name(item: &Item) -> Vec<u8> {
+    match item {
+        Item::Bad(bad) => [b"b", bad.place.as_bytes()].concat(),
+        Item::Ledger(_, key, _, _) => [b"l", &key[..]].concat(),
+        Item::Object(entry, _) => [b"o", entry.key.as_bytes()].concat(),
+    }
+}
+
+/// A new store from records.
+pub struct Create {
+    folder: Folder,
+    builder: Builder,
+    _lock: File,
+}
+
+impl Create {
+    /// Begins one in `dir`, where no store is.
+    pub fn begin(dir: &Path) -> Result<Self, OpenError> {
+        let folder = Folder { dir: dir.into() };
+        let io = |source| OpenError::Io { dir: dir.into(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+        let lock = open::take_lock(dir)?;
+        if folder.sled().exists() || folder.log().exists() || dir.join(FILE).exists() {
+            return Err(OpenError::NotEmpty(dir.into()));
+        }
+        let builder = open::begin(&folder, random::bytes(), &Options::default())?;
+        Ok(Create { folder, builder, _lock: lock })
+    }
+
+    /// Adds a record, each key once.
+    pub fn add(&mut self, record: &Record) -> Result<(), OpenError> {
+        self.builder.add(&record.to_item()?).map_err(|e| self.folder.fault(e))
+    }
+
+    /// Ends it, durably. It goes on after `revision`, or after the newest of its records if that is later.
+    pub fn finish(self, revision: Revision) -> Result<(), OpenError> {
+        let state = self.builder.end(revision, 0).map_err(|e| self.folder.build(e))?;
+        open::install(&self.folder, state)
+    }
+}

@@ -1,0 +1,164 @@
+//! Revocations and marks: the part of the ledger that the anchor guards.
+//!
+//! A change is acknowledged when the anchor knows of it. Changes that wait share one batch, one flush and one anchor: who
+//! gets the turn brings all of them to disk.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use tokensmith_core::ledger::LedgerError;
+
+use super::keys::{STATE, corrupt};
+use crate::anchor::Anchor;
+use crate::checksum::{Checksum, Place};
+use crate::database::Database;
+use crate::moment::{Moment, Point};
+use crate::record::{seal, unseal};
+use crate::state::{self, Ledger};
+
+pub(super) struct Sealed {
+    db: Arc<Database>,
+    anchor: Arc<Anchor>,
+    waiting: Mutex<Vec<Waiting>>,
+    turn: Mutex<()>,
+    /// After a write that failed nobody can tell what is in the tree: sums that go on from there would call it damaged.
+    failed: AtomicBool,
+    point: Point,
+}
+
+type Work = Box<dyn FnOnce(&mut Draft<'_>) -> Result<(), LedgerError> + Send>;
+
+struct Waiting {
+    work: Work,
+    done: mpsc::Sender<Result<(), LedgerError>>,
+}
+
+impl Sealed {
+    pub(super) fn new(db: Arc<Database>, anchor: Arc<Anchor>, point: Point) -> Self {
+        Sealed {
+            db,
+            anchor,
+            waiting: Mutex::default(),
+            turn: Mutex::default(),
+            failed: AtomicBool::new(false),
+            point,
+        }
+    }
+
+    /// Makes a change, whole or not at all. It is on disk when this returns.
+    pub(super) fn write(&self, work: Work) -> Result<(), LedgerError> {
+        let (done, answer) = mpsc::channel();
+        lock(&self.waiting).push(Waiting { work, done });
+        {
+            let _turn = lock(&self.turn);
+            // Whoever had the turn before may have done this one, too.
+            let group = std::mem::take(&mut *lock(&self.waiting));
+            if !group.is_empty() {
+                self.commit(group);
+            }
+        }
+        answer.recv().unwrap_or(Err(LedgerError::Failed))
+    }
+
+    fn commit(&self, group: Vec<Waiting>) {
+        let mut draft = Draft { db: &self.db, ledger: self.anchor.state().ledger, changed: BTreeMap::new() };
+        let mut accepted = Vec::new();
+        for Waiting { work, done } in group {
+            let before = (draft.ledger, draft.changed.clone());
+            match work(&mut draft) {
+                Ok(()) => accepted.push(done),
+                Err(e) => {
+                    (draft.ledger, draft.changed) = before;
+                    let _ = done.send(Err(e));
+                }
+            }
+        }
+        let result = match draft.changed.is_empty() {
+            true => Ok(()),
+            false => self.persist(draft).map_err(|e| e.to_string()),
+        };
+        for done in accepted {
+            let _ = done.send(result.clone().map_err(|e| LedgerError::Backend(e.into())));
+        }
+    }
+
+    fn persist(&self, draft: Draft<'_>) -> Result<(), Box<dyn std::error::Error>> {
+        let Draft { mut ledger, changed, .. } = draft;
+        ledger.sequence += 1;
+        let mut batch = sled::Batch::default();
+        for (key, value) in changed {
+            match value {
+                Some((_, value)) => batch.insert(key.clone(), seal(&key, &value).1),
+                None => batch.remove(key),
+            }
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Err("the ledger accepts no revocations after a failed write: restart".into());
+        }
+        let identity = self.anchor.state().identity;
+        batch.insert(STATE, state::sealed(Place::Ledger, STATE, &identity, &ledger.to_bytes()));
+        self.point.reach(Moment::BeforeBatch);
+        let written = self.db.call(|t| t.ledger.apply_batch(batch));
+        self.point.reach(Moment::AfterBatch);
+        let flushed = written.and_then(|()| self.db.call(|t| t.ledger.flush()));
+        flushed.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+        self.point.reach(Moment::AfterFlush);
+        self.anchor.ledger(ledger)?;
+        self.point.reach(Moment::AfterAnchor);
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a group of changes comes to.
+pub(super) struct Draft<'a> {
+    db: &'a Database,
+    ledger: Ledger,
+    changed: BTreeMap<Vec<u8>, Option<(Checksum, Vec<u8>)>>,
+}
+
+impl Draft<'_> {
+    /// What is under a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        Ok(self.find(key)?.map(|(_, value)| value))
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), LedgerError> {
+        let (checksum, _) = seal(&key, &value);
+        self.forget(&key)?;
+        self.ledger.sum.add(&checksum);
+        self.changed.insert(key, Some((checksum, value)));
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) -> Result<(), LedgerError> {
+        if self.forget(&key)? {
+            self.changed.insert(key, None);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, key: &[u8]) -> Result<bool, LedgerError> {
+        let found = self.find(key)?;
+        if let Some((checksum, _)) = &found {
+            self.ledger.sum.take(checksum);
+        }
+        Ok(found.is_some())
+    }
+
+    fn find(&self, key: &[u8]) -> Result<Option<(Checksum, Vec<u8>)>, LedgerError> {
+        if let Some(changed) = self.changed.get(key) {
+            return Ok(changed.clone());
+        }
+        let stored = self.db.call(|t| t.ledger.get(key)).map_err(|e| LedgerError::Backend(Box::new(e)))?;
+        let Some(stored) = stored else { return Ok(None) };
+        match unseal(key, &stored) {
+            Some((checksum, value)) => Ok(Some((checksum, value.to_vec()))),
+            None => Err(corrupt("a record's checksum does not fit")),
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! Opening: the lock, the format, whether all is there, what a crash left.
+//!
+//! ```text
+//! STORE/lock      who has it
+//! STORE/anchor    what must be there
+//! STORE/sled      the database
+//! STORE/log       the changes, for watchers
+//! STORE/opening-N a copy that is looked at first
+//! STORE/copy      a new database that is being made, then put in the place of the other
+//! STORE/old       the one that was replaced
+//! ```
+//!
+//! sled mends what it opens: it overwrites what it cannot read. So a copy is opened, and every record of it read and held
+//! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokensmith_core::ledger::LedgerError;
+use tokensmith_core::random;
+use tokensmith_core::store::StoreError;
+
+use crate::anchor::{Anchor, AnchorError};
+use crate::builder::{BuildError, Builder};
+use crate::damage::{Damage, Trouble, Whole};
+use crate::database::{self, Database, Fault};
+use crate::log::Log;
+use crate::moment::Point;
+use crate::scan::{self, Said, Tally, damaged};
+use crate::state::{Identity, Objects, State};
+
+/// The version of the layout that this program writes.
+pub const FORMAT: u32 = 2;
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory for sled's page cache, bytes.
+    pub cache_bytes: u64,
+    /// How many changes are kept for watchers, at most.
+    pub history: usize,
+    /// How many bytes of changes are kept for watchers on disk, at most.
+    pub history_bytes: u64,
+    /// How many bytes of changes are kept for watchers in memory, at most.
+    pub history_memory: usize,
+    /// The key of the record whose checksum stands apart, so that its loss is told by name.
+    pub ring: &'static str,
+    /// Where a test lets the process die.
+    #[cfg(debug_assertions)]
+    pub kill_at: Option<Arc<crate::KillAt>>,
+}
+
+impl Default for Options {
+    /// 64 MiB of cache (sled's own default is 1 GiB); 10,000 changes, 64 MiB of them on disk and 16 MiB in memory.
+    fn default() -> Self {
+        Options {
+            cache_bytes: 64 << 20,
+            history: 10_000,
+            history_bytes: 64 << 20,
+            history_memory: 16 << 20,
+            ring: tokensmith_core::keys::RING_KEY,
+            #[cfg(debug_assertions)]
+            kill_at: None,
+        }
+    }
+}
+
+/// Why a database cannot be opened. Nothing has been changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What is there is not what was written.
+    #[error(transparent)]
+    Damaged(Box<Damage>),
+    /// Another process has it open.
+    #[error("{} is in use by another process{}", dir.display(), pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// Who, if the lock file says so.
+        pid: Option<u32>,
+    },
+    /// The directory cannot be made or read.
+    #[error("cannot use {}", dir.display())]
+    Io {
+        /// The directory or file.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A newer version of this program wrote it.
+    #[error("{} has store format {found}, this program knows {FORMAT}: use the newer tokensmith that wrote it", dir.display())]
+    NewerFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// There is one already.
+    #[error("there is a store in {} already", .0.display())]
+    NotEmpty(PathBuf),
+    /// A record cannot be written.
+    #[error("a record cannot be written")]
+    Record(#[source] LedgerError),
+    /// The database itself does not open.
+    #[error("cannot open the database in {}", dir.display())]
+    Database {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What is in it cannot be read.
+    #[error("cannot read the database")]
+    Store(#[from] StoreError),
+    /// No thread for the writer.
+    #[error("cannot start the store's writer")]
+    Thread(#[source] io::Error),
+}
+
+/// A store that is open.
+pub(crate) struct Opened {
+    pub(crate) db: Arc<Database>,
+    pub(crate) anchor: Arc<Anchor>,
+    pub(crate) log: Log,
+    pub(crate) lock: File,
+}
+
+/// The parts of a store's folder.
+pub(crate) struct Folder {
+    pub(crate) dir: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn sled(&self) -> PathBuf {
+        self.dir.join("sled")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Where a copy may be made. A name of its own each time: a database that broke off and was left as it is must not
+    /// find another under its path.
+    fn opening(&self) -> PathBuf {
+        self.dir.join(format!("{OPENING}{}", random::suffix(8)))
+    }
+
+    /// Removes the copies that were looked at.
+    pub(crate) fn clean(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(OPENING) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.dir.join("copy")
+    }
+
+    fn old(&self) -> PathBuf {
+        self.dir.join("old")
+    }
+
+    fn io(&self, source: io::Error) -> OpenError {
+        OpenError::Io { dir: self.dir.clone(), source }
+    }
+
+    pub(crate) fn damaged(&self, troubles: Vec<Trouble>, whole: Whole) -> OpenError {
+        OpenError::Damaged(Box::new(damaged(&self.dir, troubles, whole)))
+    }
+
+    pub(crate) fn fault(&self, source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
+        OpenError::Database { dir: self.dir.clone(), source: Box::new(source) }
+    }
+
+    pub(crate) fn build(&self, e: BuildError) -> OpenError {
+        match e {
+            BuildError::Io { dir, source } => OpenError::Io { dir, source },
+            BuildError::Fault(e) => self.fault(e),
+        }
+    }
+
+    /// Puts `copy` in the place of the database. Cut off anywhere, the next start finds one or the other whole.
+    fn swap(&self) -> io::Result<()> {
+        if self.sled().exists() {
+            remove(&self.old())?;
+            fs::rename(self.sled(), self.old())?;
+        }
+        fs::rename(self.copy(), self.sled())?;
+        File::open(&self.dir)?.sync_all()?;
+        remove(&self.old())
+    }
+}
+
+const OPENING: &str = "opening-";
+
+/// Opens the store in `dir`, making it if there is none.
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
+    let folder = Folder { dir: dir.into() };
+    // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
+    let lock = take_lock(dir)?;
+    let state = ready(&folder, options)?;
+    let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.fault(e))?;
+    // The copy has shown that all is there; that these files open alike is seen by their state.
+    if Said::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
+        db.give_up();
+        return Err(folder.damaged(vec![Trouble::Database("it opens in two ways".into())], Whole::default()));
+    }
+    let anchor = Anchor::open(dir, state, Point::new(options)).map_err(|e| folder.fault(e))?;
+    let log = Log::open(&folder.log(), state.identity, state.objects.revision, options);
+    Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock })
+}
+
+/// Sees to it that there is a database that can be opened, and says what it holds.
+fn ready(folder: &Folder, options: &Options) -> Result<State, OpenError> {
+    let anchor = Anchor::read(&folder.dir);
+    // A crash between the two renames of a swap.
+    if !folder.sled().exists() && folder.copy().exists() && folder.old().exists() {
+        fs::rename(folder.copy(), folder.sled()).map_err(|e| folder.io(e))?;
+    }
+    folder.clean().map_err(|e| folder.io(e))?;
+    if !is_there(&folder.sled()) {
+        // A store in which nothing has been written yet may have been cut off while it was made.
+        let begun = match &anchor {
+            Ok(None) if is_there(&folder.log()) || folder.old().exists() => None,
+            Ok(None) => Some(random::bytes()),
+            Ok(Some(state)) if *state == (State { identity: state.identity, ..State::default() }) => {
+                Some(state.identity)
+            }
+            _ => None,
+        };
+        let Some(identity) = begun else {
+            let mut troubles = vec![Trouble::DatabaseMissing];
+            troubles.extend(unreadable(&anchor));
+            return Err(folder.damaged(troubles, Whole::default()));
+        };
+        remove(&folder.sled()).map_err(|e| folder.io(e))?;
+        let builder = begin(folder, identity, options)?;
+        let state = builder.end(0, 0).map_err(|e| folder.build(e))?;
+        install(folder, state)?;
+        return Ok(state);
+    }
+    let done = judge(folder, options, anchor);
+    // Whatever came of it, the copy has served.
+    let cleaned = folder.clean();
+    let state = done?;
+    cleaned
+        .and_then(|()| remove(&folder.copy()))
+        .and_then(|()| remove(&folder.old()))
+        .map_err(|e| folder.io(e))?;
+    Ok(state)
+}
+
+/// Opens a copy of the database and reads all of it. One of an older format, or one that takes much more room than what
+/// lives in it, is replaced.
+fn judge(
+    folder: &Folder,
+    options: &Options,
+    anchor: Result<Option<State>, AnchorError>,
+) -> Result<State, OpenError> {
+    let broken = |e: Fault| {
+        let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database(e.to_string())]);
+        folder.damaged(troubles.collect(), Whole::default())
+    };
+    let db = look(folder, options.cache_bytes, true)?.map_err(broken)?;
+    let format = scan::format(&db).map_err(broken)?;
+    let Some(format) = format.filter(|f| *f > 0) else {
+        // Each store says its format from the first moment on: what was here is gone.
+        let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database("it holds nothing".into())]);
+        return Err(folder.damaged(troubles.collect(), Whole::default()));
+    };
+    if format > FORMAT {
+        return Err(OpenError::NewerFormat { dir: folder.dir.clone(), found: format });
+    }
+    let mut tally = Tally::default();
+    let read = scan::all(&db, format, &mut |item| tally.count(&item, options.ring));
+    if let Err(e) = read {
+        tally.troubles.push(Trouble::Database(e.to_string()));
+    }
+    let (live, damaged) = (tally.live, tally.whole.issued_damaged);
+    if damaged > 0 {
+        tracing::warn!(count = damaged, "issue records that cannot be read are left out");
+    }
+    if format == 1 {
+        return migrate(folder, options, &db, tally, anchor);
+    }
+    let said = Said::read(&db).map_err(broken)?;
+    let mut troubles: Vec<_> = unreadable(&anchor).into_iter().collect();
+    if matches!(anchor, Ok(None)) {
+        troubles.push(Trouble::AnchorMissing);
+    }
+    let anchor = anchor.ok().flatten();
+    let (more, whole) = tally.judge(&said, anchor.as_ref());
+    troubles.extend(more);
+    let Some(state) = said.state().filter(|_| troubles.is_empty()) else {
+        if troubles.is_empty() {
+            troubles.push(Trouble::OtherStore);
+        }
+        return Err(folder.damaged(troubles, whole));
+    };
+    if let Some(anchor) = anchor.filter(|a| *a != state) {
+        // A crash between flush and anchor. The records verify, so the anchor follows.
+        tracing::warn!(
+            revision = state.objects.revision,
+            anchor = anchor.objects.revision,
+            "the store was not closed: its anchor is brought forward"
+        );
+    }
+    let size = database::size(&folder.sled());
+    if size > GROWN * live + SPARE {
+        tracing::info!(size, live, "the database is copied, to give space back");
+        rewrite(folder, options, &db, format, state)?;
+    }
+    Ok(state)
+}
+
+/// A database that takes more than so many times what lives in it, and some, is copied.
+const GROWN: u64 = 3;
+/// What a small database may take in any case.
+const SPARE: u64 = 32 << 20;
+
+/// Brings a store of format 1, which has neither checksums nor an anchor, to this one.
+fn migrate(
+    folder: &Folder,
+    options: &Options,
+    db: &Database,
+    mut tally: Tally,
+    anchor: Result<Option<State>, AnchorError>,
+) -> Result<State, OpenError> {
+    let revision = scan::revision_1(db).map_err(|e| folder.fault(e))?;
+    let state = State { objects: tally.state.objects, ledger: tally.state.ledger, ..State::default() };
+    let mut troubles = std::mem::take(&mut tally.troubles);
+    if tally.whole.revision > revision {
+        let (anchor, found) = (tally.whole.revision, revision);
+        troubles.push(Trouble::Behind { what: crate::damage::What::Objects, anchor, found });
+    }
+    let identity = match anchor {
+        Ok(None) => random::bytes(),
+        // Cut off after its anchor was made: the same must come of it again.
+        Ok(Some(found)) => {
+            let again = State { identity: found.identity, ..state };
+            let again = State { objects: Objects { revision, ..again.objects }, ..again };
+            if again != found {
+                troubles.push(Trouble::OtherStore);
+            }
+            found.identity
+        }
+        Err(e) => {
+            troubles.push(Trouble::AnchorUnreadable(e.to_string()));
+            random::bytes()
+        }
+    };
+    if !troubles.is_empty() {
+        return Err(folder.damaged(troubles, tally.whole));
+    }
+    tracing::info!(revision, "the store is brought to format {FORMAT}");
+    let state = State { identity, objects: Objects { revision, ..state.objects }, ledger: state.ledger };
+    rewrite(folder, options, db, 1, state)?;
+    Ok(state)
+}
+
+/// Makes a new database with the same records and puts it in the place of the other.
+fn rewrite(
+    folder: &Folder,
+    options: &Options,
+    db: &Database,
+    format: u32,
+    state: State,
+) -> Result<(), OpenError> {
+    let mut builder = begin(folder, state.identity, options)?;
+    let mut failed = None;
+    let read = scan::all(db, format, &mut |item| {
+        if failed.is_none() {
+            failed = builder.add(&item).err();
+        }
+    });
+    if let Some(e) = failed.or(read.err()) {
+        return Err(folder.fault(e));
+    }
+    let made = builder.end(state.objects.revision, state.ledger.sequence).map_err(|e| folder.build(e))?;
+    if made != state {
+        return Err(folder.damaged(vec![Trouble::Database("it reads in two ways".into())], Whole::default()));
+    }
+    install(folder, state)
+}
+
+/// Begins a new database, where [`install`] looks for it.
+pub(crate) fn begin(folder: &Folder, identity: Identity, options: &Options) -> Result<Builder, OpenError> {
+    remove(&folder.copy()).map_err(|e| folder.io(e))?;
+    Builder::begin(&folder.copy(), identity, options.ring).map_err(|e| folder.fault(e))
+}
+
+/// First the anchor, then the database: a database that has no anchor is taken for damaged.
+pub(crate) fn install(folder: &Folder, state: State) -> Result<(), OpenError> {
+    Anchor::open(&folder.dir, state, Point::default()).map_err(|e| folder.fault(e))?;
+    folder.swap().map_err(|e| folder.io(e))
+}
+
+/// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file.
+pub(crate) fn look(
+    folder: &Folder,
+    cache_bytes: u64,
+    snapshot: bool,
+) -> Result<Result<Database, Fault>, OpenError> {
+    let opening = folder.opening();
+    let copied = copy(&folder.sled(), &opening).and_then(|()| match snapshot {
+        true => Ok(()),
+        false => drop_snapshots(&opening),
+    });
+    copied.map_err(|e| folder.io(e))?;
+    Ok(Database::open(&opening, cache_bytes))
+}
+
+fn drop_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(anchor: &Result<Option<State>, AnchorError>) -> Option<Trouble> {
+    anchor.as_ref().err().map(|e| Trouble::AnchorUnreadable(e.to_string()))
+}
+
+/// Whether a folder is there and holds something.
+fn is_there(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Removes a folder that need not be there.
+pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a folder; file systems that can share the blocks do.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => {
+                fs::copy(entry.path(), to)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// sled locks its file too, but says so only by an I/O error; this lock names who holds it.
+pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let io = |source| OpenError::Io { dir: path.clone(), source };
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(OpenError::InUse { dir: dir.into(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(io(source)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+    writeln!(file, "{}", std::process::id()).map_err(io)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

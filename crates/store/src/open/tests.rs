@@ -1,0 +1,338 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokensmith_core::ledger::{Filter, Ledger, Marks, Revocation, What as Of};
+use tokensmith_core::store::{Entry, Expect, Store};
+
+use super::*;
+use crate::damage::What;
+use crate::ledger::contract::{issued, revocation};
+use crate::ledger::keys::{self, issued_key, revocation_key};
+use crate::record::{META_FORMAT, META_REVISION, META_STATE, data_key};
+use crate::{Create, Record, SledStore, copy_dir, examine};
+
+const RING: &str = tokensmith_core::keys::RING_KEY;
+
+fn value(n: usize, len: usize) -> Bytes {
+    Bytes::from(vec![n as u8; len])
+}
+
+/// What a store has: its ring, objects small and large, a revocation, marks, an issue record.
+async fn fill(dir: &Path) {
+    let store = SledStore::open(dir, Options::default()).unwrap();
+    let ledger = store.ledger().unwrap();
+    store.put(RING, value(1, 3000), Expect::Absent).await.unwrap();
+    for n in 0..20 {
+        store
+            .put(&format!("/registry/configmaps/default/c{n}"), value(n, n * 900), Expect::Any)
+            .await
+            .unwrap();
+    }
+    store.delete("/registry/configmaps/default/c3", Expect::Any).await.unwrap();
+    store.put("/registry/configmaps/default/c4", value(9, 30_000), Expect::Any).await.unwrap();
+    ledger
+        .revoke(&[revocation(Of::Jti("a".into()), 1, 2), revocation(Of::Jti("b".into()), 1, 2)])
+        .await
+        .unwrap();
+    ledger.keep_marks(Marks { limit: 64, ..Marks::default() }).await.unwrap();
+    ledger.record(issued(1, 1000)).await;
+    ledger.flush().await.unwrap();
+}
+
+/// All that is in a store.
+async fn contents(dir: &Path) -> (u64, Vec<Entry>, Vec<Revocation>, Option<Marks>, usize) {
+    let store = SledStore::open(dir, Options::default()).unwrap();
+    let ledger = store.ledger().unwrap();
+    let listing = store.list("", None, 0).await.unwrap();
+    let issued = ledger.list(&Filter::default(), 100, None).await.unwrap().records.len();
+    let revocations = ledger.revocations().await.unwrap();
+    (listing.revision, listing.entries, revocations, ledger.marks().await.unwrap(), issued)
+}
+
+/// Every file of a folder, but for the lock.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if !path.ends_with("lock") {
+            found.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// What is said of a store that does not start, and is left as it was.
+fn refused(dir: &Path) -> Damage {
+    let before = files(dir);
+    let damage = match SledStore::open(dir, Options::default()).map(drop) {
+        Err(OpenError::Damaged(damage)) => *damage,
+        other => panic!("{other:?}"),
+    };
+    assert!(files(dir) == before, "the files have been changed");
+    assert!(!damage.to_string().contains('\n'), "{damage}");
+    damage
+}
+
+/// Does something to a store past everything that guards it.
+fn tamper(dir: &Path, work: impl FnOnce(&sled::Tree, &sled::Tree)) {
+    let db = sled::open(dir.join("sled")).unwrap();
+    work(&db.open_tree("tokensmith").unwrap(), &db.open_tree("ledger").unwrap());
+    db.flush().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_from_which_something_is_missing_does_not_start() {
+    let home = tempfile::tempdir().unwrap();
+    let base = home.path().join("base");
+    fill(&base).await;
+    let count = std::cell::Cell::new(0);
+    let copy = || {
+        count.set(count.get() + 1);
+        let dir = home.path().join(count.get().to_string());
+        copy_dir(&base, &dir);
+        dir
+    };
+
+    let dir = copy();
+    fs::remove_file(dir.join("anchor")).unwrap();
+    let damage = refused(&dir);
+    assert_eq!(damage.troubles, [Trouble::AnchorMissing]);
+    assert_eq!(
+        (damage.whole.ring, damage.whole.revocations, damage.whole.objects["configmaps"]),
+        (true, 2, 19)
+    );
+
+    for emptied in ["sled", "sled/db"] {
+        let dir = copy();
+        match emptied {
+            "sled" => {
+                fs::remove_dir_all(dir.join("sled")).and_then(|()| fs::create_dir(dir.join("sled"))).unwrap()
+            }
+            _ => fs::write(dir.join(emptied), b"").unwrap(),
+        }
+        let troubles = refused(&dir).troubles;
+        assert!(matches!(troubles[0], Trouble::DatabaseMissing | Trouble::Database(_)), "{troubles:?}");
+    }
+    // Nor without its anchor, and nor if only the log tells of it.
+    let dir = copy();
+    fs::remove_dir_all(dir.join("sled")).unwrap();
+    fs::remove_file(dir.join("anchor")).unwrap();
+    assert_eq!(refused(&dir).troubles, [Trouble::DatabaseMissing]);
+
+    type Tamper = fn(&sled::Tree, &sled::Tree);
+    let tampers: [(Tamper, Trouble); 6] = [
+        (
+            |objects, _| drop(objects.remove(data_key(RING))),
+            Trouble::Count { what: What::Ring, written: 1, found: 0 },
+        ),
+        (
+            |objects, _| drop(objects.remove(data_key("/registry/configmaps/default/c5"))),
+            Trouble::Count { what: What::Objects, written: 19, found: 18 },
+        ),
+        (
+            |_, ledger| drop(ledger.remove(revocation_key(&Of::Jti("a".into())).unwrap())),
+            Trouble::Count { what: What::Revocations, written: 3, found: 2 },
+        ),
+        (
+            |objects, _| {
+                let other = objects.get(data_key("/registry/configmaps/default/c1")).unwrap().unwrap();
+                drop(objects.insert(data_key("/registry/configmaps/default/c2"), other));
+            },
+            Trouble::Record {
+                place: "/registry/configmaps/default/c2".into(),
+                why: "its checksum does not fit".into(),
+            },
+        ),
+        (|objects, _| drop(objects.remove(META_STATE)), Trouble::StateMissing(What::Objects)),
+        (|_, ledger| drop(ledger.remove(keys::STATE)), Trouble::StateMissing(What::Revocations)),
+    ];
+    for (change, want) in tampers {
+        let dir = copy();
+        tamper(&dir, change);
+        let damage = refused(&dir);
+        assert!(damage.troubles.contains(&want), "{damage}");
+    }
+    // A lost issue record is no reason.
+    let dir = copy();
+    tamper(&dir, |_, ledger| drop(ledger.insert(issued_key(&issued(1, 1000).position()), b"x")));
+    assert_eq!(contents(&dir).await.4, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_older_than_its_anchor_does_not_start_and_a_newer_one_does() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, older) = (home.path().join("store"), home.path().join("older"));
+    fill(&dir).await;
+    copy_dir(&dir, &older);
+    let store = SledStore::open(&dir, Options::default()).unwrap();
+    let ledger = store.ledger().unwrap();
+    store.put("/registry/pods/a/b", value(1, 10), Expect::Any).await.unwrap();
+    drop((store, ledger));
+    // The database of before, beside the anchor of now.
+    let mixed = home.path().join("mixed");
+    copy_dir(&dir, &mixed);
+    fs::remove_dir_all(mixed.join("sled")).unwrap();
+    copy_dir(&older.join("sled"), &mixed.join("sled"));
+    assert_eq!(refused(&mixed).troubles, [Trouble::Behind { what: What::Objects, anchor: 24, found: 23 }]);
+    // The other way round is what a crash leaves.
+    fs::copy(older.join("anchor"), dir.join("anchor")).unwrap();
+    assert_eq!(contents(&dir).await.0, 24);
+
+    let dir = older;
+    let anchor = fs::read(dir.join("anchor")).unwrap();
+    let store = SledStore::open(&dir, Options::default()).unwrap();
+    let ledger = store.ledger().unwrap();
+    ledger.revoke(&[revocation(Of::Jti("c".into()), 1, 2)]).await.unwrap();
+    drop((store, ledger));
+    let after = home.path().join("after");
+    copy_dir(&dir, &after);
+    fs::write(dir.join("anchor"), anchor).unwrap();
+    assert_eq!(contents(&dir).await.2.len(), 3);
+    // Of another store.
+    let other = home.path().join("other");
+    fill(&other).await;
+    fs::copy(other.join("anchor"), after.join("anchor")).unwrap();
+    assert_eq!(refused(&after).troubles, [Trouble::OtherStore]);
+}
+
+/// A store as version 1 wrote it.
+fn of_format_1(dir: &Path) {
+    DirBuilder::new().mode(0o700).create(dir).unwrap();
+    tamper(dir, |objects, ledger| {
+        let record = |revision: u64, value: &[u8]| [&revision.to_be_bytes(), value].concat();
+        objects.insert(META_FORMAT, &1_u32.to_be_bytes()).unwrap();
+        objects.insert(META_REVISION, &70_u64.to_be_bytes()).unwrap();
+        objects.insert(data_key(RING), record(3, b"ring")).unwrap();
+        objects.insert(data_key("/registry/pods/a/b"), record(69, &[5; 50_000])).unwrap();
+        objects.insert([b"l".as_slice(), &70_u64.to_be_bytes()].concat(), b"a change").unwrap();
+        let revoked = revocation(Of::Jti("a".into()), 1, 2);
+        ledger.insert(revocation_key(&revoked.what).unwrap(), serde_json::to_vec(&revoked).unwrap()).unwrap();
+        ledger
+            .insert(keys::MARKS, serde_json::to_vec(&Marks { limit: 7, ..Marks::default() }).unwrap())
+            .unwrap();
+        let record = issued(1, 1000);
+        ledger.insert(issued_key(&record.position()), serde_json::to_vec(&record).unwrap()).unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_store_of_format_1_goes_on_wherever_its_migration_was_cut_off() {
+    let home = tempfile::tempdir().unwrap();
+    let base = home.path().join("base");
+    of_format_1(&base);
+    let done = home.path().join("done");
+    copy_dir(&base, &done);
+    let want = contents(&done).await;
+    assert_eq!((want.0, want.1.len(), want.2.len(), want.3.map(|m| m.limit), want.4), (70, 2, 1, Some(7), 1));
+    let mut left: Vec<_> = fs::read_dir(&done).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["anchor", "lock", "log", "sled"]);
+    let cut = |name: &str, parts: &[(&str, &str)]| {
+        let dir = home.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        for (from, to) in parts {
+            let from = if *to == "old" || *from == "1" { base.join("sled") } else { done.join(from) };
+            if from.is_dir() {
+                copy_dir(&from, &dir.join(to));
+            } else {
+                fs::copy(from, dir.join(to)).unwrap();
+            }
+        }
+        dir
+    };
+    for dir in [
+        cut("while copying", &[("1", "sled"), ("log", "copy")]),
+        cut("copied", &[("1", "sled"), ("sled", "copy")]),
+        cut("anchored", &[("1", "sled"), ("sled", "copy"), ("anchor", "anchor")]),
+        cut("between the renames", &[("1", "old"), ("sled", "copy"), ("anchor", "anchor")]),
+        cut("swapped", &[("1", "old"), ("sled", "sled"), ("anchor", "anchor")]),
+    ] {
+        assert_eq!(contents(&dir).await, want, "{}", dir.display());
+        assert_eq!(contents(&dir).await, want, "again, {}", dir.display());
+        assert!(!dir.join("old").exists() && !dir.join("copy").exists());
+    }
+    // The old database beside an anchor that has seen more.
+    let store = SledStore::open(&done, Options::default()).unwrap();
+    store.put("/new", value(1, 1), Expect::Any).await.unwrap();
+    drop(store);
+    refused(&cut("put back", &[("1", "sled"), ("anchor", "anchor")]));
+    // One that has lost its revision.
+    let dir = cut("lost", &[("1", "sled")]);
+    tamper(&dir, |objects, _| drop(objects.remove(META_REVISION)));
+    assert!(matches!(refused(&dir).troubles[..], [Trouble::Behind { found: 0, .. }]));
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_off_before_anything_was_written_begins_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let base = home.path().join("base");
+    drop(SledStore::open(&base, Options::default()).unwrap());
+    for parts in [&["lock"][..], &["copy"], &["copy", "anchor"], &["anchor"], &["sled", "anchor"]] {
+        let dir = home.path().join(parts.join("-"));
+        fs::create_dir(&dir).unwrap();
+        for part in parts {
+            match *part {
+                "copy" => copy_dir(&base.join("sled"), &dir.join("copy")),
+                "sled" => copy_dir(&base.join("sled"), &dir.join("sled")),
+                file => {
+                    fs::copy(base.join(file), dir.join(file)).unwrap();
+                }
+            }
+        }
+        fill(&dir).await;
+        assert_eq!(contents(&dir).await.0, 23, "{parts:?}");
+    }
+    // A database without an anchor is another matter.
+    let dir = home.path().join("no anchor");
+    fs::create_dir(&dir).unwrap();
+    copy_dir(&base.join("sled"), &dir.join("sled"));
+    assert_eq!(refused(&dir).troubles, [Trouble::AnchorMissing]);
+}
+
+#[tokio::test]
+async fn a_database_that_is_much_larger_than_what_lives_in_it_is_copied_at_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    fill(&dir).await;
+    let want = contents(&dir).await;
+    // What a crash in the midst of much writing leaves: room that nobody needs.
+    fs::write(dir.join("sled/blobs/1"), vec![0; 40 << 20]).unwrap();
+    assert_eq!(contents(&dir).await, want);
+    assert!(database::size(&dir.join("sled")) < 4 << 20);
+    assert_eq!(contents(&dir).await, want);
+}
+
+#[tokio::test]
+async fn a_store_is_made_anew_from_what_was_examined() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("store"), home.path().join("to"));
+    fill(&dir).await;
+    let want = contents(&dir).await;
+    let before = files(&dir);
+    let (mut records, mut lost) = (Vec::new(), Vec::new());
+    let mut each = |found: Result<Record, String>| match found {
+        Ok(record) => records.push(record),
+        Err(place) => lost.push(place),
+    };
+    let examined = examine(&dir, &mut each).unwrap();
+    assert_eq!((examined.troubles, examined.anchored, examined.format), (vec![], Some(23), Some(FORMAT)));
+    assert!(files(&dir) == before && lost.is_empty());
+    let mut create = Create::begin(&to).unwrap();
+    records.iter().for_each(|r| create.add(r).unwrap());
+    create.finish(23).unwrap();
+    assert_eq!(contents(&to).await, want);
+    assert!(matches!(Create::begin(&to).map(drop), Err(OpenError::NotEmpty(_))));
+    // What does not verify is told, and is no reason not to give the rest.
+    tamper(&dir, |objects, _| drop(objects.insert(data_key("/registry/configmaps/default/c1"), b"x")));
+    let (mut count, mut lost) = (0, Vec::new());
+    let mut each = |found: Result<Record, String>| match found {
+        Ok(_) => count += 1,
+        Err(place) => lost.push(place),
+    };
+    let examined = examine(&dir, &mut each).unwrap();
+    assert_eq!(lost, ["/registry/configmaps/default/c1: it is too short"]);
+    assert_eq!((count, examined.whole.ring), (records.len() - 1, true));
+    assert!(!examined.troubles.is_empty());
+}
