@@ -5,6 +5,7 @@
 //! [`random`].
 
 pub mod access;
+pub mod backup;
 pub mod clock;
 pub mod controllers;
 pub mod error;

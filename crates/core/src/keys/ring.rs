@@ -20,6 +20,7 @@
 
 mod dates;
 mod key;
+mod restored;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use time::OffsetDateTime;
 use super::Algorithm;
 use super::journal::{Cause, Entry};
 pub use key::{NEVER, NewKey, Origin, Phase, RingKey, Then};
+pub(crate) use stored::base64_bytes;
 
 /// All keys, in the order in which they came, and what signs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyError, NewKey, Origin, PrivateKey};
+use super::{Algorithm, KeyError, KeyRing, NewKey, Origin, PrivateKey};
 use crate::random;
 
 /// The 32 bytes that open the ring. The caller keeps them apart from the store, readable by nobody else.
@@ -46,6 +46,24 @@ impl SealKey {
         [nonce.as_slice(), &body].concat()
     }
 
+    /// Seals bytes that are no private half. What is said of their purpose is bound to them; no key's id looks like it.
+    fn seal_bytes(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = random::bytes();
+        let mut body = plain.to_vec();
+        self.cipher()
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(purpose), &mut body)
+            .expect("AES-GCM refuses only messages beyond 64 GiB");
+        [nonce.as_slice(), &body].concat()
+    }
+
+    fn open_bytes(&self, purpose: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self.cipher().open_in_place(nonce, bound_to(purpose), &mut body).ok()?;
+        Some(Zeroizing::new(plain.to_vec()))
+    }
+
     /// Opens what [`Self::seal`] made for the key `id`, to be used with `algorithm`: the ring says which, for an
     /// RSA key has several.
     pub(super) fn open(
@@ -71,6 +89,10 @@ impl SealKey {
         let key = UnboundKey::new(&AES_256_GCM, &*self.0).expect("32 bytes are what AES-256 takes");
         LessSafeKey::new(key)
     }
+}
+
+fn bound_to(purpose: &str) -> Aad<Vec<u8>> {
+    Aad::from(format!("tokensmith {purpose}").into_bytes())
 }
 
 impl fmt::Debug for SealKey {
@@ -107,6 +129,31 @@ impl SealKeys {
     /// The one that seals, alone.
     pub(super) fn first(&self) -> Self {
         SealKey::new(*self.0[0].expose()).into()
+    }
+
+    /// Seals bytes for a purpose, under the first.
+    pub fn seal_bytes(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
+        self.0[0].seal_bytes(purpose, plain)
+    }
+
+    /// Opens what was sealed for this purpose.
+    ///
+    /// # Errors
+    /// None of them opens it.
+    pub fn open_bytes(&self, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        self.0.iter().find_map(|key| key.open_bytes(purpose, sealed)).ok_or(UnsealError::Broken)
+    }
+
+    /// Whether all private halves of a ring open.
+    ///
+    /// # Errors
+    /// The id of one that does not.
+    pub fn opens(&self, ring: &KeyRing) -> Result<(), String> {
+        for key in ring.keys() {
+            let Some(sealed) = &key.sealed else { continue };
+            self.open(&key.id, key.algorithm, sealed).map_err(|_| key.id.clone())?;
+        }
+        Ok(())
     }
 
     /// Seals a private half.

@@ -172,6 +172,11 @@ impl Keys {
         &self.policy
     }
 
+    /// The sealing keys that are in force.
+    pub fn seal_keys(&self) -> Arc<SealKeys> {
+        self.seal.load_full()
+    }
+
     /// The signer of `algorithm` (`None`: the default one) for a token that expires at `exp` (Unix seconds; [`NEVER`]
     /// for none). When this returns, the ring says durably that the signer's key stays published until then, so
     /// sign only what expires no later.
