@@ -21,6 +21,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write everything that a server holds into a file, while it runs
+    Backup(commands::backup::BackupArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Ask a server whether it is ready; for images without a shell

@@ -1,5 +1,6 @@
 //! Reading and writing the files that a user or this program owns.
 
+mod draft;
 pub mod modes;
 mod private;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokensmith_core::random;
 
+pub use draft::Draft;
 use modes::Others;
 pub use private::{check_given, private_dir, set_umask};
 
@@ -23,6 +25,16 @@ pub enum Access {
     Group,
     /// Mode 0644: certificates, addresses.
     Everyone,
+}
+
+impl Access {
+    fn mode(self) -> u32 {
+        match self {
+            Access::Group => 0o660,
+            Access::Owner => 0o600,
+            Access::Everyone => 0o644,
+        }
+    }
 }
 
 impl From<Others> for Access {
@@ -86,11 +98,7 @@ pub fn absolute(path: &Path) -> PathBuf {
 }
 
 fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    let mode = match access {
-        Access::Group => 0o660,
-        Access::Owner => 0o600,
-        Access::Everyone => 0o644,
-    };
+    let mode = access.mode();
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // What everyone may read is to be readable under any umask.
     file.set_permissions(Permissions::from_mode(mode))?;

@@ -1,7 +1,7 @@
 //! tokensmith: a Kubernetes service-account token issuer.
 //!
 //! The binary. `serve/` is the only place that builds and wires the server; `commands/` are clients that
-//! speak HTTP like anyone else. Nothing here decides what a token holds or who may have one.
+//! speak HTTP like anyone else; `offline/` is what is done with the files of a server that is stopped. Nothing here decides what a token holds or who may have one.
 
 mod args;
 mod client;
@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod kubeconfig;
 mod logs;
+mod offline;
 mod output;
 mod serve;
 mod times;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Backup(args) => block_on(args.run()),
         Command::Completions(args) => args.run(),
         Command::ExecInit(args) => args.run(),
         Command::Healthcheck(args) => block_on(args.run()),

@@ -19,6 +19,8 @@ use crate::watching::{Place, Watching};
 /// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
 const TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer that is taken piece by piece may take so long as a whole.
+const LONGEST: Duration = Duration::from_secs(86_400);
 /// No answer that is read here is anywhere near this.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -159,6 +161,27 @@ impl Client {
             return Ok(Err(refused(response).await?));
         }
         Ok(Ok(split(response, place).boxed()))
+    }
+
+    /// POST whose answer is taken piece by piece, however long it goes on: who takes them bounds how long one may be waited for.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses. A piece may be the error that the answer has broken off.
+    pub async fn pieces(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Result<BoxStream<'static, Result<Bytes, Error>>, Refusal>, Error> {
+        let build = || self.request(Method::POST, path).json(body).timeout(LONGEST);
+        let response = self.execute(build).await?;
+        if !response.status().is_success() {
+            return Ok(Err(refused(response).await?));
+        }
+        Ok(Ok(futures::stream::try_unfold(response, |mut response| async {
+            let piece = response.chunk().await.map_err(|e| broken(&e))?;
+            Ok(piece.map(|piece| (piece, response)))
+        })
+        .boxed()))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

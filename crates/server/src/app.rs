@@ -12,6 +12,7 @@ use tokensmith_objects::Served;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::backup::Backup;
 use crate::metrics::Metrics;
 
 /// A check behind `/readyz`: why the server cannot do its work just now, `None` when it can.
@@ -60,6 +61,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What is written down.
     pub audit: Audit,
+    /// What a backup is made from.
+    pub backup: Backup,
     /// Turns true when the server is to stop: what would go on for ever ends then.
     pub stopping: watch::Receiver<bool>,
     /// Names and checks for readiness, in order.

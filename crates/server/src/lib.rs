@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod backup;
 mod body;
 mod credentials;
 mod failure;
@@ -19,4 +20,5 @@ mod reply;
 pub mod routes;
 
 pub use app::{App, AppConfig};
+pub use backup::Backup;
 pub use routes::router;

@@ -1,5 +1,6 @@
 //! The commands that are clients. One file each; none knows the server's insides.
 
+pub mod backup;
 pub mod completions;
 pub mod healthcheck;
 pub mod inspect;

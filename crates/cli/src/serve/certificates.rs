@@ -8,11 +8,9 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
-use super::data_dir::DataDir;
+use super::data_dir::{CA_CERT, CA_KEY, DataDir};
 use crate::files::{self, Access};
 
-const CA_CERT: &str = "ca.crt";
-const CA_KEY: &str = "ca.key";
 const CA_LIFE: Duration = Duration::days(3650);
 /// Long enough for a machine that sleeps, short enough that renewal is not a rare event.
 const LIFE: Duration = Duration::days(90);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokensmith_core::random;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::files::modes::Others;
@@ -18,10 +19,23 @@ pub const ADDRESS: &str = "address";
 pub const SERVING_CERT: &str = "serving.crt";
 /// The administrator's token.
 pub const ADMIN_TOKEN: &str = "admin.token";
-const ISSUER: &str = "issuer";
+/// The issuer of the first start without a flag.
+pub const ISSUER: &str = "issuer";
+/// The certificate of our own CA,
+pub const CA_CERT: &str = "ca.crt";
+/// and its key.
+pub const CA_KEY: &str = "ca.key";
 /// The key that seals the private keys in the store.
 pub const SEAL: &str = "seal.key";
-const STORE: &str = "store";
+/// The store's folder.
+pub const STORE: &str = "store";
+/// The lock in it.
+pub const LOCK: &str = "lock";
+/// What a backup takes along besides the store: all that a client trusts or is known by.
+const KEPT: [&str; 4] = [CA_CERT, CA_KEY, ADMIN_TOKEN, ISSUER];
+
+/// Files with their names.
+pub type Kept = Vec<(String, Zeroizing<Vec<u8>>)>;
 
 /// A directory that holds everything. With `--ephemeral` a temporary one, gone with this value.
 #[derive(Debug)]
@@ -41,6 +55,22 @@ impl DataDir {
         Ok(DataDir { path: path.to_path_buf(), others, temporary: false })
     }
 
+    /// One that is there, as it is: for who changes nothing.
+    pub fn look(path: &Path) -> Self {
+        DataDir { path: path.to_path_buf(), others: Others::Nobody, temporary: false }
+    }
+
+    /// One that is there and has a store.
+    ///
+    /// # Errors
+    /// There is none; or as [`DataDir::open`].
+    pub fn existing(path: &Path, others: Others) -> Result<Self, Failure> {
+        if !DataDir::look(path).holds_store() {
+            return Err(Failure::failed(format!("there is no store in {}: give --data-dir", path.display())));
+        }
+        DataDir::open(path, others)
+    }
+
     /// A temporary one.
     ///
     /// # Errors
@@ -55,6 +85,33 @@ impl DataDir {
     /// Who else may use what is private in it.
     pub fn others(&self) -> Others {
         self.others
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is anything of a store. Its lock, which a start that was refused leaves behind, is nothing, nor is a
+    /// folder without a file.
+    pub fn holds_store(&self) -> bool {
+        let inside = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        inside(&self.store()).filter(|entry| entry.file_name() != LOCK).any(|entry| {
+            let path = entry.path();
+            !path.is_dir() || inside(&path).next().is_some()
+        })
+    }
+
+    /// Reads what a backup takes along, as it is when it is asked.
+    pub fn kept(&self) -> impl Fn() -> Result<Kept, String> + Send + Sync + 'static {
+        let path = self.path.clone();
+        move || {
+            let read = |name: &&str| {
+                let bytes = files::read_if_there(&path.join(name)).map_err(|e| format!("{e:#}"));
+                Ok(bytes?.map(|bytes| ((*name).to_owned(), Zeroizing::new(bytes))))
+            };
+            KEPT.iter().filter_map(|name| read(name).transpose()).collect()
+        }
     }
 
     /// Where the store is.

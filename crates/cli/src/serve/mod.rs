@@ -8,7 +8,7 @@ pub mod flags;
 mod issuers;
 pub mod keys;
 mod profiles;
-mod sealing;
+pub mod sealing;
 pub mod signer;
 mod start;
 pub mod tls;

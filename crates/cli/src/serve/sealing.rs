@@ -54,6 +54,17 @@ impl SealingFile {
         Ok(file)
     }
 
+    /// The keys of `--sealing-key-file`, or else of the data directory's own file, if there is one. Makes nothing.
+    ///
+    /// # Errors
+    /// The file is open to others, or holds something else; the one that was given is not there.
+    pub fn find(given: Option<&Path>, dir: &Path, others: Others) -> Result<Option<SealKeys>> {
+        match given {
+            Some(path) => SealingFile::given(path, &[], others)?.read(),
+            None => SealingFile { path: dir.join(SEAL), others }.read(),
+        }
+    }
+
     fn read(&self) -> Result<Option<SealKeys>> {
         let Some(text) = files::read_secret(&self.path, self.others)?.map(Zeroizing::new) else {
             return Ok(None);

@@ -104,13 +104,16 @@ pub(super) struct Opened {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) fail: FailPoints,
+    /// Which store it is, if it has an identity.
+    pub(super) identity: Option<String>,
 }
 
 /// Opens the store. One that another process uses is left alone.
 pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Failure> {
     if args.ephemeral {
         let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
-        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail: FailPoints::default() });
+        let fail = FailPoints::default();
+        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail, identity: None });
     }
     open_sled(dir)
 }
@@ -135,5 +138,5 @@ pub(super) fn open_sled(dir: &DataDir) -> Result<Opened, Failure> {
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store: fail.store(store), ledger, healthy, fail })
+    Ok(Opened { store: fail.store(store), ledger, healthy, fail, identity: None })
 }

@@ -25,12 +25,13 @@ use tokensmith_objects::validate::Limits;
 use tokensmith_server::app::Check;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
-use tokensmith_server::{App, AppConfig};
+use tokensmith_server::{App, AppConfig, Backup};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ADMIN;
 use super::data_dir::DataDir;
+
 use super::flags::{Mode, ServeArgs};
 use super::issuers;
 use super::keys;
@@ -69,7 +70,7 @@ pub(super) async fn server(
     url: &str,
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
-    let Opened { store, ledger, healthy, fail } = opened;
+    let Opened { store, ledger, healthy, fail, identity } = opened;
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
     let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
@@ -98,6 +99,7 @@ pub(super) async fn server(
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
     passed.keep(&*store).await?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);
+    let backup = Backup::new(store.clone(), ledger.clone(), Box::new(dir.kept()), identity);
     let ledger =
         TokenLedger::open(ledger, args.ledger.into(), clock.clone(), keys.clone(), view.clone()).await;
     let ledger = ledger.map_err(|e| match e {
@@ -212,6 +214,7 @@ pub(super) async fn server(
         authorizer,
         metrics: Metrics::new(),
         audit: audit(args)?,
+        backup,
         stopping,
         checks,
     });

@@ -43,6 +43,7 @@ pub(super) fn about(method: &Method, info: &RequestInfo) -> Option<About> {
     let path: Vec<&str> = a.path.strip_prefix("/admin/v1/")?.trim_end_matches('/').split('/').collect();
     let key = |action, kid: &str| Some(About { action, kid: kid.into(), ..About::default() });
     match path.as_slice() {
+        ["backup"] => action("backup"),
         ["keys", "import"] => action("keys.import"),
         ["keys", "poke"] => action("keys.poke"),
         ["keys", "prepare"] => action("keys.prepare"),
@@ -72,6 +73,7 @@ mod tests {
             ("GET", "/admin/v1/keys", None),
             ("POST", "/admin/v1/keys/k/revoke", Some("keys.revoke  k")),
             ("POST", "/admin/v1/private-keys/k", Some("keys.export-private  k")),
+            ("POST", "/admin/v1/backup", Some("backup  ")),
             ("POST", "/admin/v1/tokens/revoke", Some("revoke  ")),
             ("POST", "/admin/v1/tokens/revoke/", Some("revoke  ")),
             ("POST", "/admin/v1/keys/k/x/y", Some("admin  ")),

@@ -1,6 +1,7 @@
 //! The routes. Own endpoints are listed here; those of the API come from the schema table, so a new kind needs no line.
 
 mod access_reviews;
+mod backup;
 mod discovery;
 mod health;
 mod keys;
@@ -52,6 +53,7 @@ pub const OWN: &[Route] = &[
         methods: &["GET"],
         handlers: || get(oidc::discovery),
     },
+    Route { path: "/admin/v1/backup", methods: &["POST"], handlers: || post(backup::create) },
     Route { path: "/admin/v1/keys", methods: &["GET"], handlers: || get(keys::list) },
     Route { path: "/admin/v1/keys/export", methods: &["GET"], handlers: || get(keys::export) },
     Route { path: "/admin/v1/keys/history", methods: &["GET"], handlers: || get(keys::history) },

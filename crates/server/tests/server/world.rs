@@ -28,7 +28,7 @@ use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Served, bootstrap};
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;
-use tokensmith_server::{App, AppConfig, router};
+use tokensmith_server::{App, AppConfig, Backup, router};
 use tokensmith_store::{MemoryLedger, MemoryStore};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -42,7 +42,7 @@ pub struct World {
     pub keys: Arc<Keys>,
     /// Tells the server to stop.
     pub stop: watch::Sender<bool>,
-    store: Arc<dyn Store>,
+    pub store: Arc<dyn Store>,
     ledger: Arc<dyn Ledger>,
     router: Router,
     audit: Arc<Mutex<Vec<u8>>>,
@@ -236,6 +236,7 @@ impl World {
                 .with_certificates(clients),
             authorizer,
             metrics: Metrics::new(),
+            backup: Backup::new(store.clone(), kept.clone(), Box::new(|| Ok(Vec::new())), None),
             audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
             stopping: stop.subscribe(),
             checks: vec![("ledger", Box::new(move || written.problem()))],

@@ -226,7 +226,7 @@ fn told(app: &App, outcome: &Outcome) -> Value {
 }
 
 /// A reason stays in the journal, where people read it in lines.
-pub(super) fn check_reason(reason: &str) -> Result<(), Failure> {
+pub(in crate::routes) fn check_reason(reason: &str) -> Result<(), Failure> {
     match () {
         () if reason.len() > MAX_REASON => {
             Err(bad(&format!("reason: must not be longer than {MAX_REASON} bytes")))

@@ -7,7 +7,7 @@ mod import;
 mod poke;
 mod view;
 
-pub(super) use commands::{activate, prepare, reseal, revoke, rotate};
+pub(super) use commands::{activate, check_reason, prepare, reseal, revoke, rotate};
 pub(super) use export::{export, private};
 pub(super) use import::import;
 pub(super) use poke::poke;
