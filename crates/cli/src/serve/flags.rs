@@ -277,6 +277,11 @@ pub struct ServeArgs {
     #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS", help_heading = "Files")]
     pub allow_group_access: bool,
 
+    /// Make anew what was lost from the data directory, beside what is still there: a store with a key ring, a CA, the
+    /// administrator's token. Tokens and clients of before may be refused afterwards
+    #[arg(long, env = "TOKENSMITH_FORCE", help_heading = "Files")]
+    pub force: bool,
+
     /// Write the administrator's kubeconfig here. Default: admin.kubeconfig in the data directory
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_KUBECONFIG", help_heading = "Files")]
     pub kubeconfig: Option<PathBuf>,

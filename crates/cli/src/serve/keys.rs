@@ -18,6 +18,7 @@ use tokensmith_signer::check_algorithm;
 
 use super::data_dir::DataDir;
 use super::fail::FailPoints;
+use super::first_start::{FirstStart, lost};
 use super::sealing::SealingFile;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -253,6 +254,8 @@ pub(super) struct Place<'a> {
     pub(super) store: &'a Arc<dyn Store>,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) fail: &'a FailPoints,
+    /// What this start may make.
+    pub(super) first: &'a FirstStart,
 }
 
 /// Opens the keys in the store; a first start makes them. `profiles` are the algorithms that token profiles ask for.
@@ -263,14 +266,15 @@ pub(super) async fn open(
     issuer: &str,
     jwks_uri: Option<&str>,
 ) -> Result<Arc<Keys>, Failure> {
-    let Place { dir, store, clock, fail } = place;
-    let sealing = fail.sealing(sealing(files.sealing.as_deref(), dir, &**store).await?);
+    let Place { dir, store, clock, fail, first } = place;
+    let sealing = fail.sealing(sealing(files.sealing.as_deref(), dir, &**store, first).await?);
     let config = KeysConfig {
         algorithm: files.algorithm,
         profile_algorithms: profiles,
         signing_key: files.signing,
         verification_keys: files.verification,
         policy: files.rotation,
+        anew: first.forced,
         jwks_uri: jwks_uri.map(str::to_owned),
         ..KeysConfig::new(issuer, sealing)
     };
@@ -278,12 +282,20 @@ pub(super) async fn open(
 }
 
 /// Where the sealing keys are; makes the first one, but never where something is sealed already.
-async fn sealing(given: Option<&Path>, dir: &DataDir, store: &dyn Store) -> Result<SealingFile, Failure> {
+async fn sealing(
+    given: Option<&Path>,
+    dir: &DataDir,
+    store: &dyn Store,
+    first: &FirstStart,
+) -> Result<SealingFile, Failure> {
     let ring = store.get(RING_KEY).await.context("cannot read the key ring")?;
     let in_use = !store.list("/", None, 1).await.context("cannot read the store")?.entries.is_empty();
-    if ring.is_none() && in_use {
+    if ring.is_none() && in_use && !first.forced {
         // Said before a sealing key is made that belongs to nothing.
         return Err(anyhow::Error::new(KeysError::Missing).into());
+    }
+    if ring.is_none() && !first.may_make {
+        return Err(lost(dir, &["its key ring"]));
     }
     let ring = ring.map(|entry| KeyRing::from_json(&entry.value)).transpose();
     let ring = ring.map_err(anyhow::Error::new).context("the key ring cannot be used")?;

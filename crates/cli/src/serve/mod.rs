@@ -4,6 +4,7 @@ mod banner;
 pub mod certificates;
 pub mod data_dir;
 mod fail;
+mod first_start;
 pub mod flags;
 mod issuers;
 pub mod keys;
@@ -34,6 +35,7 @@ use crate::files::{self, Access, set_umask};
 use crate::kubeconfig::{check_ours, own, write_ours};
 use crate::logs;
 use data_dir::{ADDRESS, DataDir};
+use first_start::{FirstStart, Who};
 use flags::ServeArgs;
 
 /// The administrator's name: in `admin.kubeconfig`, in audit lines.
@@ -81,6 +83,10 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     let dir =
         if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir, args.others())? };
+    let first = match args.ephemeral {
+        true => FirstStart::ephemeral(),
+        false => FirstStart::begin(&dir, Who::Server, args.force)?,
+    };
     let store = start::open_store(&args, &dir)?;
     let kubeconfig =
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
@@ -92,7 +98,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let server = wire::server(
         &args,
         settings,
-        &dir,
+        (&dir, &first),
         store,
         &trust,
         &external_url(&args, address.port()),
@@ -113,6 +119,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let local = local_url(&args, address.port());
     files::write(&dir.file(ADDRESS), local.as_bytes(), Access::Everyone)?;
 
+    first.done();
     let mut signals = Signals::new()?;
     let router = tokensmith_server::router(server.app.clone());
     let mut listeners = tokio::task::JoinSet::new();

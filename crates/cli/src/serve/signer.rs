@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::data_dir::{ADDRESS, DataDir};
+use super::first_start::{FirstStart, Who};
 use super::keys::{self, KeyArgs, KeyFiles};
 use super::{Signals, Told, start};
 use crate::client::flags::DATA_DIR;
@@ -54,6 +55,11 @@ pub struct SignerArgs {
     /// Let the data directory's group use what is in it (0770 and 0660): for volumes that a group owns (fsGroup)
     #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS", help_heading = "Files")]
     pub allow_group_access: bool,
+
+    /// Make anew what was lost from the data directory, beside what is still there: a store with a key ring.
+    /// Tokens of before are refused afterwards
+    #[arg(long, env = "TOKENSMITH_FORCE", help_heading = "Files")]
+    pub force: bool,
 }
 
 /// Signs until it is told to stop.
@@ -78,11 +84,13 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     // The socket first: while it is taken, nothing is to be made.
     let socket = bind(&args.socket).await?;
     let dir = DataDir::open(&args.data_dir, args.others())?;
+    let first = FirstStart::begin(&dir, Who::Signer, args.force)?;
     let start::Opened { store, ledger, fail, .. } = start::open_sled(&dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail };
+    let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail, first: &first };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
     let keys = keys::open(files, BTreeSet::new(), place, ISSUER, None).await?;
+    first.done();
     // The objects are for revoking, which a server does.
     let view = Arc::new(View::load(&*store).await.map_err(|e| anyhow!(e))?);
     let ledger = TokenLedger::open(ledger, LedgerMode::Full, clock.clone(), keys.clone(), view).await;

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use super::ADMIN;
 use super::data_dir::DataDir;
-
+use super::first_start::FirstStart;
 use super::flags::{Mode, ServeArgs};
 use super::issuers;
 use super::keys;
@@ -64,7 +64,7 @@ impl Server {
 pub(super) async fn server(
     args: &ServeArgs,
     settings: Settings,
-    dir: &DataDir,
+    (dir, first): (&DataDir, &FirstStart),
     opened: Opened,
     trust: &str,
     url: &str,
@@ -95,7 +95,7 @@ pub(super) async fn server(
     }
     let jwks_uri = args.service_account_jwks_uri.as_deref();
     let profile_algorithms = settings.profiles.algorithms();
-    let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail };
+    let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail, first };
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
     passed.keep(&*store).await?;
     let view = Arc::new(View::load(&*store).await.context("cannot read the objects")?);

@@ -5,4 +5,5 @@ mod audit;
 mod files;
 mod health;
 mod issuers;
+mod lost;
 mod process;

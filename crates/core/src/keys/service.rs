@@ -111,7 +111,7 @@ impl Keys {
                     }
                     mended
                 }
-                None if !store.list("/", None, 1).await?.entries.is_empty() => {
+                None if !config.anew && !store.list("/", None, 1).await?.entries.is_empty() => {
                     return Err(KeysError::Missing);
                 }
                 None => wanted.first(&seal, now).await?,

@@ -30,6 +30,8 @@ pub struct KeysConfig {
     pub issuer: String,
     /// `--service-account-jwks-uri`; `None`: the issuer and `/openid/v1/jwks`.
     pub jwks_uri: Option<String>,
+    /// Whether a ring may be made for a store that is in use (`--force`): every token of before is refused then.
+    pub anew: bool,
 }
 
 impl KeysConfig {
@@ -44,6 +46,7 @@ impl KeysConfig {
             policy: RotationPolicy::default(),
             issuer: issuer.into(),
             jwks_uri: None,
+            anew: false,
         }
     }
 
@@ -78,7 +81,7 @@ pub enum KeysError {
     Issuer(#[from] IssuerError),
     /// The store has been in use, but its ring is gone: a new one would break every token.
     #[error(
-        "the key ring is missing from a store that is in use: put the store back from a backup, or start with another --data-dir"
+        "the key ring is missing from a store that is in use: put the store back from a backup, or begin anew with --force, after which every token of before is refused"
     )]
     Missing,
     /// A token profile wants an algorithm with which nothing may sign yet.
