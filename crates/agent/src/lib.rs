@@ -8,6 +8,9 @@
 //! Promises: a volume is whole at any moment; a token that is good is never replaced by nothing; what cannot be
 //! refreshed is told long before it expires. Knows no store and no server.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod api;
 pub mod disk;
 pub mod ensure;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 use tokensmith_api::GoDuration;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
@@ -91,11 +92,11 @@ impl RefreshPolicy {
     pub fn due(&self, lease: &Lease, jitter: Jitter, previous: Option<OffsetDateTime>) -> OffsetDateTime {
         let base = self.base(lease.lifetime);
         let period = base.mul_f64(1.0 - self.spread.clamp(0.0, 1.0) * jitter.period);
-        let latest = lease.issued_at + period;
-        let earliest = lease.issued_at + period.mul_f64(1.0 - WIDE);
-        match previous.map(|at| at + period) {
+        let latest = lease.issued_at.plus(period);
+        let earliest = lease.issued_at.plus(period.mul_f64(1.0 - WIDE));
+        match previous.map(|at| at.plus(period)) {
             Some(turn) if turn >= earliest => turn.min(latest),
-            _ => lease.issued_at + period.mul_f64(1.0 - WIDE * jitter.phase),
+            _ => lease.issued_at.plus(period.mul_f64(1.0 - WIDE * jitter.phase)),
         }
     }
 
@@ -103,7 +104,7 @@ impl RefreshPolicy {
     pub fn alarm(&self, lease: &Lease) -> OffsetDateTime {
         let base = self.base(lease.lifetime);
         let rest = lease.lifetime.saturating_sub(base);
-        lease.issued_at + base + (rest / 2).min(ALARM_AFTER)
+        lease.issued_at.plus(base).plus(rest.mul_f64(0.5).min(ALARM_AFTER))
     }
 }
 

@@ -66,7 +66,7 @@ impl FromStr for GoDuration {
             }
             let scale =
                 scale(unit).ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
-            total += nanoseconds(whole, fraction, scale).ok_or_else(invalid)?;
+            total = total.saturating_add(nanoseconds(whole, fraction, scale).ok_or_else(invalid)?);
             rest = next;
         }
         let signed = if negative { -total } else { total };

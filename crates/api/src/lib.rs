@@ -4,14 +4,19 @@
 //! Kubernetes' own decoders use. It decides nothing: which fields a kind has, who may send it and what it
 //! means is the business of the crates above.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod canonical;
 pub mod duration;
 pub mod json;
 pub mod media;
+pub mod moment;
 pub mod proto;
 pub mod status;
 pub mod yaml;
 
 pub use duration::GoDuration;
 pub use media::Media;
+pub use moment::Moment;
 pub use status::Status;

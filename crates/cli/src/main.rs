@@ -3,6 +3,9 @@
 //! The binary. `serve/` is the only place that builds and wires the server; `commands/` are clients that
 //! speak HTTP like anyone else; `offline/` is what is done with the files of a server that is stopped. Nothing here decides what a token holds or who may have one.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod args;
 mod client;
 mod commands;

@@ -1,13 +1,14 @@
 //! Times as people read them.
 
 use time::{Duration, OffsetDateTime};
+use tokensmith_core::Moment;
 use tokensmith_objects::object::timestamp;
 
 /// `2026-01-01T10:00:07Z (in 59m 53s)`, `… (3h 2m ago)`, from Unix seconds. A number that is no time (a token
 /// may claim anything) is shown as it is.
 pub fn with_distance(unix: i64, now: OffsetDateTime) -> String {
     match OffsetDateTime::from_unix_timestamp(unix) {
-        Ok(at) => format!("{} ({})", timestamp(at), distance(at - now)),
+        Ok(at) => format!("{} ({})", timestamp(at), distance(at.since(now))),
         Err(_) => format!("{unix} (not a time)"),
     }
 }

@@ -30,7 +30,9 @@ impl BearerHeader {
         let mut kept = self.kept();
         let now = self.clock.monotonic();
         let for_ever = matches!(self.from, Bearer::Fixed(_));
-        if let Some((_, value)) = kept.as_ref().filter(|(since, _)| for_ever || now - *since < KEPT) {
+        if let Some((_, value)) =
+            kept.as_ref().filter(|(since, _)| for_ever || now.saturating_sub(*since) < KEPT)
+        {
             return Ok(Some(value.clone()));
         }
         match (self.read(), kept.as_ref()) {

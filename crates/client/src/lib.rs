@@ -3,6 +3,9 @@
 //!
 //! Knows kubeconfigs, token files and the configuration inside a pod; decides nothing about what is asked for.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod bearer;
 mod error;
 pub mod http;

@@ -11,6 +11,8 @@ use futures::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::watch as channel;
 
+use crate::moment::Moment;
+
 pub use jump::{Jump, JumpDetector};
 pub use watch::{ClockWatch, Jumps};
 
@@ -76,12 +78,12 @@ impl Clock for SystemClock {
     fn sleep_until(&self, deadline: OffsetDateTime) -> BoxFuture<'_, ()> {
         async move {
             loop {
-                let left = deadline - self.now();
-                if !left.is_positive() {
+                let left = deadline.left(self.now());
+                if left.is_zero() {
                     return;
                 }
                 // Short naps, so that a jump of the wall clock or a suspended machine is noticed.
-                tokio::time::sleep(left.unsigned_abs().min(Duration::from_secs(60))).await;
+                tokio::time::sleep(left.min(Duration::from_secs(60))).await;
             }
         }
         .boxed()
@@ -115,7 +117,7 @@ impl ManualClock {
     /// Moves the wall clock, forwards or backwards, and wakes the sleepers whose time has come.
     pub fn set(&self, now: OffsetDateTime) {
         self.shown.send_modify(|shown| {
-            shown.monotonic += (now - shown.now).try_into().unwrap_or(Duration::ZERO);
+            shown.monotonic = shown.monotonic.saturating_add(now.left(shown.now));
             shown.now = now;
         });
     }
@@ -127,7 +129,7 @@ impl ManualClock {
 
     /// Moves the clock forwards.
     pub fn advance(&self, step: Duration) {
-        self.set(self.now() + step);
+        self.set(self.now().plus(step));
     }
 }
 

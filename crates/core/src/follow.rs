@@ -73,7 +73,7 @@ enum Loss {
 impl Follower {
     /// One that begins with the state as it is.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, prefix: &'static str) -> Self {
-        let check = clock.monotonic() + CHECK;
+        let check = clock.monotonic().saturating_add(CHECK);
         Follower {
             store,
             clock,
@@ -117,7 +117,7 @@ impl Follower {
         };
         let Some(changes) = &mut self.changes else {
             self.changes = Some(self.store.watch("/", at).await?);
-            (self.check, self.due, self.heard) = (self.clock.monotonic() + CHECK, None, false);
+            (self.check, self.due, self.heard) = (self.clock.monotonic().saturating_add(CHECK), None, false);
             return Ok(None);
         };
         let left = self.check.saturating_sub(self.clock.monotonic());
@@ -172,7 +172,7 @@ impl Follower {
 
     /// Holds what was told against the store's revision.
     fn judge(&mut self, store: Revision, at: Revision) -> Result<Option<News>, Loss> {
-        self.check = self.clock.monotonic() + CHECK;
+        self.check = self.clock.monotonic().saturating_add(CHECK);
         let heard = std::mem::take(&mut self.heard);
         let due = self.due.replace(store);
         if at >= store || due.is_some_and(|due| at >= due) {
@@ -191,7 +191,7 @@ impl Follower {
         let pause = self.backoff.pause();
         warn!(prefix = self.prefix, cause = %loss, ?pause, "what is watched in the store is read anew");
         (self.changes, self.at) = (None, None);
-        self.rest = (!pause.is_zero()).then(|| self.clock.monotonic() + pause);
+        self.rest = (!pause.is_zero()).then(|| self.clock.monotonic().saturating_add(pause));
     }
 }
 

@@ -4,6 +4,9 @@
 //! No HTTP, no database, no files; no system clock outside [`clock::SystemClock`] and no randomness outside
 //! [`random`].
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod access;
 pub mod backup;
 pub mod clock;
@@ -21,6 +24,7 @@ pub mod view;
 
 pub use clock::Clock;
 pub use error::Error;
+pub use tokensmith_api::moment::{self, Moment};
 
 /// A time as Kubernetes writes it.
 pub(crate) use tokensmith_objects::object::timestamp as object_timestamp;

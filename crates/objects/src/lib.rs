@@ -3,6 +3,9 @@
 //! The built-in kinds come from one schema table; defaulting, validation, strict decoding, patches,
 //! selectors and tables work on it. Pure: knows no HTTP and no store.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod bootstrap;
 pub mod codec;
 pub mod defaults;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokensmith_api::moment::{self, Moment};
 
 /// A decoded object. Its `Debug` shows only what it is and its name: a Secret's data, or a token in a
 /// request, must never reach a log.
@@ -117,12 +118,12 @@ impl Object {
 
     /// `metadata.deletionTimestamp`: the end of the grace period, whole seconds.
     pub fn deletion_timestamp(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(self.str_at(&["metadata", "deletionTimestamp"]), &Rfc3339).ok()
+        moment::parse(self.str_at(&["metadata", "deletionTimestamp"])).ok()
     }
 
     /// `metadata.creationTimestamp`.
     pub fn creation_timestamp(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(self.str_at(&["metadata", "creationTimestamp"]), &Rfc3339).ok()
+        moment::parse(self.str_at(&["metadata", "creationTimestamp"])).ok()
     }
 
     /// `metadata.finalizers`.
@@ -140,6 +141,6 @@ impl fmt::Debug for Object {
 
 /// A time as Kubernetes writes it: RFC 3339, UTC, whole seconds, `Z`.
 pub fn timestamp(t: OffsetDateTime) -> String {
-    let t = t.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(t);
+    let t = t.in_utc().replace_nanosecond(0).unwrap_or(moment::FIRST);
     t.format(&Rfc3339).unwrap_or_default()
 }

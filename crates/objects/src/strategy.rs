@@ -63,7 +63,11 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
         ("", "Pod") => {
             keep(object, old, &["status"]);
             if object.get("spec") != old.get("spec") {
-                let next = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0) + 1;
+                let next = old
+                    .at(&["metadata", "generation"])
+                    .and_then(Value::as_i64)
+                    .unwrap_or(0)
+                    .saturating_add(1);
                 object.set(&["metadata", "generation"], next);
             }
         }

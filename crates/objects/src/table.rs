@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
+use tokensmith_api::Moment;
 
 use crate::Object;
 use crate::schema::Kind;
@@ -63,7 +64,7 @@ fn cell(kind: &Kind, object: &Object, column: &str, now: OffsetDateTime) -> Valu
     };
     match (kind.kind.as_str(), column) {
         (_, "Name") => object.name().into(),
-        (_, "Age") => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now - t).into()),
+        (_, "Age") => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now.since(t)).into()),
         ("ClusterRole", "Created At") | ("Role", "Created At") => {
             object.str_at(&["metadata", "creationTimestamp"]).into()
         }

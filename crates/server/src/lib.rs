@@ -6,6 +6,9 @@
 //!
 //! Decides nothing about tokens, keys or objects: it translates between HTTP and `tokensmith-core`.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod app;
 pub mod audit;
 pub mod backup;

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::access::{Notes, WarnAfter};
 use tokensmith_core::clock::Jumps;
 use tokensmith_core::keys::KeySet;
@@ -323,7 +324,7 @@ impl Metrics {
             let Some(since) = key.since else { continue };
             let labels =
                 KeyLabels { kid: key.id.clone(), algorithm: key.algorithm.as_str(), phase: key.phase };
-            self.key_age.get_or_create(&labels).set((now - since).whole_seconds());
+            self.key_age.get_or_create(&labels).set(now.since(since).whole_seconds());
         }
         let mut text = String::new();
         // Writing to a String cannot fail.

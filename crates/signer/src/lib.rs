@@ -9,6 +9,9 @@
 //! lives; the API server always fetches a key before it signs ([`schedule`]). Who may open the socket may have any
 //! token signed, so nobody but the owner and root gets in. It knows no store, no HTTP server and no flags.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod address;
 mod claims;
 mod listen;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::keys::RotationPolicy;
 
 /// A revocation that nobody announced is noticed within this time; tokens that the API server has just taken, it takes for
@@ -23,8 +24,10 @@ const LATE: Duration = Duration::from_secs(10);
 /// - [`REVOKED`];
 /// - the time until just after `next`.
 pub fn refresh_hint(policy: &RotationPolicy, next: Option<OffsetDateTime>, now: OffsetDateTime) -> i64 {
-    let longest = policy.publish_before.saturating_sub(2 * policy.lag).min(policy.max_age).min(REVOKED);
-    let change = next.map(|next| Duration::try_from(next - now).map_or(LATE, |left| left + AFTER));
+    let longest =
+        policy.publish_before.saturating_sub(policy.lag.saturating_mul(2)).min(policy.max_age).min(REVOKED);
+    let change =
+        next.map(|next| Duration::try_from(next.since(now)).map_or(LATE, |left| left.saturating_add(AFTER)));
     let hint = change.map_or(longest, |change| change.min(longest));
     hint.as_secs().max(1).try_into().unwrap_or(i64::MAX)
 }

@@ -3,6 +3,9 @@
 //! Both pass one contract suite (`contract`). Neither knows what the bytes mean. The same two carry the `Ledger` port
 //! ([`SledLedger`], [`MemoryLedger`]).
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod anchor;
 mod builder;
 mod checksum;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokensmith_client::{Client, Error, Refusal, segment};
+use tokensmith_core::moment;
 use tokensmith_core::random;
 use tokensmith_objects::Object;
 
@@ -216,7 +215,7 @@ fn issued(reply: &Value) -> Result<IssuedToken, ApiError> {
     let token =
         reply["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| nonsense("token"))?;
     let expires_at = reply["status"]["expirationTimestamp"].as_str();
-    let expires_at = expires_at.and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
+    let expires_at = expires_at.and_then(|t| moment::parse(t).ok());
     let seconds = reply["spec"]["expirationSeconds"].as_i64().filter(|s| *s > 0);
     Ok(IssuedToken {
         token: Secret::new(token.to_owned()),

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
-use time::macros::{format_description, offset};
+use time::macros::format_description;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -12,7 +13,7 @@ const TIME: &[BorrowedFormatItem<'_>] =
 
 /// A new name: the time in UTC and a random number, as Go's `os.MkdirTemp` makes it for the kubelet.
 pub(super) fn new(now: OffsetDateTime) -> String {
-    let time = now.to_offset(offset!(UTC)).format(TIME).unwrap_or_else(|_| "..1970_01_01_00_00_00.".into());
+    let time = now.in_utc().format(TIME).unwrap_or_else(|_| "..1970_01_01_00_00_00.".into());
     format!("{time}{}", u32::from_be_bytes(random::bytes()))
 }
 

@@ -241,7 +241,7 @@ impl Root {
             }
             !entries.is_empty()
         });
-        let left = |entry: &Superseded| (entry.since + GRACE).saturating_sub(now);
+        let left = |entry: &Superseded| entry.since.saturating_add(GRACE).saturating_sub(now);
         superseded.values().flatten().map(left).min()
     }
 

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 /// Tasks by their time; those of one time in the order in which they were put in.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl<T> Agenda<T> {
     /// The wall clock went back: everything is as far away as it was.
     pub(super) fn move_back(&mut self, by: Duration) {
         let entries = std::mem::take(&mut self.entries);
-        self.entries = entries.into_iter().map(|e| Entry { at: e.at - by, ..e }).collect();
+        self.entries = entries.into_iter().map(|e| Entry { at: e.at.minus(by), ..e }).collect();
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use futures::FutureExt;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::object::timestamp;
 
@@ -141,7 +142,7 @@ impl Projector {
             Answer::Granted { lease, failed } => {
                 self.monitor.granted();
                 if let Some(failed) = failed {
-                    let seconds = (now - failed.since).whole_seconds();
+                    let seconds = now.since(failed.since).whole_seconds();
                     tracing::info!(
                         namespace,
                         pod = pod_name,
@@ -260,7 +261,7 @@ impl Projector {
                 self.monitor.alarm(what, Some(why));
                 continue;
             }
-            let left = token.on_disk.as_ref().map_or(0, |g| (g.expires_at - now).whole_seconds());
+            let left = token.on_disk.as_ref().map_or(0, |g| g.expires_at.since(now).whole_seconds());
             tracing::error!(
                 namespace,
                 pod = pod_name,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 
 use super::asking::TokenId;
@@ -82,8 +83,8 @@ pub(super) const AGAIN: Duration = Duration::from_secs(10);
 impl Checks {
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.seen = self.seen.map(|at| at - by);
-        self.reviews.state.at = self.reviews.state.at.map(|at| at - by);
+        self.seen = self.seen.map(|at| at.minus(by));
+        self.reviews.state.at = self.reviews.state.at.map(|at| at.minus(by));
     }
 }
 
@@ -117,7 +118,7 @@ impl Projector {
             }
         };
         let Some((id, (secret, sha256, audience))) = next else {
-            self.agenda.put(self.now() + spread(REVIEW), Task::Review);
+            self.agenda.put(self.now().plus(spread(REVIEW)), Task::Review);
             return;
         };
         let api = self.api.clone();
@@ -187,7 +188,7 @@ impl Projector {
                 longer(KEYS, checks.failures)
             }
         };
-        self.agenda.put(self.now() + spread(wait), Task::Keys);
+        self.agenda.put(self.now().plus(spread(wait)), Task::Keys);
     }
 
     /// A token whose key has left the set is refused by everyone. Looks at one pod's, or at all.
@@ -205,7 +206,7 @@ impl Projector {
                 match kids.contains(kid) {
                     true => good.push(token_id),
                     // What was issued after the set was asked for may have a key that it did not have yet.
-                    false if grant.issued_at + SAME < seen => gone.push((token_id, kid.clone())),
+                    false if grant.issued_at.plus(SAME) < seen => gone.push((token_id, kid.clone())),
                     false => {}
                 }
             }
@@ -253,7 +254,7 @@ impl Projector {
         let wait = match wait {
             None => {
                 reviews.failures = 0;
-                let round_seconds = (pace(reviews.tokens) * reviews.tokens).as_secs();
+                let round_seconds = pace(reviews.tokens).saturating_mul(reviews.tokens).as_secs();
                 reviews.state = NotedReviews { at: Some(now), round_seconds, error: None };
                 if reviews.suspects.is_empty() { spread(pace(reviews.tokens)) } else { SUSPECT }
             }
@@ -275,7 +276,7 @@ impl Projector {
                 }
             }
         };
-        self.agenda.put(now + wait, Task::Review);
+        self.agenda.put(now.plus(wait), Task::Review);
     }
 
     fn review_accepted(&mut self, id: TokenId, sha256: &str, now: OffsetDateTime) {
@@ -369,7 +370,7 @@ impl Projector {
 
 /// How long it is from one review to the next, with so many tokens.
 fn pace(tokens: u32) -> Duration {
-    (ROUND / tokens.max(1)).clamp(SUSPECT, REVIEW)
+    ROUND.checked_div(tokens).unwrap_or(ROUND).clamp(SUSPECT, REVIEW)
 }
 
 /// Twice as long for each failure in a row.

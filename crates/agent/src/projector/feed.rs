@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{AbortHandle, BoxStream};
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_objects::Object;
 
 use super::token::one_line;
@@ -198,13 +199,13 @@ impl Feed {
                 self.polls = None;
                 self.heard = false;
                 self.opened_at = Some(now);
-                let again = Some(now + STALE + STALE.mul_f64(random));
+                let again = Some(now.plus(STALE).plus(STALE.mul_f64(random)));
                 Step { change, events: Some(events), again, first_failure: false }
             }
             Some(Err(error)) => Step { change, ..self.failed(error, now, random) },
             None => {
                 (self.failures, self.failing_since, self.error) = (0, None, None);
-                let again = Some(now + POLL.mul_f64(0.9 + 0.2 * random));
+                let again = Some(now.plus(POLL.mul_f64(0.9 + 0.2 * random)));
                 Step { change, events: None, again, first_failure: false }
             }
         }
@@ -245,7 +246,7 @@ impl Feed {
             None => {
                 self.broke(now);
                 self.failures = self.failures.saturating_add(1);
-                Step { again: Some(now + self.delay(None, Trouble::Passing, now, random)), ..nothing }
+                Step { again: Some(now.plus(self.delay(None, Trouble::Passing, now, random))), ..nothing }
             }
         }
     }
@@ -267,15 +268,15 @@ impl Feed {
     /// A watch broke off or ended. If it stood for a while, what was before does not count.
     fn broke(&mut self, now: OffsetDateTime) {
         self.close();
-        if self.opened_at.is_some_and(|at| now - at >= SOON) {
+        if self.opened_at.is_some_and(|at| now.since(at) >= SOON) {
             self.failures = 0;
         }
     }
 
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.failing_since = self.failing_since.map(|at| at - by);
-        self.opened_at = self.opened_at.map(|at| at - by);
+        self.failing_since = self.failing_since.map(|at| at.minus(by));
+        self.opened_at = self.opened_at.map(|at| at.minus(by));
     }
 
     fn failed(&mut self, error: ApiError, now: OffsetDateTime, random: f64) -> Step {
@@ -286,7 +287,12 @@ impl Feed {
             Some(410) => {
                 self.revision = None;
                 let delay = self.delay(None, Trouble::Passing, now, random);
-                return Step { change: None, events: None, again: Some(now + delay), first_failure: false };
+                return Step {
+                    change: None,
+                    events: None,
+                    again: Some(now.plus(delay)),
+                    first_failure: false,
+                };
             }
             // May not be listed or watched, or cannot be: perhaps it can be read.
             Some(403..=405) if self.polls.is_none() => {
@@ -294,13 +300,13 @@ impl Feed {
                 self.revision = None;
                 now
             }
-            Some(403..=405) => now + POLL.mul_f64(0.9 + 0.2 * random),
+            Some(403..=405) => now.plus(POLL.mul_f64(0.9 + 0.2 * random)),
             code => {
                 // A server that answers, and again not with a watch, may not know the revision: a backup was put back.
                 if self.failures > 1 && code.is_some() && error.retry_after().is_none() {
                     self.revision = None;
                 }
-                now + self.delay(error.retry_after(), Trouble::of(&error), now, random)
+                now.plus(self.delay(error.retry_after(), Trouble::of(&error), now, random))
             }
         };
         self.failing_since.get_or_insert(now);

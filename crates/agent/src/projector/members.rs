@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::Object;
 
@@ -62,9 +63,9 @@ impl Members {
     pub(super) fn move_back(&mut self, by: Duration) {
         self.feed.iter_mut().for_each(|feed| feed.move_back(by));
         for fixed in self.fixed.values_mut() {
-            fixed.failing_since = fixed.failing_since.map(|at| at - by);
+            fixed.failing_since = fixed.failing_since.map(|at| at.minus(by));
         }
-        self.judge_at = self.judge_at.map(|at| at - by);
+        self.judge_at = self.judge_at.map(|at| at.minus(by));
     }
 
     /// Whether a name on disk would be in the list if its pod were there.
@@ -148,11 +149,11 @@ impl Projector {
             tracing::warn!(namespace, pod, cause = error, "no token can be bound to the pod");
         }
         let retry = Retry { failures: fixed.failures, trouble, retry_after, lease: None };
-        let mut at = now + retry.delay(now, random::fraction());
-        if now - since >= FIRST_TOKEN_ALARM {
+        let mut at = now.plus(retry.delay(now, random::fraction()));
+        if now.since(since) >= FIRST_TOKEN_ALARM {
             self.monitor.alarm(name.to_string(), Some(error.clone()));
         } else {
-            at = at.min(since + FIRST_TOKEN_ALARM);
+            at = at.min(since.plus(FIRST_TOKEN_ALARM));
         }
         fixed.error = Some(error);
         self.agenda.put(at, Task::Resolve(name));
@@ -302,8 +303,8 @@ impl Projector {
         let now = self.now();
         let Some(feed) = &self.members.feed else { return };
         let patience = if self.members.compared { LISTING_ALARM } else { FIRST_TOKEN_ALARM };
-        let long = feed.failing_since.is_some_and(|since| now - since >= patience);
-        if let Some(at) = feed.failing_since.map(|since| since + patience).filter(|at| *at > now)
+        let long = feed.failing_since.is_some_and(|since| now.since(since) >= patience);
+        if let Some(at) = feed.failing_since.map(|since| since.plus(patience)).filter(|at| *at > now)
             && self.members.judge_at != Some(at)
         {
             self.members.judge_at = Some(at);

@@ -41,6 +41,7 @@ use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
+use tokensmith_core::Moment;
 use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_objects::Object;
 
@@ -194,7 +195,7 @@ impl Projector {
         };
         projector.follow(pods)?;
         let now = projector.now();
-        projector.agenda.put(now + writing::LOOK, Task::Look);
+        projector.agenda.put(now.plus(writing::LOOK), Task::Look);
         projector.agenda.put(now, Task::Keys);
         projector.agenda.put(now, Task::Review);
         Ok(projector)
@@ -340,7 +341,7 @@ impl Projector {
 
     fn next(&self) -> OffsetDateTime {
         // There is always the next look at the files.
-        self.agenda.next().unwrap_or_else(|| self.now() + writing::LOOK)
+        self.agenda.next().unwrap_or_else(|| self.now().plus(writing::LOOK))
     }
 
     fn jumped(&mut self, jump: Jump, now: OffsetDateTime) {

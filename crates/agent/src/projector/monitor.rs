@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
+use tokensmith_core::Moment;
 
 /// A token file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -209,7 +210,7 @@ impl Collector for Board {
         if let Some(at) = facts.keys_seen {
             let name = ("key_set_age", "Time since the issuer's key set was last seen");
             let metric = encoder.encode_descriptor(name.0, name.1, Some(&Unit::Seconds), kind)?;
-            ConstGauge::new((now - at).as_seconds_f64()).encode(metric)?;
+            ConstGauge::new(now.since(at).as_seconds_f64()).encode(metric)?;
         }
         let mut family = encoder.encode_descriptor(
             "token_expiry",
@@ -218,7 +219,7 @@ impl Collector for Board {
             kind,
         )?;
         for (file, at) in &facts.expiries {
-            ConstGauge::new((*at - now).as_seconds_f64()).encode(family.encode_family(file)?)?;
+            ConstGauge::new(at.since(now).as_seconds_f64()).encode(family.encode_family(file)?)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Noted {
     /// Whether another says the same but for times, which differ by less than `age`.
     pub(super) fn is_as_good_as(&self, other: &Noted, age: time::Duration) -> bool {
         let near = |a: Option<OffsetDateTime>, b: Option<OffsetDateTime>| match (a, b) {
-            (Some(a), Some(b)) => (a - b).abs() < age,
+            (Some(a), Some(b)) => a.since(b).abs() < age,
             (a, b) => a == b,
         };
         self.keys.kids == other.keys.kids

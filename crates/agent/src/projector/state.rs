@@ -9,6 +9,7 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 use crate::payload::Secret;
 use crate::refresh::Lease;
@@ -182,15 +183,15 @@ impl Grant {
         self.issued_at = lease.issued_at;
         self.expires_at = lease.expires_at();
         self.ahead_seconds = lease.ahead.as_seconds_f64();
-        self.due -= by;
-        self.alarm_at -= by;
+        self.due = self.due.minus(by);
+        self.alarm_at = self.alarm_at.minus(by);
     }
 }
 
 impl Failure {
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.since -= by;
-        self.next_attempt = self.next_attempt.map(|at| at - by);
+        self.since = self.since.minus(by);
+        self.next_attempt = self.next_attempt.map(|at| at.minus(by));
     }
 }
 

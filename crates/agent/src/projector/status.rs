@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 use super::noted::{CHECKS, Noted, NotedReviews};
 use super::state::{Failure, Grant, State, TokenState, VolumeState};
@@ -254,7 +255,7 @@ impl TokenStatus {
             audience: token.audience.clone(),
             condition,
             expires_at: grant.map(|g| g.expires_at),
-            expires_in_seconds: grant.map(|g| (g.expires_at - now).whole_seconds()),
+            expires_in_seconds: grant.map(|g| g.expires_at.since(now).whole_seconds()),
             refresh_at: grant.map(|g| g.due),
             failure: token.failure.clone(),
             checked,
@@ -283,15 +284,15 @@ impl Seen {
         // Its issue was the server's word as well. Where the server may be asked, its key alone does not speak for a token: that
         // one may be revoked.
         let heard = token.reviewed.map_or(grant.issued_at, |at| at.max(grant.issued_at));
-        let unheard = reviewed_within(&checks.reviews).is_some_and(|limit| (now - heard).abs() > limit);
+        let unheard = reviewed_within(&checks.reviews).is_some_and(|limit| now.since(heard).abs() > limit);
         // The server has no keys to look at.
         if keys.none && !unheard {
             return Seen::Good(None);
         }
-        let recent = |at: Option<OffsetDateTime>| at.filter(|at| (now - *at).abs() <= CHECKED);
+        let recent = |at: Option<OffsetDateTime>| at.filter(|at| now.since(*at).abs() <= CHECKED);
         let in_set = kid.filter(|kid| !kid.is_empty()).map(|kid| keys.kids.contains(kid));
         if let (Some(false), Some(at)) = (in_set, keys.at)
-            && grant.issued_at + time::Duration::seconds(2) < at
+            && grant.issued_at.plus(time::Duration::seconds(2)) < at
         {
             let kid = kid.unwrap_or_default();
             let why = format!("the key {kid:?} that signed it is no longer in the issuer's key set");
@@ -303,14 +304,17 @@ impl Seen {
             return Seen::Good(Some(at));
         }
         if unheard && (keys.none || recent(keys.at).is_some()) {
-            let since = span((now - heard).whole_seconds());
+            let since = span(now.since(heard).whole_seconds());
             return Seen::Unknown(format!("the API server has not been asked about the token for {since}"));
         }
         Seen::Unknown(match (&keys.error, keys.at, in_set) {
             (Some(error), _, _) => format!("the issuer's key set cannot be read: {error}"),
             (_, None, _) => "no agent has looked at the issuer's key set".into(),
             (_, Some(at), _) if recent(Some(at)).is_none() => {
-                format!("nobody has looked at the issuer's key set for {}", span((now - at).whole_seconds()))
+                format!(
+                    "nobody has looked at the issuer's key set for {}",
+                    span(now.since(at).whole_seconds())
+                )
             }
             (_, _, None) => "the token names no key".into(),
             _ => "the issuer's key set has not been looked at since it was issued".into(),
@@ -320,14 +324,14 @@ impl Seen {
 
 fn volume_alarm(volume: &VolumeState, now: OffsetDateTime) -> Option<String> {
     let failure = volume.failure.as_ref().filter(|_| !volume.written)?;
-    (now - failure.since >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
+    (now.since(failure.since) >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
 }
 
 fn token_alarm(token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Option<String> {
     let grant = token.token.as_ref()?;
     // An agent that is alive replaces it within seconds.
     if let Seen::Refused { since, why } = Seen::of(token, grant, checks, now)
-        && now - since >= GRACE
+        && now.since(since) >= GRACE
         && now < grant.expires_at
     {
         let cause = token.failure.as_ref().map_or("nobody replaces it", |f| &f.message);
@@ -337,7 +341,7 @@ fn token_alarm(token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Optio
         return None;
     }
     let cause = token.failure.as_ref().map_or("nobody refreshes it", |f| &f.message);
-    let left = (grant.expires_at - now).whole_seconds();
+    let left = grant.expires_at.since(now).whole_seconds();
     Some(match left {
         1.. => format!("expires in {}: {cause}", span(left)),
         _ => format!("token expired {} ago and refresh failed: {cause}", span(-left)),
@@ -424,7 +428,7 @@ impl fmt::Display for Status {
                         match &token.cause {
                             Some(cause) => cause.clone(),
                             None => token.checked.map_or("-".into(), |at| {
-                                format!("{} ago", span((self.now - at).whole_seconds().max(0)))
+                                format!("{} ago", span(self.now.since(at).whole_seconds().max(0)))
                             }),
                         },
                     ]);
@@ -456,7 +460,7 @@ impl fmt::Display for Status {
 impl Status {
     fn relative(&self, at: Option<OffsetDateTime>) -> String {
         let Some(at) = at else { return "-".into() };
-        match (at - self.now).whole_seconds() {
+        match at.since(self.now).whole_seconds() {
             left @ 0.. => format!("in {}", span(left)),
             past => format!("{} ago", span(-past)),
         }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::tokens::Jws;
 
 use super::checks::{AGAIN, longer};
@@ -89,9 +90,9 @@ impl Token {
         self.reviewed = state.reviewed;
         let lease = grant.lease();
         // A policy that asks for more than the one before counts at once.
-        grant.due = grant.due.min(lease.issued_at + policy.base(lease.lifetime));
+        grant.due = grant.due.min(lease.issued_at.plus(policy.base(lease.lifetime)));
         // The clock has gone back since: whoever verifies by it finds a token of the future.
-        if now + crate::refresh::LEEWAY < lease.issued_at {
+        if now.plus(crate::refresh::LEEWAY) < lease.issued_at {
             grant.due = now;
             self.out_of_turn = true;
         }
@@ -167,7 +168,7 @@ impl Token {
         let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
         let failures = count.saturating_add(1);
         let retry = Retry { failures, trouble, retry_after, lease: self.grant().map(Grant::lease) };
-        let next_attempt = Some(if again { now } else { now + retry.delay(now, random) });
+        let next_attempt = Some(if again { now } else { now.plus(retry.delay(now, random)) });
         self.failure = Some(Failure { since, count: failures, message: one_line(&message), next_attempt });
         Answer::Failed { first: failures == 1 }
     }
@@ -205,7 +206,7 @@ impl Token {
             failures => longer(AGAIN, failures),
         };
         self.fruitless = self.fruitless.saturating_add(1);
-        grant.due = grant.due.min(now + wait);
+        grant.due = grant.due.min(now.plus(wait));
         self.out_of_turn = true;
         Some(grant.due)
     }
@@ -227,7 +228,7 @@ impl Token {
     pub(super) fn reviewed(&mut self, now: OffsetDateTime) -> bool {
         const WRITE_DOWN: time::Duration = time::Duration::seconds(60);
         self.fruitless = 0;
-        let old = self.reviewed.is_none_or(|at| (now - at).abs() >= WRITE_DOWN);
+        let old = self.reviewed.is_none_or(|at| now.since(at).abs() >= WRITE_DOWN);
         if old {
             self.reviewed = Some(now);
         }
@@ -268,9 +269,9 @@ impl Token {
             failure.move_back(by);
         }
         if let Some(refused) = &mut self.refused {
-            refused.since -= by;
+            refused.since = refused.since.minus(by);
         }
-        self.reviewed = self.reviewed.map(|at| at - by);
+        self.reviewed = self.reviewed.map(|at| at.minus(by));
         future
     }
 
@@ -278,14 +279,14 @@ impl Token {
     pub(super) fn alarm_check(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let on_disk = self.on_disk.as_ref()?;
         match self.refusal() {
-            Some(refused) => Some((refused.since + GRACE).max(now)),
-            None => self.trying.map(|_| on_disk.alarm_at.max(now + GRACE)),
+            Some(refused) => Some(refused.since.plus(GRACE).max(now)),
+            None => self.trying.map(|_| on_disk.alarm_at.max(now.plus(GRACE))),
         }
     }
 
     /// Whether the token in the file should have been replaced long ago.
     pub(super) fn alarming(&self, now: OffsetDateTime, monotonic: Duration) -> bool {
-        if self.refusal().is_some_and(|refused| now - refused.since >= GRACE) {
+        if self.refusal().is_some_and(|refused| now.since(refused.since) >= GRACE) {
             return true;
         }
         let tried = self.trying.is_some_and(|since| monotonic.saturating_sub(since) >= GRACE);

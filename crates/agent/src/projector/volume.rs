@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_objects::{LocalPath, Object};
 
 use super::PodId;
@@ -193,7 +194,7 @@ impl Volume {
 
     /// Whether a volume that never was there should be by now.
     pub(super) fn alarming(&self, now: OffsetDateTime) -> bool {
-        !self.written && self.failure.as_ref().is_some_and(|f| now - f.since >= FIRST_TOKEN_ALARM)
+        !self.written && self.failure.as_ref().is_some_and(|f| now.since(f.since) >= FIRST_TOKEN_ALARM)
     }
 
     /// Which files are looked for each minute. With a token the whole volume is written anew before long, so that the
@@ -209,14 +210,14 @@ impl Volume {
     pub(super) fn alarm_check(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let tokens = self.tokens.iter().filter(|t| !t.alarm).filter_map(|t| t.alarm_check(now));
         let own = self.failure.as_ref().filter(|_| !self.written && !self.alarm);
-        tokens.chain(own.map(|f| f.since + FIRST_TOKEN_ALARM)).min()
+        tokens.chain(own.map(|f| f.since.plus(FIRST_TOKEN_ALARM))).min()
     }
 
     pub(super) fn move_back(&mut self, by: Duration) {
         if let Some(failure) = &mut self.failure {
             failure.move_back(by);
         }
-        self.look_at = self.look_at.map(|at| at - by);
+        self.look_at = self.look_at.map(|at| at.minus(by));
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
 
@@ -43,7 +44,7 @@ const SLOTS: usize = 8;
 impl Desk {
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.retry_at = self.retry_at.map(|at| at - by);
+        self.retry_at = self.retry_at.map(|at| at.minus(by));
     }
 }
 
@@ -224,7 +225,7 @@ impl Projector {
         }
         let retry =
             Retry { failures: desk.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
-        let at = now + retry.delay(now, random::fraction());
+        let at = now.plus(retry.delay(now, random::fraction()));
         desk.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
         let pod = self.names.get(name).copied().and_then(|id| self.pods.get_mut(&id));
@@ -253,7 +254,7 @@ impl Projector {
             tracing::warn!(namespace, pod = pod_name, cause, "volumes that the pod has no more stay");
         }
         let state = loaded.state.filter(|state| state.pod_uid == pod.plan.uid);
-        let went_back = state.as_ref().is_some_and(|state| now + LEEWAY < state.updated);
+        let went_back = state.as_ref().is_some_and(|state| now.plus(LEEWAY) < state.updated);
         if went_back {
             tracing::warn!(namespace, pod = pod_name, "the clock has gone back since the last run");
         }
@@ -318,7 +319,8 @@ impl Projector {
             }
             Some(Err(error)) => {
                 // The volumes are there, and go on: only where they are shown is not as it should be.
-                let (name, cause, at) = (pod.name.clone(), one_line(&error.to_string()), now + SHOW_AGAIN);
+                let (name, cause, at) =
+                    (pod.name.clone(), one_line(&error.to_string()), now.plus(SHOW_AGAIN));
                 let (namespace, pod_name) = (&name.namespace, &name.name);
                 if pod.failed(cause.clone(), now, at) {
                     tracing::warn!(namespace, pod = pod_name, cause, "volumes cannot be shown to containers");
@@ -389,7 +391,7 @@ impl Projector {
     /// Has what was replaced removed once its readers have had their time.
     fn sweep_later(&mut self, wait: Duration) {
         if !std::mem::replace(&mut self.sweeping, true) {
-            self.agenda.put(self.now() + wait.max(SWEEP), Task::Sweep);
+            self.agenda.put(self.now().plus(wait.max(SWEEP)), Task::Sweep);
         }
     }
 
@@ -408,7 +410,7 @@ impl Projector {
     /// Looks for the files of all volumes, since someone may have removed them.
     pub(super) fn look_at_files(&mut self) {
         let now = self.now();
-        self.agenda.put(now + LOOK, Task::Look);
+        self.agenda.put(now.plus(LOOK), Task::Look);
         if std::mem::replace(&mut self.looking, true) {
             return;
         }

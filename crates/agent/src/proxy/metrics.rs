@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 use crate::source::TokenStatus;
 
@@ -136,7 +137,7 @@ impl Metrics {
         for token in tokens {
             let labels = Audience { audience: token.audience.clone().unwrap_or_default() };
             if let Some(end) = token.expires_at {
-                self.expiry.get_or_create(&labels).set((end - now).whole_seconds());
+                self.expiry.get_or_create(&labels).set(end.since(now).whole_seconds());
             }
             let count = |family: &Family<Audience, Counter<u64, AtomicU64>>, n| {
                 family.get_or_create(&labels).inner().store(n, Ordering::Relaxed);

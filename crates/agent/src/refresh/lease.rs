@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::{Moment, moment::Span};
 
 use crate::api::IssuedToken;
 
@@ -52,10 +53,10 @@ impl Lease {
             .expires_at
             .checked_sub(time::Duration::seconds(seconds))
             .ok_or(NonsenseReply { seconds })?;
-        if issued_at >= asked - SAME && issued_at <= came + SAME {
+        if issued_at >= asked.minus(SAME) && issued_at <= came.plus(SAME) {
             return Ok(Lease { issued_at, lifetime, ahead: time::Duration::ZERO });
         }
-        Ok(Lease { issued_at: asked, lifetime, ahead: asked - issued_at })
+        Ok(Lease { issued_at: asked, lifetime, ahead: asked.since(issued_at) })
     }
 
     /// A lease by one clock.
@@ -65,7 +66,7 @@ impl Lease {
 
     /// When it ends.
     pub fn expires_at(&self) -> OffsetDateTime {
-        self.issued_at + self.lifetime
+        self.issued_at.plus(self.lifetime)
     }
 
     /// Whether it has ended.
@@ -76,7 +77,7 @@ impl Lease {
     /// Whether who verifies by a clock that shows `now` finds the token to be of the future. Such a token is no use
     /// until that clock has caught up, which may take hours (kubernetes#123415, #124022, #132993).
     pub fn not_yet_valid(&self, now: OffsetDateTime) -> bool {
-        now < self.issued_at - self.ahead - LEEWAY
+        now < self.issued_at.minus(self.ahead).minus(LEEWAY)
     }
 
     /// Whether the clocks differ so much that it should be told.
@@ -86,7 +87,7 @@ impl Lease {
 
     /// The same lease after the local clock went back by so much: the token is as old as it was.
     pub fn moved_back(self, by: Duration) -> Self {
-        Lease { issued_at: self.issued_at - by, ahead: self.ahead - by, ..self }
+        Lease { issued_at: self.issued_at.minus(by), ahead: self.ahead.saturating_sub(by.signed()), ..self }
     }
 }
 

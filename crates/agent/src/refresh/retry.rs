@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 
 use super::Lease;
 use crate::api::ApiError;
@@ -64,15 +65,14 @@ impl Retry {
     /// `random` is in [0, 1).
     pub fn delay(&self, now: OffsetDateTime, random: f64) -> Duration {
         let jitter = self.bound().mul_f64(random.clamp(0.0, 1.0));
-        let left = self
-            .lease
-            .map_or(Duration::ZERO, |lease| (lease.expires_at() - now).try_into().unwrap_or(Duration::ZERO));
-        let bearable = (left / 2).max(ALWAYS_BEARABLE);
-        self.retry_after.map_or(Duration::ZERO, |asked| asked.min(bearable)) + jitter
+        let left = self.lease.map_or(Duration::ZERO, |lease| lease.expires_at().left(now));
+        let bearable = left.mul_f64(0.5).max(ALWAYS_BEARABLE);
+        self.retry_after.map_or(Duration::ZERO, |asked| asked.min(bearable)).saturating_add(jitter)
     }
 
     fn bound(&self) -> Duration {
-        let doubled = |first: Duration| first * 2u32.pow(self.failures.saturating_sub(1).min(7));
+        let doubled =
+            |first: Duration| first.saturating_mul(2u32.pow(self.failures.saturating_sub(1).min(7)));
         match (self.trouble, self.lease) {
             (Trouble::Refused, _) => doubled(FIRST_REFUSED).min(CAP_REFUSED),
             (Trouble::Passing, Some(lease)) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
+use tokensmith_core::Moment;
 use tokensmith_core::{Clock, random};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -84,7 +85,7 @@ impl Slot {
     pub(super) fn held_before(&self, at: OffsetDateTime) -> Option<Arc<BearerToken>> {
         const SAME: Duration = Duration::from_secs(2);
         let state = self.state.load();
-        let held = state.held.as_ref().filter(|held| held.lease.issued_at + SAME < at)?;
+        let held = state.held.as_ref().filter(|held| held.lease.issued_at.plus(SAME) < at)?;
         Some(held.token.clone())
     }
 
@@ -223,7 +224,7 @@ pub(super) async fn run(shared: Weak<Shared>, slot: Weak<Slot>, spec: TokenSpec)
             clock.sleep_until(next).await;
             tokio::select! {
                 () = wanted.notified() => {}
-                () = clock.sleep_until(next + IDLE) => {}
+                () = clock.sleep_until(next.plus(IDLE)) => {}
             }
         }
         let Some(shared) = shared.upgrade() else { return };
@@ -295,7 +296,7 @@ async fn attempt(
             );
             let lease = slot.state.load().held.as_ref().map(|held| held.lease);
             let retry = Retry { failures: *failures, trouble, retry_after, lease };
-            let next = now + retry.delay(now, random::fraction());
+            let next = now.plus(retry.delay(now, random::fraction()));
             slot.failures.fetch_add(1, Ordering::Relaxed);
             slot.set(|state| state.trouble = Some((error.clone(), next)));
             Some(next)
@@ -315,13 +316,13 @@ fn held(
     let expires_at = issued.expires_at;
     let token = BearerToken::new(issued.token, Some(expires_at), Some(lease.expires_at()))?;
     let due = RefreshPolicy::default().due(&lease, jitter, turn);
-    let age = |at: OffsetDateTime| (at - asked).try_into().unwrap_or(Duration::ZERO);
+    let age = |at: OffsetDateTime| at.left(asked);
     Ok(Held {
         token: Arc::new(token),
         lease,
         due,
-        ends: monotonic + age(lease.expires_at()),
-        overdue: monotonic + age(due) + OVERDUE,
+        ends: monotonic.saturating_add(age(lease.expires_at())),
+        overdue: monotonic.saturating_add(age(due)).saturating_add(OVERDUE),
     })
 }
 

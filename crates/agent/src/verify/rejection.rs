@@ -146,7 +146,7 @@ impl Rejection {
 
     /// Keys are not to be had before `left` is over.
     pub(super) fn keys_unavailable(left: Duration) -> Self {
-        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let seconds = left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0));
         Rejection::KeysUnavailable { retry_after: u32::try_from(seconds).unwrap_or(u32::MAX).max(1) }
     }
 }

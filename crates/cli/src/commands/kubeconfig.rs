@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::{Clock, moment};
 
 use super::mint::{self, TokenFlags};
 use crate::client::connect;
@@ -121,7 +121,7 @@ async fn mint_for(target: &Target, name: &str, body: &serde_json::Value) -> Resu
     let answer = mint::request(&connect(target)?, &target.namespace, name, body).await?;
     let token = mint::token_of(&answer)?.to_owned();
     let expires = answer.pointer("/status/expirationTimestamp").and_then(|v| v.as_str()).unwrap_or_default();
-    if let Ok(at) = time::OffsetDateTime::parse(expires, &time::format_description::well_known::Rfc3339) {
+    if let Ok(at) = moment::parse(expires) {
         eprintln!(
             "the token in it expires {}",
             times::with_distance(at.unix_timestamp(), SystemClock::new().now())

@@ -3,9 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::{Clock, Moment, moment};
 
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
@@ -104,8 +103,8 @@ fn table(list: &Value, now: OffsetDateTime) -> String {
 
 fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
     let text = |pointer: &str| token.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let when = |pointer: &str| match OffsetDateTime::parse(&text(pointer), &Rfc3339) {
-        Ok(at) => times::distance(at - now),
+    let when = |pointer: &str| match moment::parse(&text(pointer)) {
+        Ok(at) => times::distance(at.since(now)),
         Err(_) => "-".to_owned(),
     };
     let bound = match text("/boundObject/kind") {

@@ -7,6 +7,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
+use tokensmith_core::Moment;
 
 use super::data_dir::{CA_CERT, CA_KEY, DataDir};
 use crate::files::{self, Access};
@@ -16,6 +17,8 @@ const CA_LIFE: Duration = Duration::days(3650);
 const LIFE: Duration = Duration::days(90);
 /// Clocks of clients may be behind.
 const BACKDATE: Duration = Duration::hours(1);
+/// When the serving certificate is made anew: two thirds of its life.
+const RENEW: Duration = Duration::days(60);
 
 /// The CA of a data directory.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "tokensmith-ca");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        (params.not_before, params.not_after) = (now - BACKDATE, now + CA_LIFE);
+        (params.not_before, params.not_after) = (now.minus(BACKDATE), now.plus(CA_LIFE));
         let key = KeyPair::generate().context("cannot make the CA's key")?;
         let pem = params.self_signed(&key).context("cannot sign the CA")?.pem();
         // The key first: a certificate without a key could not be told from a lost key.
@@ -84,14 +87,14 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = (now - BACKDATE, now + LIFE);
+        (params.not_before, params.not_after) = (now.minus(BACKDATE), now.plus(LIFE));
         let key = KeyPair::generate().context("cannot make the serving key")?;
         let signed = params.signed_by(&key, &self.issuer).context("cannot sign the serving certificate")?;
         Ok(Serving {
             chain: vec![signed.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             pem: signed.pem(),
-            renew_at: now + LIFE * 2 / 3,
+            renew_at: now.plus(RENEW),
         })
     }
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokensmith_core::Clock;
+use tokensmith_core::{Clock, Moment};
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_server::listener;
@@ -159,7 +159,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             }
             Err(e) => {
                 tracing::error!(cause = %format!("{e:#}"), "the TLS files stay as they were");
-                renew_at = renew_at.map(|_| system.now() + time::Duration::hours(1));
+                renew_at = renew_at.map(|_| system.now().plus(time::Duration::hours(1)));
             }
         }
         if reload_tokens {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::moment::Moment;
+
 /// Compares the wall clock with the monotonic one, from look to look: a clock that is only slewed never jumps.
 #[derive(Clone, Copy, Debug)]
 pub struct JumpDetector {
@@ -31,9 +33,9 @@ impl JumpDetector {
 
     /// What has happened since the last look.
     pub fn look(&mut self, wall: OffsetDateTime, monotonic: Duration) -> Option<Jump> {
-        let expected = self.wall + monotonic.saturating_sub(self.monotonic);
+        let expected = self.wall.plus(monotonic.saturating_sub(self.monotonic));
         *self = JumpDetector { wall, monotonic };
-        let off = wall - expected;
+        let off = wall.since(expected);
         let by = off.unsigned_abs();
         if by <= JUMP {
             None

@@ -12,6 +12,7 @@ use super::Controllers;
 use super::place::Place;
 use super::queue::Done;
 use crate::error::Error;
+use crate::moment::Moment;
 use crate::registry::{Request, Subresource, system};
 
 /// As kube-controller-manager's, the collector comes a moment later: who has deleted sees what it waits for.
@@ -29,7 +30,7 @@ impl Controllers {
         if !object.finalizers().any(is_collectors) {
             return Ok(Done::default());
         }
-        let (now, due) = (self.clock.now(), begun.saturating_add(MOMENT));
+        let (now, due) = (self.clock.now(), begun.plus(MOMENT));
         // What was deleted by a clock that was ahead does not wait until that time has come.
         if (begun..due).contains(&now) {
             return Ok(Done::again(due));

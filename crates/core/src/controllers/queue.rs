@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 
 use super::pace::{Pace, Retries};
 use crate::clock::Clock;
+use crate::moment::Moment;
 
 /// A key of the store.
 pub(super) type Key = Arc<str>;
@@ -132,7 +133,7 @@ impl Queue {
         self.pace.done(&key, done.wrote, now.span);
         self.leave(key, now, |queue, key| {
             let Some(at) = done.again else { return };
-            let wait = (at - now.wall).try_into().unwrap_or_default();
+            let wait = at.left(now.wall);
             let span = now.span.saturating_add(wait).max(queue.pace.held(&key));
             queue.wait_for(key, span, Some(at));
         });

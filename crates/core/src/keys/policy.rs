@@ -6,6 +6,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::moment::{LAST, Moment};
+
 use super::{Algorithm, KeyRing, Origin, Phase, RingError, RingKey, Then, ring};
 
 /// How long things take: keys to sign, verifiers to notice, tokens to die.
@@ -106,12 +108,14 @@ impl RotationPolicy {
     /// How long a key must be published at the least before it signs: a verifier may hold a key set for `max_age`, got
     /// from a replica that is `lag` behind; and the clock that says that the time is over may be `lag` ahead.
     pub fn least_publish_before(&self) -> Duration {
-        self.max_age + 2 * self.lag
+        self.max_age.saturating_add(self.lag.saturating_mul(2))
     }
 
-    /// What is due at `now`. Applying the steps in order keeps the ring's invariants.
+    /// What is due at `now`. Applying the steps in order keeps the ring's invariants. What lies beyond the calendar never
+    /// comes, not even to a clock at its end: there each step would make the next one due, without end.
     pub fn due(&self, ring: &KeyRing, now: OffsetDateTime) -> Vec<Step> {
-        self.schedule(ring).into_iter().filter(|(at, _)| *at <= now).map(|(_, step)| step).collect()
+        let due = |at: OffsetDateTime| at <= now && at < LAST;
+        self.schedule(ring).into_iter().filter(|(at, _)| due(*at)).map(|(_, step)| step).collect()
     }
 
     /// Carries out what is due, one step at a time: a step may change what is due after it. `made` gives the key of a
@@ -151,7 +155,7 @@ impl RotationPolicy {
     /// once a ring that is mended for ours, and mending that at once would have keys sign that nobody has seen.
     pub fn set_back(&self, ring: &mut KeyRing, now: OffsetDateTime) -> bool {
         let limit = later(now, self.lag);
-        let lately = |at| at <= limit && now < later(at, self.publish_before + self.lag);
+        let lately = |at| at <= limit && now < later(at, self.publish_before.saturating_add(self.lag));
         if now < UNSET || !ring.dated_beyond(limit) || ring.dated_anew().is_some_and(lately) {
             return false;
         }
@@ -167,7 +171,7 @@ impl RotationPolicy {
     /// How late a step may be before something is wrong: five times the lag, and not less than a minute. A busy machine
     /// may take long to make a key, a wall clock that has leapt is noticed within a lag.
     pub fn grace(&self) -> Duration {
-        (5 * self.lag).max(Duration::from_secs(60))
+        self.lag.saturating_mul(5).max(Duration::from_secs(60))
     }
 
     /// The step that has been due for longer than [`Self::grace`], the longest first.
@@ -204,7 +208,7 @@ impl RotationPolicy {
             Some(exp) => OffsetDateTime::from_unix_timestamp(exp).ok()?.max(since),
             None => since,
         };
-        last.checked_add((self.leeway + self.max_age).try_into().ok()?)
+        last.checked_add(self.leeway.saturating_add(self.max_age).try_into().ok()?)
     }
 
     /// All that will come if nothing else happens, each with its time; removals last.
@@ -313,8 +317,7 @@ const STEP: i64 = 3600;
 
 /// A time and a span after it; the calendar's end when it is beyond.
 pub(super) fn later(at: OffsetDateTime, span: Duration) -> OffsetDateTime {
-    let span = time::Duration::try_from(span).unwrap_or(time::Duration::MAX);
-    at.checked_add(span).unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
+    at.plus(span)
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl Registry {
                 return;
             }
             // The deletion is not in this snapshot, so it comes after it.
-            self.view.reached(snapshot.revision() + 1).await;
+            self.view.reached(snapshot.revision().saturating_add(1)).await;
         }
     }
 

@@ -7,6 +7,7 @@ use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 
 use super::options::{DeleteOptions, Propagation};
+use crate::moment::{LAST, Moment};
 use crate::object_timestamp;
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -84,8 +85,10 @@ fn pod(pod: &mut Object, options: &DeleteOptions, now: OffsetDateTime) -> Grace 
         // A deletion that is under way can only become shorter.
         return match asked {
             Some(asked) if asked < left => {
-                let begun = end.checked_sub(Duration::seconds(left)).unwrap_or(now);
-                set_end(pod, later(begun, asked), asked);
+                // An end that was cut to the calendar's does not tell when it began.
+                let cut = end.plus(Duration::SECOND) == LAST;
+                let begun = if cut { now } else { end.minus(Duration::seconds(left)) };
+                set_end(pod, begun.plus(Duration::seconds(asked)), asked);
                 Grace::Left(asked)
             }
             _ => Grace::Pending,
@@ -101,7 +104,7 @@ fn pod(pod: &mut Object, options: &DeleteOptions, now: OffsetDateTime) -> Grace 
         seconds => seconds,
     };
     next_generation(pod);
-    set_end(pod, later(now, seconds), seconds);
+    set_end(pod, now.plus(Duration::seconds(seconds)), seconds);
     Grace::Left(seconds)
 }
 
@@ -172,11 +175,6 @@ fn set_end(object: &mut Object, end: OffsetDateTime, seconds: i64) {
 /// What controllers of the object have to do has changed.
 fn next_generation(object: &mut Object) {
     if let Some(now) = object.at(&["metadata", "generation"]).and_then(Value::as_i64).filter(|g| *g > 0) {
-        object.set(&["metadata", "generation"], now + 1);
+        object.set(&["metadata", "generation"], now.saturating_add(1));
     }
-}
-
-/// A client may ask for more seconds than there are.
-fn later(now: OffsetDateTime, seconds: i64) -> OffsetDateTime {
-    now.checked_add(Duration::seconds(seconds)).unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
 }

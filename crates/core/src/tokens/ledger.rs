@@ -120,8 +120,9 @@ impl TokenLedger {
         let now = clock.unix();
         let mut stored = ledger.revocations().await?;
         // Those of tokens in Secrets are for ever, and cost nothing: they are obeyed in every mode.
-        let counts =
-            |r: &&Revocation| !matches!(r.what, What::Sha256(_)) && r.until >= now - LEEWAY.whole_seconds();
+        let counts = |r: &&Revocation| {
+            !matches!(r.what, What::Sha256(_)) && r.until >= now.saturating_sub(LEEWAY.whole_seconds())
+        };
         let in_force: Vec<_> = stored.iter().filter(counts).collect();
         if let (LedgerMode::Off, Some(last)) = (mode, in_force.iter().map(|r| r.until).max()) {
             return Err(OpenError::Revoked { count: in_force.len(), last });

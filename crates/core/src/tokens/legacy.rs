@@ -11,6 +11,7 @@ use super::{jws, username, verifier};
 use crate::access::{AuthError, Authenticated, LegacySecret, Notes};
 use crate::error::Error;
 use crate::keys::{Keys, ring::NEVER};
+use crate::moment::Moment;
 use crate::view::Snapshot;
 
 /// `iss` of legacy tokens, whatever the server's issuer is.
@@ -114,7 +115,7 @@ pub(super) fn held(secret: &Object) -> Vec<u8> {
 
 /// The date of a time, `YYYY-MM-DD`, UTC.
 pub fn day(now: OffsetDateTime) -> String {
-    now.to_offset(time::UtcOffset::UTC).date().to_string()
+    now.in_utc().date().to_string()
 }
 
 /// Whether the account lists the Secret: then a controller of old made it, not a person.

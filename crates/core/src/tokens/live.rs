@@ -7,6 +7,7 @@ use tokensmith_objects::Object;
 use super::claims::{Private, Reference};
 use super::times::LEEWAY;
 use crate::access::AuthError;
+use crate::moment::Moment;
 use crate::view::Snapshot;
 
 /// Checks the account, then what the token is bound to, in upstream's order (`pkg/serviceaccount/claims.go`).
@@ -55,5 +56,5 @@ fn bound(
 
 /// Whether the grace period of its deletion is over. A terminating pod's token works until then.
 fn gone(object: &Object, now: OffsetDateTime) -> bool {
-    object.deletion_timestamp().is_some_and(|end| end < now - LEEWAY)
+    object.deletion_timestamp().is_some_and(|end| end < now.minus(LEEWAY))
 }

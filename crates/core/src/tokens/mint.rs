@@ -19,6 +19,7 @@ use crate::access::{Authorizer, Identity, restriction};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::{Algorithm, Keys};
+use crate::moment::Moment;
 use crate::object_timestamp;
 use crate::registry::{invalid_claims, open_namespace};
 use crate::view::{Snapshot, View};
@@ -150,7 +151,7 @@ impl TokenIssuer {
         let extra = noted.as_ref().map(ExtraClaims::as_slice);
         let extra = extra.or(profile.map(TokenProfile::claims)).unwrap_or_default();
         let issued_at = now.unix_timestamp();
-        let expires_at = issued_at + life.real;
+        let expires_at = issued_at.saturating_add(life.real);
         let claims = Claims {
             issuer: &self.config.issuer,
             audiences: &audiences,
@@ -160,12 +161,15 @@ impl TokenIssuer {
             namespace,
             account: &account,
             bound: bound.as_ref(),
-            warn_after: life.warn_after.map(|after| issued_at + after),
+            warn_after: life.warn_after.map(|after| issued_at.saturating_add(after)),
             extra,
         };
         let signed = self.sign(&user.name, claims, profile.and_then(TokenProfile::algorithm)).await?;
         request.set(&["status", "token"], signed.token);
-        request.set(&["status", "expirationTimestamp"], object_timestamp(now + Duration::seconds(life.told)));
+        request.set(
+            &["status", "expirationTimestamp"],
+            object_timestamp(now.plus(Duration::seconds(life.told))),
+        );
         Ok(Minted { reply: request, id: signed.id, key_id: signed.key_id, warnings })
     }
 

@@ -106,7 +106,7 @@ fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<A
     payload.times().check(now.unix_timestamp()).map_err(|e| AuthError(e.to_string()))?;
     let private = &payload.kubernetes;
     live::check(private, objects, now)?;
-    let warn_after = private.warn_after.map(|after| match now.unix_timestamp() - after {
+    let warn_after = private.warn_after.map(|after| match now.unix_timestamp().saturating_sub(after) {
         seconds if seconds > 0 => WarnAfter::Stale { subject: payload.subject.clone(), seconds },
         _ => WarnAfter::Valid,
     });

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use tokensmith_api::moment;
 
 use crate::field::go_quote;
 use crate::schema::{Field, Shape, Type, type_at};
@@ -191,12 +191,13 @@ fn time(text: &str, micro: bool) -> Result<Value, String> {
         return Ok(Value::Null);
     }
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
-    let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-        format!(
+    let parsed = moment::parse(text).map_err(|e| match e {
+        moment::ParseError::OutOfRange => format!("parsing time {}: {e}", go_quote(text)),
+        moment::ParseError::Syntax(_) => format!(
             "parsing time {} as \"{layout}\": cannot parse {} as \"2006\"",
             go_quote(text),
             go_quote(text)
-        )
+        ),
     })?;
     Ok(if micro { micro_timestamp(parsed) } else { crate::object::timestamp(parsed) }.into())
 }

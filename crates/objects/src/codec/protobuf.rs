@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokensmith_api::json::MAX_DEPTH;
+use tokensmith_api::moment;
 use tokensmith_api::proto::{Field as Wire, ProtoError, Reader, frame, put_bytes, put_varint};
 
 use super::check::{in_order, micro_timestamp};
@@ -149,9 +149,11 @@ fn time(raw: &[u8], micro: bool) -> Result<Value, ProtoError> {
         }
     }
     let Some(seconds) = seconds else { return Ok(Value::Null) };
-    let time = OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|_| ProtoError::Malformed("time out of range"))?;
-    let time = time + time::Duration::nanoseconds(nanos.into());
+    // As Go's `time.Unix`, which takes any number of nanoseconds.
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let time = time.and_then(|time| time.checked_add(time::Duration::nanoseconds(nanos.into())));
+    let time = time.filter(|time| (moment::FIRST..=moment::LAST).contains(time));
+    let time = time.ok_or(ProtoError::Malformed("time out of range"))?;
     Ok(if micro { micro_timestamp(time) } else { timestamp(time) }.into())
 }
 
@@ -232,7 +234,7 @@ fn put_value(out: &mut Vec<u8>, number: u32, shape: &Shape, value: &Value) {
             wrapped(out, number, |raw| put_bytes(raw, 1, text.as_bytes()));
         }
         (Shape::Time | Shape::MicroTime, Value::String(text)) => {
-            let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) else { return };
+            let Ok(time) = moment::parse(text) else { return };
             wrapped(out, number, |raw| {
                 put_varint(raw, 1, time.unix_timestamp() as u64);
                 put_varint(raw, 2, u64::from(time.nanosecond()));

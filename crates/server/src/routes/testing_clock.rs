@@ -8,11 +8,10 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokensmith_core::Error;
 use tokensmith_core::access::MASTERS;
 use tokensmith_core::clock::{Clock, ManualClock};
+use tokensmith_core::{Error, moment};
 
 use crate::app::App;
 use crate::body;
@@ -62,10 +61,10 @@ pub(super) async fn set(
 ) -> Result<Response, Failure> {
     let clock = clock(&app, &caller)?;
     let wanted: Wanted = body::json(&app, &headers, body).await?;
-    let bad = |cause: time::error::Parse| {
+    let bad = |cause: moment::ParseError| {
         Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")))
     };
-    let now = OffsetDateTime::parse(&wanted.now, &Rfc3339).map_err(bad)?;
+    let now = moment::parse(&wanted.now).map_err(bad)?;
     match wanted.jump {
         true => clock.jump(now),
         false => clock.set(now),

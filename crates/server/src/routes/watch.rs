@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokensmith_api::Media;
 use tokensmith_core::registry::{Event, ListOptions};
-use tokensmith_core::{Clock, Error};
+use tokensmith_core::{Clock, Error, Moment};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
@@ -45,7 +45,7 @@ pub(super) async fn serve(
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
     let events = app.registry.watch(kind, &namespace, &options).await?;
     let (clock, stopping) = (app.clock.clone(), app.stopping.clone());
-    let end = app.clock.now().saturating_add(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
+    let end = app.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
     let shown = {
         let app = app.clone();
         events.map(move |event| line(&app, kind, &format, event))

@@ -4,6 +4,7 @@
 mod audit;
 mod backup;
 mod certificates;
+mod extremes;
 mod headers;
 mod keys;
 mod ledger;

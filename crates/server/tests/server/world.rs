@@ -292,6 +292,11 @@ impl World {
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
+    /// Asks, and reads no body.
+    pub async fn head(&self, request: Request<Body>) -> StatusCode {
+        self.router.clone().oneshot(request).await.unwrap().status()
+    }
+
     /// The revision of the store's last change.
     pub async fn revision(&self) -> u64 {
         self.store.revision().await.unwrap()

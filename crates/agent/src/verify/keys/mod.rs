@@ -233,17 +233,17 @@ impl IssuerKeys {
         let current = self.current.load_full();
         let since = attempts.ended.map_or(Duration::MAX, |ended| now.since(&ended));
         if attempts.failures > 0 && since < attempts.pause {
-            return Start::Later(attempts.pause - since);
+            return Start::Later(attempts.pause.saturating_sub(since));
         }
         if let Some(current) = &current {
             let age = now.since(&current.asked);
             match cause {
                 // After a failure fresh keys are fetched all the same: one was missed, and they may have moved.
                 Cause::Age if age < current.due && attempts.failures == 0 => return Start::Done,
-                Cause::UnknownKid if age < current.floor => return Start::Later(current.floor - age),
+                Cause::UnknownKid if age < current.floor => return Start::Later(current.floor.saturating_sub(age)),
                 // A failure does not lift the floor.
                 Cause::UnknownKid if attempts.failures > 0 && since < current.floor => {
-                    return Start::Later(current.floor - since);
+                    return Start::Later(current.floor.saturating_sub(since));
                 }
                 _ => {}
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokensmith_core::Moment as _;
 use tokensmith_core::{Clock, random};
 
 /// A point in time by both clocks.
@@ -25,7 +26,7 @@ impl Moment {
     /// How long ago `earlier` was, by the clock that says more: the wall clock may be set back, and the other one
     /// stands still while the machine sleeps. Neither may make old keys look young.
     pub(in super::super) fn since(&self, earlier: &Moment) -> Duration {
-        let wall = Duration::try_from(self.wall - earlier.wall).unwrap_or_default();
+        let wall = self.wall.left(earlier.wall);
         wall.max(self.monotonic.saturating_sub(earlier.monotonic))
     }
 }

@@ -3,9 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::{Clock, Moment, moment};
 
 use super::{PATH, client, refused, text};
 use crate::client::flags::ClientFlags;
@@ -59,7 +58,7 @@ impl ShowArgs {
 }
 
 fn time(value: &Value, field: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text(value, field), &Rfc3339).ok()
+    moment::parse(text(value, field)).ok()
 }
 
 fn list(list: &Value, now: OffsetDateTime) -> String {
@@ -71,7 +70,7 @@ fn list(list: &Value, now: OffsetDateTime) -> String {
 fn row(key: &Value, now: OffsetDateTime) -> Vec<String> {
     let age = |field: &str| match (text(key, field), time(key, field)) {
         ("", _) => "-".to_owned(),
-        (_, Some(at)) => times::distance(at - now),
+        (_, Some(at)) => times::distance(at.since(now)),
         (other, None) => other.to_owned(),
     };
     let default = key.get("default").and_then(Value::as_bool).unwrap_or_default();
@@ -92,11 +91,11 @@ fn next(key: &Value, now: OffsetDateTime) -> String {
     let overdue = key.get("next").and_then(|n| n.get("overdue")).and_then(Value::as_bool).unwrap_or_default();
     let at = |at: OffsetDateTime| match at <= now {
         true => "now".to_owned(),
-        false => times::distance(at - now),
+        false => times::distance(at.since(now)),
     };
     match (next, text(key, "phase"), time(key, "maySignFrom")) {
         (Some((action, Some(when))), ..) if overdue => {
-            format!("{action}: OVERDUE, was due {}", times::distance(when - now))
+            format!("{action}: OVERDUE, was due {}", times::distance(when.since(now)))
         }
         (Some((action, Some(when))), ..) => format!("{action} {}", at(when)),
         (None, "prepared", Some(from)) => format!("stands by, may sign {}", at(from)),

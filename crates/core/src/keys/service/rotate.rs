@@ -99,7 +99,7 @@ impl Keys {
     }
 
     fn look_again(&self) -> Duration {
-        (self.policy.lag / 2).max(SOON)
+        self.policy.lag.div_f64(2.0).max(SOON)
     }
 
     fn told(&self, entry: &Entry) {

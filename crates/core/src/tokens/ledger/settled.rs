@@ -32,7 +32,8 @@ impl Settled {
     pub(super) fn look(&mut self, wall: i64, monotonic: Duration) -> i64 {
         let passed = monotonic.saturating_sub(self.measured).as_millis() / 500;
         // What is less than half a second counts next time.
-        self.measured += Duration::from_millis(500 * u64::try_from(passed).unwrap_or(0));
+        let counted = Duration::from_millis(u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(500));
+        self.measured = self.measured.saturating_add(counted);
         let passed = i64::try_from(passed).unwrap_or(i64::MAX);
         self.time = wall.min(self.time.saturating_add(passed));
         self.latest = self.latest.max(self.time);

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use super::{TokenIssuer, lifetime, usual_seconds};
 use crate::error::Error;
 use crate::keys::{Algorithm, SignError, Signer};
+use crate::moment::Moment;
 use crate::random;
 use crate::tokens::{TokenProfile, jws};
 
@@ -55,7 +56,7 @@ impl TokenIssuer {
         let (most, profile_most) =
             (self.config.max_expiration_seconds, profile.and_then(TokenProfile::max_seconds));
         let life = lifetime(usual_seconds(profile), most, profile_most, false).real;
-        let expires_at = now + time::Duration::seconds(life);
+        let expires_at = now.plus(time::Duration::seconds(life));
         let claims = json!({
             "aud": audiences,
             "exp": expires_at.unix_timestamp(),

@@ -8,9 +8,9 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokensmith_core::Error;
 use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError};
 use tokensmith_core::ledger::jti::holds_token;
+use tokensmith_core::{Error, Moment};
 
 use super::super::token;
 use super::view::{answer, described, followers, late, no_such_key};
@@ -263,7 +263,7 @@ pub(super) fn failure(app: &App, id: &str, error: CommandError) -> Failure {
     let error = match error {
         CommandError::Refused(Refused::Ring(RingError::Unknown(id))) => return no_such_key(&id),
         CommandError::Refused(Refused::Unsafe { text, safe_at }) => {
-            let left = safe_at.map_or(0.0, |at| (at - app.clock.now()).as_seconds_f64());
+            let left = safe_at.map_or(0.0, |at| at.since(app.clock.now()).as_seconds_f64());
             // Rounded up: who comes back then comes back in time.
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }

@@ -7,12 +7,11 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokensmith_core::keys::ring::NEVER;
 use tokensmith_core::keys::{
     Algorithm, Command, Import, KeyError, NewKey, Origin, Passphrase, PrivateKey, PrivatePem, PublicKey,
 };
+use tokensmith_core::moment;
 
 use super::commands::{algorithm, bad, cause, finished, report};
 use super::view::answer;
@@ -106,8 +105,7 @@ fn tokens_until(app: &App, text: Option<&str>, sign: bool) -> Result<i64, Failur
     if sign {
         return Err(bad("tokensUntil is for keys that only verify"));
     }
-    let until = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|e| bad(&format!("tokensUntil is a time (RFC 3339): {e}")))?;
+    let until = moment::parse(text).map_err(|e| bad(&format!("tokensUntil is a time (RFC 3339): {e}")))?;
     match until > app.clock.now() {
         true => Ok(until.unix_timestamp()),
         false => Err(bad("tokensUntil is over: no token of the key can be valid any more")),

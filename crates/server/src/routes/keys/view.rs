@@ -8,10 +8,10 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
-use tokensmith_core::Error;
 use tokensmith_core::keys::command::when;
 use tokensmith_core::keys::verifiers::Told;
 use tokensmith_core::keys::{KeyInfo, KeySet};
+use tokensmith_core::{Error, Moment};
 use tokensmith_objects::object::timestamp;
 
 use crate::app::App;
@@ -105,7 +105,7 @@ pub(super) fn described(set: &KeySet, id: &str, late: OffsetDateTime) -> Option<
 
 /// What was due before that should have been done by now.
 pub(super) fn late(app: &App) -> OffsetDateTime {
-    app.clock.now() - app.keys.policy().grace()
+    app.clock.now().minus(app.keys.policy().grace())
 }
 
 fn key(key: &KeyInfo, late: OffsetDateTime) -> Value {
