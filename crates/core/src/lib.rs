@@ -19,11 +19,13 @@ pub mod pulse;
 pub mod random;
 pub mod registry;
 pub mod store;
+pub mod supervise;
 pub mod tokens;
 pub mod view;
 
 pub use clock::Clock;
 pub use error::Error;
+pub use supervise::Supervisor;
 pub use tokensmith_api::moment::{self, Moment};
 
 /// A time as Kubernetes writes it.

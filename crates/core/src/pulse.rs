@@ -48,6 +48,11 @@ impl Pulse {
         self.beat.send_modify(|last| *last = at.max(*last));
     }
 
+    /// Whether it has ever begun.
+    pub fn begun(&self) -> bool {
+        self.state.load(Ordering::Acquire) != NEW
+    }
+
     /// What is wrong with it. One that never began is not looked at.
     pub fn ill(&self, clock: &dyn Clock, longest: Duration) -> Option<Ill> {
         match self.state.load(Ordering::Acquire) {

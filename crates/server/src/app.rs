@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokensmith_core::Supervisor;
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
 use tokensmith_core::keys::Keys;
@@ -65,6 +66,8 @@ pub struct App {
     pub backup: Backup,
     /// Turns true when the server is to stop: what would go on for ever ends then.
     pub stopping: watch::Receiver<bool>,
+    /// Watches the tasks that run on.
+    pub supervisor: Arc<Supervisor>,
     /// Names and checks for readiness, in order.
     pub checks: Vec<(&'static str, Check)>,
 }

@@ -90,7 +90,7 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
                 line: line.clone(),
             };
             request.extensions_mut().insert(caller);
-            run(next.run(request), deadline).await
+            run(&app, next.run(request), deadline).await
         }
     };
     if let Some(Warnings(more)) = response.extensions_mut().remove() {
@@ -127,8 +127,28 @@ fn deadline(info: &RequestInfo, query: &str) -> Result<Option<Duration>, Failure
     }
 }
 
+/// Around the gate itself and all that is outside of it: what panics there is a 500, too.
+pub(crate) async fn caught(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (headers, query) = (request.headers().clone(), request.uri().query().unwrap_or("").to_owned());
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            let mut response = axum::response::IntoResponse::into_response(panicked(&app));
+            match response.extensions_mut().remove::<Failure>() {
+                Some(failure) => render(&failure, &headers, &query, response),
+                None => response,
+            }
+        }
+    }
+}
+
+fn panicked(app: &App) -> Failure {
+    app.metrics.panicked();
+    Failure::internal("this request caused apiserver to panic. Look in the logs for details.")
+}
+
 /// Runs a handler under its deadline; a panic is a 500, not a closed connection.
-async fn run(handler: impl Future<Output = Response>, deadline: Option<Duration>) -> Response {
+async fn run(app: &App, handler: impl Future<Output = Response>, deadline: Option<Duration>) -> Response {
     use axum::response::IntoResponse;
     let handler = AssertUnwindSafe(handler).catch_unwind();
     let done = match deadline {
@@ -137,10 +157,7 @@ async fn run(handler: impl Future<Output = Response>, deadline: Option<Duration>
     };
     match done {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
-            Failure::internal("this request caused apiserver to panic. Look in the logs for details.")
-                .into_response()
-        }
+        Ok(Err(_)) => panicked(app).into_response(),
         Err(_) => {
             let text =
                 "Timeout: request did not complete within requested timeout - context deadline exceeded";

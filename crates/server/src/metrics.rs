@@ -13,11 +13,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
-use tokensmith_core::Moment;
 use tokensmith_core::access::{Notes, WarnAfter};
 use tokensmith_core::clock::Jumps;
 use tokensmith_core::keys::KeySet;
 use tokensmith_core::ledger::Counts;
+use tokensmith_core::{Moment, Supervisor};
 
 use crate::audit;
 
@@ -69,6 +69,11 @@ struct DirectionLabel {
     direction: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
 type Seconds = Family<Outcome, Histogram, fn() -> Histogram>;
 
 /// As many namespaces get a label of their own.
@@ -99,6 +104,9 @@ pub struct Metrics {
     audit_dropped: Counter,
     audit_errors: Counter,
     clock_jumps: Family<DirectionLabel, Counter>,
+    task_panics: Family<TaskLabel, Counter>,
+    task_restarts: Family<TaskLabel, Counter>,
+    request_panics: Counter,
     namespaces: ArcSwap<HashSet<String>>,
 }
 
@@ -137,6 +145,9 @@ impl Metrics {
             audit_dropped: Counter::default(),
             audit_errors: Counter::default(),
             clock_jumps: Family::default(),
+            task_panics: Family::default(),
+            task_restarts: Family::default(),
+            request_panics: Counter::default(),
             namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
@@ -216,6 +227,9 @@ impl Metrics {
             "How often the wall clock was set, or went ahead while the machine slept",
             m.clock_jumps.clone(),
         );
+        r.register("tokensmith_task_panics", "Panics of tasks that run on", m.task_panics.clone());
+        r.register("tokensmith_task_restarts", "How often they were begun again", m.task_restarts.clone());
+        r.register("tokensmith_request_panics", "Requests that ended in a panic", m.request_panics.clone());
         m
     }
 
@@ -310,6 +324,22 @@ impl Metrics {
             let counter = self.clock_jumps.get_or_create(&DirectionLabel { direction });
             counter.inner().store(count, Ordering::Relaxed);
         }
+    }
+
+    /// So does who watches the tasks.
+    pub fn tasks(&self, supervisor: &Supervisor) {
+        for (task, counts) in supervisor.counts() {
+            let set = |family: &Family<TaskLabel, Counter>, count| {
+                family.get_or_create(&TaskLabel { task }).inner().store(count, Ordering::Relaxed);
+            };
+            set(&self.task_panics, counts.panics);
+            set(&self.task_restarts, counts.restarts);
+        }
+    }
+
+    /// A request ended in a panic.
+    pub fn panicked(&self) {
+        self.request_panics.inc();
     }
 
     /// The exposition text (OpenMetrics 1.0).

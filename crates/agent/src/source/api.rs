@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
+use tokensmith_core::supervise::to_its_end;
 use tokio::sync::Semaphore;
 
 use super::keys;
@@ -137,10 +138,18 @@ impl ApiSource {
                 slot.close();
             }
         }
-        shared.looking.call_once(|| drop(tokio::spawn(keys::run(Arc::downgrade(shared)))));
+        shared.looking.call_once(|| {
+            let (source, clock) = (Arc::downgrade(shared), shared.clock.clone());
+            tokio::spawn(async move {
+                to_its_end("issuer-keys-watch", &*clock, || keys::run(source.clone())).await;
+            });
+        });
         let slot = Arc::new(Slot::new(&*shared.clock));
         let spec = shared.spec(audience);
-        slot.keep(tokio::spawn(slot::run(Arc::downgrade(shared), Arc::downgrade(&slot), spec)));
+        let (source, own, clock) = (Arc::downgrade(shared), Arc::downgrade(&slot), shared.clock.clone());
+        slot.keep(tokio::spawn(async move {
+            to_its_end("token", &*clock, || slot::run(source.clone(), own.clone(), spec.clone())).await;
+        }));
         slots.insert(audience.to_owned(), slot.clone());
         shared.slots.store(Arc::new(slots));
         Ok(slot)

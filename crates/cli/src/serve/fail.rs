@@ -1,6 +1,7 @@
 //! Where a test may let the process die, named by `TOKENSMITH_KILL_AT`: just before or after each write of the key
-//! ring, its journal and, once the server runs, the sealing-key file; or at a moment of a group of the store's writers.
-//! Without debug assertions there is nothing here.
+//! ring, its journal and, once the server runs, the sealing-key file; or at a moment of a group of the store's writers. And
+//! which of its tasks panic, listed in the file that `TOKENSMITH_PANIC_WHILE` names. Without debug assertions there is
+//! nothing here.
 
 use std::sync::Arc;
 
@@ -21,6 +22,18 @@ mod points {
 
     use super::SealingFile;
     use crate::failure::Failure;
+
+    /// A file with names of tasks: each of them panics at every turn, for as long as it stands there.
+    const PANIC_WHILE: &str = "TOKENSMITH_PANIC_WHILE";
+
+    pub(super) fn arm() {
+        let Some(file) = std::env::var_os(PANIC_WHILE) else { return };
+        tracing::warn!("{PANIC_WHILE} is set: tasks are going to panic");
+        tokensmith_core::supervise::arm(Box::new(move |task| {
+            let names = std::fs::read_to_string(&file).unwrap_or_default();
+            names.split_whitespace().any(|name| name == task.name())
+        }));
+    }
 
     /// `before:N`, `after:N`, or a moment of a group such as `after-flush:N`.
     const KILL_AT: &str = "TOKENSMITH_KILL_AT";
@@ -68,6 +81,8 @@ pub(super) struct FailPoints {
 impl FailPoints {
     /// What the environment asks for.
     pub(super) fn from_env() -> Result<Self, Failure> {
+        #[cfg(debug_assertions)]
+        points::arm();
         Ok(FailPoints {
             #[cfg(debug_assertions)]
             at: points::from_env()?,

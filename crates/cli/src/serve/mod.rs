@@ -3,6 +3,7 @@
 mod banner;
 pub mod certificates;
 pub mod data_dir;
+mod end;
 mod fail;
 mod first_start;
 pub mod flags;
@@ -21,9 +22,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokensmith_core::{Clock, Moment};
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::supervise::Task;
+use tokensmith_core::{Clock, Moment};
 use tokensmith_server::listener;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -138,6 +140,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     // Certificates are checked by clients with clocks of their own, so they follow the system's, never a test clock.
     let mut renew_at = renew_at;
+    let supervisor = server.app.supervisor.clone();
+    let renewing = supervisor.begin(Task::Certificates);
     loop {
         let renewal = async {
             match renew_at {
@@ -152,7 +156,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             },
             () = renewal => false,
         };
-        match sources.build(system.now()) {
+        let built = supervisor.step(Task::Certificates, || sources.build(system.now()));
+        match built.unwrap_or_else(|| Err(anyhow::anyhow!("building them has panicked"))) {
             Ok((config, next)) => {
                 live.store(Arc::new(config));
                 renew_at = next;
@@ -164,9 +169,12 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         }
         if reload_tokens {
             server.app.audit.reopen();
-            reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
+            supervisor.step(Task::Certificates, || {
+                reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
+            });
         }
     }
+    drop(renewing);
     tracing::info!("stopping: no new connections, open requests end");
     stop.send_replace(true);
     while listeners.join_next().await.is_some() {}
@@ -174,8 +182,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         // Who looks for a running server finds none.
         let _ = std::fs::remove_file(gone);
     }
-    server.close().await;
-    Ok(())
+    drop(supervisor);
+    server.close().await
 }
 
 fn reload(path: Option<&Path>, file: Option<&TokenFile>) {

@@ -8,9 +8,10 @@ use anyhow::anyhow;
 use clap::Args;
 use time::format_description::well_known::Rfc3339;
 use tokensmith_core::Clock;
-use tokensmith_core::clock::{ClockWatch, SystemClock};
+use tokensmith_core::clock::ClockWatch;
 use tokensmith_core::keys::Keys;
 use tokensmith_core::random;
+use tokensmith_core::supervise::Task;
 use tokensmith_core::tokens::claims::Payload;
 use tokensmith_core::tokens::ledger::REQUESTER;
 use tokensmith_core::tokens::{LedgerMode, TokenLedger};
@@ -24,7 +25,8 @@ use tokio::task::JoinSet;
 use super::data_dir::{ADDRESS, DataDir};
 use super::first_start::{FirstStart, Who};
 use super::keys::{self, KeyArgs, KeyFiles};
-use super::{Signals, Told, start};
+use super::wire::Tasks;
+use super::{Signals, Told, end, start};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
@@ -85,8 +87,8 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let socket = bind(&args.socket).await?;
     let dir = DataDir::open(&args.data_dir, args.others())?;
     let first = FirstStart::begin(&dir, Who::Signer, args.force)?;
-    let start::Opened { store, ledger, fail, .. } = start::open_sled(&dir)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let start::Opened { store, ledger, fail, time, .. } = start::open_sled(&dir, start::Time::new(false))?;
+    let start::Time { clock, supervisor, .. } = time;
     let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail, first: &first };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
     let keys = keys::open(files, BTreeSet::new(), place, ISSUER, None).await?;
@@ -103,12 +105,10 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let signer = new(keys.clone(), clock.clone(), max_seconds, witness)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move { keys.run().await });
-    let pruning = ledger.clone();
-    tasks.spawn(async move { pruning.run().await });
-    let watch = ClockWatch::new(clock);
-    tasks.spawn(async move { watch.run().await });
+    let mut tasks = Tasks { supervisor: supervisor.clone(), running: JoinSet::new() };
+    tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
+    tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
+    tasks.run(Task::ClockWatch, &Arc::new(ClockWatch::new(clock)), |watch| async move { watch.run().await });
     let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
     let address = dir.file(ADDRESS);
     files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;
@@ -120,14 +120,15 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     // Who looks for a running signer finds none.
     let _ = std::fs::remove_file(address);
     let _ = serving.await;
-    tasks.shutdown().await;
-    if let Err(e) = ledger.flush().await {
-        tracing::error!(cause = %e, "the last issue records are lost");
-    }
-    drop(ledger);
-    // Its last owner flushes it.
-    drop(store);
-    Ok(())
+    let (mut running, last) = (tasks.running, ledger.clone());
+    let work = async {
+        running.shutdown().await;
+        if let Err(e) = last.flush().await {
+            tracing::error!(cause = %e, "the last issue records are lost");
+        }
+    };
+    // Its last owner flushes the store.
+    end::within(end::GRACE, work, (ledger, store)).await
 }
 
 /// The signer of a server that also speaks HTTP: with its keys, its clock, its bound, its ledger and its audit log.

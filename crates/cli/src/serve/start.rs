@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
+use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
 use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
+use tokensmith_core::supervise::Supervisor;
 use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_objects::Served;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
@@ -106,20 +108,40 @@ pub(super) struct Opened {
     pub(super) fail: FailPoints,
     /// Which store it is, if it has an identity.
     pub(super) identity: Option<String>,
+    pub(super) time: Time,
+}
+
+/// The server's clock, and who watches its tasks by it.
+pub(super) struct Time {
+    pub(super) clock: Arc<dyn Clock>,
+    /// The same, where it can be moved.
+    pub(super) test_clock: Option<Arc<ManualClock>>,
+    pub(super) supervisor: Arc<Supervisor>,
+}
+
+impl Time {
+    /// The system's clock, or one that stands until a test moves it.
+    pub(super) fn new(test: bool) -> Self {
+        let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let test_clock = test.then(|| Arc::new(ManualClock::new(system.now())));
+        let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
+        Time { supervisor: Supervisor::new(clock.clone()), clock, test_clock }
+    }
 }
 
 /// Opens the store. One that another process uses is left alone.
 pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Failure> {
+    let time = Time::new(args.test_clock);
     if args.ephemeral {
         let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
-        let fail = FailPoints::default();
-        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail, identity: None });
+        let fail = FailPoints::from_env()?;
+        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail, identity: None, time });
     }
-    open_sled(dir)
+    open_sled(dir, time)
 }
 
 /// Opens the one on disk.
-pub(super) fn open_sled(dir: &DataDir) -> Result<Opened, Failure> {
+pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
     let opened = SledStore::open(&path, fail.options(Options::default())).map_err(|e| match &e {
@@ -138,5 +160,5 @@ pub(super) fn open_sled(dir: &DataDir) -> Result<Opened, Failure> {
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store: fail.store(store), ledger, healthy, fail, identity: None })
+    Ok(Opened { store: fail.store(store), ledger, healthy, fail, identity: None, time })
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokensmith_core::Clock;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
 use tokensmith_core::access::node::NodeAuthorizer;
@@ -13,10 +12,11 @@ use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{
     Authentication, Authorizer, Authorizers, Identity, MASTERS, TokenAuthenticator,
 };
-use tokensmith_core::clock::{ClockWatch, ManualClock, SystemClock};
+use tokensmith_core::clock::ClockWatch;
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
 use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
@@ -31,11 +31,12 @@ use tokio::task::JoinSet;
 
 use super::ADMIN;
 use super::data_dir::DataDir;
+use super::end;
 use super::first_start::FirstStart;
 use super::flags::{Mode, ServeArgs};
 use super::issuers;
 use super::keys;
-use super::start::{Opened, Settings};
+use super::start::{Opened, Settings, Time};
 use crate::failure::Failure;
 
 /// A server that has everything but listeners.
@@ -50,13 +51,37 @@ pub(super) struct Server {
 
 impl Server {
     /// Ends the tasks, brings the ledger to disk and lets go of the store, whose last owner flushes it.
-    pub(super) async fn close(mut self) {
-        self.tasks.shutdown().await;
-        if let Err(e) = self.app.ledger.flush().await {
-            tracing::error!(cause = %e, "the last issue records are lost");
-        }
-        drop(self.app);
-        drop(self.store);
+    ///
+    /// # Errors
+    /// The disk does not answer.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        let Server { app, mut tasks, store, .. } = self;
+        let ledger = app.ledger.clone();
+        let work = async {
+            tasks.shutdown().await;
+            if let Err(e) = ledger.flush().await {
+                tracing::error!(cause = %e, "the last issue records are lost");
+            }
+        };
+        end::within(end::GRACE, work, (app, store, ledger.clone())).await
+    }
+}
+
+/// The tasks that run for as long as the process does.
+pub(super) struct Tasks {
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) running: JoinSet<()>,
+}
+
+impl Tasks {
+    /// Begins one. It is begun again with the same things when it panics or ends.
+    pub(super) fn run<T, W>(&mut self, task: Task, with: &T, work: impl Fn(T) -> W + Send + Sync + 'static)
+    where
+        T: Clone + Send + Sync + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (supervisor, with) = (self.supervisor.clone(), with.clone());
+        self.running.spawn(async move { supervisor.run(task, || work(with.clone())).await });
     }
 }
 
@@ -70,10 +95,8 @@ pub(super) async fn server(
     url: &str,
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
-    let Opened { store, ledger, healthy, fail, identity } = opened;
-    let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let test_clock = args.test_clock.then(|| Arc::new(ManualClock::new(system.now())));
-    let clock = test_clock.clone().map_or(system, |c| c as Arc<dyn Clock>);
+    let Opened { store, ledger, healthy, fail, identity, time } = opened;
+    let Time { clock, test_clock, supervisor } = time;
 
     let issuers = match args.service_account_issuer.as_slice() {
         [] => vec![dir.kept_issuer()?.unwrap_or_else(|| url.to_owned())],
@@ -106,12 +129,11 @@ pub(super) async fn server(
         LedgerOpenError::Revoked { .. } => Failure::guard(e.to_string()),
         LedgerOpenError::Ledger(_) | LedgerOpenError::Write(_) => anyhow::Error::new(e).into(),
     })?;
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks { supervisor, running: JoinSet::new() };
     let clock_watch = Arc::new(ClockWatch::new(clock.clone()));
-    let watching = clock_watch.clone();
-    tasks.spawn(async move { watching.run().await });
-    let (fed, from, by) = (view.clone(), store.clone(), clock.clone());
-    tasks.spawn(async move { fed.feed(from, by).await });
+    tasks.run(Task::ClockWatch, &clock_watch, |watch| async move { watch.run().await });
+    let fed = (view.clone(), store.clone(), clock.clone());
+    tasks.run(Task::Objects, &fed, |(view, from, by)| async move { view.feed(from, by).await });
 
     let bootstrap = bootstrap::rbac(&settings.served);
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(
@@ -145,11 +167,13 @@ pub(super) async fn server(
         .map_err(anyhow::Error::new)
         .context("cannot make the built-in objects")?;
     let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), trust.to_owned());
-    tasks.spawn(async move { controllers.run().await });
-    let rotating = keys.clone();
-    tasks.spawn(async move { rotating.run().await });
-    let pruning = ledger.clone();
-    tasks.spawn(async move { pruning.run().await });
+    tasks.run(
+        Task::Controllers,
+        &Arc::new(controllers),
+        |controllers| async move { controllers.run().await },
+    );
+    tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
+    tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
 
     let admin_token = dir.admin_token()?;
     let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
@@ -213,17 +237,26 @@ pub(super) async fn server(
             .with_certificates(settings.client_certificates),
         authorizer,
         metrics: Metrics::new(),
-        audit: audit(args)?,
+        audit: audit(args, &tasks.supervisor)?,
         backup,
         stopping,
+        supervisor: tasks.supervisor,
         checks,
     });
-    Ok(Server { app, admin_token, issuer: issuers[0].clone(), token_file: settings.token_file, tasks, store })
+    Ok(Server {
+        app,
+        admin_token,
+        issuer: issuers[0].clone(),
+        token_file: settings.token_file,
+        tasks: tasks.running,
+        store,
+    })
 }
 
-fn audit(args: &ServeArgs) -> Result<Audit, Failure> {
+fn audit(args: &ServeArgs, supervisor: &Arc<Supervisor>) -> Result<Audit, Failure> {
     if args.audit_log_path.as_os_str() == "-" {
-        return Ok(Audit::to(Box::new(std::io::stdout())).context("cannot start the audit log")?);
+        let audit = Audit::to(Box::new(std::io::stdout()), supervisor.clone());
+        return Ok(audit.context("cannot start the audit log")?);
     }
     let path = args.audit_log_path.clone();
     // Opened again on SIGHUP: logrotate has moved it away then.
@@ -231,6 +264,6 @@ fn audit(args: &ServeArgs) -> Result<Audit, Failure> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         Ok(Box::new(file))
     };
-    let audit = Audit::open(Box::new(opener));
+    let audit = Audit::open(Box::new(opener), supervisor.clone());
     Ok(audit.with_context(|| format!("cannot write {}", args.audit_log_path.display()))?)
 }

@@ -1,7 +1,7 @@
 //! Notices jumps of the wall clock, also where nobody asks anything: says each once, and counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -12,8 +12,8 @@ use super::{Clock, Jump, JumpDetector};
 #[derive(Debug)]
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
-    /// What both clocks showed at first.
-    start: (OffsetDateTime, Duration),
+    /// What both clocks showed last: a watch that is begun again goes on there.
+    shown: Mutex<(OffsetDateTime, Duration)>,
     back: AtomicU64,
     forwards: AtomicU64,
 }
@@ -30,8 +30,8 @@ pub struct Jumps {
 impl ClockWatch {
     /// Has seen none yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let start = look(&*clock);
-        ClockWatch { clock, start, back: AtomicU64::new(0), forwards: AtomicU64::new(0) }
+        let shown = Mutex::new(look(&*clock));
+        ClockWatch { clock, shown, back: AtomicU64::new(0), forwards: AtomicU64::new(0) }
     }
 
     /// How many were seen.
@@ -41,9 +41,10 @@ impl ClockWatch {
 
     /// Watches.
     pub async fn run(&self) {
-        let (mut seen, monotonic) = self.start;
+        let (mut seen, monotonic) = *self.shown();
         let mut detector = JumpDetector::new(seen, monotonic);
         loop {
+            crate::supervise::turn();
             self.clock.look_again(seen, EVERY).await;
             let (wall, monotonic) = look(&*self.clock);
             match detector.look(wall, monotonic) {
@@ -64,7 +65,12 @@ impl ClockWatch {
                 }
             }
             seen = wall;
+            *self.shown() = (wall, monotonic);
         }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, (OffsetDateTime, Duration)> {
+        self.shown.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 

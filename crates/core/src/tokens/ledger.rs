@@ -232,6 +232,7 @@ impl TokenLedger {
     pub async fn run(&self) {
         let mut written = None;
         loop {
+            crate::supervise::turn();
             let seen = self.clock.now();
             let (settled, due) = self.settled(written);
             if let Some(time) = due {

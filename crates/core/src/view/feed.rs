@@ -25,6 +25,7 @@ impl View {
         let _running = self.pulse.begin(&*clock);
         let mut follower = Follower::new(store, clock.clone(), REGISTRY).after(self.snapshot().revision());
         loop {
+            crate::supervise::turn();
             match follower.next().await {
                 News::Anew(listing) => self.publish(shown(listing)),
                 News::Changes(changes) => {

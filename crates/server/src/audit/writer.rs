@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokensmith_core::supervise::{Supervisor, Task};
+
 use super::Line;
 
 /// Opens the log, at the start and again when it has been moved away.
@@ -42,21 +44,26 @@ impl Audit {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn to(out: Box<dyn Write + Send>) -> io::Result<Self> {
-        Self::start(out, None)
+    pub fn to(out: Box<dyn Write + Send>, supervisor: Arc<Supervisor>) -> io::Result<Self> {
+        Self::start(out, None, supervisor)
     }
 
     /// Writes to what `open` opens, now and at each [`Audit::reopen`].
     ///
     /// # Errors
     /// It does not open, or no thread could be started.
-    pub fn open(mut open: Opener) -> io::Result<Self> {
-        Self::start(open()?, Some(open))
+    pub fn open(mut open: Opener, supervisor: Arc<Supervisor>) -> io::Result<Self> {
+        Self::start(open()?, Some(open), supervisor)
     }
 
-    fn start(out: Box<dyn Write + Send>, open: Option<Opener>) -> io::Result<Self> {
+    fn start(
+        out: Box<dyn Write + Send>,
+        open: Option<Opener>,
+        supervisor: Arc<Supervisor>,
+    ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut writer = Writer { queue: queue.clone(), out, open };
+        let mut writer =
+            Writer { queue: queue.clone(), out, open, supervisor, hand: VecDeque::new(), writing: None };
         let writer = std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
         Ok(Audit { queue, writer: Some(writer) })
     }
@@ -158,32 +165,62 @@ struct Writer {
     queue: Arc<Queue>,
     out: Box<dyn Write + Send>,
     open: Option<Opener>,
+    supervisor: Arc<Supervisor>,
+    /// Lines that were taken from the queue.
+    hand: VecDeque<Vec<u8>>,
+    /// How long the line is that is being written.
+    writing: Option<usize>,
 }
 
 impl Writer {
+    /// A step that panics costs the line that it was at, and no other.
     fn run(&mut self) {
-        loop {
+        let supervisor = self.supervisor.clone();
+        let _running = supervisor.begin(Task::AuditWriter);
+        while supervisor.step(Task::AuditWriter, || self.step()).unwrap_or_else(|| self.recover()) {}
+    }
+
+    /// Writes what there is, or waits for it; says whether there will be more.
+    fn step(&mut self) -> bool {
+        if self.hand.is_empty() {
             let mut state = self.queue.lock();
             while state.lines.is_empty() && !state.reopen && !state.closed {
                 state = self.queue.wake.wait(state).unwrap_or_else(|e| e.into_inner());
             }
-            let lines = std::mem::take(&mut state.lines);
+            self.hand = std::mem::take(&mut state.lines);
             let (reopen, closed) = (std::mem::take(&mut state.reopen), state.closed);
             drop(state);
             if reopen {
                 self.reopen();
             }
-            if lines.is_empty() && closed {
-                return;
-            }
-            for line in lines {
-                self.write(&line);
-                self.queue.lock().bytes -= line.len();
-            }
-            if self.queue.lock().lines.is_empty() {
-                self.queue.losing.store(false, Ordering::Relaxed);
+            if self.hand.is_empty() && closed {
+                return false;
             }
         }
+        while let Some(line) = self.hand.pop_front() {
+            self.writing = Some(line.len());
+            self.write(&line);
+            self.written();
+        }
+        if self.queue.lock().lines.is_empty() {
+            self.queue.losing.store(false, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn written(&mut self) {
+        let length = self.writing.take().unwrap_or(0);
+        self.queue.lock().bytes -= length;
+    }
+
+    fn recover(&mut self) -> bool {
+        if self.writing.is_some() {
+            self.written();
+            self.queue.lost(1);
+        }
+        // A panic at every step must not cost a core.
+        self.rest();
+        true
     }
 
     /// Writes a line, however long the disk takes to be well again; gives up only at the end.
@@ -322,7 +359,7 @@ mod tests {
     #[test]
     fn a_full_disk_loses_no_line_and_is_told() {
         let disk = Disk::default();
-        let audit = Audit::open(disk.opener()).unwrap();
+        let audit = Audit::open(disk.opener(), Supervisor::alone()).unwrap();
         disk.set(|f| f.room = Some(10));
         for user in ["a", "b"] {
             audit.write(&line(user));
@@ -339,7 +376,7 @@ mod tests {
     #[test]
     fn a_moved_log_is_opened_anew() {
         let disk = Disk::default();
-        let audit = Audit::open(disk.opener()).unwrap();
+        let audit = Audit::open(disk.opener(), Supervisor::alone()).unwrap();
         audit.write(&line("before"));
         disk.until("the first is written", |f| !f.all[0].is_empty());
         audit.reopen();
@@ -356,7 +393,7 @@ mod tests {
     #[test]
     fn a_log_that_hangs_delays_nobody_and_refusals_displace_nothing() {
         let disk = Disk::default();
-        let audit = Audit::open(disk.opener()).unwrap();
+        let audit = Audit::open(disk.opener(), Supervisor::alone()).unwrap();
         disk.set(|f| f.stuck = true);
         let big = line(&"x".repeat(500));
         let fit = REFUSED / big.to_bytes().len();
@@ -383,7 +420,7 @@ mod tests {
     #[test]
     fn an_end_with_a_full_disk_is_an_end() {
         let disk = Disk::default();
-        let audit = Audit::open(disk.opener()).unwrap();
+        let audit = Audit::open(disk.opener(), Supervisor::alone()).unwrap();
         disk.set(|f| f.room = Some(0));
         audit.write(&line("a"));
         let queue = audit.queue.clone();

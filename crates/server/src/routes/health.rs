@@ -23,6 +23,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery
     let mut found = vec![("ping", None)];
     found.extend(app.checks.iter().map(|(name, check)| (*name, check())));
     found.push(("audit", app.audit.problem()));
+    found.extend(app.supervisor.health());
     answer("readyz", &found, query.as_deref())
 }
 

@@ -32,7 +32,7 @@ use tokensmith_objects::schema::Kind;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::gate::{Caller, gate};
+use crate::gate::{Caller, caught, gate};
 
 type Handlers = MethodRouter<Arc<App>>;
 
@@ -97,6 +97,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
         .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
         .layer(tower_http::compression::CompressionLayer::new().compress_when(Large))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), caught))
         .with_state(app)
 }
 

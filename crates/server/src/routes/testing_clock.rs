@@ -74,6 +74,7 @@ pub(super) async fn set(
         return Err(Error::internal("the keys cannot follow the clock", cause).into());
     }
     app.view.settled(clock).await;
+    app.supervisor.settled().await;
     answer(clock, &headers)
 }
 

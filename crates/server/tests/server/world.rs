@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
+use tokensmith_core::Supervisor;
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::rbac::Rbac;
@@ -221,6 +222,7 @@ impl World {
         let watching = clock_watch.clone();
         tokio::spawn(async move { watching.run().await });
         let audit = Arc::new(Mutex::new(Vec::new()));
+        let supervisor = Supervisor::new(clock.clone());
         let stop = watch::Sender::new(false);
         let app = Arc::new(App {
             config,
@@ -237,8 +239,9 @@ impl World {
             authorizer,
             metrics: Metrics::new(),
             backup: Backup::new(store.clone(), kept.clone(), Box::new(|| Ok(Vec::new())), None),
-            audit: Audit::to(Box::new(Shared(audit.clone()))).unwrap(),
+            audit: Audit::to(Box::new(Shared(audit.clone())), supervisor.clone()).unwrap(),
             stopping: stop.subscribe(),
+            supervisor,
             checks: vec![("ledger", Box::new(move || written.problem()))],
         });
         World { clock, keys, stop, store, ledger: kept, router: router(app), audit }

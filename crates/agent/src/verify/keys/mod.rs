@@ -19,6 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::PublishedKeys;
+use tokensmith_core::supervise::to_its_end;
 use tokensmith_core::tokens::jws::SignatureError;
 use tokio::sync::watch;
 
@@ -240,7 +241,9 @@ impl IssuerKeys {
             match cause {
                 // After a failure fresh keys are fetched all the same: one was missed, and they may have moved.
                 Cause::Age if age < current.due && attempts.failures == 0 => return Start::Done,
-                Cause::UnknownKid if age < current.floor => return Start::Later(current.floor.saturating_sub(age)),
+                Cause::UnknownKid if age < current.floor => {
+                    return Start::Later(current.floor.saturating_sub(age));
+                }
                 // A failure does not lift the floor.
                 Cause::UnknownKid if attempts.failures > 0 && since < current.floor => {
                     return Start::Later(current.floor.saturating_sub(since));
@@ -255,7 +258,11 @@ impl IssuerKeys {
         drop(attempts);
         tokio::spawn(Running::new(self.clone(), number, current).run());
         if keep {
-            tokio::spawn(keep_fresh(Arc::downgrade(self), self.clock.clone(), self.ended.subscribe()));
+            let (keys, clock, ended) = (Arc::downgrade(self), self.clock.clone(), self.ended.subscribe());
+            tokio::spawn(async move {
+                let work = || keep_fresh(keys.clone(), clock.clone(), ended.clone());
+                to_its_end("issuer-keys", &*clock, work).await;
+            });
         }
         Start::Running { number, failing }
     }

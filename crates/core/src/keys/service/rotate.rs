@@ -36,6 +36,7 @@ impl Keys {
     async fn keep_schedule(&self) {
         let mut backoff = Backoff::default();
         loop {
+            crate::supervise::turn();
             let done = self.tick().await;
             if let Err(cause) = &done {
                 error!(cause = %chain(cause), "cannot carry out a change of the key ring that is due");
