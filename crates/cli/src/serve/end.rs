@@ -65,7 +65,12 @@ mod tests {
 
     fn thread() -> (mpsc::Sender<()>, Joins) {
         let (end, ended) = mpsc::channel();
-        (end, Joins(Some(std::thread::spawn(move || drop(ended.recv())))))
+        (
+            end,
+            Joins(Some(std::thread::spawn(move || {
+                let _ = ended.recv();
+            }))),
+        )
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ use crate::follow::{Follower, News};
 use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::store::{Change, Revision};
+use crate::supervise;
 use crate::view::REGISTRY;
 use place::Place;
 use queue::{Done, Key, Now, Queue};
@@ -69,6 +70,7 @@ impl Controllers {
         let mut follower =
             Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(seen);
         loop {
+            supervise::turn();
             while working.len() < AT_ONCE {
                 let Some(key) = queue.next(self.now()) else { break };
                 working.push(self.work(key, seen));
@@ -99,7 +101,9 @@ impl Controllers {
     async fn work(&self, key: Key, seen: Revision) -> (Key, Result<Done, Error>) {
         self.registry.reached(seen).await;
         self.handled.fetch_add(1, Ordering::Relaxed);
-        let done = self.handle(&key).await;
+        // One object that makes its controller panic waits for its next try alone.
+        let done = supervise::attempt(self.handle(&key)).await;
+        let done = done.unwrap_or_else(|| Err(Error::Internal { cause: "it panicked".into(), source: None }));
         (key, done)
     }
 

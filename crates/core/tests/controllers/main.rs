@@ -3,5 +3,6 @@
 
 mod measure;
 mod namespaces;
+mod poison;
 mod roles;
 mod world;

@@ -53,11 +53,16 @@ impl World {
 
     /// Those of a server with this root CA.
     pub fn run_with(&self, root_ca: &str) -> Arc<Controllers> {
-        let (keys, clock) = (self.keys.clone(), self.clock.clone());
-        let controllers = Arc::new(Controllers::new(self.registry.clone(), keys, clock, root_ca.into()));
+        let controllers = self.controllers(root_ca);
         let running = controllers.clone();
         tokio::spawn(async move { running.run().await });
         controllers
+    }
+
+    /// Those that nobody runs yet.
+    pub fn controllers(&self, root_ca: &str) -> Arc<Controllers> {
+        let (keys, clock) = (self.keys.clone(), self.clock.clone());
+        Arc::new(Controllers::new(self.registry.clone(), keys, clock, root_ca.into()))
     }
 
     pub async fn create(&self, group: &str, plural: &str, namespace: &str, value: Value) -> Arc<Object> {
