@@ -44,7 +44,7 @@ impl Database {
     /// Opens the one in `dir`, making it if there is none.
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
         hush();
-        let limit = SHORTEST + Duration::from_millis(size(dir) >> 13);
+        let limit = SHORTEST.saturating_add(Duration::from_millis(size(dir) >> 13));
         let (done, answer) = mpsc::channel();
         let path: PathBuf = dir.into();
         // A thread of its own: one that never ends is left behind, and said.
