@@ -69,6 +69,9 @@ pub enum StoreError {
         /// The oldest revision that a watch may start after.
         oldest: Revision,
     },
+    /// The store takes no writes just now; this one was not acknowledged.
+    #[error("the store takes no writes: {0}")]
+    Refused(&'static str),
     /// The backend failed; nothing was acknowledged.
     #[error("the store failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -13,6 +13,7 @@ mod checksum;
 pub mod contract;
 mod damage;
 mod database;
+mod disk;
 mod examine;
 #[cfg(debug_assertions)]
 mod fail_points;
@@ -25,6 +26,7 @@ mod open;
 mod record;
 mod scan;
 mod sled_store;
+mod space;
 mod state;
 
 pub use builder::Record;

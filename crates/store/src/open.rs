@@ -19,6 +19,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::random;
 use tokensmith_core::store::StoreError;
@@ -48,6 +49,10 @@ pub struct Options {
     pub history_memory: usize,
     /// The key of the record whose checksum stands apart, so that its loss is told by name.
     pub ring: &'static str,
+    /// What begins so may use the room that is kept for it on a full disk.
+    pub reserved: &'static str,
+    /// Watches the writers.
+    pub supervisor: Arc<Supervisor>,
     /// Where a test lets the process die.
     #[cfg(debug_assertions)]
     pub kill_at: Option<Arc<crate::KillAt>>,
@@ -62,6 +67,8 @@ impl Default for Options {
             history_bytes: 64 << 20,
             history_memory: 16 << 20,
             ring: tokensmith_core::keys::RING_KEY,
+            reserved: "/tokensmith/",
+            supervisor: Supervisor::alone(),
             #[cfg(debug_assertions)]
             kill_at: None,
         }

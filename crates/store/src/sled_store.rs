@@ -14,6 +14,7 @@
 
 mod writer;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +22,14 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::anchor::Anchor;
 use crate::database::{Database, Fault};
+use crate::disk::{Disk, STUCK};
 use crate::history::{Bounds, History};
 use crate::ledger::SledLedger;
 use crate::moment::Point;
@@ -42,6 +45,8 @@ pub struct SledStore {
     writes: Option<mpsc::UnboundedSender<Write>>,
     writer: Option<JoinHandle<()>>,
     healthy: Arc<AtomicBool>,
+    disk: Arc<Disk>,
+    supervisor: Arc<Supervisor>,
     /// Held as long as the store is open: a second process is told at once.
     lock: Arc<std::fs::File>,
     point: Point,
@@ -55,6 +60,8 @@ impl SledStore {
         let bounds = Bounds { changes: options.history, bytes: options.history_memory };
         let history = History::new(bounds, anchor.state().objects.revision, Some(log));
         let (writes, queue) = mpsc::unbounded_channel();
+        let on = Disk::new(dir, db.clone()).map_err(|source| OpenError::Io { dir: dir.into(), source })?;
+        let disk = Arc::new(on);
         let point = Point::new(&options);
         let writer = writer::Writer {
             db: db.clone(),
@@ -62,6 +69,10 @@ impl SledStore {
             history: history.clone(),
             healthy: healthy.clone(),
             ring: options.ring,
+            reserved: options.reserved,
+            disk: disk.clone(),
+            supervisor: options.supervisor.clone(),
+            persisting: Cell::new(false),
             point: point.clone(),
         };
         let writer = std::thread::Builder::new()
@@ -75,6 +86,8 @@ impl SledStore {
             writes: Some(writes),
             writer: Some(writer),
             healthy,
+            disk,
+            supervisor: options.supervisor,
             lock: Arc::new(lock),
             point,
         })
@@ -82,12 +95,21 @@ impl SledStore {
 
     /// The ledger in the same database. To be asked for once.
     pub fn ledger(&self) -> Result<SledLedger, LedgerError> {
-        SledLedger::open(self.db.clone(), self.anchor.clone(), self.lock.clone(), self.point.clone())
+        let (db, anchor, lock) = (self.db.clone(), self.anchor.clone(), self.lock.clone());
+        SledLedger::open(db, anchor, lock, self.disk.clone(), &self.supervisor, self.point.clone())
     }
 
     /// False once a write could not be brought to disk, from when on none is accepted, or a record could not be read.
     pub fn healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire) && self.db.sound()
+    }
+
+    /// What keeps the store from taking writes, for readiness.
+    pub fn problem(&self) -> Option<String> {
+        if !self.healthy() {
+            return Some("the store has failed to write, or found damage: restart it".into());
+        }
+        self.disk.problem().map(Into::into)
     }
 
     async fn write(
@@ -103,7 +125,8 @@ impl SledStore {
         if !sent {
             return Err(ended());
         }
-        answer.await.map_err(|_| ended())?
+        let answer = self.disk.wait(answer).await;
+        answer.map_err(|_| StoreError::Refused(STUCK))?.map_err(|_| ended())?
     }
 
     fn whole(&self, key: &str, read: Read) -> Result<Entry, StoreError> {

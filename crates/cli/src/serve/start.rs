@@ -104,7 +104,8 @@ fn check_files(args: &ServeArgs) -> Result<Vec<&PathBuf>, Failure> {
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) healthy: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What keeps the store from taking writes.
+    pub(super) problem: Box<dyn Fn() -> Option<String> + Send + Sync>,
     pub(super) fail: FailPoints,
     /// Which store it is, if it has an identity.
     pub(super) identity: Option<String>,
@@ -135,7 +136,7 @@ pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Fail
     if args.ephemeral {
         let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(MemoryLedger::new()));
         let fail = FailPoints::from_env()?;
-        return Ok(Opened { store, ledger, healthy: Box::new(|| true), fail, identity: None, time });
+        return Ok(Opened { store, ledger, problem: Box::new(|| None), fail, identity: None, time });
     }
     open_sled(dir, time)
 }
@@ -144,7 +145,8 @@ pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Fail
 pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
-    let opened = SledStore::open(&path, fail.options(Options::default())).map_err(|e| match &e {
+    let options = Options { supervisor: time.supervisor.clone(), ..Options::default() };
+    let opened = SledStore::open(&path, fail.options(options)).map_err(|e| match &e {
         OpenError::Damaged(_) => {
             let dir = path.parent().unwrap_or(&path).display();
             Failure::failed(format!(
@@ -159,6 +161,9 @@ pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
-    let healthy = Box::new(move || watched.upgrade().is_some_and(|s| s.healthy()));
-    Ok(Opened { store: fail.store(store), ledger, healthy, fail, identity: None, time })
+    let problem = Box::new(move || match watched.upgrade() {
+        Some(store) => store.problem(),
+        None => Some("the store is closed".into()),
+    });
+    Ok(Opened { store: fail.store(store), ledger, problem, fail, identity: None, time })
 }

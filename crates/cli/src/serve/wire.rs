@@ -95,7 +95,7 @@ pub(super) async fn server(
     url: &str,
     stopping: watch::Receiver<bool>,
 ) -> Result<Server, Failure> {
-    let Opened { store, ledger, healthy, fail, identity, time } = opened;
+    let Opened { store, ledger, problem, fail, identity, time } = opened;
     let Time { clock, test_clock, supervisor } = time;
 
     let issuers = match args.service_account_issuer.as_slice() {
@@ -212,7 +212,7 @@ pub(super) async fn server(
     let (ring, written) = (keys.clone(), ledger.clone());
     let (shown, by) = (view.clone(), clock.clone());
     let checks: Vec<(&'static str, Check)> = vec![
-        ("store", Box::new(move || (!healthy()).then(|| "the store has failed to write".into()))),
+        ("store", problem),
         ("objects", Box::new(move || shown.problem(&*by))),
         ("signing-keys", Box::new(move || ring.problem())),
         ("ledger", Box::new(move || written.problem())),

@@ -207,8 +207,13 @@ fn revision_of(object: &Object) -> Revision {
     object.resource_version().parse().unwrap_or(0)
 }
 
+/// Upstream answers 500 with etcd's text when its disk is full (`etcdserver: mvcc: database space exceeded`): who writes is
+/// told why, since asking again does not help.
 fn backend(e: StoreError) -> Error {
-    Error::internal("the store failed", e)
+    match e {
+        StoreError::Refused(_) => Error::internal(e.to_string(), e),
+        _ => Error::internal("the store failed", e),
+    }
 }
 
 fn invalid(kind: &Kind, name: &str, errors: Vec<tokensmith_objects::FieldError>) -> Result<(), Error> {

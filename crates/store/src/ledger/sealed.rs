@@ -13,8 +13,10 @@ use super::keys::{STATE, corrupt};
 use crate::anchor::Anchor;
 use crate::checksum::{Checksum, Place};
 use crate::database::Database;
+use crate::disk::Disk;
 use crate::moment::{Moment, Point};
 use crate::record::{seal, unseal};
+use crate::space::{FULL, Need};
 use crate::state::{self, Ledger};
 
 pub(super) struct Sealed {
@@ -24,6 +26,7 @@ pub(super) struct Sealed {
     turn: Mutex<()>,
     /// After a write that failed nobody can tell what is in the tree: sums that go on from there would call it damaged.
     failed: AtomicBool,
+    disk: Arc<Disk>,
     point: Point,
 }
 
@@ -35,13 +38,14 @@ struct Waiting {
 }
 
 impl Sealed {
-    pub(super) fn new(db: Arc<Database>, anchor: Arc<Anchor>, point: Point) -> Self {
+    pub(super) fn new(db: Arc<Database>, anchor: Arc<Anchor>, disk: Arc<Disk>, point: Point) -> Self {
         Sealed {
             db,
             anchor,
             waiting: Mutex::default(),
             turn: Mutex::default(),
             failed: AtomicBool::new(false),
+            disk,
             point,
         }
     }
@@ -87,6 +91,7 @@ impl Sealed {
         let Draft { mut ledger, changed, .. } = draft;
         ledger.sequence += 1;
         let mut batch = sled::Batch::default();
+        let size = changed.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, |(_, v)| v.len())).sum();
         for (key, value) in changed {
             match value {
                 Some((_, value)) => batch.insert(key.clone(), seal(&key, &value).1),
@@ -96,12 +101,16 @@ impl Sealed {
         if self.failed.load(Ordering::Acquire) {
             return Err("the ledger accepts no revocations after a failed write: restart".into());
         }
+        if !self.disk.room().has(size, Need::Reserved) {
+            return Err(FULL.into());
+        }
         let identity = self.anchor.state().identity;
         batch.insert(STATE, state::sealed(Place::Ledger, STATE, &identity, &ledger.to_bytes()));
         self.point.reach(Moment::BeforeBatch);
         let written = self.db.call(|t| t.ledger.apply_batch(batch));
         self.point.reach(Moment::AfterBatch);
         let flushed = written.and_then(|()| self.db.call(|t| t.ledger.flush()));
+        self.disk.answered();
         flushed.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
         self.point.reach(Moment::AfterFlush);
         self.anchor.ledger(ledger)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::{
     Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, PAGE_BYTES, Page, Position,
     Revocation,
@@ -16,14 +17,17 @@ use super::sealed::{Draft, Sealed};
 use super::writer::{GroupWriter, State, Write, WriteError};
 use crate::anchor::Anchor;
 use crate::database::{Database, Fault};
+use crate::disk::{Disk, STUCK, Stuck};
 use crate::moment::Point;
 use crate::record::{seal, unseal};
+use crate::space::{FULL, Need};
 
 /// The `Ledger` port on sled; made by [`SledStore::ledger`](crate::SledStore::ledger).
 pub struct SledLedger {
     db: Arc<Database>,
     sealed: Arc<Sealed>,
     writer: GroupWriter,
+    disk: Arc<Disk>,
     /// The store's lock: the files are in use until this is gone, too.
     _lock: Arc<std::fs::File>,
 }
@@ -36,13 +40,16 @@ impl SledLedger {
         db: Arc<Database>,
         anchor: Arc<Anchor>,
         lock: Arc<std::fs::File>,
+        disk: Arc<Disk>,
+        supervisor: &Arc<Supervisor>,
         point: Point,
     ) -> Result<Self, LedgerError> {
-        let into = db.clone();
-        let write: Write = Box::new(move |group| write(&into, group));
-        let writer = GroupWriter::start(write).map_err(|e| LedgerError::Backend(Box::new(e)))?;
-        let sealed = Sealed::new(db.clone(), anchor, point);
-        Ok(SledLedger { db, sealed: Arc::new(sealed), writer, _lock: lock })
+        let (into, on) = (db.clone(), disk.clone());
+        let write: Write = Box::new(move |group| write(&into, &on, group));
+        let writer =
+            GroupWriter::start(write, supervisor.clone()).map_err(|e| LedgerError::Backend(Box::new(e)))?;
+        let sealed = Sealed::new(db.clone(), anchor, disk.clone(), point);
+        Ok(SledLedger { db, sealed: Arc::new(sealed), writer, disk, _lock: lock })
     }
 
     /// Runs what may wait for the disk where nobody else waits for it.
@@ -52,7 +59,8 @@ impl SledLedger {
     ) -> Result<T, LedgerError> {
         let db = self.db.clone();
         let task = tokio::task::spawn_blocking(move || work(&db));
-        task.await.map_err(|e| LedgerError::Backend(Box::new(e)))?
+        let done = self.disk.wait(task).await.map_err(|Stuck| LedgerError::Backend(STUCK.into()))?;
+        done.map_err(|e| LedgerError::Backend(Box::new(e)))?
     }
 
     /// Changes what the anchor guards.
@@ -68,7 +76,9 @@ impl SledLedger {
 #[async_trait]
 impl Ledger for SledLedger {
     async fn record(&self, issued: Issued) {
-        self.writer.record(issued).await;
+        if self.disk.wait(self.writer.record(issued)).await.is_err() {
+            self.writer.state().lost(1);
+        }
     }
 
     async fn list(
@@ -78,13 +88,13 @@ impl Ledger for SledLedger {
         after: Option<&Position>,
     ) -> Result<Page, LedgerError> {
         // What cannot be written is not shown; what was can be read all the same.
-        let _ = self.writer.flush().await;
+        let _ = self.disk.wait(self.writer.flush()).await;
         let (filter, after) = (filter.clone(), after.cloned());
         self.aside(move |db| page(db, &filter, limit, after.as_ref())).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
-        let _ = self.writer.flush().await;
+        let _ = self.disk.wait(self.writer.flush()).await;
         let filter = filter.clone();
         self.aside(move |db| {
             let mut counts = BTreeMap::new();
@@ -207,18 +217,23 @@ fn written(state: &State, done: Result<(), LedgerError>) -> Result<(), LedgerErr
     done
 }
 
-fn write(db: &Database, group: &[Issued]) -> Result<(), WriteError> {
+fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError> {
+    // Tried again with the next ones: it is taken down once there is room.
+    if !disk.room().has(group.iter().map(Issued::size).sum(), Need::Usual) {
+        return Err(FULL.into());
+    }
     let mut batch = sled::Batch::default();
     for issued in group {
         let key = issued_key(&issued.position());
         let (_, stored) = seal(&key, &serde_json::to_vec(issued)?);
         batch.insert(key, stored);
     }
-    db.call(|t| {
+    let written = db.call(|t| {
         t.ledger.apply_batch(batch)?;
         t.ledger.flush()
-    })?;
-    Ok(())
+    });
+    disk.answered();
+    Ok(written.map(drop)?)
 }
 
 fn page(db: &Database, filter: &Filter, limit: usize, after: Option<&Position>) -> Result<Page, LedgerError> {

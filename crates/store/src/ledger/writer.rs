@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::{Counts, Issued, LedgerError};
+use tokensmith_core::supervise::Task;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -53,11 +55,11 @@ enum Message {
 
 impl GroupWriter {
     /// Starts the thread.
-    pub(super) fn start(write: Write) -> std::io::Result<Self> {
-        Self::with_queue(write, QUEUE)
+    pub(super) fn start(write: Write, supervisor: Arc<Supervisor>) -> std::io::Result<Self> {
+        Self::with_queue(write, QUEUE, supervisor)
     }
 
-    fn with_queue(write: Write, capacity: usize) -> std::io::Result<Self> {
+    fn with_queue(write: Write, capacity: usize, supervisor: Arc<Supervisor>) -> std::io::Result<Self> {
         let state = Arc::new(State {
             healthy: AtomicBool::new(true),
             written: AtomicU64::new(0),
@@ -71,6 +73,7 @@ impl GroupWriter {
             group: Vec::new(),
             waiting: Vec::new(),
             written: true,
+            supervisor,
         };
         let thread = std::thread::Builder::new().name("ledger-writer".into()).spawn(move || worker.run())?;
         Ok(GroupWriter { queue: Some(queue), thread: Some(thread), state })
@@ -144,6 +147,12 @@ impl State {
         }
     }
 
+    /// Records could not be handed over.
+    pub(super) fn lost(&self, count: usize) {
+        self.failed(&"it does not answer");
+        self.drop_records(count);
+    }
+
     fn drop_records(&self, count: usize) {
         self.dropped.fetch_add(count as u64, Ordering::Relaxed);
     }
@@ -157,34 +166,54 @@ struct Worker {
     waiting: Vec<oneshot::Sender<bool>>,
     /// Whether the last group was.
     written: bool,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Worker {
     fn run(mut self) {
-        loop {
-            let mut rest = RETRY;
-            if self.group.is_empty() {
-                let Some(first) = self.messages.blocking_recv() else { return };
-                self.take(first);
-                rest = GATHER;
-            }
-            let end = self.messages.is_closed();
-            if self.waiting.is_empty() && !end {
-                // Woken early by a flush, a full queue or the end; for no reason at all: then the group is small.
-                std::thread::park_timeout(rest);
-            }
-            while let Ok(message) = self.messages.try_recv() {
-                self.take(message);
-                if self.group.len() >= GROUP {
-                    self.commit();
-                }
-            }
-            self.commit();
-            if end {
-                // That was the last attempt.
-                self.lose();
+        let supervisor = self.supervisor.clone();
+        let _running = supervisor.begin(Task::LedgerWriter);
+        while supervisor.step(Task::LedgerWriter, || self.turn()).unwrap_or_else(|| self.recover()) {}
+    }
+
+    /// Gathers a group and writes it; says whether there will be more.
+    fn turn(&mut self) -> bool {
+        let mut rest = RETRY;
+        if self.group.is_empty() {
+            let Some(first) = self.messages.blocking_recv() else { return false };
+            self.take(first);
+            rest = GATHER;
+        }
+        let end = self.messages.is_closed();
+        if self.waiting.is_empty() && !end {
+            // Woken early by a flush, a full queue or the end; for no reason at all: then the group is small.
+            std::thread::park_timeout(rest);
+        }
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+            if self.group.len() >= GROUP {
+                self.commit();
             }
         }
+        self.commit();
+        if end {
+            // That was the last attempt.
+            self.lose();
+        }
+        true
+    }
+
+    /// After a panic: the group is tried again, and who waits for it is told.
+    fn recover(&mut self) -> bool {
+        self.state.failed(&"its writer has panicked");
+        for done in self.waiting.drain(..) {
+            let _ = done.send(false);
+        }
+        if self.messages.is_closed() {
+            self.lose();
+        }
+        std::thread::park_timeout(RETRY);
+        true
     }
 
     fn take(&mut self, message: Message) {
@@ -259,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn many_records_share_few_writes() {
         let (groups, write) = disk();
-        let writer = GroupWriter::start(write).unwrap();
+        let writer = GroupWriter::start(write, Supervisor::alone()).unwrap();
         for n in 0..1000 {
             writer.record(issued(n, 100)).await;
         }
@@ -273,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_is_written_without_being_asked_for() {
         let (groups, write) = disk();
-        let writer = GroupWriter::start(write).unwrap();
+        let writer = GroupWriter::start(write, Supervisor::alone()).unwrap();
         writer.record(issued(0, 100)).await;
         let mut looks = 0;
         while groups.lock().unwrap().is_empty() {
@@ -286,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn what_failed_is_written_once_the_disk_takes_it() {
         let (groups, full, write) = failing_disk();
-        let writer = GroupWriter::start(write).unwrap();
+        let writer = GroupWriter::start(write, Supervisor::alone()).unwrap();
         full.store(true, Ordering::Relaxed);
         for n in 0..10 {
             writer.record(issued(n, 100)).await;
@@ -306,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_write_is_tried_again_without_being_asked_for() {
         let (groups, full, write) = failing_disk();
-        let writer = GroupWriter::start(write).unwrap();
+        let writer = GroupWriter::start(write, Supervisor::alone()).unwrap();
         full.store(true, Ordering::Relaxed);
         writer.record(issued(0, 100)).await;
         assert!(writer.flush().await.is_err());
@@ -323,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_outage_costs_records_that_are_counted_and_no_memory() {
         let (groups, full, write) = failing_disk();
-        let writer = GroupWriter::start(write).unwrap();
+        let writer = GroupWriter::start(write, Supervisor::alone()).unwrap();
         full.store(true, Ordering::Relaxed);
         let count = 3 * GROUP + 5;
         for n in 0..count {
@@ -344,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_holds_its_callers_back_and_loses_nothing() {
         let (groups, write) = disk();
-        let writer = GroupWriter::with_queue(write, 4).unwrap();
+        let writer = GroupWriter::with_queue(write, 4, Supervisor::alone()).unwrap();
         for n in 0..100 {
             writer.record(issued(n, 100)).await;
         }

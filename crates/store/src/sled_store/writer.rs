@@ -1,19 +1,24 @@
 //! The one writer: takes what waits, decides each write in order, brings all of them to disk at once.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use tokensmith_core::Supervisor;
 use tokensmith_core::store::{Change, Entry, Expect, Revision, StoreError};
+use tokensmith_core::supervise::Task;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::anchor::Anchor;
 use crate::checksum::{Checksum, Place};
 use crate::database::Database;
+use crate::disk::Disk;
 use crate::history::{History, holds};
 use crate::moment::{Moment, Point};
 use crate::record::{self, Header, META_STATE, Read, data_key};
+use crate::space::{FULL, Need, Room};
 use crate::state::{self, Objects};
 
 /// Who waits for a write.
@@ -34,6 +39,12 @@ pub(super) struct Writer {
     pub(super) healthy: Arc<AtomicBool>,
     /// The key of the record that stands apart.
     pub(super) ring: &'static str,
+    /// What begins so may use the room that is kept for it.
+    pub(super) reserved: &'static str,
+    pub(super) disk: Arc<Disk>,
+    pub(super) supervisor: Arc<Supervisor>,
+    /// Something is on its way to the disk: after a panic now, nobody can tell what is on it.
+    pub(super) persisting: Cell<bool>,
     pub(super) point: Point,
 }
 
@@ -58,20 +69,38 @@ struct Group {
     changes: Vec<Change>,
     accepted: Vec<(Done, Revision)>,
     bytes: usize,
+    /// What the disk had when the group was begun.
+    room: Room,
 }
 
 impl Writer {
     /// Works until the store is dropped.
     pub(super) fn run(self, mut queue: mpsc::UnboundedReceiver<Write>) {
+        let _running = self.supervisor.begin(Task::StoreWriter);
         let mut group = Vec::with_capacity(GROUP);
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
             let mut waiting = group.drain(..);
             while waiting.len() > 0 {
-                self.commit(&mut waiting);
+                if self.supervisor.step(Task::StoreWriter, || self.commit(&mut waiting)).is_none() {
+                    self.recover(&mut waiting);
+                }
             }
         }
         if let Err(e) = self.db.call(|t| t.db.flush()) {
             tracing::error!(error = %e, "the store could not be flushed at its end");
+        }
+    }
+
+    /// After a panic: who waits is told, and what was on its way to the disk makes an end of all writing.
+    fn recover(&self, waiting: &mut impl Iterator<Item = Write>) {
+        if self.persisting.replace(false) {
+            self.healthy.store(false, Ordering::Release);
+            tracing::error!(
+                "the store's writer has panicked in a write: no further write is accepted until a restart"
+            );
+        }
+        for write in waiting {
+            let _ = write.done.send(Err(StoreError::Refused("its writer has panicked")));
         }
     }
 
@@ -83,6 +112,7 @@ impl Writer {
             changes: Vec::new(),
             accepted: Vec::new(),
             bytes: 0,
+            room: self.disk.room(),
         };
         while group.bytes < GROUP_BYTES
             && let Some(write) = waiting.next()
@@ -96,15 +126,20 @@ impl Writer {
         if group.changes.is_empty() {
             return;
         }
-        match self.persist(group.batch, group.objects, &group.changes) {
+        self.persisting.set(true);
+        let written = self.persist(group.batch, group.objects, &group.changes);
+        self.disk.answered();
+        match written {
             Ok(()) => {
                 self.history.extend(group.changes);
+                self.persisting.set(false);
                 for (done, revision) in group.accepted {
                     let _ = done.send(Ok(Some(revision)));
                 }
             }
             Err(e) => {
                 // Nobody can tell what is on disk now: nothing is acknowledged, and nothing more accepted.
+                self.persisting.set(false);
                 self.healthy.store(false, Ordering::Release);
                 tracing::error!(error = %e, "the store cannot write: no further write is accepted until a restart");
                 for (done, _) in group.accepted {
@@ -133,6 +168,14 @@ impl Writer {
         holds(write.expect, found.as_ref().map(entry))?;
         if write.value.is_none() && found.is_none() {
             return Ok(None);
+        }
+        let need = match write.value.is_none() || write.key.starts_with(self.reserved) {
+            true => Need::Reserved,
+            false => Need::Usual,
+        };
+        let size = group.bytes + write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+        if !group.room.has(size, need) {
+            return Err(StoreError::Refused(FULL));
         }
         let revision = group.objects.revision + 1;
         group.objects.revision = revision;
