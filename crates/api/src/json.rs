@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::Findings;
+
 /// How deep values may nest. Go stops at 10,000; no Kubernetes object comes near either, and this depth is
 /// safe to read, walk and drop on any thread's stack.
 pub const MAX_DEPTH: usize = 512;
@@ -19,7 +21,7 @@ pub struct SyntaxError(pub String);
 pub struct Parsed {
     /// The value; of a repeated key, the last one.
     pub value: Value,
-    /// The paths of repeated keys, e.g. `spec.foo`, in document order.
+    /// The paths of repeated keys, e.g. `spec.foo`, in document order; as many as [`Findings`] keep.
     pub duplicates: Vec<String>,
 }
 
@@ -27,12 +29,12 @@ pub struct Parsed {
 ///
 /// Invalid UTF-8 inside strings and lone surrogates become U+FFFD, as in Go.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
-    let mut reader = Reader { bytes, at: 0, depth: 0, path: String::new(), duplicates: Vec::new() };
+    let mut reader = Reader { bytes, at: 0, depth: 0, path: String::new(), duplicates: Findings::default() };
     reader.space();
     let value = reader.value()?;
     reader.space();
     match reader.peek() {
-        None => Ok(Parsed { value, duplicates: reader.duplicates }),
+        None => Ok(Parsed { value, duplicates: reader.duplicates.into_texts() }),
         Some(c) => Err(invalid(c, "after top-level value")),
     }
 }
@@ -42,7 +44,7 @@ struct Reader<'a> {
     at: usize,
     depth: usize,
     path: String,
-    duplicates: Vec<String>,
+    duplicates: Findings,
 }
 
 fn invalid(c: u8, context: &str) -> SyntaxError {
@@ -136,7 +138,7 @@ impl Reader<'_> {
             self.path.push_str(&key);
             let value = self.value()?;
             if map.contains_key(&key) {
-                self.duplicates.push(self.path.clone());
+                self.duplicates.push(|| self.path.clone());
             }
             self.path.truncate(before);
             map.insert(key, value);

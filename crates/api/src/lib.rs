@@ -9,6 +9,7 @@
 
 pub mod canonical;
 pub mod duration;
+pub mod findings;
 pub mod json;
 pub mod media;
 pub mod moment;
@@ -17,6 +18,7 @@ pub mod status;
 pub mod yaml;
 
 pub use duration::GoDuration;
+pub use findings::Findings;
 pub use media::Media;
 pub use moment::Moment;
 pub use status::Status;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use tokensmith_api::moment;
+use tokensmith_api::{Findings, moment};
 
 use crate::field::go_quote;
 use crate::schema::{Field, Shape, Type, type_at};
@@ -12,15 +12,26 @@ use crate::schema::{Field, Shape, Type, type_at};
 /// Walks one tree; collects what the type does not know.
 #[derive(Default)]
 pub(super) struct Check {
-    /// `unknown field "PATH"`, in document order.
-    pub(super) unknown: Vec<String>,
+    /// `unknown field "PATH"`, in document order, after what was found before.
+    odd: Findings,
     /// JSON path with indices, for unknown fields.
     path: String,
     /// JSON path without indices, for type errors.
     names: String,
 }
 
+impl From<Findings> for Check {
+    fn from(odd: Findings) -> Self {
+        Check { odd, ..Check::default() }
+    }
+}
+
 impl Check {
+    /// What was found.
+    pub(super) fn into_odd(self) -> Findings {
+        self.odd
+    }
+
     /// The top-level object: `kind` and `apiVersion` stand outside the table. Fields come out in Go's order.
     pub(super) fn object(
         &mut self,
@@ -42,7 +53,7 @@ impl Check {
                 // In Go null leaves the field at its zero value: as if it were not there.
                 Some(_) if value.is_null() => {}
                 Some(field) => checked.push((field, self.value(of, field, &field.shape, value)?)),
-                None => self.unknown.push(format!("unknown field {}", go_quote(&self.path))),
+                None => self.odd.push(|| format!("unknown field {}", go_quote(&self.path))),
             }
             self.path.truncate(path);
             self.names.truncate(names);

@@ -9,7 +9,7 @@ mod encode;
 mod protobuf;
 
 use serde_json::Value;
-use tokensmith_api::{Media, json, proto, yaml};
+use tokensmith_api::{Findings, Media, json, proto, yaml};
 
 pub use encode::{encode, encode_value};
 
@@ -118,15 +118,17 @@ pub fn decode_delete_options(body: &[u8], media: Media) -> Result<Object, Decode
 const DELETE_OPTIONS: &str = "DeleteOptions";
 
 /// A body's value, and what strict reading says of it.
-fn parse(body: &[u8], media: Media) -> Result<(Value, Vec<String>), String> {
+fn parse(body: &[u8], media: Media) -> Result<(Value, Findings), String> {
     if media == Media::Yaml {
         let parsed = yaml::parse(body).map_err(|e| e.cause().to_owned())?;
         let odd = if parsed.duplicates.is_empty() { None } else { yaml::repeated(body) };
-        return Ok((parsed.value, odd.into_iter().collect()));
+        return Ok((parsed.value, Findings::after(odd.into_iter().collect())));
     }
     let parsed =
         json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}"))?;
-    Ok((parsed.value, repeated(&parsed.duplicates)))
+    let mut odd = Findings::default();
+    repeated(&parsed.duplicates).into_iter().for_each(|text| odd.push(|| text));
+    Ok((parsed.value, odd))
 }
 
 /// What strict reading says of repeated keys.
@@ -154,12 +156,12 @@ pub fn decode_value(
     expected: &Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, DecodeError> {
-    decode_tree(value, Vec::new(), expected, validation, b"")
+    decode_tree(value, Findings::default(), expected, validation, b"")
 }
 
 fn decode_tree(
     value: Value,
-    odd: Vec<String>,
+    odd: Findings,
     expected: &Expected<'_>,
     validation: FieldValidation,
     body: &[u8],
@@ -182,6 +184,7 @@ fn decode_tree(
 }
 
 /// Decodes what a patch has made of an object. The texts are the decoder's own: upstream puts them behind the document.
+/// `odd` is what strict reading says of the patch itself.
 pub fn decode_patched(
     patched: Value,
     odd: Vec<String>,
@@ -190,23 +193,25 @@ pub fn decode_patched(
 ) -> Result<Decoded, String> {
     let (map, api_version, kind) = document(patched)?;
     expect_kind(&api_version, &kind, expected).map_err(|e| e.0)?;
-    typed(map, odd, expected, validation)
+    typed(map, Findings::after(odd), expected, validation)
 }
 
 fn typed(
     map: serde_json::Map<String, Value>,
-    mut odd: Vec<String>,
+    odd: Findings,
     expected: &Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, String> {
-    let mut check = check::Check::default();
+    let mut check = check::Check::from(odd);
     let object = check.object(expected.schema, map)?;
-    odd.extend(check.unknown);
+    let odd = check.into_odd();
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
-        FieldValidation::Warn => odd,
-        FieldValidation::Strict if odd.is_empty() => odd,
-        FieldValidation::Strict => return Err(format!("strict decoding error: {}", odd.join(", "))),
+        FieldValidation::Warn => odd.into_texts(),
+        FieldValidation::Strict if odd.is_empty() => Vec::new(),
+        FieldValidation::Strict => {
+            return Err(format!("strict decoding error: {}", odd.into_texts().join(", ")));
+        }
     };
     Ok(Decoded { object: with_type_meta(object, expected), warnings })
 }
