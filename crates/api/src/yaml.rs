@@ -1,10 +1,18 @@
 //! YAML as Kubernetes reads it: turned into JSON first, with YAML 1.1's numbers (`0400` is octal), and with
 //! limits that a bomb of aliases cannot pass.
 
+use std::io;
+
 use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::json::{MAX_DEPTH, Parsed};
+
+/// Nodes of a document, aliases' repeats included.
+const MAX_NODES: usize = 500_000;
+/// Without aliases a document has no more nodes than bytes; with them, it may have so many more.
+const ROOM: usize = 10_000;
+const MIB: usize = 1 << 20;
 
 /// Why a document could not be read; one line, without the document's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +31,15 @@ impl YamlError {
 /// A repeated key is reported (by its name alone) and its last value wins, as Kubernetes does outside strict
 /// validation.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
+    with_room(bytes, || parse_here(bytes)).map_err(|e| YamlError(format!("yaml: {e}")))?
+}
+
+/// What go-yaml says of the first repeated key.
+pub fn repeated(bytes: &[u8]) -> Option<String> {
+    with_room(bytes, || repeated_here(bytes)).ok()?
+}
+
+fn parse_here(bytes: &[u8]) -> Result<Parsed, YamlError> {
     match read(bytes, DuplicateKeyPolicy::Error) {
         Ok(value) => Ok(Parsed { value, duplicates: Vec::new() }),
         Err(first) => {
@@ -33,8 +50,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
     }
 }
 
-/// What go-yaml says of the first repeated key.
-pub fn repeated(bytes: &[u8]) -> Option<String> {
+fn repeated_here(bytes: &[u8]) -> Option<String> {
     let (key, line) = duplicate_key(&read(bytes, DuplicateKeyPolicy::Error).err()?)?;
     Some(format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"))
 }
@@ -47,8 +63,12 @@ fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, serde_sap
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             max_documents: 1,
-            max_nodes: 500_000,
-            max_aliases: 10_000,
+            max_nodes: MAX_NODES.min(ROOM + bytes.len()),
+            max_aliases: ROOM,
+            // What aliases repeat, and what is kept for them: in proportion to what was sent.
+            max_total_scalar_bytes: MIB + 2 * bytes.len(),
+            max_recorded_anchor_events: ROOM + 4 * bytes.len(),
+            max_recorded_anchor_bytes: MIB + 4 * bytes.len(),
         },
     };
     serde_saphyr::from_slice_with_options(bytes, options)
@@ -89,7 +109,31 @@ fn unclosed(text: &str, bytes: &[u8]) -> Option<String> {
 
 /// Writes a value as a YAML document, keys sorted as Kubernetes' replies have them.
 pub fn to_string(value: &Value) -> String {
-    serde_saphyr::to_string(&sorted(value)).unwrap_or_default()
+    let write = || serde_saphyr::to_string(&sorted(value)).unwrap_or_default();
+    apart(write).unwrap_or_default()
+}
+
+/// The stack that the deepest document takes, several times over: each level of one takes the library tens of kilobytes
+/// where nothing is optimised. What is not used of it costs nothing.
+const STACK: usize = 64 << 20;
+/// With no more of these a document cannot be deep.
+const FEW: usize = 24;
+
+/// Reads a document where there is room for its depth: a stack that overflows ends the process, and with it everybody's
+/// requests.
+fn with_room<T: Send>(bytes: &[u8], work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    // Whatever holds something begins with one of them.
+    let holders = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{' | b':' | b'-' | b'?'));
+    if holders.take(FEW + 1).count() <= FEW { Ok(work()) } else { apart(work) }
+}
+
+/// Does something on a thread of its own, with a large stack.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("yaml".into()).stack_size(STACK);
+        let done = thread.spawn_scoped(scope, work)?.join();
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 fn sorted(value: &Value) -> Value {
@@ -132,6 +176,44 @@ mod tests {
         assert!(parse(&[b'['; 100_000]).is_err());
         assert!(parse(b"a:\n\t- b").is_err());
         assert!(parse(b"\xff\xfe\xfd").is_err());
+    }
+
+    /// Each alias repeats what it stands for: a text that is half of a document, ten thousand times, would be its square.
+    #[test]
+    fn aliases_repeat_no_more_than_a_document_can_say_itself() {
+        let repeats = |size: usize, times: usize| {
+            let text = format!("a: &a {}\nb:\n{}", "x".repeat(size), "- *a\n".repeat(times));
+            parse(text.as_bytes()).map(|parsed| parsed.value["b"].as_array().map_or(0, Vec::len))
+        };
+        assert_eq!(repeats(1000, 90), Ok(90), "90 KB of 1 KB");
+        assert!(repeats(100_000, 90).is_err(), "9 MB of 100 KB");
+        assert!(repeats(50_000, 90).is_err(), "4.5 MB of 50 KB");
+        assert!(repeats(1, 1000).is_err(), "aliases without end");
+        let lists = format!("a: &a [{}]\nb:\n{}", "x,".repeat(1000), "- *a\n".repeat(90));
+        assert!(parse(lists.as_bytes()).is_err(), "90,000 nodes of 2 KB");
+        // Anchors within anchors: each keeps what is within it.
+        let nested = format!("{}{}{}", "&a [".repeat(500), "x,".repeat(50_000), "]".repeat(500));
+        assert!(parse(nested.as_bytes()).is_err());
+        assert_eq!(
+            parse(format!("[{}]", "x,".repeat(200_000)).as_bytes()).unwrap().value.as_array().unwrap().len(),
+            200_000
+        );
+    }
+
+    /// A thread of a server has two megabytes, as this one has.
+    #[test]
+    fn a_deep_document_overflows_no_stack() {
+        for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("[a: ", "]")] {
+            for depth in [100, MAX_DEPTH - 2, MAX_DEPTH + 2, 100_000] {
+                let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                if let Ok(parsed) = parse(text.as_bytes()) {
+                    assert!(depth < MAX_DEPTH, "{open} {depth}");
+                    assert!(!to_string(&parsed.value).is_empty(), "{open} {depth}");
+                }
+            }
+        }
+        let lines: String = (0..400).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        assert!(parse(lines.as_bytes()).is_ok());
     }
 
     #[test]
