@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tokensmith_api::json::MAX_DEPTH;
 
+use super::tree::Node;
 use super::{MAX_OPERATIONS, PatchError};
 
 /// `copy` can double a document at each step: together, copies may not add more than a body may weigh.
@@ -17,112 +18,52 @@ pub(super) fn apply(document: &Value, patch: &Value) -> Result<Value, PatchError
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooMany(operations.len()));
     }
-    let mut out = document.clone();
+    let mut out = Node::from(document);
     let mut copied = 0;
     for operation in operations {
         step(&mut out, operation, &mut copied)?;
     }
-    Ok(out)
+    Ok(out.to_value())
 }
 
-fn step(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
-    let text = |key: &str| operation.get(key).and_then(Value::as_str);
-    let path = text("path").ok_or(PatchError::Unfit)?;
-    let value = || operation.get("value").cloned().ok_or(PatchError::Unfit);
-    match text("op") {
-        Some("add") => add(document, path, value()?),
-        Some("remove") => remove(document, path).map(drop),
-        Some("replace") => {
+fn step(document: &mut Node, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
+    let text = |key: &str| operation.get(key).and_then(Value::as_str).ok_or(PatchError::Unfit);
+    let path = text("path")?;
+    let value = || operation.get("value").map(Node::from).ok_or(PatchError::Unfit);
+    let fits = match text("op")? {
+        "add" => add(document, path, value()?),
+        "remove" => document.remove(path).is_some(),
+        "replace" => {
             let value = value()?;
-            if path.matches('/').count() + depth(&value) > MAX_DEPTH {
-                return Err(PatchError::Unfit);
-            }
-            *document.pointer_mut(path).ok_or(PatchError::Unfit)? = value;
-            Ok(())
+            shallow(path, &value) && document.replace(path, value)
         }
-        Some("move") => {
-            let from = text("from").ok_or(PatchError::Unfit)?;
+        "move" => {
+            let from = text("from")?;
             // A value cannot move into itself.
-            if path.starts_with(&format!("{from}/")) {
-                return Err(PatchError::Unfit);
-            }
-            let value = remove(document, from)?;
-            add(document, path, value)
+            let inside = path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/'));
+            !inside && document.remove(from).is_some_and(|value| add(document, path, value))
         }
-        Some("copy") => {
-            let value =
-                document.pointer(text("from").ok_or(PatchError::Unfit)?).ok_or(PatchError::Unfit)?.clone();
+        "copy" => {
+            let value = document.at(text("from")?).ok_or(PatchError::Unfit)?.to_value();
             *copied += tokensmith_api::json::to_vec(&value).len();
-            if *copied > MAX_COPIED {
-                return Err(PatchError::Unfit);
-            }
-            add(document, path, value)
+            *copied <= MAX_COPIED && add(document, path, Node::from(&value))
         }
-        Some("test") => {
-            let found = document.pointer(path).unwrap_or(&Value::Null);
-            if *found == operation.get("value").cloned().unwrap_or_default() {
-                Ok(())
-            } else {
-                Err(PatchError::Unfit)
-            }
+        "test" => {
+            let wanted = operation.get("value").unwrap_or(&Value::Null);
+            document.at(path).map_or(wanted.is_null(), |found| found.is(wanted))
         }
-        _ => Err(PatchError::Unfit),
-    }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(PatchError::Unfit) }
 }
 
-/// The parent of a place, and the last part of its pointer.
-fn parent<'a>(document: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), PatchError> {
-    let (parent, last) = path.rsplit_once('/').ok_or(PatchError::Unfit)?;
-    let last = last.replace("~1", "/").replace("~0", "~");
-    Ok((document.pointer_mut(parent).ok_or(PatchError::Unfit)?, last))
+fn add(document: &mut Node, path: &str, value: Node) -> bool {
+    shallow(path, &value) && document.add(path, value)
 }
 
-fn add(document: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
-    // Each step keeps the document as shallow as a body must be: nesting step by step would end in a stack overflow.
-    if path.matches('/').count() + depth(&value) > MAX_DEPTH {
-        return Err(PatchError::Unfit);
-    }
-    if path.is_empty() {
-        *document = value;
-        return Ok(());
-    }
-    let (parent, last) = parent(document, path)?;
-    match parent {
-        Value::Object(map) => drop(map.insert(last, value)),
-        Value::Array(items) if last == "-" => items.push(value),
-        Value::Array(items) => {
-            let at = index(&last).filter(|at| *at <= items.len()).ok_or(PatchError::Unfit)?;
-            items.insert(at, value);
-        }
-        _ => return Err(PatchError::Unfit),
-    }
-    Ok(())
-}
-
-fn remove(document: &mut Value, path: &str) -> Result<Value, PatchError> {
-    let (parent, last) = parent(document, path)?;
-    match parent {
-        Value::Object(map) => map.shift_remove(&last).ok_or(PatchError::Unfit),
-        Value::Array(items) => {
-            let at = index(&last).filter(|at| *at < items.len()).ok_or(PatchError::Unfit)?;
-            Ok(items.remove(at))
-        }
-        _ => Err(PatchError::Unfit),
-    }
-}
-
-/// How deep a value nests; it is never deeper than [`MAX_DEPTH`].
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// RFC 6901 §4: no sign, no leading zero.
-fn index(text: &str) -> Option<usize> {
-    if text.len() > 1 && text.starts_with('0') || text.starts_with('+') { None } else { text.parse().ok() }
+/// Each step keeps the document as shallow as a body must be: nesting step by step would end in a stack overflow.
+fn shallow(path: &str, value: &Node) -> bool {
+    path.matches('/').count() + value.height() <= MAX_DEPTH
 }
 
 #[cfg(test)]

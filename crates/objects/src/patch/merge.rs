@@ -1,5 +1,7 @@
 //! JSON merge patch (RFC 7386).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -18,12 +20,17 @@ fn merge(target: &mut Value, changes: &Map<String, Value>) {
         *target = Value::Object(Map::new());
     }
     let Value::Object(map) = target else { return };
+    let mut gone = HashSet::new();
     for (key, change) in changes {
         match change {
-            Value::Null => drop(map.shift_remove(key)),
+            Value::Null => drop(gone.insert(key)),
             Value::Object(inner) => merge(map.entry(key.clone()).or_insert(Value::Null), inner),
             other => drop(map.insert(key.clone(), other.clone())),
         }
+    }
+    // All at once: taking a field out of its place moves those behind it.
+    if !gone.is_empty() {
+        map.retain(|key, _| !gone.contains(key));
     }
 }
 

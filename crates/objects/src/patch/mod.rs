@@ -4,6 +4,7 @@
 
 mod json;
 mod merge;
+mod tree;
 
 use serde_json::Value;
 
