@@ -1,5 +1,7 @@
 //! Field selectors: per kind, only the labels that Kubernetes supports.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use crate::Object;
 use crate::schema::Kind;
 
@@ -30,23 +32,45 @@ impl FieldRequirement {
     }
 }
 
-/// Requirements on fields; all must hold.
+/// Requirements on fields; all must hold. They are kept by field: an object costs as much as the fields that a kind can be
+/// selected by, however many requirements there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSelector(Vec<FieldRequirement>);
+pub struct FieldSelector(BTreeMap<String, Wanted>);
+
+/// What all requirements together want of one field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    equal: BTreeSet<String>,
+    unequal: HashSet<String>,
+}
 
 impl FieldSelector {
     /// Parses `metadata.name=a,spec.nodeName!=b` for a kind. The error is the message that Kubernetes gives.
     pub fn parse(kind: &Kind, text: &str) -> Result<Self, String> {
         let all = FieldRequirement::parse(text)?;
-        match all.iter().find(|r| !supported(kind).contains(&r.field.as_str())) {
-            Some(other) => Err(format!("field label not supported: {}", other.field)),
-            None => Ok(FieldSelector(all)),
+        let mut by_field: BTreeMap<String, Wanted> = BTreeMap::new();
+        for FieldRequirement { field, equal, value } in all {
+            if !supported(kind).contains(&field.as_str()) {
+                return Err(format!("field label not supported: {field}"));
+            }
+            let wanted = by_field.entry(field).or_default();
+            let _ = if equal { wanted.equal.insert(value) } else { wanted.unequal.insert(value) };
         }
+        Ok(FieldSelector(by_field))
     }
 
     /// Whether an object's fields fulfil every requirement.
     pub fn matches(&self, object: &Object) -> bool {
-        self.0.iter().all(|r| (field(object, &r.field) == r.value) == r.equal)
+        self.0.iter().all(|(name, wanted)| {
+            let value = field(object, name);
+            let equal = match wanted.equal.len() {
+                0 => true,
+                1 => wanted.equal.contains(&value),
+                // It cannot have two values.
+                _ => false,
+            };
+            equal && !wanted.unequal.contains(&value)
+        })
     }
 }
 
@@ -166,6 +190,11 @@ mod tests {
             ("spec.nodeName!=n", false),
             ("status.phase=", true),
             ("", true),
+            ("metadata.name=a,metadata.name=a", true),
+            ("metadata.name=a,metadata.name=b", false),
+            ("metadata.name!=b,metadata.name!=c", true),
+            ("metadata.name!=b,metadata.name!=a", false),
+            ("metadata.name=a,metadata.name!=a", false),
         ] {
             assert_eq!(FieldSelector::parse(pods, text).unwrap().matches(&pod), holds, "{text}");
         }
