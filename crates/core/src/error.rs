@@ -1,5 +1,8 @@
 //! What can go wrong in the domain. Knows no HTTP: the server maps these to a `Status` in one place.
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
 use tokensmith_objects::FieldError;
 
 /// A resource or kind with its group, as error texts show it: `pods`, `roles.rbac.authorization.k8s.io`.
@@ -185,14 +188,18 @@ fn quoted(name: &str) -> String {
 
 /// One error bare, several distinct ones as `[E1, E2]` (apimachinery `util/errors`).
 fn join(errors: &[FieldError]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for text in errors.iter().map(ToString::to_string) {
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
+    let mut seen = HashSet::with_capacity(errors.len());
+    let distinct: Vec<_> =
+        errors.iter().filter(|error| seen.insert((&error.field, &error.message))).collect();
+    if let [one] = distinct.as_slice() {
+        return one.to_string();
     }
-    match texts.as_slice() {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
+    let mut out = String::from("[");
+    for (at, error) in distinct.into_iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        // Writing to a text cannot fail.
+        let _ = write!(out, "{comma}{error}");
     }
+    out.push(']');
+    out
 }

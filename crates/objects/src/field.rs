@@ -64,6 +64,12 @@ impl FieldError {
         FieldError { field: field.into(), reason: Reason::Invalid, message }
     }
 
+    /// The same with a value that other findings show, too.
+    pub fn invalid_shared(field: impl Into<String>, value: &mut Shared, detail: impl fmt::Display) -> Self {
+        let message = format!("Invalid value: {}: {detail}", value.text());
+        FieldError { field: field.into(), reason: Reason::Invalid, message }
+    }
+
     /// `FIELD: Required value` with an optional detail.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
         let message =
@@ -115,6 +121,40 @@ impl FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// A text that several findings show. Upstream shows it with each of them; here the first sixteen do, and if it is long the
+/// others say that it is left out. Else the answer could be as long as the request squared: a list of ten thousand owners,
+/// shown once for each of them, is a gigabyte.
+#[derive(Debug)]
+pub struct Shared {
+    text: String,
+    shown: usize,
+}
+
+impl Shared {
+    /// So many findings show it, however long it is.
+    pub const WHOLE: usize = 16;
+    /// What is no longer than this is always shown, bytes.
+    pub const SHORT: usize = 64;
+    /// What upstream says where it leaves a value out.
+    const OMITTED: &str = "<value omitted>";
+
+    /// A value as findings render it.
+    pub fn value(value: &serde_json::Value) -> Self {
+        Shared { text: render(value), shown: 0 }
+    }
+
+    /// A text as it stands.
+    pub fn new(text: impl Into<String>) -> Self {
+        Shared { text: text.into(), shown: 0 }
+    }
+
+    /// The text for one more finding.
+    pub fn text(&mut self) -> &str {
+        self.shown += 1;
+        if self.shown > Self::WHOLE && self.text.len() > Self::SHORT { Self::OMITTED } else { &self.text }
     }
 }
 

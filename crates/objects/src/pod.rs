@@ -5,6 +5,7 @@
 //! reference whose name is empty is told, too.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -106,7 +107,7 @@ pub fn is_mirror(pod: &Object) -> bool {
 
 /// All that a pod refers to, in upstream's order: account, pull secrets, containers, claims, volumes.
 pub fn references(pod: &Object) -> Vec<Reference<'_>> {
-    let mut walk = Walk { pod, found: Vec::new() };
+    let mut walk = Walk { pod, made: made(pod), found: Vec::new() };
     // The older name of the field means the same.
     let account = [["spec", "serviceAccountName"], ["spec", "serviceAccount"]].map(|path| pod.str_at(&path));
     if let Some(name) = account.into_iter().find(|name| !name.is_empty()) {
@@ -154,6 +155,8 @@ const PLAIN: [&str; 15] = [
 
 struct Walk<'a> {
     pod: &'a Object,
+    /// The names of the claims that were made from templates, by those of the pod's claims.
+    made: HashMap<&'a str, &'a str>,
     found: Vec<Reference<'a>>,
 }
 
@@ -184,11 +187,7 @@ impl<'a> Walk<'a> {
 
     /// A claim that is made from a template has its name in the pod's status, once it has been made.
     fn resource_claim(&mut self, claim: &'a Value) {
-        let made = || {
-            let of = |status: &&Value| status["name"] == claim["name"];
-            let status = list(self.pod.at(&["status", "resourceClaimStatuses"])).find(of);
-            status.map_or("", |status| text(&status["resourceClaimName"]))
-        };
+        let made = || self.made.get(text(&claim["name"])).copied().unwrap_or_default();
         let name = claim["resourceClaimName"].as_str().unwrap_or_else(made);
         self.push(Referent::ResourceClaim, name, Place::Claim);
     }
@@ -245,6 +244,15 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// The first that the status has of each name counts.
+fn made(pod: &Object) -> HashMap<&str, &str> {
+    let mut made = HashMap::new();
+    for status in list(pod.at(&["status", "resourceClaimStatuses"])) {
+        made.entry(text(&status["name"])).or_insert(text(&status["resourceClaimName"]));
+    }
+    made
 }
 
 fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {

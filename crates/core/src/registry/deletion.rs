@@ -1,6 +1,8 @@
 //! What a delete makes of an object, as a pure function (apiserver `registry/rest/delete.go`,
 //! `registry/generic/registry/store.go`, `pkg/registry/core/{namespace,pod}`).
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokensmith_objects::Object;
@@ -144,7 +146,8 @@ fn finalizers(old: &Object, policy: Option<Propagation>) -> Option<Vec<String>> 
         Some(Propagation::Orphan) => after.push(ORPHAN.into()),
         Some(Propagation::Background) | None => {}
     }
-    let same = before.len() == after.len() && before.iter().all(|f| after.contains(f));
+    let kept: HashSet<&String> = after.iter().collect();
+    let same = before.len() == after.len() && before.iter().all(|f| kept.contains(f));
     (!same).then_some(after)
 }
 

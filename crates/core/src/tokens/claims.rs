@@ -1,5 +1,7 @@
 //! The claim set of a bound token (`pkg/serviceaccount/claims.go`): pure data, the same bytes for the same input.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 use tokensmith_api::json::write_str;
@@ -232,7 +234,9 @@ pub struct Private {
 
 /// The wanted audiences that a token is for, in the order wanted.
 pub fn granted(has: &[String], wanted: &[String]) -> Vec<String> {
-    wanted.iter().filter(|audience| has.contains(audience)).cloned().collect()
+    // Both lists are of a client's making.
+    let has: HashSet<&str> = has.iter().map(String::as_str).collect();
+    wanted.iter().filter(|audience| has.contains(audience.as_str())).cloned().collect()
 }
 
 fn lenient<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {

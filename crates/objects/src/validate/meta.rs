@@ -1,8 +1,11 @@
 //! `ObjectMeta` (apimachinery `api/validation/objectmeta.go`).
 
+use std::collections::{BTreeSet, HashSet};
+
 use serde_json::Value;
 
 use super::trust_bundle;
+use crate::field::{Shared, go_quote};
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -59,10 +62,11 @@ fn changes(new: &Object, old: &Object) -> Vec<FieldError> {
     }
     // Once an object is being deleted, its finalizers can only become fewer.
     if old.deletion_timestamp().is_some() {
-        let added: Vec<_> = new.finalizers().filter(|f| !old.finalizers().any(|o| o == *f)).collect();
+        let there: HashSet<&str> = old.finalizers().collect();
+        // Sorted, each once, as upstream's sets are.
+        let added: BTreeSet<&str> = new.finalizers().filter(|f| !there.contains(f)).collect();
         if !added.is_empty() {
-            let list: Vec<_> = added.iter().map(|f| Value::from(*f)).collect();
-            let shown = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let shown = added.into_iter().map(go_quote).collect::<Vec<_>>().join(", ");
             errors.push(FieldError::forbidden("metadata.finalizers", &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}")));
         }
     }
@@ -131,14 +135,16 @@ fn one_controller(owners: &[Value]) -> Vec<FieldError> {
         format!("{}/{}", owner["kind"].as_str().unwrap_or(""), owner["name"].as_str().unwrap_or(""))
     };
     let mut controllers = owners.iter().filter(|o| o["controller"] == true).map(name);
-    let Some(first) = controllers.next() else { return Vec::new() };
-    let detail = |other: String| {
-        format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {other}"
-        )
+    let (Some(first), Some(second)) = (controllers.next(), controllers.next()) else { return Vec::new() };
+    let (mut all, mut first) = (Shared::value(&owners.into()), Shared::new(first));
+    let error = |other: String| {
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {other}",
+            first.text()
+        );
+        FieldError::invalid_shared("metadata.ownerReferences", &mut all, detail)
     };
-    let error = |detail: String| FieldError::invalid("metadata.ownerReferences", &owners.into(), detail);
-    controllers.map(detail).map(error).collect()
+    std::iter::once(second).chain(controllers).map(error).collect()
 }
 
 fn finalizers(object: &Object) -> Vec<FieldError> {

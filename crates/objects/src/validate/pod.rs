@@ -234,16 +234,13 @@ pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
         _ => {}
     }
     restore(&mut changed, &before, "activeDeadlineSeconds");
-    let tolerations = |spec: &Map<String, Value>| {
-        spec.get("tolerations").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    if tolerations(&before).iter().all(|t| tolerations(&changed).contains(t)) {
+    let new_tolerations: HashSet<&Value> = items(&changed, "tolerations").collect();
+    let kept = items(&before, "tolerations").all(|toleration| new_tolerations.contains(toleration));
+    if kept {
         restore(&mut changed, &before, "tolerations");
     }
-    let gates = |spec: &Map<String, Value>| {
-        spec.get("schedulingGates").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    for (at, gate) in gates(&changed).iter().enumerate().filter(|(_, g)| !gates(&before).contains(g)) {
+    let gates: HashSet<&Value> = items(&before, "schedulingGates").collect();
+    for (at, gate) in items(&changed, "schedulingGates").enumerate().filter(|(_, g)| !gates.contains(g)) {
         let name = gate["name"].as_str().unwrap_or("");
         let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
         errors.push(FieldError::forbidden(format!("spec.schedulingGates[{at}].name"), &detail));
@@ -259,6 +256,10 @@ pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+fn items<'a>(spec: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a Value> {
+    spec.get(field).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn annotation() -> String {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Limits, MAX_TOKEN_EXPIRATION, TOO_LONG, too_short};
+use crate::field::Shared;
 use crate::{FieldError, names};
 
 /// The volumes of `spec.volumes`.
@@ -92,14 +93,12 @@ fn projected(field: &str, value: &Value, limits: &Limits) -> Vec<FieldError> {
                 "podCertificate" => errors.extend(pod_certificate(&inner, value)),
                 _ => {}
             }
+            let mut shown = Shared::value(&source_name(value).into());
             for item in value["items"].as_array().into_iter().flatten() {
                 let path = item["path"].as_str().unwrap_or("");
                 if !path.is_empty() && !paths.insert(path) {
-                    errors.push(FieldError::invalid(
-                        field,
-                        &source_name(value).into(),
-                        format!("conflicting duplicate paths: {path}"),
-                    ));
+                    let detail = format!("conflicting duplicate paths: {path}");
+                    errors.push(FieldError::invalid_shared(field, &mut shown, detail));
                 }
             }
         }

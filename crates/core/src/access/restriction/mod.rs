@@ -158,16 +158,20 @@ impl Asked<'_> {
 
 /// Whether two parts of objects mean the same: what is absent, null or empty is one (Go's `Semantic.DeepEqual` on
 /// decoded objects).
+///
+/// Each value is looked at once: two maps are compared key by key, and only what stands alone is asked whether it is empty.
 fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
-    let (a, b) = (a.filter(|v| !empty(v)), b.filter(|v| !empty(v)));
     match (a, b) {
         (Some(Value::Array(a)), Some(Value::Array(b))) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(Some(a), Some(b)))
         }
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            a.keys().chain(b.keys()).all(|key| same(a.get(key), b.get(key)))
+            let added = b.iter().filter(|(key, _)| !a.contains_key(*key));
+            a.iter().all(|(key, value)| same(Some(value), b.get(key)))
+                && added.map(|(_, value)| value).all(empty)
         }
-        (a, b) => a == b,
+        (a, b) if a == b => true,
+        (a, b) => a.is_none_or(empty) && b.is_none_or(empty),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every pod runs as a service account and, unless told otherwise, has a token for it
 //! (`plugin/pkg/admission/serviceaccount`).
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use tokensmith_objects::Object;
 use tokensmith_objects::pod::{self, Place, Referent};
@@ -123,11 +125,15 @@ fn mountable_only(pod: &Object, account: &Object) -> Result<(), Error> {
         Place::PullSecret(_) => 2,
         _ => 1,
     });
+    let names = |field: &str| -> HashSet<&str> {
+        let list = account.get(field).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(|secret| secret["name"].as_str()).collect()
+    };
+    let (usable, pulls) = (names("secrets"), names("imagePullSecrets"));
     for reference in secrets {
         let secret = &*reference.name;
-        let listed = |field: &str| {
-            account.get(field).and_then(Value::as_array).into_iter().flatten().any(|s| s["name"] == secret)
-        };
+        let listed =
+            |field: &str| if field == "secrets" { usable.contains(secret) } else { pulls.contains(secret) };
         let (field, what) = match reference.place {
             Place::Env { container, variable } => {
                 let container = format!("{} {}", container.title, container.name);

@@ -2,7 +2,7 @@
 
 use tokensmith_objects::FieldError;
 use tokensmith_objects::codec::FieldValidation;
-use tokensmith_objects::field::is_printable;
+use tokensmith_objects::field::{Shared, is_printable};
 
 use super::query::Query;
 use super::{dry_run, judged};
@@ -75,8 +75,9 @@ fn field_manager(name: &str, errors: &mut Vec<FieldError>) {
     if name.len() > MANAGER {
         errors.push(FieldError::too_long("fieldManager", MANAGER));
     }
+    let mut shown = Shared::value(&name.into());
     for (at, c) in name.char_indices().filter(|(_, c)| !is_printable(*c)) {
         let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
-        errors.push(FieldError::invalid("fieldManager", &name.into(), detail));
+        errors.push(FieldError::invalid_shared("fieldManager", &mut shown, detail));
     }
 }
