@@ -17,13 +17,14 @@ use zeroize::Zeroize;
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::heavy;
 use crate::reply::Format;
 
 /// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
 /// closes never sees the answer.
 const DRAIN: usize = 32 << 20;
 
-/// Reads a body whole. Of one that is too long, no more than the limit is ever kept.
+/// Reads a body whole. Of one that is too long, no more than the limit is ever kept; who has read a large one goes on aside.
 pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let told =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
@@ -40,7 +41,13 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
             break;
         }
     }
-    if excess { Err(Failure::too_large(limit)) } else { Ok(kept.freeze()) }
+    if excess {
+        return Err(Failure::too_large(limit));
+    }
+    if kept.len() > heavy::BODY {
+        heavy::enter().await;
+    }
+    Ok(kept.freeze())
 }
 
 /// Reads a JSON body of one of our own endpoints. An empty one is `{}`; a field that nobody knows is refused, since a

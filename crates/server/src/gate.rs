@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::audit::{self, Known};
 use crate::credentials;
 use crate::failure::Failure;
+use crate::heavy::Places;
 use crate::listener::PeerCertificates;
 use crate::metrics::Served;
 use crate::reply::{self, Format};
@@ -62,8 +63,19 @@ impl Caller {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Warnings(pub(crate) Vec<String>);
 
+/// What the gate works with.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) app: Arc<App>,
+    pub(crate) places: Places,
+}
+
 /// The middleware around all routes.
-pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn gate(
+    State(Gate { app, places }): State<Gate>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let arrived = app.clock.monotonic();
     let audit_id = random::uuid().to_string();
     let path = decode(request.uri().path(), false);
@@ -78,7 +90,7 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
     let refused = entered.as_ref().err().map(|failure| failure.0.code);
     // From here on the request leaves its line, whatever becomes of it.
     let line = audit::Entry::begin(&app, &request, &info, &audit_id, arrived, known, refused);
-    let mut response = match entered {
+    let response = match entered {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
         Ok((deadline, entry)) => {
             let caller = Caller {
@@ -90,21 +102,17 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
                 line: line.clone(),
             };
             request.extensions_mut().insert(caller);
-            run(&app, next.run(request), deadline).await
+            // A failure can be as long as what was sent: it is shown where that was read.
+            let handler = async { rendered(next.run(request).await, line.as_deref(), &headers, &query) };
+            run(&app, places.around(handler), deadline).await
         }
     };
+    let mut response = rendered(response, line.as_deref(), &headers, &query);
     if let Some(Warnings(more)) = response.extensions_mut().remove() {
         warnings.extend(more);
     }
-    let failure = response.extensions_mut().remove::<Failure>();
-    if let Some(line) = line {
-        line.answered(response.status().as_u16(), failure.as_ref());
-    }
-    if let Some(failure) = failure {
-        response = render(&failure, &headers, &query, response);
-    }
     reply::uncached(&mut response);
-    reply::warnings(&mut response, &warnings);
+    crate::warnings::put(&mut response, &warnings);
     if let Ok(id) = HeaderValue::from_str(&audit_id) {
         response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
     }
@@ -116,6 +124,23 @@ pub(crate) async fn gate(State(app): State<Arc<App>>, mut request: Request, next
         code: response.status().as_u16(),
     });
     response
+}
+
+/// Ends the request's line with the answer, and shows a failure.
+fn rendered(
+    mut response: Response,
+    line: Option<&audit::Entry>,
+    headers: &HeaderMap,
+    query: &str,
+) -> Response {
+    let failure = response.extensions_mut().remove::<Failure>();
+    if let Some(line) = line {
+        line.answered(response.status().as_u16(), failure.as_ref());
+    }
+    match failure {
+        Some(failure) => render(&failure, headers, query, response),
+        None => response,
+    }
 }
 
 /// How long a request may take: as long as its client waits, but no longer than the server does. A watch ends by its own

@@ -16,11 +16,13 @@ mod body;
 mod credentials;
 mod failure;
 mod gate;
+mod heavy;
 pub mod listener;
 pub mod metrics;
 pub mod possession;
 mod reply;
 pub mod routes;
+mod warnings;
 
 pub use app::{App, AppConfig};
 pub use backup::Backup;

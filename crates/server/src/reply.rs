@@ -1,7 +1,7 @@
 //! Replies: which representation, and the headers that every one has.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, WARNING};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokensmith_api::Media;
@@ -112,25 +112,6 @@ pub(crate) fn uncached(response: &mut Response) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
 }
 
-/// `Warning` headers (RFC 7234 §5.5, as kubectl prints them): each text once; all cut short when they are many.
-pub(crate) fn warnings(response: &mut Response, texts: &[String]) {
-    let long = texts.iter().map(String::len).sum::<usize>() > 4096;
-    let mut seen: Vec<&str> = Vec::new();
-    for text in texts {
-        let end = text.floor_char_boundary(256);
-        let text = if long { &text[..end] } else { text.as_str() };
-        if seen.contains(&text) {
-            continue;
-        }
-        seen.push(text);
-        let clean: String = text.chars().filter(|c| !c.is_control()).collect();
-        let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
-            response.headers_mut().append(WARNING, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,13 +134,5 @@ mod tests {
         assert_eq!(unreadable(b"\xff"), None, "not as if it were absent");
         assert_eq!(unreadable(b"\xff, application/yaml"), Some(Media::Yaml));
         assert_eq!(Format::of(&HeaderMap::new(), "", |_| false).map(|f| f.media).ok(), Some(Media::Json));
-    }
-
-    #[test]
-    fn warnings_are_quoted_and_said_once() {
-        let mut response = StatusCode::OK.into_response();
-        warnings(&mut response, &["unknown field \"a\"\n".into(), "unknown field \"a\"\n".into()]);
-        let all: Vec<_> = response.headers().get_all(WARNING).iter().collect();
-        assert_eq!(all, [r#"299 - "unknown field \"a\"""#]);
     }
 }

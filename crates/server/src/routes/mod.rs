@@ -32,7 +32,8 @@ use tokensmith_objects::schema::Kind;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::gate::{Caller, caught, gate};
+use crate::gate::{Caller, Gate, caught, gate};
+use crate::heavy::Places;
 
 type Handlers = MethodRouter<Arc<App>>;
 
@@ -88,6 +89,7 @@ pub const OWN: &[Route] = &[
 
 /// The whole server as one service.
 pub fn router(app: Arc<App>) -> Router {
+    let entry = Gate { app: app.clone(), places: Places::of_this_machine() };
     let mut router = Router::new();
     for route in OWN {
         router = router.route(route.path, (route.handlers)());
@@ -95,7 +97,7 @@ pub fn router(app: Arc<App>) -> Router {
     router
         .fallback(api)
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
-        .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
+        .layer(axum::middleware::from_fn_with_state(entry, gate))
         .layer(tower_http::compression::CompressionLayer::new().compress_when(Large))
         .layer(axum::middleware::from_fn_with_state(app.clone(), caught))
         .with_state(app)

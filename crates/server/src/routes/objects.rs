@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::heavy;
 use crate::reply::{self, Format};
 
 /// A collection, or an object of it.
@@ -34,11 +35,11 @@ pub(super) async fn serve(
     let named = !caller.info.parts.is_empty();
     let one_namespace = !kind.namespaced || !caller.info.attributes.namespace.is_empty();
     match (&parts.method, named) {
-        (&Method::GET | &Method::HEAD, true) => get(app, caller, kind, parts),
+        (&Method::GET | &Method::HEAD, true) => get(app, caller, kind, parts).await,
         (&Method::GET | &Method::HEAD, false) if caller.info.attributes.verb == "watch" => {
             watch::serve(app, caller, kind, parts).await
         }
-        (&Method::GET | &Method::HEAD, false) => list(app, caller, kind, parts),
+        (&Method::GET | &Method::HEAD, false) => list(app, caller, kind, parts).await,
         (&Method::POST, false) if one_namespace => create(app, caller, kind, parts, body).await,
         (&Method::PUT, true) => update(app, caller, kind, Subresource::None, parts, body).await,
         (&Method::PATCH, true) => patch(app, caller, kind, Subresource::None, parts, body).await,
@@ -63,7 +64,7 @@ pub(super) async fn part(
         _ => Subresource::Status,
     };
     match (&parts.method, which) {
-        (&Method::GET | &Method::HEAD, Subresource::Status) => get(app, caller, kind, parts),
+        (&Method::GET | &Method::HEAD, Subresource::Status) => get(app, caller, kind, parts).await,
         (&Method::PUT, _) => update(app, caller, kind, which, parts, body).await,
         (&Method::PATCH, Subresource::Status) => patch(app, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
@@ -110,19 +111,21 @@ pub(super) fn metadata_only(object: &Object) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
-fn get(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
+async fn get(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
     let object = app.registry.get(kind, namespace, name)?;
     format.judge()?;
+    heavy::enter_for([&*object]).await;
     Ok(show(app, kind, &object, StatusCode::OK, &format))
 }
 
-fn list(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
+async fn list(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
     let found = app.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
+    heavy::enter_for(found.items.iter().map(|object| &**object)).await;
     Ok(show_list(app, kind, &found, &format))
 }
 
@@ -214,7 +217,8 @@ async fn patch(
     let mut request = Request { options, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     // A patch of what is not there is a 404, whatever it says.
-    app.registry.get(kind, namespace, name)?;
+    let old = app.registry.get(kind, namespace, name)?;
+    heavy::enter_for([&*old]).await;
     let patch = match Patch::read(&media, &bytes) {
         Some(Ok(patch)) => patch,
         Some(Err(PatchError::Malformed(text))) => return Err(Error::BadRequest(text).into()),
@@ -271,5 +275,6 @@ async fn delete_collection(
     let mut request = Request::by(&caller.user);
     let gone =
         app.registry.delete_collection(&mut request, kind, place(caller, kind).0, &which, &options).await?;
+    heavy::enter_for(gone.items.iter().map(|object| &**object)).await;
     Ok(show_list(app, kind, &gone, &format))
 }
