@@ -1,10 +1,12 @@
 //! From a manifest to the pods that the API server knows: tokens are bound to what is there.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 use tokensmith_objects::Object;
 
 use crate::api::{ApiError, ApiServer, Resource};
-use crate::pod::{ContainerPlan, PlanError, PodPlan};
+use crate::pod::{ContainerPlan, MountPlan, PlanError, PodPlan, VolumePlan};
 
 /// Keeps a real cluster from running a pod that is here only for its tokens: it is never scheduled (KEP-3521).
 const GATE: &str = "tokensmith.dev/projected";
@@ -128,12 +130,17 @@ fn difference(wanted: &PodPlan, has: &PodPlan) -> Option<String> {
     if wanted.ownership.fs_group.is_some_and(|group| has.ownership.fs_group != Some(group)) {
         return Some("fsGroup".into());
     }
-    if let Some(volume) = wanted.volumes.iter().find(|volume| !has.volumes.contains(volume)) {
+    let volumes: HashMap<&str, &VolumePlan> = has.volumes.iter().map(|v| (v.name.as_str(), v)).collect();
+    let there = |volume: &VolumePlan| volumes.get(volume.name.as_str()).is_some_and(|there| *there == volume);
+    if let Some(volume) = wanted.volumes.iter().find(|volume| !there(volume)) {
         return Some(format!("volume {:?}", volume.name));
     }
+    let containers: HashMap<&str, &ContainerPlan> =
+        has.containers.iter().map(|c| (c.name.as_str(), c)).collect();
     let same = |container: &ContainerPlan| {
-        let there = has.container(&container.name);
-        there.is_some_and(|there| container.mounts.iter().all(|mount| there.mounts.contains(mount)))
+        let there = containers.get(container.name.as_str()).map(|there| &there.mounts);
+        let there: Option<HashSet<&MountPlan>> = there.map(|mounts| mounts.iter().collect());
+        there.is_some_and(|there| container.mounts.iter().all(|mount| there.contains(mount)))
     };
     let other = wanted.containers.iter().find(|container| !same(container))?;
     Some(format!("container {:?}", other.name))

@@ -1,7 +1,7 @@
 //! The agent's folder, and each pod's place in it.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -192,8 +192,9 @@ impl Root {
         let Some(dir) = self.0.pod(namespace, pod, false)? else { return Ok(()) };
         let path = self.pod_path(namespace, pod).join(VOLUMES);
         let Some(dir) = self.0.folder(&dir, VOLUMES, 0o755, false, &path)? else { return Ok(()) };
+        let kept: HashSet<&OsStr> = volumes.iter().map(OsStr::new).collect();
         for name in dir.names().doing("list", "").map_err(|f| f.at(&path, None))? {
-            if !volumes.iter().any(|volume| name == *volume) {
+            if !kept.contains(name.as_os_str()) {
                 let removed = dir.remove(&name, Mounts::Detach(&self.0.budget));
                 removed.doing("remove", &name).map_err(|f| f.at(&path, None))?;
                 let volume = name.to_string_lossy().into_owned();

@@ -3,8 +3,10 @@
 //! A mount with `subPath` is a link into a bind mount of the whole volume (`..volumes/VOLUME`, beside it), so that it
 //! sees updates; the kubelet's never does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 
 use tracing::warn;
@@ -32,6 +34,12 @@ enum Shown {
 /// By the elements of the path.
 type Wanted = BTreeMap<Vec<String>, Shown>;
 
+/// Whether something is wanted below: what begins alike stands together.
+fn leads_on(wanted: &Wanted, prefix: &[String]) -> bool {
+    let from = (Bound::Included(prefix), Bound::Unbounded);
+    wanted.range::<[String], _>(from).next().is_some_and(|(path, _)| path.starts_with(prefix))
+}
+
 impl Root {
     /// Shows a pod's volumes where its containers mount them, by bind mounts where that is permitted and by relative
     /// links elsewhere. What an earlier plan has left there goes. The volumes have been written.
@@ -44,8 +52,9 @@ impl Root {
         let path = path.join(ROOTFS);
         let Some(rootfs) = self.0.folder(&pod, ROOTFS, 0o755, true, &path)? else { return Ok(()) };
         let failed = |failed: Failed| failed.at(&path, Some(&rootfs));
+        let kept: HashSet<&OsStr> = plan.containers.iter().map(|c| OsStr::new(&c.name)).collect();
         for name in rootfs.names().doing("list", "").map_err(failed)? {
-            if !plan.containers.iter().any(|container| name == container.name.as_str()) {
+            if !kept.contains(name.as_os_str()) {
                 let removed = rootfs.remove(&name, Mounts::Detach(&self.0.budget));
                 removed.doing("remove", &name).map_err(failed)?;
             }
@@ -99,7 +108,7 @@ impl Root {
                     found.is_some_and(|found| found == target.as_str())
                 }
                 Some(Shown::Bind(volume)) => self.shows(dir, &name, volume, plan),
-                None if wanted.keys().any(|path| path.starts_with(prefix)) => match dir.child(&name) {
+                None if leads_on(wanted, prefix) => match dir.child(&name) {
                     Ok(child) if !dir.is_mounted(&child).unwrap_or(true) => {
                         self.clear(&child, prefix, wanted, plan)?;
                         true

@@ -1,11 +1,10 @@
 //! One set of files in place of another, at one stroke: the kubelet's AtomicWriter
 //! (`pkg/volume/util/atomic_writer.go`), on an open folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use time::OffsetDateTime;
-use tokensmith_objects::LocalPath;
 
 use super::current::{self, DATA};
 use super::dir::{self, Dir, Mounts};
@@ -140,14 +139,6 @@ impl Set<'_> {
         self.dir.create_link(target, name).doing("link", name)?;
         self.dir.settle_link(name, self.wanted.link(user)).doing(OWN, name)
     }
-}
-
-/// Whether every file has a place: the first path that has none, and the file in its way.
-pub(super) fn conflict(payload: &Payload) -> Option<(&LocalPath, &str)> {
-    let files: BTreeSet<&str> = payload.files().map(|(path, _)| path.as_str()).collect();
-    payload
-        .files()
-        .find_map(|(path, _)| folders(path.as_str()).find(|folder| files.contains(folder)).map(|f| (path, f)))
 }
 
 /// The folders that a path needs: `a`, `a/b` for `a/b/c`.

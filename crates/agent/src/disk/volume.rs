@@ -12,7 +12,7 @@ use super::dir::{Dir, Mounts};
 use super::error::{Doing, Failed};
 use super::facts::Medium;
 use super::root::{Place, Shared};
-use super::set::{self, Done, MAX_DEPTH, Set};
+use super::set::{Done, MAX_DEPTH, Set};
 use super::{DiskError, current, leftovers, mount};
 use crate::payload::{Payload, Secret};
 use crate::pod::Ownership;
@@ -152,8 +152,8 @@ impl VolumeDir {
 }
 
 fn check(payload: &Payload) -> Result<(), DiskError> {
-    if let Some((path, file)) = set::conflict(payload) {
-        return Err(DiskError::Conflict { path: path.to_string(), file: file.to_owned() });
+    if let Some((path, file)) = payload.conflict() {
+        return Err(DiskError::Conflict { path: path.to_string(), file: file.to_string() });
     }
     match payload.files().find(|(path, _)| path.elements().count() > MAX_DEPTH) {
         Some((path, _)) => Err(DiskError::TooDeep { path: path.to_string() }),

@@ -9,7 +9,7 @@ use tokensmith_objects::{LocalPath, Object};
 
 use super::error::{PayloadError, SourceError};
 use super::plan::{Ownership, PodPlan, VolumePlan};
-use super::resource::NodeResources;
+use super::resource::{Containers, NodeResources};
 use super::source::{
     DownwardFile, DownwardValue, ObjectSource, Source, TokenSource, TrustBundleSource, TrustBundles,
 };
@@ -52,7 +52,8 @@ pub fn payload(
     tokens: &dyn Fn(&TokenSource) -> Option<Secret>,
     node: &NodeResources,
 ) -> Result<Payload, PayloadError> {
-    let collector = Collector { plan, volume, pod, objects, tokens, node };
+    let containers = Containers::of(pod);
+    let collector = Collector { plan, volume, pod, containers, objects, tokens, node };
     let (mut payload, mut causes) = (Payload::default(), Vec::new());
     for source in &volume.sources {
         match collector.files(source) {
@@ -60,7 +61,7 @@ pub fn payload(
             Err(cause) => causes.push(cause),
         }
     }
-    causes.extend(conflict(&payload));
+    causes.extend(payload.conflict().map(|(_, file)| SourceError::Conflict(file.to_string())));
     if causes.is_empty() { Ok(payload) } else { Err(PayloadError { causes }) }
 }
 
@@ -68,6 +69,7 @@ struct Collector<'a> {
     plan: &'a PodPlan,
     volume: &'a VolumePlan,
     pod: &'a Object,
+    containers: Containers<'a>,
     objects: &'a dyn Objects,
     tokens: &'a dyn Fn(&TokenSource) -> Option<Secret>,
     node: &'a NodeResources,
@@ -154,7 +156,9 @@ impl Collector<'_> {
     fn downward(&self, file: &DownwardFile) -> Result<(LocalPath, File), SourceError> {
         let text = match &file.value {
             DownwardValue::Field(field) => field.value(self.pod),
-            DownwardValue::Resource(resource) => resource.value(self.pod, None, self.node)?,
+            DownwardValue::Resource(resource) => {
+                resource.value(self.pod, &self.containers, None, self.node)?
+            }
         };
         Ok((file.path.clone(), self.shared(Secret::new(text), file.mode)))
     }
@@ -239,16 +243,12 @@ impl ObjectKind {
     }
 
     /// The text entries, as `envFrom` takes them: a ConfigMap's `binaryData` are none.
+    /// Whether a key can be a variable.
+    pub(super) fn has_variable(&self, object: &Object, key: &str) -> bool {
+        object.get("data").is_some_and(|data| data.get(key).is_some())
+    }
+
     pub(super) fn variables<'a>(&self, object: &'a Object) -> impl Iterator<Item = &'a str> + use<'a> {
         object.get("data").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str())
     }
-}
-
-/// A path that is a file, and a folder of another one: no file system can hold both.
-fn conflict(payload: &Payload) -> Option<SourceError> {
-    payload.files().find_map(|(path, _)| {
-        let above = path.as_str().match_indices('/').map(|(end, _)| &path.as_str()[..end]);
-        let mut above = above.filter_map(|folder| LocalPath::try_from(folder).ok());
-        above.find(|folder| payload.get(folder).is_some()).map(|file| SourceError::Conflict(file.to_string()))
-    })
 }

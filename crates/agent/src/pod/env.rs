@@ -1,6 +1,6 @@
 //! A container's environment (`pkg/kubelet/kubelet_pods.go`, `makeEnvironmentVariables`), without the services'.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use tokensmith_objects::{FieldError, Object};
@@ -12,7 +12,7 @@ use super::field::FieldPath;
 use super::parse::{Parsed, flag, list, object_name, text};
 use super::plan::Reference;
 use super::read::CONTAINERS;
-use super::resource::{NodeResources, ResourceField};
+use super::resource::{Containers, NodeResources, ResourceField};
 use crate::api::Resource;
 use crate::payload::Secret;
 
@@ -90,7 +90,8 @@ impl EnvPlan {
         objects: &dyn Objects,
         node: &NodeResources,
     ) -> Result<Vec<(String, Secret)>, PayloadError> {
-        let mut found: Vec<(String, Secret)> = Vec::new();
+        let mut found = Found::default();
+        let containers = Containers::of(pod);
         for All { of, prefix } in &self.all {
             let Some(object) = self.object(of, objects)? else { continue };
             let mut keys: Vec<_> = of.kind().variables(&object).collect();
@@ -99,7 +100,7 @@ impl EnvPlan {
                 // What is no name of a variable is passed over, as a shell would.
                 let name = format!("{prefix}{key}");
                 if let Some(value) = of.kind().entry(&object, key)?.filter(|_| is_name(&name)) {
-                    put(&mut found, name, value);
+                    found.put(name, value)?;
                 }
             }
         }
@@ -107,24 +108,27 @@ impl EnvPlan {
             let value = match value {
                 From::Field(field) => Some(Secret::new(field.value(pod))),
                 From::Key(of, key) => self.key(of, key, objects)?,
-                From::Resource(field) => Some(Secret::new(field.value(pod, Some(&self.container), node)?)),
-                From::Text(text) => Some(Secret::new(expand(text, |wanted| {
-                    found.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.expose())
-                }))),
+                From::Resource(field) => {
+                    Some(Secret::new(field.value(pod, &containers, Some(&self.container), node)?))
+                }
+                From::Text(text) => {
+                    let lookup = |wanted: &str| found.get(wanted).map(Secret::expose);
+                    Some(Secret::new(expand(text, lookup, MOST).ok_or(SourceError::VariablesTooLarge(MOST))?))
+                }
             };
             if let Some(value) = value {
-                put(&mut found, name.clone(), value);
+                found.put(name.clone(), value)?;
             }
         }
-        match found.iter().find(|(_, value)| value.expose().contains(&0)) {
+        match found.all.iter().find(|(_, value)| value.expose().contains(&0)) {
             Some((name, _)) => Err(SourceError::VariableNul(name.clone()).into()),
-            None => Ok(found),
+            None => Ok(found.all),
         }
     }
 
     fn key(&self, of: &Of, key: &str, objects: &dyn Objects) -> Result<Option<Secret>, SourceError> {
         let Some(object) = self.object(of, objects)? else { return Ok(None) };
-        let there = of.kind().variables(&object).any(|there| there == key);
+        let there = of.kind().has_variable(&object, key);
         match there.then(|| of.kind().entry(&object, key)).transpose()?.flatten() {
             None if !of.optional => Err(SourceError::EnvKey {
                 kind: of.kind().title,
@@ -153,10 +157,35 @@ impl Of {
     }
 }
 
-fn put(found: &mut Vec<(String, Secret)>, name: String, value: Secret) {
-    match found.iter_mut().find(|(there, _)| *there == name) {
-        Some((_, there)) => *there = value,
-        None => found.push((name, value)),
+/// As much as Linux gives a process at most, all together (`execve(2)`): three quarters of 8 MiB.
+const MOST: usize = 6 << 20;
+
+/// Variables in the order in which their names came; of two with one name, the later value.
+#[derive(Default)]
+struct Found {
+    all: Vec<(String, Secret)>,
+    by_name: HashMap<String, usize>,
+    bytes: usize,
+}
+
+impl Found {
+    fn get(&self, name: &str) -> Option<&Secret> {
+        self.by_name.get(name).and_then(|at| self.all.get(*at)).map(|(_, value)| value)
+    }
+
+    fn put(&mut self, name: String, value: Secret) -> Result<(), SourceError> {
+        self.bytes += name.len() + value.expose().len();
+        if self.bytes > MOST {
+            return Err(SourceError::VariablesTooLarge(MOST));
+        }
+        match self.by_name.get(&name).and_then(|at| self.all.get_mut(*at)) {
+            Some((_, there)) => *there = value,
+            None => {
+                self.by_name.insert(name.clone(), self.all.len());
+                self.all.push((name, value));
+            }
+        }
+        Ok(())
     }
 }
 

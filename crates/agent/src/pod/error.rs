@@ -1,5 +1,7 @@
 //! Why there is no plan, or no payload.
 
+use std::collections::HashSet;
+
 use tokensmith_objects::FieldError;
 use tokensmith_objects::field::go_quote;
 
@@ -109,6 +111,9 @@ pub enum SourceError {
     /// The value of a variable has a byte that no process can be given.
     #[error("environment variable {0:?} must not contain NUL")]
     VariableNul(String),
+    /// Variables may be made of each other, and so grow without end.
+    #[error("the container's environment variables have more than {} MiB together: no process can take them", .0 >> 20)]
+    VariablesTooLarge(usize),
 }
 
 impl std::error::Error for PayloadError {}
@@ -116,12 +121,9 @@ impl std::error::Error for PayloadError {}
 impl std::fmt::Display for PayloadError {
     /// One error bare, several distinct ones as `[E1, E2]` (apimachinery `util/errors`).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut texts: Vec<String> = Vec::new();
-        for text in self.causes.iter().map(|cause| one_line(&cause.to_string())) {
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        let mut seen = HashSet::new();
+        let texts = self.causes.iter().map(|cause| one_line(&cause.to_string()));
+        let texts: Vec<String> = texts.filter(|text| seen.insert(text.clone())).collect();
         match texts.as_slice() {
             [one] => f.write_str(one),
             many => write!(f, "[{}]", many.join(", ")),

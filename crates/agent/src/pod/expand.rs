@@ -2,9 +2,16 @@
 
 /// Replaces `$(NAME)` by what `lookup` gives; an unknown one stays as it is. `$$` is one dollar, so `$$(NAME)` is the
 /// text `$(NAME)`.
-pub(super) fn expand<'a>(input: &str, lookup: impl Fn(&str) -> Option<&'a [u8]>) -> Vec<u8> {
+pub(super) fn expand<'a>(
+    input: &str,
+    lookup: impl Fn(&str) -> Option<&'a [u8]>,
+    most: usize,
+) -> Option<Vec<u8>> {
     let (mut out, mut rest) = (Vec::with_capacity(input.len()), input);
     while let Some(at) = rest.find('$') {
+        if out.len() > most {
+            return None;
+        }
         out.extend(&rest.as_bytes()[..at]);
         let behind = &rest[at + 1..];
         let closed = behind.strip_prefix('(').and_then(|b| b.split_once(')'));
@@ -20,7 +27,7 @@ pub(super) fn expand<'a>(input: &str, lookup: impl Fn(&str) -> Option<&'a [u8]>)
         }
     }
     out.extend(rest.as_bytes());
-    out
+    Some(out)
 }
 
 #[cfg(test)]
@@ -57,7 +64,8 @@ mod tests {
             ("$\u{e9}$(A)", "$\u{e9}1"),
             ("\u{e9}$(A)\u{1f600}", "\u{e9}1\u{1f600}"),
         ] {
-            assert_eq!(String::from_utf8(expand(given, lookup)).unwrap(), want, "{given}");
+            assert_eq!(String::from_utf8(expand(given, lookup, 100).unwrap()).unwrap(), want, "{given}");
         }
+        assert_eq!(expand(&"$(REF)".repeat(1000), lookup, 100), None);
     }
 }

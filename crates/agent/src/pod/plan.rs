@@ -67,7 +67,7 @@ pub enum ContainerKind {
 }
 
 /// Where a container sees a volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MountPlan {
     /// The volume's name.
     pub volume: String,

@@ -43,7 +43,7 @@ pub(super) fn plan(pod: &Object) -> Parsed<PodPlan> {
             if !seen.insert(container.clone()) {
                 return Err(FieldError::duplicate(format!("{field}.name"), &container.into()));
             }
-            let mut mounts = Vec::new();
+            let (mut mounts, mut paths) = (Vec::new(), HashSet::new());
             for (field, value) in list(value, &field, "volumeMounts") {
                 let volume = text(value, "name");
                 if !known.contains(volume) {
@@ -58,7 +58,7 @@ pub(super) fn plan(pod: &Object) -> Parsed<PodPlan> {
                     continue;
                 }
                 let mount = mount(&field, volume, value)?;
-                if mounts.iter().any(|m: &MountPlan| m.path == mount.path) {
+                if !paths.insert(mount.path.clone()) {
                     let field = format!("{field}.mountPath");
                     return Err(FieldError::invalid(field, &mount.path.into(), "must be unique"));
                 }

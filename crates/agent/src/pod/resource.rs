@@ -1,5 +1,7 @@
 //! Resources of a container that it may see (`pkg/api/v1/resource/helpers.go`).
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use tokensmith_objects::{FieldError, Object, names, quantity};
 
@@ -66,11 +68,13 @@ impl ResourceField {
     pub(super) fn value(
         &self,
         pod: &Object,
+        containers: &Containers<'_>,
         own: Option<&str>,
         node: &NodeResources,
     ) -> Result<String, SourceError> {
         let name = self.container.as_deref().or(own).unwrap_or("");
-        let container = find(pod, name, own.is_some() && self.container.is_none())
+        let container = containers
+            .get(name, own.is_some() && self.container.is_none())
             .ok_or_else(|| SourceError::Container(name.into()))?;
         let (which, resource) = self.resource.split_once('.').unwrap_or_default();
         let measure = if resource == "cpu" { quantity::milli_value } else { quantity::value };
@@ -106,15 +110,32 @@ fn is_known(resource: &str) -> bool {
     name.is_some_and(|name| NAMES.contains(&name) || name.starts_with("hugepages-"))
 }
 
-/// A container by name; ephemeral ones have variables of their own, but nobody else sees their resources.
-fn find<'a>(pod: &'a Object, name: &str, ephemeral: bool) -> Option<&'a Value> {
-    let lists = ["containers", "initContainers", "ephemeralContainers"];
-    let lists = if ephemeral { &lists[..] } else { &lists[..2] };
-    lists
-        .iter()
-        .filter_map(|list| pod.at(&["spec", list])?.as_array())
-        .flatten()
-        .find(|container| text(container, "name") == name)
+/// A pod's containers by their names. Ephemeral ones have variables of their own, but nobody else sees their resources.
+pub(super) struct Containers<'a> {
+    lasting: HashMap<&'a str, &'a Value>,
+    ephemeral: HashMap<&'a str, &'a Value>,
+}
+
+impl<'a> Containers<'a> {
+    pub(super) fn of(pod: &'a Object) -> Self {
+        let by_name = |lists: &[&str]| {
+            let mut found = HashMap::new();
+            for container in lists.iter().filter_map(|list| pod.at(&["spec", list])?.as_array()).flatten() {
+                // The first of a name counts.
+                found.entry(text(container, "name")).or_insert(container);
+            }
+            found
+        };
+        Containers {
+            lasting: by_name(&["containers", "initContainers"]),
+            ephemeral: by_name(&["ephemeralContainers"]),
+        }
+    }
+
+    fn get(&self, name: &str, ephemeral: bool) -> Option<&'a Value> {
+        let of_these = || self.ephemeral.get(name).filter(|_| ephemeral);
+        self.lasting.get(name).or_else(of_these).copied()
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +164,7 @@ mod tests {
 
     fn ask(reference: Value, own: Option<&str>) -> Result<String, String> {
         let field = ResourceField::new("f", &reference).map_err(|e| e.to_string())?;
-        field.value(&pod(), own, &NODE).map_err(|e| e.to_string())
+        field.value(&pod(), &Containers::of(&pod()), own, &NODE).map_err(|e| e.to_string())
     }
 
     #[test]

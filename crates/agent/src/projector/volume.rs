@@ -1,6 +1,6 @@
 //! A pod as the projector knows it, with its volumes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,9 +158,9 @@ impl Volume {
         }
     }
 
-    /// The newest token of a path.
-    pub(super) fn secret(&self, source: &TokenSource) -> Option<Secret> {
-        self.tokens.iter().find(|t| t.source.path == source.path)?.secret().cloned()
+    /// The newest token of each path; of two sources with one path, the first one's.
+    pub(super) fn newest(&self) -> HashMap<&LocalPath, Option<&Secret>> {
+        self.tokens.iter().rev().map(|token| (&token.source.path, token.secret())).collect()
     }
 
     /// The newest tokens, by their paths.

@@ -1,5 +1,6 @@
 //! When the disk is written, and what follows. One job at a time for one pod.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::token::one_line;
 use super::volume::{Pod, PodName};
 use super::{Done, PodId, Projector, Task};
 use crate::disk::Written;
+use crate::payload::Secret;
 use crate::pod::{PodPlan, TokenSource, payload};
 use crate::refresh::{LEEWAY, Retry, Trouble};
 
@@ -107,8 +109,9 @@ impl Projector {
             volumes.extend(self.volume_job(id, index));
         }
         let pod = self.pods.get_mut(&id)?;
-        let written = |index| volumes.iter().any(|v: &VolumeJob| v.index == index);
-        let complete = (0..pod.volumes.len()).all(|index| pod.volumes[index].written || written(index));
+        let written: HashSet<usize> = volumes.iter().map(|v: &VolumeJob| v.index).collect();
+        let complete =
+            (0..pod.volumes.len()).all(|index| pod.volumes[index].written || written.contains(&index));
         let wait = pod.failure.as_ref().and_then(|failure| failure.next_attempt);
         let show = complete && !pod.shown && wait.is_none_or(|at| at <= now);
         if volumes.is_empty() && !pod.state_dirty && !show {
@@ -132,7 +135,8 @@ impl Projector {
             Some(None) => return None,
             Some(Some(failure)) => Err(format!("failed to fetch token: {}", failure.message)),
             None => {
-                let token = |source: &TokenSource| volume.secret(source);
+                let secrets = volume.newest();
+                let token = |source: &TokenSource| secrets.get(&source.path).copied().flatten().cloned();
                 payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.node)
                     .map_err(|error| one_line(&error.to_string()))
             }
@@ -261,9 +265,10 @@ impl Projector {
         for ((volume, plan), found) in pod.volumes.iter_mut().zip(&pod.plan.volumes).zip(loaded.volumes) {
             let Some(old) = state.as_ref().and_then(|s| s.volumes.get(&plan.name)) else { continue };
             volume.written = old.written && found.there;
+            let files: HashMap<&LocalPath, &Secret> =
+                found.tokens.iter().rev().map(|(path, secret)| (path, secret)).collect();
             for token in &mut volume.tokens {
-                let file = found.tokens.iter().find(|(path, _)| *path == token.source.path);
-                let file = file.map(|(_, secret)| secret.clone());
+                let file = files.get(&token.source.path).map(|secret| (*secret).clone());
                 if let Some(state) = old.tokens.get(token.source.path.as_str()) {
                     token.resume(state, file, now, &policy);
                 }
