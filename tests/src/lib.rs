@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod cost;
 pub mod process;
 pub mod server;
 

@@ -137,6 +137,11 @@ impl Server {
         Client::new(&self.url, &ca_of(&self.home().join("kubeconfig"))?)
     }
 
+    /// The same over HTTP/2.
+    pub fn client_http2(&self) -> Result<Client> {
+        Client::http2(&self.url, &ca_of(&self.home().join("kubeconfig"))?)
+    }
+
     /// CPU time of the process, all its threads.
     pub fn cpu(&self) -> Result<Duration> {
         process::cpu(self.pid())

@@ -1,0 +1,222 @@
+//! Every endpoint that takes a body: by the schema table, and by the list of our own routes.
+
+use serde_json::{Value, json};
+use tokensmith_objects::schema::{Kind, kinds};
+use tokensmith_server::routes;
+
+use super::places::{self, Items, Place};
+use super::{Body, bodies, own, patches};
+
+/// An endpoint, and whatever it is sent.
+pub struct Endpoint {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// With its query. Nothing that is sent is kept.
+    pub path: String,
+    kind: What,
+}
+
+enum What {
+    /// Options of a delete.
+    Delete,
+    /// An object of this type, on its own or in the place of another one.
+    Object(Of),
+    /// A route of our own.
+    Own(&'static str),
+    /// A patch of an object of this type.
+    Patch(Of),
+}
+
+#[derive(Clone, Copy)]
+struct Of {
+    kind: &'static str,
+    /// `""` where it has none of its own.
+    api_version: &'static str,
+    type_name: &'static str,
+    /// Created, not put in the place of another one.
+    new: bool,
+}
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Each endpoint, and some of its places in one of their variants.
+    Part,
+    /// All.
+    Whole,
+}
+
+/// Methods whose requests have bodies.
+const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
+/// A key that is not there: its endpoints read their bodies before they look.
+const ID: &str = "x";
+
+/// All of them.
+///
+/// # Panics
+/// The table or the routes have one that nobody has thought of.
+pub fn all() -> Vec<Endpoint> {
+    let mut all: Vec<Endpoint> = kinds().iter().flat_map(of_kind).collect();
+    for route in routes::OWN {
+        let methods = route.methods.iter().filter(|method| WRITES.contains(method));
+        all.extend(methods.map(|method| Endpoint {
+            method,
+            path: route.path.replace("{id}", ID),
+            kind: What::Own(route.path),
+        }));
+    }
+    all
+}
+
+fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
+    let api =
+        if kind.group.is_empty() { "/api/".to_owned() } else { "/apis/".to_owned() } + &kind.api_version();
+    let scope = if kind.namespaced { "/namespaces/default" } else { "" };
+    let collection = format!("{api}{scope}/{}", kind.plural);
+    let api_version: &'static str = kind.api_version().leak();
+    let of = |new| Of { kind: &kind.kind, api_version, type_name: &kind.type_name, new };
+    let at = |method, path: String, kind| Endpoint { method, path: format!("{path}?dryRun=All"), kind };
+    let one = |below: &str| format!("{collection}/cost{below}");
+    let mut all = Vec::new();
+    for verb in &kind.verbs {
+        all.push(match verb.as_str() {
+            "create" => at("POST", collection.clone(), What::Object(of(true))),
+            "delete" => at("DELETE", one(""), What::Delete),
+            "deletecollection" => {
+                let nothing = format!("{collection}?labelSelector=no-such-label");
+                Endpoint { method: "DELETE", path: nothing, kind: What::Delete }
+            }
+            "get" | "list" | "watch" => continue,
+            "patch" => at("PATCH", one(""), What::Patch(of(false))),
+            "update" => at("PUT", one(""), What::Object(of(false))),
+            other => panic!("{}: nobody has thought of the verb {other}", kind.kind),
+        });
+    }
+    for sub in &kind.subresources {
+        let below = one(&format!("/{}", sub.name));
+        for verb in &sub.verbs {
+            all.push(match (sub.name.as_str(), verb.as_str()) {
+                (_, "get") => continue,
+                ("token", "create") => {
+                    let type_name = "io.k8s.api.authentication.v1.TokenRequest";
+                    let of = Of {
+                        kind: "TokenRequest",
+                        api_version: "authentication.k8s.io/v1",
+                        type_name,
+                        new: true,
+                    };
+                    at("POST", format!("{collection}/default/token"), What::Object(of))
+                }
+                ("finalize" | "status", "update") => at("PUT", below.clone(), What::Object(of(false))),
+                ("status", "patch") => at("PATCH", below.clone(), What::Patch(of(false))),
+                other => panic!("{}: nobody has thought of {other:?}", kind.kind),
+            });
+        }
+    }
+    all
+}
+
+/// The objects that are changed, with the paths at which they are created.
+pub fn objects() -> Vec<(String, Value)> {
+    let stored = kinds().iter().filter(|kind| kind.stored);
+    stored
+        .map(|kind| {
+            let scope = if kind.namespaced { "/namespaces/default" } else { "" };
+            let root = if kind.group.is_empty() { "/api/" } else { "/apis/" };
+            (format!("{root}{}{scope}/{}", kind.api_version(), kind.plural), bodies::base(&kind.kind))
+        })
+        .collect()
+}
+
+impl Endpoint {
+    /// What the table calls it.
+    pub fn name(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or_default();
+        match &self.kind {
+            What::Own(path) => format!("{} {path}", self.method),
+            _ => format!("{} {path}", self.method),
+        }
+    }
+
+    /// Bodies of about so many bytes, always in the same order.
+    ///
+    /// # Panics
+    /// A route of our own has none.
+    pub fn bodies(&self, size: usize, depth: Depth) -> Vec<Body> {
+        match &self.kind {
+            What::Delete => deletes(size),
+            What::Object(of) => of.bodies(size, depth),
+            What::Own(path) => {
+                own::bodies(path, size).unwrap_or_else(|| panic!("{path}: nobody has thought of its bodies"))
+            }
+            What::Patch(of) => of.patches(size, depth),
+        }
+    }
+}
+
+fn deletes(size: usize) -> Vec<Body> {
+    let places = places::of_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    let mut all = bodies::of_any(&json!({"kind": "DeleteOptions", "apiVersion": "v1"}), size);
+    for place in &places {
+        all.extend(Items::ALL.map(|items| bodies::of_place(&json!({}), place, items, size)));
+    }
+    all
+}
+
+impl Of {
+    fn base(self) -> Value {
+        let mut base = bodies::base(self.kind);
+        // Protobuf cannot be written without.
+        base["kind"] = self.kind.into();
+        base["apiVersion"] = self.api_version.into();
+        base
+    }
+
+    fn bodies(self, size: usize, depth: Depth) -> Vec<Body> {
+        let base = self.base();
+        let whole = depth == Depth::Whole;
+        let (mut all, places) = (Vec::new(), self.places(depth));
+        // How a body is read does not depend on what it is.
+        if whole || (self.new && ["ConfigMap", "TokenRequest"].contains(&self.kind)) {
+            all.extend(bodies::of_any(&base, size));
+            all.extend(bodies::of_yaml(size));
+            all.extend(bodies::of_protobuf(self.api_version, self.kind, size));
+        } else {
+            all.extend(bodies::of_any(&base, size).into_iter().take(1));
+        }
+        for (at, place) in places.iter().enumerate() {
+            let some = if whole { &Items::ALL[..] } else { &Items::ALL[at % 3..at % 3 + 1] };
+            all.extend(some.iter().map(|items| bodies::of_place(&base, place, *items, size)));
+            if self.new && (whole || at % 32 == 0) {
+                all.extend(bodies::in_other_words(&base, place, size));
+            }
+        }
+        all
+    }
+
+    fn patches(self, size: usize, depth: Depth) -> Vec<Body> {
+        let whole = depth == Depth::Whole;
+        let mut all = patches::of_any(size);
+        for (at, place) in self.places(depth).iter().enumerate() {
+            all.extend(patches::merge(place, size));
+            // Nor what happens to a list on what the list is.
+            if whole || (self.kind == "ConfigMap" && at < 4) {
+                all.extend(patches::json(place, size));
+            }
+        }
+        all
+    }
+
+    /// Metadata is the same for all kinds, and a change has what a creation has: one is enough where not all is tried.
+    fn places(self, depth: Depth) -> Vec<Place> {
+        let mut all = places::of_type(self.type_name);
+        if depth == Depth::Part && self.kind != "ConfigMap" {
+            all.retain(|place| !place.name().starts_with("metadata."));
+            match self.new {
+                true => all = all.into_iter().step_by(3).collect(),
+                false => all.truncate(3),
+            }
+        }
+        all
+    }
+}
