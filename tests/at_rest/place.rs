@@ -99,6 +99,18 @@ impl Place {
     /// A start that must be refused in one line, without any change; gives the line.
     pub async fn refused(&self, args: &[&str]) -> Result<String> {
         let before = self.contents().await?;
+        let line = self.says_at_the_start(args)?;
+        let after = self.contents().await?;
+        ensure!(before.0 == after.0, "the start has changed the store: {} and {}", before.0.0, after.0.0);
+        for path in before.1.keys().chain(after.1.keys()) {
+            let (before, after) = (before.1.get(path), after.1.get(path));
+            ensure!(before == after, "the start has changed {}", path.display());
+        }
+        Ok(line)
+    }
+
+    /// The one line that a start ends with.
+    pub fn says_at_the_start(&self, args: &[&str]) -> Result<String> {
         let done = Command::new(binary()?)
             .args(["serve", "--data-dir=data", "--kubeconfig=kubeconfig", "--secure-port=0"])
             .args(ARGS)
@@ -112,12 +124,6 @@ impl Place {
         ensure!(errors.len() == 1 && said.ends_with(&format!("{}\n", errors[0])), "{said}");
         for secret in self.private.iter().flat_map(|pem| pem.lines()).filter(|l| !l.starts_with('-')) {
             ensure!(!said.contains(secret), "a private key is told");
-        }
-        let after = self.contents().await?;
-        ensure!(before.0 == after.0, "the start has changed the store: {} and {}", before.0.0, after.0.0);
-        for path in before.1.keys().chain(after.1.keys()) {
-            let (before, after) = (before.1.get(path), after.1.get(path));
-            ensure!(before == after, "the start has changed {}", path.display());
         }
         Ok(errors[0].to_owned())
     }

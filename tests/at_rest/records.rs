@@ -147,7 +147,7 @@ async fn a_damaged_revocation_keeps_the_server_from_starting() -> Result<()> {
         let (key, value) = tree.scan_prefix("r").next().context("no revocation")??;
         Ok(tree.insert(key, &value[..value.len() / 2])?)
     })?;
-    let line = place.refused(&[]).await?;
+    let line = place.says_at_the_start(&[])?;
     ensure!(line.contains("store is damaged: the revocation "), "{line}");
     ensure!(
         line.contains("; whole: the key ring, ") && line.contains("`tokensmith store salvage "),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use serde_json::json;
 use tempfile::TempDir;
 use tokensmith_core::store::Store;
@@ -83,12 +83,14 @@ pub async fn written(dir: impl AsRef<Path>, since: u64) -> Result<usize> {
         return Ok(0);
     }
     let store = SledStore::open(&path, Options::default())?;
-    let mut changes = store.watch("/tokensmith/keys/", since).await.context("the history is too short")?;
-    let mut count = 0;
-    // All that there were are there already.
-    while let Some(Some(change)) = changes.next().now_or_never() {
-        change?;
-        count += 1;
+    let until = store.revision().await?;
+    let mut changes = store.watch("/", since).await.context("the history is too short")?;
+    let (mut count, mut at) = (0, since);
+    // All that there were are on disk.
+    while at < until {
+        let change = changes.next().await.context("the history ends")??;
+        count += usize::from(change.key.starts_with("/tokensmith/keys/"));
+        at = change.revision;
     }
     Ok(count)
 }

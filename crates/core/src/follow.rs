@@ -57,6 +57,9 @@ pub const CHECK: Duration = Duration::from_secs(10);
 /// Changes that are told at once, at most: whoever is behind shows where they are from time to time.
 const BATCH: usize = 1_000;
 
+/// Nor many more bytes of values than that: a thousand changes of large objects are gigabytes.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// Why a watch is given up.
 #[derive(Debug, thiserror::Error)]
 enum Loss {
@@ -139,19 +142,24 @@ impl Follower {
         mut at: Revision,
     ) -> Result<Option<News>, Loss> {
         let Some(changes) = &mut self.changes else { return Ok(None) };
-        let mut taken = Vec::new();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
         let loss = loop {
             match next {
                 Some(Ok(change)) if change.revision <= at => {}
                 Some(Ok(change)) if change.revision == at + 1 => {
                     at = change.revision;
+                    bytes += [&change.value, &change.previous]
+                        .into_iter()
+                        .flatten()
+                        .map(|v| v.len())
+                        .sum::<usize>();
                     taken.push(change);
                 }
                 Some(Ok(change)) => break Some(Loss::Gap { after: at, came: change.revision }),
                 Some(Err(cause)) => break Some(cause.into()),
                 None => break Some(Loss::Ended),
             }
-            if taken.len() == BATCH {
+            if taken.len() == BATCH || bytes >= BATCH_BYTES {
                 break None;
             }
             match changes.next().now_or_never() {

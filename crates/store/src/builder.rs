@@ -85,7 +85,7 @@ impl Builder {
         let numbers = state.ledger.to_bytes();
         self.ledger.insert(keys::STATE, state::sealed(Place::Ledger, keys::STATE, &self.identity, &numbers));
         self.write()?;
-        self.db.call(|t| t.db.flush())?;
+        self.db.flush()?;
         let Builder { dir, db, .. } = self;
         drop(db);
         sync(&dir).map_err(|source| BuildError::Io { dir, source })?;

@@ -114,7 +114,8 @@ impl fmt::Display for Trouble {
             Trouble::AnchorMissing => write!(f, "its anchor is missing"),
             Trouble::AnchorUnreadable(why) => write!(f, "its anchor cannot be read: {why}"),
             Trouble::Behind { what, anchor, found } => {
-                write!(f, "its {what} are at {found}, and the anchor has seen {anchor}")
+                let count = if *what == What::Revocations { "write" } else { "revision" };
+                write!(f, "its {what} are those of {count} {found}, and the anchor has seen {count} {anchor}")
             }
             Trouble::Count { what, written, found } => {
                 write!(f, "{found} of its {written} {what} are there")
@@ -134,7 +135,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             What::Objects => "objects",
-            What::Revocations => "revocations",
+            What::Revocations => "revocations and marks",
             What::Ring => "keys",
         })
     }
@@ -204,8 +205,8 @@ mod tests {
         };
         assert_eq!(
             damage.to_string(),
-            "the store in data/store is damaged: 2 of its 3 revocations are there, its objects are at 7, and the anchor \
-             has seen 9, its anchor is missing, and 1 more; whole: the key ring, 2 revocations, 5 objects (nodes 1, pods 4)"
+            "the store in data/store is damaged: 2 of its 3 revocations and marks are there, its objects are those of \
+             revision 7, and the anchor has seen revision 9, its anchor is missing, and 1 more; whole: the key ring, 2 revocations, 5 objects (nodes 1, pods 4)"
         );
     }
 }

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock, mpsc};
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub(crate) struct Database {
     /// Gone only while it is closed.
     trees: Option<Trees>,
+    /// sled's own file.
+    file: File,
     /// What broke it.
     broken: OnceLock<String>,
 }
@@ -47,6 +50,7 @@ impl Database {
         let limit = SHORTEST.saturating_add(Duration::from_millis(size(dir) >> 13));
         let (done, answer) = mpsc::channel();
         let path: PathBuf = dir.into();
+        let file = dir.join("db");
         // A thread of its own: one that never ends is left behind, and said.
         let thread = std::thread::Builder::new().name("store-open".into()).spawn(move || {
             let opened = quietly(|| {
@@ -62,7 +66,15 @@ impl Database {
         });
         thread.map_err(|e| Fault::Sled(e.into()))?;
         let trees = answer.recv_timeout(limit).map_err(|_| Fault::Hangs(limit))??;
-        Ok(Database { trees: Some(trees), broken: OnceLock::new() })
+        let file = File::open(file).map_err(|e| Fault::Sled(e.into()))?;
+        Ok(Database { trees: Some(trees), file, broken: OnceLock::new() })
+    }
+
+    /// Brings all that it was given to disk. sled's own flush on Linux is a `sync_file_range`, which leaves the file's new
+    /// length and the disk's cache to chance: after a power cut the database would be behind its anchor.
+    pub(crate) fn flush(&self) -> Result<(), Fault> {
+        self.call(|t| t.db.flush())?;
+        self.file.sync_data().map_err(|e| Fault::Sled(e.into()))
     }
 
     /// Has it do something.
@@ -173,4 +185,31 @@ fn hush() {
             }
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_and_the_database_is_not_asked_again() {
+        let home = tempfile::tempdir().unwrap();
+        let db = Database::open(home.path(), 1 << 20).unwrap();
+        db.call(|t| t.objects.insert("k", "v")).unwrap();
+        let panicked = db.call::<()>(|_| panic!("page {} is not there\nand more", 7)).unwrap_err();
+        assert_eq!(panicked.to_string(), "the database broke off: page 7 is not there");
+        assert!(!db.sound());
+        let again = db.call(|t| t.objects.get("k")).unwrap_err();
+        assert_eq!(again.to_string(), panicked.to_string());
+        // Nor is it closed: that might never end.
+        drop(db);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_a_database_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("conf"), "nonsense that is long enough").unwrap();
+        assert!(Database::open(home.path(), 1 << 20).is_err());
+        assert!(Database::open(&home.path().join("conf"), 1 << 20).is_err());
+    }
 }

@@ -92,6 +92,12 @@ impl History {
         Ok(batches.map(stream::iter).flatten().boxed())
     }
 
+    /// How many bytes of changes are in memory.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.kept().bytes
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

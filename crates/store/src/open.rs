@@ -59,12 +59,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 64 MiB of cache (sled's own default is 1 GiB); 10,000 changes, 64 MiB of them on disk and 16 MiB in memory.
+    /// 64 MiB of cache (sled's own default is 1 GiB); 10,000 changes, 48 MiB of them on disk and 16 MiB in memory. So the
+    /// folder takes no more than three times what lives in it and 64 MiB: sled's file has up to 16 MiB that are free.
     fn default() -> Self {
         Options {
             cache_bytes: 64 << 20,
             history: 10_000,
-            history_bytes: 64 << 20,
+            history_bytes: 48 << 20,
             history_memory: 16 << 20,
             ring: tokensmith_core::keys::RING_KEY,
             reserved: "/tokensmith/",
@@ -278,7 +279,16 @@ fn judge(
         let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database(e.to_string())]);
         folder.damaged(troubles.collect(), Whole::default())
     };
-    let db = look(folder, options.cache_bytes, true)?.map_err(broken)?;
+    let db = match look(folder, options.cache_bytes, true) {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            // A full disk must not keep a server from starting that could make room.
+            tracing::warn!("there is no room for a copy of the database: it is opened itself");
+            folder.clean().map_err(|e| folder.io(e))?;
+            Database::open(&folder.sled(), options.cache_bytes)
+        }
+        looked => looked?,
+    };
+    let db = db.map_err(broken)?;
     let format = scan::format(&db).map_err(broken)?;
     let Some(format) = format.filter(|f| *f > 0) else {
         // Each store says its format from the first moment on: what was here is gone.
@@ -325,7 +335,13 @@ fn judge(
     let size = database::size(&folder.sled());
     if size > GROWN * live + SPARE {
         tracing::info!(size, live, "the database is copied, to give space back");
-        rewrite(folder, options, &db, format, state)?;
+        if let Err(e) = rewrite(folder, options, &db, format, state) {
+            // Nothing is lost by it, as long as the old one is in its place.
+            if !folder.sled().exists() {
+                return Err(e);
+            }
+            tracing::warn!(error = %e, "the database could not be copied: it stays as it is");
+        }
     }
     Ok(state)
 }
@@ -454,17 +470,18 @@ pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a folder; file systems that can share the blocks do.
+/// Copies a folder; file systems that can share the blocks do. sled's blobs are linked: it writes each once, under a name
+/// that is not there, and only ever removes it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
+    let blobs = from.ends_with("blobs");
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let to = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &to)?,
-            false => {
-                fs::copy(entry.path(), to)?;
-            }
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else if !blobs || fs::hard_link(entry.path(), &to).is_err() {
+            fs::copy(entry.path(), to)?;
         }
     }
     Ok(())

@@ -39,6 +39,8 @@ pub struct Counts {
     pub written: u64,
     /// Lost, since the disk could not be written.
     pub dropped: u64,
+    /// Found on disk and damaged: left out of every answer.
+    pub damaged: u64,
 }
 
 /// Persistent issue records and revocations.

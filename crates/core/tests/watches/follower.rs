@@ -93,6 +93,26 @@ async fn a_flood_is_told_in_parts_and_checked_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_flood_of_large_values_is_told_in_parts_too() {
+    let world = World::new(Watch::Works);
+    let mut follower = follower(&world).after(0);
+    assert!(ready(&mut follower).is_none());
+    let large = bytes::Bytes::from(vec![b'x'; 900_000]);
+    for _ in 0..30 {
+        world.store.inner.put("/a/1", large.clone(), Expect::Any).await.unwrap();
+    }
+    let mut told = 0;
+    while let Some(News::Changes(changes)) = ready(&mut follower) {
+        let size: usize =
+            changes.iter().flat_map(|c| [&c.value, &c.previous]).flatten().map(|v| v.len()).sum();
+        assert!(size < 10 << 20, "{size}");
+        assert_eq!(changes[0].revision, told + 1, "in order, none left out");
+        told = changes.last().unwrap().revision;
+    }
+    assert_eq!(told, 30);
+}
+
+#[tokio::test]
 async fn a_watch_that_works_is_current_and_one_that_is_silent_is_given_up() {
     let world = World::new(Watch::Works);
     put(&world, "/a/1").await;

@@ -107,7 +107,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn counts(&self) -> Counts {
-        Counts { written: self.kept().written, dropped: 0 }
+        Counts { written: self.kept().written, ..Counts::default() }
     }
 
     fn healthy(&self) -> bool {

@@ -109,7 +109,7 @@ impl Sealed {
         self.point.reach(Moment::BeforeBatch);
         let written = self.db.call(|t| t.ledger.apply_batch(batch));
         self.point.reach(Moment::AfterBatch);
-        let flushed = written.and_then(|()| self.db.call(|t| t.ledger.flush()));
+        let flushed = written.and_then(|()| self.db.flush());
         self.disk.answered();
         flushed.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
         self.point.reach(Moment::AfterFlush);

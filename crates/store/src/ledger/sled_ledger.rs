@@ -90,15 +90,16 @@ impl Ledger for SledLedger {
         // What cannot be written is not shown; what was can be read all the same.
         let _ = self.disk.wait(self.writer.flush()).await;
         let (filter, after) = (filter.clone(), after.cloned());
-        self.aside(move |db| page(db, &filter, limit, after.as_ref())).await
+        let state = self.writer.state().clone();
+        self.aside(move |db| page(db, &state, &filter, limit, after.as_ref())).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
         let _ = self.disk.wait(self.writer.flush()).await;
-        let filter = filter.clone();
+        let (filter, state) = (filter.clone(), self.writer.state().clone());
         self.aside(move |db| {
             let mut counts = BTreeMap::new();
-            scan(db, &filter, None, |issued| {
+            scan(db, &state, &filter, None, |issued| {
                 *counts.entry(issued.account).or_insert(0) += 1;
                 true
             })?;
@@ -228,17 +229,20 @@ fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError>
         let (_, stored) = seal(&key, &serde_json::to_vec(issued)?);
         batch.insert(key, stored);
     }
-    let written = db.call(|t| {
-        t.ledger.apply_batch(batch)?;
-        t.ledger.flush()
-    });
+    let written = db.call(|t| t.ledger.apply_batch(batch)).and_then(|()| db.flush());
     disk.answered();
     Ok(written.map(drop)?)
 }
 
-fn page(db: &Database, filter: &Filter, limit: usize, after: Option<&Position>) -> Result<Page, LedgerError> {
+fn page(
+    db: &Database,
+    state: &State,
+    filter: &Filter,
+    limit: usize,
+    after: Option<&Position>,
+) -> Result<Page, LedgerError> {
     let (mut page, mut bytes) = (Page::default(), 0);
-    scan(db, filter, after, |issued| {
+    scan(db, state, filter, after, |issued| {
         if page.records.len() == limit || bytes > PAGE_BYTES {
             page.more = true;
             return false;
@@ -254,6 +258,7 @@ fn page(db: &Database, filter: &Filter, limit: usize, after: Option<&Position>) 
 /// told: it is no reason to show none.
 fn scan(
     db: &Database,
+    state: &State,
     filter: &Filter,
     after: Option<&Position>,
     mut take: impl FnMut(Issued) -> bool,
@@ -263,11 +268,6 @@ fn scan(
     let mut start =
         after.map(|a| [issued_key(a), vec![0]].concat()).map_or(from.clone(), |start| start.max(from));
     let mut damaged = 0_u64;
-    let told = |damaged: u64| {
-        if damaged > 0 {
-            tracing::warn!(count = damaged, "issue records that cannot be read are left out");
-        }
-    };
     loop {
         let found =
             db.call(|t| t.ledger.range(&start[..]..ISSUED_END).take(STEP).collect::<sled::Result<Vec<_>>>());
@@ -285,12 +285,12 @@ fn scan(
                 continue;
             };
             if filter.matches(&issued) && !take(issued) {
-                told(damaged);
+                state.damaged(damaged);
                 return Ok(());
             }
         }
         let Some((last, _)) = found.last().filter(|_| found.len() == STEP) else {
-            told(damaged);
+            state.damaged(damaged);
             return Ok(());
         };
         start = [last, &[0][..]].concat();

@@ -41,6 +41,7 @@ pub(super) struct State {
     healthy: AtomicBool,
     written: AtomicU64,
     dropped: AtomicU64,
+    damaged: AtomicU64,
 }
 
 #[expect(
@@ -64,6 +65,7 @@ impl GroupWriter {
             healthy: AtomicBool::new(true),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
         });
         let (queue, messages) = mpsc::channel(capacity);
         let worker = Worker {
@@ -130,6 +132,7 @@ impl State {
         Counts {
             written: self.written.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed),
         }
     }
 
@@ -151,6 +154,13 @@ impl State {
     pub(super) fn lost(&self, count: usize) {
         self.failed(&"it does not answer");
         self.drop_records(count);
+    }
+
+    /// So many records were found that cannot be read. Said when there are more than before.
+    pub(super) fn damaged(&self, count: u64) {
+        if self.damaged.fetch_max(count, Ordering::Relaxed) < count {
+            tracing::warn!(count, "issue records that cannot be read are left out");
+        }
     }
 
     fn drop_records(&self, count: usize) {
@@ -296,7 +306,7 @@ mod tests {
         let groups = groups.lock().unwrap();
         assert_eq!(groups.iter().sum::<usize>(), 1000);
         assert!(groups.len() < 100, "{groups:?}");
-        assert_eq!(writer.state().counts(), Counts { written: 1000, dropped: 0 });
+        assert_eq!(writer.state().counts(), Counts { written: 1000, ..Counts::default() });
     }
 
     #[tokio::test]
@@ -328,7 +338,7 @@ mod tests {
         writer.flush().await.unwrap();
         assert!(writer.state().healthy());
         assert_eq!(*groups.lock().unwrap(), [11]);
-        assert_eq!(writer.state().counts(), Counts { written: 11, dropped: 0 });
+        assert_eq!(writer.state().counts(), Counts { written: 11, ..Counts::default() });
     }
 
     /// A server that is not ready gets no requests: it must not take one to become ready.
@@ -366,7 +376,11 @@ mod tests {
         assert!(dropped >= count - GROUP, "at most a group waits: {dropped}");
         let state = writer.state().clone();
         drop(writer);
-        assert_eq!(state.counts(), Counts { written: 0, dropped: count as u64 }, "the end loses the rest");
+        assert_eq!(
+            state.counts(),
+            Counts { dropped: count as u64, ..Counts::default() },
+            "the end loses the rest"
+        );
         assert!(groups.lock().unwrap().is_empty());
     }
 

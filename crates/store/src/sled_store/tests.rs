@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering as Order};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::*;
 use crate::{FORMAT, contract, copy_dir};
@@ -91,5 +91,82 @@ async fn after_a_failed_write_none_is_accepted() {
     let store = open_at(home.path());
     store.healthy.store(false, Order::Release);
     assert!(matches!(store.put("/a", Bytes::new(), Expect::Any).await, Err(StoreError::Backend(_))));
+    assert!(!store.healthy());
+}
+
+/// What lives is one object; what its updates leave is bounded, on disk and in memory.
+#[tokio::test]
+async fn updates_of_a_large_object_leave_no_more_than_the_bound() {
+    const LEN: usize = 950_000;
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let store = open_at(&dir);
+    for n in 1..=70_u64 {
+        let value = Bytes::from(n.to_be_bytes().repeat(LEN / 8));
+        store.put("/registry/configmaps/ns/c", value, Expect::Any).await.unwrap();
+        let size = crate::database::size(&dir);
+        assert!(size < (3 * LEN + (64 << 20)) as u64, "{n}: {size}");
+        assert!(store.history.bytes() < 20 << 20, "{n}: {}", store.history.bytes());
+    }
+    match store.watch("/", 1).await.map(drop) {
+        Err(StoreError::Compacted { oldest }) => assert!((35..60).contains(&oldest), "{oldest}"),
+        other => panic!("{other:?}"),
+    }
+    drop(store);
+    // A start reads none of it; a watch from before gets it all the same, and then what is new.
+    let store = open_at(&dir);
+    assert_eq!(store.history.bytes(), 0);
+    let after = 60;
+    let mut changes = store.watch("/", after).await.unwrap();
+    for n in 71..=75_u64 {
+        store.put("/registry/pods/ns/p", Bytes::from(n.to_string()), Expect::Any).await.unwrap();
+    }
+    for n in after + 1..=75 {
+        let change = changes.next().await.unwrap().unwrap();
+        assert_eq!(change.revision, n, "in order, none twice, none left out");
+        let value = change.value.unwrap();
+        assert_eq!(&value[..2], if n > 70 { n.to_string().into_bytes() } else { vec![0, 0] });
+        assert_eq!(change.previous.is_some(), n != 71, "{n}");
+    }
+    assert!(changes.next().now_or_never().is_none());
+}
+
+/// Small and often: bounded by number.
+#[tokio::test]
+async fn many_updates_of_a_small_object_leave_no_more_than_the_bound() {
+    let home = tempfile::tempdir().unwrap();
+    let store = SledStore::open(home.path(), Options { history: 100, ..Options::default() }).unwrap();
+    let store = Arc::new(store);
+    for round in 0..20 {
+        let puts = (0..100).map(|n| {
+            let (store, value) = (store.clone(), Bytes::from(vec![round as u8; 5_000 + n]));
+            async move { store.put("/registry/configmaps/ns/c", value, Expect::Any).await }
+        });
+        futures::future::try_join_all(puts).await.unwrap();
+    }
+    let log = crate::database::size(&home.path().join("log"));
+    assert!(log < 100 * 2 * 5_200 + (6 << 20), "{log}");
+    assert!(store.history.bytes() <= 100 * 2 * 5_200);
+    assert!(store.watch("/", 1899).await.is_err() && store.watch("/", 1900).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_record_that_is_damaged_later_is_an_error_and_shows_in_readiness() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open_at(home.path());
+    for key in ["/a", "/b"] {
+        store.put(key, Bytes::from_static(b"value"), Expect::Any).await.unwrap();
+    }
+    store
+        .db
+        .call(|t| {
+            let mut record = t.objects.get(data_key("/a"))?.unwrap().to_vec();
+            *record.last_mut().unwrap() ^= 1;
+            t.objects.insert(data_key("/a"), record)
+        })
+        .unwrap();
+    assert!(store.healthy() && store.get("/b").await.unwrap().is_some());
+    assert!(matches!(store.get("/a").await, Err(StoreError::Backend(_))), "never as if it were not there");
+    assert!(store.list("/", None, 0).await.is_err());
     assert!(!store.healthy());
 }

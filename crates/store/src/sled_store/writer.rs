@@ -86,7 +86,7 @@ impl Writer {
                 }
             }
         }
-        if let Err(e) = self.db.call(|t| t.db.flush()) {
+        if let Err(e) = self.db.flush() {
             tracing::error!(error = %e, "the store could not be flushed at its end");
         }
     }
@@ -233,7 +233,7 @@ impl Writer {
         self.point.reach(Moment::BeforeBatch);
         self.db.call(|t| t.objects.apply_batch(batch))?;
         self.point.reach(Moment::AfterBatch);
-        self.db.call(|t| t.db.flush())?;
+        self.db.flush()?;
         self.point.reach(Moment::AfterFlush);
         self.anchor.objects(objects)?;
         self.point.reach(Moment::AfterAnchor);

@@ -84,9 +84,12 @@ impl TokenLedger {
                 self.mode.as_str()
             ));
         }
-        let lost = self.ledger.counts().dropped;
-        if lost > 0 {
-            return Some(format!("{lost} records could not be written and are lost"));
+        let counts = self.ledger.counts();
+        if counts.dropped > 0 {
+            return Some(format!("{} records could not be written and are lost", counts.dropped));
+        }
+        if counts.damaged > 0 {
+            return Some(format!("{} records are damaged", counts.damaged));
         }
         let keys = self.keys.current();
         let strange = |k: &&crate::keys::KeyInfo| k.phase != "revoked" && k.origin != Some(Origin::Generated);
