@@ -40,10 +40,14 @@ pub enum Command {
     Project(Box<commands::project::ProjectArgs>),
     /// The sidecar: give out tokens, put them on requests, or let in only requests that carry one
     Proxy(Box<commands::proxy::ProxyArgs>),
+    /// Make a data directory from a backup
+    Restore(Box<crate::offline::restore::RestoreArgs>),
     /// Run the server
     Serve(Box<ServeArgs>),
     /// Sign for a kube-apiserver on a Unix socket, and do nothing else
     Signer(Box<SignerArgs>),
+    /// Look whether a store is whole, and save what is
+    Store(crate::offline::store::StoreArgs),
     /// Mint, examine, list and revoke tokens
     Token(commands::token::TokenArgs),
     /// Print the version

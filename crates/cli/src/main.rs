@@ -47,8 +47,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kubeconfig(args) => block_on(args.run()),
         Command::Project(args) => block_on(args.run()),
         Command::Proxy(args) => on_all_cores(args.run()),
+        Command::Restore(args) => args.run(),
         Command::Serve(args) => serve::run(*args),
         Command::Signer(args) => serve::signer::run(*args),
+        Command::Store(args) => args.run(),
         Command::Token(args) => block_on(args.run()),
         Command::Version(args) => args.run(),
     }

@@ -37,7 +37,7 @@ pub use examine::{Create, Examined, examine};
 pub use fail_points::{FailPoints, KillAt};
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
-pub use open::{FORMAT, OpenError, Options};
+pub use open::{FORMAT, OpenError, Options, lock};
 pub use sled_store::SledStore;
 
 /// What a crash would leave of the files in use.

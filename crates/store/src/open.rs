@@ -487,6 +487,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes a store's lock without opening it, for who works on its folder. It is held as long as the file is open.
+///
+/// # Errors
+/// Another process has it.
+pub fn lock(dir: &Path) -> Result<File, OpenError> {
+    take_lock(dir)
+}
+
 /// sled locks its file too, but says so only by an I/O error; this lock names who holds it.
 pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");

@@ -93,6 +93,11 @@ impl SledStore {
         })
     }
 
+    /// Which store it is, in hexadecimal digits: a random number that was made with it.
+    pub fn identity(&self) -> String {
+        self.anchor.state().identity.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The ledger in the same database. To be asked for once.
     pub fn ledger(&self) -> Result<SledLedger, LedgerError> {
         let (db, anchor, lock) = (self.db.clone(), self.anchor.clone(), self.lock.clone());

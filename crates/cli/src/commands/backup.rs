@@ -32,7 +32,7 @@ Examples:
 In it are all objects, the key ring, revocations, issue records, and, sealed, the CA, the administrator's token and the
 issuer. Private keys stay sealed: keep the sealing key (seal.key in the data directory, or the file of --sealing-key-file)
 apart from it, for without that key nobody can restore it. Secrets are in it as they are in the store: it is for its owner
-alone (mode 0600).")]
+alone (mode 0600). Put back with `tokensmith restore`.")]
 pub struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,

@@ -30,13 +30,14 @@ pub fn begin(
     let dir = DataDir::existing(path, others)?;
     let seal = Arc::new(sealing(sealing_key_file, path, others)?);
     let store = open(&dir)?;
+    let identity = Some(store.identity());
     let source = Source {
         ledger: Arc::new(store.ledger().context("cannot open the token ledger")?),
         store: Arc::new(store),
         clock: Arc::new(SystemClock::new()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: dir.kept_issuer()?,
-        identity: None,
+        identity,
         files: dir.kept()().map_err(Failure::failed)?,
         seal: Box::new(move || Ok(seal.clone())),
     };

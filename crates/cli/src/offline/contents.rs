@@ -65,6 +65,15 @@ impl Contents {
         }
     }
 
+    /// Whether this is the value that counts of its key; says so once.
+    pub fn claim(&mut self, entry: &Entry) -> bool {
+        let counts = self.latest.get(&entry.key) == Some(&(entry.revision, true));
+        if counts {
+            self.latest.remove(&entry.key);
+        }
+        counts
+    }
+
     /// The key ring, if there is one.
     ///
     /// # Errors
@@ -98,7 +107,7 @@ pub fn count(count: u64, what: &str) -> String {
 }
 
 /// The resource that a key is of: its group, where it has one, and its name.
-fn collection(key: &str) -> &str {
+pub fn collection(key: &str) -> &str {
     let end = |from: usize| key[from..].find('/').map_or(key.len(), |at| from + at);
     let first = end(0);
     match key[..first].contains('.') && first < key.len() {
@@ -113,7 +122,7 @@ fn collection(key: &str) -> &str {
 /// It cannot be read, or is not as it was written; a guard's refusal where everyone may write it.
 pub fn read(path: &Path) -> Result<(Contents, Finished), Failure> {
     if check_given(path)? {
-        tracing::warn!("{} holds secrets and may be read by everyone: `chmod 600` it", path.display());
+        eprintln!("Warning: {} holds secrets and may be read by everyone: `chmod 600` it", path.display());
     }
     let mut contents = Contents::default();
     let finished = records(path, |record| {
@@ -161,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_revision_of_a_key_counts() {
+    fn the_latest_revision_of_a_key_counts_and_once() {
         let entry = |key: &str, revision| Entry { key: key.into(), value: "v".into(), revision };
         let mut contents = Contents::default();
         for record in [
@@ -180,6 +189,10 @@ mod tests {
             contents.told(),
             "3 objects (rbac.authorization.k8s.io/roles 2, secrets 1), 0 revocations, 0 issue records"
         );
+        assert!(!contents.claim(&entry("/registry/secrets/a/b", 3)));
+        assert!(contents.claim(&entry("/registry/secrets/a/b", 9)));
+        assert!(!contents.claim(&entry("/registry/secrets/a/b", 9)), "once");
+        assert!(!contents.claim(&entry("/registry/nodes/n", 5)), "it was deleted");
         assert!(contents.ring().unwrap().is_none());
     }
 }

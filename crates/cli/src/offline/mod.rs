@@ -4,4 +4,11 @@
 //! Whatever is wrong, what is there stays: something new is made beside it and takes its place when it is whole.
 
 pub mod backup;
+mod before;
+mod check;
 pub mod contents;
+mod fill;
+pub mod restore;
+mod salvage;
+pub mod store;
+mod target;

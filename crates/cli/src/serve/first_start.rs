@@ -83,16 +83,22 @@ pub(super) fn lost(dir: &DataDir, missing: &[&str]) -> Failure {
     let found: Vec<_> = [SEAL].into_iter().chain(OF_SERVER).filter(|name| dir.file(name).exists()).collect();
     let (name, at) = (dir.path().display(), shell(&dir.path().to_string_lossy()));
     let found = if found.is_empty() { "a store".to_owned() } else { found.join(", ") };
-    let (missing, them) = (missing.join(" and "), if missing.len() == 1 { "it" } else { "them" });
+    let (are, them) = if missing.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let missing = missing.join(" and ");
     Failure::guard(format!(
-        "{name} holds {found}, but {missing} is missing, and what was lost is not made anew silently: put {them} back from a copy or with `tokensmith restore --from BACKUP --data-dir {at}`, look with `tokensmith store check --data-dir {at}`, or begin anew with --force, after which what was signed or trusted before may be refused"
+        "{name} holds {found}, but {missing} {are} missing, and what was lost is not made anew silently: put {them} back from a copy or with `tokensmith restore --from BACKUP --data-dir {at}`, look with `tokensmith store check --data-dir {at}`, or begin anew with --force, after which what was signed or trusted before may be refused"
     ))
 }
 
+/// Of a lost store nothing else needs to be said: what it takes to put that back puts back the rest.
 fn missing(who: Who, store: bool, there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let of_server =
-        [CA_CERT, CA_KEY, ADMIN_TOKEN].into_iter().filter(|name| who == Who::Server && !there(name));
-    (!store).then_some("its store").into_iter().chain(of_server).collect()
+    match (store, who) {
+        (false, _) => vec!["its store"],
+        (true, Who::Server) => {
+            [CA_CERT, CA_KEY, ADMIN_TOKEN].into_iter().filter(|name| !there(name)).collect()
+        }
+        (true, Who::Signer) => Vec::new(),
+    }
 }
 
 #[cfg(test)]

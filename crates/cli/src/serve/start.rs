@@ -159,11 +159,12 @@ pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
         _ => Failure::from(anyhow::Error::new(e)),
     })?;
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
+    let identity = Some(opened.identity());
     let store = Arc::new(opened);
     let watched = Arc::downgrade(&store);
     let problem = Box::new(move || match watched.upgrade() {
         Some(store) => store.problem(),
         None => Some("the store is closed".into()),
     });
-    Ok(Opened { store: fail.store(store), ledger, problem, fail, identity: None, time })
+    Ok(Opened { store: fail.store(store), ledger, problem, fail, identity, time })
 }

@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Header, Trailer};
+use super::Header;
 use crate::keys::{Cause, KeyRing};
 use crate::ledger::Marks;
 use crate::store::Revision;
@@ -35,7 +35,11 @@ impl Bump {
     /// For a restore at `now`.
     pub fn new(header: &Header, now: OffsetDateTime) -> Self {
         // A clock that is behind the backup's says nothing.
-        let elapsed = (now - header.time).whole_seconds().max(0);
+        Self::after((now - header.time).whole_seconds().max(0))
+    }
+
+    /// For what was written `elapsed` seconds ago.
+    pub fn after(elapsed: i64) -> Self {
         let seconds = u64::try_from(elapsed).unwrap_or(0);
         let epochs = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(EPOCHS_A_SECOND);
         Bump {
@@ -45,10 +49,10 @@ impl Bump {
         }
     }
 
-    /// The revision from which the restored store goes on. What was ever known of it, it is beyond: `seen` is a revision
-    /// that was found elsewhere.
-    pub fn revision(&self, trailer: &Trailer, seen: Revision) -> Revision {
-        trailer.revision.max(seen).saturating_add(self.revision)
+    /// The revision from which the restored store goes on. What was ever known of it, it is beyond: `seen` is the
+    /// latest revision that is known of.
+    pub fn revision(&self, seen: Revision) -> Revision {
+        seen.saturating_add(self.revision)
     }
 
     /// What is kept of the marks. A token of the lost server must not have a mark that a revocation of the restored one

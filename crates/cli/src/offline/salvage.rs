@@ -1,0 +1,184 @@
+//! `store salvage`: what is whole of a damaged store, in another data directory.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokensmith_core::Clock;
+use tokensmith_core::backup::Bump;
+use tokensmith_core::clock::SystemClock;
+use tokensmith_core::keys::KeyRing;
+use tokensmith_core::keys::service::RING_KEY;
+use tokensmith_core::ledger::{Marks, Revocation};
+use tokensmith_store::{Record, Trouble, What};
+
+use super::check::{look, troubles};
+use super::contents::count;
+use super::fill::{Fill, Rest};
+use super::target::Target;
+use crate::client::flags::DATA_DIR;
+use crate::failure::Failure;
+use crate::files::modes::Others;
+use crate::files::{read_if_there, set_umask};
+use crate::output::{print_text, printable, shell};
+use crate::serve::data_dir::{DataDir, Kept, SEAL};
+
+/// Copy what is whole into another data directory
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tokensmith store salvage --data-dir /var/lib/tokensmith --to /var/lib/tokensmith-new
+
+What verifies is copied: objects, revocations, issue records, and the key ring if it is whole; so are the sealing key, the CA,
+the administrator's token and the issuer. What does not is named. The damaged store stays as it is. Prefer a backup that is
+recent enough (`tokensmith restore`). Where revocations are lost, tokens that were revoked may be good again: --revoke-tokens
+has every token of before refused.")]
+pub struct SalvageArgs {
+    /// From this data directory
+    #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+
+    /// Into this one, which has no store
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+
+    /// Refuse all tokens that the keys have signed before
+    #[arg(long)]
+    revoke_tokens: bool,
+
+    /// Let the new directory's group use what is in it, as with `serve`
+    #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS")]
+    allow_group_access: bool,
+}
+
+/// What is not copied one by one.
+#[derive(Default)]
+struct Found {
+    ring: Option<KeyRing>,
+    marks: Option<Marks>,
+    revocations: Vec<Revocation>,
+    lost: Vec<String>,
+    failed: Option<Failure>,
+}
+
+impl SalvageArgs {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// There is no store to be read, or none can be written.
+    pub fn run(self) -> Result<(), Failure> {
+        let others = if self.allow_group_access { Others::Group } else { Others::Nobody };
+        set_umask(others);
+        let now = SystemClock::new().now();
+        if DataDir::look(&self.to).holds_store() {
+            let to = self.to.display();
+            return Err(Failure::guard(format!(
+                "{to} holds a store already: give another directory with --to"
+            )));
+        }
+        // First what there is: the new store begins beyond it.
+        let known = look(&self.data_dir, &mut |_| {})?;
+        let target = Target::take(&self.to, false, others)?;
+        let bump = Bump::after(0);
+        let (draft, seen) = (target.draft()?, known.whole.revision.max(known.anchored.unwrap_or(0)));
+        let mut fill = Fill::begin(&draft, bump.revision(seen))?;
+        let mut found = Found::default();
+        let examined = look(&self.data_dir, &mut |record| found.take(record, &mut fill))?;
+        if let Some(failed) = found.failed {
+            return Err(failed);
+        }
+        let kept = found.marks.unwrap_or_else(|| Marks {
+            // Where nobody knows, tokens without a mark may be out.
+            unmarked_until: found.ring.iter().flat_map(KeyRing::keys).filter_map(|key| key.last_exp).max(),
+            ..Marks::default()
+        });
+        let epochs = found.revocations.iter().filter_map(|revocation| revocation.epoch);
+        let kept = Marks { limit: epochs.fold(kept.limit, u32::max), ..kept };
+        let ring = found.ring.as_ref().map(|ring| bump.ring(ring, now));
+        let rest = Rest { ring, marks: bump.marks(Some(kept)), revocations: found.revocations };
+        let rest = if self.revoke_tokens { rest.with_tokens_revoked(now.unix_timestamp()) } else { rest };
+        let revision = fill.finish(rest)?;
+        let files = target.put(&self.files()?)?;
+        target.commit(&draft, now)?;
+
+        let whole = &examined.whole;
+        let mut out = format!(
+            "saved from {} into {}: {}, {}, {}, {}\n",
+            self.data_dir.display(),
+            self.to.display(),
+            if found.ring.is_some() { "the key ring" } else { "NO key ring" },
+            count(whole.objects.values().sum(), "object"),
+            count(whole.revocations, "revocation"),
+            count(whole.issued, "issue record"),
+        );
+        out.push_str(&troubles(&examined.troubles));
+        out.extend(found.lost.iter().map(|lost| format!("  lost: {}\n", printable(lost))));
+        if examined.troubles.iter().any(revocations) {
+            out.push_str("Revocations are or may be lost: what was revoked may be good again. Revoke it again (the audit log has it), or salvage with --revoke-tokens\n");
+        }
+        if !files.written.is_empty() {
+            out.push_str(&format!("Also copied: {}\n", files.written.join(", ")));
+        }
+        out.push_str(&format!("Revisions go on after {revision}: watches begin anew.\n"));
+        let at = shell(&self.to.to_string_lossy());
+        out.push_str(&match found.ring {
+            Some(_) => format!("Start: tokensmith serve --data-dir {at}\n"),
+            None => format!("Start: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring\n"),
+        });
+        Ok(print_text(&out)?)
+    }
+
+    /// What stands beside the store.
+    fn files(&self) -> Result<Kept, Failure> {
+        let dir = DataDir::look(&self.data_dir);
+        let mut files = dir.kept()().map_err(Failure::failed)?;
+        if let Some(seal) = read_if_there(&dir.file(SEAL))? {
+            files.push((SEAL.to_owned(), seal.into()));
+        }
+        Ok(files)
+    }
+}
+
+/// Whether revocations may be missing.
+fn revocations(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::Behind { what: What::Revocations, .. }
+            | Trouble::Count { what: What::Revocations, .. }
+            | Trouble::Differs(What::Revocations)
+            | Trouble::StateMissing(What::Revocations)
+            | Trouble::Database(_)
+            | Trouble::OtherStore
+    )
+}
+
+impl Found {
+    fn take(&mut self, record: Result<Record, String>, fill: &mut Fill) {
+        if self.failed.is_some() {
+            return;
+        }
+        let done = match record {
+            Err(lost) => {
+                self.lost.push(lost);
+                Ok(())
+            }
+            Ok(Record::Object(entry)) if entry.key == RING_KEY => {
+                match KeyRing::from_json(&entry.value) {
+                    Ok(ring) => self.ring = Some(ring),
+                    Err(e) => self.lost.push(format!("{RING_KEY}: {e}")),
+                }
+                Ok(())
+            }
+            Ok(Record::Object(entry)) => fill.object(entry.key, entry.value),
+            Ok(Record::Issued(issued)) => fill.issued(issued),
+            Ok(Record::Marks(marks)) => {
+                self.marks = Some(marks);
+                Ok(())
+            }
+            Ok(Record::Revocation(revocation)) => {
+                self.revocations.push(revocation);
+                Ok(())
+            }
+        };
+        self.failed = done.err();
+    }
+}
