@@ -145,7 +145,7 @@ impl Authorizer for Authorizers {
     fn rules_for(&self, user: &Identity, namespace: &str, objects: &Snapshot) -> UserRules {
         let mut all = UserRules::default();
         for rules in self.0.iter().map(|a| a.rules_for(user, namespace, objects)) {
-            all.rules.extend(rules.rules);
+            all.roles.extend(rules.roles);
             all.incomplete |= rules.incomplete;
             all.errors.extend(rules.errors);
         }
@@ -166,7 +166,7 @@ impl Authorizer for AlwaysAllow {
         let resources =
             super::rbac::Rule { verbs: all(), api_groups: all(), resources: all(), ..Default::default() };
         let paths = super::rbac::Rule { verbs: all(), non_resource_urls: all(), ..Default::default() };
-        UserRules { rules: vec![resources, paths], ..UserRules::default() }
+        UserRules { roles: vec![[resources, paths].into()], ..UserRules::default() }
     }
 }
 

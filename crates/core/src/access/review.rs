@@ -51,7 +51,7 @@ pub fn rules(
     }
     let found = authorizer.rules_for(caller, &namespace, objects);
     let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
-        found.rules.iter().partition(|r| !r.non_resource_urls.is_empty());
+        found.rules().partition(|r| !r.non_resource_urls.is_empty());
     let resource = |r: &&Rule| {
         let mut out = Map::new();
         out.insert("verbs".into(), r.verbs.clone().into());

@@ -59,8 +59,6 @@ fn shown(listing: Listing) -> Snapshot {
         snapshot.apply(&entry.key, object, entry.revision);
     }
     snapshot.revision = listing.revision;
-    // What was deleted while nobody looked is not listed: a policy that was compiled before must not outlive it.
-    snapshot.rbac_revision = listing.revision;
     snapshot
 }
 

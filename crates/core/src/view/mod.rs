@@ -17,6 +17,7 @@ use imbl::OrdMap;
 use tokensmith_objects::Object;
 use tokio::sync::watch;
 
+use crate::access::rbac::Policy;
 use crate::clock::Clock;
 use crate::pulse::{Ill, Pulse};
 use crate::store::Revision;
@@ -55,8 +56,8 @@ pub struct Snapshot {
     objects: OrdMap<Arc<str>, Arc<Object>>,
     graph: graph::Graph,
     index: index::Index,
+    policy: Policy,
     revision: Revision,
-    rbac_revision: Revision,
 }
 
 impl Snapshot {
@@ -65,10 +66,9 @@ impl Snapshot {
         self.revision
     }
 
-    /// The revision of the last change to an object of `rbac.authorization.k8s.io`: a compiled policy is
-    /// current while this stays the same.
-    pub fn rbac_revision(&self) -> Revision {
-        self.rbac_revision
+    /// The roles and bindings, by what they allow to whom.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// One object; `group` and `namespace` may be empty.
@@ -129,9 +129,7 @@ impl Snapshot {
         let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
         self.graph.change(vertex, old.as_deref(), object.as_deref());
         self.index.change(vertex, old.as_deref(), object.as_ref());
-        if key.strip_prefix(REGISTRY).is_some_and(|k| k.starts_with("rbac.authorization.k8s.io/")) {
-            self.rbac_revision = self.rbac_revision.max(revision);
-        }
+        self.policy.change(vertex, old.as_deref(), object.as_deref());
         self.revision = revision;
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokensmith_core::access::chain::AlwaysAllow;
+use tokensmith_core::access::rbac::Rbac;
+use tokensmith_core::access::{Attributes, Authorizer, Decision, Identity};
 use tokensmith_core::controllers::Controllers;
 use tokensmith_core::follow::CHECK;
 use tokensmith_core::registry::{Registry, RegistryConfig};
@@ -76,15 +78,32 @@ async fn more_changes_than_the_history_keeps_are_read_anew_at_once() {
     assert_eq!(view.snapshot().list("", "namespaces", "").count(), 50, "no time has passed");
 }
 
-/// A compiled policy is current while `rbac_revision` stays: what was deleted unseen must move it.
 #[tokio::test]
 async fn a_role_that_was_deleted_while_the_watch_was_gone_does_not_stay_in_force() {
     let key = |name: &str| format!("/registry/rbac.authorization.k8s.io/clusterrolebindings/{name}");
     let world = World::over(Arc::new(MemoryStore::with_history(10)), Watch::Works);
-    put(&world, "ClusterRoleBinding", &key("old"), "old").await;
-    put(&world, "ClusterRoleBinding", &key("new"), "new").await;
+    let all = json!({"kind": "ClusterRole", "metadata": {"name": "all"}, "rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]});
+    let role = "/registry/rbac.authorization.k8s.io/clusterroles/all";
+    world.store.inner.put(role, all.to_string().into(), Expect::Any).await.unwrap();
+    for name in ["old", "new"] {
+        let binding = json!({
+            "kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": "all"},
+            "subjects": [{"kind": "User", "name": name}],
+        });
+        world.store.inner.put(&key(name), binding.to_string().into(), Expect::Any).await.unwrap();
+    }
     let view = feed(&world).await;
-    let before = view.snapshot().rbac_revision();
+    let may = |name: &str| {
+        let user = Identity { name: name.into(), ..Identity::default() };
+        let asked = Attributes {
+            verb: "get".into(),
+            resource: "pods".into(),
+            resource_request: true,
+            ..Attributes::default()
+        };
+        matches!(Rbac::new().authorize(&user, &asked, &view.snapshot()), Decision::Allow(_))
+    };
+    assert!(may("old") && may("new"));
     world.store.inner.delete(&key("old"), Expect::Any).await.unwrap();
     for name in 0..50 {
         put(&world, "Namespace", &format!("/registry/namespaces/n{name}"), &format!("n{name}")).await;
@@ -92,7 +111,7 @@ async fn a_role_that_was_deleted_while_the_watch_was_gone_does_not_stay_in_force
     settle().await;
     let snapshot = view.snapshot();
     assert!(snapshot.get("rbac.authorization.k8s.io", "clusterrolebindings", "", "old").is_none());
-    assert_ne!(snapshot.rbac_revision(), before);
+    assert!(!may("old") && may("new"));
 }
 
 #[tokio::test]

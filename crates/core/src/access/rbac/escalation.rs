@@ -1,12 +1,13 @@
 //! Nobody grants what they do not hold (`pkg/registry/rbac/escalation_check.go`, `pkg/registry/rbac/validation`).
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use tokensmith_objects::Object;
 use tokensmith_objects::field::go_quote;
 
 use super::Rule;
-use super::rule::{path_matches, resource_matches};
+use super::cover::{Budget, Held};
+use super::listed::Listed;
 use crate::access::{Attributes, Authorizer, Identity, MASTERS};
 use crate::view::Snapshot;
 
@@ -80,91 +81,46 @@ fn confirm(
     namespace: &str,
     wanted: &[Rule],
 ) -> Result<(), String> {
-    let held = authorizer.rules_for(user, namespace, objects);
-    let missing: Vec<Rule> =
-        wanted.iter().flat_map(split).filter(|rule| !held.rules.iter().any(|h| covers(h, rule))).collect();
-    if missing.is_empty() {
+    let found = authorizer.rules_for(user, namespace, objects);
+    let held = Held::new(found.rules());
+    let (mut budget, mut list, mut exhausted) = (Budget::REQUEST, Listed::default(), false);
+    for rule in wanted {
+        let mut missing = Vec::new();
+        exhausted = held.missing(rule, &mut budget, &mut missing).is_err();
+        list.add(rule, &missing);
+        if exhausted || list.is_full() {
+            break;
+        }
+    }
+    if list.is_empty() && !exhausted {
         return Ok(());
     }
-    let texts: BTreeSet<String> = compact(missing).iter().map(Rule::describe).collect();
     let groups: Vec<_> = user.groups.iter().map(|g| go_quote(g)).collect();
     let mut text = format!(
-        "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        "user {} (groups=[{}]) is attempting to grant RBAC permissions ",
         go_quote(&user.name),
         groups.join(" "),
-        texts.into_iter().collect::<Vec<_>>().join("\n"),
     );
-    if !held.errors.is_empty() {
-        text.push_str(&format!("; resolution errors: [{}]", held.errors.join(", ")));
+    match list.is_empty() {
+        // Who cannot be told to hold them does not.
+        true => text.push_str(TOO_MUCH),
+        false => text.push_str(&format!("not currently held:\n{}", list.text(exhausted))),
+    }
+    if let Some(errors) = aggregate(&found.errors) {
+        text.push_str(&format!("; resolution errors: [{errors}]"));
     }
     Err(text)
 }
 
-/// A rule as rules with one verb and one thing each.
-fn split(rule: &Rule) -> Vec<Rule> {
-    let mut out = Vec::new();
-    let one = |text: &String| vec![text.clone()];
-    for verb in &rule.verbs {
-        for url in &rule.non_resource_urls {
-            out.push(Rule { verbs: one(verb), non_resource_urls: one(url), ..Rule::default() });
-        }
-        for group in &rule.api_groups {
-            for resource in &rule.resources {
-                let base = Rule {
-                    verbs: one(verb),
-                    api_groups: one(group),
-                    resources: one(resource),
-                    ..Rule::default()
-                };
-                if rule.resource_names.is_empty() {
-                    out.push(base.clone());
-                }
-                out.extend(
-                    rule.resource_names.iter().map(|n| Rule { resource_names: one(n), ..base.clone() }),
-                );
-            }
-        }
-    }
-    out
-}
+const TOO_MUCH: &str = "that cannot be compared with those currently held: there are too many combinations of different rules, grant them by several roles";
 
-/// Whether a held rule covers one that [`split`] made.
-fn covers(held: &Rule, wanted: &Rule) -> bool {
-    let has =
-        |held: &[String], wanted: &[String]| wanted.iter().all(|w| held.iter().any(|h| h == "*" || h == w));
-    if !has(&held.verbs, &wanted.verbs) {
-        return false;
+/// Several errors as one (apimachinery `util/errors`).
+fn aggregate(errors: &[String]) -> Option<String> {
+    let mut seen = HashSet::new();
+    let distinct: Vec<&str> = errors.iter().map(String::as_str).filter(|e| seen.insert(*e)).collect();
+    match distinct.as_slice() {
+        [] => None,
+        [one] => Some((*one).to_owned()),
+        many => Some(format!("[{}]", many.join(", "))),
     }
-    if let Some(url) = wanted.non_resource_urls.first() {
-        return held.non_resource_urls.iter().any(|h| path_matches(h, url));
-    }
-    let resource = wanted.resources.first().map_or("", String::as_str);
-    let (of, sub) = resource.split_once('/').unwrap_or((resource, ""));
-    let named = held.resource_names.is_empty()
-        || (!wanted.resource_names.is_empty()
-            && wanted.resource_names.iter().all(|n| held.resource_names.contains(n)));
-    has(&held.api_groups, &wanted.api_groups)
-        && held
-            .resources
-            .iter()
-            .any(|h| h == resource || (of != "*" && resource_matches(h, of, sub)) || h == "*")
-        && named
-}
-
-/// Puts together what differs in the verb alone, as upstream's texts do.
-fn compact(rules: Vec<Rule>) -> Vec<Rule> {
-    let mut out: Vec<Rule> = Vec::new();
-    for rule in rules {
-        let same = |o: &&mut Rule| {
-            o.api_groups == rule.api_groups
-                && o.resources == rule.resources
-                && o.resource_names == rule.resource_names
-                && o.non_resource_urls == rule.non_resource_urls
-        };
-        match out.iter_mut().find(same).filter(|_| rule.non_resource_urls.is_empty()) {
-            Some(other) => other.verbs.extend(rule.verbs),
-            None => out.push(rule),
-        }
-    }
-    out
 }

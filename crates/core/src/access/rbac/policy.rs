@@ -1,42 +1,50 @@
-//! Roles and bindings, compiled for questions.
+//! Roles and bindings as requests ask for them: by subject and namespace. It is a part of the snapshot and changes with
+//! it, object by object: no request compiles anything, whatever there is.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use imbl::{HashMap, OrdMap};
 use serde_json::Value;
 use tokensmith_objects::Object;
 
 use super::Rule;
+use super::finder::Finder;
 use crate::access::{Attributes, Decision, Identity};
-use crate::store::Revision;
-use crate::view::Snapshot;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// All bindings, found by their subjects.
-#[derive(Default)]
+/// All roles and bindings.
+#[derive(Clone, Default)]
 pub struct Policy {
-    revision: Option<Revision>,
-    bindings: Vec<Binding>,
-    users: HashMap<String, Vec<Granted>>,
-    groups: HashMap<String, Vec<Granted>>,
-    /// Every role's rules, `NS/NAME` or `/NAME`.
-    roles: HashMap<String, Arc<[Rule]>>,
+    /// By `NAMESPACE/NAME`, `/NAME` for a ClusterRole.
+    roles: OrdMap<Arc<str>, Arc<Role>>,
+    users: HashMap<Arc<str>, Spaces>,
+    groups: HashMap<Arc<str>, Spaces>,
+}
+
+/// What names a subject: by the binding's namespace (empty for a ClusterRoleBinding) and name.
+type Spaces = OrdMap<Arc<str>, OrdMap<Arc<str>, Granted>>;
+
+struct Role {
+    rules: Arc<[Rule]>,
+    /// For a role of many rules.
+    finder: Option<Finder>,
 }
 
 struct Binding {
-    /// `""` for a ClusterRoleBinding.
-    namespace: String,
     /// What it is in reasons: `RoleBinding "NAME/NS" of Role "ROLE"`.
     text: String,
-    /// The role's rules, or the text that says it is missing.
-    rules: Result<Arc<[Rule]>, String>,
+    /// The role's key.
+    role: String,
+    /// The text when the role is missing.
+    missing: String,
 }
 
 /// A binding that names a subject, and at which place.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Granted {
-    binding: usize,
+    binding: Arc<Binding>,
     subject: usize,
     service_account: bool,
 }
@@ -44,58 +52,62 @@ struct Granted {
 /// What a user may do, for SelfSubjectRulesReview.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserRules {
-    /// Rules on resources and paths.
-    pub rules: Vec<Rule>,
+    /// Rules on resources and paths, by role. A role that is bound many times is there once: its rules are shared, and what
+    /// is told grows with what is stored.
+    pub roles: Vec<Arc<[Rule]>>,
     /// Whether there may be more that cannot be listed.
     pub incomplete: bool,
     /// What went wrong while listing.
     pub errors: Vec<String>,
 }
 
+impl UserRules {
+    /// All rules in order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.roles.iter().flat_map(|role| role.iter())
+    }
+}
+
 impl Policy {
-    /// Compiles all roles and bindings of a snapshot.
-    pub fn compile(objects: &Snapshot) -> Policy {
-        let mut policy = Policy { revision: Some(objects.rbac_revision()), ..Policy::default() };
-        for plural in ["clusterroles", "roles"] {
-            for (_, role) in objects.list(GROUP, plural, "") {
-                policy
-                    .roles
-                    .insert(format!("{}/{}", role.namespace(), role.name()), Rule::all_of(role).into());
+    /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
+    pub(crate) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Object>) {
+        let Some((plural, place)) =
+            vertex.strip_prefix(GROUP).and_then(|rest| rest.strip_prefix('/')?.split_once('/'))
+        else {
+            return;
+        };
+        match plural {
+            "clusterroles" => self.role(&format!("/{place}"), new),
+            "roles" => self.role(place, new),
+            "clusterrolebindings" | "rolebindings" => {
+                if let Some(old) = old {
+                    self.unbind(old);
+                }
+                if let Some(new) = new {
+                    self.bind(new);
+                }
             }
+            _ => {}
         }
-        // Cluster-wide bindings first, each kind by name: the order in which reasons are found.
-        for plural in ["clusterrolebindings", "rolebindings"] {
-            for (_, binding) in objects.list(GROUP, plural, "") {
-                policy.add(binding);
-            }
-        }
-        policy
-    }
-
-    /// The snapshot's RBAC revision that this was compiled from.
-    pub fn revision(&self) -> Option<Revision> {
-        self.revision
-    }
-
-    /// The rules of a role as a binding refers to it, or the text that says it is missing.
-    pub fn rules_of(&self, kind: &str, namespace: &str, name: &str) -> Result<Arc<[Rule]>, String> {
-        let namespace = if kind == "ClusterRole" { "" } else { namespace };
-        let found = self.roles.get(&format!("{namespace}/{name}")).cloned();
-        found.ok_or_else(|| format!("{}.{GROUP} \"{name}\" not found", kind.to_lowercase()))
     }
 
     /// Whether a user may do something.
     pub fn authorize(&self, user: &Identity, a: &Attributes) -> Decision {
         let mut missing: Vec<&str> = Vec::new();
-        for (binding, granted, kind, name) in self.bindings_of(user, &a.namespace, a.resource_request) {
-            match &binding.rules {
-                Ok(rules) if rules.iter().any(|r| r.allows(a)) => {
-                    let subject = describe(kind, name, granted.service_account);
+        let mut seen = HashSet::new();
+        for bound in self.bindings_of(user, &a.namespace, a.resource_request) {
+            let binding = &bound.granted.binding;
+            // A role that is bound many times is asked once.
+            if !seen.insert(binding.role.as_str()) {
+                continue;
+            }
+            match self.roles.get(binding.role.as_str()) {
+                Some(role) if role.allows(a) => {
+                    let subject = describe(bound.kind, bound.name, bound.granted.service_account);
                     return Decision::Allow(format!("RBAC: allowed by {} to {subject}", binding.text));
                 }
-                Ok(_) => {}
-                Err(text) if !missing.contains(&text.as_str()) => missing.push(text),
-                Err(_) => {}
+                Some(_) => {}
+                None => missing.push(&binding.missing),
             }
         }
         Decision::NoOpinion(match missing.as_slice() {
@@ -107,69 +119,148 @@ impl Policy {
 
     /// All that a user may do in a namespace (cluster-wide rules included).
     pub fn rules_for(&self, user: &Identity, namespace: &str) -> UserRules {
-        let mut found = UserRules::default();
-        for (binding, ..) in self.bindings_of(user, namespace, true) {
-            match &binding.rules {
-                Ok(rules) => found.rules.extend(rules.iter().cloned()),
-                Err(text) => found.errors.push(text.clone()),
+        let (mut found, mut seen) = (UserRules::default(), HashSet::new());
+        for bound in self.bindings_of(user, namespace, true) {
+            let binding = &bound.granted.binding;
+            if !seen.insert(binding.role.as_str()) {
+                continue;
+            }
+            match self.roles.get(binding.role.as_str()) {
+                Some(role) => found.roles.push(role.rules.clone()),
+                None => found.errors.push(binding.missing.clone()),
             }
         }
         found
     }
 
-    /// The bindings that name the user or a group of theirs, in the order of bindings, each once.
-    fn bindings_of<'a>(
-        &'a self,
-        user: &'a Identity,
-        namespace: &'a str,
-        resources: bool,
-    ) -> impl Iterator<Item = (&'a Binding, Granted, &'static str, &'a str)> {
-        let by_user =
-            self.users.get(&user.name).into_iter().flatten().map(|g| (*g, "User", user.name.as_str()));
-        let by_group = user.groups.iter().flat_map(|name| {
-            self.groups.get(name).into_iter().flatten().map(move |g| (*g, "Group", name.as_str()))
+    /// The bindings that name the user or a group of theirs, each once: the cluster's by name, then the namespace's.
+    fn bindings_of<'a>(&'a self, user: &'a Identity, namespace: &str, resources: bool) -> Vec<Bound<'a>> {
+        let by_user = self.users.get(user.name.as_str()).map(|spaces| ("User", user.name.as_str(), spaces));
+        let by_group = user.groups.iter().filter_map(|name| {
+            let spaces = self.groups.get(name.as_str())?;
+            Some(("Group", name.as_str(), spaces))
         });
-        let mut all: Vec<_> = by_user.chain(by_group).collect();
-        all.sort_by_key(|(g, ..)| (g.binding, g.subject));
-        all.dedup_by_key(|(g, ..)| g.binding);
-        all.into_iter().filter_map(move |(granted, kind, name)| {
-            let binding = &self.bindings[granted.binding];
-            let applies = binding.namespace.is_empty() || (resources && binding.namespace == namespace);
-            applies.then_some((binding, granted, kind, name))
-        })
+        let subjects: Vec<_> = by_user.into_iter().chain(by_group).collect();
+        let mut all = Vec::new();
+        for space in ["", namespace] {
+            let mut here = Vec::new();
+            for (kind, name, spaces) in &subjects {
+                let bindings = spaces.get(space).into_iter().flatten();
+                here.extend(bindings.map(|(binding, granted)| (binding, Bound { granted, kind, name })));
+            }
+            here.sort_by(|(a, x), (b, y)| (a, x.granted.subject).cmp(&(b, y.granted.subject)));
+            here.dedup_by(|(a, _), (b, _)| a == b);
+            all.extend(here.into_iter().map(|(_, bound)| bound));
+            if namespace.is_empty() || !resources {
+                break;
+            }
+        }
+        all
     }
 
-    fn add(&mut self, object: &Object) {
+    fn role(&mut self, key: &str, object: Option<&Object>) {
+        match object {
+            Some(object) => {
+                let rules: Arc<[Rule]> = Rule::all_of(object).into();
+                let finder = Finder::of(&rules);
+                self.roles.insert(key.into(), Arc::new(Role { rules, finder }));
+            }
+            None => drop(self.roles.remove(key)),
+        }
+    }
+
+    fn bind(&mut self, object: &Object) {
         let (kind, role) = (object.str_at(&["roleRef", "kind"]), object.str_at(&["roleRef", "name"]));
         let namespace = object.namespace();
         let shown = match namespace {
             "" => format!("ClusterRoleBinding \"{}\"", object.name()),
             ns => format!("RoleBinding \"{}/{ns}\"", object.name()),
         };
-        let at = self.bindings.len();
-        self.bindings.push(Binding {
-            namespace: namespace.into(),
-            text: format!("{shown} of {kind} \"{role}\""),
-            rules: self.rules_of(kind, namespace, role),
-        });
-        let subjects = object.get("subjects").and_then(Value::as_array);
-        for (place, subject) in subjects.into_iter().flatten().enumerate() {
-            let text = |key: &str| subject[key].as_str().unwrap_or("");
-            let granted = |service_account| Granted { binding: at, subject: place, service_account };
-            match text("kind") {
-                "User" => self.users.entry(text("name").into()).or_default().push(granted(false)),
-                "Group" => self.groups.entry(text("name").into()).or_default().push(granted(false)),
-                "ServiceAccount" => {
-                    let of = if text("namespace").is_empty() { namespace } else { text("namespace") };
-                    if !of.is_empty() {
-                        let name = format!("system:serviceaccount:{of}:{}", text("name"));
-                        self.users.entry(name).or_default().push(granted(true));
-                    }
+        let missing = format!("{}.{GROUP} \"{role}\" not found", kind.to_lowercase());
+        let role_key = match (kind, namespace) {
+            ("ClusterRole", _) => format!("/{role}"),
+            ("Role", namespace) if !namespace.is_empty() => format!("{namespace}/{role}"),
+            // No role has such a key.
+            _ => missing.clone(),
+        };
+        let text = format!("{shown} of {kind} \"{role}\"");
+        let binding = Arc::new(Binding { text, role: role_key, missing });
+        let (space, name): (Arc<str>, Arc<str>) = (namespace.into(), object.name().into());
+        for (place, subject) in subjects(object).enumerate() {
+            let Some(subject) = Subject::of(subject, namespace) else { continue };
+            let spaces = self.of(subject.group).entry(subject.name.as_str().into()).or_default();
+            // The first place counts.
+            spaces.entry(space.clone()).or_default().entry(name.clone()).or_insert_with(|| Granted {
+                binding: binding.clone(),
+                subject: place,
+                service_account: subject.service_account,
+            });
+        }
+    }
+
+    fn unbind(&mut self, object: &Object) {
+        let (namespace, name) = (object.namespace(), object.name());
+        for subject in subjects(object).filter_map(|subject| Subject::of(subject, namespace)) {
+            let all = self.of(subject.group);
+            let Some(spaces) = all.get_mut(subject.name.as_str()) else { continue };
+            if let Some(bindings) = spaces.get_mut(namespace) {
+                bindings.remove(name);
+                if bindings.is_empty() {
+                    spaces.remove(namespace);
                 }
-                _ => {}
+            }
+            if spaces.is_empty() {
+                all.remove(subject.name.as_str());
             }
         }
     }
+
+    fn of(&mut self, group: bool) -> &mut HashMap<Arc<str>, Spaces> {
+        if group { &mut self.groups } else { &mut self.users }
+    }
+}
+
+impl Role {
+    fn allows(&self, a: &Attributes) -> bool {
+        match &self.finder {
+            Some(finder) => finder.candidates(a).any(|at| self.rules[at].allows(a)),
+            None => self.rules.iter().any(|rule| rule.allows(a)),
+        }
+    }
+}
+
+/// A binding that names a user, and by what.
+struct Bound<'a> {
+    granted: &'a Granted,
+    kind: &'static str,
+    name: &'a str,
+}
+
+struct Subject {
+    group: bool,
+    name: String,
+    service_account: bool,
+}
+
+impl Subject {
+    fn of(subject: &Value, namespace: &str) -> Option<Subject> {
+        let text = |key: &str| subject[key].as_str().unwrap_or("");
+        let plain = |group| Subject { group, name: text("name").to_owned(), service_account: false };
+        match text("kind") {
+            "User" => Some(plain(false)),
+            "Group" => Some(plain(true)),
+            "ServiceAccount" => {
+                let of = if text("namespace").is_empty() { namespace } else { text("namespace") };
+                let name = format!("system:serviceaccount:{of}:{}", text("name"));
+                (!of.is_empty()).then_some(Subject { group: false, name, service_account: true })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn subjects(binding: &Object) -> impl Iterator<Item = &Value> {
+    binding.get("subjects").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn describe(kind: &str, name: &str, service_account: bool) -> String {

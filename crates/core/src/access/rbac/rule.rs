@@ -64,13 +64,14 @@ fn has(list: &[String], wanted: &str) -> bool {
     list.iter().any(|item| item == "*" || item == wanted)
 }
 
-pub(super) fn path_matches(rule: &str, path: &str) -> bool {
-    rule == "*" || rule == path || rule.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+/// A prefix ends before all of its stars (`NonResourceURLMatches`).
+fn path_matches(rule: &str, path: &str) -> bool {
+    rule == path || (rule.ends_with('*') && path.starts_with(rule.trim_end_matches('*')))
 }
 
 /// As one text, `RESOURCE` or `RESOURCE/SUB`: what is asked for may be data with slashes of its own, such as an audience
 /// (`pkg/apis/rbac/v1`, `ResourceMatches`).
-pub(super) fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
+fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
     if rule == "*" {
         return true;
     }
