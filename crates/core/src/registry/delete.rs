@@ -1,5 +1,8 @@
 //! Delete (apiserver `registry/generic/registry/store.go`, `pkg/registry/core/namespace/storage`).
 
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+
 use super::deletion::{Step, step};
 use super::*;
 
@@ -19,6 +22,9 @@ pub enum Deleted {
     },
 }
 
+/// So many objects of a collection are deleted at once.
+const AT_ONCE: usize = 32;
+
 impl Registry {
     /// Deletes an object, or begins to.
     pub async fn delete(
@@ -29,13 +35,13 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
-        self.delete_asked(request, kind, namespace, name, name, options).await
+        self.delete_asked(request.user, kind, namespace, name, name, options).await
     }
 
     /// `asked`: the name as the request has it, which is none when a collection is deleted; admission sees that.
     async fn delete_asked(
         &self,
-        request: &mut Request<'_>,
+        user: &Identity,
         kind: &'static Kind,
         namespace: &str,
         name: &str,
@@ -55,7 +61,7 @@ impl Registry {
                 new: None,
                 old: Some(&old),
             };
-            self.restrict(request.user, &write)?;
+            self.restrict(user, &write)?;
             if kind.kind == "Namespace" && kind.group.is_empty() {
                 admission::namespace_may_go(name)?;
             }
@@ -68,7 +74,8 @@ impl Registry {
         Err(modified(kind, name))
     }
 
-    /// Deletes every object of a collection that the selectors take; gives those.
+    /// Deletes every object of a collection that the selectors take; gives those. Some are under way at once: each waits
+    /// for the disk and for the view, and they share both.
     pub async fn delete_collection(
         &self,
         request: &mut Request<'_>,
@@ -78,14 +85,37 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<List, Error> {
         let found = self.list(kind, namespace, list)?;
-        for object in &found.items {
-            let (namespace, name) = (object.namespace(), object.name());
-            match self.delete_asked(request, kind, namespace, name, "", options).await {
-                Ok(_) | Err(Error::NotFound { .. }) => {}
-                Err(e) => return Err(e),
-            }
-        }
+        let user = request.user;
+        self.delete_all(user, kind, &found.items, options).await?;
         Ok(found)
+    }
+
+    /// Boxed, as its parts are: futures that name their lifetimes can be sent to another thread.
+    fn delete_all<'a>(
+        &'a self,
+        user: &'a Identity,
+        kind: &'static Kind,
+        objects: &'a [Arc<Object>],
+        options: &'a DeleteOptions,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let deletes = objects.iter().map(move |object| self.delete_of_many(user, kind, object, options));
+        futures::stream::iter(deletes).buffered(AT_ONCE).try_collect::<()>().boxed()
+    }
+
+    /// One of a collection; it may be gone already.
+    fn delete_of_many<'a>(
+        &'a self,
+        user: &'a Identity,
+        kind: &'static Kind,
+        object: &'a Object,
+        options: &'a DeleteOptions,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let delete = self.delete_asked(user, kind, object.namespace(), object.name(), "", options);
+        let done = |result| match result {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e),
+        };
+        delete.map(done).boxed()
     }
 
     async fn delete_once(
