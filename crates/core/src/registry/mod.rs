@@ -131,29 +131,18 @@ impl Registry {
         if kind.group != "rbac.authorization.k8s.io" {
             return Ok(());
         }
+        if old.is_some_and(|old| differs_for_the_collector_alone(new, old)) {
+            return Ok(());
+        }
         let objects = self.view.snapshot();
-        let same = |field: &str| old.is_some_and(|old| old.get(field) == new.get(field));
         let checked = match kind.kind.as_str() {
             "Role" | "ClusterRole" => {
-                if same("rules") && same("aggregationRule") {
-                    return Ok(());
-                }
-                // Whoever may aggregate gets every right that any role will ever have.
-                let mut asked = new.clone();
-                let aggregates = new.get("aggregationRule").is_some() && !same("aggregationRule");
-                if aggregates {
-                    let all = serde_json::json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]);
-                    asked.set(&["rules"], all);
-                }
-                rbac::check_role(user, &*self.authorizer, &objects, &asked, &kind.plural).map_err(|cause| {
-                    if aggregates {
-                        format!("must have cluster-admin privileges to use an aggregationRule: {cause}")
-                    } else {
-                        cause
-                    }
-                })
+                let gathers = |role: &Object| kind.kind == "ClusterRole" && rbac::gathers(role);
+                // Whoever may aggregate gets every right that any role will ever have, and whoever may end it keeps others
+                // from having less.
+                let aggregates = gathers(new) || old.is_some_and(gathers);
+                rbac::check_role(user, &*self.authorizer, &objects, new, &kind.plural, aggregates)
             }
-            _ if same("roleRef") && same("subjects") => return Ok(()),
             _ => rbac::check_binding(user, &*self.authorizer, &objects, new),
         };
         checked.map_err(|cause| match cause.strip_suffix(" not found") {
@@ -193,6 +182,19 @@ impl Registry {
     pub fn restrict(&self, user: &Identity, write: &Write<'_>) -> Result<(), Error> {
         restriction::admit(user, write, &*self.authorizer, &self.view.snapshot())
     }
+}
+
+/// Whether an RBAC object has changed in nothing but what the collector of dependents writes (`IsOnlyMutatingGCFields`).
+/// A label is none of that: it can make the role's rules part of another role, which others are bound to.
+fn differs_for_the_collector_alone(new: &Object, old: &Object) -> bool {
+    let rest = |object: &Object| {
+        let mut rest = object.clone();
+        for field in ["finalizers", "managedFields", "ownerReferences"] {
+            rest.remove(&["metadata", field]);
+        }
+        rest
+    };
+    rest(new) == rest(old)
 }
 
 /// The object with its revision as `metadata.resourceVersion`.

@@ -4,6 +4,7 @@
 mod audit;
 mod backup;
 mod certificates;
+mod escalation;
 mod extremes;
 mod headers;
 mod keys;

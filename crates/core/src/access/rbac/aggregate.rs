@@ -33,6 +33,13 @@ pub fn aggregated_rules<'a>(
     Some(rules)
 }
 
+/// Whether a ClusterRole gathers the rules of others.
+pub fn gathers(role: &Object) -> bool {
+    role.at(&["aggregationRule", "clusterRoleSelectors"])
+        .and_then(Value::as_array)
+        .is_some_and(|s| !s.is_empty())
+}
+
 /// Whether a ClusterRole's `aggregationRule` takes another one, which need not be there.
 pub fn aggregates(role: &Object, other: &Object) -> bool {
     let selectors = selectors(role).unwrap_or_default();

@@ -13,20 +13,32 @@ use crate::view::Snapshot;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// May the user write a role with these rules? `Err` is the cause of the 403.
+/// May the user write a role with these rules? `aggregates`: it gathers those of others, or did. `Err` is the cause of the
+/// 403.
 pub fn check_role(
     user: &Identity,
     authorizer: &dyn Authorizer,
     objects: &Snapshot,
     role: &Object,
     plural: &str,
+    aggregates: bool,
 ) -> Result<(), String> {
     if privileged(user)
         || allowed(user, authorizer, objects, "escalate", plural, role.namespace(), role.name())
     {
         return Ok(());
     }
-    confirm(user, authorizer, objects, role.namespace(), &Rule::all_of(role))
+    confirm(user, authorizer, objects, role.namespace(), &Rule::all_of(role))?;
+    if aggregates && confirm(user, authorizer, objects, role.namespace(), &everything()).is_err() {
+        return Err("must have cluster-admin privileges to use the aggregationRule".into());
+    }
+    Ok(())
+}
+
+fn everything() -> [Rule; 2] {
+    let all = || vec!["*".to_owned()];
+    let resources = Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() };
+    [resources, Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() }]
 }
 
 /// May the user bind the role that a binding refers to? `Err` is the cause of the 403, or of the 404 when the role

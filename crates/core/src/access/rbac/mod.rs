@@ -11,7 +11,7 @@ mod listed;
 mod policy;
 mod rule;
 
-pub use aggregate::{aggregated_rules, aggregates};
+pub use aggregate::{aggregated_rules, aggregates, gathers};
 pub use escalation::{check_binding, check_role};
 pub use policy::{Policy, UserRules};
 pub use rule::Rule;

@@ -116,14 +116,14 @@ fn nobody_grants_what_they_do_not_hold() {
     };
     let jane = user("jane", &["devs", "system:authenticated"]);
     let pods = |verbs: Value| json!([{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]);
-    assert_eq!(check_role(&jane, &rbac, &world, &role(pods(json!(["get"]))), "roles"), Ok(()));
+    assert_eq!(check_role(&jane, &rbac, &world, &role(pods(json!(["get"]))), "roles", false), Ok(()));
     assert_eq!(
-        check_role(&jane, &rbac, &world, &role(pods(json!(["get", "list", "watch"]))), "roles"),
+        check_role(&jane, &rbac, &world, &role(pods(json!(["get", "list", "watch"]))), "roles", false),
         Err("user \"jane\" (groups=[\"devs\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\" \"watch\"]}".into())
     );
     let all = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
-    assert!(check_role(&jane, &rbac, &world, &role(all.clone()), "roles").is_err());
-    assert_eq!(check_role(&user("root", &[MASTERS]), &rbac, &world, &role(all), "roles"), Ok(()));
+    assert!(check_role(&jane, &rbac, &world, &role(all.clone()), "roles", false).is_err());
+    assert_eq!(check_role(&user("root", &[MASTERS]), &rbac, &world, &role(all), "roles", false), Ok(()));
     let binding = |name: &str| {
         Object::from_value(
             json!({"metadata": {"name": "b", "namespace": "n"}, "roleRef": {"kind": "Role", "name": name}}),

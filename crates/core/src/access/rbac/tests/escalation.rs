@@ -25,7 +25,7 @@ fn check(held: &[Rule], wanted: &[Rule]) -> Result<(), String> {
     let rules: Vec<Value> = wanted.iter().map(Value::from).collect();
     let role =
         Object::from_value(json!({"metadata": {"name": "r", "namespace": "n"}, "rules": rules})).unwrap();
-    check_role(&user("u", &["g"]), &Holds(held.to_vec()), &Snapshot::default(), &role, "roles")
+    check_role(&user("u", &["g"]), &Holds(held.to_vec()), &Snapshot::default(), &role, "roles", false)
 }
 
 fn multiplied(rule: &Rule) -> Vec<Rule> {
