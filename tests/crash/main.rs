@@ -44,6 +44,33 @@ async fn killed_fifty_times() -> Result<()> {
     Ok(())
 }
 
+/// Also while it is made, and a revocation after that: whatever a kill leaves, the next start works and knows it.
+#[tokio::test]
+async fn killed_at_each_moment_of_a_write() -> Result<()> {
+    let args = ["--service-account-issuer=https://crash.example", "--signing-algorithm=ES256"];
+    for (n, moment) in
+        ["before-batch", "after-batch", "after-flush", "half-anchor", "after-anchor"].iter().enumerate()
+    {
+        let dir = tempfile::tempdir()?;
+        let at = format!("{moment}:{}", n + 1);
+        match Server::start_in(dir.path(), &args, &[("TOKENSMITH_KILL_AT", &at)]).await {
+            Err(e) if format!("{e:#}").contains("signal: 9 (SIGKILL)") => {}
+            Err(e) => return Err(e.context(at)),
+            Ok(_) => {
+                anyhow::bail!("{at}: it was not killed: has this binary fail points (debug assertions)?")
+            }
+        }
+        let server = Server::start_in(dir.path(), &args, &[]).await.with_context(|| format!("after {at}"))?;
+        let client = server.client()?;
+        let reply = client.post(TOKEN, Some(ADMIN), &json!({})).await?;
+        let token = reply["status"]["token"].as_str().context("no token")?.to_owned();
+        let seen = Acknowledged { tokens: vec![token], ..Acknowledged::default() };
+        check(&client, &seen, 0).await.with_context(|| format!("after {at}"))?;
+        server.stop().await?;
+    }
+    Ok(())
+}
+
 async fn load_until_killed(server: &mut Server, client: &Client, round: u64) -> Result<Acknowledged> {
     let seen = Arc::new(Mutex::new(Acknowledged::default()));
     let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));

@@ -1,7 +1,6 @@
 //! `kill -9` at each moment of a write: before and after the batch, after the flush, in the midst of the anchor, after it.
 //! What was acknowledged is there, objects and revocations; no revision is used again.
 #![cfg(debug_assertions)]
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test says where")]
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
