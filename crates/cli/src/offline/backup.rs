@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::contents::{self, Contents};
 use crate::failure::Failure;
 use crate::files::modes::Others;
+use crate::output::shell;
 use crate::serve::data_dir::DataDir;
 use crate::serve::sealing::SealingFile;
 
@@ -65,6 +66,12 @@ pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
     SledStore::open(&dir.store(), Options::default()).map_err(|e| match &e {
         OpenError::InUse { .. } => {
             Failure::failed(format!("{e}: a running server is backed up without --offline"))
+        }
+        OpenError::Damaged(_) => {
+            let at = shell(&dir.path().to_string_lossy());
+            Failure::failed(format!(
+                "{e}: `tokensmith store check --data-dir {at}` lists it, `tokensmith store salvage --data-dir {at} --to DIR` saves what is whole"
+            ))
         }
         _ => Failure::from(anyhow::Error::new(e)),
     })
