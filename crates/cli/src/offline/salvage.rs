@@ -115,6 +115,9 @@ impl SalvageArgs {
         if examined.troubles.iter().any(revocations) {
             out.push_str("Revocations are or may be lost: what was revoked may be good again. Revoke it again (the audit log has it), or salvage with --revoke-tokens\n");
         }
+        if found.ring.is_some() && examined.troubles.iter().any(older) {
+            out.push_str("The key ring may be an older one: keys that were made since are missing, and keys that were revoked since sign again: look with `tokensmith keys list`, and revoke them again\n");
+        }
         if !files.written.is_empty() {
             out.push_str(&format!("Also copied: {}\n", files.written.join(", ")));
         }
@@ -148,6 +151,20 @@ fn revocations(trouble: &Trouble) -> bool {
             | Trouble::StateMissing(What::Revocations)
             | Trouble::Database(_)
             | Trouble::OtherStore
+    )
+}
+
+/// Whether the ring that is there may not be the last one.
+fn older(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::Behind { what: What::Objects | What::Ring, .. }
+            | Trouble::Differs(What::Ring)
+            | Trouble::StateMissing(What::Objects)
+            | Trouble::Database(_)
+            | Trouble::OtherStore
+            | Trouble::AnchorMissing
+            | Trouble::AnchorUnreadable(_)
     )
 }
 
