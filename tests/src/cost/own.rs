@@ -16,6 +16,7 @@ pub fn bodies(path: &str, size: usize) -> Option<Vec<Body>> {
         }
         "/admin/v1/keys/poke" => (json!({"audience": "a"}), &["audience"]),
         "/admin/v1/keys/prepare" | "/admin/v1/keys/rotate" => (json!({}), &["algorithm", "reason"]),
+        "/admin/v1/backup" => (json!({}), &["reason"]),
         "/admin/v1/keys/reseal" | "/admin/v1/keys/{id}/activate" | "/admin/v1/keys/{id}/revoke" => {
             (json!({}), &["reason"])
         }
