@@ -2,9 +2,8 @@
 //! that fails leaves it unusable until a restart, and whoever waits for it waiting.
 //!
 //! ```text
-//!   0 ──── FLOOR ─────── RESERVE ──────────────► free
-//!     none   │ revocations,  │ everything
-//!            │ keys, deletes │
+//!   0 ──── FLOOR ────────────── RESERVE / 2 ──── RESERVE ──────► free
+//!     none   │ revocations, keys │ deletes, too  │ everything
 //! ```
 //!
 //! Nothing is remembered: once there is room again, everything is taken again.
@@ -21,7 +20,9 @@ pub(crate) struct Space {
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// What frees space, or what safety needs: revocations, key steps, deletes.
+    /// What frees space, in the end: first it costs some, for the log of changes keeps what was deleted.
+    Delete,
+    /// What safety needs: revocations, key steps.
     Reserved,
     /// Everything else.
     Usual,
@@ -34,7 +35,7 @@ pub(crate) struct Room {
     total: u64,
 }
 
-/// So much is left for [`Need::Reserved`]; on a small disk an eighth of it.
+/// So much is left for what is not [`Need::Usual`]; on a small disk an eighth of it.
 const RESERVE: u64 = 32 << 20;
 /// So much is never used: sled writes a little of its own, in segments of half a MiB. A 32nd of a small disk.
 const FLOOR: u64 = 8 << 20;
@@ -65,6 +66,7 @@ impl Room {
     /// Whether so many bytes may be written.
     pub(crate) fn has(&self, bytes: usize, need: Need) -> bool {
         let (most, share) = match need {
+            Need::Delete => (RESERVE / 2, 16),
             Need::Reserved => (FLOOR, 32),
             Need::Usual => (RESERVE, 8),
         };
@@ -100,6 +102,7 @@ mod tests {
         ] {
             let room = room(free, total);
             let found = (room.has(MIB, Need::Usual), room.has(MIB, Need::Reserved));
+            assert!(usual <= room.has(MIB, Need::Delete) && room.has(MIB, Need::Delete) <= reserved);
             assert_eq!(found, (usual, reserved), "{free} of {total}");
         }
     }

@@ -90,7 +90,7 @@ async fn after_a_failed_write_none_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     let store = open_at(home.path());
     store.healthy.store(false, Order::Release);
-    assert!(matches!(store.put("/a", Bytes::new(), Expect::Any).await, Err(StoreError::Backend(_))));
+    assert!(matches!(store.put("/a", Bytes::new(), Expect::Any).await, Err(StoreError::Refused(_))));
     assert!(!store.healthy());
 }
 

@@ -48,6 +48,9 @@ pub(super) struct Writer {
     pub(super) point: Point,
 }
 
+/// Why nothing is taken any more. What has failed is in the log.
+const FAILED: &str = "one has failed, and none is taken until a restart";
+
 /// At most so many writes share a flush.
 const GROUP: usize = 512;
 /// A group that has come to so many bytes is brought to disk, whoever waits.
@@ -143,7 +146,7 @@ impl Writer {
                 self.healthy.store(false, Ordering::Release);
                 tracing::error!(error = %e, "the store cannot write: no further write is accepted until a restart");
                 for (done, _) in group.accepted {
-                    let _ = done.send(Err(StoreError::Backend(e.to_string().into())));
+                    let _ = done.send(Err(StoreError::Refused(FAILED)));
                 }
             }
         }
@@ -152,9 +155,7 @@ impl Writer {
     /// Decides a write. One that is accepted is in the group, and gets a revision unless it changes nothing.
     fn take(&self, group: &mut Group, write: &Write) -> Result<Option<Revision>, StoreError> {
         if !self.healthy.load(Ordering::Acquire) {
-            return Err(StoreError::Backend(
-                "the store accepts no writes after a failed one: restart".into(),
-            ));
+            return Err(StoreError::Refused(FAILED));
         }
         let found = match group.overlay.get(&write.key) {
             Some(found) => found.clone(),
@@ -169,11 +170,14 @@ impl Writer {
         if write.value.is_none() && found.is_none() {
             return Ok(None);
         }
-        let need = match write.value.is_none() || write.key.starts_with(self.reserved) {
-            true => Need::Reserved,
-            false => Need::Usual,
+        let need = match &write.value {
+            _ if write.key.starts_with(self.reserved) => Need::Reserved,
+            None => Need::Delete,
+            Some(_) => Need::Usual,
         };
-        let size = group.bytes + write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+        let (new, old) =
+            (write.value.as_ref().map_or(0, Bytes::len), found.as_ref().map_or(0, |f| f.value.len()));
+        let size = group.bytes + write.key.len() + new + old;
         if !group.room.has(size, need) {
             return Err(StoreError::Refused(FULL));
         }
