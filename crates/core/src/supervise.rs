@@ -173,6 +173,21 @@ impl Supervisor {
         })
     }
 
+    /// Waits until there has been something wrong for so long without a break, and says what: for a process that nobody asks
+    /// for its readiness.
+    pub async fn lasting(&self, limit: Duration) -> String {
+        let mut since = None;
+        loop {
+            self.clock.sleep(REST).await;
+            let now = self.clock.monotonic();
+            match self.health().into_iter().find_map(|(_, problem)| problem) {
+                None => since = None,
+                Some(problem) if now.saturating_sub(*since.get_or_insert(now)) >= limit => return problem,
+                Some(_) => {}
+            }
+        }
+    }
+
     /// After a leap of a test's clock: waits until the tasks that go by it have got on.
     pub async fn settled(&self) {
         for task in Task::ALL {
@@ -266,6 +281,31 @@ mod tests {
         clock.advance(REST);
         assert!(!poll(&mut running));
         assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_lasts_is_told_to_a_process_without_readiness() {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 10:00 UTC)));
+        let supervisor = Supervisor::new(clock.clone());
+        let minute = Duration::from_secs(60);
+        let mut lasting = supervisor.lasting(minute).boxed_local();
+        let mut wait = |seconds| {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            (0..seconds).find_map(|_| {
+                clock.advance(REST);
+                match lasting.poll_unpin(&mut context) {
+                    std::task::Poll::Ready(why) => Some(why),
+                    std::task::Poll::Pending => None,
+                }
+            })
+        };
+        assert_eq!(wait(200), None);
+        drop(supervisor.begin(Task::Ledger));
+        assert_eq!(wait(50), None);
+        let running = supervisor.begin(Task::Ledger);
+        assert_eq!(wait(50), None, "it came back");
+        drop(running);
+        assert_eq!(wait(100), Some("the task ledger is down".into()));
     }
 
     #[test]

@@ -114,7 +114,13 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;
     println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);
     // There is nothing to reload, and SIGHUP must not end it.
-    while let Told::Reload = signals.next().await {}
+    let failure = loop {
+        tokio::select! {
+            told = signals.next() => if let Told::End = told { break None },
+            // Nobody asks for its readiness: who has started it sees its exit code.
+            why = supervisor.lasting(LASTING) => break Some(Failure::failed(format!("{why}, for a minute now"))),
+        }
+    };
     tracing::info!("stopping: no new connections, open calls end");
     stop.send_replace(true);
     // Who looks for a running signer finds none.
@@ -128,7 +134,8 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
         }
     };
     // Its last owner flushes the store.
-    end::within(end::GRACE, work, (ledger, store)).await
+    let ended = end::within(end::GRACE, work, (ledger, store)).await;
+    failure.map_or(ended, Err)
 }
 
 /// The signer of a server that also speaks HTTP: with its keys, its clock, its bound, its ledger and its audit log.
@@ -170,6 +177,9 @@ fn new(
 ) -> Result<Arc<ExternalSigner>, Failure> {
     ExternalSigner::witnessed(keys, clock, max_seconds, witness).map_err(|e| Failure::failed(e.to_string()))
 }
+
+/// A task that is down for so long is not going to come back.
+const LASTING: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Nobody can ask for the discovery document here: that of the API server counts.
 const ISSUER: &str = "https://kubernetes.default.svc";
