@@ -24,6 +24,13 @@ pub struct Server {
     url: String,
 }
 
+/// What a server may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest size of a file.
+    pub file_bytes: u64,
+}
+
 /// What outlives a restart: the data directory and the files beside it.
 struct Home {
     dir: PathBuf,
@@ -48,7 +55,29 @@ impl Server {
         Self::launch(Home { dir: dir.into(), owned: None, port: 0 }, args, env).await
     }
 
-    async fn launch(mut home: Home, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+    /// Starts on the caller's directory, with less of the machine than there is.
+    ///
+    /// # Errors
+    /// As [`Self::start_in`].
+    pub async fn start_limited(dir: &Path, args: &[&str], limits: Limits) -> Result<Self> {
+        let mut command = Command::new("sh");
+        // In blocks of 512 bytes; what is beyond is an error, not a signal.
+        let blocks = limits.file_bytes / 512;
+        command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]).arg(binary()?);
+        let home = Home { dir: dir.into(), owned: None, port: 0 };
+        Self::launch_by(command, home, args, &[]).await
+    }
+
+    async fn launch(home: Home, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        Self::launch_by(Command::new(binary()?), home, args, env).await
+    }
+
+    async fn launch_by(
+        mut command: Command,
+        mut home: Home,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
         let users = home.dir.join("users.csv");
         if !users.exists() {
             let lines =
@@ -58,7 +87,7 @@ impl Server {
         let ready = home.dir.join("ready");
         let _ = fs::remove_file(&ready);
         let log = File::options().create(true).append(true).open(home.dir.join("log"))?;
-        let mut child = Command::new(binary()?)
+        let mut child = command
             .arg("serve")
             .arg(format!("--data-dir={}", home.dir.join("data").display()))
             .arg(format!("--kubeconfig={}", home.dir.join("kubeconfig").display()))
@@ -96,6 +125,12 @@ impl Server {
     /// Waits for the process to end by itself, and says how it did; `None` if it is still there after 10 s.
     pub async fn ended(&mut self) -> Result<Option<ExitStatus>> {
         process::ended(&mut self.child).await
+    }
+
+    /// Asks the process to stop, as an operator does.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        Ok(())
     }
 
     /// Asks the process to stop, as an operator does, and waits until it has.
