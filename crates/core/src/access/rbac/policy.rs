@@ -76,7 +76,13 @@ impl Policy {
         else {
             return;
         };
+        // A change of labels costs no more than it is long.
+        let same = |fields: &[&str]| {
+            old.zip(new).is_some_and(|(old, new)| fields.iter().all(|f| old.get(f) == new.get(f)))
+        };
         match plural {
+            "clusterroles" | "roles" if same(&["rules"]) => {}
+            "clusterrolebindings" | "rolebindings" if same(&["roleRef", "subjects"]) => {}
             "clusterroles" => self.role(&format!("/{place}"), new),
             "roles" => self.role(place, new),
             "clusterrolebindings" | "rolebindings" => {
@@ -135,12 +141,7 @@ impl Policy {
 
     /// The bindings that name the user or a group of theirs, each once: the cluster's by name, then the namespace's.
     fn bindings_of<'a>(&'a self, user: &'a Identity, namespace: &str, resources: bool) -> Vec<Bound<'a>> {
-        let by_user = self.users.get(user.name.as_str()).map(|spaces| ("User", user.name.as_str(), spaces));
-        let by_group = user.groups.iter().filter_map(|name| {
-            let spaces = self.groups.get(name.as_str())?;
-            Some(("Group", name.as_str(), spaces))
-        });
-        let subjects: Vec<_> = by_user.into_iter().chain(by_group).collect();
+        let subjects = self.subjects_of(user);
         let mut all = Vec::new();
         for space in ["", namespace] {
             let mut here = Vec::new();
@@ -156,6 +157,27 @@ impl Policy {
             }
         }
         all
+    }
+
+    /// The user and their groups, each once, as far as bindings name them.
+    fn subjects_of<'a>(&'a self, user: &'a Identity) -> Vec<(&'static str, &'a str, &'a Spaces)> {
+        let by_user = self.users.get(user.name.as_str()).map(|spaces| ("User", user.name.as_str(), spaces));
+        // A review may name a group a hundred thousand times.
+        let mut seen = HashSet::new();
+        let groups = user.groups.iter().filter(|name| seen.insert(name.as_str()));
+        let by_group = groups.filter_map(|name| {
+            let spaces = self.groups.get(name.as_str())?;
+            Some(("Group", name.as_str(), spaces))
+        });
+        by_user.into_iter().chain(by_group).collect()
+    }
+
+    /// How many bindings, and subjects of them, are looked at.
+    #[cfg(test)]
+    pub(super) fn asked(&self, user: &Identity, namespace: &str) -> (usize, usize) {
+        let subjects = self.subjects_of(user);
+        let of = |spaces: &Spaces| spaces.get(namespace).map_or(0, OrdMap::len);
+        (subjects.len(), subjects.iter().map(|(.., spaces)| of(spaces)).sum())
     }
 
     fn role(&mut self, key: &str, object: Option<&Object>) {

@@ -80,6 +80,11 @@ fn what_a_user_holds_grows_with_what_is_stored() {
         let key = object_key(GROUP, "rolebindings", namespace, object.name());
         objects.apply(&key, Some(Arc::new(object)), 2);
     };
+    for i in 0..100 {
+        let value = json!({"metadata": {"name": format!("g{i}"), "namespace": "n"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "Group", "name": "devs"}]});
+        let object = Object::from_value(value).unwrap();
+        objects.apply(&object_key(GROUP, "rolebindings", "n", object.name()), Some(Arc::new(object)), 2);
+    }
     for i in 0..5_000 {
         bind(&mut objects, format!("b{i}"), "n", "r");
         bind(&mut objects, format!("b{i}"), &format!("n{i}"), "r");
@@ -89,6 +94,8 @@ fn what_a_user_holds_grows_with_what_is_stored() {
     let held = Rbac::new().rules_for(&jane, "n", &objects);
     assert_eq!((held.rules().count(), held.errors.len()), (1_000, 1));
     assert_eq!(Rbac::new().rules_for(&jane, "n7", &objects).rules().count(), 1_000);
+    let crowd = Identity { groups: vec!["devs".into(); 100_000], ..jane.clone() };
+    assert_eq!(objects.policy().asked(&crowd, "n"), objects.policy().asked(&user("jane", &["devs"]), "n"));
     let no = Decision::NoOpinion("RBAC: clusterrole.rbac.authorization.k8s.io \"gone\" not found".into());
     assert_eq!(Rbac::new().authorize(&jane, &asks("list", "r5", "n", ""), &objects), no);
     let yes = "RBAC: allowed by RoleBinding \"b0/n\" of ClusterRole \"r\" to User \"jane\"";
