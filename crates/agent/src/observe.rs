@@ -1,19 +1,16 @@
 //! What an operator looks at: `/metrics` and `/healthz`, on a listener of their own, since the sidecar's belongs to
 //! applications and upstreams.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use tokensmith_core::Clock;
+use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, TcpAccept};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::projector::Monitor;
 use crate::proxy::Proxy;
@@ -57,36 +54,41 @@ impl Observed for Proxy {
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers until `shutdown` resolves.
-pub async fn serve(listener: TcpListener, observed: Arc<dyn Observed>, shutdown: impl Future<Output = ()>) {
-    let accept = async {
-        loop {
-            // Out of descriptors, for instance: whoever asks next may have better luck.
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            let observed = observed.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let observed = observed.clone();
-                    async move {
-                        let reply = answer(request.method(), request.uri().path(), &*observed).await;
-                        Ok::<_, Infallible>(reply)
-                    }
-                });
-                // The timer bounds how long a head may take to come.
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service);
-                let _ = connection.await;
-            });
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = shutdown => {}
+/// What is looked at behind its listener.
+#[derive(Clone)]
+struct Looked(Arc<dyn Observed>);
+
+impl Serve for Looked {
+    type Client = ();
+    type Body = Full<Bytes>;
+
+    fn connected(&self, _: Connection) {}
+
+    async fn answer(&self, request: Request<RequestBody>, _: Arc<()>) -> Response<Full<Bytes>> {
+        answer(request.method(), request.uri().path(), &*self.0).await
     }
+}
+
+/// A scraper and a person or two.
+const CONNECTIONS: usize = 64;
+
+/// Answers until `stop` turns true.
+pub async fn serve(
+    listener: TcpListener,
+    observed: Arc<dyn Observed>,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+) {
+    let bounds = Bounds {
+        connections: CONNECTIONS,
+        per_address: CONNECTIONS,
+        silent: CONNECTIONS / 2,
+        greeted: CONNECTIONS / 2,
+        ..Bounds::default()
+    };
+    let bounds = bounds.within_descriptors();
+    let how = Listening { bounds, tls: None, clock, stats: Arc::default() };
+    tokensmith_listen::serve(TcpAccept(listener), Looked(observed), how, stop).await;
 }
 
 async fn answer(method: &Method, path: &str, observed: &dyn Observed) -> Response<Full<Bytes>> {

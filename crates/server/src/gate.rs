@@ -21,6 +21,7 @@ use tokensmith_core::access::{
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
 use tokensmith_core::registry::options;
+use tokensmith_listen::Room;
 use tokensmith_objects::codec::encode_value;
 
 use crate::app::App;
@@ -102,9 +103,10 @@ pub(crate) async fn gate(
                 line: line.clone(),
             };
             request.extensions_mut().insert(caller);
+            let room = request.extensions().get::<Room>().cloned();
             // A failure can be as long as what was sent: it is shown where that was read.
             let handler = async { rendered(next.run(request).await, line.as_deref(), &headers, &query) };
-            run(&app, places.around(handler), deadline).await
+            run(&app, places.around(room, handler), deadline).await
         }
     };
     let mut response = rendered(response, line.as_deref(), &headers, &query);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use serde_json::Value;
+use tokensmith_listen::Room;
 use tokensmith_objects::Object;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,7 +29,7 @@ pub(crate) struct Places(Arc<Semaphore>);
 type Place = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
 
 tokio::task_local! {
-    static REQUEST: (Places, Place);
+    static REQUEST: (Places, Place, Option<Room>);
 }
 
 impl Places {
@@ -38,22 +39,33 @@ impl Places {
         Places(Arc::new(Semaphore::new((cores / 2).max(1))))
     }
 
-    /// A handler that may [`enter`]. Its place is free again when it has ended, or was given up.
-    pub(crate) fn around<F: Future>(&self, handler: F) -> impl Future<Output = F::Output> + use<F> {
+    /// A handler that may [`enter`]. Its place is free again when it has ended, or was given up. `room` is its connection's
+    /// for answers.
+    pub(crate) fn around<F: Future>(
+        &self,
+        room: Option<Room>,
+        handler: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         let place = Place::default();
         let inside = Aside { place: place.clone(), handler: Box::pin(handler) };
-        REQUEST.scope((self.clone(), place), inside)
+        REQUEST.scope((self.clone(), place, room), inside)
     }
 }
 
 /// Takes a place before long work; at once where the request has one, or there are no places.
 pub(crate) async fn enter() {
-    let Ok((places, place)) = REQUEST.try_with(Clone::clone) else { return };
+    let Ok((places, place, room)) = REQUEST.try_with(Clone::clone) else { return };
     if taken(&place) {
         return;
     }
-    // Nobody closes the semaphore.
-    let permit = places.0.acquire_owned().await.ok();
+    let permit = loop {
+        // Nobody closes the semaphore.
+        let permit = places.0.clone().acquire_owned().await.ok();
+        // Whoever has waited for a place found room for an answer before: those of meanwhile may not have been read.
+        let Some(room) = room.as_ref().filter(|room| room.is_full()) else { break permit };
+        drop(permit);
+        room.wait().await;
+    };
     if let Ok(mut place) = place.lock() {
         *place = permit;
     }
@@ -127,7 +139,7 @@ mod tests {
         let heavy: Vec<_> = (0..3)
             .map(|_| {
                 let (begun, until, places) = (begun.clone(), until.clone(), places.clone());
-                runtime.spawn(places.around(async move {
+                runtime.spawn(places.around(None, async move {
                     enter().await;
                     enter().await;
                     begun.send(()).unwrap();
@@ -152,13 +164,13 @@ mod tests {
         let runtime = runtime();
         let places = Places(Arc::new(Semaphore::new(1)));
         runtime.block_on(async {
-            let given_up = places.around(async {
+            let given_up = places.around(None, async {
                 enter().await;
                 std::future::pending::<()>().await;
             });
             let never = std::time::Duration::from_millis(1);
             assert!(tokio::time::timeout(never, given_up).await.is_err());
-            places.around(enter()).await;
+            places.around(None, enter()).await;
         });
         assert_eq!(places.0.available_permits(), 1);
     }
@@ -166,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn a_runtime_of_one_thread_runs_it_as_it_is() {
         let places = Places::of_this_machine();
-        assert_eq!(places.around(async { enter().await }).await, ());
+        assert_eq!(places.around(None, async { enter().await }).await, ());
         enter().await;
     }
 

@@ -1,21 +1,19 @@
-//! Connections: an accept loop that no slow client can stop, TLS, and a drain at the end.
+//! The server behind its listeners: what a request knows of its connection.
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use axum::body::Body;
+use http::{Request, Response};
 use tokensmith_core::access::authenticators::Shown;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
+use tokensmith_core::clock::SystemClock;
+use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower::ServiceExt;
+
+pub use tokensmith_listen::Tls;
 
 /// The certificates that a client showed; in the request's extensions. It holds the first one's key, which is all that is
 /// known of them: the gate's authenticators say what they are worth.
@@ -26,103 +24,49 @@ pub struct PeerCertificates(pub Arc<Shown>);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// TLS settings that can be replaced while serving.
-pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
+/// The router, for each connection.
+#[derive(Clone)]
+struct Routed(Router);
 
-/// Half-open connections at one time: each costs memory and, in its handshake, a signature.
-const HANDSHAKES: usize = 512;
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Who has not sent its headers by then is not going to.
-const HEADERS: Duration = Duration::from_secs(30);
-/// How long accepting rests when it fails, unless a connection ends before.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long open requests may take once the server is to stop.
-const DRAIN: Duration = Duration::from_secs(20);
+/// What the requests of a connection have in common.
+struct Client {
+    from: Option<Peer>,
+    certificates: Option<PeerCertificates>,
+}
+
+impl Serve for Routed {
+    type Client = Client;
+    type Body = Body;
+
+    fn connected(&self, Connection { from, certificates, .. }: Connection) -> Client {
+        let certificates = certificates.map(|chain| PeerCertificates(Arc::new(Shown::new(chain))));
+        Client { from: from.map(Peer), certificates }
+    }
+
+    async fn answer(&self, mut request: Request<RequestBody>, client: Arc<Client>) -> Response<Body> {
+        if let Some(from) = client.from {
+            request.extensions_mut().insert(from);
+        }
+        if let Some(certificates) = &client.certificates {
+            request.extensions_mut().insert(certificates.clone());
+        }
+        match self.0.clone().oneshot(request.map(Body::new)).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        }
+    }
+}
 
 /// Serves until `stop` turns true, then lets the open requests end.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, mut stop: watch::Receiver<bool>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-        };
-        let (stream, from) = match accepted {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                // Out of file descriptors, mostly: others will close soon.
-                tracing::warn!(cause = %e, "cannot accept a connection");
-                let _ = tokio::time::timeout(PAUSE, connections.join_next()).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        // On a socket for both families an IPv4 address looks like an IPv6 one.
-        let from = Peer(from.ip().to_canonical());
-        let (tls, router, stop, handshakes) = (tls.clone(), router.clone(), stop.clone(), handshakes.clone());
-        connections.spawn(async move {
-            if let Err(e) = connection(stream, from, tls, router, stop, &handshakes).await {
-                tracing::debug!(cause = %e, "a connection ended");
-            }
-        });
-    }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(DRAIN, drained).await;
-}
-
-async fn connection(
-    stream: TcpStream,
-    from: Peer,
+pub async fn serve(
+    listener: TcpListener,
     tls: Option<Tls>,
     router: Router,
+    stats: Arc<Stats>,
     stop: watch::Receiver<bool>,
-    handshakes: &Semaphore,
-) -> io::Result<()> {
-    let Some(tls) = tls else { return http(stream, from, None, router, stop).await };
-    let turn = handshakes.acquire().await.map_err(io::Error::other)?;
-    let acceptor = TlsAcceptor::from(tls.load_full());
-    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    drop(turn);
-    let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
-    let peer = chain.map(|chain| PeerCertificates(Arc::new(Shown::new(chain.to_vec()))));
-    http(stream, from, peer, router, stop).await
-}
-
-async fn http<S>(
-    stream: S,
-    from: Peer,
-    peer: Option<PeerCertificates>,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    // Nothing else limits how long a connection may stay without a single byte.
-    let mut stream = BufReader::new(stream);
-    tokio::select! {
-        first = tokio::time::timeout(HEADERS, stream.fill_buf()) => drop(first??),
-        _ = stop.wait_for(|stop| *stop) => return Ok(()),
-    }
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(from);
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        router.clone().oneshot(request)
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_err(io::Error::other),
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-    // Answers what has been asked, takes nothing new.
-    connection.as_mut().graceful_shutdown();
-    connection.await.map_err(io::Error::other)
+) {
+    let bounds = Bounds::default().within_descriptors();
+    // Clients have clocks of their own: a test clock that stands still would let none of them be late.
+    let how = Listening { bounds, tls, clock: Arc::new(SystemClock::new()), stats };
+    tokensmith_listen::serve(TcpAccept(listener), Routed(router), how, stop).await;
 }

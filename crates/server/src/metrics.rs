@@ -2,6 +2,7 @@
 //! `apiserver/pkg/endpoints/filters/metrics.go`). Every label has a bound: a client must not be able to grow memory.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokensmith_core::clock::Jumps;
 use tokensmith_core::keys::KeySet;
 use tokensmith_core::ledger::Counts;
 use tokensmith_core::{Moment, Supervisor};
+use tokensmith_listen::Stats;
 
 use crate::audit;
 
@@ -107,6 +109,11 @@ pub struct Metrics {
     task_panics: Family<TaskLabel, Counter>,
     task_restarts: Family<TaskLabel, Counter>,
     request_panics: Counter,
+    connections: Gauge,
+    displaced: Counter,
+    refused: Counter,
+    given_up: Counter,
+    listening: Arc<Stats>,
     namespaces: ArcSwap<HashSet<String>>,
 }
 
@@ -148,6 +155,11 @@ impl Metrics {
             task_panics: Family::default(),
             task_restarts: Family::default(),
             request_panics: Counter::default(),
+            connections: Gauge::default(),
+            displaced: Counter::default(),
+            refused: Counter::default(),
+            given_up: Counter::default(),
+            listening: Arc::default(),
             namespaces: ArcSwap::default(),
         };
         let r = &mut m.registry;
@@ -230,6 +242,22 @@ impl Metrics {
         r.register("tokensmith_task_panics", "Panics of tasks that run on", m.task_panics.clone());
         r.register("tokensmith_task_restarts", "How often they were begun again", m.task_restarts.clone());
         r.register("tokensmith_request_panics", "Requests that ended in a panic", m.request_panics.clone());
+        r.register("tokensmith_connections", "Open connections", m.connections.clone());
+        r.register(
+            "tokensmith_connections_displaced",
+            "Silent and idle connections that were closed for the sake of newcomers",
+            m.displaced.clone(),
+        );
+        r.register(
+            "tokensmith_connections_refused",
+            "Connections of addresses that had all they may have, and used it",
+            m.refused.clone(),
+        );
+        r.register(
+            "tokensmith_answers_given_up",
+            "Answers that were given up because nobody read them",
+            m.given_up.clone(),
+        );
         m
     }
 
@@ -342,8 +370,17 @@ impl Metrics {
         self.request_panics.inc();
     }
 
+    /// What the listeners count.
+    pub fn listening(&self) -> Arc<Stats> {
+        self.listening.clone()
+    }
+
     /// The exposition text (OpenMetrics 1.0).
     pub fn render(&self, keys: &KeySet, now: OffsetDateTime) -> String {
+        self.connections.set(self.listening.open().try_into().unwrap_or(i64::MAX));
+        self.displaced.inner().store(self.listening.displaced(), Ordering::Relaxed);
+        self.refused.inner().store(self.listening.refused(), Ordering::Relaxed);
+        self.given_up.inner().store(self.listening.given_up(), Ordering::Relaxed);
         self.keys.clear();
         self.key_age.clear();
         for phase in ["active", "prepared", "retired", "revoked", "listed"] {

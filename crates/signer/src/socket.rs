@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokensmith_socket::{Placed, Private, Taken, check_free, identity};
+use tokensmith_listen::socket::{Placed, Private, Taken, check_free, identity};
+use tokensmith_listen::{Accept, Accepted};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Address;
@@ -64,15 +65,16 @@ impl Socket {
             Address::Path(path) => file_socket(address, path).await,
         }
     }
+}
 
-    /// The next connection; `None` for one of a user who has no business here.
-    pub(crate) async fn accept(&self) -> io::Result<Option<UnixStream>> {
+impl Accept for Socket {
+    async fn accept(&self) -> io::Result<Option<Accepted>> {
         let (stream, _) = self.listener.accept().await?;
         let welcome = match self.access {
             Access::File(_) => true,
             Access::User(me) => [me, 0].contains(&stream.peer_cred()?.uid()),
         };
-        Ok(welcome.then_some(stream))
+        Ok(welcome.then(|| Accepted { socket: tokensmith_listen::Socket::Unix(stream), from: None }))
     }
 }
 

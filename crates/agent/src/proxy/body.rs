@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use tokensmith_listen::RequestBody;
+
 use super::headers;
 
 /// The body of an answer.
@@ -52,9 +54,9 @@ impl Body for ReplyBody {
 
 /// The body of a request that goes on. Trailers lose what headers lose: some servers make one of both.
 #[derive(Debug)]
-pub struct RequestBody(pub(super) Incoming);
+pub struct Passed(pub(super) RequestBody);
 
-impl Body for RequestBody {
+impl Body for Passed {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -2,10 +2,9 @@
 
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use tokensmith_listen::{Lifetime, RequestBody};
 
 use super::body::ReplyBody;
-use super::connection::Lifetime;
 use super::failure::Failure;
 use super::guard::Guard;
 use super::metrics::Metrics;
@@ -28,7 +27,7 @@ pub struct ForwardMode {
 impl ForwardMode {
     pub(super) async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         lifetime: &Lifetime,
         metrics: &Metrics,
     ) -> Result<Response<ReplyBody>, Failure> {

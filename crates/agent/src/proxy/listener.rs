@@ -1,13 +1,13 @@
 //! What the proxy accepts connections from.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use tokensmith_listen::{Accept, Accepted, Socket, TcpAccept};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::ListenAddress;
 use super::socket::{self, Placed};
-use super::stream::Socket;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(TcpListener),
+    Tcp(TcpAccept),
     Unix(UnixListener, #[expect(dead_code, reason = "held for its drop, which removes the file")] Placed),
 }
 
@@ -52,7 +52,7 @@ impl Listener {
                 ListenAddress::Tcp(address) => {
                     let listener = TcpListener::bind(address).await?;
                     let address = ListenAddress::Tcp(listener.local_addr()?);
-                    Listener { kind: Kind::Tcp(listener), address }
+                    Listener { kind: Kind::Tcp(TcpAccept(listener)), address }
                 }
                 ListenAddress::Unix(path) => {
                     let (listener, placed) = socket::bind(path).await?;
@@ -67,16 +67,16 @@ impl Listener {
     pub fn address(&self) -> &ListenAddress {
         &self.address
     }
+}
 
-    pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
+impl Accept for Listener {
+    async fn accept(&self) -> io::Result<Option<Accepted>> {
         match &self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, peer): (_, SocketAddr) = listener.accept().await?;
-                // Small answers do not wait for more to send.
-                let _ = stream.set_nodelay(true);
-                Ok((Socket::Tcp(stream), Peer::Tcp(peer.ip())))
+            Kind::Tcp(listener) => listener.accept().await,
+            Kind::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Some(Accepted { socket: Socket::Unix(stream), from: None }))
             }
-            Kind::Unix(listener, _) => Ok((Socket::Unix(listener.accept().await?.0), Peer::Unix)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the proxy counts. Labels have few values, none of which a client chooses but the audiences that are held.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use http::StatusCode;
@@ -10,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
+use tokensmith_listen::Stats;
 
 use crate::source::TokenStatus;
 
@@ -46,6 +48,8 @@ pub struct Metrics {
     rejected: Family<Reason, Counter>,
     upstream_errors: Family<Reason, Counter>,
     connections: Gauge,
+    displaced: Counter,
+    listening: Arc<Stats>,
     tunnels: Gauge,
     expiry: Family<Audience, Gauge<i64, AtomicI64>>,
     refreshes: Family<Audience, Counter<u64, AtomicU64>>,
@@ -65,6 +69,8 @@ impl Metrics {
             rejected: Family::default(),
             upstream_errors: Family::default(),
             connections: Gauge::default(),
+            displaced: Counter::default(),
+            listening: Arc::default(),
             tunnels: Gauge::default(),
             expiry: Family::default(),
             refreshes: Family::default(),
@@ -81,6 +87,11 @@ impl Metrics {
             m.upstream_errors.clone(),
         );
         r.register("tokensmith_proxy_connections", "Open connections of clients", m.connections.clone());
+        r.register(
+            "tokensmith_proxy_connections_displaced",
+            "Silent and idle connections that were closed for the sake of newcomers",
+            m.displaced.clone(),
+        );
         r.register("tokensmith_proxy_tunnels", "Open tunnels", m.tunnels.clone());
         r.register(
             "tokensmith_proxy_token_expiry_seconds",
@@ -119,18 +130,20 @@ impl Metrics {
         self.upstream_errors.get_or_create(&Reason { reason }).inc();
     }
 
-    /// One more is open, until what is returned is dropped.
-    pub(super) fn connection(&self) -> Open {
-        Open::new(&self.connections)
+    /// What the listeners count.
+    pub(super) fn listening(&self) -> Arc<Stats> {
+        self.listening.clone()
     }
 
-    /// As `connection`.
+    /// One more is open, until what is returned is dropped.
     pub(super) fn tunnel(&self) -> Open {
         Open::new(&self.tunnels)
     }
 
     /// The exposition text (OpenMetrics 1.0).
     pub(super) fn render(&self, tokens: &[TokenStatus], now: OffsetDateTime) -> String {
+        self.connections.set(self.listening.open().try_into().unwrap_or(i64::MAX));
+        self.displaced.inner().store(self.listening.displaced(), Ordering::Relaxed);
         self.expiry.clear();
         self.refreshes.clear();
         self.failures.clear();

@@ -25,7 +25,6 @@ mod metrics;
 mod pass;
 mod reverse;
 mod socket;
-mod stream;
 mod token;
 mod tunnel;
 mod upstream;
@@ -33,8 +32,8 @@ mod upstream;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokensmith_core::Clock;
+use tokensmith_listen::RequestBody;
 use tokio::sync::watch;
 
 pub use address::ListenAddress;
@@ -169,7 +168,11 @@ impl Proxy {
         &self.0.metrics
     }
 
-    async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<ReplyBody> {
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.0.config.clock.clone()
+    }
+
+    async fn answer(&self, request: Request<RequestBody>, client: &Client) -> Response<ReplyBody> {
         let answer = self.try_answer(request, client).await.unwrap_or_else(|failure| {
             if let Some(reason) = failure.upstream_label() {
                 self.metrics().upstream_error(reason);
@@ -182,7 +185,7 @@ impl Proxy {
 
     async fn try_answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: &Client,
     ) -> Result<Response<ReplyBody>, Failure> {
         let metrics = self.metrics();

@@ -4,10 +4,9 @@ use http::header::{HOST, HeaderMap, HeaderValue, TE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use tokensmith_listen::{Lifetime, RequestBody};
 
-use super::body::{ReplyBody, RequestBody};
-use super::connection::Lifetime;
+use super::body::{Passed, ReplyBody};
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::upstream::Upstream;
@@ -43,7 +42,7 @@ pub(super) fn target(request: &Parts) -> Result<PathAndQuery, Failure> {
 
 /// Passes a request on with the headers that `credentials` adds, once all that speaks for others is gone.
 pub(super) async fn pass(
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     path: PathAndQuery,
     upstream: &Upstream,
     lifetime: &Lifetime,
@@ -64,7 +63,7 @@ pub(super) async fn pass(
         tunnel::insert(&mut parts.headers, protocol.clone());
     }
     credentials(&mut parts.headers);
-    let request = Request::from_parts(parts, RequestBody(body));
+    let request = Request::from_parts(parts, Passed(body));
     let mut answer = upstream.send(request, path, asked.is_some()).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         headers::strip_response(answer.headers_mut());

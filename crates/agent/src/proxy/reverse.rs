@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
+use tokensmith_listen::{Lifetime, RequestBody};
 
 use super::body::ReplyBody;
-use super::connection::Lifetime;
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::pass::{pass, target};
@@ -131,7 +130,7 @@ fn extra_name(key: &str) -> Result<HeaderName, IdentityError> {
 impl ReverseMode {
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         lifetime: &Lifetime,
         metrics: &Metrics,
     ) -> Result<Response<ReplyBody>, Failure> {

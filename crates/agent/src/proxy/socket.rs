@@ -6,13 +6,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use tokensmith_socket::{Private, Taken, check_free, identity};
+use tokensmith_listen::socket::{Private, Taken, check_free, identity};
 use tokio::net::UnixListener;
 
 /// A socket's file and this process' claim to it; both go when it is dropped.
 #[derive(Debug)]
 pub(super) struct Placed {
-    _socket: tokensmith_socket::Placed,
+    _socket: tokensmith_listen::socket::Placed,
     _turn: Turn,
 }
 

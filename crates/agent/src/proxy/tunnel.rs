@@ -7,7 +7,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use super::connection::Lifetime;
+use tokensmith_listen::Lifetime;
+
 use super::metrics::Open;
 
 /// What a connection may become. Never another HTTP: inside an h2c tunnel requests would pass that nobody has verified
@@ -47,15 +48,16 @@ pub(super) fn agreed(answer: &HeaderMap, asked: &HeaderValue) -> bool {
 
 /// Carries bytes both ways until one side ends, or the proxy.
 pub(super) fn open(client: OnUpgrade, upstream: OnUpgrade, lifetime: Lifetime, open: Open) {
+    let carried = async {
+        let (client, upstream) = tokio::try_join!(client, upstream)?;
+        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        copy_bidirectional(&mut client, &mut upstream).await?;
+        Ok::<_, crate::source::BoxError>(())
+    };
+    let carried = lifetime.limit(carried);
     tokio::spawn(async move {
         let _open = open;
-        let carried = async {
-            let (client, upstream) = tokio::try_join!(client, upstream)?;
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            copy_bidirectional(&mut client, &mut upstream).await?;
-            Ok::<_, crate::source::BoxError>(())
-        };
-        if let Some(Err(e)) = lifetime.limit(carried).await {
+        if let Some(Err(e)) = carried.await {
             tracing::debug!(cause = %e, "a tunnel broke off");
         }
     });

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use address::UpstreamAddress;
 
-use super::body::RequestBody;
+use super::body::Passed;
 use super::failure::Failure;
 use dial::{Connector, Dial};
 
@@ -67,7 +67,7 @@ pub struct Upstream {
     http2: Pool,
 }
 
-type Pool = Client<Connector, RequestBody>;
+type Pool = Client<Connector, Passed>;
 
 impl Upstream {
     /// Nothing is connected yet. `tls` is for `https`: roots, client certificate and provider are its; ALPN is set here.
@@ -121,7 +121,7 @@ impl Upstream {
     /// upstream's.
     pub(super) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: Request<Passed>,
         path: PathAndQuery,
         upgrade: bool,
     ) -> Result<Response<Incoming>, Failure> {

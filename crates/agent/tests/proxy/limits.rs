@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokensmith_agent::proxy::Mode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::upstream::Upstream;
 use crate::world::*;
 
 async fn ends(stream: &mut TcpStream) -> String {
@@ -64,21 +66,37 @@ async fn headers_have_a_limit() {
 
 #[tokio::test]
 async fn connections_have_a_limit_and_those_beyond_wait() {
-    let mut config = config(token_mode(source()));
+    let (upstream, url) = Upstream::start().await;
+    let mut config = config(Mode::Forward(forward_mode(upstream_at(&url))));
     config.limits.connections = 2;
     let proxy = start(config).await;
-    let ask = b"GET /token HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
-        stream.write_all(ask).await.unwrap();
-        assert_eq!(stream.read_u8().await.unwrap(), b'H');
+        stream.write_all(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        upstream.waiting.notified().await;
         held.push(stream);
     }
     let mut third = TcpStream::connect(proxy.tcp()).await.unwrap();
-    third.write_all(ask).await.unwrap();
+    third.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let answered = tokio::time::timeout(Duration::from_millis(100), third.read_u8()).await;
     assert!(answered.is_err(), "nobody serves it yet");
-    held.pop();
+    upstream.release.notify_one();
     assert_eq!(third.read_u8().await.unwrap(), b'H');
+}
+
+/// A connection that asks for nothing just now makes room for one that does.
+#[tokio::test]
+async fn idle_connections_make_room() {
+    let mut config = config(token_mode(source()));
+    config.limits.connections = 2;
+    let proxy = start(config).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+        stream.write_all(b"GET /token HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'H');
+        held.push(stream);
+    }
+    assert!(ends(&mut held[0]).await.starts_with("TTP/1.1 200 "), "what it was sent has come whole");
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokensmith_agent::observe::{self, Observed};
+use tokensmith_core::clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::failure::Failure;
 
@@ -32,6 +34,9 @@ pub fn end() -> Result<impl Future<Output = ()>, Failure> {
 pub async fn observe(address: SocketAddr, observed: Arc<dyn Observed>) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    tokio::spawn(observe::serve(listener, observed, std::future::pending()));
+    tokio::spawn(async move {
+        let (_never, stop) = watch::channel(false);
+        observe::serve(listener, observed, Arc::new(SystemClock::new()), stop).await;
+    });
     Ok(())
 }

@@ -26,6 +26,7 @@ use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::supervise::Task;
 use tokensmith_core::{Clock, Moment};
+use tokensmith_listen::descriptors;
 use tokensmith_server::listener;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,6 +50,7 @@ pub const ADMIN: &str = "admin";
 /// A wrong flag or file, a port or a data directory in use: nothing has been changed then.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
     set_umask(args.others());
+    descriptors::raise();
     block_on(serve(args))
 }
 
@@ -125,9 +127,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let router = tokensmith_server::router(server.app.clone());
     let mut listeners = tokio::task::JoinSet::new();
-    listeners.spawn(listener::serve(secure, Some(live.clone()), router.clone(), stopped.clone()));
+    let stats = server.app.metrics.listening();
+    let tls = Some(live.clone());
+    listeners.spawn(listener::serve(secure, tls, router.clone(), stats.clone(), stopped.clone()));
     if let Some(plain) = plain {
-        listeners.spawn(listener::serve(plain, None, router.clone(), stopped.clone()));
+        listeners.spawn(listener::serve(plain, None, router.clone(), stats, stopped.clone()));
     }
     drop(router);
     if let Some((socket, signer)) = external {

@@ -70,6 +70,7 @@ pub struct SignerArgs {
 /// A wrong flag or file, a socket or a data directory in use: nothing has been changed then.
 pub fn run(args: SignerArgs) -> Result<(), Failure> {
     set_umask(args.others());
+    tokensmith_listen::descriptors::raise();
     super::block_on(sign(args))
 }
 

@@ -27,6 +27,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::restriction::{Operation, Write};
+use tokensmith_listen::Weight;
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 
@@ -98,9 +99,18 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(api)
         .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
         .layer(axum::middleware::from_fn_with_state(entry, gate))
+        .layer(axum::middleware::map_response(weigh))
         .layer(tower_http::compression::CompressionLayer::new().compress_when(Large))
         .layer(axum::middleware::from_fn_with_state(app.clone(), caught))
         .with_state(app)
+}
+
+/// Tells the listener what an answer holds: all that are no watches are there whole before their first byte goes out.
+async fn weigh(mut response: Response) -> Response {
+    if let Some(bytes) = response.body().size_hint().exact() {
+        response.extensions_mut().insert(Weight(bytes));
+    }
+    response
 }
 
 /// Replies over 128 KiB are compressed for who asks, as upstream does; a watch, whose length is unknown, is not.

@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 use tower::Service;
 
 use super::UpstreamAddress;
-use crate::proxy::stream::Socket;
 use crate::source::BoxError;
+use tokensmith_listen::Socket;
 
 /// Connects to the upstream, whatever the request's address says: that is the upstream's name, for TLS and `Host`.
 #[derive(Clone)]

@@ -39,6 +39,7 @@ impl ProxyArgs {
     /// The address is taken or not allowed, a file or the server cannot be had.
     pub async fn run(self) -> Result<(), Failure> {
         logs::start();
+        tokensmith_listen::descriptors::raise();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let address: ListenAddress = self.listen.parse().map_err(Failure::usage)?;
         let (verifier, mode) = match self.verify {

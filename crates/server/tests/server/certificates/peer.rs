@@ -57,7 +57,13 @@ pub async fn place(cas: &[&Ca]) -> Place {
     let listening = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listening.local_addr().unwrap();
     let tls = Arc::new(ArcSwap::from_pointee(config));
-    tokio::spawn(listener::serve(listening, Some(tls), world.router(), world.stop.subscribe()));
+    tokio::spawn(listener::serve(
+        listening,
+        Some(tls),
+        world.router(),
+        Arc::default(),
+        world.stop.subscribe(),
+    ));
     let mut roots = RootCertStore::empty();
     roots.add(authority.der).unwrap();
     Place { world, clients, address, roots }

@@ -1,86 +1,18 @@
-//! Sockets of both kinds as one, and a stream whose beginning has been read already.
+//! A stream whose beginning has been read already.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-
-/// TCP or Unix.
-#[derive(Debug)]
-pub enum Socket {
-    /// TCP.
-    Tcp(TcpStream),
-    /// Unix.
-    Unix(UnixStream),
-}
-
-macro_rules! either {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Socket::Tcp(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Socket::Unix(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, stream => stream.poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, stream => stream.poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_shutdown(context))
-    }
-}
-
-impl Connection for Socket {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
 
 /// What HTTP/2 begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream that gives back what was read from it to learn the protocol.
 #[derive(Debug)]
-pub(super) struct Begun<S> {
+pub(crate) struct Begun<S> {
     start: Bytes,
     stream: S,
     http2: bool,
@@ -88,7 +20,7 @@ pub(super) struct Begun<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
     /// Reads until it is clear which protocol the client speaks. Waits as long as the client does: the caller sets a limit.
-    pub(super) async fn read(mut stream: S) -> io::Result<Self> {
+    pub(crate) async fn read(mut stream: S) -> io::Result<Self> {
         let mut start = Vec::with_capacity(PREFACE.len());
         while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
             let mut rest = (&mut stream).take((PREFACE.len() - start.len()) as u64);
@@ -101,12 +33,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
     }
 
     /// Whether it is HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
+    pub(crate) fn is_http2(&self) -> bool {
         self.http2
     }
 
     /// Whether the client has left without a word.
-    pub(super) fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.start.is_empty()
     }
 }

@@ -1,0 +1,213 @@
+//! The accept loop: never stopped by a client, never spinning, at its end in a few seconds.
+
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokensmith_core::Clock;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::activity::Activity;
+use crate::block::Block;
+use crate::bounds::Bounds;
+use crate::http::{self, Arrival, Shared};
+use crate::metered::Metered;
+use crate::places::{Lifetime, Places};
+use crate::serve::Serve;
+use crate::stats::Stats;
+use crate::stream::Socket;
+use crate::sums::Sums;
+use crate::tls::{self, Tls};
+use crate::turns::Turns;
+use crate::unread::Unread;
+
+/// A socket that listens.
+pub trait Accept: Send + Sync + 'static {
+    /// The next connection; `None` for one that has no business here.
+    fn accept(&self) -> impl Future<Output = io::Result<Option<Accepted>>> + Send;
+}
+
+/// A connection as it came.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub socket: Socket,
+    /// Where it comes from; `None` for a Unix socket.
+    pub from: Option<IpAddr>,
+}
+
+/// Accepts from TCP.
+#[derive(Debug)]
+pub struct TcpAccept(pub TcpListener);
+
+impl Accept for TcpAccept {
+    async fn accept(&self) -> io::Result<Option<Accepted>> {
+        let (stream, from) = self.0.accept().await?;
+        Ok(Some(Accepted { socket: Socket::Tcp(stream), from: Some(from.ip().to_canonical()) }))
+    }
+}
+
+/// How a listener is to serve.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// What clients may take.
+    pub bounds: Bounds,
+    /// TLS; its ALPN protocols should be `h2` and `http/1.1`.
+    pub tls: Option<Tls>,
+    /// Where time comes from. Clients have clocks of their own: it is the system's, never a test clock.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+}
+
+/// How long accepting rests when it fails, unless a connection ends before: twice as long each time, up to the second.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// Serves until `stop` turns true; then what is under way ends, and nobody silent is waited for.
+pub async fn serve<A: Accept, S: Serve>(
+    acceptor: A,
+    service: S,
+    how: Listening,
+    mut stop: watch::Receiver<bool>,
+) {
+    let Listening { bounds, tls, clock, stats } = how;
+    let places = Places::new(&bounds, stats.clone());
+    // Two for each core: one at work, one whose turn is about to end.
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    let shared = Arc::new(Shared {
+        bounds,
+        clock: clock.clone(),
+        turns: Turns::new(workers * 2),
+        headers: Sums::new(bounds.waiting_header_bytes),
+        unread: Unread::new(&bounds, clock.clone(), stats),
+    });
+    let (end, ended) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut pause = PAUSES[0];
+    loop {
+        // Who finds no room waits outside, without costing anything.
+        let accepting = async {
+            places.ready().await;
+            acceptor.accept().await
+        };
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Accepted { socket, from } = match accepted {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => {
+                tracing::warn!("a process of another user was turned away");
+                continue;
+            }
+            // Somebody who has gone before it was their turn.
+            Err(e) if of_one_connection(&e) => continue,
+            Err(e) => {
+                if pause == PAUSES[0] {
+                    tracing::warn!(cause = %e, "cannot accept a connection: it is tried again");
+                }
+                // Out of descriptors, mostly: whoever waits leaves one, and others will close soon.
+                let made_room = places.displace();
+                let changed = async {
+                    tokio::select! {
+                        _ = connections.join_next(), if !connections.is_empty() => {}
+                        () = places.change(), if !made_room => {}
+                    }
+                };
+                tokio::select! {
+                    () = changed => {}
+                    () = clock.sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
+                continue;
+            }
+        };
+        pause = PAUSES[0];
+        // While all are at work it is held, and no other is accepted.
+        let admitted = tokio::select! {
+            admitted = places.admit(Block::of(from)) => admitted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some(place) = admitted else { continue };
+        tune(&socket);
+        let lifetime = Lifetime { place: Arc::new(place), end: ended.clone() };
+        let (service, shared, tls, stop) = (service.clone(), shared.clone(), tls.clone(), stop.clone());
+        connections.spawn(async move {
+            let place = lifetime.place.clone();
+            tokio::select! {
+                ended = connection(socket, from, lifetime, tls, service, shared, stop) => {
+                    if let Err(e) = ended {
+                        tracing::debug!(cause = %e, "a connection ended");
+                    }
+                }
+                () = place.wanted() => tracing::debug!("a connection that waited made room for another"),
+            }
+        });
+    }
+    drop(acceptor);
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        // And the tunnels.
+        places.left().await;
+    };
+    tokio::select! {
+        () = drained => {}
+        () = clock.sleep(bounds.drain) => {
+            tracing::warn!(connections = connections.len(), "connections were cut that had not ended in time");
+        }
+    }
+    drop(end);
+}
+
+async fn connection<S: Serve>(
+    socket: Socket,
+    from: Option<IpAddr>,
+    lifetime: Lifetime,
+    tls: Option<Tls>,
+    service: S,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let activity = Activity::new(shared.clock.clone(), lifetime.place.clone());
+    let socket = Metered::new(socket, activity.clone(), shared.clock.clone());
+    let Some(tls) = tls else {
+        let arrival = Arrival { from, certificates: None, lifetime, activity };
+        return http::serve(socket, arrival, service, shared, stop).await;
+    };
+    let stream = {
+        let handshake =
+            tls::handshake(socket, &tls, &lifetime.place, &shared.turns, &shared.bounds, &*shared.clock);
+        tokio::select! {
+            stream = handshake => stream?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        }
+    };
+    let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
+    let certificates = chain.map(<[_]>::to_vec);
+    http::serve(stream, Arrival { from, certificates, lifetime, activity }, service, shared, stop).await
+}
+
+/// Whether an error is about the one who came, so that the next may do better at once.
+fn of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
+}
+
+/// A peer whose machine has gone is noticed after this and three more asks.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_ASKS: Duration = Duration::from_secs(20);
+
+fn tune(socket: &Socket) {
+    let Socket::Tcp(stream) = socket else { return };
+    // Small answers do not wait for more to send.
+    let _ = stream.set_nodelay(true);
+    // A watch may be silent for hours: only this tells whether anybody is still there. Less is no reason to refuse.
+    let _ = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, KEEPALIVE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, KEEPALIVE_ASKS))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 3));
+}

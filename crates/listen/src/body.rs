@@ -1,0 +1,117 @@
+//! The body of a request, which comes back when its reader is no longer interested.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokensmith_core::Clock;
+
+use crate::activity::{Activity, Reading};
+
+/// A request's body, as it comes.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None` only while it is dropped.
+    body: Option<Incoming>,
+    activity: Arc<Activity>,
+    /// While the client is waited for.
+    reading: Option<Reading>,
+    back: Arc<Back>,
+}
+
+/// Where a body goes that was not read to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Back(Mutex<Option<Incoming>>);
+
+/// As much of a body that nobody wants is read all the same: a client that is still sending when its answer comes may not
+/// see it, and one of HTTP/2 has its stream reset.
+const WANTED_BY_NOBODY: u64 = 64 << 10;
+const DRAIN: Duration = Duration::from_secs(1);
+
+impl RequestBody {
+    pub(crate) fn new(body: Incoming, activity: &Arc<Activity>) -> (Self, Arc<Back>) {
+        let back = Arc::new(Back::default());
+        let body =
+            RequestBody { body: Some(body), activity: activity.clone(), reading: None, back: back.clone() };
+        (body, back)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        let ended = match &polled {
+            Poll::Pending => false,
+            Poll::Ready(Some(Ok(_))) => body.is_end_stream(),
+            Poll::Ready(_) => true,
+        };
+        if ended {
+            self.reading = None;
+        } else if polled.is_pending() && self.reading.is_none() {
+            // From here on it counts as slow, whatever comes in between: one byte now and then is no progress.
+            self.reading = Some(Reading::new(&self.activity));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *self.back.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
+impl Back {
+    /// Reads what is left of a body that its reader has let go, if that is little and comes soon; whether nothing is left.
+    /// A body that is still being read is none of its business.
+    pub(crate) async fn drain(
+        &self,
+        activity: &Arc<Activity>,
+        clock: &dyn Clock,
+        expects_word: bool,
+    ) -> bool {
+        let Some(body) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
+        // Reading would be the word to send it.
+        if expects_word || body.size_hint().lower() > WANTED_BY_NOBODY {
+            return false;
+        }
+        let _reading = Reading::new(activity);
+        let mut body = body;
+        let rest = async {
+            let mut seen = 0;
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return false };
+                seen += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if seen > WANTED_BY_NOBODY {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::select! {
+            whole = rest => whole,
+            () = clock.sleep(DRAIN) => false,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! HTTP/1 and HTTP/2 on a connection: requests within their bounds, and an end for who does not come to one.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls_pki_types::CertificateDer;
+use tokensmith_core::Clock;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, watch};
+
+use crate::activity::{Activity, Verdict};
+use crate::begun::Begun;
+use crate::body::RequestBody;
+use crate::bounds::Bounds;
+use crate::crowd::Stage;
+use crate::places::Lifetime;
+use crate::reply::{self, Reply};
+use crate::serve::{Connection, Serve};
+use crate::sums::{Counted, Owner, Sums};
+use crate::turns::{Age, Turns};
+use crate::unread::{Room, Unread};
+
+/// What the connections of a listener share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) bounds: Bounds,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) headers: Arc<Sums>,
+    pub(crate) unread: Arc<Unread>,
+}
+
+/// A connection before its first request.
+pub(crate) struct Arrival {
+    pub(crate) from: Option<IpAddr>,
+    pub(crate) certificates: Option<Vec<CertificateDer<'static>>>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) activity: Arc<Activity>,
+}
+
+/// Serves until the client goes, or is no longer waited for.
+pub(crate) async fn serve<S: Serve, I>(
+    stream: I,
+    arrival: Arrival,
+    service: S,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Arrival { from, certificates, lifetime, activity } = arrival;
+    let (bounds, clock) = (shared.bounds, shared.clock.clone());
+    let stream = tokio::select! {
+        begun = Begun::read(stream) => begun?,
+        () = clock.sleep(bounds.head) => return Err(io::ErrorKind::TimedOut.into()),
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    if stream.is_silent() {
+        return Ok(());
+    }
+    let place = lifetime.place.clone();
+    place.set(Stage::Greeted);
+    let http2 = stream.is_http2();
+    if !http2 && !bounds.http1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"));
+    }
+    let requests = Arc::new(Requests {
+        client: Arc::new(service.connected(Connection { from, certificates, lifetime })),
+        service,
+        shared: shared.clone(),
+        owner: Owner { connection: place.id, block: place.block },
+        activity: activity.clone(),
+        stop: stop.clone(),
+        last: Notify::new(),
+    });
+    let last = requests.clone();
+    let service = service_fn(move |request| {
+        let requests = requests.clone();
+        async move { Ok::<_, Infallible>(requests.answer(request).await) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    // How long heads may take is seen to below.
+    builder
+        .http1()
+        .header_read_timeout(Option::<Duration>::None)
+        .max_buf_size((bounds.header_bytes as usize).max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(bounds.header_bytes)
+        .keep_alive_interval(bounds.ping)
+        .keep_alive_timeout(bounds.pong);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut stopping: Option<Duration> = None;
+    loop {
+        let verdict = match stopping {
+            None => activity.verdict(&bounds, http2),
+            Some(since) => activity.farewell(&bounds, http2, since),
+        };
+        let rest = match verdict {
+            Verdict::Stay(rest) => rest.max(Duration::from_millis(1)),
+            Verdict::Close(why) => return Err(io::Error::new(io::ErrorKind::TimedOut, why)),
+            Verdict::Dismiss => {
+                connection.as_mut().graceful_shutdown();
+                stopping = Some(clock.monotonic());
+                continue;
+            }
+        };
+        tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(io::Error::other),
+            // Answers what has been asked, takes nothing new.
+            _ = stop.wait_for(|stop| *stop), if stopping.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                stopping = Some(clock.monotonic());
+            }
+            () = last.last.notified(), if http2 && stopping.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                stopping = Some(clock.monotonic());
+            }
+            () = activity.alarm() => {}
+            () = clock.sleep(rest) => shared.unread.sweep(place.id, bounds.stall),
+        }
+    }
+}
+
+/// What answers the requests of one connection.
+struct Requests<S: Serve> {
+    service: S,
+    client: Arc<S::Client>,
+    shared: Arc<Shared>,
+    owner: Owner,
+    activity: Arc<Activity>,
+    stop: watch::Receiver<bool>,
+    /// An answer was the last one of a connection of HTTP/2.
+    last: Notify,
+}
+
+type Answer<B> = Either<B, Full<Bytes>>;
+
+impl<S: Serve> Requests<S> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Reply<Answer<S::Body>>> {
+        let Shared { clock, headers, unread, .. } = &*self.shared;
+        let mut ticket = self.activity.begin();
+        let version = request.version();
+        let expects_word = version < Version::HTTP_2 && request.headers().contains_key(EXPECT);
+        let (head, body) = request.into_parts();
+        let (body, back) = RequestBody::new(body, &self.activity);
+        let weight = weight(&head.headers) + head.uri.path_and_query().map_or(0, |p| p.as_str().len()) as u64;
+        let request = Request::from_parts(head, body);
+        let (mut answer, counted) = match headers.take(self.owner, weight) {
+            None => {
+                drop(request);
+                let text = "too many headers wait for their answers\n";
+                (refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text), None)
+            }
+            Some(_waiting) => self.make(request).await,
+        };
+        let whole = back.drain(&self.activity, &**clock, expects_word).await;
+        ticket.answered();
+        match version {
+            Version::HTTP_2 if says_close(answer.headers()) => self.last.notify_one(),
+            Version::HTTP_2 => {}
+            // Who is told does not send another request into a connection that closes.
+            _ if !whole || *self.stop.borrow() => {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        Reply::wrap(answer, counted, unread, self.owner, ticket)
+    }
+
+    /// The answer, once there is room for one, with what it holds.
+    async fn make(&self, request: Request<RequestBody>) -> (Response<Answer<S::Body>>, Option<Counted>) {
+        let Shared { clock, turns, unread, .. } = &*self.shared;
+        let mut request = request;
+        request.extensions_mut().insert(Room { unread: unread.clone(), owner: self.owner });
+        let (mut request, since) = (Some(request), clock.monotonic());
+        let age = if self.activity.is_fresh() { Age::Fresh } else { Age::Old };
+        // Nobody waits here while there is room.
+        while unread.room(self.owner, since).await {
+            let making = async {
+                // Looked at again in the turn: what is answered from memory is counted before anybody else looks, so that no
+                // more answers than cores go beyond the bound, however many requests have waited for it.
+                let request = request.take_if(|_| !unread.is_full(self.owner))?;
+                let mut answer = self.service.answer(request, self.client.clone()).await;
+                let counted = reply::count(&mut answer, unread, self.owner);
+                Some((answer.map(Either::Left), counted))
+            };
+            if let Some(made) = turns.begin(self.owner.block, self.owner.connection, age, making).await {
+                return made;
+            }
+        }
+        (refusal(StatusCode::TOO_MANY_REQUESTS, "earlier answers have not been read\n"), None)
+    }
+}
+
+/// What headers take in memory, roughly; as HPACK counts them (RFC 7541, 4.1).
+fn weight(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 32) as u64).sum()
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+}
+
+fn refusal<B>(status: StatusCode, text: &'static str) -> Response<Answer<B>> {
+    let mut answer = Response::new(Either::Right(Full::new(Bytes::from_static(text.as_bytes()))));
+    *answer.status_mut() = status;
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}

@@ -1,0 +1,104 @@
+//! The end: what is under way ends whole, and nobody silent is waited for.
+
+use std::time::Duration;
+
+use tokensmith_core::Clock;
+use tokensmith_listen::Bounds;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn an_answer_under_way_ends_whole_and_says_that_it_is_the_last() {
+    let world = start(Bounds::default()).await;
+    let mut waiting = world.say(get("/wait").as_bytes()).await;
+    let mut idle = world.say(get("/").as_bytes()).await;
+    assert!(answer(&mut idle).await.ends_with("ok"));
+    let mut silent = world.connect().await;
+    tokio::task::yield_now().await;
+    world.stop.send_replace(true);
+    world.advance_until(Duration::from_millis(10), async || is_closed(&idle) && is_closed(&silent)).await;
+    assert!(closed(&mut silent).await);
+    assert!(!world.task.is_finished());
+    world.go.add_permits(1);
+    let answered = answer(&mut waiting).await;
+    assert!(answered.ends_with("ok") && answered.contains("connection: close"), "{answered}");
+    let clock = world.clock.clone();
+    let ended = async {
+        while !world.task.is_finished() {
+            clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it does not end");
+}
+
+/// Each in the middle of something, and silent from then on.
+#[tokio::test]
+async fn nobody_silent_is_waited_for() {
+    let world = start(Bounds::default()).await;
+    let http2 = |path| [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &block(path))].concat();
+    let mut kept = vec![
+        world.connect().await,
+        world.say(b"GET / HTTP/1.1\r\nX").await,
+        world.say(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx").await,
+        world.say(get("/big").as_bytes()).await,
+        world.say(&http2("/")).await,
+        world.say(&http2("/big")).await,
+    ];
+    for stream in &mut kept[3..] {
+        stream.read_u8().await.unwrap();
+    }
+    let start = world.clock.monotonic();
+    world.stop.send_replace(true);
+    let ended = async {
+        while !world.task.is_finished() {
+            world.clock.advance(Duration::from_millis(5));
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it does not end");
+    let took = world.clock.monotonic() - start;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// What is at work has its time, and no more.
+#[tokio::test]
+async fn what_does_not_end_is_cut() {
+    let world = start(Bounds::default()).await;
+    let mut waiting = world.say(get("/wait").as_bytes()).await;
+    tokio::task::yield_now().await;
+    let start = world.clock.monotonic();
+    world.stop.send_replace(true);
+    let ended = async {
+        while !world.task.is_finished() {
+            world.clock.advance(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it does not end");
+    let took = world.clock.monotonic() - start;
+    assert!((20..22).contains(&took.as_secs()), "{took:?}");
+    assert!(closed(&mut waiting).await);
+}
+
+/// An answer that says so ends its connection, in HTTP/2 as well.
+#[tokio::test]
+async fn connection_close_ends_both_protocols() {
+    let world = start(Bounds::default()).await;
+    let mut one = world.say(get("/close").as_bytes()).await;
+    assert!(answer(&mut one).await.contains("connection: close"));
+    assert!(closed(&mut one).await);
+    let mut two =
+        world.say(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &block("/close"))].concat()).await;
+    let mut seen = Vec::new();
+    let goaway = [7, 0, 0, 0, 0, 0];
+    let read = async {
+        while !seen.windows(goaway.len()).any(|w: &[u8]| w == goaway) {
+            assert_ne!(two.read_buf(&mut seen).await.unwrap(), 0);
+        }
+    };
+    timeout(LONG, read).await.expect("no GOAWAY");
+    two.shutdown().await.unwrap();
+}

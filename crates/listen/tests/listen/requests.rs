@@ -1,0 +1,171 @@
+//! Heads, bodies and idleness: what is waited for, and for how long.
+
+use std::time::Duration;
+
+use tokensmith_core::Clock;
+use tokensmith_listen::Bounds;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::world::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn who_does_not_send_a_head_is_left() {
+    let world = start(Bounds::default()).await;
+    for beginning in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTT", "GET / HTTP/1.1\r\nHost: x\r\nX: "] {
+        let stream = world.say(beginning.as_bytes()).await;
+        let start = world.clock.monotonic();
+        world.advance_until(SECOND, async || is_closed(&stream)).await;
+        assert!(world.clock.monotonic() - start >= 30 * SECOND, "{beginning:?}");
+    }
+    // The same after a request.
+    let mut stream = world.say(get("/").as_bytes()).await;
+    assert!(answer(&mut stream).await.ends_with("ok"));
+    stream.write_all(b"GET / HT").await.unwrap();
+    world.advance_until(SECOND, async || is_closed(&stream)).await;
+}
+
+#[tokio::test]
+async fn idle_connections_end_in_both_protocols() {
+    let world = start(Bounds::default()).await;
+    let mut one = world.say(get("/").as_bytes()).await;
+    assert!(answer(&mut one).await.ends_with("ok"));
+    let start = world.clock.monotonic();
+    world.advance_until(SECOND, async || is_closed(&one)).await;
+    assert!(world.clock.monotonic() - start >= 90 * SECOND);
+    let mut two = world.say(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &block("/"))].concat()).await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"ok") {
+        assert_ne!(two.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    let start = world.clock.monotonic();
+    // It never answers a ping, and is gone all the same.
+    world.advance_until(SECOND, async || is_closed(&two)).await;
+    assert!(world.clock.monotonic() - start >= 300 * SECOND);
+}
+
+/// A watch is an answer under way: nothing moves for hours, and it stays.
+#[tokio::test]
+async fn what_is_under_way_is_not_idle() {
+    let world = start(Bounds::default()).await;
+    let mut one = world.say(get("/wait").as_bytes()).await;
+    let mut two =
+        world.say(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &block("/wait"))].concat()).await;
+    let mut steps = 0;
+    world
+        .advance_until(10 * SECOND, async || {
+            steps += 1;
+            steps > 2000
+        })
+        .await;
+    world.go.add_permits(2);
+    assert!(answer(&mut one).await.ends_with("ok"));
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"ok") {
+        assert_ne!(two.read_buf(&mut seen).await.unwrap(), 0);
+    }
+}
+
+/// The answer to a body that nobody wants comes whole, and says whether the connection goes on.
+#[tokio::test]
+async fn a_refused_body_costs_nobody_the_answer() {
+    let world = start(Bounds::default()).await;
+    let post =
+        |length: usize| format!("POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    // Small: read, and the connection goes on.
+    let mut stream = world.say(post(40_000).as_bytes()).await;
+    for _ in 0..4 {
+        stream.write_all(&[b'x'; 10_000]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let answered = answer(&mut stream).await;
+    assert!(answered.starts_with("HTTP/1.1 403 ") && !answered.contains("connection: close"), "{answered}");
+    stream.write_all(get("/").as_bytes()).await.unwrap();
+    assert!(answer(&mut stream).await.ends_with("ok"));
+    // Large: the answer says that it ends, and is not lost although the client goes on.
+    for _ in 0..20 {
+        let mut stream = world.say(post(300_000).as_bytes()).await;
+        let _ = stream.write_all(&vec![b'x'; 200_000]).await;
+        let answered = answer(&mut stream).await;
+        assert!(
+            answered.starts_with("HTTP/1.1 403 ") && answered.contains("connection: close"),
+            "{answered}"
+        );
+    }
+    // Nobody is told to send what is not wanted.
+    let expect = post(100).replace("Host", "Expect: 100-continue\r\nHost");
+    let answered = answer(&mut world.say(expect.as_bytes()).await).await;
+    assert!(answered.starts_with("HTTP/1.1 403 ") && answered.contains("connection: close"), "{answered}");
+}
+
+/// HTTP/2: no reset beside the answer.
+#[tokio::test]
+async fn a_refused_body_is_not_reset() {
+    let world = start(Bounds::default()).await;
+    let mut post = block("/refuse");
+    post[0] = 0x83;
+    let mut stream = world.say(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 4, 1, &post)].concat()).await;
+    stream.write_all(&frame(0, 0, 1, &[b'x'; 5000])).await.unwrap();
+    tokio::task::yield_now().await;
+    stream.write_all(&frame(0, 1, 1, &[b'x'; 5000])).await.unwrap();
+    let mut seen = Vec::new();
+    let read = async {
+        while !seen.ends_with(b"ok") {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+        }
+    };
+    timeout(LONG, read).await.unwrap();
+    // Ask for more, so that whatever was sent beside the answer has come.
+    stream.write_all(&frame(6, 0, 0, b"12345678")).await.unwrap();
+    let mut more = Vec::new();
+    while !more.windows(8).any(|w| w == b"12345678") {
+        assert_ne!(stream.read_buf(&mut more).await.unwrap(), 0);
+    }
+    let reset = frame(3, 0, 1, &[0, 0, 0, 0]);
+    assert!(![seen, more].concat().windows(reset.len()).any(|w| w == reset), "a reset");
+}
+
+/// Headers of requests that wait are bounded in sum.
+#[tokio::test]
+async fn headers_that_wait_have_a_bound() {
+    let bounds = Bounds { waiting_header_bytes: [100_000, 150_000, 200_000], ..Bounds::default() };
+    let world = start(bounds).await;
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let head = format!("GET /wait HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(40_000));
+        waiting.push(world.say(head.as_bytes()).await);
+    }
+    let mut refused = 0;
+    for stream in &mut waiting {
+        let said = timeout(Duration::from_millis(500), answer(stream)).await;
+        refused += usize::from(said.is_ok_and(|said| said.starts_with("HTTP/1.1 431 ")));
+    }
+    assert_eq!(refused, 1, "four times forty thousand are more than the bound");
+    world.go.add_permits(4);
+    assert!(world.ask("/").await.ends_with("ok"));
+}
+
+#[tokio::test]
+async fn who_takes_all_requests_back_is_left() {
+    let world = start(Bounds::default()).await;
+    let mut stream = world.say(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await;
+    let mut taken_back = 0;
+    for n in 0..2000_u32 {
+        let request = frame(1, 5, 2 * n + 1, &block("/wait"));
+        if stream.write_all(&request).await.is_err() {
+            break;
+        }
+        // The request begins before it is taken back.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        if stream.write_all(&frame(3, 0, 2 * n + 1, &[0, 0, 0, 8])).await.is_err() || is_closed(&stream) {
+            break;
+        }
+        taken_back = n;
+    }
+    assert!(taken_back < 1000, "{taken_back}");
+    assert!(world.ask("/").await.ends_with("ok"));
+}
