@@ -24,10 +24,24 @@ impl Agent {
     /// # Errors
     /// It does not become ready; the error has what it printed.
     pub async fn start(server: &Server, args: &[&str]) -> Result<Agent> {
+        Self::launch(command(server, args)?).await
+    }
+
+    /// The same with so many file descriptors.
+    ///
+    /// # Errors
+    /// It does not become ready; the error has what it printed.
+    pub async fn start_with_descriptors(server: &Server, descriptors: u32, args: &[&str]) -> Result<Agent> {
+        let mut command = process::limited(&binary()?, descriptors);
+        command.args(args).env("KUBECONFIG", kubeconfig(server));
+        Self::launch(command).await
+    }
+
+    async fn launch(mut command: Command) -> Result<Agent> {
         let home = tempfile::tempdir()?;
         let ready = home.path().join("ready");
         let log = File::create(home.path().join("log"))?;
-        let mut child = command(server, args)?
+        let mut child = command
             .arg(format!("--ready-file={}", ready.display()))
             .current_dir(home.path())
             .stdin(Stdio::null())
@@ -39,7 +53,7 @@ impl Agent {
             Err(e) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                bail!("{args:?}: {e:#}; it said:\n{}", read(&home.path().join("log")))
+                bail!("{command:?}: {e:#}; it said:\n{}", read(&home.path().join("log")))
             }
         }
     }

@@ -9,6 +9,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::server::pause;
 
+/// A program that can have so many file descriptors open, and not raise that.
+pub fn limited(program: &Path, descriptors: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")).arg(program);
+    command
+}
+
 /// Waits until a process has written its ready file, and gives what is in it.
 ///
 /// # Errors

@@ -55,6 +55,16 @@ impl Server {
         Self::launch(Home { dir: dir.into(), owned: None, port: 0 }, args, env).await
     }
 
+    /// Starts as [`Self::start`] does, with so many file descriptors.
+    ///
+    /// # Errors
+    /// As [`Self::start_in`].
+    pub async fn start_with_descriptors(descriptors: u32, args: &[&str]) -> Result<Self> {
+        let owned = tempfile::tempdir()?;
+        let home = Home { dir: owned.path().into(), owned: Some(owned), port: 0 };
+        Self::launch_by(process::limited(&binary()?, descriptors), home, args, &[]).await
+    }
+
     /// Starts on the caller's directory, with less of the machine than there is.
     ///
     /// # Errors
