@@ -138,3 +138,56 @@ async fn without_its_ring_a_saved_store_starts_by_force_alone() -> Result<()> {
     server.client()?.get(&format!("{CONFIG_MAPS}/kept"), Some(ADMIN)).await?;
     server.stop().await
 }
+
+/// A ring that verifies and is not the last one: a key that was revoked since would sign by it again.
+#[tokio::test]
+async fn an_older_ring_is_not_saved_unless_it_is_asked_for() -> Result<()> {
+    let home = Home::new()?;
+    let server = home.start().await?;
+    let token = mint(&server.client()?).await?;
+    server.stop().await?;
+    let older = home.copy()?;
+    let server = home.start().await?;
+    let client = server.client()?;
+    let key = active(&client.get("/admin/v1/keys", Some(ADMIN)).await?)?;
+    let forced = json!({"force": true, "reason": "a test"});
+    client.post(&format!("/admin/v1/keys/{key}/revoke"), Some(ADMIN), &forced).await?;
+    server.stop().await?;
+    let whole = home.copy()?;
+    // Put back: the old database, beside the anchor of now; and no anchor at all.
+    fs::remove_dir_all(home.data().join("store/sled"))?;
+    copy_dir(&older.data().join("store/sled"), &home.data().join("store/sled"))?;
+    fs::remove_file(whole.data().join("store/anchor"))?;
+    let unsure = whole;
+    for home in [&home, &unsure] {
+        let output = home.run(&["store", "check", "--data-dir=data"])?;
+        let said = String::from_utf8(output.stdout)?;
+        ensure!(output.status.code() == Some(3) && said.contains("--with-older-ring"), "{said}");
+        ensure!(said.contains("NOT WHOLE: ") && said.contains("is or may be an older one"), "{said}");
+        let line = home.refused(&["serve", "--data-dir=data", "--secure-port=0", crate::ARGS[0]], 1)?;
+        ensure!(line.contains("whole: no key ring but one that may be older"), "{line}");
+        let said = home.done(&["store", "salvage", "--data-dir=data", "--to=without/data"])?;
+        ensure!(said.contains("NO key ring") && said.contains("--with-older-ring"), "{said}");
+        let said =
+            home.done(&["store", "salvage", "--data-dir=data", "--to=with/data", "--with-older-ring"])?;
+        ensure!(said.contains("AN OLDER KEY RING") && said.contains(&key), "{said}");
+        ensure!(said.contains("Warning: ") && said.contains("tokensmith keys revoke KID --force"), "{said}");
+    }
+    let (without, with) = (Home::new()?, Home::new()?);
+    copy_dir(&home.path().join("without"), without.path())?;
+    copy_dir(&home.path().join("with"), with.path())?;
+    let line = without.refused(&["serve", "--data-dir=data", "--secure-port=0", crate::ARGS[0]], 1)?;
+    ensure!(line.contains("the key ring is missing"), "{line}");
+    let args = [crate::ARGS[0], crate::ARGS[1], "--force"];
+    let server = tokensmith_tests::Server::start_in(without.path(), &args, &[]).await?;
+    ensure!(!accepted(&server.client()?, &token).await?, "a key that was revoked is back");
+    server.stop().await?;
+    let server = with.start().await?;
+    ensure!(accepted(&server.client()?, &token).await?, "it was asked for");
+    server.stop().await
+}
+
+fn active(keys: &serde_json::Value) -> Result<String> {
+    let key = keys["keys"].as_array().into_iter().flatten().find(|key| key["phase"] == "active");
+    Ok(key.and_then(|key| key["id"].as_str()).context("no active key")?.to_owned())
+}

@@ -75,8 +75,10 @@ pub enum What {
 /// How much of a store verifies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whole {
-    /// The key ring.
+    /// The key ring, the last that was written.
     pub ring: bool,
+    /// Instead of it a ring that verifies and may be an older one: a key that was revoked since signs by it again.
+    pub older_ring: bool,
     /// Revocations.
     pub revocations: u64,
     /// Objects, by the collection that their key names.
@@ -144,7 +146,11 @@ impl fmt::Display for What {
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let objects: u64 = self.objects.values().sum();
-        let ring = if self.ring { "the key ring" } else { "no key ring" };
+        let ring = match (self.ring, self.older_ring) {
+            (true, _) => "the key ring",
+            (false, true) => "no key ring but one that may be older",
+            (false, false) => "no key ring",
+        };
         write!(f, "{ring}, {} revocations, {objects} objects", self.revocations)?;
         for (n, (kind, count)) in self.objects.iter().enumerate() {
             write!(f, "{}{kind} {count}", if n == 0 { " (" } else { ", " })?;

@@ -55,8 +55,8 @@ pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Resu
     cleaned.map(|()| best)
 }
 
-fn worth(whole: &Whole) -> (bool, u64, u64) {
-    (whole.ring, whole.revocations, whole.objects.values().sum())
+fn worth(whole: &Whole) -> (bool, bool, u64, u64) {
+    (whole.ring, whole.older_ring, whole.revocations, whole.objects.values().sum())
 }
 
 fn attempt(
@@ -125,6 +125,8 @@ fn attempt(
     if layout == 1 {
         // There was no anchor yet.
         troubles.retain(|t| *t != Trouble::AnchorMissing);
+        // One that is there already is of a migration that was cut off, or of a later database.
+        troubles.extend(tally.judge_ring_1(anchor.as_ref()));
         troubles.extend(faults);
         troubles.append(&mut tally.troubles);
         return Ok(Examined { format, anchored, troubles, whole: tally.whole });

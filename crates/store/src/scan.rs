@@ -218,6 +218,9 @@ impl Tally {
             self.troubles.push(Trouble::Records(self.more));
         }
         let mut troubles = std::mem::take(&mut self.troubles);
+        if self.whole.ring && !self.has_last_ring(said, anchor) {
+            (self.whole.ring, self.whole.older_ring) = (false, true);
+        }
         let found = &self.state;
         match &said.objects {
             None => troubles.push(Trouble::StateMissing(What::Objects)),
@@ -243,6 +246,7 @@ impl Tally {
             if now.revision < past.revision {
                 let (anchor, found) = (past.revision, now.revision);
                 troubles.push(Trouble::Behind { what: What::Objects, anchor, found });
+                troubles.extend(differs(What::Ring, &past.ring, &now.ring));
             } else if now.revision == past.revision {
                 troubles.extend(differs(What::Ring, &past.ring, &now.ring));
                 troubles.extend(differs(What::Objects, &past.rest, &now.rest));
@@ -256,6 +260,26 @@ impl Tally {
             }
         }
         (troubles, self.whole)
+    }
+
+    /// Whether the ring that was found is the last that was written. An older one verifies as well, and by it a key that
+    /// was revoked since signs again: only the anchor tells, or a database that has seen more than its anchor.
+    fn has_last_ring(&self, said: &Said, anchor: Option<&State>) -> bool {
+        let Some(anchor) = anchor else { return false };
+        let found = &self.state.objects.ring;
+        let later = |(identity, now): &(Identity, Objects)| {
+            *identity == anchor.identity && now.revision > anchor.objects.revision && now.ring == *found
+        };
+        anchor.objects.ring == *found || said.objects.as_ref().is_some_and(later)
+    }
+
+    /// The same of a store of format 1, which has no anchor but a later store's, or one that its migration has left.
+    pub(crate) fn judge_ring_1(&mut self, anchor: Option<&State>) -> Option<Trouble> {
+        let trouble = differs(What::Ring, &anchor?.objects.ring, &self.state.objects.ring);
+        if self.whole.ring && trouble.is_some() {
+            (self.whole.ring, self.whole.older_ring) = (false, true);
+        }
+        trouble
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
-use tokensmith_store::{Examined, OpenError, Record, Trouble, examine};
+use tokensmith_store::{Examined, OpenError, Record, examine};
 
+use super::said::troubles;
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
@@ -50,6 +51,11 @@ impl CheckArgs {
         let keys = match &ring {
             None => "missing".to_owned(),
             Some(Err(e)) => format!("cannot be used: {e}"),
+            Some(Ok(ring)) if found.whole.older_ring => format!(
+                "NOT WHOLE: {} keys of a ring that is or may be an older one; {}",
+                ring.keys().len(),
+                self.opens(ring)
+            ),
             Some(Ok(ring)) => format!("{} keys; {}", ring.keys().len(), self.opens(ring)),
         };
         let damaged = !found.troubles.is_empty() || !matches!(ring, Some(Ok(_)));
@@ -118,15 +124,16 @@ fn told(data_dir: &Path, found: &Examined, keys: &str, damaged: bool) -> String 
     }
     if damaged {
         let at = shell(&data_dir.to_string_lossy());
+        let older = match whole.older_ring {
+            true => {
+                "; the key ring only with\n      --with-older-ring: a key that was revoked since signs by it again"
+            }
+            false => "",
+        };
         let _ = write!(
             out,
-            "What can be done, the store stays as it is:\n  tokensmith restore --from BACKUP --data-dir {at} --force   a backup takes its place; its revocations are taken over\n  tokensmith store salvage --data-dir {at} --to DIR          what is whole is copied\n"
+            "What can be done, the store stays as it is:\n  tokensmith restore --from BACKUP --data-dir {at} --force   a backup takes its place; its revocations are taken over\n  tokensmith store salvage --data-dir {at} --to DIR          what is whole is copied{older}\n"
         );
     }
     out
-}
-
-/// A line each.
-pub fn troubles(troubles: &[Trouble]) -> String {
-    troubles.iter().map(|trouble| format!("  wrong: {}\n", printable(&trouble.to_string()))).collect()
 }

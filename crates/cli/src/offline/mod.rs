@@ -9,6 +9,7 @@ mod check;
 pub mod contents;
 mod fill;
 pub mod restore;
+mod said;
 mod salvage;
 pub mod store;
 mod target;

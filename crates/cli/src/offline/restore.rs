@@ -10,18 +10,18 @@ use tokensmith_core::backup::{Bump, Finished, Record};
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
-use tokensmith_objects::object::timestamp;
 
 use super::backup::{prove, sealing};
 use super::before::Before;
 use super::contents::{self, Contents, count};
 use super::fill::{Fill, Rest};
+use super::said::keys;
 use super::target::{Files, Target};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::set_umask;
-use crate::output::{columns, print_text, shell};
+use crate::output::{print_text, shell};
 use crate::serve::data_dir::DataDir;
 use crate::times::with_distance;
 
@@ -182,15 +182,7 @@ impl RestoreArgs {
             out.push_str("There is no key ring: `tokensmith serve --force` makes a new one, and every token of before is refused.\n");
             return out;
         };
-        let rows: Vec<_> = ring
-            .keys()
-            .iter()
-            .map(|key| {
-                let since = timestamp(key.phase.since());
-                vec![key.id.clone(), key.algorithm.to_string(), key.phase.name().to_owned(), since]
-            })
-            .collect();
-        out.push_str(&columns(&["KEY", "ALGORITHM", "PHASE", "SINCE"], &rows));
+        out.push_str(&keys(ring));
         out
     }
 

@@ -11,9 +11,10 @@ use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::ledger::{Marks, Revocation};
 use tokensmith_store::{Record, Trouble, What};
 
-use super::check::{look, troubles};
+use super::check::look;
 use super::contents::count;
 use super::fill::{Fill, Rest};
+use super::said::{keys, troubles};
 use super::target::Target;
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
@@ -28,9 +29,11 @@ use crate::serve::data_dir::{DataDir, Kept, SEAL};
 Examples:
   tokensmith store salvage --data-dir /var/lib/tokensmith --to /var/lib/tokensmith-new
 
-What verifies is copied: objects, revocations, issue records, and the key ring if it is whole; so are the sealing key, the CA,
-the administrator's token and the issuer. What does not is named. The damaged store stays as it is. Prefer a backup that is
-recent enough (`tokensmith restore`). Where revocations are lost, tokens that were revoked may be good again: --revoke-tokens
+What verifies is copied: objects, revocations, issue records, and the key ring if it is the last that was written; so are the
+sealing key, the CA, the administrator's token and the issuer. What does not is named. The damaged store stays as it is. A
+ring that is or may be an older one is left out, for a key that was revoked since signs by it again; --with-older-ring takes
+it. Without a ring, `serve --force` makes a new one, and every token of before is refused. Prefer a backup that is recent
+enough (`tokensmith restore`). Where revocations are lost, tokens that were revoked may be good again: --revoke-tokens
 has every token of before refused.")]
 pub struct SalvageArgs {
     /// From this data directory
@@ -44,6 +47,10 @@ pub struct SalvageArgs {
     /// Refuse all tokens that the keys have signed before
     #[arg(long)]
     revoke_tokens: bool,
+
+    /// Copy the key ring even where it is or may be an older one. Its keys are listed: revoke again what was revoked since
+    #[arg(long)]
+    with_older_ring: bool,
 
     /// Let the new directory's group use what is in it, as with `serve`
     #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS")]
@@ -93,7 +100,9 @@ impl SalvageArgs {
         });
         let epochs = found.revocations.iter().filter_map(|revocation| revocation.epoch);
         let kept = Marks { limit: epochs.fold(kept.limit, u32::max), ..kept };
-        let ring = found.ring.as_ref().map(|ring| bump.ring(ring, now));
+        let older = examined.whole.older_ring;
+        let taken = found.ring.as_ref().filter(|_| !older || self.with_older_ring);
+        let ring = taken.map(|ring| bump.ring(ring, now));
         let rest = Rest { ring, marks: bump.marks(Some(kept)), revocations: found.revocations };
         let rest = if self.revoke_tokens { rest.with_tokens_revoked(now.unix_timestamp()) } else { rest };
         let revision = fill.finish(rest)?;
@@ -105,7 +114,11 @@ impl SalvageArgs {
             "saved from {} into {}: {}, {}, {}, {}\n",
             self.data_dir.display(),
             self.to.display(),
-            if found.ring.is_some() { "the key ring" } else { "NO key ring" },
+            match taken {
+                Some(_) if older => "AN OLDER KEY RING",
+                Some(_) => "the key ring",
+                None => "NO key ring",
+            },
             count(whole.objects.values().sum(), "object"),
             count(whole.revocations, "revocation"),
             count(whole.issued, "issue record"),
@@ -115,19 +128,24 @@ impl SalvageArgs {
         if examined.troubles.iter().any(revocations) {
             out.push_str("Revocations are or may be lost: what was revoked may be good again. Revoke it again (the audit log has it), or salvage with --revoke-tokens\n");
         }
-        if found.ring.is_some() && examined.troubles.iter().any(older) {
-            out.push_str("The key ring may be an older one: keys that were made since are missing, and keys that were revoked since sign again: look with `tokensmith keys list`, and revoke them again\n");
-        }
         if !files.written.is_empty() {
             out.push_str(&format!("Also copied: {}\n", files.written.join(", ")));
         }
         out.push_str(&format!("Revisions go on after {revision}: watches begin anew.\n"));
         let at = shell(&self.to.to_string_lossy());
-        out.push_str(&match found.ring {
-            Some(_) => format!("Start: tokensmith serve --data-dir {at}\n"),
-            None => format!("Start: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring\n"),
+        out.push_str(&match (taken, &found.ring) {
+            (Some(_), _) => format!("Start: tokensmith serve --data-dir {at}\n"),
+            (None, None) => format!("Start: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring\n"),
+            (None, Some(_)) => format!("The key ring that is there is or may be an older one, by which a key that was revoked since signs again: it was left out\nStart: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring; or salvage into another directory with --with-older-ring, and revoke again what was revoked\n"),
         });
-        Ok(print_text(&out)?)
+        print_text(&out)?;
+        if let Some(ring) = taken.filter(|_| older) {
+            print_text(&keys(ring))?;
+            eprintln!(
+                "Warning: this key ring is or may be an OLDER one: keys that were made since are missing, and a key that was revoked since signs and verifies again. Compare the list with the audit log (\"action\":\"keys.revoke\"), and as soon as the server runs: `tokensmith keys revoke KID --force --reason TEXT`"
+            );
+        }
+        Ok(())
     }
 
     /// What stands beside the store.
@@ -151,20 +169,6 @@ fn revocations(trouble: &Trouble) -> bool {
             | Trouble::StateMissing(What::Revocations)
             | Trouble::Database(_)
             | Trouble::OtherStore
-    )
-}
-
-/// Whether the ring that is there may not be the last one.
-fn older(trouble: &Trouble) -> bool {
-    matches!(
-        trouble,
-        Trouble::Behind { what: What::Objects | What::Ring, .. }
-            | Trouble::Differs(What::Ring)
-            | Trouble::StateMissing(What::Objects)
-            | Trouble::Database(_)
-            | Trouble::OtherStore
-            | Trouble::AnchorMissing
-            | Trouble::AnchorUnreadable(_)
     )
 }
 

@@ -100,9 +100,10 @@ async fn a_store_from_which_something_is_missing_does_not_start() {
     let damage = refused(&dir);
     assert_eq!(damage.troubles, [Trouble::AnchorMissing]);
     assert_eq!(
-        (damage.whole.ring, damage.whole.revocations, damage.whole.objects["configmaps"]),
+        (damage.whole.older_ring, damage.whole.revocations, damage.whole.objects["configmaps"]),
         (true, 2, 19)
     );
+    assert!(!damage.whole.ring, "nothing shows that it is the last one");
 
     for emptied in ["sled", "sled/db"] {
         let dir = copy();
@@ -195,6 +196,50 @@ async fn a_database_that_is_older_than_its_anchor_does_not_start_and_a_newer_one
     fill(&other).await;
     fs::copy(other.join("anchor"), after.join("anchor")).unwrap();
     assert_eq!(refused(&after).troubles, [Trouble::OtherStore]);
+}
+
+#[tokio::test]
+async fn a_ring_is_whole_only_if_it_is_the_last_that_was_written() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, older) = (home.path().join("store"), home.path().join("older"));
+    fill(&dir).await;
+    copy_dir(&dir, &older);
+    let store = SledStore::open(&dir, Options::default()).unwrap();
+    store.put(RING, value(1, 10), Expect::Any).await.unwrap();
+    drop(store);
+    let with = |name: &str, database: &Path, anchor: &Path| {
+        let mixed = home.path().join(name);
+        copy_dir(&dir, &mixed);
+        fs::remove_dir_all(mixed.join("sled")).unwrap();
+        copy_dir(&database.join("sled"), &mixed.join("sled"));
+        fs::copy(anchor.join("anchor"), mixed.join("anchor")).unwrap();
+        mixed
+    };
+    let is = |dir: &Path| {
+        let (damage, examined) = (refused(dir), examine(dir, &mut |_| {}).unwrap());
+        assert_eq!((&damage.troubles, &damage.whole), (&examined.troubles, &examined.whole));
+        damage
+    };
+    // The database of before a change of the ring.
+    let damage = is(&with("older database", &older, &dir));
+    assert!(damage.troubles.contains(&Trouble::Differs(What::Ring)), "{damage}");
+    assert!(damage.whole.older_ring && !damage.whole.ring, "{damage}");
+    assert!(damage.to_string().contains("no key ring but one that may be older"), "{damage}");
+    // It does not say its revision either.
+    let silent = with("silent", &older, &dir);
+    tamper(&silent, |objects, _| drop(objects.remove(META_STATE)));
+    assert!(is(&silent).whole.older_ring);
+    // What a crash leaves, and a record that is damaged: this ring is later than the anchor's.
+    let ahead = with("ahead", &dir, &older);
+    tamper(&ahead, |objects, _| drop(objects.remove(data_key("/registry/configmaps/default/c5"))));
+    assert!(is(&ahead).whole.ring);
+    // Other things are behind, the ring is not.
+    let copied = home.path().join("copied");
+    copy_dir(&dir, &copied);
+    let store = SledStore::open(&dir, Options::default()).unwrap();
+    store.put("/registry/pods/a/b", value(1, 10), Expect::Any).await.unwrap();
+    drop(store);
+    assert!(is(&with("behind", &copied, &dir)).whole.ring);
 }
 
 /// A store as version 1 wrote it.
