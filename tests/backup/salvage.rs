@@ -168,6 +168,8 @@ async fn an_older_ring_is_not_saved_unless_it_is_asked_for() -> Result<()> {
         ensure!(line.contains("whole: no key ring but one that may be older"), "{line}");
         let said = home.done(&["store", "salvage", "--data-dir=data", "--to=without/data"])?;
         ensure!(said.contains("NO key ring") && said.contains("--with-older-ring"), "{said}");
+        let unknown = said.contains("its anchor is missing");
+        ensure!(!unknown || said.contains("Revocations are or may be lost"), "{said}");
         let said =
             home.done(&["store", "salvage", "--data-dir=data", "--to=with/data", "--with-older-ring"])?;
         ensure!(said.contains("AN OLDER KEY RING") && said.contains(&key), "{said}");

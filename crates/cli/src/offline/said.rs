@@ -20,3 +20,60 @@ pub fn keys(ring: &KeyRing) -> String {
     let rows: Vec<_> = ring.keys().iter().map(row).collect();
     columns(&["KEY", "ALGORITHM", "PHASE", "SINCE"], &rows)
 }
+
+/// Whether revocations are or may be missing: always, but where it is known that objects or keys alone are concerned.
+pub fn revocations_lost(troubles: &[Trouble]) -> bool {
+    !troubles.iter().all(of_others)
+}
+
+fn of_others(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Behind { what, .. }
+        | Trouble::Count { what, .. }
+        | Trouble::Differs(what)
+        | Trouble::StateMissing(what) => *what != What::Revocations,
+        // An object's key begins so; what is named otherwise is the ledger's.
+        Trouble::Record { place, .. } => place.starts_with('/'),
+        Trouble::AnchorMissing
+        | Trouble::AnchorUnreadable(_)
+        | Trouble::Database(_)
+        | Trouble::DatabaseMissing
+        | Trouble::OtherStore
+        | Trouble::Records(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocations_are_lost_unless_others_alone_are_concerned() {
+        let record = |place: &str| Trouble::Record { place: place.into(), why: String::new() };
+        let behind = |what| Trouble::Behind { what, anchor: 2, found: 1 };
+        let count = |what| Trouble::Count { what, written: 2, found: 1 };
+        for what in [What::Objects, What::Ring] {
+            let others = [behind(what), count(what), Trouble::Differs(what), Trouble::StateMissing(what)];
+            assert!(!revocations_lost(&others));
+            assert!(revocations_lost(&[others[0].clone(), Trouble::AnchorMissing]), "one is enough");
+        }
+        assert!(!revocations_lost(&[]) && !revocations_lost(&[record("/registry/pods/a/b")]));
+        let what = What::Revocations;
+        for trouble in [
+            behind(what),
+            count(what),
+            Trouble::Differs(what),
+            Trouble::StateMissing(what),
+            Trouble::AnchorMissing,
+            Trouble::AnchorUnreadable(String::new()),
+            Trouble::Database(String::new()),
+            Trouble::DatabaseMissing,
+            Trouble::OtherStore,
+            Trouble::Records(1),
+            record("the revocation {}"),
+            record("what is kept of the marks of tokens"),
+        ] {
+            assert!(revocations_lost(&[trouble.clone()]), "{trouble:?}");
+        }
+    }
+}

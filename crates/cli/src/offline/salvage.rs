@@ -9,12 +9,12 @@ use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::ledger::{Marks, Revocation};
-use tokensmith_store::{Record, Trouble, What};
+use tokensmith_store::Record;
 
 use super::check::look;
 use super::contents::count;
 use super::fill::{Fill, Rest};
-use super::said::{keys, troubles};
+use super::said::{keys, revocations_lost, troubles};
 use super::target::Target;
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
@@ -125,7 +125,7 @@ impl SalvageArgs {
         );
         out.push_str(&troubles(&examined.troubles));
         out.extend(found.lost.iter().map(|lost| format!("  lost: {}\n", printable(lost))));
-        if examined.troubles.iter().any(revocations) {
+        if revocations_lost(&examined.troubles) {
             out.push_str("Revocations are or may be lost: what was revoked may be good again. Revoke it again (the audit log has it), or salvage with --revoke-tokens\n");
         }
         if !files.written.is_empty() {
@@ -157,19 +157,6 @@ impl SalvageArgs {
         }
         Ok(files)
     }
-}
-
-/// Whether revocations may be missing.
-fn revocations(trouble: &Trouble) -> bool {
-    matches!(
-        trouble,
-        Trouble::Behind { what: What::Revocations, .. }
-            | Trouble::Count { what: What::Revocations, .. }
-            | Trouble::Differs(What::Revocations)
-            | Trouble::StateMissing(What::Revocations)
-            | Trouble::Database(_)
-            | Trouble::OtherStore
-    )
 }
 
 impl Found {
