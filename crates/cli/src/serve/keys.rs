@@ -278,7 +278,9 @@ pub(super) async fn open(
         jwks_uri: jwks_uri.map(str::to_owned),
         ..KeysConfig::new(issuer, sealing)
     };
-    Ok(Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?)
+    let keys = Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?;
+    first.has_ring()?;
+    Ok(keys)
 }
 
 /// Where the sealing keys are; makes the first one, but never where something is sealed already.

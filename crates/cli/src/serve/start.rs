@@ -1,6 +1,6 @@
 //! What is checked before anything is made, and the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -146,18 +146,7 @@ pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
     let options = Options { supervisor: time.supervisor.clone(), ..Options::default() };
-    let opened = SledStore::open(&path, fail.options(options)).map_err(|e| match &e {
-        OpenError::Damaged(_) => {
-            let dir = path.parent().unwrap_or(&path).display();
-            Failure::failed(format!(
-                "{e}: `tokensmith store check --data-dir {dir}` lists it, `tokensmith store salvage --data-dir {dir} --to DIR` saves what is whole"
-            ))
-        }
-        OpenError::InUse { .. } => {
-            Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))
-        }
-        _ => Failure::from(anyhow::Error::new(e)),
-    })?;
+    let opened = SledStore::open(&path, fail.options(options)).map_err(|e| not_opened(&path, e))?;
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let identity = Some(opened.identity());
     let store = Arc::new(opened);
@@ -167,4 +156,20 @@ pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
         None => Some("the store is closed".into()),
     });
     Ok(Opened { store: fail.store(store), ledger, problem, fail, identity, time })
+}
+
+/// Why a store is not opened, and what to do.
+pub(super) fn not_opened(path: &Path, e: OpenError) -> Failure {
+    match &e {
+        OpenError::Damaged(_) => {
+            let dir = path.parent().unwrap_or(path).display();
+            Failure::failed(format!(
+                "{e}: `tokensmith store check --data-dir {dir}` lists it, `tokensmith store salvage --data-dir {dir} --to DIR` saves what is whole"
+            ))
+        }
+        OpenError::InUse { .. } => {
+            Failure::failed(format!("{e}: stop that server, or give this one another --data-dir"))
+        }
+        _ => Failure::from(anyhow::Error::new(e)),
+    }
 }

@@ -71,6 +71,31 @@ fn a_lost_store_is_begun_anew_by_force_alone() {
     let _again = serve(dir.path(), &[]);
 }
 
+/// Whatever failed before: what a start leaves that did not come to its end lets no other one make keys.
+#[test]
+fn a_failed_start_leaves_no_way_to_begin_anew_silently() {
+    let (dir, data) = place();
+    let serving = ["serve", "--secure-port=0", "--signing-algorithm=ES256"];
+    let mut server = serve(dir.path(), &[]);
+    let forced = [&serving[..], &["--force"]].concat();
+    refused(&run(dir.path(), &forced), 1, "in use by another process");
+    assert!(!data.join(".first-start").exists());
+    assert_eq!(server.stop(), Some(0));
+    let aside = dir.path().join("aside");
+    fs::rename(data.join("store"), &aside).unwrap();
+    refused(&run(dir.path(), &serving), 3, "its store is missing");
+    // As a signer leaves it: a server joins, and fails.
+    fs::remove_dir_all(data.join("store")).unwrap();
+    fs::rename(&aside, data.join("store")).unwrap();
+    for name in ["admin.kubeconfig", "admin.token", "ca.crt", "ca.key", "issuer"] {
+        fs::remove_file(data.join(name)).unwrap();
+    }
+    refused(&run(dir.path(), &serving), 3, "tokens of issuer");
+    assert!(data.join(".first-start").exists());
+    fs::remove_dir_all(data.join("store")).unwrap();
+    refused(&run(dir.path(), &serving), 3, "its store is missing");
+}
+
 #[test]
 fn a_signers_lost_store_is_not_made_anew_either() {
     let (dir, data) = place();
