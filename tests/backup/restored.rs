@@ -230,3 +230,49 @@ async fn without_its_sealing_key_a_backup_gives_objects_and_new_keys_by_force_al
     ensure!(!accepted(&client, &token).await?, "its key is gone");
     server.stop().await
 }
+
+/// What the store that is there has revoked is taken over, or it is said that it is not.
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_not_replaced_without_a_word() -> Result<()> {
+    let home = Home::new()?;
+    let server = home.start().await?;
+    let client = server.client()?;
+    home.done(&["backup", "--to=b", "--kubeconfig=kubeconfig"])?;
+    let token = mint(&client).await?;
+    revoke(&client, json!({ "token": token })).await?;
+    server.stop().await?;
+    let (newer, part, killed) = (home.copy()?, home.copy()?, home.copy()?);
+    let restore = ["restore", "--from=b", "--data-dir=data", "--force"];
+    // Of a version that is not known.
+    {
+        let db = sled::open(newer.data().join("store/sled"))?;
+        db.open_tree("tokensmith")?.insert(b"mformat", &99_u32.to_be_bytes())?;
+        db.flush()?;
+    }
+    let line = newer.refused(&restore, 3)?;
+    ensure!(line.contains("cannot be read") && line.contains("--revoke-tokens"), "{line}");
+    let aside = std::fs::read_dir(newer.data())?.flatten();
+    ensure!(!aside.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("store.before-")));
+    let said = newer.done(&[&restore[..], &["--revoke-tokens"]].concat())?;
+    ensure!(said.contains("Warning: ") && said.contains("is not taken over"), "{said}");
+    // In part.
+    std::fs::remove_file(part.data().join("store/anchor"))?;
+    let said = part.done(&restore)?;
+    ensure!(said.contains("can be read in part at most (its anchor is missing)"), "{said}");
+    // One that was killed between its two renames has moved the store and not put another in its place.
+    for moved in ["20250101T000000Z", "20260101T000000Z"] {
+        let to = killed.data().join(format!("store.before-{moved}"));
+        match moved.starts_with("2026") {
+            true => std::fs::rename(killed.data().join("store"), to)?,
+            false => std::fs::create_dir(to)?,
+        }
+    }
+    let said = killed.done(&restore[..3])?;
+    ensure!(said.contains("Taken over from the store that was there: 1 further revocation"), "{said}");
+    for home in [&newer, &part, &killed] {
+        let server = home.start().await?;
+        ensure!(!accepted(&server.client()?, &token).await?, "what was revoked is good again");
+        server.stop().await?;
+    }
+    Ok(())
+}

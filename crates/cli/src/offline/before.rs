@@ -1,27 +1,49 @@
 //! What is known of a store, damaged or not, before another one takes its place: what it has revoked is revoked there, too.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{KeyRing, Phase};
 use tokensmith_core::ledger::{Marks, Revocation, What};
 use tokensmith_core::store::Revision;
-use tokensmith_store::{Record, examine};
+use tokensmith_store::{OpenError, Record, Trouble, examine};
+
+use crate::serve::data_dir::{DataDir, STORE};
 
 /// It.
 #[derive(Debug, Default)]
 pub struct Before {
     /// The latest revision that was found.
     pub revision: Revision,
+    /// What is wrong with it.
+    pub troubles: Vec<Trouble>,
     revocations: BTreeMap<What, Revocation>,
     ring: Option<KeyRing>,
     marks: Option<Marks>,
 }
 
 impl Before {
-    /// Reads what can be read of the store in a folder; nothing of one that is not there or cannot be read.
-    pub fn read(store: &Path) -> Self {
+    /// Where the store is whose place another one takes: if there is none, the newest that was moved aside, for a restore
+    /// that was killed between its two renames has moved it and is not done.
+    pub fn place(data_dir: &Path) -> Option<PathBuf> {
+        let dir = DataDir::look(data_dir);
+        if dir.holds_store() {
+            return Some(dir.store());
+        }
+        let begin = format!("{STORE}.before-");
+        let aside = fs::read_dir(data_dir).into_iter().flatten().flatten();
+        let aside = aside.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
+        // Their names end with when they were moved.
+        aside.map(|entry| entry.path()).max()
+    }
+
+    /// Reads what can be read of the store in a folder.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn read(store: &Path) -> Result<Self, OpenError> {
         let mut before = Before::default();
         let found = examine(store, &mut |record| match record {
             Ok(Record::Revocation(revocation)) => {
@@ -33,11 +55,10 @@ impl Before {
             }
             _ => {}
         });
-        match found {
-            Ok(found) => before.revision = found.whole.revision.max(found.anchored.unwrap_or(0)),
-            Err(e) => tracing::debug!(cause = %e, "the store that is there cannot be read"),
-        }
-        before
+        let found = found?;
+        before.revision = found.whole.revision.max(found.anchored.unwrap_or(0));
+        before.troubles = found.troubles;
+        Ok(before)
     }
 
     /// The revocations, with those that only this store has. Also says how many these are.

@@ -10,19 +10,19 @@ use tokensmith_core::backup::{Bump, Finished, Record};
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
+use tokensmith_store::OpenError;
 
 use super::backup::{prove, sealing};
 use super::before::Before;
 use super::contents::{self, Contents, count};
 use super::fill::{Fill, Rest};
-use super::said::keys;
+use super::said::{keys, one_line, revocations_lost};
 use super::target::{Files, Target};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::set_umask;
 use crate::output::{print_text, shell};
-use crate::serve::data_dir::DataDir;
 use crate::times::with_distance;
 
 /// Make a data directory from a backup, for `serve` to start on
@@ -104,10 +104,7 @@ impl RestoreArgs {
             ))?);
         }
         // What has been revoked since is known where the lost store can be read.
-        let before = match DataDir::look(&self.data_dir) {
-            dir if dir.holds_store() => Before::read(&dir.store()),
-            _ => Before::default(),
-        };
+        let before = self.before()?;
         let target = Target::take(&self.data_dir, self.force, others)?;
         let bump = Bump::new(&finished.header, now);
         let (revocations, more) = before.join(&contents.revocations);
@@ -134,6 +131,39 @@ impl RestoreArgs {
             eprintln!("Warning: key {id} was revoked in the store that was there: revoke it again, at once");
         }
         Ok(print_text(&self.done(&files, aside.as_deref(), revision))?)
+    }
+
+    /// What is known of the store that is there.
+    fn before(&self) -> Result<Before, Failure> {
+        let Some(store) = Before::place(&self.data_dir) else { return Ok(Before::default()) };
+        // Then none of the tokens of before is good, whatever was revoked.
+        let refused = self.revoke_tokens || self.without_keys;
+        let name = store.display();
+        match Before::read(&store) {
+            Ok(before) => {
+                if !refused && revocations_lost(&before.troubles) {
+                    eprintln!(
+                        "Warning: the store in {name} can be read in part at most ({}): what it has revoked may be good again. Revoke it again (the audit log has it), or restore with --revoke-tokens",
+                        one_line(&before.troubles)
+                    );
+                }
+                Ok(before)
+            }
+            Err(e @ OpenError::InUse { .. }) => Err(Failure::failed(format!("{e}: stop that server first"))),
+            Err(e) if refused => {
+                let cause = anyhow::Error::new(e);
+                eprintln!(
+                    "Warning: the store in {name} cannot be read: {cause:#}: what it has revoked is not taken over"
+                );
+                Ok(Before::default())
+            }
+            Err(e) => {
+                let cause = anyhow::Error::new(e);
+                Err(Failure::guard(format!(
+                    "the store in {name} cannot be read: {cause:#}: what it has revoked would be good again: mend that, or restore with --revoke-tokens, which refuses every token of before"
+                )))
+            }
+        }
     }
 
     /// Makes the store. The backup is read a second time, and must still be the one that was checked.

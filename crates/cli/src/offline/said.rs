@@ -11,6 +11,12 @@ pub fn troubles(troubles: &[Trouble]) -> String {
     troubles.iter().map(|trouble| format!("  wrong: {}\n", printable(&trouble.to_string()))).collect()
 }
 
+/// All on one line.
+pub fn one_line(troubles: &[Trouble]) -> String {
+    let all: Vec<_> = troubles.iter().map(|trouble| printable(&trouble.to_string())).collect();
+    all.join(", ")
+}
+
 /// The keys of a ring, a line each.
 pub fn keys(ring: &KeyRing) -> String {
     let row = |key: &RingKey| {
