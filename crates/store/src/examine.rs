@@ -1,9 +1,9 @@
 //! For tools: what is in a store's folder, whatever its state, and a new store from records.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokensmith_core::random;
 use tokensmith_core::store::Revision;
@@ -31,28 +31,65 @@ pub struct Examined {
 /// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
 /// where those stand that do not. Works on a copy, in the same folder: the files stay as they are.
 pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Result<Examined, OpenError> {
+    examine_in(dir, None, each)
+}
+
+/// The same with the copy in another folder, if one is given: for a disk that is full or cannot be written.
+pub fn examine_in(
+    dir: &Path,
+    scratch: Option<&Path>,
+    each: &mut dyn FnMut(Result<Record, String>),
+) -> Result<Examined, OpenError> {
     let io = |source| OpenError::Io { dir: dir.into(), source };
     fs::read_dir(dir).map_err(io)?;
     let folder = Folder { dir: dir.into() };
-    let _lock = open::take_lock(dir)?;
+    let _lock = match open::take_lock(dir) {
+        // Who cannot write there can hold no store there either; one who has it open is seen all the same.
+        Err(OpenError::Io { .. }) if scratch.is_some() => held(dir)?,
+        taken => Some(taken?),
+    };
+    if scratch.is_none() {
+        // What a look that was killed has left: it may be what fills the disk.
+        folder.clean().map_err(io)?;
+    }
     let options = Options::default();
+    let scratch = Folder { dir: scratch.unwrap_or(dir).into() };
+    let attempt = |snapshot, each: &mut dyn FnMut(Item)| attempt(&folder, &scratch, &options, snapshot, each);
     // With sled's snapshot, which saves it reading its file, and without: one may show what the other does not.
-    let mut best = attempt(&folder, &options, true, &mut |_| {})?;
+    let mut best = attempt(true, &mut |_| {})?;
     let mut snapshot = true;
     if !best.troubles.is_empty() {
-        let other = attempt(&folder, &options, false, &mut |_| {})?;
+        let other = attempt(false, &mut |_| {})?;
         if worth(&other.whole) > worth(&best.whole) {
             (best, snapshot) = (other, false);
         }
     }
-    let done = attempt(&folder, &options, snapshot, &mut |item| {
+    attempt(snapshot, &mut |item| {
         if let Some(found) = Record::from_item(item) {
             each(found.map_err(|bad| format!("{}: {}", bad.place, bad.why)));
         }
-    });
-    let cleaned = folder.clean().map_err(io);
-    done?;
-    cleaned.map(|()| best)
+    })?;
+    Ok(best)
+}
+
+/// Holds a lock that cannot be written; there may be none.
+fn held(dir: &Path) -> Result<Option<File>, OpenError> {
+    let Ok(file) = File::open(dir.join("lock")) else { return Ok(None) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.into(), pid: None }),
+        _ => Ok(Some(file)),
+    }
+}
+
+/// A copy of the database, gone with this value whatever has come of it.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(e) = open::remove(&self.0) {
+            tracing::warn!(cause = %e, "remove {}: it is a copy of the store", self.0.display());
+        }
+    }
 }
 
 fn worth(whole: &Whole) -> (bool, bool, u64, u64) {
@@ -61,6 +98,7 @@ fn worth(whole: &Whole) -> (bool, bool, u64, u64) {
 
 fn attempt(
     folder: &Folder,
+    scratch: &Folder,
     options: &Options,
     snapshot: bool,
     each: &mut dyn FnMut(Item),
@@ -81,8 +119,14 @@ fn attempt(
     if !folder.sled().exists() {
         return Ok(nothing(troubles, Trouble::DatabaseMissing));
     }
-    let again = || open::look(folder, options.cache_bytes, snapshot);
-    let db = match again()? {
+    let again = || {
+        let copy = Copy(scratch.opening());
+        let looked = open::look_at(&folder.sled(), &copy.0, options.cache_bytes, snapshot);
+        looked.map(|db| (copy, db)).map_err(|source| OpenError::Io { dir: scratch.dir.clone(), source })
+    };
+    // What is opened is closed before its copy goes.
+    let (mut copy, db) = again()?;
+    let db = match db {
         Ok(db) => db,
         Err(e) => return Ok(nothing(troubles, Trouble::Database(e.to_string()))),
     };
@@ -114,10 +158,12 @@ fn attempt(
             faults.push(Trouble::Database(e.to_string()));
             // One that has broken off is not asked again; a new copy is, from the other end.
             drop(db.take());
-            db = again()?.ok();
+            let (next, opened) = again()?;
+            (copy, db) = (next, opened.ok());
         }
     }
     drop(db);
+    drop(copy);
     faults.dedup();
     if format.is_none() {
         faults.insert(0, Trouble::Database("it does not say its format".into()));

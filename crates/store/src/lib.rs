@@ -31,7 +31,7 @@ mod state;
 
 pub use builder::Record;
 pub use damage::{Damage, Trouble, What, Whole};
-pub use examine::{Create, Examined, examine};
+pub use examine::{Create, Examined, examine, examine_in};
 
 #[cfg(debug_assertions)]
 pub use fail_points::{FailPoints, KillAt};

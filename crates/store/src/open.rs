@@ -154,7 +154,7 @@ impl Folder {
 
     /// Where a copy may be made. A name of its own each time: a database that broke off and was left as it is must not
     /// find another under its path.
-    fn opening(&self) -> PathBuf {
+    pub(crate) fn opening(&self) -> PathBuf {
         self.dir.join(format!("{OPENING}{}", random::suffix(8)))
     }
 
@@ -435,12 +435,21 @@ pub(crate) fn look(
     snapshot: bool,
 ) -> Result<Result<Database, Fault>, OpenError> {
     let opening = folder.opening();
-    let copied = copy(&folder.sled(), &opening).and_then(|()| match snapshot {
-        true => Ok(()),
-        false => drop_snapshots(&opening),
-    });
-    copied.map_err(|e| folder.io(e))?;
-    Ok(Database::open(&opening, cache_bytes))
+    look_at(&folder.sled(), &opening, cache_bytes, snapshot).map_err(|e| folder.io(e))
+}
+
+/// The same of a copy at a place of the caller's, who removes it.
+pub(crate) fn look_at(
+    sled: &Path,
+    opening: &Path,
+    cache_bytes: u64,
+    snapshot: bool,
+) -> io::Result<Result<Database, Fault>> {
+    copy(sled, opening)?;
+    if !snapshot {
+        drop_snapshots(opening)?;
+    }
+    Ok(Database::open(opening, cache_bytes))
 }
 
 fn drop_snapshots(dir: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
-use tokensmith_store::{Examined, OpenError, Record, examine};
+use tokensmith_store::{Examined, OpenError, Record, examine_in};
 
 use super::said::troubles;
 use crate::client::flags::DATA_DIR;
@@ -22,8 +22,8 @@ use crate::serve::sealing::SealingFile;
 Examples:
   tokensmith store check --data-dir /var/lib/tokensmith
 
-Exit codes: 0 the store is whole, 3 it is damaged, 1 it cannot be looked at. A copy is read, in the store's folder and for as
-long as that takes; a server that uses the store is left alone: back that up with `tokensmith backup`.")]
+Exit codes: 0 the store is whole, 3 it is damaged, 1 it cannot be looked at. A copy is read, in the store's folder (or
+--scratch) and for as long as that takes; a server that uses the store is left alone: back that up with `tokensmith backup`.")]
 pub struct CheckArgs {
     /// Of this data directory
     #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR)]
@@ -32,6 +32,11 @@ pub struct CheckArgs {
     /// The sealing key is here. Default: seal.key in the data directory
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_SEALING_KEY_FILE")]
     sealing_key_file: Option<PathBuf>,
+
+    /// The copy that is read is made here, and removed again, not in the store's folder: for a disk that is full or
+    /// cannot be written
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
 }
 
 impl CheckArgs {
@@ -41,7 +46,7 @@ impl CheckArgs {
     /// It is damaged, or cannot be looked at.
     pub fn run(self) -> Result<(), Failure> {
         let mut ring = None;
-        let found = look(&self.data_dir, &mut |record| {
+        let found = look(&self.data_dir, self.scratch.as_deref(), &mut |record| {
             if let Ok(Record::Object(entry)) = record
                 && entry.key == RING_KEY
             {
@@ -82,7 +87,11 @@ impl CheckArgs {
 ///
 /// # Errors
 /// There is none, or a server uses it.
-pub fn look(data_dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Result<Examined, Failure> {
+pub fn look(
+    data_dir: &Path,
+    scratch: Option<&Path>,
+    each: &mut dyn FnMut(Result<Record, String>),
+) -> Result<Examined, Failure> {
     let dir = DataDir::look(data_dir);
     if !dir.holds_store() {
         let name = data_dir.display();
@@ -90,10 +99,16 @@ pub fn look(data_dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Re
             "there is no store in {name}: give --data-dir, or put one back with `tokensmith restore`"
         )));
     }
-    examine(&dir.store(), each).map_err(|e| match &e {
+    examine_in(&dir.store(), scratch, each).map_err(|e| match &e {
         OpenError::InUse { .. } => Failure::failed(format!(
             "{e}: stop that server first; a store in use is saved with `tokensmith backup`"
         )),
+        OpenError::Io { .. } => {
+            let cause = anyhow::Error::new(e);
+            Failure::failed(format!(
+                "{cause:#}: a copy of the store is read, and --scratch DIR has it made in another folder"
+            ))
+        }
         _ => anyhow::Error::new(e).into(),
     })
 }

@@ -52,6 +52,11 @@ pub struct SalvageArgs {
     #[arg(long)]
     with_older_ring: bool,
 
+    /// The copy that is read is made here, and removed again, not in the store's folder: for a disk that is full or
+    /// cannot be written
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+
     /// Let the new directory's group use what is in it, as with `serve`
     #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS")]
     allow_group_access: bool,
@@ -83,13 +88,14 @@ impl SalvageArgs {
             )));
         }
         // First what there is: the new store begins beyond it.
-        let known = look(&self.data_dir, &mut |_| {})?;
+        let known = look(&self.data_dir, self.scratch.as_deref(), &mut |_| {})?;
         let target = Target::take(&self.to, false, others)?;
         let bump = Bump::after(0);
         let (draft, seen) = (target.draft()?, known.whole.revision.max(known.anchored.unwrap_or(0)));
         let mut fill = Fill::begin(&draft, bump.revision(seen))?;
         let mut found = Found::default();
-        let examined = look(&self.data_dir, &mut |record| found.take(record, &mut fill))?;
+        let examined =
+            look(&self.data_dir, self.scratch.as_deref(), &mut |record| found.take(record, &mut fill))?;
         if let Some(failed) = found.failed {
             return Err(failed);
         }
