@@ -251,8 +251,8 @@ async fn a_store_that_cannot_be_read_is_not_replaced_without_a_word() -> Result<
     }
     let line = newer.refused(&restore, 3)?;
     ensure!(line.contains("cannot be read") && line.contains("--revoke-tokens"), "{line}");
-    let aside = std::fs::read_dir(newer.data())?.flatten();
-    ensure!(!aside.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("store.before-")));
+    let mut aside = std::fs::read_dir(newer.data())?.flatten();
+    ensure!(!aside.any(|e| e.file_name().to_string_lossy().starts_with("store.before-")));
     let said = newer.done(&[&restore[..], &["--revoke-tokens"]].concat())?;
     ensure!(said.contains("Warning: ") && said.contains("is not taken over"), "{said}");
     // In part.
@@ -274,5 +274,35 @@ async fn a_store_that_cannot_be_read_is_not_replaced_without_a_word() -> Result<
         ensure!(!accepted(&server.client()?, &token).await?, "what was revoked is good again");
         server.stop().await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_groups_directory_and_an_older_format_are_backed_up_offline() -> Result<()> {
+    let home = Home::new()?;
+    let args = [crate::ARGS[0], crate::ARGS[1], "--allow-group-access"];
+    tokensmith_tests::Server::start_in(home.path(), &args, &[]).await?.stop().await?;
+    std::process::Command::new("chmod").args(["-R", "g+rwX", "data"]).current_dir(home.path()).status()?;
+    let offline = ["backup", "--offline", "--data-dir=data", "--to=b"];
+    let line = home.refused(&offline, 3)?;
+    ensure!(line.contains("--allow-group-access"), "{line}");
+    let said = home.done(&[&offline[..], &["--allow-group-access"]].concat())?;
+    ensure!(said.contains("backed up to b") && !said.contains("format"), "{said}");
+    // As version 1 left it.
+    let old = Home::with_key_of(&home)?;
+    std::fs::create_dir_all(old.data().join("store"))?;
+    {
+        let db = sled::open(old.data().join("store/sled"))?;
+        let objects = db.open_tree("tokensmith")?;
+        objects.insert(b"mformat", &1_u32.to_be_bytes())?;
+        objects.insert(b"mrevision", &70_u64.to_be_bytes())?;
+        objects.insert(b"d/registry/pods/a/b", [&69_u64.to_be_bytes()[..], b"{}"].concat())?;
+        db.flush()?;
+    }
+    let chmod = ["-R", "go-rwx", "data"];
+    std::process::Command::new("chmod").args(chmod).current_dir(old.path()).status()?;
+    let said = old.done(&offline)?;
+    ensure!(said.contains("Warning: ") && said.contains("is brought to format 2"), "{said}");
+    ensure!(!old.done(&offline)?.contains("Warning: "));
     Ok(())
 }

@@ -28,6 +28,11 @@ pub struct Examined {
     pub whole: Whole,
 }
 
+/// Whether a store that opens is brought to this format by that, as far as its folder tells: format 1 had no anchor.
+pub fn is_of_format_1(dir: &Path) -> bool {
+    Folder { dir: dir.into() }.sled().exists() && !dir.join(FILE).exists()
+}
+
 /// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
 /// where those stand that do not. Works on a copy, in the same folder: the files stay as they are.
 pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Result<Examined, OpenError> {

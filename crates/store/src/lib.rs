@@ -31,7 +31,7 @@ mod state;
 
 pub use builder::Record;
 pub use damage::{Damage, Trouble, What, Whole};
-pub use examine::{Create, Examined, examine, examine_in};
+pub use examine::{Create, Examined, examine, examine_in, is_of_format_1};
 
 #[cfg(debug_assertions)]
 pub use fail_points::{FailPoints, KillAt};

@@ -15,7 +15,7 @@ use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::failure::Failure;
 use crate::files::modes::Others;
-use crate::files::{Access, Draft};
+use crate::files::{Access, Draft, set_umask};
 use crate::offline::backup::{self, VerifyArgs};
 use crate::offline::contents::{Contents, origin};
 
@@ -53,6 +53,10 @@ pub struct BackupArgs {
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_SEALING_KEY_FILE")]
     sealing_key_file: Option<PathBuf>,
 
+    /// With --offline: the data directory's group may use what is in it, as with `serve`
+    #[arg(long, env = "TOKENSMITH_ALLOW_GROUP_ACCESS")]
+    allow_group_access: bool,
+
     #[command(flatten)]
     client: ClientFlags,
 }
@@ -80,7 +84,11 @@ impl BackupArgs {
         let to = self.to.as_deref().unwrap_or(Path::new("-"));
         let mut sink = Sink::to(to)?;
         let pieces = match self.offline {
-            true => backup::begin(&self.client.data_dir, self.sealing_key_file.as_deref(), Others::Nobody)?,
+            true => {
+                let others = if self.allow_group_access { Others::Group } else { Others::Nobody };
+                set_umask(others);
+                backup::begin(&self.client.data_dir, self.sealing_key_file.as_deref(), others)?
+            }
             false => self.ask().await?,
         };
         let (contents, finished) = take(pieces, &mut sink).await?;

@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokensmith_core::backup::{Finished, Source, write};
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::SealKeys;
-use tokensmith_store::{OpenError, Options, SledStore};
+use tokensmith_store::{FORMAT, OpenError, Options, SledStore, is_of_format_1};
 use tokio::sync::mpsc;
 
 use super::contents::{self, Contents};
@@ -63,7 +63,15 @@ pub fn begin(
 /// # Errors
 /// One does, it is damaged, or there is none.
 pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
-    SledStore::open(&dir.store(), Options::default()).map_err(|e| match &e {
+    let old = is_of_format_1(&dir.store());
+    let opened = SledStore::open(&dir.store(), Options::default());
+    if old && opened.is_ok() {
+        eprintln!(
+            "Warning: the store in {} is brought to format {FORMAT} by this: an older tokensmith refuses it, the backup is for this one, too",
+            dir.path().display()
+        );
+    }
+    opened.map_err(|e| match &e {
         OpenError::InUse { .. } => {
             Failure::failed(format!("{e}: a running server is backed up without --offline"))
         }
