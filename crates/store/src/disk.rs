@@ -55,6 +55,11 @@ impl Disk {
         }
     }
 
+    /// Something that takes long gets on.
+    pub(crate) fn goes_on(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Waits for the answer of a thread that writes. While the disk hangs, nobody begins to wait.
     pub(crate) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Stuck> {
         if self.stuck.load(Ordering::Acquire) {

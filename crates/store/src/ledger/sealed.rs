@@ -65,6 +65,19 @@ impl Sealed {
         answer.recv().unwrap_or(Err(LedgerError::Failed))
     }
 
+    /// Holds all changes back meanwhile, as a disk that hangs does.
+    #[cfg(test)]
+    pub(super) fn hold(&self, work: impl FnOnce()) {
+        let _turn = lock(&self.turn);
+        work();
+    }
+
+    /// How many changes wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
     fn commit(&self, group: Vec<Waiting>) {
         let mut draft = Draft { db: &self.db, ledger: self.anchor.state().ledger, changed: BTreeMap::new() };
         let mut accepted = Vec::new();

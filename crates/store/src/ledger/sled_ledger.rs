@@ -9,6 +9,7 @@ use tokensmith_core::ledger::{
     Counts, Filter, Issued, Ledger, LedgerError, Marks, NamespacedName, PAGE_BYTES, Page, Position,
     Revocation,
 };
+use tokio::sync::Semaphore;
 
 use super::keys::{
     ISSUED_END, MARKS, REVOCATION, corrupt, issued_key, issued_start, parse, position, revocation_key,
@@ -28,12 +29,21 @@ pub struct SledLedger {
     sealed: Arc<Sealed>,
     writer: GroupWriter,
     disk: Arc<Disk>,
+    /// Who may wait for the disk in a thread of the runtime's: to change what the anchor guards,
+    changing: Arc<Semaphore>,
+    /// and to read.
+    reading: Arc<Semaphore>,
     /// The store's lock: the files are in use until this is gone, too.
     _lock: Arc<std::fs::File>,
 }
 
 /// So many records are read or removed in one call.
 const STEP: usize = 1000;
+/// So many changes may wait in threads: they share a flush. The runtime has 512 threads for all that blocks, and on a disk that
+/// hangs each of these is held until it answers.
+const CHANGING: usize = 32;
+/// So many reads.
+const READING: usize = 16;
 
 impl SledLedger {
     pub(crate) fn open(
@@ -49,18 +59,38 @@ impl SledLedger {
         let writer =
             GroupWriter::start(write, supervisor.clone()).map_err(|e| LedgerError::Backend(Box::new(e)))?;
         let sealed = Sealed::new(db.clone(), anchor, disk.clone(), point);
-        Ok(SledLedger { db, sealed: Arc::new(sealed), writer, disk, _lock: lock })
+        let (changing, reading) = (Arc::new(Semaphore::new(CHANGING)), Arc::new(Semaphore::new(READING)));
+        Ok(SledLedger { db, sealed: Arc::new(sealed), writer, disk, changing, reading, _lock: lock })
     }
 
-    /// Runs what may wait for the disk where nobody else waits for it.
+    /// Runs what may wait for the disk where nobody else waits for it, a few at a time: no thread is begun while the disk
+    /// hangs, and those that hang already leave the others theirs.
     async fn aside<T: Send + 'static>(
+        &self,
+        few: &Arc<Semaphore>,
+        work: impl FnOnce(&Database) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (db, few, disk) = (self.db.clone(), few.clone(), self.disk.clone());
+        // Nothing of it happens before somebody waits for it.
+        let work = async move {
+            let turn = few.acquire_owned().await.map_err(|e| LedgerError::Backend(Box::new(e)))?;
+            let task = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let done = work(&db);
+                disk.answered();
+                done
+            });
+            task.await.map_err(|e| LedgerError::Backend(Box::new(e)))?
+        };
+        self.disk.wait(work).await.map_err(|Stuck| LedgerError::Backend(STUCK.into()))?
+    }
+
+    /// Reads.
+    async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let db = self.db.clone();
-        let task = tokio::task::spawn_blocking(move || work(&db));
-        let done = self.disk.wait(task).await.map_err(|Stuck| LedgerError::Backend(STUCK.into()))?;
-        done.map_err(|e| LedgerError::Backend(Box::new(e)))?
+        self.aside(&self.reading, work).await
     }
 
     /// Changes what the anchor guards.
@@ -69,7 +99,7 @@ impl SledLedger {
         work: impl FnOnce(&mut Draft<'_>) -> Result<(), LedgerError> + Send + 'static,
     ) -> Result<(), LedgerError> {
         let (sealed, state) = (self.sealed.clone(), self.writer.state().clone());
-        self.aside(move |_| written(&state, sealed.write(Box::new(work)))).await
+        self.aside(&self.changing, move |_| written(&state, sealed.write(Box::new(work)))).await
     }
 }
 
@@ -91,15 +121,16 @@ impl Ledger for SledLedger {
         let _ = self.disk.wait(self.writer.flush()).await;
         let (filter, after) = (filter.clone(), after.cloned());
         let state = self.writer.state().clone();
-        self.aside(move |db| page(db, &state, &filter, limit, after.as_ref())).await
+        let disk = self.disk.clone();
+        self.read(move |db| page(db, &disk, &state, &filter, limit, after.as_ref())).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<BTreeMap<NamespacedName, usize>, LedgerError> {
         let _ = self.disk.wait(self.writer.flush()).await;
-        let (filter, state) = (filter.clone(), self.writer.state().clone());
-        self.aside(move |db| {
+        let (filter, state, disk) = (filter.clone(), self.writer.state().clone(), self.disk.clone());
+        self.read(move |db| {
             let mut counts = BTreeMap::new();
-            scan(db, &state, &filter, None, |issued| {
+            scan(db, &disk, &state, &filter, None, |issued| {
                 *counts.entry(issued.account).or_insert(0) += 1;
                 true
             })?;
@@ -121,7 +152,7 @@ impl Ledger for SledLedger {
     }
 
     async fn revocations(&self) -> Result<Vec<Revocation>, LedgerError> {
-        self.aside(|db| {
+        self.read(|db| {
             let stored = db.call(|t| t.ledger.scan_prefix(REVOCATION).collect::<sled::Result<Vec<_>>>());
             let stored = stored.map_err(backend)?;
             stored.iter().map(|(key, stored)| parse(whole(key, stored)?)).collect()
@@ -130,7 +161,7 @@ impl Ledger for SledLedger {
     }
 
     async fn marks(&self) -> Result<Option<Marks>, LedgerError> {
-        self.aside(|db| {
+        self.read(|db| {
             let stored = db.call(|t| t.ledger.get(MARKS)).map_err(backend)?;
             stored.map(|stored| parse(whole(MARKS, &stored)?)).transpose()
         })
@@ -148,7 +179,7 @@ impl Ledger for SledLedger {
 
     async fn prune(&self, expired: i64, kept_until: i64) -> Result<usize, LedgerError> {
         let gone = self
-            .aside(move |db| {
+            .read(move |db| {
                 let stored = db.call(|t| t.ledger.scan_prefix(REVOCATION).collect::<sled::Result<Vec<_>>>());
                 let mut gone = Vec::new();
                 for (key, stored) in stored.map_err(backend)? {
@@ -172,7 +203,8 @@ impl Ledger for SledLedger {
             })
             .await?;
         }
-        self.aside(move |db| {
+        let disk = self.disk.clone();
+        self.read(move |db| {
             let mut gone = 0;
             loop {
                 let count = db.call(|t| {
@@ -185,6 +217,7 @@ impl Ledger for SledLedger {
                     t.ledger.apply_batch(batch)?;
                     Ok(count)
                 });
+                disk.goes_on();
                 match count.map_err(backend)? {
                     0 => return Ok(gone),
                     count => gone += count,
@@ -236,13 +269,14 @@ fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError>
 
 fn page(
     db: &Database,
+    disk: &Disk,
     state: &State,
     filter: &Filter,
     limit: usize,
     after: Option<&Position>,
 ) -> Result<Page, LedgerError> {
     let (mut page, mut bytes) = (Page::default(), 0);
-    scan(db, state, filter, after, |issued| {
+    scan(db, disk, state, filter, after, |issued| {
         if page.records.len() == limit || bytes > PAGE_BYTES {
             page.more = true;
             return false;
@@ -258,6 +292,7 @@ fn page(
 /// told: it is no reason to show none.
 fn scan(
     db: &Database,
+    disk: &Disk,
     state: &State,
     filter: &Filter,
     after: Option<&Position>,
@@ -272,6 +307,8 @@ fn scan(
         let found =
             db.call(|t| t.ledger.range(&start[..]..ISSUED_END).take(STEP).collect::<sled::Result<Vec<_>>>());
         let found = found.map_err(backend)?;
+        // A long scan is no disk that hangs.
+        disk.goes_on();
         for (key, stored) in &found {
             let Ok(position) = position(key) else {
                 damaged += 1;
@@ -327,5 +364,58 @@ mod tests {
         ledger.revoke(std::slice::from_ref(&revoked)).await.unwrap();
         assert_eq!(ledger.revocations().await.unwrap(), [revoked]);
         assert!(ledger.healthy(), "the last write succeeded");
+    }
+
+    /// Each held a thread until the disk answered: after 512 of them nothing that blocks was done any more, and the
+    /// server stood still.
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_wait_for_a_disk_that_hangs_hold_few_threads() {
+        let home = tempfile::tempdir().unwrap();
+        let store = crate::SledStore::open(home.path(), crate::Options::default()).unwrap();
+        let ledger = Arc::new(store.ledger().unwrap());
+        // As if one were at its flush.
+        let (sealed, (held, holds), (free, freed)) =
+            (ledger.sealed.clone(), std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let holder = std::thread::spawn(move || {
+            sealed.hold(|| {
+                held.send(()).unwrap();
+                let _ = freed.recv();
+            });
+        });
+        holds.recv().unwrap();
+        let revoke = |n: usize| {
+            let ledger = ledger.clone();
+            async move { ledger.revoke(&[revocation(What::Jti(n.to_string()), 1, 2)]).await }
+        };
+        let mut waiting: tokio::task::JoinSet<_> = (0..1000).map(revoke).collect();
+        // No thread of the runtime's moves the clock while it blocks.
+        for looks in 0.. {
+            tokio::time::advance(std::time::Duration::from_millis(100)).await;
+            while let Some(refused) = waiting.try_join_next() {
+                let refused = refused.unwrap().unwrap_err();
+                assert!(std::error::Error::source(&refused).unwrap().to_string() == STUCK, "{refused:?}");
+            }
+            if waiting.is_empty() {
+                break;
+            }
+            assert!(looks < 100_000, "{} wait for ever", waiting.len());
+        }
+        for n in 1000..2000 {
+            assert!(revoke(n).await.is_err(), "nobody begins to wait");
+            assert!(ledger.revocations().await.is_err());
+        }
+        assert!(ledger.sealed.waiting() <= CHANGING, "{} threads", ledger.sealed.waiting());
+        assert_eq!(ledger.reading.available_permits(), READING);
+        drop(free);
+        holder.join().unwrap();
+        let mut looks = 0;
+        while ledger.changing.available_permits() < CHANGING {
+            looks += 1;
+            assert!(looks < 2000, "the threads do not come back");
+            tokio::task::spawn_blocking(|| std::thread::sleep(std::time::Duration::from_millis(5)))
+                .await
+                .unwrap();
+        }
+        revoke(2000).await.unwrap();
     }
 }
