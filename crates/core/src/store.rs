@@ -4,6 +4,8 @@
 //! each change and is never reused, not even after a crash. A write that was acknowledged is on disk.
 //! The contract suite in `tokensmith-store` runs on every backend.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -71,7 +73,7 @@ pub enum StoreError {
     },
     /// The store takes no writes just now; this one was not acknowledged.
     #[error("the store takes no writes: {0}")]
-    Refused(&'static str),
+    Refused(Cow<'static, str>),
     /// The backend failed; nothing was acknowledged.
     #[error("the store failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -17,6 +17,7 @@ mod disk;
 mod examine;
 #[cfg(debug_assertions)]
 mod fail_points;
+mod health;
 mod history;
 pub mod ledger;
 mod log;

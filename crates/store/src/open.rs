@@ -280,7 +280,9 @@ fn judge(
         folder.damaged(troubles.collect(), Whole::default())
     };
     let db = match look(folder, options.cache_bytes, true) {
-        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+        Err(OpenError::Io { source, .. })
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
             // A full disk must not keep a server from starting that could make room.
             tracing::warn!("there is no room for a copy of the database: it is opened itself");
             folder.clean().map_err(|e| folder.io(e))?;

@@ -17,7 +17,6 @@ mod writer;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -30,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::anchor::Anchor;
 use crate::database::{Database, Fault};
 use crate::disk::{Disk, STUCK};
+use crate::health::Health;
 use crate::history::{Bounds, History};
 use crate::ledger::SledLedger;
 use crate::moment::Point;
@@ -44,7 +44,7 @@ pub struct SledStore {
     history: Arc<History>,
     writes: Option<mpsc::UnboundedSender<Write>>,
     writer: Option<JoinHandle<()>>,
-    healthy: Arc<AtomicBool>,
+    health: Arc<Health>,
     disk: Arc<Disk>,
     supervisor: Arc<Supervisor>,
     /// Held as long as the store is open: a second process is told at once.
@@ -56,7 +56,7 @@ impl SledStore {
     /// Opens the store in `dir`, making it if there is none. All records are read, and held against the anchor.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let open::Opened { db, anchor, log, lock } = open::open(dir, &options)?;
-        let healthy = Arc::new(AtomicBool::new(true));
+        let health = Arc::new(Health::default());
         let bounds = Bounds { changes: options.history, bytes: options.history_memory };
         let history = History::new(bounds, anchor.state().objects.revision, Some(log));
         let (writes, queue) = mpsc::unbounded_channel();
@@ -67,7 +67,7 @@ impl SledStore {
             db: db.clone(),
             anchor: anchor.clone(),
             history: history.clone(),
-            healthy: healthy.clone(),
+            health: health.clone(),
             ring: options.ring,
             reserved: options.reserved,
             disk: disk.clone(),
@@ -85,7 +85,7 @@ impl SledStore {
             history,
             writes: Some(writes),
             writer: Some(writer),
-            healthy,
+            health,
             disk,
             supervisor: options.supervisor,
             lock: Arc::new(lock),
@@ -106,13 +106,16 @@ impl SledStore {
 
     /// False once a write could not be brought to disk, from when on none is accepted, or a record could not be read.
     pub fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Acquire) && self.db.sound()
+        self.health.is_good() && self.db.sound()
     }
 
     /// What keeps the store from taking writes, for readiness.
     pub fn problem(&self) -> Option<String> {
-        if !self.healthy() {
-            return Some("the store has failed to write, or found damage: restart it".into());
+        if let Some(problem) = self.health.problem() {
+            return Some(problem);
+        }
+        if !self.db.sound() {
+            return Some("the store's database has broken off: restart".into());
         }
         self.disk.problem().map(Into::into)
     }
@@ -131,13 +134,13 @@ impl SledStore {
             return Err(ended());
         }
         let answer = self.disk.wait(answer).await;
-        answer.map_err(|_| StoreError::Refused(STUCK))?.map_err(|_| ended())?
+        answer.map_err(|_| StoreError::Refused(STUCK.into()))?.map_err(|_| ended())?
     }
 
     fn whole(&self, key: &str, read: Read) -> Result<Entry, StoreError> {
         match read {
             Read::Whole(header, value) => Ok(Entry { key: key.into(), value, revision: header.revision }),
-            Read::Damaged(why) => Err(damaged(&self.healthy, key, why)),
+            Read::Damaged(why) => Err(damaged(&self.health, key, why)),
         }
     }
 }
@@ -157,8 +160,8 @@ fn backend(e: Fault) -> StoreError {
 }
 
 /// A record that is not as it was written: whoever asked is told, and so is readiness.
-fn damaged(healthy: &AtomicBool, key: &str, why: &str) -> StoreError {
-    healthy.store(false, Ordering::Release);
+fn damaged(health: &Health, key: &str, why: &str) -> StoreError {
+    health.fail("a record of the store is damaged");
     tracing::error!(key, why, "a record of the store is damaged");
     StoreError::Backend(format!("the database is damaged: {key}: {why}").into())
 }
@@ -196,7 +199,7 @@ impl Store for SledStore {
                     return Ok(listing);
                 }
                 let key = std::str::from_utf8(&stored[1..])
-                    .map_err(|_| damaged(&self.healthy, "a key", "it is not UTF-8"))?;
+                    .map_err(|_| damaged(&self.health, "a key", "it is not UTF-8"))?;
                 // What has gone meanwhile is left out.
                 if let Some(read) = self.db.call(|t| record::get(&t.objects, key)).map_err(backend)? {
                     listing.entries.push(self.whole(key, read)?);

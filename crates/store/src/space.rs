@@ -6,6 +6,7 @@
 //!     none   │ revocations, keys │ deletes, too  │ everything
 //! ```
 //!
+//! A quota is not seen by this: a write that comes upon one fails, and makes an end of writing until a restart.
 //! Nothing is remembered: once there is room again, everything is taken again.
 
 use std::fs::File;

@@ -4,7 +4,6 @@
 //! gets the turn brings all of them to disk.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use tokensmith_core::ledger::LedgerError;
@@ -14,6 +13,7 @@ use crate::anchor::Anchor;
 use crate::checksum::{Checksum, Place};
 use crate::database::Database;
 use crate::disk::Disk;
+use crate::health::{Health, words};
 use crate::moment::{Moment, Point};
 use crate::record::{seal, unseal};
 use crate::space::{FULL, Need};
@@ -25,7 +25,7 @@ pub(super) struct Sealed {
     waiting: Mutex<Vec<Waiting>>,
     turn: Mutex<()>,
     /// After a write that failed nobody can tell what is in the tree: sums that go on from there would call it damaged.
-    failed: AtomicBool,
+    health: Health,
     disk: Arc<Disk>,
     point: Point,
 }
@@ -44,7 +44,7 @@ impl Sealed {
             anchor,
             waiting: Mutex::default(),
             turn: Mutex::default(),
-            failed: AtomicBool::new(false),
+            health: Health::default(),
             disk,
             point,
         }
@@ -111,8 +111,8 @@ impl Sealed {
                 None => batch.remove(key),
             }
         }
-        if self.failed.load(Ordering::Acquire) {
-            return Err("the ledger accepts no revocations after a failed write: restart".into());
+        if let Some(problem) = self.health.problem() {
+            return Err(problem.into());
         }
         if !self.disk.room().has(size, Need::Reserved) {
             return Err(FULL.into());
@@ -124,7 +124,11 @@ impl Sealed {
         self.point.reach(Moment::AfterBatch);
         let flushed = written.and_then(|()| self.db.flush());
         self.disk.answered();
-        flushed.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+        if let Err(e) = flushed {
+            let failed = format!("a revocation could not be written: {}", words(&e));
+            self.health.fail(failed);
+            return Err(self.health.problem().unwrap_or_default().into());
+        }
         self.point.reach(Moment::AfterFlush);
         self.anchor.ledger(ledger)?;
         self.point.reach(Moment::AfterAnchor);

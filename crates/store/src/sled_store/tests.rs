@@ -89,8 +89,18 @@ async fn a_newer_format_is_refused_and_left_alone() {
 async fn after_a_failed_write_none_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     let store = open_at(home.path());
-    store.healthy.store(false, Order::Release);
-    assert!(matches!(store.put("/a", Bytes::new(), Expect::Any).await, Err(StoreError::Refused(_))));
+    let cause = std::io::Error::from_raw_os_error(rustix::io::Errno::DQUOT.raw_os_error());
+    store.health.fail(writer::failed(&cause));
+    for refused in [
+        store.put("/a", Bytes::new(), Expect::Any).await.unwrap_err(),
+        store.delete("/a", Expect::Any).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+        let said = refused.to_string();
+        assert!(said.contains(&cause.to_string()) && said.contains("restart"), "{said}");
+    }
+    let problem = store.problem().unwrap();
+    assert!(problem.contains(&cause.to_string()) && problem.contains("restart"), "{problem}");
     assert!(!store.healthy());
 }
 

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokensmith_core::Supervisor;
@@ -15,6 +14,7 @@ use crate::anchor::Anchor;
 use crate::checksum::{Checksum, Place};
 use crate::database::Database;
 use crate::disk::Disk;
+use crate::health::{Health, words};
 use crate::history::{History, holds};
 use crate::moment::{Moment, Point};
 use crate::record::{self, Header, META_STATE, Read, data_key};
@@ -36,7 +36,7 @@ pub(super) struct Writer {
     pub(super) db: Arc<Database>,
     pub(super) anchor: Arc<Anchor>,
     pub(super) history: Arc<History>,
-    pub(super) healthy: Arc<AtomicBool>,
+    pub(super) health: Arc<Health>,
     /// The key of the record that stands apart.
     pub(super) ring: &'static str,
     /// What begins so may use the room that is kept for it.
@@ -47,9 +47,6 @@ pub(super) struct Writer {
     pub(super) persisting: Cell<bool>,
     pub(super) point: Point,
 }
-
-/// Why nothing is taken any more. What has failed is in the log.
-const FAILED: &str = "one has failed, and none is taken until a restart";
 
 /// At most so many writes share a flush.
 const GROUP: usize = 512;
@@ -76,6 +73,11 @@ struct Group {
     room: Room,
 }
 
+/// What is told of a write that has failed.
+pub(super) fn failed(cause: &(dyn std::error::Error + 'static)) -> String {
+    format!("a write to disk has failed: {}", words(cause))
+}
+
 impl Writer {
     /// Works until the store is dropped.
     pub(super) fn run(self, mut queue: mpsc::UnboundedReceiver<Write>) {
@@ -97,13 +99,13 @@ impl Writer {
     /// After a panic: who waits is told, and what was on its way to the disk makes an end of all writing.
     fn recover(&self, waiting: &mut impl Iterator<Item = Write>) {
         if self.persisting.replace(false) {
-            self.healthy.store(false, Ordering::Release);
+            self.health.fail("the store's writer has panicked in a write");
             tracing::error!(
                 "the store's writer has panicked in a write: no further write is accepted until a restart"
             );
         }
         for write in waiting {
-            let _ = write.done.send(Err(StoreError::Refused("its writer has panicked")));
+            let _ = write.done.send(Err(StoreError::Refused("its writer has panicked".into())));
         }
     }
 
@@ -143,10 +145,13 @@ impl Writer {
             Err(e) => {
                 // Nobody can tell what is on disk now: nothing is acknowledged, and nothing more accepted.
                 self.persisting.set(false);
-                self.healthy.store(false, Ordering::Release);
+                let failed = failed(&*e);
+                self.health.fail(failed.clone());
                 tracing::error!(error = %e, "the store cannot write: no further write is accepted until a restart");
                 for (done, _) in group.accepted {
-                    let _ = done.send(Err(StoreError::Refused(FAILED)));
+                    let _ = done.send(Err(StoreError::Refused(
+                        format!("{failed}; whether this one is on disk shows at a restart").into(),
+                    )));
                 }
             }
         }
@@ -154,8 +159,8 @@ impl Writer {
 
     /// Decides a write. One that is accepted is in the group, and gets a revision unless it changes nothing.
     fn take(&self, group: &mut Group, write: &Write) -> Result<Option<Revision>, StoreError> {
-        if !self.healthy.load(Ordering::Acquire) {
-            return Err(StoreError::Refused(FAILED));
+        if let Some(problem) = self.health.problem() {
+            return Err(StoreError::Refused(problem.into()));
         }
         let found = match group.overlay.get(&write.key) {
             Some(found) => found.clone(),
@@ -179,7 +184,7 @@ impl Writer {
             (write.value.as_ref().map_or(0, Bytes::len), found.as_ref().map_or(0, |f| f.value.len()));
         let size = group.bytes + write.key.len() + new + old;
         if !group.room.has(size, need) {
-            return Err(StoreError::Refused(FULL));
+            return Err(StoreError::Refused(FULL.into()));
         }
         let revision = group.objects.revision + 1;
         group.objects.revision = revision;
@@ -211,7 +216,7 @@ impl Writer {
         match read {
             None => Ok(None),
             Some(Read::Whole(header, value)) => Ok(Some(Found { header, value })),
-            Some(Read::Damaged(why)) => Err(super::damaged(&self.healthy, key, why)),
+            Some(Read::Damaged(why)) => Err(super::damaged(&self.health, key, why)),
         }
     }
 
