@@ -21,6 +21,8 @@ fn begin(filter: &str) {
     let begun = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Of a line that cannot be written nothing is said: that goes to the same place, and panics if it fails.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
     if begun.is_ok() {

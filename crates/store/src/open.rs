@@ -284,8 +284,9 @@ fn judge(
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
         {
             // A full disk must not keep a server from starting that could make room.
-            tracing::warn!("there is no room for a copy of the database: it is opened itself");
+            // First the room back, then the word: the log may go to the same disk.
             folder.clean().map_err(|e| folder.io(e))?;
+            tracing::warn!("there is no room for a copy of the database: it is opened itself");
             Database::open(&folder.sled(), options.cache_bytes)
         }
         looked => looked?,
