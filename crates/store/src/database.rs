@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     #[error("the database broke off: {0}")]
     Broken(String),
     /// It does not come to an end.
-    #[error("the database does not open within {0:?}")]
+    #[error("the database does not open within {0:?}: the disk is slow or does not answer")]
     Hangs(Duration),
     /// It says so.
     #[error(transparent)]
@@ -46,6 +46,16 @@ pub(crate) enum Fault {
 impl Database {
     /// Opens the one in `dir`, making it if there is none.
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+        Self::begin(dir, cache_bytes, false)
+    }
+
+    /// Opens a copy that is only looked at. It is removed when it is closed, and not brought to disk for that: of a large
+    /// store that would take longer than reading it.
+    pub(crate) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+        Self::begin(dir, cache_bytes, true)
+    }
+
+    fn begin(dir: &Path, cache_bytes: u64, copy: bool) -> Result<Self, Fault> {
         hush();
         let limit = SHORTEST.saturating_add(Duration::from_millis(size(dir) >> 13));
         let (done, answer) = mpsc::channel();
@@ -58,6 +68,7 @@ impl Database {
                     .path(path)
                     .cache_capacity(cache_bytes)
                     .mode(sled::Mode::HighThroughput)
+                    .temporary(copy)
                     .open()?;
                 let (objects, ledger) = (db.open_tree("tokensmith")?, db.open_tree("ledger")?);
                 Ok(Trees { db, objects, ledger })
@@ -203,6 +214,25 @@ mod tests {
         assert_eq!(again.to_string(), panicked.to_string());
         // Nor is it closed: that might never end.
         drop(db);
+    }
+
+    #[test]
+    fn a_copy_is_gone_once_it_is_closed_and_a_database_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, other) = (home.path().join("sled"), home.path().join("opening-1"));
+        let db = Database::open(&dir, 1 << 20).unwrap();
+        // Above what sled keeps in its own file.
+        let large = vec![7; 600_000];
+        db.call(|t| t.objects.insert("k", &large[..])).unwrap();
+        db.flush().unwrap();
+        drop(db);
+        crate::open::copy(&dir, &other).unwrap();
+        let copy = Database::open_copy(&other, 1 << 20).unwrap();
+        assert!(copy.call(|t| t.objects.get("k")).unwrap().is_some());
+        drop(copy);
+        assert!(!other.exists());
+        let db = Database::open(&dir, 1 << 20).unwrap();
+        assert_eq!(db.call(|t| t.objects.get("k")).unwrap().unwrap(), large);
     }
 
     #[test]

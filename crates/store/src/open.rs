@@ -113,6 +113,15 @@ pub enum OpenError {
     /// A record cannot be written.
     #[error("a record cannot be written")]
     Record(#[source] LedgerError),
+    /// The disk does not answer, or is much too slow.
+    #[error("cannot open the database in {}; it is not known to be damaged: look at the disk and try again", dir.display())]
+    Slow {
+        /// The directory.
+        dir: PathBuf,
+        /// How long it was waited for.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database itself does not open.
     #[error("cannot open the database in {}", dir.display())]
     Database {
@@ -189,6 +198,15 @@ impl Folder {
         OpenError::Database { dir: self.dir.clone(), source: Box::new(source) }
     }
 
+    /// Why the database does not open.
+    fn unopened(&self, e: Fault) -> OpenError {
+        match e {
+            // Nothing is known to be wrong with it.
+            Fault::Hangs(_) => OpenError::Slow { dir: self.dir.clone(), source: Box::new(e) },
+            e => self.fault(e),
+        }
+    }
+
     pub(crate) fn build(&self, e: BuildError) -> OpenError {
         match e {
             BuildError::Io { dir, source } => OpenError::Io { dir, source },
@@ -217,7 +235,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
     let state = ready(&folder, options)?;
-    let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.fault(e))?;
+    let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
     // The copy has shown that all is there; that these files open alike is seen by their state.
     if Said::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
         db.give_up();
@@ -276,6 +294,9 @@ fn judge(
     anchor: Result<Option<State>, AnchorError>,
 ) -> Result<State, OpenError> {
     let broken = |e: Fault| {
+        if matches!(e, Fault::Hangs(_)) {
+            return folder.unopened(e);
+        }
         let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database(e.to_string())]);
         folder.damaged(troubles.collect(), Whole::default())
     };
@@ -452,7 +473,7 @@ pub(crate) fn look_at(
     if !snapshot {
         drop_snapshots(opening)?;
     }
-    Ok(Database::open(opening, cache_bytes))
+    Ok(Database::open_copy(opening, cache_bytes))
 }
 
 fn drop_snapshots(dir: &Path) -> io::Result<()> {
@@ -484,7 +505,7 @@ pub(crate) fn remove(dir: &Path) -> io::Result<()> {
 
 /// Copies a folder; file systems that can share the blocks do. sled's blobs are linked: it writes each once, under a name
 /// that is not there, and only ever removes it.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
     let blobs = from.ends_with("blobs");
     for entry in fs::read_dir(from)? {
