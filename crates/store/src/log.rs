@@ -12,6 +12,7 @@
 mod file;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -141,6 +142,10 @@ impl Inner {
         }
         if self.segments.back().map(Segment::next) != Some(revision + 1) {
             self.clear(revision);
+        }
+        // What was removed must not come back after a power cut: a revision that was not acknowledged may be used again.
+        File::open(&log.dir)?.sync_all()?;
+        if self.segments.is_empty() {
             return Ok(());
         }
         self.bytes = self.segments.iter().map(Segment::len).sum();

@@ -81,6 +81,9 @@ impl Segment {
         }
         if at < len {
             file.set_len(at)?;
+            // Durably: else a change that takes the place of what was cut off, and a power cut before it is on disk, bring
+            // the old one back under its revision.
+            file.sync_all()?;
         }
         Ok(Some(Segment { first, path: path.into(), file: Arc::new(file), ends, staged: Vec::new() }))
     }
