@@ -298,6 +298,36 @@ async fn a_store_of_format_1_goes_on_wherever_its_migration_was_cut_off() {
         assert_eq!(contents(&dir).await, want, "again, {}", dir.display());
         assert!(!dir.join("old").exists() && !dir.join("copy").exists());
     }
+    // After the anchor an older tokensmith went on, which knows nothing of it.
+    let gone_on = |name: &str, work: &dyn Fn(&sled::Tree, &sled::Tree)| {
+        let dir = cut(name, &[("1", "sled"), ("sled", "copy"), ("anchor", "anchor")]);
+        tamper(&dir, |objects, ledger| work(objects, ledger));
+        dir
+    };
+    let dir = gone_on("an object more", &|objects, _| {
+        objects.insert(META_REVISION, &71_u64.to_be_bytes()).unwrap();
+        objects.insert(data_key("/new"), [&71_u64.to_be_bytes(), &b"x"[..]].concat()).unwrap();
+    });
+    let more = contents(&dir).await;
+    assert_eq!((more.0, more.1.len(), more.2.len()), (71, 3, 1));
+    assert_eq!(contents(&dir).await, more, "again");
+    let revoke = |_: &sled::Tree, ledger: &sled::Tree| {
+        let revoked = revocation(Of::Jti("b".into()), 1, 2);
+        ledger.insert(revocation_key(&revoked.what).unwrap(), serde_json::to_vec(&revoked).unwrap()).unwrap();
+    };
+    let more = contents(&gone_on("a revocation more", &revoke)).await;
+    assert_eq!((more.0, more.2.len()), (70, 2));
+    let dir = gone_on("a revocation less", &|_, ledger| {
+        let revoked = revocation(Of::Jti("a".into()), 1, 2);
+        ledger.remove(revocation_key(&revoked.what).unwrap()).unwrap().unwrap();
+    });
+    assert_eq!(refused(&dir).troubles, [Trouble::OtherStore]);
+    // A server has run on format 2: this is an older database beside it, whatever its revision.
+    let dir = gone_on("beside a log", &|objects, _| {
+        objects.insert(META_REVISION, &71_u64.to_be_bytes()).unwrap();
+    });
+    fs::create_dir(dir.join("log")).unwrap();
+    assert_eq!(refused(&dir).troubles, [Trouble::OtherStore]);
     // The old database beside an anchor that has seen more.
     let store = SledStore::open(&done, Options::default()).unwrap();
     store.put("/new", value(1, 1), Expect::Any).await.unwrap();
