@@ -79,14 +79,17 @@ impl Sealed {
     }
 
     fn commit(&self, group: Vec<Waiting>) {
-        let mut draft = Draft { db: &self.db, ledger: self.anchor.state().ledger, changed: BTreeMap::new() };
+        let (ledger, changed) = (self.anchor.state().ledger, BTreeMap::new());
+        let mut draft = Draft { db: &self.db, ledger, changed, before: Vec::new() };
         let mut accepted = Vec::new();
         for Waiting { work, done } in group {
-            let before = (draft.ledger, draft.changed.clone());
+            let ledger = draft.ledger;
+            draft.before.clear();
             match work(&mut draft) {
                 Ok(()) => accepted.push(done),
                 Err(e) => {
-                    (draft.ledger, draft.changed) = before;
+                    draft.ledger = ledger;
+                    draft.undo();
                     let _ = done.send(Err(e));
                 }
             }
@@ -144,8 +147,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Draft<'a> {
     db: &'a Database,
     ledger: Ledger,
-    changed: BTreeMap<Vec<u8>, Option<(Checksum, Vec<u8>)>>,
+    changed: BTreeMap<Vec<u8>, Changed>,
+    /// What the change that is being made has replaced in `changed`, in order: a group must cost no more than its changes do.
+    before: Vec<(Vec<u8>, Option<Changed>)>,
 }
+
+/// A key's new value with its checksum; `None` where it is removed.
+type Changed = Option<(Checksum, Vec<u8>)>;
 
 impl Draft<'_> {
     /// What is under a key.
@@ -157,15 +165,30 @@ impl Draft<'_> {
         let (checksum, _) = seal(&key, &value);
         self.forget(&key)?;
         self.ledger.sum.add(&checksum);
-        self.changed.insert(key, Some((checksum, value)));
+        self.change(key, Some((checksum, value)));
         Ok(())
     }
 
     pub(super) fn remove(&mut self, key: Vec<u8>) -> Result<(), LedgerError> {
         if self.forget(&key)? {
-            self.changed.insert(key, None);
+            self.change(key, None);
         }
         Ok(())
+    }
+
+    fn change(&mut self, key: Vec<u8>, changed: Changed) {
+        let replaced = self.changed.insert(key.clone(), changed);
+        self.before.push((key, replaced));
+    }
+
+    /// Takes back what the last change did, from its end on.
+    fn undo(&mut self) {
+        while let Some((key, replaced)) = self.before.pop() {
+            match replaced {
+                Some(replaced) => drop(self.changed.insert(key, replaced)),
+                None => drop(self.changed.remove(&key)),
+            }
+        }
     }
 
     fn forget(&mut self, key: &[u8]) -> Result<bool, LedgerError> {
@@ -186,5 +209,48 @@ impl Draft<'_> {
             Some((checksum, value)) => Ok(Some((checksum, value.to_vec()))),
             None => Err(corrupt("a record's checksum does not fit")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change that fails half-way leaves what those before it did, also under its own keys.
+    #[tokio::test]
+    async fn a_change_that_fails_takes_nothing_of_the_others_with_it() {
+        let home = tempfile::tempdir().unwrap();
+        let options = crate::Options::default();
+        let opened = crate::open::open(home.path(), &options).unwrap();
+        let disk = Arc::new(Disk::new(home.path(), opened.db.clone()).unwrap());
+        let sealed = Sealed::new(opened.db.clone(), opened.anchor.clone(), disk, Point::default());
+        let key = |n: u8| vec![b'r', n];
+        let (mut group, mut answers) = (Vec::new(), Vec::new());
+        let mut add = |work: Work| {
+            let (done, answer) = mpsc::channel();
+            group.push(Waiting { work, done });
+            answers.push(answer);
+        };
+        add(Box::new(move |draft| {
+            draft.put(key(1), b"one".to_vec()).and_then(|()| draft.put(key(2), b"two".to_vec()))
+        }));
+        add(Box::new(move |draft| {
+            draft.put(key(1), b"other".to_vec())?;
+            draft.put(key(1), b"another".to_vec())?;
+            draft.remove(key(2))?;
+            draft.put(key(3), b"new".to_vec())?;
+            Err(corrupt("not this one"))
+        }));
+        add(Box::new(move |draft| {
+            assert_eq!(draft.before.len(), 0, "each notes its own replacements alone");
+            assert_eq!(draft.get(&key(1))?.as_deref(), Some(&b"one"[..]));
+            draft.put(key(4), b"four".to_vec())
+        }));
+        sealed.commit(group);
+        let answers: Vec<_> = answers.into_iter().map(|a| a.recv().unwrap().is_ok()).collect();
+        assert_eq!(answers, [true, false, true]);
+        let there = |n| opened.db.call(|t| t.ledger.get(key(n))).unwrap().is_some();
+        assert_eq!([1, 2, 3, 4].map(there), [true, true, false, true]);
+        assert_eq!(opened.anchor.state().ledger.sum.count, 3);
     }
 }

@@ -205,8 +205,7 @@ impl Writer {
         };
         group.overlay.insert(write.key.clone(), there);
         let previous = found.map(|f| f.value);
-        let len = |v: &Option<Bytes>| v.as_ref().map_or(0, Bytes::len);
-        group.bytes += write.key.len() + len(&write.value) + len(&previous);
+        group.bytes = size;
         group.changes.push(Change { key: write.key.clone(), value: write.value.clone(), previous, revision });
         Ok(Some(revision))
     }
