@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tokensmith_core::Clock;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, TcpAccept};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -87,7 +88,9 @@ pub async fn serve(
         ..Bounds::default()
     };
     let bounds = bounds.within_descriptors();
-    let how = Listening { bounds, tls: None, clock, stats: Arc::default() };
+    let supervisor = Supervisor::new(clock.clone());
+    let (stats, task) = (Arc::default(), Task::Listener);
+    let how = Listening { bounds, tls: None, clock, stats, supervisor, task };
     tokensmith_listen::serve(TcpAccept(listener), Looked(observed), how, stop).await;
 }
 

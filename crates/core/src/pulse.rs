@@ -1,7 +1,7 @@
 //! The pulse of a task that is to run for as long as the server does: readiness feels it. What a task says of itself is
 //! worth nothing once it hangs or has panicked, so this is judged by who asks, when they ask.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +11,9 @@ use crate::clock::Clock;
 /// Whether a task runs, and when it last got its work done.
 #[derive(Debug)]
 pub struct Pulse {
-    state: AtomicU8,
+    /// How many run under this name, and how many have at one time: each of them is missed.
+    running: AtomicUsize,
+    most: AtomicUsize,
     /// By the monotonic clock.
     beat: watch::Sender<Duration>,
 }
@@ -25,13 +27,13 @@ pub enum Ill {
     Silent(Duration),
 }
 
-const NEW: u8 = 0;
-const RUNS: u8 = 1;
-const ENDED: u8 = 2;
-
 impl Default for Pulse {
     fn default() -> Self {
-        Pulse { state: AtomicU8::new(NEW), beat: watch::Sender::new(Duration::ZERO) }
+        Pulse {
+            running: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            beat: watch::Sender::new(Duration::ZERO),
+        }
     }
 }
 
@@ -39,7 +41,8 @@ impl Pulse {
     /// The task runs from now on, for as long as it keeps what this gives.
     pub fn begin(&self, clock: &dyn Clock) -> Running<'_> {
         self.beat(clock.monotonic());
-        self.state.store(RUNS, Ordering::Release);
+        let running = self.running.fetch_add(1, Ordering::AcqRel) + 1;
+        self.most.fetch_max(running, Ordering::AcqRel);
         Running(self)
     }
 
@@ -50,19 +53,19 @@ impl Pulse {
 
     /// Whether it has ever begun.
     pub fn begun(&self) -> bool {
-        self.state.load(Ordering::Acquire) != NEW
+        self.most.load(Ordering::Acquire) > 0
     }
 
     /// What is wrong with it. One that never began is not looked at.
     pub fn ill(&self, clock: &dyn Clock, longest: Duration) -> Option<Ill> {
-        match self.state.load(Ordering::Acquire) {
-            NEW => None,
-            RUNS => {
-                let silent = clock.monotonic().saturating_sub(*self.beat.borrow());
-                (silent > longest).then_some(Ill::Silent(silent))
-            }
-            _ => Some(Ill::Ended),
+        if !self.begun() {
+            return None;
         }
+        if self.running.load(Ordering::Acquire) < self.most.load(Ordering::Acquire) {
+            return Some(Ill::Ended);
+        }
+        let silent = clock.monotonic().saturating_sub(*self.beat.borrow());
+        (silent > longest).then_some(Ill::Silent(silent))
     }
 
     /// Waits until its work was done at this time of the monotonic clock or later.
@@ -78,7 +81,7 @@ pub struct Running<'a>(&'a Pulse);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.state.store(ENDED, Ordering::Release);
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -112,5 +115,9 @@ mod tests {
         assert_eq!(pulse.ill(&clock, minute), Some(Ill::Ended));
         let _again = pulse.begin(&clock);
         assert_eq!(pulse.ill(&clock, minute), None);
+        let second = pulse.begin(&clock);
+        assert_eq!(pulse.ill(&clock, minute), None);
+        drop(second);
+        assert_eq!(pulse.ill(&clock, minute), Some(Ill::Ended), "one of two is missed");
     }
 }

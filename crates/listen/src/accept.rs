@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokensmith_core::Clock;
+use tokensmith_core::supervise::{Supervisor, Task, turn};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::activity::Activity;
@@ -62,19 +63,24 @@ pub struct Listening {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub stats: Arc<Stats>,
+    /// Begins accepting again when it panics.
+    pub supervisor: Arc<Supervisor>,
+    /// As which task.
+    pub task: Task,
 }
 
 /// How long accepting rests when it fails, unless a connection ends before: twice as long each time, up to the second.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
-/// Serves until `stop` turns true; then what is under way ends, and nobody silent is waited for.
+/// Serves until `stop` turns true; then what is under way ends, and nobody silent is waited for. When accepting panics it is
+/// begun again on the same socket, where newcomers wait meanwhile; connections go on.
 pub async fn serve<A: Accept, S: Serve>(
     acceptor: A,
     service: S,
     how: Listening,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Listening { bounds, tls, clock, stats } = how;
+    let Listening { bounds, tls, clock, stats, supervisor, task } = how;
     let places = Places::new(&bounds, stats.clone());
     // Two for each core: one at work, one whose turn is about to end.
     let workers = tokio::runtime::Handle::current().metrics().num_workers();
@@ -86,70 +92,17 @@ pub async fn serve<A: Accept, S: Serve>(
         unread: Unread::new(&bounds, clock.clone(), stats),
     });
     let (end, ended) = watch::channel(());
-    let mut connections = JoinSet::new();
-    let mut pause = PAUSES[0];
-    loop {
-        // Who finds no room waits outside, without costing anything.
-        let accepting = async {
-            places.ready().await;
-            acceptor.accept().await
-        };
-        let accepted = tokio::select! {
-            accepted = accepting => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-        };
-        let Accepted { socket, from } = match accepted {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => {
-                tracing::warn!("a process of another user was turned away");
-                continue;
-            }
-            // Somebody who has gone before it was their turn.
-            Err(e) if of_one_connection(&e) => continue,
-            Err(e) => {
-                if pause == PAUSES[0] {
-                    tracing::warn!(cause = %e, "cannot accept a connection: it is tried again");
-                }
-                // Out of descriptors, mostly: whoever waits leaves one, and others will close soon.
-                let made_room = places.displace();
-                let changed = async {
-                    tokio::select! {
-                        _ = connections.join_next(), if !connections.is_empty() => {}
-                        () = places.change(), if !made_room => {}
-                    }
-                };
-                tokio::select! {
-                    () = changed => {}
-                    () = clock.sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
-                    _ = stop.wait_for(|stop| *stop) => break,
-                }
-                continue;
-            }
-        };
-        pause = PAUSES[0];
-        // While all are at work it is held, and no other is accepted.
-        let admitted = tokio::select! {
-            admitted = places.admit(Block::of(from)) => admitted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Some(place) = admitted else { continue };
-        tune(&socket);
-        let lifetime = Lifetime { place: Arc::new(place), end: ended.clone() };
-        let (service, shared, tls, stop) = (service.clone(), shared.clone(), tls.clone(), stop.clone());
-        connections.spawn(async move {
-            let place = lifetime.place.clone();
-            tokio::select! {
-                ended = connection(socket, from, lifetime, tls, service, shared, stop) => {
-                    if let Err(e) = ended {
-                        tracing::debug!(cause = %e, "a connection ended");
-                    }
-                }
-                () = place.wanted() => tracing::debug!("a connection that waited made room for another"),
-            }
-        });
+    // Outside of the loop: its panic ends none of them.
+    let connections = Mutex::new(JoinSet::new());
+    let door = Door { acceptor, service, places, shared, tls, stop: stop.clone(), ended };
+    tokio::select! {
+        () = supervisor.run(task, || door.open(&connections)) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
     }
-    drop(acceptor);
+    // Who comes now is told at once that nobody listens.
+    drop(door.acceptor);
+    let places = door.places;
+    let mut connections = connections.into_inner();
     let drained = async {
         while connections.join_next().await.is_some() {}
         // And the tunnels.
@@ -162,6 +115,83 @@ pub async fn serve<A: Accept, S: Serve>(
         }
     }
     drop(end);
+}
+
+/// What the loop needs.
+struct Door<A, S> {
+    acceptor: A,
+    service: S,
+    places: Arc<Places>,
+    shared: Arc<Shared>,
+    tls: Option<Tls>,
+    stop: watch::Receiver<bool>,
+    ended: watch::Receiver<()>,
+}
+
+impl<A: Accept, S: Serve> Door<A, S> {
+    /// Accepts for as long as it is polled.
+    async fn open(&self, connections: &Mutex<JoinSet<()>>) {
+        let Door { acceptor, service, places, shared, tls, stop, ended } = self;
+        let clock = &shared.clock;
+        let mut connections = connections.lock().await;
+        let mut pause = PAUSES[0];
+        loop {
+            turn();
+            // Who finds no room waits outside, without costing anything.
+            let accepting = async {
+                places.ready().await;
+                acceptor.accept().await
+            };
+            let accepted = tokio::select! {
+                accepted = accepting => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Accepted { socket, from } = match accepted {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => {
+                    tracing::warn!("a process of another user was turned away");
+                    continue;
+                }
+                // Somebody who has gone before it was their turn.
+                Err(e) if of_one_connection(&e) => continue,
+                Err(e) => {
+                    if pause == PAUSES[0] {
+                        tracing::warn!(cause = %e, "cannot accept a connection: it is tried again");
+                    }
+                    // Out of descriptors, mostly: whoever waits leaves one, and others will close soon.
+                    let made_room = places.displace();
+                    let changed = async {
+                        tokio::select! {
+                            _ = connections.join_next(), if !connections.is_empty() => {}
+                            () = places.change(), if !made_room => {}
+                        }
+                    };
+                    tokio::select! {
+                        () = changed => {}
+                        () = clock.sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
+                    }
+                    continue;
+                }
+            };
+            pause = PAUSES[0];
+            // While all are at work it is held, and no other is accepted.
+            let Some(place) = places.admit(Block::of(from)).await else { continue };
+            tune(&socket);
+            let lifetime = Lifetime { place: Arc::new(place), end: ended.clone() };
+            let (service, shared, tls, stop) = (service.clone(), shared.clone(), tls.clone(), stop.clone());
+            connections.spawn(async move {
+                let place = lifetime.place.clone();
+                tokio::select! {
+                    ended = connection(socket, from, lifetime, tls, service, shared, stop) => {
+                        if let Err(e) = ended {
+                            tracing::debug!(cause = %e, "a connection ended");
+                        }
+                    }
+                    () = place.wanted() => tracing::debug!("a connection that waited made room for another"),
+                }
+            });
+        }
+    }
 }
 
 async fn connection<S: Serve>(

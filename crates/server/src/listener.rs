@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::{Request, Response};
 use tokensmith_core::access::authenticators::Shown;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -63,10 +64,12 @@ pub async fn serve(
     tls: Option<Tls>,
     router: Router,
     stats: Arc<Stats>,
+    supervisor: Arc<Supervisor>,
     stop: watch::Receiver<bool>,
 ) {
     let bounds = Bounds::default().within_descriptors();
     // Clients have clocks of their own: a test clock that stands still would let none of them be late.
-    let how = Listening { bounds, tls, clock: Arc::new(SystemClock::new()), stats };
+    let clock = Arc::new(SystemClock::new());
+    let how = Listening { bounds, tls, clock, stats, supervisor, task: Task::Listener };
     tokensmith_listen::serve(TcpAccept(listener), Routed(router), how, stop).await;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve};
 use tokio::sync::watch;
 use tonic::Status;
@@ -66,9 +67,15 @@ impl Serve for Calls {
 }
 
 /// Serves until `stop` turns true, then takes the socket away and lets the open calls end.
-pub async fn serve(socket: Socket, signer: Arc<ExternalSigner>, stop: watch::Receiver<bool>) {
+pub async fn serve(
+    socket: Socket,
+    signer: Arc<ExternalSigner>,
+    supervisor: Arc<Supervisor>,
+    stop: watch::Receiver<bool>,
+) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let calls = Calls { routes: service::routes(signer), clock: clock.clone() };
-    let how = Listening { bounds: bounds(), tls: None, clock, stats: Arc::default() };
+    let (stats, task) = (Arc::default(), Task::Signer);
+    let how = Listening { bounds: bounds(), tls: None, clock, stats, supervisor, task };
     tokensmith_listen::serve(socket, calls, how, stop).await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokensmith_core::supervise::Task;
 use tokensmith_listen::{Bounds, Connection, Lifetime, Listening, RequestBody, Serve};
 use tokio::sync::watch;
 
@@ -117,6 +118,8 @@ pub(super) async fn serve(
         tls,
         clock: proxy.clock(),
         stats: proxy.metrics().listening(),
+        supervisor: proxy.0.supervisor.clone(),
+        task: Task::Listener,
     };
     tokensmith_listen::serve(listener, At { proxy, port }, how, stop).await;
 }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use tokensmith_core::Clock;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::RequestBody;
 use tokio::sync::watch;
 
@@ -93,6 +94,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     config: ProxyConfig,
     metrics: Metrics,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Proxy {
@@ -103,7 +105,8 @@ impl Proxy {
             Mode::Reverse(mode) => Metrics::new("reverse", |registry| mode.gate.register(registry)),
             Mode::Token(_) => Metrics::new("token", |_| {}),
         };
-        Proxy(Arc::new(Inner { config, metrics }))
+        let supervisor = Supervisor::new(config.clock.clone());
+        Proxy(Arc::new(Inner { config, metrics, supervisor }))
     }
 
     /// Serves until `stop` turns true, then lets open requests end for [`Limits::drain`] at most. Several listeners can be
@@ -142,8 +145,11 @@ impl Proxy {
     /// Whether it has what it needs to serve; why not, in one line.
     ///
     /// # Errors
-    /// There is no good token.
+    /// There is no good token, or a listener is down.
     pub async fn healthy(&self) -> Result<(), String> {
+        if let Some(problem) = self.0.supervisor.problem(Task::Listener) {
+            return Err(problem);
+        }
         match &self.0.config.mode {
             Mode::Forward(mode) => {
                 let token = mode.source.token(mode.audience.as_deref()).await;

@@ -129,13 +129,17 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let mut listeners = tokio::task::JoinSet::new();
     let stats = server.app.metrics.listening();
     let tls = Some(live.clone());
-    listeners.spawn(listener::serve(secure, tls, router.clone(), stats.clone(), stopped.clone()));
+    let supervisor = &server.app.supervisor;
+    let served =
+        listener::serve(secure, tls, router.clone(), stats.clone(), supervisor.clone(), stopped.clone());
+    listeners.spawn(served);
     if let Some(plain) = plain {
-        listeners.spawn(listener::serve(plain, None, router.clone(), stats, stopped.clone()));
+        let router = router.clone();
+        listeners.spawn(listener::serve(plain, None, router, stats, supervisor.clone(), stopped.clone()));
     }
     drop(router);
     if let Some((socket, signer)) = external {
-        listeners.spawn(tokensmith_signer::serve(socket, signer, stopped.clone()));
+        listeners.spawn(tokensmith_signer::serve(socket, signer, supervisor.clone(), stopped.clone()));
     }
     if let Some(path) = &args.ready_file {
         files::write(path, format!("{url}\n").as_bytes(), Access::Everyone)?;

@@ -110,7 +110,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
     tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
     tasks.run(Task::ClockWatch, &Arc::new(ClockWatch::new(clock)), |watch| async move { watch.run().await });
-    let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, stopped));
+    let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, supervisor.clone(), stopped));
     let address = dir.file(ADDRESS);
     files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;
     println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);

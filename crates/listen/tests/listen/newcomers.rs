@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokensmith_core::Clock;
 use tokensmith_listen::{Accept, Accepted, Bounds, TcpAccept};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -134,4 +135,33 @@ async fn who_has_gone_before_their_turn_holds_nobody_up() {
     let address = listener.local_addr().unwrap();
     let world = start_on(Aborted(TcpAccept(listener), AtomicUsize::new(0)), address, few());
     assert!(timeout(LONG, world.ask("/")).await.unwrap().ends_with("ok"));
+}
+
+/// Panics at the second connection.
+struct Panics(TcpAccept, AtomicUsize);
+
+impl Accept for Panics {
+    async fn accept(&self) -> io::Result<Option<Accepted>> {
+        let accepted = self.0.accept().await;
+        assert_ne!(self.1.fetch_add(1, Ordering::SeqCst), 1, "a test's");
+        accepted
+    }
+}
+
+#[tokio::test]
+async fn accepting_that_panics_is_begun_again_on_its_socket_and_connections_go_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = start_on(Panics(TcpAccept(listener), AtomicUsize::new(0)), address, few());
+    let mut there = world.say(get("/").as_bytes()).await;
+    assert!(answer(&mut there).await.ends_with("ok"));
+    let mut unlucky = world.connect().await;
+    assert!(closed(&mut unlucky).await);
+    let mut waits = world.say(get("/").as_bytes()).await;
+    // Who was there is served meanwhile.
+    there.write_all(get("/").as_bytes()).await.unwrap();
+    assert!(answer(&mut there).await.ends_with("ok"));
+    assert!(!is_closed(&waits), "whoever comes meanwhile waits in the socket");
+    world.clock.advance(Duration::from_secs(1));
+    assert!(answer(&mut waits).await.ends_with("ok"));
 }

@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use time::macros::datetime;
 use tokensmith_core::clock::ManualClock;
+use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{
     Accept, Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept, Weight, serve,
 };
@@ -77,7 +78,14 @@ pub fn start_on(acceptor: impl Accept, address: SocketAddr, bounds: Bounds) -> W
     let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 10:00 UTC)));
     let (stats, go) = (Arc::new(Stats::default()), Arc::new(Semaphore::new(0)));
     let (stop, stopped) = watch::channel(false);
-    let how = Listening { bounds, tls: None, clock: clock.clone(), stats: stats.clone() };
+    let how = Listening {
+        bounds,
+        tls: None,
+        clock: clock.clone(),
+        stats: stats.clone(),
+        supervisor: Supervisor::new(clock.clone()),
+        task: Task::Listener,
+    };
     let task = tokio::spawn(serve(acceptor, Paths(go.clone()), how, stopped));
     World { address, clock, stats, go, stop, task }
 }

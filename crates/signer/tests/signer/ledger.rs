@@ -33,7 +33,12 @@ async fn each_token_leaves_a_record_of_what_it_says() -> Result<()> {
     let signer = ExternalSigner::witnessed(world.keys.clone(), world.clock.clone(), None, witness)?;
     let path = world.dir.path().join("witnessed.sock");
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve(Socket::bind(&Address::Path(path.clone())).await?, signer, stopped));
+    let serving = tokio::spawn(serve(
+        Socket::bind(&Address::Path(path.clone())).await?,
+        signer,
+        tokensmith_core::Supervisor::alone(),
+        stopped,
+    ));
     let mut client = Client::v1(&path).await?;
 
     let now = world.clock.unix();

@@ -185,7 +185,12 @@ async fn an_abstract_socket_works() -> Result<()> {
     let address: Address = format!("@{name}").parse()?;
     let signer = ExternalSigner::new(world.keys.clone(), world.clock.clone(), None)?;
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve(Socket::bind(&address).await?, signer, stopped));
+    let serving = tokio::spawn(serve(
+        Socket::bind(&address).await?,
+        signer,
+        tokensmith_core::Supervisor::alone(),
+        stopped,
+    ));
     let mut client = Client::v1(Path::new(&format!("\0{name}"))).await?;
     client.metadata().await?;
     let refused = Socket::bind(&address).await.err().context("taken")?;

@@ -56,7 +56,7 @@ impl World {
         let signer = ExternalSigner::new(keys.clone(), clock.clone(), max_seconds)?;
         let (stop, stopped) = watch::channel(false);
         let bound = Socket::bind(&Address::Path(socket.clone())).await?;
-        let serving = tokio::spawn(serve(bound, signer, stopped));
+        let serving = tokio::spawn(serve(bound, signer, tokensmith_core::Supervisor::alone(), stopped));
         Ok(World { clock, keys, store, socket, dir, stop, serving })
     }
 

@@ -62,6 +62,7 @@ pub async fn place(cas: &[&Ca]) -> Place {
         Some(tls),
         world.router(),
         Arc::default(),
+        tokensmith_core::Supervisor::alone(),
         world.stop.subscribe(),
     ));
     let mut roots = RootCertStore::empty();
