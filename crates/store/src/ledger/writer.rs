@@ -2,6 +2,7 @@
 //!
 //! Knows no database: it is given what writes a group, and in tests something that fails.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -75,6 +76,7 @@ impl GroupWriter {
             group: Vec::new(),
             waiting: Vec::new(),
             written: true,
+            writing: false,
             supervisor,
         };
         let thread = std::thread::Builder::new().name("ledger-writer".into()).spawn(move || worker.run())?;
@@ -176,6 +178,8 @@ struct Worker {
     waiting: Vec<oneshot::Sender<bool>>,
     /// Whether the last group was.
     written: bool,
+    /// A group is being written: a panic now is about one of its records.
+    writing: bool,
     supervisor: Arc<Supervisor>,
 }
 
@@ -213,17 +217,38 @@ impl Worker {
         true
     }
 
-    /// After a panic: the group is tried again, and who waits for it is told.
+    /// After a panic: who waits is told. If a record was the cause, it alone is lost; the rest is tried again.
     fn recover(&mut self) -> bool {
         self.state.failed(&"its writer has panicked");
         for done in self.waiting.drain(..) {
             let _ = done.send(false);
+        }
+        if std::mem::take(&mut self.writing) {
+            let group = std::mem::take(&mut self.group);
+            self.sift(group);
         }
         if self.messages.is_closed() {
             self.lose();
         }
         std::thread::park_timeout(RETRY);
         true
+    }
+
+    /// Finds the records that cannot be written without a panic, by halves: each of the others is written, or kept.
+    fn sift(&mut self, mut group: Vec<Issued>) {
+        match catch_unwind(AssertUnwindSafe(|| (self.write)(&group))) {
+            Ok(Ok(())) => drop(self.state.written.fetch_add(group.len() as u64, Ordering::Relaxed)),
+            Ok(Err(_)) => self.group.append(&mut group),
+            Err(_) if group.len() <= 1 => {
+                tracing::error!("an issue record is lost: to write it panics");
+                self.state.drop_records(group.len());
+            }
+            Err(_) => {
+                let rest = group.split_off(group.len() / 2);
+                self.sift(group);
+                self.sift(rest);
+            }
+        }
     }
 
     fn take(&mut self, message: Message) {
@@ -247,7 +272,10 @@ impl Worker {
     }
 
     fn persist(&mut self) -> bool {
-        match (self.write)(&self.group) {
+        self.writing = true;
+        let done = (self.write)(&self.group);
+        self.writing = false;
+        match done {
             Ok(()) => {
                 self.state.written.fetch_add(self.group.len() as u64, Ordering::Relaxed);
                 self.group.clear();
@@ -382,6 +410,26 @@ mod tests {
             "the end loses the rest"
         );
         assert!(groups.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_record_that_panics_is_lost_alone() {
+        let (groups, mut write) = disk();
+        let poison = issued(7, 100).jti;
+        let picky = move |group: &[Issued]| {
+            assert!(group.iter().all(|issued| issued.jti != poison), "a test's");
+            write(group)
+        };
+        let writer = GroupWriter::start(Box::new(picky), Supervisor::alone()).unwrap();
+        for n in 0..20 {
+            writer.record(issued(n, 100)).await;
+        }
+        let state = writer.state().clone();
+        // Those who wait while it panics are told; the rest is on disk by then.
+        let _ = writer.flush().await;
+        drop(writer);
+        assert_eq!(groups.lock().unwrap().iter().sum::<usize>(), 19);
+        assert_eq!(state.counts(), Counts { written: 19, dropped: 1, ..Counts::default() });
     }
 
     #[tokio::test]
