@@ -35,7 +35,8 @@ impl Bump {
     /// For a restore at `now`.
     pub fn new(header: &Header, now: OffsetDateTime) -> Self {
         // A clock that is behind the backup's says nothing.
-        Self::after((now - header.time).whole_seconds().max(0))
+        let elapsed = now.unix_timestamp().saturating_sub(header.time.unix_timestamp());
+        Self::after(elapsed.max(0))
     }
 
     /// For what was written `elapsed` seconds ago.
