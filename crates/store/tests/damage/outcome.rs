@@ -1,6 +1,6 @@
 //! What becomes of a damaged store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use tokensmith_core::keys::RING_KEY;
 use tokensmith_core::ledger::{Ledger, Revocation};
 use tokensmith_core::store::{Expect, Store};
-use tokensmith_store::{OpenError, Options, Record, SledStore, examine};
+use tokensmith_store::{Examined, OpenError, Options, Record, SledStore, Trouble, What, examine};
 
 use crate::variant::Variant;
-use crate::world::{Acknowledged, World, files};
+use crate::world::{Acknowledged, World, copy_dir, files};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -26,10 +26,11 @@ pub enum Outcome {
     RevisionReused,
     SilentLoss,
     Spoiled,
+    Untold,
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 9] = [
+    pub const ALL: [Outcome; 10] = [
         Outcome::StartsWhole,
         Outcome::Refused,
         Outcome::Hangs,
@@ -39,6 +40,7 @@ impl Outcome {
         Outcome::RevisionReused,
         Outcome::SilentLoss,
         Outcome::Spoiled,
+        Outcome::Untold,
     ];
 
     pub fn name(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Outcome {
             Outcome::RevisionReused => "starts, a revision is used again",
             Outcome::SilentLoss => "starts, something is lost",
             Outcome::Spoiled => "does not start, its files are changed",
+            Outcome::Untold => "examined, what is lost or stale is not told",
         }
     }
 
@@ -83,12 +86,21 @@ pub fn try_out(world: &World, variant: &Variant) -> (Outcome, String) {
     if outcome != Outcome::Refused {
         return (outcome, said);
     }
-    // What can be saved of it was acknowledged once, and its ring is one of its own.
+    // What can be saved of it was acknowledged once. Where it is not all that was acknowledged last, that is told.
     match within(dir.clone(), save) {
         Err(failed) => failed,
         Ok(Err(e)) => (Outcome::RefusedForNoReason, format!("{said}; examined: {e}")),
-        Ok(Ok(records)) => {
+        Ok(Ok((examined, records))) => {
             let ever = &world.acknowledged.ever;
+            let untold: Vec<_> = world
+                .acknowledged
+                .lost(&records)
+                .into_iter()
+                .filter(|lost| !tells(&examined, *lost))
+                .collect();
+            if !untold.is_empty() {
+                return (Outcome::Untold, format!("{said}; examined: {untold:?} of {:?}", examined.troubles));
+            }
             let foreign = records.into_iter().find(|record| match record {
                 Record::Object(entry) => !ever.contains(&(entry.key.clone(), entry.value.clone())),
                 _ => false,
@@ -100,6 +112,36 @@ pub fn try_out(world: &World, variant: &Variant) -> (Outcome, String) {
             }
         }
     }
+}
+
+/// An undamaged copy starts with all that was acknowledged, and nothing is found in it.
+pub fn control(world: &World) {
+    let dir = world.home.join("control");
+    copy_dir(&world.store, &dir);
+    let (examined, records) = within(dir.clone(), save).unwrap().unwrap();
+    assert_eq!((examined.troubles, world.acknowledged.lost(&records)), (Vec::new(), Vec::new()));
+    let found = within(dir.clone(), start).unwrap().unwrap();
+    assert_eq!(world.acknowledged.judge(&found), Outcome::StartsWhole);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Whether what was found wrong says that a part is not as it was acknowledged last.
+fn tells(examined: &Examined, lost: What) -> bool {
+    examined.troubles.iter().any(|trouble| match trouble {
+        Trouble::Count { what, .. } | Trouble::Differs(what) => *what == lost,
+        // The ring has no revision and no state of its own.
+        Trouble::Behind { what, .. } | Trouble::StateMissing(what) => {
+            *what == lost || *what == What::Objects && lost == What::Ring
+        }
+        Trouble::Record { place, .. } if lost == What::Ring => place.contains(RING_KEY),
+        Trouble::Record { .. } | Trouble::Records(_) => true,
+        // How far the store had come, or what it held, is not known at all.
+        Trouble::AnchorMissing
+        | Trouble::AnchorUnreadable(_)
+        | Trouble::Database(_)
+        | Trouble::DatabaseMissing
+        | Trouble::OtherStore => true,
+    })
 }
 
 /// Does something in a thread that may panic or hang.
@@ -131,7 +173,7 @@ struct Found {
 fn start(dir: &Path) -> Result<Found, OpenError> {
     let store = Arc::new(SledStore::open(dir, Options::default())?);
     let ledger = store.ledger().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let listing = store.list("", None, 0).await.unwrap();
         let objects = listing.entries.into_iter().map(|e| (e.key, (e.revision, e.value))).collect();
@@ -145,13 +187,36 @@ fn start(dir: &Path) -> Result<Found, OpenError> {
     })
 }
 
-fn save(dir: &Path) -> Result<Vec<Record>, OpenError> {
+fn save(dir: &Path) -> Result<(Examined, Vec<Record>), OpenError> {
     let mut records = Vec::new();
-    examine(dir, &mut |found| records.extend(found.ok()))?;
-    Ok(records)
+    let examined = examine(dir, &mut |found| records.extend(found.ok()))?;
+    Ok((examined, records))
 }
 
 impl Acknowledged {
+    /// The parts that are not, in these records, what was acknowledged last.
+    fn lost(&self, records: &[Record]) -> Vec<What> {
+        let (mut objects, mut revoked, mut marks) = (BTreeMap::new(), BTreeSet::new(), 0);
+        for record in records {
+            match record {
+                Record::Object(entry) => {
+                    objects.insert(entry.key.clone(), (entry.revision, entry.value.clone()));
+                }
+                Record::Revocation(revocation) => {
+                    revoked.insert(format!("{:?}", revocation.what));
+                }
+                Record::Marks(found) => marks = found.limit,
+                Record::Issued(_) => {}
+            }
+        }
+        let (ring, mut all) = (objects.remove(RING_KEY), self.objects.clone());
+        let mut lost = Vec::new();
+        lost.extend((ring != all.remove(RING_KEY)).then_some(What::Ring));
+        lost.extend((objects != all).then_some(What::Objects));
+        lost.extend((revoked != self.revocations || marks != self.marks).then_some(What::Revocations));
+        lost
+    }
+
     fn judge(&self, found: &Found) -> Outcome {
         if found.objects.get(RING_KEY) != self.objects.get(RING_KEY) {
             return Outcome::NewRing;

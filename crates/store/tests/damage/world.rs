@@ -34,7 +34,7 @@ pub struct Acknowledged {
 
 impl World {
     pub fn make(home: &Path, random: &mut Random) -> World {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(Self::live(home, random))
     }
 
