@@ -226,7 +226,7 @@ mod tests {
         db.call(|t| t.objects.insert("k", &large[..])).unwrap();
         db.flush().unwrap();
         drop(db);
-        crate::open::copy(&dir, &other).unwrap();
+        crate::folder::copy(&dir, &other).unwrap();
         let copy = Database::open_copy(&other, 1 << 20).unwrap();
         assert!(copy.call(|t| t.objects.get("k")).unwrap().is_some());
         drop(copy);

@@ -17,6 +17,7 @@ mod disk;
 mod examine;
 #[cfg(debug_assertions)]
 mod fail_points;
+mod folder;
 mod health;
 mod history;
 pub mod ledger;
@@ -36,9 +37,10 @@ pub use examine::{Create, Examined, examine, examine_in, is_of_format_1};
 
 #[cfg(debug_assertions)]
 pub use fail_points::{FailPoints, KillAt};
+pub use folder::lock;
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
-pub use open::{FORMAT, OpenError, Options, lock};
+pub use open::{FORMAT, OpenError, Options};
 pub use sled_store::SledStore;
 
 /// What a crash would leave of the files in use.

@@ -13,8 +13,8 @@
 //! sled mends what it opens: it overwrites what it cannot read. So a copy is opened, and every record of it read and held
 //! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +25,14 @@ use tokensmith_core::random;
 use tokensmith_core::store::StoreError;
 
 use crate::anchor::{Anchor, AnchorError};
-use crate::builder::{BuildError, Builder};
+use crate::builder::Builder;
 use crate::damage::{Damage, Trouble, Whole};
 use crate::database::{self, Database, Fault};
+pub(crate) use crate::folder::{Folder, remove, take_lock};
+use crate::folder::{copy, drop_snapshots, is_there};
 use crate::log::Log;
 use crate::moment::Point;
-use crate::scan::{self, Said, Tally, damaged};
+use crate::scan::{self, Said, Tally};
 use crate::state::{Identity, Objects, State};
 
 /// The version of the layout that this program writes.
@@ -146,87 +148,6 @@ pub(crate) struct Opened {
     pub(crate) log: Log,
     pub(crate) lock: File,
 }
-
-/// The parts of a store's folder.
-pub(crate) struct Folder {
-    pub(crate) dir: PathBuf,
-}
-
-impl Folder {
-    pub(crate) fn sled(&self) -> PathBuf {
-        self.dir.join("sled")
-    }
-
-    pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join("log")
-    }
-
-    /// Where a copy may be made. A name of its own each time: a database that broke off and was left as it is must not
-    /// find another under its path.
-    pub(crate) fn opening(&self) -> PathBuf {
-        self.dir.join(format!("{OPENING}{}", random::suffix(8)))
-    }
-
-    /// Removes the copies that were looked at.
-    pub(crate) fn clean(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(OPENING) {
-                remove(&entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn copy(&self) -> PathBuf {
-        self.dir.join("copy")
-    }
-
-    fn old(&self) -> PathBuf {
-        self.dir.join("old")
-    }
-
-    fn io(&self, source: io::Error) -> OpenError {
-        OpenError::Io { dir: self.dir.clone(), source }
-    }
-
-    pub(crate) fn damaged(&self, troubles: Vec<Trouble>, whole: Whole) -> OpenError {
-        OpenError::Damaged(Box::new(damaged(&self.dir, troubles, whole)))
-    }
-
-    pub(crate) fn fault(&self, source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
-        OpenError::Database { dir: self.dir.clone(), source: Box::new(source) }
-    }
-
-    /// Why the database does not open.
-    fn unopened(&self, e: Fault) -> OpenError {
-        match e {
-            // Nothing is known to be wrong with it.
-            Fault::Hangs(_) => OpenError::Slow { dir: self.dir.clone(), source: Box::new(e) },
-            e => self.fault(e),
-        }
-    }
-
-    pub(crate) fn build(&self, e: BuildError) -> OpenError {
-        match e {
-            BuildError::Io { dir, source } => OpenError::Io { dir, source },
-            BuildError::Fault(e) => self.fault(e),
-        }
-    }
-
-    /// Puts `copy` in the place of the database. Cut off anywhere, the next start finds one or the other whole.
-    fn swap(&self) -> io::Result<()> {
-        if self.sled().exists() {
-            remove(&self.old())?;
-            fs::rename(self.sled(), self.old())?;
-        }
-        fs::rename(self.copy(), self.sled())?;
-        File::open(&self.dir)?.sync_all()?;
-        remove(&self.old())
-    }
-}
-
-const OPENING: &str = "opening-";
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -482,76 +403,8 @@ pub(crate) fn look_at(
     Ok(Database::open_copy(opening, cache_bytes))
 }
 
-fn drop_snapshots(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 fn unreadable(anchor: &Result<Option<State>, AnchorError>) -> Option<Trouble> {
     anchor.as_ref().err().map(|e| Trouble::AnchorUnreadable(e.to_string()))
-}
-
-/// Whether a folder is there and holds something.
-fn is_there(dir: &Path) -> bool {
-    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-/// Removes a folder that need not be there.
-pub(crate) fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
-/// Copies a folder; file systems that can share the blocks do. sled's blobs are linked: it writes each once, under a name
-/// that is not there, and only ever removes it.
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(to)?;
-    let blobs = from.ends_with("blobs");
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else if !blobs || fs::hard_link(entry.path(), &to).is_err() {
-            fs::copy(entry.path(), to)?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes a store's lock without opening it, for who works on its folder. It is held as long as the file is open.
-///
-/// # Errors
-/// Another process has it.
-pub fn lock(dir: &Path) -> Result<File, OpenError> {
-    take_lock(dir)
-}
-
-/// sled locks its file too, but says so only by an I/O error; this lock names who holds it.
-pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    let io = |source| OpenError::Io { dir: path.clone(), source };
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(OpenError::InUse { dir: dir.into(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(source)) => return Err(io(source)),
-    }
-    file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-    writeln!(file, "{}", std::process::id()).map_err(io)?;
-    Ok(file)
 }
 
 #[cfg(test)]
