@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::follow::{Follower, News};
 use crate::keys::Keys;
 use crate::registry::Registry;
-use crate::store::{Change, Revision};
+use crate::store::{Change, Revision, StoreError};
 use crate::supervise;
 use crate::view::REGISTRY;
 use place::Place;
@@ -133,6 +133,15 @@ impl Controllers {
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => {
                 queue.done(key, Done::default(), self.now());
             }
+            // Nothing but another object mends that, and its change comes by here.
+            Err(e @ Error::Invalid { .. }) => {
+                tracing::warn!(key = &*key, cause = %e, "a controller's step is refused");
+                queue.done(key, Done::default(), self.now());
+            }
+            Err(e) if of_the_store(&e) => {
+                tracing::debug!(key = &*key, cause = %e, "a controller's step waits for the store");
+                queue.store_failed(key, self.now());
+            }
             Err(e) => {
                 tracing::warn!(key = &*key, cause = %e, "a controller's step failed and is tried again");
                 queue.failed(key, self.now());
@@ -185,4 +194,10 @@ impl Controllers {
     fn now(&self) -> Now {
         Now::of(&*self.clock)
     }
+}
+
+/// Whether it is the store that failed, whatever key was handled.
+fn of_the_store(e: &Error) -> bool {
+    let Error::Internal { source: Some(source), .. } = e else { return false };
+    matches!(source.downcast_ref(), Some(StoreError::Backend(_) | StoreError::Refused(_)))
 }

@@ -1,7 +1,7 @@
-//! How fast one key may come again, and how fast all that fail together.
+//! How fast one key may come again, how fast all that fail in one namespace, and when the store is tried again.
 //!
 //! The figures are client-go's where it has them (`workqueue.DefaultTypedControllerRateLimiter`): 5 ms after the first
-//! failure and twice as long each time; ten retries a second of all keys together, with a burst of a hundred. Its longest
+//! failure and twice as long each time; ten retries a second, with a burst of a hundred (of all keys there, of one namespace's here). Its longest
 //! pause is a quarter of an hour, ours a minute: here a key waits out its pause even if its object changes.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const FREE: u32 = 20;
 /// A key that was left alone for so long, and for four times its last pause, begins anew.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// All retries together.
+/// All retries of a lane together.
 const RETRY: Duration = Duration::from_millis(100);
 const BURST: u32 = 100;
 
@@ -112,19 +112,56 @@ fn pause(before: u32) -> Duration {
     FIRST.saturating_mul(factor).min(LONGEST)
 }
 
-/// Gives retries their turns: a bucket of [`BURST`], filled by one each [`RETRY`].
+/// Gives retries their turns: for each lane a bucket of [`BURST`], filled by one each [`RETRY`].
 #[derive(Default)]
 pub(super) struct Retries {
-    /// When the bucket will be full again.
-    full: Duration,
+    /// When each bucket will be full again.
+    full: HashMap<Key, Duration>,
+    /// At so many they are swept.
+    sweep: usize,
 }
 
 impl Retries {
-    /// When the next retry may be.
-    pub(super) fn turn(&mut self, now: Duration) -> Duration {
-        let turn = self.full.max(now);
-        self.full = turn.saturating_add(RETRY);
+    /// When a lane's next retry may be.
+    pub(super) fn turn(&mut self, lane: &str, now: Duration) -> Duration {
+        if self.full.len() >= self.sweep {
+            self.full.retain(|_, full| *full > now);
+            self.sweep = self.full.len().saturating_mul(2).max(1_024);
+        }
+        let full = self.full.entry(lane.into()).or_default();
+        let turn = (*full).max(now);
+        *full = turn.saturating_add(RETRY);
         turn.saturating_sub(RETRY.saturating_mul(BURST - 1)).max(now)
+    }
+}
+
+/// A time in which the store takes no writes. It is nobody's fault: no key is held back for it longer than the others.
+#[derive(Default)]
+pub(super) struct Outage {
+    failures: u32,
+    until: Duration,
+}
+
+impl Outage {
+    /// The longest pause before it is tried again.
+    pub(super) const LONGEST: Duration = Duration::from_secs(2);
+
+    /// It failed. What fails while it lasts was begun before and tells nothing new.
+    pub(super) fn failed(&mut self, now: Duration) {
+        if !self.lasts(now) {
+            self.until = now.saturating_add(pause(self.failures).min(Self::LONGEST));
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    /// Whether nothing is to be tried yet.
+    pub(super) fn lasts(&self, now: Duration) -> bool {
+        now < self.until
+    }
+
+    /// For how long, if so.
+    pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
+        self.lasts(now).then(|| self.until.saturating_sub(now))
     }
 }
 
@@ -144,10 +181,10 @@ mod tests {
     fn a_burst_then_ten_a_second() {
         let (mut retries, second) = (Retries::default(), Duration::from_secs(1));
         for _ in 0..100 {
-            assert_eq!(retries.turn(second), second);
+            assert_eq!(retries.turn("n", second), second);
         }
-        assert_eq!(retries.turn(second), second + RETRY);
-        assert_eq!(retries.turn(second), second + 2 * RETRY);
-        assert_eq!(retries.turn(3 * second), 3 * second);
+        assert_eq!(retries.turn("n", second), second + RETRY);
+        assert_eq!(retries.turn("n", second), second + 2 * RETRY);
+        assert_eq!(retries.turn("n", 3 * second), 3 * second);
     }
 }

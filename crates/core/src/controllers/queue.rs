@@ -10,7 +10,7 @@
 //!
 //! It promises: a key stands in it once, however often it is added; nobody gets a key that somebody else is busy with;
 //! no namespace waits for more than one key of each other one; a key that fails, or that is written again and again, comes
-//! ever more seldom, and only that key does. It is pure: who asks says what time it is. It knows no store and no objects.
+//! ever more seldom, and only that key does; while the store takes no writes, nobody's turn is lost. It is pure: who asks says what time it is. It knows no store and no objects.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::pace::{Pace, Retries};
+use super::pace::{Outage, Pace, Retries};
 use crate::clock::Clock;
 use crate::moment::Moment;
 
@@ -85,7 +85,9 @@ pub(super) struct Queue {
     /// The same by the wall clock, where that is what an object says.
     times: BTreeSet<(OffsetDateTime, Key)>,
     pace: Pace,
+    /// By lane, so that what fails in one namespace delays no other's second try.
     retries: Retries,
+    outage: Outage,
 }
 
 enum State {
@@ -116,6 +118,9 @@ impl Queue {
 
     /// The next key, which is the caller's until it is [`done`](Self::done).
     pub(super) fn next(&mut self, now: Now) -> Option<Key> {
+        if self.outage.lasts(now.span) {
+            return None;
+        }
         self.wake(now);
         let lane = self.turns.pop_front()?;
         let keys = self.lanes.get_mut(&lane)?;
@@ -131,6 +136,9 @@ impl Queue {
     /// A key was looked at.
     pub(super) fn done(&mut self, key: Key, done: Done, now: Now) {
         self.pace.done(&key, done.wrote, now.span);
+        if done.wrote {
+            self.outage = Outage::default();
+        }
         self.leave(key, now, |queue, key| {
             let Some(at) = done.again else { return };
             let wait = at.left(now.wall);
@@ -143,12 +151,25 @@ impl Queue {
     /// A key could not be looked at, or what followed from it could not be done.
     pub(super) fn failed(&mut self, key: Key, now: Now) {
         let held = self.pace.failed(&key, now.span);
-        let turn = self.retries.turn(now.span);
+        let turn = self.retries.turn(lane(&key), now.span);
         self.leave(key, now, |queue, key| queue.wait_for(key, held.max(turn), None));
+    }
+
+    /// The store took no write: nothing is handed out for a while, and this key takes its turn again after that.
+    pub(super) fn store_failed(&mut self, key: Key, now: Now) {
+        self.outage.failed(now.span);
+        self.keys.remove(&key);
+        self.place(key, now);
     }
 
     /// Waits until something is due.
     pub(super) async fn due(&self, clock: &dyn Clock) {
+        if let Some(rest) = self.outage.rest(clock.monotonic()) {
+            clock.sleep(rest).await;
+            if !self.turns.is_empty() {
+                return;
+            }
+        }
         let time = async {
             match self.times.first() {
                 Some((at, _)) => clock.sleep_until(*at).await,
@@ -358,6 +379,58 @@ mod tests {
         }
         // Each once, a burst of a hundred, and ten a second.
         assert!((5_150..=5_250).contains(&tries), "{tries}");
+    }
+
+    #[test]
+    fn what_fails_in_one_namespace_delays_no_others_second_try() {
+        let (mut queue, clock) = (Queue::default(), clock());
+        (0..5_000).for_each(|at| queue.add(&pod("bad", at), Now::of(&clock)));
+        while let Some(key) = queue.next(Now::of(&clock)) {
+            queue.failed(key, Now::of(&clock));
+        }
+        queue.add(&pod("good", 0), Now::of(&clock));
+        let key = queue.next(Now::of(&clock)).unwrap();
+        queue.failed(key.clone(), Now::of(&clock));
+        clock.advance(Duration::from_millis(10));
+        let now = Now::of(&clock);
+        assert!(std::iter::from_fn(|| queue.next(now)).any(|next| next == key));
+    }
+
+    /// Twenty thousand pods' time is over while the disk is full: all are gone seconds after there is room.
+    #[test]
+    fn an_outage_of_the_store_costs_no_key_its_turn() {
+        let (mut queue, clock) = (Queue::default(), clock());
+        (0..20_000).for_each(|at| queue.add(&pod("n", at), Now::of(&clock)));
+        let mut tries = 0;
+        for _ in 0..600 {
+            let now = Now::of(&clock);
+            // As many as are worked on at once.
+            let taken: Vec<_> = std::iter::from_fn(|| queue.next(now)).take(64).collect();
+            tries += taken.len();
+            taken.into_iter().for_each(|key| queue.store_failed(key, now));
+            clock.advance(Duration::from_millis(100));
+        }
+        assert!((64..64 * 60).contains(&tries), "{tries} tries in a minute");
+        clock.advance(Outage::LONGEST);
+        let now = Now::of(&clock);
+        let mut gone = 0;
+        while let Some(key) = queue.next(now) {
+            queue.done(key, Done::wrote(true), now);
+            gone += 1;
+        }
+        assert_eq!((gone, queue.len()), (20_000, 0));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_outage_is_due() {
+        let (mut queue, clock) = (Queue::default(), Arc::new(clock()));
+        queue.add(&pod("n", 0), Now::of(&*clock));
+        let key = queue.next(Now::of(&*clock)).unwrap();
+        queue.store_failed(key.clone(), Now::of(&*clock));
+        assert_eq!(queue.next(Now::of(&*clock)), None);
+        clock.advance(Outage::LONGEST);
+        queue.due(&*clock).await;
+        assert_eq!(queue.next(Now::of(&*clock)), Some(key));
     }
 
     #[test]
