@@ -71,6 +71,9 @@ pub enum StoreError {
         /// The oldest revision that a watch may start after.
         oldest: Revision,
     },
+    /// The value is larger than any may be; in etcd's words.
+    #[error("etcdserver: request is too large")]
+    TooLarge,
     /// The store takes no writes just now; this one was not acknowledged.
     #[error("the store takes no writes: {0}")]
     Refused(Cow<'static, str>),

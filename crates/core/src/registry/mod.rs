@@ -115,7 +115,11 @@ impl Registry {
     /// Writes an object and waits until the view shows it.
     async fn write(&self, kind: &Kind, object: &Object, expect: Expect) -> Result<Arc<Object>, StoreError> {
         let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
-        let revision = self.store.put(&key, stored_bytes(object), expect).await?;
+        let bytes = stored_bytes(object);
+        if bytes.len() > LARGEST {
+            return Err(StoreError::TooLarge);
+        }
+        let revision = self.store.put(&key, bytes, expect).await?;
         self.view.reached(revision).await;
         Ok(Arc::new(with_revision(object, revision)))
     }
@@ -204,6 +208,10 @@ fn with_revision(object: &Object, revision: Revision) -> Object {
     object
 }
 
+/// No object grows beyond so many bytes of JSON, by however many patches, nor by what the server itself adds to it. etcd
+/// refuses a request of more than 1.5 MiB; that is of protobuf, and JSON of the same texts is seldom three times as long.
+const LARGEST: usize = 3 * (3 << 19);
+
 /// The revision that an object carries.
 fn revision_of(object: &Object) -> Revision {
     object.resource_version().parse().unwrap_or(0)
@@ -213,7 +221,7 @@ fn revision_of(object: &Object) -> Revision {
 /// told why, since asking again does not help.
 fn backend(e: StoreError) -> Error {
     match e {
-        StoreError::Refused(_) => Error::internal(e.to_string(), e),
+        StoreError::Refused(_) | StoreError::TooLarge => Error::internal(e.to_string(), e),
         _ => Error::internal("the store failed", e),
     }
 }
