@@ -30,11 +30,17 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut kept = BytesMut::with_capacity(told.unwrap_or(0).min(limit).min(64 << 10));
     let (mut seen, mut excess) = (0_usize, told.is_some_and(|told| told > limit));
+    let mut held = false;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Error::BadRequest("the request's body broke off".into()))?;
         let Ok(data) = frame.into_data() else { continue };
         seen = seen.saturating_add(data.len());
         excess |= seen > limit;
+        if !excess && !held && seen > heavy::BODY {
+            // Before more of it is kept. Who has not told may send as much as is allowed.
+            heavy::hold(told.unwrap_or(limit)).await;
+            held = true;
+        }
         if !excess {
             kept.extend_from_slice(&data);
         } else if seen > DRAIN {

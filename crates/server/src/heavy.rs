@@ -3,10 +3,12 @@
 //! What a request computes it computes in one go, and a worker that computes answers nobody else. So a handler that is
 //! about to says so ([`enter`]). From then on it runs on a thread of its own while another one takes the worker's place, and
 //! no more of them at a time than half the cores: the rest of the machine is everyone else's. Who waits for a place waits
-//! as one waits for a disk: the deadline ends it.
+//! as one waits for a disk: the deadline ends it. Users take turns: else one without any rights, asking for large reviews
+//! again and again, would keep everybody's long lists waiting until their deadline.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use serde_json::Value;
@@ -21,56 +23,138 @@ pub(crate) const BODY: usize = 32 << 10;
 const VALUES: usize = 2_000;
 const TEXT: usize = 32;
 
+/// Large bodies are counted in such units.
+const UNIT: usize = 1 << 10;
+/// So many units of large bodies are in memory at once, of all users and of one: what has been read waits for a place.
+const ALL_BODIES: usize = (256 << 20) / UNIT;
+const ONES_BODIES: usize = (64 << 20) / UNIT;
+
 /// The places for such requests.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Places(Arc<Inner>);
 
-/// The place of the request that is being handled, if it has taken one.
-type Place = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+struct Inner {
+    cores: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+    /// How many of the places one user may have.
+    ones: usize,
+    users: Mutex<Users>,
+}
+
+#[derive(Default)]
+struct Users {
+    by_name: HashMap<Arc<str>, Weak<User>>,
+    /// At so many those who have gone are forgotten.
+    sweep: usize,
+}
+
+/// What one user's requests share. Who asks for much waits behind themselves, and others behind one request of theirs.
+struct User {
+    turns: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+}
+
+/// What a request has taken; free again when it has ended, or was given up.
+#[derive(Default)]
+struct Held {
+    place: Option<[OwnedSemaphorePermit; 2]>,
+    body: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+type Place = Arc<Mutex<Held>>;
+
+#[derive(Clone)]
+struct Request {
+    places: Places,
+    user: Arc<User>,
+    place: Place,
+    room: Option<Room>,
+}
 
 tokio::task_local! {
-    static REQUEST: (Places, Place, Option<Room>);
+    static REQUEST: Request;
 }
 
 impl Places {
-    /// As many as half the cores, and one at least.
+    /// As many as half the cores, and one at least; half of these for one user.
     pub(crate) fn of_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Places(Arc::new(Semaphore::new((cores / 2).max(1))))
+        Self::new((cores / 2).max(1))
     }
 
-    /// A handler that may [`enter`]. Its place is free again when it has ended, or was given up. `room` is its connection's
-    /// for answers.
+    fn new(places: usize) -> Self {
+        Places(Arc::new(Inner {
+            cores: Arc::new(Semaphore::new(places)),
+            bodies: Arc::new(Semaphore::new(ALL_BODIES)),
+            ones: (places / 2).max(1),
+            users: Mutex::default(),
+        }))
+    }
+
+    /// A handler that may [`enter`], of a request by `user`. `room` is its connection's for answers.
     pub(crate) fn around<F: Future>(
         &self,
+        user: &str,
         room: Option<Room>,
         handler: F,
     ) -> impl Future<Output = F::Output> + use<F> {
         let place = Place::default();
         let inside = Aside { place: place.clone(), handler: Box::pin(handler) };
-        REQUEST.scope((self.clone(), place, room), inside)
+        let request = Request { places: self.clone(), user: self.user(user), place, room };
+        REQUEST.scope(request, inside)
+    }
+
+    fn user(&self, name: &str) -> Arc<User> {
+        let mut users = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(user) = users.by_name.get(name).and_then(Weak::upgrade) {
+            return user;
+        }
+        if users.by_name.len() >= users.sweep {
+            users.by_name.retain(|_, user| user.strong_count() > 0);
+            users.sweep = users.by_name.len().saturating_mul(2).max(1_024);
+        }
+        let (turns, bodies) = (Semaphore::new(self.0.ones), Semaphore::new(ONES_BODIES));
+        let user = Arc::new(User { turns: Arc::new(turns), bodies: Arc::new(bodies) });
+        users.by_name.insert(name.into(), Arc::downgrade(&user));
+        user
     }
 }
 
 /// Takes a place before long work; at once where the request has one, or there are no places.
 pub(crate) async fn enter() {
-    let Ok((places, place, room)) = REQUEST.try_with(Clone::clone) else { return };
+    let Ok(Request { places, user, place, room }) = REQUEST.try_with(Clone::clone) else { return };
     if taken(&place) {
         return;
     }
-    let permit = loop {
-        // Nobody closes the semaphore.
-        let permit = places.0.clone().acquire_owned().await.ok();
+    let permits = loop {
+        // First among one's own, so that a user who asks a thousand times stands in the line of all once.
+        let permits = both(&user.turns, &places.0.cores, 1).await;
         // Whoever has waited for a place found room for an answer before: those of meanwhile may not have been read.
-        let Some(room) = room.as_ref().filter(|room| room.is_full()) else { break permit };
-        drop(permit);
+        let Some(room) = room.as_ref().filter(|room| room.is_full()) else { break permits };
+        drop(permits);
         room.wait().await;
     };
-    if let Ok(mut place) = place.lock() {
-        *place = permit;
+    if let Ok(mut held) = place.lock() {
+        held.place = permits;
     }
     // What follows is to be polled aside.
     tokio::task::yield_now().await;
+}
+
+/// Takes room for a large body before it is read. A sender who is slow takes it from themselves alone.
+pub(crate) async fn hold(bytes: usize) {
+    let Ok(Request { places, user, place, .. }) = REQUEST.try_with(Clone::clone) else { return };
+    let units = bytes.div_ceil(UNIT).min(ONES_BODIES);
+    let permits = both(&user.bodies, &places.0.bodies, u32::try_from(units).unwrap_or(u32::MAX)).await;
+    if let Ok(mut held) = place.lock() {
+        held.body = permits;
+    }
+}
+
+async fn both(own: &Arc<Semaphore>, all: &Arc<Semaphore>, units: u32) -> Option<[OwnedSemaphorePermit; 2]> {
+    // Nobody closes either.
+    let own = own.clone().acquire_many_owned(units).await.ok()?;
+    Some([own, all.clone().acquire_many_owned(units).await.ok()?])
 }
 
 /// Takes a place if an object is large.
@@ -94,7 +178,7 @@ fn fits(value: &Value, left: &mut usize) -> bool {
 }
 
 fn taken(place: &Place) -> bool {
-    place.lock().is_ok_and(|place| place.is_some())
+    place.lock().is_ok_and(|held| held.place.is_some())
 }
 
 /// Runs a handler on the worker, or aside once it has taken its place.
@@ -132,14 +216,14 @@ mod tests {
     #[test]
     fn a_request_that_computes_holds_no_worker() {
         let runtime = runtime();
-        let places = Places(Arc::new(Semaphore::new(1)));
+        let places = Places::new(1);
         let (begun, computes) = mpsc::channel();
         let (end, until) = mpsc::channel::<()>();
         let until = Arc::new(Mutex::new(until));
         let heavy: Vec<_> = (0..3)
             .map(|_| {
                 let (begun, until, places) = (begun.clone(), until.clone(), places.clone());
-                runtime.spawn(places.around(None, async move {
+                runtime.spawn(places.around("u", None, async move {
                     enter().await;
                     enter().await;
                     begun.send(()).unwrap();
@@ -162,23 +246,72 @@ mod tests {
     #[test]
     fn a_place_is_free_when_its_request_was_given_up() {
         let runtime = runtime();
-        let places = Places(Arc::new(Semaphore::new(1)));
+        let places = Places::new(1);
         runtime.block_on(async {
-            let given_up = places.around(None, async {
+            let given_up = places.around("u", None, async {
                 enter().await;
                 std::future::pending::<()>().await;
             });
             let never = std::time::Duration::from_millis(1);
             assert!(tokio::time::timeout(never, given_up).await.is_err());
-            places.around(None, enter()).await;
+            places.around("u", None, enter()).await;
         });
-        assert_eq!(places.0.available_permits(), 1);
+        assert_eq!(places.0.cores.available_permits(), 1);
+    }
+
+    /// Polls a future once.
+    fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+        future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn who_asks_a_thousand_times_stands_in_line_once() {
+        let places = Places::new(1);
+        let stays = || {
+            Box::pin(async {
+                enter().await;
+                std::future::pending::<()>().await;
+            })
+        };
+        let mut many: Vec<_> = (0..1_000).map(|_| Box::pin(places.around("many", None, stays()))).collect();
+        assert!(many.iter_mut().all(|request| poll(request).is_pending()));
+        let mut other = Box::pin(places.around("other", None, enter()));
+        assert!(poll(&mut other).is_pending());
+        // The one that has the place ends; the next of the same user stands behind the other.
+        drop(many.remove(0));
+        assert!(many.iter_mut().all(|request| poll(request).is_pending()));
+        // Once for its permit, once for what follows.
+        assert!(poll(&mut other).is_pending());
+        assert_eq!(poll(&mut other), Poll::Ready(()));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_wait_are_bounded_for_each_user_and_in_all() {
+        let places = Places::new(1);
+        let large = || {
+            Box::pin(async {
+                hold(3 << 20).await;
+                std::future::pending::<()>().await;
+            })
+        };
+        let mut sent: Vec<_> = (0..10)
+            .flat_map(|user| (0..100).map(move |_| user.to_string()))
+            .map(|user| Box::pin(places.around(&user, None, large())))
+            .collect();
+        sent.iter_mut().for_each(|request| assert!(poll(request).is_pending()));
+        let held = ALL_BODIES - places.0.bodies.available_permits();
+        assert!(held > ALL_BODIES - ONES_BODIES, "the room is used: {held}");
+        let one = places.user("0").bodies.available_permits();
+        assert!(one < (3 << 20) / UNIT, "a user has their share: {one} are left");
+        drop(sent);
+        assert_eq!(places.0.bodies.available_permits(), ALL_BODIES);
+        assert!(places.0.users.lock().unwrap().by_name.values().all(|user| user.upgrade().is_none()));
     }
 
     #[tokio::test]
     async fn a_runtime_of_one_thread_runs_it_as_it_is() {
         let places = Places::of_this_machine();
-        assert_eq!(places.around(None, async { enter().await }).await, ());
+        assert_eq!(places.around("u", None, async { enter().await }).await, ());
         enter().await;
     }
 
