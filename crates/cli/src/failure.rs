@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::output::{aside, print_text};
+
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -39,11 +41,11 @@ impl Failure {
     /// Prints the text where it belongs and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if let Failure::Help(text) = self {
-            print!("{text}");
-            return ExitCode::SUCCESS;
+            let printed = print_text(text);
+            return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
         if !matches!(self, Failure::Exit(_)) {
-            eprintln!("error: {}", one_line(&self.to_string()));
+            aside(&format!("error: {}", one_line(&self.to_string())));
         }
         ExitCode::from(self.code())
     }

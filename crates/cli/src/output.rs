@@ -52,6 +52,18 @@ pub fn print_text(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
+/// Prints what nobody must have read: a server goes on when its output is closed, or on a disk that is full, where `println!`
+/// panics.
+pub fn mention(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A line on standard error, where `eprintln!` panics if it is closed or full.
+pub fn aside(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Prints a value alone; the line ends only on a terminal, as `kubectl create token` does it, so that a script
 /// gets exactly the value.
 ///

@@ -76,6 +76,32 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
+/// A full disk takes neither the banner nor a line of the log, and the server serves.
+#[test]
+fn a_server_goes_on_when_nothing_can_be_printed() {
+    let home = tempfile::tempdir().unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = tokensmith(home.path());
+    command.args(["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"]);
+    command
+        .env("TOKENSMITH_LOG", "debug")
+        .stdout(full.try_clone().unwrap())
+        .stderr(full.try_clone().unwrap());
+    let mut running = Running { child: command.spawn().unwrap() };
+    let ready = || fs::read_to_string(home.path().join("ready")).is_ok_and(|s| !s.is_empty());
+    until("it is ready", || {
+        assert!(running.child.try_wait().unwrap().is_none(), "it has ended");
+        ready()
+    });
+    running.signal("HUP");
+    assert_eq!(running.stop(), Some(0));
+    // Nor does who cannot be told why become a crash.
+    let mut command = tokensmith(home.path());
+    let refused =
+        command.args(["serve", "--no-such-flag"]).stdout(full.try_clone().unwrap()).stderr(full).status();
+    assert_eq!(refused.unwrap().code(), Some(2));
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

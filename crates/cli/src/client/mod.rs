@@ -13,5 +13,5 @@ use crate::failure::Failure;
 /// # Errors
 /// The target's certificates cannot be used.
 pub fn connect(target: &Target) -> Result<Client, Failure> {
-    Ok(Client::new(target)?.on_warning(|text| eprintln!("Warning: {text}")))
+    Ok(Client::new(target)?.on_warning(|text| crate::output::aside(&format!("Warning: {text}"))))
 }

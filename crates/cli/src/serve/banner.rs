@@ -5,16 +5,16 @@ use std::path::Path;
 use super::flags::ServeArgs;
 use crate::client::flags::DATA_DIR;
 use crate::files::absolute;
-use crate::output::shell;
+use crate::output::{mention, shell};
 
 /// Prints it. The commands need nothing but this binary, and work when pasted into a second terminal.
 pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path) {
-    println!("tokensmith {} listens on {url}", env!("CARGO_PKG_VERSION"));
-    println!("issuer      {issuer}");
+    let mut text =
+        format!("tokensmith {} listens on {url}\nissuer      {issuer}\n", env!("CARGO_PKG_VERSION"));
     if let Some(socket) = &args.external_signer_socket {
-        println!("signer      {socket}");
+        text += &format!("signer      {socket}\n");
     }
-    println!("kubeconfig  {}", absolute(kubeconfig).display());
+    text += &format!("kubeconfig  {}\n", absolute(kubeconfig).display());
     let me = std::env::args_os()
         .next()
         .map_or_else(|| "tokensmith".into(), |me| me.to_string_lossy().into_owned());
@@ -25,10 +25,8 @@ pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path
         true => String::new(),
         false => format!(" --kubeconfig {}", shell(&absolute(kubeconfig).to_string_lossy())),
     };
-    println!("\nTry next, in a second terminal:");
-    println!("  {me} token create default{place}");
-    println!(
-        "  {me} token create default --audience vault --duration 10m{place} | {me} token inspect --server --audience vault{place}"
+    text += &format!(
+        "\nTry next, in a second terminal:\n  {me} token create default{place}\n  {me} token create default --audience vault --duration 10m{place} | {me} token inspect --server --audience vault{place}\n  {me} keys list{place}\n\n"
     );
-    println!("  {me} keys list{place}\n");
+    mention(&text);
 }

@@ -113,7 +113,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let serving = tokio::spawn(tokensmith_signer::serve(socket, signer, supervisor.clone(), stopped));
     let address = dir.file(ADDRESS);
     files::write(&address, format!("unix:{}", args.socket).as_bytes(), Access::Everyone)?;
-    println!("tokensmith {} signs on {}", env!("CARGO_PKG_VERSION"), args.socket);
+    crate::output::mention(&format!("tokensmith {} signs on {}\n", env!("CARGO_PKG_VERSION"), args.socket));
     // There is nothing to reload, and SIGHUP must not end it.
     let failure = loop {
         tokio::select! {

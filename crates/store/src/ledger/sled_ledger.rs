@@ -264,7 +264,7 @@ fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError>
     }
     let written = db.call(|t| t.ledger.apply_batch(batch)).and_then(|()| db.flush());
     disk.answered();
-    Ok(written.map(drop)?)
+    Ok(written?)
 }
 
 fn page(

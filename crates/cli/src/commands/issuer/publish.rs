@@ -120,7 +120,7 @@ impl PublishArgs {
                 match done {
                     Ok(changes) if client.is_some() => {
                         if told.take().is_some() {
-                            eprintln!("publishing works again");
+                            output::aside("publishing works again");
                         }
                         say(&changes)?;
                         (pause, began) = (usual, true);
@@ -130,7 +130,7 @@ impl PublishArgs {
                     Err(trouble) => {
                         let text = trouble.failure.to_string();
                         if told.as_ref() != Some(&text) {
-                            eprintln!("warning: {text}; trying again until it works");
+                            output::aside(&format!("warning: {text}; trying again until it works"));
                         }
                         told = Some(text);
                         client = None;
@@ -189,11 +189,11 @@ impl Publisher {
         let keys = fetch(client, "/openid/v1/jwks", self.keys.as_ref()).await?;
         let count = documents::key_set(&keys.bytes).map_err(refused)?;
         if let Some(uri) = found.elsewhere.as_ref().filter(|_| !self.warned) {
-            eprintln!(
+            output::aside(&format!(
                 "warning: jwks_uri {uri:?} is not below the issuer {:?}: see to it that {} is served there",
                 found.issuer,
                 self.site.shown(&found.jwks)
-            );
+            ));
             self.warned = true;
         }
 
