@@ -79,7 +79,7 @@ mod tests {
             record("the revocation {}"),
             record("what is kept of the marks of tokens"),
         ] {
-            assert!(revocations_lost(&[trouble.clone()]), "{trouble:?}");
+            assert!(revocations_lost(std::slice::from_ref(&trouble)), "{trouble:?}");
         }
     }
 }
