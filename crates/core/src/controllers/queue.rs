@@ -166,9 +166,10 @@ impl Queue {
     pub(super) async fn due(&self, clock: &dyn Clock) {
         if let Some(rest) = self.outage.rest(clock.monotonic()) {
             clock.sleep(rest).await;
-            if !self.turns.is_empty() {
-                return;
-            }
+        }
+        // It may have ended since somebody asked for the next.
+        if !self.turns.is_empty() {
+            return;
         }
         let time = async {
             match self.times.first() {

@@ -39,7 +39,7 @@ async fn an_answer_under_way_ends_whole_and_says_that_it_is_the_last() {
 async fn nobody_silent_is_waited_for() {
     let world = start(Bounds::default()).await;
     let http2 = |path| [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &block(path))].concat();
-    let mut kept = vec![
+    let mut kept = [
         world.connect().await,
         world.say(b"GET / HTTP/1.1\r\nX").await,
         world.say(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx").await,
