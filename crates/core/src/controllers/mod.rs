@@ -196,8 +196,8 @@ impl Controllers {
     }
 }
 
-/// Whether it is the store that failed, whatever key was handled.
+/// Whether the store takes no writes at all, whatever key was handled. Any other failure may be this key's own.
 fn of_the_store(e: &Error) -> bool {
     let Error::Internal { source: Some(source), .. } = e else { return false };
-    matches!(source.downcast_ref(), Some(StoreError::Backend(_) | StoreError::Refused(_)))
+    matches!(source.downcast_ref(), Some(StoreError::Refused(_)))
 }
