@@ -259,9 +259,10 @@ mod tests {
         assert_eq!(places.0.cores.available_permits(), 1);
     }
 
-    /// Polls a future once.
+    /// Polls a future once, however many others this task has polled.
     fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
-        future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()))
+        let future = std::pin::pin!(tokio::task::unconstrained(future.as_mut()));
+        future.poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test]
