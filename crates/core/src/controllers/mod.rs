@@ -1,6 +1,6 @@
 //! Controllers: what follows from a change, done by the server itself.
 //!
-//! One task watches all objects and puts the keys that a change concerns into one [`Queue`](queue::Queue); many keys are
+//! One task watches all objects and puts the keys that a change concerns into one `queue::Queue`; many keys are
 //! worked on at once, so that their writes share the store's flushes. What is done for a key looks at the objects as they
 //! are, so doing it twice is harmless, and what lost a race is done again at the change that won. It costs what the key's
 //! own object costs: no key looks at all the others of its kind or namespace, so n changes cost n times one.
