@@ -107,7 +107,7 @@ pub(crate) async fn gate(
             let room = request.extensions().get::<Room>().cloned();
             // A failure can be as long as what was sent: it is shown where that was read.
             let handler = async { rendered(next.run(request).await, line.as_deref(), &headers, &query) };
-            run(&app, places.around(&by, room, handler), deadline).await
+            run(&app, places.around(by, room, handler), deadline).await
         }
     };
     let mut response = rendered(response, line.as_deref(), &headers, &query);

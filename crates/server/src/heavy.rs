@@ -59,6 +59,9 @@ struct User {
 struct Held {
     place: Option<[OwnedSemaphorePermit; 2]>,
     body: Option<[OwnedSemaphorePermit; 2]>,
+    /// Looked up by the first that is taken: most requests take nothing, and need no lock that all share. Kept, so that
+    /// what is taken later is of the same user's share.
+    user: Option<Arc<User>>,
 }
 
 type Place = Arc<Mutex<Held>>;
@@ -66,7 +69,7 @@ type Place = Arc<Mutex<Held>>;
 #[derive(Clone)]
 struct Request {
     places: Places,
-    user: Arc<User>,
+    by: Arc<str>,
     place: Place,
     room: Option<Room>,
 }
@@ -91,16 +94,16 @@ impl Places {
         }))
     }
 
-    /// A handler that may [`enter`], of a request by `user`. `room` is its connection's for answers.
+    /// A handler that may [`enter`], of a request by a user of this name. `room` is its connection's for answers.
     pub(crate) fn around<F: Future>(
         &self,
-        user: &str,
+        by: Arc<str>,
         room: Option<Room>,
         handler: F,
     ) -> impl Future<Output = F::Output> + use<F> {
         let place = Place::default();
         let inside = Aside { place: place.clone(), handler: Box::pin(handler) };
-        let request = Request { places: self.clone(), user: self.user(user), place, room };
+        let request = Request { places: self.clone(), by, place, room };
         REQUEST.scope(request, inside)
     }
 
@@ -120,12 +123,21 @@ impl Places {
     }
 }
 
+impl Request {
+    fn user(&self) -> Arc<User> {
+        let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        held.user.get_or_insert_with(|| self.places.user(&self.by)).clone()
+    }
+}
+
 /// Takes a place before long work; at once where the request has one, or there are no places.
 pub(crate) async fn enter() {
-    let Ok(Request { places, user, place, room }) = REQUEST.try_with(Clone::clone) else { return };
-    if taken(&place) {
+    let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
+    if taken(&request.place) {
         return;
     }
+    let user = request.user();
+    let Request { places, place, room, .. } = request;
     let permits = loop {
         // First among one's own, so that a user who asks a thousand times stands in the line of all once.
         let permits = both(&user.turns, &places.0.cores, 1).await;
@@ -143,7 +155,9 @@ pub(crate) async fn enter() {
 
 /// Takes room for a large body before it is read. A sender who is slow takes it from themselves alone.
 pub(crate) async fn hold(bytes: usize) {
-    let Ok(Request { places, user, place, .. }) = REQUEST.try_with(Clone::clone) else { return };
+    let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
+    let user = request.user();
+    let Request { places, place, .. } = request;
     let units = bytes.div_ceil(UNIT).min(ONES_BODIES);
     let permits = both(&user.bodies, &places.0.bodies, u32::try_from(units).unwrap_or(u32::MAX)).await;
     if let Ok(mut held) = place.lock() {
@@ -223,7 +237,7 @@ mod tests {
         let heavy: Vec<_> = (0..3)
             .map(|_| {
                 let (begun, until, places) = (begun.clone(), until.clone(), places.clone());
-                runtime.spawn(places.around("u", None, async move {
+                runtime.spawn(places.around("u".into(), None, async move {
                     enter().await;
                     enter().await;
                     begun.send(()).unwrap();
@@ -248,13 +262,13 @@ mod tests {
         let runtime = runtime();
         let places = Places::new(1);
         runtime.block_on(async {
-            let given_up = places.around("u", None, async {
+            let given_up = places.around("u".into(), None, async {
                 enter().await;
                 std::future::pending::<()>().await;
             });
             let never = std::time::Duration::from_millis(1);
             assert!(tokio::time::timeout(never, given_up).await.is_err());
-            places.around("u", None, enter()).await;
+            places.around("u".into(), None, enter()).await;
         });
         assert_eq!(places.0.cores.available_permits(), 1);
     }
@@ -274,9 +288,10 @@ mod tests {
                 std::future::pending::<()>().await;
             })
         };
-        let mut many: Vec<_> = (0..1_000).map(|_| Box::pin(places.around("many", None, stays()))).collect();
+        let mut many: Vec<_> =
+            (0..1_000).map(|_| Box::pin(places.around("many".into(), None, stays()))).collect();
         assert!(many.iter_mut().all(|request| poll(request).is_pending()));
-        let mut other = Box::pin(places.around("other", None, enter()));
+        let mut other = Box::pin(places.around("other".into(), None, enter()));
         assert!(poll(&mut other).is_pending());
         // The one that has the place ends; the next of the same user stands behind the other.
         drop(many.remove(0));
@@ -284,6 +299,14 @@ mod tests {
         // Once for its permit, once for what follows.
         assert!(poll(&mut other).is_pending());
         assert_eq!(poll(&mut other), Poll::Ready(()));
+    }
+
+    /// Small requests are most of all, and take no lock that all share.
+    #[tokio::test]
+    async fn who_takes_nothing_is_not_looked_up() {
+        let places = Places::new(1);
+        places.around("u".into(), None, async {}).await;
+        assert!(places.0.users.lock().unwrap().by_name.is_empty());
     }
 
     #[tokio::test]
@@ -297,7 +320,7 @@ mod tests {
         };
         let mut sent: Vec<_> = (0..10)
             .flat_map(|user| (0..100).map(move |_| user.to_string()))
-            .map(|user| Box::pin(places.around(&user, None, large())))
+            .map(|user| Box::pin(places.around(user.into(), None, large())))
             .collect();
         sent.iter_mut().for_each(|request| assert!(poll(request).is_pending()));
         let held = ALL_BODIES - places.0.bodies.available_permits();
@@ -312,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn a_runtime_of_one_thread_runs_it_as_it_is() {
         let places = Places::of_this_machine();
-        assert_eq!(places.around("u", None, async { enter().await }).await, ());
+        assert_eq!(places.around("u".into(), None, async { enter().await }).await, ());
         enter().await;
     }
 
