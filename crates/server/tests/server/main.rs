@@ -17,6 +17,7 @@ mod poke;
 mod profiles;
 mod reviews;
 mod routes;
+mod sizes;
 mod tokens;
 mod trust_bundles;
 mod world;
