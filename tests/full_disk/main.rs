@@ -5,7 +5,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tokensmith_tests::server::{ADMIN, Limits};
+use tokensmith_tests::process::Limit;
+use tokensmith_tests::server::ADMIN;
 use tokensmith_tests::{Answer, Client, Server};
 
 /// So large may a file become, bytes.
@@ -19,7 +20,7 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 async fn a_full_disk_is_told_in_each_answer_and_the_server_ends() -> Result<()> {
     let home = tempfile::tempdir()?;
     let args = ["--signing-algorithm=ES256"];
-    let mut server = Server::start_limited(home.path(), &args, Limits { file_bytes: FILE }).await?;
+    let mut server = Server::start_limited(home.path(), &args, Limit::FileBytes(FILE)).await?;
     let client = server.client()?;
     let token = mint(&client).await?;
 

@@ -32,7 +32,7 @@ impl Agent {
     /// # Errors
     /// It does not become ready; the error has what it printed.
     pub async fn start_with_descriptors(server: &Server, descriptors: u32, args: &[&str]) -> Result<Agent> {
-        let mut command = process::limited(&binary()?, descriptors);
+        let mut command = process::limited(&binary()?, process::Limit::Descriptors(descriptors));
         command.args(args).env("KUBECONFIG", kubeconfig(server));
         Self::launch(command).await
     }

@@ -9,10 +9,24 @@ use anyhow::{Context, Result, bail};
 
 use crate::server::pause;
 
-/// A program that can have so many file descriptors open, and not raise that.
-pub fn limited(program: &Path, descriptors: u32) -> Command {
+/// What a program may use of the machine, and cannot raise.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// So many open file descriptors.
+    Descriptors(u32),
+    /// Files of at most so many bytes; what is beyond is an error, not a signal.
+    FileBytes(u64),
+}
+
+/// A program with less of the machine than there is.
+pub fn limited(program: &Path, limit: Limit) -> Command {
+    let limit = match limit {
+        Limit::Descriptors(count) => format!("ulimit -n {count}"),
+        // In blocks of 512 bytes.
+        Limit::FileBytes(bytes) => format!("trap '' XFSZ; ulimit -f {}", bytes / 512),
+    };
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")).arg(program);
+    command.arg("-c").arg(format!("{limit}; exec \"$0\" \"$@\"")).arg(program);
     command
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{Client, process};
+use crate::Client;
+use crate::process::{self, Limit};
 
 /// The bearer token of user `admin` (uid `admin-uid`, group `system:masters`). A test's own; worth nothing.
 pub const ADMIN: &str = "test-only-admin-token";
@@ -22,13 +23,6 @@ pub struct Server {
     child: Child,
     home: Home,
     url: String,
-}
-
-/// What a server may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The largest size of a file.
-    pub file_bytes: u64,
 }
 
 /// What outlives a restart: the data directory and the files beside it.
@@ -62,20 +56,16 @@ impl Server {
     pub async fn start_with_descriptors(descriptors: u32, args: &[&str]) -> Result<Self> {
         let owned = tempfile::tempdir()?;
         let home = Home { dir: owned.path().into(), owned: Some(owned), port: 0 };
-        Self::launch_by(process::limited(&binary()?, descriptors), home, args, &[]).await
+        Self::launch_by(process::limited(&binary()?, Limit::Descriptors(descriptors)), home, args, &[]).await
     }
 
     /// Starts on the caller's directory, with less of the machine than there is.
     ///
     /// # Errors
     /// As [`Self::start_in`].
-    pub async fn start_limited(dir: &Path, args: &[&str], limits: Limits) -> Result<Self> {
-        let mut command = Command::new("sh");
-        // In blocks of 512 bytes; what is beyond is an error, not a signal.
-        let blocks = limits.file_bytes / 512;
-        command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]).arg(binary()?);
+    pub async fn start_limited(dir: &Path, args: &[&str], limit: Limit) -> Result<Self> {
         let home = Home { dir: dir.into(), owned: None, port: 0 };
-        Self::launch_by(command, home, args, &[]).await
+        Self::launch_by(process::limited(&binary()?, limit), home, args, &[]).await
     }
 
     async fn launch(home: Home, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {

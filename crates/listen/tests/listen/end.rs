@@ -9,6 +9,19 @@ use tokio::time::timeout;
 
 use crate::world::*;
 
+/// Moves the clock on until the loop has ended, and says for how long.
+async fn ends(world: &World, step: Duration) -> Duration {
+    let start = world.clock.monotonic();
+    let ended = async {
+        while !world.task.is_finished() {
+            world.clock.advance(step);
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it does not end");
+    world.clock.monotonic() - start
+}
+
 #[tokio::test]
 async fn an_answer_under_way_ends_whole_and_says_that_it_is_the_last() {
     let world = start(Bounds::default()).await;
@@ -24,14 +37,7 @@ async fn an_answer_under_way_ends_whole_and_says_that_it_is_the_last() {
     world.go.add_permits(1);
     let answered = answer(&mut waiting).await;
     assert!(answered.ends_with("ok") && answered.contains("connection: close"), "{answered}");
-    let clock = world.clock.clone();
-    let ended = async {
-        while !world.task.is_finished() {
-            clock.advance(Duration::from_millis(10));
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LONG, ended).await.expect("it does not end");
+    ends(&world, Duration::from_millis(10)).await;
 }
 
 /// Each in the middle of something, and silent from then on.
@@ -50,16 +56,8 @@ async fn nobody_silent_is_waited_for() {
     for stream in &mut kept[3..] {
         stream.read_u8().await.unwrap();
     }
-    let start = world.clock.monotonic();
     world.stop.send_replace(true);
-    let ended = async {
-        while !world.task.is_finished() {
-            world.clock.advance(Duration::from_millis(5));
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LONG, ended).await.expect("it does not end");
-    let took = world.clock.monotonic() - start;
+    let took = ends(&world, Duration::from_millis(5)).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
@@ -69,16 +67,8 @@ async fn what_does_not_end_is_cut() {
     let world = start(Bounds::default()).await;
     let mut waiting = world.say(get("/wait").as_bytes()).await;
     tokio::task::yield_now().await;
-    let start = world.clock.monotonic();
     world.stop.send_replace(true);
-    let ended = async {
-        while !world.task.is_finished() {
-            world.clock.advance(Duration::from_millis(100));
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LONG, ended).await.expect("it does not end");
-    let took = world.clock.monotonic() - start;
+    let took = ends(&world, Duration::from_millis(100)).await;
     assert!((20..22).contains(&took.as_secs()), "{took:?}");
     assert!(closed(&mut waiting).await);
 }
