@@ -6,6 +6,7 @@ pub mod bearer;
 pub mod chain;
 pub mod header;
 pub mod impersonate;
+pub mod lifecycle;
 pub mod node;
 pub mod rbac;
 pub mod request;

@@ -23,7 +23,6 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
 
-pub(crate) use admission::{invalid_claims, open_namespace};
 pub use builtin::{NAMESPACES, PROTECTED};
 pub(crate) use builtin::{core_kind, system};
 pub use delete::Deleted;

@@ -5,7 +5,10 @@
 
 use serde_json::{Map, Value};
 use tokensmith_api::{canonical, json};
-use tokensmith_objects::field::go_quote;
+use tokensmith_objects::FieldError;
+use tokensmith_objects::field::{Reason, go_quote};
+
+use crate::error::Error;
 
 /// The annotation of a service account with the claims of its tokens, a JSON object. Only who has the verb
 /// `set-claims` on the account may change it.
@@ -70,6 +73,19 @@ pub enum ClaimsError {
     /// Too many of them.
     #[error("a token may carry at most {MAX_CLAIMS} extra claims, these are {0}: leave some out")]
     TooMany(usize),
+}
+
+impl ClaimsError {
+    /// The 422 for an account whose annotation tokens cannot carry. Without the value: who asks for a token need not have
+    /// the right to read its account.
+    pub fn of_account(&self, account: &str) -> Error {
+        let error = FieldError {
+            field: format!("metadata.annotations[{ANNOTATION}]"),
+            reason: Reason::Invalid,
+            message: format!("Invalid value: {self}"),
+        };
+        Error::invalid("", "ServiceAccount", account, vec![error])
+    }
 }
 
 impl ExtraClaims {

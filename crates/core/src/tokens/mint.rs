@@ -14,6 +14,7 @@ use super::claims::{Bound, Claims, Reference};
 use super::ledger::TokenLedger;
 use super::lifetime::lifetime;
 use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, mark, profile};
+use crate::access::lifecycle::open_namespace;
 use crate::access::restriction::{Operation, Write};
 use crate::access::{Authorizer, Identity, restriction};
 use crate::clock::Clock;
@@ -21,7 +22,6 @@ use crate::error::Error;
 use crate::keys::{Algorithm, Keys};
 use crate::moment::Moment;
 use crate::object_timestamp;
-use crate::registry::{invalid_claims, open_namespace};
 use crate::view::{Snapshot, View};
 pub use poke::{Poke, SUBJECT as POKE_SUBJECT};
 
@@ -297,7 +297,7 @@ fn noted(account: &Object, profile: Option<&TokenProfile>) -> Result<Option<Extr
         Some(profile) => own.and_then(|own| profile.extra().over(own)),
         None => own,
     };
-    all.map(Some).map_err(|e| invalid_claims(account.name(), &e))
+    all.map(Some).map_err(|e| e.of_account(account.name()))
 }
 
 /// The object that the token is to be bound to. Its UID comes from the object, never from the request.

@@ -1,14 +1,14 @@
 //! A service account's annotation decides what its tokens say: changing it is a right of its own, which who may merely
 //! edit accounts does not have.
 
-use tokensmith_objects::field::{Reason, go_quote};
+use tokensmith_objects::Object;
+use tokensmith_objects::field::go_quote;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{FieldError, Object};
 
 use super::may;
 use crate::access::{Attributes, Authorizer, Identity};
 use crate::error::Error;
-use crate::tokens::extra_claims::{ANNOTATION, ClaimsError, ExtraClaims};
+use crate::tokens::extra_claims::{ANNOTATION, ExtraClaims};
 use crate::view::Snapshot;
 
 /// The verb on `serviceaccounts` that allows it.
@@ -33,20 +33,9 @@ pub(in super::super) fn admit(
         return Err(Error::forbidden("", &kind.plural, new.name(), cause(user, new.namespace())));
     }
     match text.map(ExtraClaims::parse) {
-        Some(Err(e)) => Err(invalid(new.name(), &e)),
+        Some(Err(e)) => Err(e.of_account(new.name())),
         _ => Ok(()),
     }
-}
-
-/// The 422 for an account whose annotation tokens cannot carry. Without the value: who asks for a token need not have
-/// the right to read its account.
-pub(crate) fn invalid(account: &str, error: &ClaimsError) -> Error {
-    let error = FieldError {
-        field: format!("metadata.annotations[{ANNOTATION}]"),
-        reason: Reason::Invalid,
-        message: format!("Invalid value: {error}"),
-    };
-    Error::invalid("", "ServiceAccount", account, vec![error])
 }
 
 fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, account: &Object) -> bool {

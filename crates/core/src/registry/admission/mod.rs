@@ -9,13 +9,13 @@ use tokensmith_objects::schema::Kind;
 
 pub(super) use attest::admit as attest;
 pub(super) use claims::admit as claims;
-pub(crate) use claims::invalid as invalid_claims;
 pub(super) use service_account::admit as service_account;
 
 use super::PROTECTED;
+use crate::access::lifecycle::open_namespace;
 use crate::access::restriction::shown_name;
 use crate::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
-use crate::error::{Error, Qualified};
+use crate::error::Error;
 use crate::view::Snapshot;
 
 /// Whether a user has a right that an admission asks for; the masters have every one.
@@ -30,34 +30,6 @@ pub(super) fn namespace_is_open(objects: &Snapshot, kind: &Kind, object: &Object
         return Ok(());
     }
     open_namespace(objects, &kind.group, &kind.plural, object.namespace(), shown_name(object))
-}
-
-/// The same for a request that creates no object of its own: a token.
-pub(crate) fn open_namespace(
-    objects: &Snapshot,
-    group: &str,
-    plural: &str,
-    namespace: &str,
-    name: &str,
-) -> Result<(), Error> {
-    let Some(found) = objects.get("", "namespaces", "", namespace) else {
-        return Err(Error::not_found("", "namespaces", namespace));
-    };
-    if found.deletion_timestamp().is_none() && found.str_at(&["status", "phase"]) != "Terminating" {
-        return Ok(());
-    }
-    Err(Error::Forbidden {
-        resource: Qualified::new(group, plural),
-        name: name.into(),
-        cause: format!(
-            "unable to create new content in namespace {namespace} because it is being terminated"
-        ),
-        causes: vec![(
-            "NamespaceTerminating".into(),
-            format!("namespace {namespace} is being terminated"),
-            "metadata.namespace".into(),
-        )],
-    })
 }
 
 /// Some namespaces cannot be deleted.
