@@ -1,4 +1,4 @@
-//! The domain: keys and rotation, tokens, access, the registry of objects, and the ports
+//! The domain: keys and rotation, tokens, access, the objects as they are seen, and the ports
 //! (`Clock`, `Ledger`, `Store`, `Signer`) that they need.
 //!
 //! No HTTP, no database, no files; no system clock outside [`clock::SystemClock`] and no randomness outside
@@ -10,14 +10,12 @@
 pub mod access;
 pub mod backup;
 pub mod clock;
-pub mod controllers;
 pub mod error;
 pub mod follow;
 pub mod keys;
 pub mod ledger;
 pub mod pulse;
 pub mod random;
-pub mod registry;
 pub mod store;
 pub mod supervise;
 pub mod tokens;

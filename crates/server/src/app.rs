@@ -6,10 +6,10 @@ use tokensmith_core::Supervisor;
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
 use tokensmith_core::keys::Keys;
-use tokensmith_core::registry::Registry;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
 use tokensmith_objects::Served;
+use tokensmith_registry::Registry;
 use tokio::sync::watch;
 
 use crate::audit::Audit;

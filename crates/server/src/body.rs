@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use tokensmith_api::Media;
 use tokensmith_api::media::As;
 use tokensmith_core::Error;
-use tokensmith_core::registry::{DeleteOptions, WriteOptions};
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::{self, Decoded, Expected};
+use tokensmith_registry::{DeleteOptions, WriteOptions};
 use zeroize::Zeroize;
 
 use crate::app::App;

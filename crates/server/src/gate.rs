@@ -20,9 +20,9 @@ use tokensmith_core::access::{
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
-use tokensmith_core::registry::options;
 use tokensmith_listen::Room;
 use tokensmith_objects::codec::encode_value;
+use tokensmith_registry::options;
 
 use crate::app::App;
 use crate::audit::{self, Known};

@@ -8,9 +8,9 @@ use tokensmith_api::Media;
 use tokensmith_api::media::{Accepted, As, negotiate};
 use tokensmith_core::Error;
 use tokensmith_core::access::request::{flag, parameter};
-use tokensmith_core::registry::options::include_object;
 use tokensmith_objects::table::Include;
 use tokensmith_objects::{Object, codec};
+use tokensmith_registry::options::include_object;
 
 use crate::failure::Failure;
 use crate::gate::Warnings;

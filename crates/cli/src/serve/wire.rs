@@ -13,8 +13,6 @@ use tokensmith_core::access::{
     Authentication, Authorizer, Authorizers, Identity, MASTERS, TokenAuthenticator,
 };
 use tokensmith_core::clock::ClockWatch;
-use tokensmith_core::controllers::Controllers;
-use tokensmith_core::registry::{Registry, RegistryConfig};
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
@@ -22,6 +20,8 @@ use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
 use tokensmith_objects::bootstrap;
 use tokensmith_objects::validate::Limits;
+use tokensmith_registry::controllers::Controllers;
+use tokensmith_registry::{Registry, RegistryConfig};
 use tokensmith_server::app::Check;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::metrics::Metrics;

@@ -9,12 +9,12 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokensmith_api::media::As;
 use tokensmith_core::Error;
-use tokensmith_core::registry::{Deleted, List, ListOptions, Request, Subresource, WriteOptions};
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::{self, Expected};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
+use tokensmith_registry::{Deleted, List, ListOptions, Request, Subresource, WriteOptions};
 
 use super::watch;
 use crate::app::App;

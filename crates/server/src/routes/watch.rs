@@ -11,11 +11,11 @@ use http::request::Parts;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokensmith_api::Media;
-use tokensmith_core::registry::{Event, ListOptions};
 use tokensmith_core::{Clock, Error, Moment};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
+use tokensmith_registry::{Event, ListOptions};
 
 use tokio::sync::watch::Receiver;
 

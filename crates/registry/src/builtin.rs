@@ -1,0 +1,172 @@
+//! What is there from the start, and what every namespace has.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Map, json};
+use tokensmith_objects::schema::{self, kind_of};
+
+use super::*;
+use tokensmith_core::access::MASTERS;
+use tokensmith_core::access::rbac::Rule;
+
+/// The namespaces of a fresh cluster.
+pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// Those that cannot be deleted (`plugin/pkg/admission/namespace/lifecycle`).
+pub const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const CA_MAP: &str = "kube-root-ca.crt";
+
+/// The server itself, as a user.
+pub(crate) fn system() -> Identity {
+    Identity { name: "system:apiserver".into(), groups: vec![MASTERS.into()], ..Identity::default() }
+}
+
+pub(crate) fn core_kind(plural: &str) -> &'static Kind {
+    schema::kind("", plural).expect("the core kinds are in the table, a test says so")
+}
+
+impl Registry {
+    /// Brings a store to what every cluster has: namespaces with their content, and the bootstrap RBAC objects.
+    /// Roles and bindings that were changed get back what they lack, unless they are marked not to be.
+    pub async fn ensure(&self, rbac: Vec<Object>) -> Result<(), Error> {
+        let user = system();
+        for name in NAMESPACES {
+            let object = Object::from_value(
+                json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}),
+            );
+            match self
+                .create(&mut Request::by(&user), core_kind("namespaces"), "", object.unwrap_or_default())
+                .await
+            {
+                Ok(_) => {}
+                Err(Error::AlreadyExists { .. }) => drop(self.furnish(name).await?),
+                Err(e) => return Err(e),
+            }
+        }
+        for wanted in rbac {
+            let kind = kind_of(RBAC, "v1", wanted.kind());
+            let Some(kind) = kind else { continue };
+            let namespace = wanted.namespace().to_owned();
+            match self.get(kind, &namespace, wanted.name()) {
+                Ok(there) => {
+                    if let Some(mended) = mend(&there, &wanted) {
+                        self.update(
+                            &mut Request::by(&user),
+                            kind,
+                            &namespace,
+                            wanted.name(),
+                            Subresource::None,
+                            mended,
+                        )
+                        .await?;
+                    }
+                }
+                Err(_) => drop(self.create(&mut Request::by(&user), kind, &namespace, wanted).await?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a namespace its default account and its root CA; restores what was deleted or changed. A namespace that
+    /// is gone or going gets nothing. Gives whether anything was written.
+    ///
+    /// Boxed, since making a namespace furnishes it.
+    pub fn furnish<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        self.furnish_open(namespace).boxed()
+    }
+
+    async fn furnish_open(&self, namespace: &str) -> Result<bool, Error> {
+        let snapshot = self.snapshot();
+        let open =
+            snapshot.get("", "namespaces", "", namespace).is_some_and(|ns| ns.deletion_timestamp().is_none());
+        if !open {
+            return Ok(false);
+        }
+        let user = system();
+        let account = snapshot.get("", "serviceaccounts", namespace, "default").is_none();
+        if account {
+            let account =
+                json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}});
+            self.create_quietly(&user, "serviceaccounts", namespace, account).await?;
+        }
+        let data = json!({ "ca.crt": self.config.root_ca });
+        match snapshot.get("", "configmaps", namespace, CA_MAP) {
+            Some(map) if map.get("data") == Some(&data) => Ok(account),
+            Some(map) => {
+                let mut mended = (**map).clone();
+                mended.set(&["data"], data);
+                mended.remove(&["metadata", "resourceVersion"]);
+                let kind = core_kind("configmaps");
+                let done = self
+                    .update(&mut Request::by(&user), kind, namespace, CA_MAP, Subresource::None, mended)
+                    .await;
+                done.map(|_| true)
+            }
+            None => {
+                let annotation = json!({"kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."});
+                let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": CA_MAP, "annotations": annotation}, "data": data});
+                self.create_quietly(&user, "configmaps", namespace, map).await.map(|()| true)
+            }
+        }
+    }
+
+    /// Creates what may be there already; a namespace that closes meanwhile is no error either.
+    pub(super) async fn create_quietly(
+        &self,
+        user: &Identity,
+        plural: &str,
+        namespace: &str,
+        value: Value,
+    ) -> Result<(), Error> {
+        let object = Object::from_value(value).unwrap_or_default();
+        match self.create(&mut Request::by(user), core_kind(plural), namespace, object).await {
+            Ok(_) | Err(Error::AlreadyExists { .. } | Error::Forbidden { .. } | Error::NotFound { .. }) => {
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// What an RBAC object lacks of what it should have at least; `None` when nothing (`pkg/registry/rbac/reconciliation`).
+fn mend(there: &Object, wanted: &Object) -> Option<Object> {
+    if there.annotation("rbac.authorization.kubernetes.io/autoupdate") == Some("false") {
+        return None;
+    }
+    let mut mended = there.clone();
+    for part in ["labels", "annotations"] {
+        let defaults = wanted.at(&["metadata", part]).and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut all: Map<String, Value> =
+            there.at(&["metadata", part]).and_then(Value::as_object).cloned().unwrap_or_default();
+        for (key, value) in defaults {
+            all.entry(key).or_insert(value);
+        }
+        if !all.is_empty() {
+            mended.set(&["metadata", part], all);
+        }
+    }
+    if wanted.get("aggregationRule").is_none() && wanted.get("rules").is_some() {
+        let mut rules = Rule::all_of(there);
+        for rule in Rule::all_of(wanted) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        mended.set(&["rules"], rules.iter().map(Value::from).collect::<Vec<_>>());
+    }
+    if let Some(subjects) = wanted.get("subjects").and_then(Value::as_array) {
+        let mut all = there.get("subjects").and_then(Value::as_array).cloned().unwrap_or_default();
+        for subject in subjects {
+            let same = |s: &Value| ["kind", "name", "namespace"].iter().all(|k| s[*k] == subject[*k]);
+            if !all.iter().any(same) {
+                all.push(subject.clone());
+            }
+        }
+        mended.set(&["subjects"], all);
+    }
+    mended.remove(&["metadata", "resourceVersion"]);
+    let mut compared = there.clone();
+    compared.remove(&["metadata", "resourceVersion"]);
+    (mended != compared).then_some(mended)
+}

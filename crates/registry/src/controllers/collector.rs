@@ -1,0 +1,50 @@
+//! What waits for the collector of dependents (`pkg/controller/garbagecollector`): an object that was deleted with
+//! `Foreground` or `Orphan`.
+//!
+//! Nobody else takes these finalizers away: without this, such an object, and the namespace that it is in, would stay
+//! for ever. Dependents are left alone. To collect them means to judge who really owns them, by kind, name, scope and all
+//! their owners; whoever may write one object must not have the system delete another by claiming it as its own.
+
+use serde_json::Value;
+use time::Duration;
+
+use super::Controllers;
+use super::place::Place;
+use super::queue::Done;
+use crate::{Request, Subresource, system};
+use tokensmith_core::error::Error;
+use tokensmith_core::moment::Moment;
+
+/// As kube-controller-manager's, the collector comes a moment later: who has deleted sees what it waits for.
+const MOMENT: Duration = Duration::seconds(5);
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+impl Controllers {
+    /// Lets an object go that waits; says when to look again.
+    pub(super) async fn collect(&self, place: &Place<'_>) -> Result<Done, Error> {
+        let Place { kind, namespace, name } = *place;
+        let Ok(object) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
+        let Some(begun) = object.deletion_timestamp() else { return Ok(Done::default()) };
+        if !object.finalizers().any(is_collectors) {
+            return Ok(Done::default());
+        }
+        let (now, due) = (self.clock.now(), begun.plus(MOMENT));
+        // What was deleted by a clock that was ahead does not wait until that time has come.
+        if (begun..due).contains(&now) {
+            return Ok(Done::again(due));
+        }
+        let mut released = (*object).clone();
+        let left: Vec<Value> = object.finalizers().filter(|f| !is_collectors(f)).map(Value::from).collect();
+        released.set(&["metadata", "finalizers"], left);
+        let user = system();
+        let (request, part) = (&mut Request::by(&user), Subresource::None);
+        self.registry.update(request, kind, namespace, name, part, released).await?;
+        Ok(Done::wrote(true))
+    }
+}
+
+fn is_collectors(finalizer: &str) -> bool {
+    finalizer == FOREGROUND || finalizer == ORPHAN
+}

@@ -1,0 +1,203 @@
+//! Controllers: what follows from a change, done by the server itself.
+//!
+//! One task watches all objects and puts the keys that a change concerns into one `queue::Queue`; many keys are
+//! worked on at once, so that their writes share the store's flushes. What is done for a key looks at the objects as they
+//! are, so doing it twice is harmless, and what lost a race is done again at the change that won. It costs what the key's
+//! own object costs: no key looks at all the others of its kind or namespace, so n changes cost n times one.
+
+mod collector;
+mod namespaces;
+mod pace;
+mod place;
+mod pods;
+mod queue;
+mod roles;
+mod secrets;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::Registry;
+use place::Place;
+use queue::{Done, Key, Now, Queue};
+use tokensmith_core::clock::Clock;
+use tokensmith_core::error::Error;
+use tokensmith_core::follow::{Follower, News};
+use tokensmith_core::keys::Keys;
+use tokensmith_core::store::{Change, Revision, StoreError};
+use tokensmith_core::supervise;
+use tokensmith_core::view::REGISTRY;
+
+/// So many keys are worked on at once.
+const AT_ONCE: usize = 64;
+
+/// The controllers of one server.
+pub struct Controllers {
+    registry: Arc<Registry>,
+    keys: Arc<Keys>,
+    clock: Arc<dyn Clock>,
+    /// `data["ca.crt"]` of token Secrets, PEM.
+    root_ca: String,
+    /// The closing namespaces whose content has been told, by name: their UIDs.
+    closing: Mutex<HashMap<String, String>>,
+    /// Roles are gathered one at a time: two that gather each other at once exchange their rules for ever.
+    gathering: tokio::sync::Mutex<()>,
+    handled: AtomicU64,
+}
+
+impl Controllers {
+    /// Controllers for a registry.
+    pub fn new(registry: Arc<Registry>, keys: Arc<Keys>, clock: Arc<dyn Clock>, root_ca: String) -> Self {
+        let (closing, gathering, handled) = Default::default();
+        Controllers { registry, keys, clock, root_ca, closing, gathering, handled }
+    }
+
+    /// How many keys were handled so far.
+    pub fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    /// Looks at everything once, then at what changes, for as long as the server runs.
+    pub async fn run(&self) {
+        let mut queue = Queue::default();
+        let mut working = FuturesUnordered::new();
+        let mut seen = self.registry.snapshot().revision();
+        self.add_all(&mut queue).await;
+        let mut follower =
+            Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(seen);
+        loop {
+            supervise::turn();
+            while working.len() < AT_ONCE {
+                let Some(key) = queue.next(self.now()) else { break };
+                working.push(self.work(key, seen));
+            }
+            let (busy, full) = (!working.is_empty(), working.len() == AT_ONCE);
+            tokio::select! {
+                news = follower.next() => match news {
+                    News::Anew(listing) => {
+                        seen = listing.revision;
+                        self.registry.reached(seen).await;
+                        self.add_all(&mut queue).await;
+                    }
+                    News::Changes(changes) => {
+                        for change in &changes {
+                            seen = change.revision;
+                            self.note(change, &mut queue);
+                        }
+                    }
+                    News::Current => {}
+                },
+                Some((key, done)) = working.next(), if busy => self.settle(key, done, &mut queue),
+                () = queue.due(&*self.clock), if !full => {}
+            }
+        }
+    }
+
+    /// Works on a key, once the view shows what is known of it. The one place where a key is handled.
+    async fn work(&self, key: Key, seen: Revision) -> (Key, Result<Done, Error>) {
+        self.registry.reached(seen).await;
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        // One object that makes its controller panic waits for its next try alone.
+        let done = supervise::attempt(self.handle(&key)).await;
+        let done = done.unwrap_or_else(|| Err(Error::Internal { cause: "it panicked".into(), source: None }));
+        (key, done)
+    }
+
+    /// Brings what a key concerns to what it should be.
+    async fn handle(&self, key: &str) -> Result<Done, Error> {
+        let Some(place) = Place::of(key) else { return Ok(Done::default()) };
+        let Place { kind, namespace, name } = place;
+        let mut done = match (kind.group.as_str(), kind.plural.as_str()) {
+            ("", "configmaps") if name == "kube-root-ca.crt" => {
+                Done::wrote(self.registry.furnish(namespace).await?)
+            }
+            ("", "namespaces") => self.namespace(name).await?,
+            ("", "pods") => self.pod(namespace, name).await?,
+            ("", "secrets") => self.secret(namespace, name).await?,
+            ("", "serviceaccounts") => Done::wrote(self.registry.furnish(namespace).await?),
+            (roles::GROUP, "clusterroles") => self.role(name).await?,
+            _ => Done::default(),
+        };
+        done = done.and(self.collect(&place).await?);
+        Ok(done.and(self.content(&place).await?))
+    }
+
+    fn settle(&self, key: Key, done: Result<Done, Error>, queue: &mut Queue) {
+        match done {
+            Ok(done) => queue.done(key, done, self.now()),
+            // Somebody else was faster: their change comes by here too.
+            Err(Error::Conflict { .. } | Error::NotFound { .. }) => {
+                queue.done(key, Done::default(), self.now());
+            }
+            // Nothing but another object mends that, and its change comes by here.
+            Err(e @ Error::Invalid { .. }) => {
+                tracing::warn!(key = &*key, cause = %e, "a controller's step is refused");
+                queue.done(key, Done::default(), self.now());
+            }
+            Err(e) if of_the_store(&e) => {
+                tracing::debug!(key = &*key, cause = %e, "a controller's step waits for the store");
+                queue.store_failed(key, self.now());
+            }
+            Err(e) => {
+                tracing::warn!(key = &*key, cause = %e, "a controller's step failed and is tried again");
+                queue.failed(key, self.now());
+            }
+        }
+    }
+
+    /// Adds what a change concerns.
+    fn note(&self, change: &Change, queue: &mut Queue) {
+        let Some(place) = Place::of(&change.key) else { return };
+        queue.add(&change.key, self.now());
+        let also = match () {
+            () if place.is(roles::GROUP, "clusterroles") => self.gatherers(change),
+            // The tokens of an account depend on its coming and going alone.
+            () if place.is("", "serviceaccounts")
+                && (change.previous.is_none() || change.value.is_none()) =>
+            {
+                self.secrets_of(place.namespace, place.name)
+            }
+            () => Vec::new(),
+        };
+        also.iter().for_each(|key| queue.add(key, self.now()));
+    }
+
+    /// Adds all objects that may need something, as they are now.
+    async fn add_all(&self, queue: &mut Queue) {
+        if let Err(e) = self.registry.track_legacy_tokens().await {
+            tracing::warn!(cause = %e, "the start of the tracking of legacy tokens was not written");
+        }
+        let snapshot = self.registry.snapshot();
+        let closing = snapshot.list("", "namespaces", "").filter(|(_, ns)| ns.deletion_timestamp().is_some());
+        let closing: HashSet<&str> = closing.map(|(_, ns)| ns.name()).collect();
+        for (key, object) in snapshot.scan(REGISTRY.to_owned(), None) {
+            let Some(place) = Place::of(key) else { continue };
+            let wanted = object.deletion_timestamp().is_some()
+                || closing.contains(place.namespace)
+                || match (place.kind.group.as_str(), place.kind.plural.as_str()) {
+                    ("", "configmaps") => place.name == "kube-root-ca.crt",
+                    ("", "namespaces" | "serviceaccounts") => true,
+                    ("", "secrets") => secrets::asks(object),
+                    (roles::GROUP, "clusterroles") => roles::gathers(object),
+                    _ => false,
+                };
+            if wanted {
+                queue.add(key, self.now());
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now::of(&*self.clock)
+    }
+}
+
+/// Whether the store takes no writes at all, whatever key was handled. Any other failure may be this key's own.
+fn of_the_store(e: &Error) -> bool {
+    let Error::Internal { source: Some(source), .. } = e else { return false };
+    matches!(source.downcast_ref(), Some(StoreError::Refused(_)))
+}

@@ -1,0 +1,104 @@
+//! Namespaces: furnished while they are open, emptied and removed once they are deleted
+//! (`pkg/controller/namespace/deletion`).
+//!
+//! A closing namespace tells once what it holds; each object is then a key of its own, which is deleted, and which looks
+//! whether anything is left when it has gone. So a namespace costs as much as it holds, and none holds up another.
+
+use serde_json::Value;
+use tokensmith_objects::schema::{Kind, kinds};
+
+use super::Controllers;
+use super::place::Place;
+use super::queue::{Done, Key};
+use crate::{DeleteOptions, Request, core_kind, system};
+use tokensmith_core::error::Error;
+use tokensmith_core::view::{Snapshot, collection_key};
+
+/// So many closing namespaces are remembered at most, beside those that are still there.
+const REMEMBERED: usize = 1_000;
+
+impl Controllers {
+    pub(super) async fn namespace(&self, name: &str) -> Result<Done, Error> {
+        let mut done = Done::wrote(self.registry.furnish(name).await?);
+        let Ok(namespace) = self.registry.get(core_kind("namespaces"), "", name) else { return Ok(done) };
+        if namespace.deletion_timestamp().is_some() && self.closes(name, namespace.uid()) {
+            done.also = content(&self.registry.snapshot(), name);
+        }
+        Ok(done.and(self.empty(name).await?))
+    }
+
+    /// An object of a namespace that closes goes; once it has gone, so may the namespace.
+    pub(super) async fn content(&self, place: &Place<'_>) -> Result<Done, Error> {
+        let Place { kind, namespace, name } = *place;
+        let closing = {
+            let snapshot = self.registry.snapshot();
+            match snapshot.get("", "namespaces", "", namespace) {
+                _ if namespace.is_empty() => false,
+                Some(there) => there.deletion_timestamp().is_some(),
+                // It was made by who had seen the namespace open.
+                None => self.closed(namespace),
+            }
+        };
+        if !closing {
+            return Ok(Done::default());
+        }
+        match self.registry.get(kind, namespace, name) {
+            Ok(object) if object.deletion_timestamp().is_none() => {
+                let (user, options) = (system(), DeleteOptions::default().of(object.uid()));
+                self.registry.delete(&mut Request::by(&user), kind, namespace, name, &options).await?;
+                Ok(Done::wrote(true))
+            }
+            Ok(_) => Ok(Done::default()),
+            Err(_) => self.empty(namespace).await,
+        }
+    }
+
+    /// Removes a closing namespace that holds nothing any more.
+    async fn empty(&self, name: &str) -> Result<Done, Error> {
+        let kind = core_kind("namespaces");
+        let Ok(namespace) = self.registry.get(kind, "", name) else { return Ok(Done::default()) };
+        if namespace.deletion_timestamp().is_none() || holds_something(&self.registry.snapshot(), name) {
+            return Ok(Done::default());
+        }
+        if namespace.finalizers().next().is_some() {
+            return Ok(Done::default());
+        }
+        let others = namespace.at(&["spec", "finalizers"]).and_then(Value::as_array);
+        if others.into_iter().flatten().any(|f| f != "kubernetes") {
+            return Ok(Done::default());
+        }
+        self.registry.remove(kind, &namespace).await?;
+        // A create that saw the namespace open may have been on its way.
+        Ok(Done { wrote: true, also: content(&self.registry.snapshot(), name), again: None })
+    }
+
+    /// Remembers that a namespace closes; whether that is news.
+    fn closes(&self, name: &str, uid: &str) -> bool {
+        let mut closing = self.closing.lock().unwrap_or_else(|e| e.into_inner());
+        if closing.len() >= REMEMBERED {
+            let snapshot = self.registry.snapshot();
+            closing.retain(|name, _| snapshot.get("", "namespaces", "", name).is_some());
+        }
+        closing.insert(name.to_owned(), uid.to_owned()).is_none_or(|before| before != uid)
+    }
+
+    /// Whether a namespace that is not there was closed here. What has lost its namespace in any other way, such as by a
+    /// damaged database, is nobody's to delete.
+    fn closed(&self, name: &str) -> bool {
+        self.closing.lock().unwrap_or_else(|e| e.into_inner()).contains_key(name)
+    }
+}
+
+/// What can be in a namespace.
+fn namespaced() -> impl Iterator<Item = &'static Kind> {
+    kinds().iter().filter(|kind| kind.stored && kind.namespaced)
+}
+
+fn content(snapshot: &Snapshot, namespace: &str) -> Vec<Key> {
+    let of = |kind: &Kind| snapshot.scan(collection_key(&kind.group, &kind.plural, namespace), None);
+    namespaced().flat_map(of).map(|(key, _)| key.into()).collect()
+}
+
+fn holds_something(snapshot: &Snapshot, namespace: &str) -> bool {
+    namespaced().any(|kind| snapshot.list(&kind.group, &kind.plural, namespace).next().is_some())
+}

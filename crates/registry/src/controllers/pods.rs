@@ -1,0 +1,22 @@
+//! Pods that were deleted go when their grace period ends: there is no kubelet here to say that they have stopped.
+
+use super::Controllers;
+use super::queue::Done;
+use crate::{DeleteOptions, Request, core_kind, system};
+use tokensmith_core::error::Error;
+
+impl Controllers {
+    /// Removes a pod whose time is over; else says when it will be.
+    pub(super) async fn pod(&self, namespace: &str, name: &str) -> Result<Done, Error> {
+        let kind = core_kind("pods");
+        let Ok(pod) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
+        let Some(end) = pod.deletion_timestamp() else { return Ok(Done::default()) };
+        if end > self.clock.now() {
+            return Ok(Done::again(end));
+        }
+        let options = DeleteOptions::default().of(pod.uid()).at_once();
+        let user = system();
+        self.registry.delete(&mut Request::by(&user), kind, namespace, name, &options).await?;
+        Ok(Done::wrote(true))
+    }
+}

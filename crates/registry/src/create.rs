@@ -1,0 +1,129 @@
+//! Create.
+
+use super::*;
+use tokensmith_core::random;
+use tokensmith_objects::object::timestamp as object_timestamp;
+
+/// As long as a generated name may be, less its random end.
+const MAX_GENERATED: usize = 63 - SUFFIX;
+const SUFFIX: usize = 5;
+
+impl Registry {
+    /// Creates an object. `namespace` is the URL's, empty for cluster-scoped kinds; `object` has been decoded.
+    pub async fn create(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Object>, Error> {
+        reconcile_namespace(kind, namespace, &mut object)?;
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "uid",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            object.remove(&["metadata", field]);
+        }
+        defaults::apply(kind, &mut object);
+        self.admit(request, kind, namespace, &mut object)?;
+        let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
+        // A taken random name is tried again with another one (KEP-4420).
+        for attempt in 0.. {
+            let result = self.create_once(request, kind, object.clone(), generated).await;
+            match result {
+                Err(Error::AlreadyExists { .. }) if generated && attempt < 7 => {}
+                Err(Error::AlreadyExists { resource, name, .. }) if generated => {
+                    let cause =
+                        format!("the server was not able to generate a unique name for the object ({name})");
+                    return Err(Error::conflict(&resource.group, &resource.name, &name, cause));
+                }
+                other => return other,
+            }
+        }
+        Err(Error::Unavailable("no name could be generated".into()))
+    }
+
+    /// What an object needs from those around it, before it has its name: messages have the name as it was sent.
+    fn admit(
+        &self,
+        request: &mut Request<'_>,
+        kind: &Kind,
+        namespace: &str,
+        object: &mut Object,
+    ) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        admission::namespace_is_open(&snapshot, kind, object)?;
+        if kind.group.is_empty() && kind.kind == "Pod" {
+            admission::service_account(&snapshot, object, &self.config, &mut request.warnings)?;
+        }
+        let write = Write {
+            operation: Operation::Create,
+            group: &kind.group,
+            resource: &kind.plural,
+            subresource: "",
+            namespace,
+            name: object.name(),
+            new: Some(object),
+            old: None,
+        };
+        self.restrict(request.user, &write)
+    }
+
+    async fn create_once(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        mut object: Object,
+        generated: bool,
+    ) -> Result<Arc<Object>, Error> {
+        if generated {
+            let base = object.str_at(&["metadata", "generateName"]);
+            let base: String = base.chars().take(MAX_GENERATED).collect();
+            object.set(&["metadata", "name"], format!("{base}{}", random::suffix(SUFFIX)));
+            defaults::apply(kind, &mut object);
+        }
+        if !object.resource_version().is_empty() {
+            return Err(Error::BadRequest(
+                "resourceVersion should not be set on objects to be created".into(),
+            ));
+        }
+        strategy::prepare_create(kind, &mut object);
+        object.set(&["metadata", "uid"], random::uuid().to_string());
+        let now = object_timestamp(self.clock.now());
+        strategy::date_conditions(&mut object, &now);
+        object.set(&["metadata", "creationTimestamp"], now);
+        self.check_escalation(request.user, kind, &object, None)?;
+        self.check_claims(request.user, kind, &object, None)?;
+        invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
+        self.check_attest(request.user, kind, &object, None)?;
+        let object = normalise(kind, object)?;
+        let there = |snapshot: &Snapshot| {
+            snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).cloned()
+        };
+        let taken = |by: Option<Arc<Object>>| Error::AlreadyExists {
+            resource: Qualified::new(&kind.group, &kind.plural),
+            name: object.name().into(),
+            going: by.is_some_and(|by| by.deletion_timestamp().is_some()),
+        };
+        if request.options.dry_run() {
+            return match there(&self.snapshot()) {
+                Some(by) => Err(taken(Some(by))),
+                None => Ok(Arc::new(object)),
+            };
+        }
+        let created = match self.write(kind, &object, Expect::Absent).await {
+            Ok(created) => created,
+            Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
+            Err(e) => return Err(backend(e)),
+        };
+        if kind.group.is_empty() && kind.kind == "Namespace" {
+            // Who has made a namespace can use it at once: pods need its default account.
+            self.furnish(created.name()).await?;
+        }
+        Ok(created)
+    }
+}

@@ -1,0 +1,263 @@
+//! The registry: create, read, list, update, patch and delete objects as kube-apiserver's generic registry does
+//! (apiserver `registry/generic/registry/store.go`, `registry/rest`).
+//!
+//! Reads come from the view; writes go to the store with the revision that they expect, and return once the view
+//! shows them. What follows from a change is done by the [`controllers`]. Nothing here knows HTTP.
+
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod admission;
+mod builtin;
+pub mod controllers;
+mod create;
+mod delete;
+mod deletion;
+mod legacy;
+mod list;
+pub mod options;
+mod update;
+mod watch;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokensmith_objects::codec::FieldValidation;
+use tokensmith_objects::schema::Kind;
+use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Object, defaults, strategy, validate};
+
+pub use builtin::{NAMESPACES, PROTECTED};
+pub(crate) use builtin::{core_kind, system};
+pub use delete::Deleted;
+pub use list::List;
+pub use options::{DeleteOptions, ListOptions, WriteOptions};
+pub use update::Subresource;
+pub use watch::Event;
+
+use tokensmith_core::access::restriction::{Operation, Write};
+use tokensmith_core::access::{Authorizer, Identity, rbac, restriction};
+use tokensmith_core::clock::Clock;
+use tokensmith_core::error::{Error, Qualified};
+use tokensmith_core::store::{Expect, Revision, Store, StoreError};
+use tokensmith_core::view::{Snapshot, View, object_key, stored_bytes};
+
+/// What the registry's rules depend on.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// What validation allows.
+    pub limits: Limits,
+    /// Whether pods get a token volume of themselves.
+    pub implicit_service_account_token: bool,
+    /// `data["ca.crt"]` of every namespace's `kube-root-ca.crt`, PEM.
+    pub root_ca: String,
+}
+
+/// Who writes, and how.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The authenticated user.
+    pub user: &'a Identity,
+    /// What was asked for beside the object.
+    pub options: WriteOptions,
+    /// For the `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Request<'a> {
+    /// A request that writes.
+    pub fn by(user: &'a Identity) -> Self {
+        Request { user, options: WriteOptions::default(), warnings: Vec::new() }
+    }
+}
+
+/// All objects.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    view: Arc<View>,
+    clock: Arc<dyn Clock>,
+    authorizer: Arc<dyn Authorizer>,
+    config: RegistryConfig,
+    /// Snapshots that a list is being paged through, the latest last.
+    paged: Mutex<list::Paged>,
+}
+
+impl Registry {
+    /// A registry on a store and the view that is fed from it.
+    pub fn new(
+        store: Arc<dyn Store>,
+        view: Arc<View>,
+        clock: Arc<dyn Clock>,
+        authorizer: Arc<dyn Authorizer>,
+        config: RegistryConfig,
+    ) -> Self {
+        Registry { store, view, clock, authorizer, config, paged: Mutex::default() }
+    }
+
+    /// The objects as they are now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.view.snapshot()
+    }
+
+    /// Waits until the objects show a revision.
+    pub async fn reached(&self, revision: Revision) {
+        self.view.reached(revision).await;
+    }
+
+    /// The store, to watch.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// One object; 404 when there is none.
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Error> {
+        let found = self.view.snapshot().get(&kind.group, &kind.plural, namespace, name).cloned();
+        found.ok_or_else(|| Error::not_found(&kind.group, &kind.plural, name))
+    }
+
+    /// Writes an object and waits until the view shows it.
+    async fn write(&self, kind: &Kind, object: &Object, expect: Expect) -> Result<Arc<Object>, StoreError> {
+        let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
+        let bytes = stored_bytes(object);
+        if bytes.len() > LARGEST {
+            return Err(StoreError::TooLarge);
+        }
+        let revision = self.store.put(&key, bytes, expect).await?;
+        self.view.reached(revision).await;
+        Ok(Arc::new(with_revision(object, revision)))
+    }
+
+    /// May `user` write this RBAC object? Who grants must hold. `old` is what it was before.
+    fn check_escalation(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        if kind.group != "rbac.authorization.k8s.io" {
+            return Ok(());
+        }
+        if old.is_some_and(|old| differs_for_the_collector_alone(new, old)) {
+            return Ok(());
+        }
+        let objects = self.view.snapshot();
+        let checked = match kind.kind.as_str() {
+            "Role" | "ClusterRole" => {
+                let gathers = |role: &Object| kind.kind == "ClusterRole" && rbac::gathers(role);
+                // Whoever may aggregate gets every right that any role will ever have, and whoever may end it keeps others
+                // from having less.
+                let aggregates = gathers(new) || old.is_some_and(gathers);
+                rbac::check_role(user, &*self.authorizer, &objects, new, &kind.plural, aggregates)
+            }
+            _ => rbac::check_binding(user, &*self.authorizer, &objects, new),
+        };
+        checked.map_err(|cause| match cause.strip_suffix(" not found") {
+            // Binding a role that is not there is a 404 to whom may not bind just any name.
+            Some(_) if kind.kind.ends_with("Binding") && !cause.starts_with("user ") => {
+                let plural =
+                    if new.str_at(&["roleRef", "kind"]) == "ClusterRole" { "clusterroles" } else { "roles" };
+                Error::not_found(&kind.group, plural, new.str_at(&["roleRef", "name"]))
+            }
+            _ => Error::forbidden(&kind.group, &kind.plural, new.name(), cause),
+        })
+    }
+
+    /// May `user` write this account's claims, and can tokens carry them?
+    fn check_claims(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        admission::claims(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
+    }
+
+    /// May `user` say what this bundle's signer is trusted by? Asked after validation, as upstream does.
+    fn check_attest(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        new: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        admission::attest(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
+    }
+
+    /// May a node do this? Asked of every write, by whatever path it comes, with what was sent.
+    pub fn restrict(&self, user: &Identity, write: &Write<'_>) -> Result<(), Error> {
+        restriction::admit(user, write, &*self.authorizer, &self.view.snapshot())
+    }
+}
+
+/// Whether an RBAC object has changed in nothing but what the collector of dependents writes (`IsOnlyMutatingGCFields`).
+/// A label is none of that: it can make the role's rules part of another role, which others are bound to.
+fn differs_for_the_collector_alone(new: &Object, old: &Object) -> bool {
+    let rest = |object: &Object| {
+        let mut rest = object.clone();
+        for field in ["finalizers", "managedFields", "ownerReferences"] {
+            rest.remove(&["metadata", field]);
+        }
+        rest
+    };
+    rest(new) == rest(old)
+}
+
+/// The object with its revision as `metadata.resourceVersion`.
+fn with_revision(object: &Object, revision: Revision) -> Object {
+    let mut object = object.clone();
+    object.set(&["metadata", "resourceVersion"], revision.to_string());
+    object
+}
+
+/// No object grows beyond so many bytes of JSON, by however many patches, nor by what the server itself adds to it. etcd
+/// refuses a request of more than 1.5 MiB; that is of protobuf, and JSON of the same texts is seldom three times as long.
+const LARGEST: usize = 3 * (3 << 19);
+
+/// The revision that an object carries.
+fn revision_of(object: &Object) -> Revision {
+    object.resource_version().parse().unwrap_or(0)
+}
+
+/// Upstream answers 500 with etcd's text when its disk is full (`etcdserver: mvcc: database space exceeded`): who writes is
+/// told why, since asking again does not help.
+fn backend(e: StoreError) -> Error {
+    match e {
+        StoreError::Refused(_) | StoreError::TooLarge => Error::internal(e.to_string(), e),
+        _ => Error::internal("the store failed", e),
+    }
+}
+
+fn invalid(kind: &Kind, name: &str, errors: Vec<tokensmith_objects::FieldError>) -> Result<(), Error> {
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&kind.group, &kind.kind, name, errors)) }
+}
+
+fn modified(kind: &Kind, name: &str) -> Error {
+    let cause = "the object has been modified; please apply your changes to the latest version and try again";
+    Error::conflict(&kind.group, &kind.plural, name, cause)
+}
+
+/// The namespace of the body against that of the URL (apiserver `registry/rest/meta.go`).
+fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Result<(), Error> {
+    match (object.namespace(), kind.namespaced) {
+        (given, true) if !given.is_empty() && given != namespace => Err(Error::BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request".into(),
+        )),
+        (_, true) => {
+            object.set(&["metadata", "namespace"], namespace);
+            Ok(())
+        }
+        (_, false) => {
+            object.remove(&["metadata", "namespace"]);
+            Ok(())
+        }
+    }
+}
+
+/// Puts metadata into Go's order, for replies and storage alike.
+fn normalise(kind: &'static Kind, object: Object) -> Result<Object, Error> {
+    use tokensmith_objects::codec::{Expected, decode_value};
+    let decoded = decode_value(object.into_value(), &Expected::kind(kind), FieldValidation::Ignore);
+    decoded.map(|d| d.object).map_err(|e| Error::BadRequest(e.to_string()))
+}

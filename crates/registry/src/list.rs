@@ -1,0 +1,124 @@
+//! List: selectors, pages that all show one revision.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::*;
+use tokensmith_core::view::collection_key;
+
+/// A page.
+#[derive(Debug)]
+pub struct List {
+    /// In key order.
+    pub items: Vec<Arc<Object>>,
+    /// The revision that all pages show.
+    pub revision: Revision,
+    /// For the next page, if there is one.
+    pub continue_token: Option<String>,
+    /// How many objects follow, when that is known without looking at them.
+    pub remaining: Option<u64>,
+}
+
+/// Snapshots share their structure, so keeping some costs little.
+#[derive(Default)]
+pub(super) struct Paged(VecDeque<Arc<Snapshot>>);
+
+/// As many lists can be paged through at once.
+const PAGED: usize = 256;
+
+impl Registry {
+    /// Lists a collection: one namespace's, or all when `namespace` is empty.
+    pub fn list(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<List, Error> {
+        let (snapshot, after) = self.start(options)?;
+        let prefix = collection_key(&kind.group, &kind.plural, namespace);
+        let start = after.map(|after| format!("{prefix}{after}"));
+        let mut matching = snapshot.scan(prefix.clone(), start.as_deref()).filter(|(_, o)| options.take(o));
+        if options.limit == 0 {
+            let items = matching.map(|(_, o)| o.clone()).collect();
+            return Ok(List { items, revision: snapshot.revision(), continue_token: None, remaining: None });
+        }
+        let page: Vec<_> = matching.by_ref().take(options.limit).collect();
+        let rest = matching.count() as u64;
+        let last = page.last().and_then(|(key, _)| key.strip_prefix(&prefix)).unwrap_or("").to_owned();
+        let items = page.into_iter().map(|(_, o)| o.clone()).collect();
+        let continue_token = (rest > 0).then(|| {
+            self.paged().keep(&snapshot);
+            encode(snapshot.revision(), &last)
+        });
+        // With a selector upstream does not know how many follow, and says nothing.
+        let remaining = (rest > 0 && !options.selective).then_some(rest);
+        Ok(List { items, revision: snapshot.revision(), continue_token, remaining })
+    }
+
+    fn paged(&self) -> std::sync::MutexGuard<'_, Paged> {
+        self.paged.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The snapshot to list and the key to go on after.
+    fn start(&self, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<String>), Error> {
+        let current = self.snapshot();
+        if !options.continue_token.is_empty() {
+            let (revision, after) = decode(&options.continue_token).map_err(|cause| {
+                Error::BadRequest(format!("invalid continue token: continue key is not valid: {cause}"))
+            })?;
+            if !matches!(options.resource_version.as_str(), "" | "0") {
+                let text = "specifying resource version is not allowed when using continue";
+                return Err(Error::BadRequest(text.into()));
+            }
+            let found = self.paged().0.iter().find(|s| s.revision() == revision).cloned();
+            let snapshot = found.or_else(|| (current.revision() == revision).then_some(current));
+            let gone = || {
+                Error::Expired("The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.".into())
+            };
+            return Ok((snapshot.ok_or_else(gone)?, Some(after)));
+        }
+        let wanted = options.revision()?;
+        if wanted > current.revision() {
+            return Err(Error::Ahead { wanted, current: current.revision() });
+        }
+        if options.exact && wanted != current.revision() {
+            let found = self.paged().0.iter().find(|s| s.revision() == wanted).cloned();
+            let gone = || Error::Expired("The resourceVersion for the provided list is too old.".into());
+            return found.map(|s| (s, None)).ok_or_else(gone);
+        }
+        Ok((current, None))
+    }
+}
+
+impl Paged {
+    fn keep(&mut self, snapshot: &Arc<Snapshot>) {
+        if self.0.iter().any(|s| s.revision() == snapshot.revision()) {
+            return;
+        }
+        if self.0.len() == PAGED {
+            self.0.pop_front();
+        }
+        self.0.push_back(snapshot.clone());
+    }
+}
+
+/// An opaque token: the revision and the last key, as upstream's has them.
+fn encode(revision: Revision, after: &str) -> String {
+    let json = serde_json::json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{after}\0")});
+    BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
+}
+
+fn decode(token: &str) -> Result<(Revision, String), String> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|e| base64_cause(&e))?;
+    let json = tokensmith_api::json::parse(&bytes).map_err(|e| e.to_string())?.value;
+    let start = json["start"].as_str().and_then(|start| start.strip_suffix('\0'));
+    let revision = json["rv"].as_u64();
+    revision.zip(start.map(str::to_owned)).ok_or_else(|| "encoded start key is not valid".into())
+}
+
+/// Go's words.
+fn base64_cause(e: &base64::DecodeError) -> String {
+    let at = match e {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
+        base64::DecodeError::InvalidLength(at) => *at,
+        base64::DecodeError::InvalidPadding => 0,
+    };
+    format!("illegal base64 data at input byte {at}")
+}

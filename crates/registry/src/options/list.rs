@@ -1,0 +1,126 @@
+//! `ListOptions`, of lists, watches and deletes of collections.
+
+use tokensmith_objects::schema::Kind;
+use tokensmith_objects::selector::{FieldSelector, LabelSelector};
+use tokensmith_objects::{FieldError, Object};
+
+use super::judged;
+use super::query::{Query, unsigned};
+use tokensmith_core::error::Error;
+use tokensmith_core::store::Revision;
+
+/// What a list asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    labels: LabelSelector,
+    fields: FieldSelector,
+    /// Whether either was given.
+    pub(crate) selective: bool,
+    /// At most so many objects; 0 = all.
+    pub(crate) limit: usize,
+    /// Goes on after an earlier page.
+    pub(crate) continue_token: String,
+    pub(crate) resource_version: String,
+    /// Exactly that version, not just one that is no older.
+    pub(crate) exact: bool,
+    /// A watch begins with all that is there and says when that is done (KEP-3157).
+    pub(crate) send_initial_events: bool,
+    timeout_seconds: Option<i64>,
+}
+
+impl ListOptions {
+    /// Reads the query of a list, a watch or a delete of a collection of `kind`.
+    pub fn read(kind: &Kind, query: &str) -> Result<Self, Error> {
+        let query = Query::read(query);
+        let timeout_seconds = query.number("timeoutSeconds")?;
+        let limit = query.number("limit")?.unwrap_or(0);
+        let (labels, fields) = (query.text("labelSelector"), query.text("fieldSelector"));
+        let initial = query.flag("sendInitialEvents");
+        let options = ListOptions {
+            labels: LabelSelector::parse(&labels).map_err(Error::BadRequest)?,
+            fields: FieldSelector::parse(kind, &fields).map_err(Error::BadRequest)?,
+            selective: !labels.is_empty() || !fields.is_empty(),
+            limit: limit.max(0).try_into().unwrap_or(usize::MAX),
+            continue_token: query.text("continue"),
+            resource_version: query.text("resourceVersion"),
+            exact: query.first("resourceVersionMatch") == Some("Exact"),
+            send_initial_events: initial == Some(true),
+            timeout_seconds,
+        };
+        let wanted = query.text("resourceVersionMatch");
+        judged(
+            "ListOptions",
+            match query.flag("watch") {
+                Some(true) => options.of_watch(&wanted, initial.is_some()),
+                _ => options.of_list(&wanted, initial.is_some()),
+            },
+        )?;
+        Ok(options)
+    }
+
+    /// How long a watch may last; `None` when that is the server's to say.
+    pub fn timeout_seconds(&self) -> Option<i64> {
+        self.timeout_seconds.filter(|seconds| *seconds != 0)
+    }
+
+    /// Whether the selectors take an object.
+    pub(crate) fn take(&self, object: &Object) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+
+    /// The version as a number; none is 0.
+    pub(crate) fn revision(&self) -> Result<Revision, Error> {
+        let text = self.resource_version.as_str();
+        if text.is_empty() {
+            return Ok(0);
+        }
+        unsigned(text).map_err(|cause| {
+            let error = FieldError::invalid("resourceVersion", &text.into(), cause);
+            Error::BadRequest(format!("invalid resource version: {error}"))
+        })
+    }
+
+    fn of_list(&self, wanted: &str, initial: bool) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let field = "resourceVersionMatch";
+        let mut forbidden = |field: &str, detail: &str| errors.push(FieldError::forbidden(field, detail));
+        if !wanted.is_empty() && self.resource_version.is_empty() {
+            forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if !wanted.is_empty() && !self.continue_token.is_empty() {
+            forbidden(field, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if !matches!(wanted, "" | "Exact" | "NotOlderThan") {
+            errors.push(FieldError::not_supported(field, &wanted.into(), &["Exact", "NotOlderThan", ""]));
+        }
+        let mut forbidden = |field: &str, detail: &str| errors.push(FieldError::forbidden(field, detail));
+        if self.exact && self.resource_version == "0" {
+            forbidden(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+        if initial {
+            forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
+        errors
+    }
+
+    fn of_watch(&self, wanted: &str, initial: bool) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let field = "resourceVersionMatch";
+        if initial && wanted != "NotOlderThan" {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden(field, detail));
+        }
+        if !wanted.is_empty() && !initial {
+            let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(FieldError::forbidden(field, detail));
+        }
+        if !matches!(wanted, "" | "NotOlderThan") {
+            errors.push(FieldError::not_supported(field, &wanted.into(), &["NotOlderThan"]));
+        }
+        if !wanted.is_empty() && !self.continue_token.is_empty() {
+            let detail = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(field, detail));
+        }
+        errors
+    }
+}

@@ -1,0 +1,57 @@
+//! A query's parameters as Go reads them (`net/url`, apimachinery `runtime/conversion.go`).
+
+use std::num::{IntErrorKind, ParseIntError};
+
+use tokensmith_objects::field::go_quote;
+
+use tokensmith_core::access::request::{flag, parameters};
+use tokensmith_core::error::Error;
+
+/// A query that has been taken apart.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn read(query: &str) -> Self {
+        Query(parameters(query).collect())
+    }
+
+    /// All values of a parameter, in their order.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(k, _)| k == name).map(|(_, v)| v.clone()).collect()
+    }
+
+    /// The first value, if the parameter is there at all.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The first value; an absent parameter is an empty one.
+    pub(super) fn text(&self, name: &str) -> String {
+        self.first(name).unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.first(name).map(flag)
+    }
+
+    /// A number in Go's words for what is none; an empty value is none, too.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Error> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        let parsed = text.parse().map(Some);
+        parsed.map_err(|e| Error::BadRequest(format!("strconv.ParseInt: {}", cause(text, &e))))
+    }
+}
+
+/// A number as Go's `strconv.ParseUint` reads it: digits alone.
+pub(super) fn unsigned(text: &str) -> Result<u64, String> {
+    let digits = if text.starts_with('+') { "-" } else { text };
+    digits.parse().map_err(|e| format!("strconv.ParseUint: {}", cause(text, &e)))
+}
+
+fn cause(text: &str, e: &ParseIntError) -> String {
+    let cause = match e.kind() {
+        IntErrorKind::NegOverflow | IntErrorKind::PosOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("parsing {}: {cause}", go_quote(text))
+}

@@ -1,0 +1,269 @@
+//! Update and patch.
+
+use tokensmith_objects::codec::{Expected, decode_patched};
+use tokensmith_objects::patch::{Patch, PatchError};
+
+use super::*;
+use tokensmith_core::access::chain::forbidden_text;
+use tokensmith_core::access::{Attributes, Decision};
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// `/finalize` of a namespace: its finalizers alone.
+    Finalize,
+    /// The object itself; its status stays.
+    None,
+    /// `/status`: the status alone.
+    Status,
+}
+
+impl Subresource {
+    fn name(self) -> &'static str {
+        match self {
+            Subresource::Finalize => "finalize",
+            Subresource::None => "",
+            Subresource::Status => "status",
+        }
+    }
+}
+
+/// A change that lost a race is tried again, as upstream does.
+const ATTEMPTS: usize = 5;
+
+impl Registry {
+    /// Replaces an object. Gives it, and whether it was created (RBAC kinds may be).
+    pub async fn update(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Subresource,
+        mut object: Object,
+    ) -> Result<(Arc<Object>, bool), Error> {
+        check_name(&object, namespace, name)?;
+        reconcile_namespace(kind, namespace, &mut object)?;
+        object.remove(&["metadata", "managedFields"]);
+        defaults::apply(kind, &mut object);
+        // Upstream's versions are numbers, and 0 is none.
+        if object.resource_version() == "0" {
+            object.remove(&["metadata", "resourceVersion"]);
+        }
+        let unconditional = object.resource_version().is_empty();
+        for _ in 0..ATTEMPTS {
+            let old = match self.get(kind, namespace, name) {
+                Ok(old) => old,
+                Err(Error::NotFound { .. })
+                    if creates_on_update(kind) && unconditional && part == Subresource::None =>
+                {
+                    self.may_create(request.user, kind, namespace, name)?;
+                    object.remove(&["metadata", "uid"]);
+                    return self.create(request, kind, namespace, object).await.map(|made| (made, true));
+                }
+                Err(e) => return Err(e),
+            };
+            match self.replace(request, kind, part, object.clone(), &old).await {
+                // Somebody else was faster; without a version the client does not mind.
+                Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
+                other => return other.map(|object| (object, false)),
+            }
+        }
+        Err(modified(kind, name))
+    }
+
+    /// Who may replace what is there may not therefore create it (`handlers/update.go`, `withAuthorization`).
+    fn may_create(&self, user: &Identity, kind: &Kind, namespace: &str, name: &str) -> Result<(), Error> {
+        let wanted = Attributes {
+            verb: "create".into(),
+            group: kind.group.clone(),
+            version: kind.version.clone(),
+            resource: kind.plural.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+            resource_request: true,
+            ..Attributes::default()
+        };
+        match self.authorizer.authorize(user, &wanted, &self.snapshot()) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                let cause = forbidden_text(user, &wanted, &reason);
+                Err(Error::forbidden(&kind.group, &kind.plural, name, cause))
+            }
+        }
+    }
+
+    /// Applies a patch to an object.
+    pub async fn patch(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Subresource,
+        patch: &Patch,
+    ) -> Result<Arc<Object>, Error> {
+        for _ in 0..ATTEMPTS {
+            let old = self.get(kind, namespace, name)?;
+            let document = (*old).clone().into_value();
+            let patched = patch.apply(&document).map_err(|e| refused(kind, name, e))?;
+            let text = patched.to_string();
+            let validation = request.options.field_validation();
+            let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(kind), validation);
+            let decoded = decoded.map_err(|cause| {
+                let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
+                Error::invalid("", "", "", vec![error])
+            })?;
+            let mut object = decoded.object;
+            check_name(&object, namespace, name)?;
+            reconcile_namespace(kind, namespace, &mut object)?;
+            // A patch that names no version means the object as it is now.
+            let unconditional = object.resource_version() == old.resource_version();
+            defaults::apply(kind, &mut object);
+            match self.replace(request, kind, part, object, &old).await {
+                Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
+                Ok(object) => {
+                    request.warnings.extend(decoded.warnings);
+                    return Ok(object);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(modified(kind, name))
+    }
+
+    fn has_moved(&self, kind: &Kind, old: &Object) -> bool {
+        let now = self.get(kind, old.namespace(), old.name());
+        now.map_or(true, |now| now.resource_version() != old.resource_version())
+    }
+
+    async fn replace(
+        &self,
+        request: &mut Request<'_>,
+        kind: &'static Kind,
+        part: Subresource,
+        mut object: Object,
+        old: &Arc<Object>,
+    ) -> Result<Arc<Object>, Error> {
+        let name = old.name();
+        if !object.uid().is_empty() && object.uid() != old.uid() {
+            let cause = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                object.uid(),
+                old.uid()
+            );
+            return Err(Error::conflict(&kind.group, &kind.plural, name, cause));
+        }
+        let write = Write {
+            operation: Operation::Update,
+            group: &kind.group,
+            resource: &kind.plural,
+            subresource: part.name(),
+            namespace: old.namespace(),
+            name,
+            new: Some(&object),
+            old: Some(old),
+        };
+        self.restrict(request.user, &write)?;
+        if object.resource_version().is_empty() && !updates_unconditionally(kind) {
+            return Err(version_missing(kind, name));
+        }
+        if !object.resource_version().is_empty() && object.resource_version() != old.resource_version() {
+            return Err(modified(kind, name));
+        }
+        match part {
+            Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
+            Subresource::None => strategy::prepare_update(kind, &mut object, old),
+            Subresource::Status => strategy::prepare_status_update(&mut object, old),
+        }
+        for field in
+            ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
+        {
+            match old.at(&["metadata", field]) {
+                Some(value) => object.set(&["metadata", field], value.clone()),
+                None => drop(object.remove(&["metadata", field])),
+            }
+        }
+        self.check_escalation(request.user, kind, &object, Some(old))?;
+        self.check_claims(request.user, kind, &object, Some(old))?;
+        if part == Subresource::None {
+            invalid(kind, name, validate::update(kind, &object, old, &self.config.limits))?;
+        }
+        self.check_attest(request.user, kind, &object, Some(old))?;
+        let object = normalise(kind, object)?;
+        if object == **old {
+            return Ok(old.clone());
+        }
+        if request.options.dry_run() {
+            return Ok(Arc::new(object));
+        }
+        // The last finalizer of an object that is being deleted: now it goes.
+        let finalized = object.finalizers().next().is_none() && no_spec_finalizers(kind, &object);
+        if old.deletion_timestamp().is_some()
+            && finalized
+            && object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0)
+                == 0
+        {
+            self.remove(kind, old).await?;
+            return Ok(Arc::new(object));
+        }
+        match self.write(kind, &object, Expect::Unchanged(revision_of(old))).await {
+            Ok(object) => Ok(object),
+            Err(StoreError::Conflict(_)) => Err(modified(kind, name)),
+            Err(e) => Err(backend(e)),
+        }
+    }
+}
+
+/// A namespace has finalizers in its spec too.
+fn no_spec_finalizers(kind: &Kind, object: &Object) -> bool {
+    kind.kind != "Namespace"
+        || object.at(&["spec", "finalizers"]).and_then(Value::as_array).is_none_or(Vec::is_empty)
+}
+
+/// Roles and bindings may be made by PUT (`AllowCreateOnUpdate`).
+fn creates_on_update(kind: &Kind) -> bool {
+    kind.group == "rbac.authorization.k8s.io"
+}
+
+/// Bundles are changed only by who has seen what is changed (`AllowUnconditionalUpdate`).
+fn updates_unconditionally(kind: &Kind) -> bool {
+    kind.group != "certificates.k8s.io"
+}
+
+/// Upstream's, down to the resource in place of the kind.
+fn version_missing(kind: &Kind, name: &str) -> Error {
+    let error = tokensmith_objects::FieldError::invalid(
+        "metadata.resourceVersion",
+        &0.into(),
+        "must be specified for an update",
+    );
+    Error::invalid(&kind.group, &kind.plural, name, vec![error])
+}
+
+/// Is the object that of the URL? (apiserver `handlers/rest.go`)
+fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error> {
+    let text = match (object.name(), object.namespace()) {
+        ("", _) => {
+            format!("the name of the object ({name} based on URL) was undeterminable: name must be provided")
+        }
+        (given, _) if given != name => {
+            format!("the name of the object ({given}) does not match the name on the URL ({name})")
+        }
+        (_, given) if !namespace.is_empty() && !given.is_empty() && given != namespace => format!(
+            "the namespace of the object ({given}) does not match the namespace on the request ({namespace})"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::BadRequest(text))
+}
+
+fn refused(kind: &Kind, name: &str, e: PatchError) -> Error {
+    match e {
+        PatchError::Malformed(text) => Error::BadRequest(text),
+        PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
+        PatchError::Unfit => {
+            Error::UnfitPatch { kind: Qualified::new(&kind.group, &kind.kind), name: name.into() }
+        }
+    }
+}
