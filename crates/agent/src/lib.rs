@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ApiServer ─► projector (when?) ─► pod (what?) ─► disk (how?) ─► volumes that applications read
-//! TokenSource ─► proxy / layer ─► Authorization: Bearer …            verify ◄─ discovery, key set
+//! TokenSource ─► proxy / layer ─► Authorization: Bearer …            proxy ◄─ tokensmith-verify
 //! ```
 //!
 //! Promises: a volume is whole at any moment; a token that is good is never replaced by nothing; what cannot be
@@ -21,4 +21,3 @@ pub mod projector;
 pub mod proxy;
 pub mod refresh;
 pub mod source;
-pub mod verify;

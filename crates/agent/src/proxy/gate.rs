@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 
 use super::reverse::{Denied, Gate, Identity, IdentityError};
-use crate::verify::{Rejection, Verified, Verifier, bearer};
+use tokensmith_verify::{Rejection, Verified, Verifier, bearer};
 
 /// As many callers' headers are kept ready as the verifier remembers tokens.
 const READY: usize = 16_384;

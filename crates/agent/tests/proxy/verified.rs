@@ -12,8 +12,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
 use tokensmith_agent::proxy::{Mode, ReverseMode, VerifierGate};
-use tokensmith_agent::verify::{Fetch, Fetched, Verifier, VerifierConfig};
 use tokensmith_core::clock::ManualClock;
+use tokensmith_verify::{Fetch, Fetched, Verifier, VerifierConfig};
 
 use crate::upstream::Upstream;
 use crate::world::*;

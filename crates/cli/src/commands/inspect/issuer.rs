@@ -3,10 +3,10 @@
 
 use reqwest::Url;
 use serde_json::Value;
-use tokensmith_agent::verify::discovery;
 use tokensmith_client::Web;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::PublishedKeys;
+use tokensmith_verify::discovery;
 
 use super::report::{Report, Rule};
 use super::token::Token;

@@ -16,10 +16,10 @@ use tokensmith_agent::proxy::{
     TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
-use tokensmith_agent::verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
 use tokensmith_client::{Client, Credentials, Trust, tls};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 

@@ -11,6 +11,9 @@
 //! fetched, or once its time is over; no stranger can make it fetch, remember or wait without bound. Does not hear of
 //! deleted accounts and pods: for that there is [`Review`].
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod bearer;
 mod cache;
 mod config;

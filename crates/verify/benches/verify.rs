@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::FutureExt;
 use http::{HeaderMap, header};
-use tokensmith_agent::verify::{Fetch, Fetched, Verifier, VerifierConfig};
 use tokensmith_core::clock::{Clock, SystemClock};
 use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey, Signer};
 use tokensmith_core::tokens::{Bound, Claims, Reference, jws};
+use tokensmith_verify::{Fetch, Fetched, Verifier, VerifierConfig};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "https://api.example";

@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use futures::FutureExt;
-use tokensmith_agent::verify::{Fetch, MAX_DOCUMENT, Rejection, Verifier, VerifierConfig};
 use tokensmith_client::{Trust, Web};
 use tokensmith_core::clock::{Clock, SystemClock};
 use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey};
 use tokensmith_core::tokens::jws;
+use tokensmith_verify::{Fetch, MAX_DOCUMENT, Rejection, Verifier, VerifierConfig};
 use tokio::net::TcpListener;
 
 async fn serve(app: impl FnOnce(&str) -> Router) -> String {

@@ -1,7 +1,7 @@
 //! What the API server says besides.
 
 use super::*;
-use crate::verify::{Review, ReviewConfig, ReviewStatus, WithoutReview};
+use crate::{Review, ReviewConfig, ReviewStatus, WithoutReview};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Api {

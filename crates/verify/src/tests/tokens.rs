@@ -1,7 +1,7 @@
 //! Which tokens hold, and which forgeries do not.
 
 use super::*;
-use crate::verify::{ConfigError, IssuerConfig};
+use crate::{ConfigError, IssuerConfig};
 use tokensmith_core::tokens::TimeError;
 use tokensmith_core::tokens::jws::SignatureError;
 

@@ -1,7 +1,7 @@
 //! The verifier before a service.
 
 use super::*;
-use crate::verify::VerifyLayer;
+use crate::VerifyLayer;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
