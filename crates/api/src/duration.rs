@@ -121,6 +121,26 @@ impl fmt::Display for GoDuration {
     }
 }
 
+/// The two largest units of a number of seconds: `1d 2h`, `59m 53s`, `12s`.
+pub fn two_units(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (size, unit) in UNITS {
+        let count = left / size;
+        left %= size;
+        if count > 0 {
+            parts.push(format!("{count}{unit}"));
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +191,22 @@ mod tests {
             (-5 * SECOND, "-5s"),
         ] {
             assert_eq!(GoDuration(nanos).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn two_units_are_enough() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (12, "12s"),
+            (60, "1m"),
+            (3593, "59m 53s"),
+            (3600, "1h"),
+            (3605, "1h"),
+            (7384, "2h 3m"),
+            (31_536_000, "365d"),
+        ] {
+            assert_eq!(two_units(seconds), text);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Times as people read them.
 
 use time::{Duration, OffsetDateTime};
+use tokensmith_api::duration::two_units;
 use tokensmith_core::Moment;
 use tokensmith_objects::object::timestamp;
 
@@ -19,50 +20,14 @@ pub fn distance(span: Duration) -> String {
     let seconds = (span.as_seconds_f64()).round() as i64;
     match seconds {
         0 => "now".to_owned(),
-        s if s > 0 => format!("in {}", length(s.unsigned_abs())),
-        s => format!("{} ago", length(s.unsigned_abs())),
+        s if s > 0 => format!("in {}", two_units(s.unsigned_abs())),
+        s => format!("{} ago", two_units(s.unsigned_abs())),
     }
-}
-
-/// The two largest units of a number of seconds: `1d 2h`, `59m 53s`, `12s`.
-pub fn length(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let mut left = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in UNITS {
-        let count = left / size;
-        left %= size;
-        if count > 0 {
-            parts.push(format!("{count}{unit}"));
-        } else if !parts.is_empty() {
-            break;
-        }
-        if parts.len() == 2 {
-            break;
-        }
-    }
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_units_are_enough() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (12, "12s"),
-            (60, "1m"),
-            (3593, "59m 53s"),
-            (3600, "1h"),
-            (3605, "1h"),
-            (7384, "2h 3m"),
-            (31_536_000, "365d"),
-        ] {
-            assert_eq!(length(seconds), text);
-        }
-    }
 
     #[test]
     fn before_and_after() {

@@ -12,7 +12,7 @@ use http::{HeaderMap, header};
 use tokensmith_core::clock::{Clock, SystemClock};
 use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey, Signer};
 use tokensmith_core::tokens::{Bound, Claims, Reference, jws};
-use tokensmith_verify::{Fetch, Fetched, Verifier, VerifierConfig};
+use tokensmith_verify::{Fetch, FetchError, Fetched, Verifier, VerifierConfig};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "https://api.example";
@@ -24,7 +24,7 @@ struct Issuer {
 
 #[async_trait]
 impl Fetch for Issuer {
-    async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, String> {
+    async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, FetchError> {
         let discovery = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{ISSUER}/keys"}}"#);
         let body = if url.ends_with("/keys") { self.jwks.clone() } else { discovery };
         let cache_control = Some("max-age=86400".into());

@@ -7,7 +7,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 
 use super::review::ReviewConfig;
-use super::{Fetch, SubjectPattern, discovery};
+use super::{DiscoveryError, Fetch, SubjectPattern, discovery};
 
 /// A verifier's configuration. It never changes: another one is another verifier, which begins with empty caches.
 pub struct VerifierConfig {
@@ -52,8 +52,8 @@ pub enum ConfigError {
     #[error("an audience should not be an empty string")]
     EmptyAudience,
     /// The issuer's documents cannot be had from such a URL.
-    #[error("{0}")]
-    Issuer(String),
+    #[error(transparent)]
+    Issuer(#[from] DiscoveryError),
     /// A verifier without an audience would take tokens that are meant for others, who could then use them here.
     #[error("at least one audience is required for the issuer {0:?}")]
     NoAudience(String),
@@ -87,7 +87,7 @@ impl VerifierConfig {
     pub(super) fn checked_issuers(&self) -> Result<Vec<IssuerConfig>, ConfigError> {
         let mut checked: Vec<IssuerConfig> = Vec::new();
         for IssuerConfig { issuer, audiences } in &self.issuers {
-            discovery::check_issuer(issuer).map_err(ConfigError::Issuer)?;
+            discovery::check_issuer(issuer)?;
             if checked.iter().any(|other| other.issuer == *issuer) {
                 return Err(ConfigError::TwiceIssuer(issuer.clone()));
             }

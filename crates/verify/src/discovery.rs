@@ -4,18 +4,22 @@ use http::Uri;
 use serde::Deserialize;
 use tokensmith_core::keys::issuer::discovery_problem;
 
+use crate::DiscoveryError;
+
 /// What an issuer must be for its documents to be had: an https URL without query and fragment, in Kubernetes' words
 /// where it is not. Plain http is for this very machine, where nobody else can answer.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_issuer(issuer: &str) -> Result<(), String> {
+pub fn check_issuer(issuer: &str) -> Result<(), DiscoveryError> {
     if loopback(issuer) {
         return Ok(());
     }
     match discovery_problem(issuer) {
-        Some(problem) => Err(problem),
-        None if plain(issuer).is_none() => Err(format!("issuer URL {issuer:?} is not valid")),
+        Some(problem) => Err(DiscoveryError::Issuer(problem)),
+        None if plain(issuer).is_none() => {
+            Err(DiscoveryError::Issuer(format!("issuer URL {issuer:?} is not valid")))
+        }
         None => Ok(()),
     }
 }
@@ -29,23 +33,23 @@ pub fn url(issuer: &str) -> String {
 ///
 /// # Errors
 /// It is another issuer's, or its key set could come from anyone.
-pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, String> {
+pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError> {
     #[derive(Deserialize)]
     struct Document {
         issuer: String,
         jwks_uri: String,
     }
     let read: Option<Document> = serde_json::from_slice(document).ok();
-    let Some(read) = read else { return Err("the discovery document has no issuer and jwks_uri".into()) };
+    let read = read.ok_or(DiscoveryError::Incomplete)?;
     // Byte for byte: else one tenant of a host could speak for another (OpenID Connect Discovery §4.3).
     if read.issuer != issuer {
-        return Err(format!("the discovery document is of the issuer {:?}, not of {issuer:?}", read.issuer));
+        return Err(DiscoveryError::Foreign { found: read.issuer, issuer: issuer.into() });
     }
     let https = plain(&read.jwks_uri).is_some_and(|uri| uri.scheme_str() == Some("https"));
     if https || (loopback(issuer) && loopback(&read.jwks_uri)) {
         return Ok(read.jwks_uri);
     }
-    Err(format!("the discovery document's jwks_uri must use https scheme, got: {:?}", read.jwks_uri))
+    Err(DiscoveryError::JwksUri(read.jwks_uri))
 }
 
 /// A URL with a host, without a user and without a fragment.
@@ -94,7 +98,7 @@ mod tests {
             ("https://u@a.example", "issuer URL \"https://u@a.example\" is not valid"),
             ("kubernetes", "issuer URL must use https scheme, got: kubernetes"),
         ] {
-            assert_eq!(check_issuer(wrong).unwrap_err(), why);
+            assert_eq!(check_issuer(wrong).unwrap_err().to_string(), why);
         }
     }
 

@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokensmith_client::{Web, target};
 
+use crate::FetchError;
+
 /// Gets a document. The real one is `tokensmith-client`'s; tests have one in memory.
 #[async_trait]
 pub trait Fetch: Send + Sync {
@@ -12,7 +14,7 @@ pub trait Fetch: Send + Sync {
     ///
     /// # Errors
     /// There is no answer, or its body is beyond [`MAX_DOCUMENT`]; why, in one line.
-    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, String>;
+    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, FetchError>;
 }
 
 /// No issuer's document is anywhere near this, bytes.
@@ -33,9 +35,11 @@ pub struct Fetched {
 
 #[async_trait]
 impl Fetch for Web {
-    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, String> {
-        let url = target::parse_url(url).map_err(|e| e.to_string())?;
-        let page = Web::get(self, &url, None, etag, MAX_DOCUMENT).await.map_err(|e| e.to_string())?;
+    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, FetchError> {
+        let url = target::parse_url(url).map_err(|e| FetchError::new(e.to_string()))?;
+        let page = Web::get(self, &url, None, etag, MAX_DOCUMENT)
+            .await
+            .map_err(|e| FetchError::new(e.to_string()))?;
         Ok(Fetched {
             status: page.status.as_u16(),
             body: page.body.into(),

@@ -1,8 +1,18 @@
 //! Verification as a tower layer: a service behind it sees only requests whose token holds.
 //!
-//! ```ignore
-//! let app = axum::Router::new().route("/", get(hello)).layer(VerifyLayer::new(verifier));
-//! async fn hello(Extension(caller): Extension<Arc<Verified>>) -> String { caller.username.clone() }
+//! ```
+//! use std::sync::Arc;
+//!
+//! use axum::{Extension, Router, routing::get};
+//! use tokensmith_verify::{Verified, Verifier, VerifyLayer};
+//!
+//! async fn hello(Extension(caller): Extension<Arc<Verified>>) -> String {
+//!     caller.username.clone()
+//! }
+//!
+//! fn app(verifier: Arc<Verifier>) -> Router {
+//!     Router::new().route("/", get(hello)).layer(VerifyLayer::new(verifier))
+//! }
 //! ```
 
 use std::sync::Arc;

@@ -3,13 +3,58 @@
 //!
 //! ```text
 //! request ─► layer ─► Verifier ─► cache of checked tokens ──────────────┐
-//!                        └─► rules (pure) ─► keys ◄─ discovery, key set  ├─► Review, if any ─► Arc<Verified>
+//!                        └─► offline (pure) ─► keys ◄─ discovery, set    ├─► Review, if any ─► Arc<Verified>
 //!                                                    (Fetch, in time)   ─┘
+//! UnverifiedToken ─► Report (by an issuer's keys, or by a review): the same checks, rule by rule, for people
 //! ```
 //!
 //! Promises: what cannot be told is refused; nothing is accepted once its key has left the issuer's set as it was last
 //! fetched, or once its time is over; no stranger can make it fetch, remember or wait without bound. Does not hear of
-//! deleted accounts and pods: for that there is [`Review`].
+//! deleted accounts and pods: for that there is [`Review`]. Signatures are core's, [`PublicKey::verify`]; it knows no
+//! sidecar, no disk and no flags.
+//!
+//! # By keys at hand
+//! ```
+//! use tokensmith_core::keys::PublishedKeys;
+//! use tokensmith_verify::{Expected, Rejection, verify_by_keys};
+//!
+//! # use futures::FutureExt;
+//! # use tokensmith_core::{keys::{Algorithm, LocalSigner, PrivateKey}, tokens::jws};
+//! # let key = PrivateKey::generate(Algorithm::ES256)?;
+//! # let jwks = format!(r#"{{"keys":[{}]}}"#, key.public().jwk());
+//! # let payload = br#"{"iss":"https://issuer.example","aud":["vault"],"exp":1767265200,"sub":"system:serviceaccount:pay:api","kubernetes.io":{"namespace":"pay","serviceaccount":{"name":"api","uid":"u"}}}"#;
+//! # let token = jws::sign(&LocalSigner::new(&key)?, payload).now_or_never().expect("a local key")?;
+//! let keys = PublishedKeys::parse(jwks.as_bytes())?;
+//! let vault = ["vault".to_owned()];
+//! let expected = Expected { issuer: "https://issuer.example", audiences: &vault, allow_subjects: &[] };
+//! let verified = verify_by_keys(&token, &keys, &expected, 1_767_265_000)?;
+//! assert_eq!(verified.username, "system:serviceaccount:pay:api");
+//!
+//! let db = ["db".to_owned()];
+//! let expected = Expected { audiences: &db, ..expected };
+//! assert_eq!(verify_by_keys(&token, &keys, &expected, 1_767_265_000), Err(Rejection::Audience));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # By discovery, and by TokenReview besides
+//! ```no_run
+//! # async fn example(api: tokensmith_client::Client, token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use tokensmith_client::{Trust, Web};
+//! use tokensmith_verify::{ReviewConfig, Verifier, VerifierConfig};
+//!
+//! let web = Web::new(&Trust::System, None)?;
+//! let mut config = VerifierConfig::new("https://issuer.example", "vault", Arc::new(web));
+//! // Only the API server knows whether account, pod and token are still there.
+//! config.review = Some(ReviewConfig::new(Arc::new(api)));
+//! let verifier = Verifier::new(config)?;
+//! println!("{}", verifier.verify(token).await?.username);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`PublicKey::verify`]: tokensmith_core::keys::PublicKey::verify
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -18,193 +63,30 @@ mod bearer;
 mod cache;
 mod config;
 pub mod discovery;
+mod error;
 mod fetch;
 mod keys;
 mod layer;
 mod metrics;
+mod offline;
 mod rejection;
+pub mod report;
 mod review;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod token_review;
 mod verified;
-
-use std::sync::Arc;
-
-use http::HeaderMap;
-use prometheus_client::registry::Registry;
-use tokensmith_core::Clock;
-use tokensmith_core::tokens::Jws;
-use tokensmith_core::tokens::claims::Payload;
-use tokensmith_core::tokens::jws::SignatureError;
+mod verifier;
 
 pub use bearer::bearer;
 pub use config::{ConfigError, IssuerConfig, VerifierConfig};
+pub use error::{DiscoveryError, FetchError, StaleKeys};
 pub use fetch::{Fetch, Fetched, MAX_DOCUMENT};
 pub use layer::{Verify, VerifyBody, VerifyLayer};
+pub use offline::{Expected, MAX_TOKEN, verify_by_keys};
 pub use rejection::Rejection;
-pub use review::{Review, ReviewConfig, ReviewStatus, WithoutReview};
+pub use review::{Review, ReviewConfig, ReviewError, ReviewStatus, WithoutReview};
 pub use subject::{SubjectError, SubjectPattern};
 pub use verified::Verified;
-
-use cache::{Entry, TokenCache, TokenDigest};
-use keys::{IssuerKeys, Moment};
-use metrics::Metrics;
-use review::Reviews;
-
-/// How long a token may be, bytes. Kubernetes' have 1 to 2 KiB, ML-DSA's up to 7; most servers take no longer headers.
-pub const MAX_TOKEN: usize = 16 << 10;
-
-/// Checks service-account tokens. Made once and shared; needs a tokio runtime once it is used.
-pub struct Verifier {
-    issuers: Vec<Issuer>,
-    allow_subjects: Vec<SubjectPattern>,
-    clock: Arc<dyn Clock>,
-    checked: TokenCache,
-    reviews: Option<Arc<Reviews>>,
-    metrics: Arc<Metrics>,
-}
-
-/// An issuer, with its keys.
-struct Issuer {
-    name: String,
-    audiences: Vec<String>,
-    keys: Arc<IssuerKeys>,
-}
-
-impl Verifier {
-    /// Sets up; nothing is fetched before the first token or [`Self::warm`].
-    ///
-    /// # Errors
-    /// The configuration cannot work, or would take tokens that are meant for others.
-    pub fn new(config: VerifierConfig) -> Result<Self, ConfigError> {
-        let metrics = Arc::new(Metrics::default());
-        let issuers = config.checked_issuers()?.into_iter().map(|issuer| Issuer {
-            keys: IssuerKeys::new(&issuer.issuer, &config, metrics.clone()),
-            name: issuer.issuer,
-            audiences: issuer.audiences,
-        });
-        Ok(Verifier {
-            issuers: issuers.collect(),
-            allow_subjects: config.allow_subjects,
-            checked: TokenCache::new(config.cache_entries),
-            reviews: config.review.map(|review| Reviews::new(review, config.clock.clone(), metrics.clone())),
-            clock: config.clock,
-            metrics,
-        })
-    }
-
-    /// Fetches what it will need, so that the first requests do not wait. A failure is no reason to stop: it is tried
-    /// again by itself.
-    ///
-    /// # Errors
-    /// As [`Self::health`].
-    pub async fn warm(&self) -> Result<(), String> {
-        futures::future::join_all(self.issuers.iter().map(|issuer| issuer.keys.current())).await;
-        self.health()
-    }
-
-    /// Whether every issuer's keys are fresh; else what is wrong with the first whose are not, in one line.
-    ///
-    /// # Errors
-    /// Keys have run out, or have never been fetched. Tokens may still be checked with old ones for a while.
-    pub fn health(&self) -> Result<(), String> {
-        self.issuers.iter().try_for_each(|issuer| issuer.keys.health())
-    }
-
-    /// Shows its counters, under `tokensmith_verify_…`.
-    pub fn register(&self, registry: &mut Registry) {
-        self.metrics.register(registry);
-    }
-
-    /// Checks the one bearer token of a request.
-    ///
-    /// # Errors
-    /// There is none, or it does not hold.
-    pub async fn verify_request(&self, headers: &HeaderMap) -> Result<Arc<Verified>, Rejection> {
-        match bearer(headers) {
-            Ok(token) => self.verify(token).await,
-            Err(rejection) => {
-                self.metrics.refused(&rejection);
-                Err(rejection)
-            }
-        }
-    }
-
-    /// Checks a token.
-    ///
-    /// # Errors
-    /// It does not hold, or that cannot be told now.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Verified>, Rejection> {
-        let result = self.check(token).await;
-        if let Err(rejection) = &result {
-            self.metrics.refused(rejection);
-            tracing::debug!(reason = rejection.code(), "a token is refused");
-        }
-        result
-    }
-
-    async fn check(&self, token: &str) -> Result<Arc<Verified>, Rejection> {
-        if token.len() > MAX_TOKEN {
-            return Err(Rejection::TooLong);
-        }
-        let digest = TokenDigest::of(token);
-        let verified = match self.remembered(&digest).await? {
-            Some(verified) => verified,
-            None => self.offline(token, digest).await?,
-        };
-        if let Some(reviews) = &self.reviews {
-            reviews.check(digest, token, &verified).await?;
-        }
-        Ok(verified)
-    }
-
-    /// What was good before and still is: in time, and signed with a key that has not left since.
-    async fn remembered(&self, digest: &TokenDigest) -> Result<Option<Arc<Verified>>, Rejection> {
-        let Some(entry) = self.checked.get(digest) else { return Ok(None) };
-        let now = Moment::now(&*self.clock);
-        let keys = &self.issuers[entry.issuer].keys;
-        let generation = match keys.generation(&now) {
-            Some(generation) => generation,
-            None => keys.current().await?.generation,
-        };
-        if generation != entry.generation {
-            return Ok(None);
-        }
-        entry.times.check(now.unix())?;
-        self.metrics.remembered.inc();
-        Ok(Some(entry.verified))
-    }
-
-    async fn offline(&self, token: &str, digest: TokenDigest) -> Result<Arc<Verified>, Rejection> {
-        let jws = Jws::parse(token).ok_or(Rejection::Malformed)?;
-        let payload: Payload = serde_json::from_slice(jws.payload()).map_err(|_| Rejection::Malformed)?;
-        let found = self.issuers.iter().enumerate().find(|(_, issuer)| issuer.name == payload.issuer);
-        let (at, issuer) = found.ok_or(Rejection::Issuer)?;
-        // Every issuer of Kubernetes' tokens names the key. Trying all of them would let a stranger choose the cost.
-        let kid = jws.key_id().ok_or(SignatureError::NoKey)?;
-        let verdict = verified::judge(&payload, &issuer.audiences, &self.allow_subjects, self.clock.unix());
-        let mut keys = issuer.keys.current().await?;
-        if !keys.knows(kid) {
-            // What would be refused anyway, such as the old token of a key that is long gone, is not worth a fetch. Whom it
-            // names does not count: after a revocation the issuer's operator pokes with a token that names nobody.
-            if !matches!(verdict, Ok(_) | Err(Rejection::Subject | Rejection::NotAllowed)) {
-                return Err(SignatureError::NoKey.into());
-            }
-            keys = issuer.keys.with_kid(kid).await?;
-        }
-        // Who cannot sign is told no more than that.
-        jws.verify(keys.keys.candidates(kid))?;
-        let verified = Arc::new(verdict?);
-        let entry = Entry {
-            verified: verified.clone(),
-            times: payload.times(),
-            issuer: at,
-            generation: keys.generation,
-        };
-        self.checked.insert(digest, entry);
-        self.metrics.checked.inc();
-        Ok(verified)
-    }
-}
+pub use verifier::Verifier;

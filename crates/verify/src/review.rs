@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
+use tokensmith_client::Refusal;
 use tokensmith_core::Clock;
 use tokio::sync::{Semaphore, watch};
 
@@ -22,7 +23,18 @@ pub trait Review: Send + Sync {
     ///
     /// # Errors
     /// There is no answer, or none that makes sense; why, in one line without the token.
-    async fn review(&self, token: &str, audiences: &[String]) -> Result<ReviewStatus, String>;
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<ReviewStatus, ReviewError>;
+}
+
+/// Why there is no answer, in one line without the token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// The server does not let the caller review tokens, or fails.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// There is no server, or none that makes sense.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// A TokenReview's status.
@@ -204,7 +216,7 @@ impl Question {
                 Answer::Refused
             }
             Ok(Err(error)) => {
-                tracing::warn!(error, "the API server cannot review tokens");
+                tracing::warn!(%error, "the API server cannot review tokens");
                 Answer::Away
             }
             Err(_) => {

@@ -4,21 +4,23 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokensmith_client::Client;
 
-use super::review::{Review, ReviewStatus};
+use super::review::{Review, ReviewError, ReviewStatus};
 
 const PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 #[async_trait]
 impl Review for Client {
-    async fn review(&self, token: &str, audiences: &[String]) -> Result<ReviewStatus, String> {
-        let body = json!({
-            "kind": "TokenReview",
-            "apiVersion": "authentication.k8s.io/v1",
-            "spec": { "token": token, "audiences": audiences },
-        });
-        let answer = self.post(PATH, &body).await.map_err(|e| e.to_string())?;
-        let answer = answer.map_err(|refusal| refusal.message)?;
-        status(&answer["status"]).ok_or_else(|| "the server's TokenReview has no status".into())
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<ReviewStatus, ReviewError> {
+        let mut spec = json!({ "token": token });
+        // None asks for the server's own.
+        if !audiences.is_empty() {
+            spec["audiences"] = audiences.into();
+        }
+        let body = json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": spec });
+        let unavailable = |why: String| ReviewError::Unavailable(why);
+        let answer = self.post(PATH, &body).await.map_err(|e| unavailable(e.to_string()))?;
+        let answer = answer.map_err(ReviewError::Refused)?;
+        status(&answer["status"]).ok_or_else(|| unavailable("the server's TokenReview has no status".into()))
     }
 }
 

@@ -53,7 +53,7 @@ async fn what_the_port_promises() {
     assert_eq!(fetch.get(&format!("{url}/keys"), Some("\"1\"")).await.unwrap().status, 304);
     assert_eq!(fetch.get(&format!("{url}/moved"), None).await.unwrap().status, 307, "not followed");
     for wrong in [format!("{url}/long"), "http://127.0.0.1:1/".into(), "nonsense".into()] {
-        let error = fetch.get(&wrong, None).await.unwrap_err();
+        let error = fetch.get(&wrong, None).await.unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains('\n'), "{error}");
     }
 }

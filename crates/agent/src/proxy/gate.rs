@@ -52,7 +52,7 @@ impl Gate for VerifierGate {
     }
 
     fn health(&self) -> Result<(), String> {
-        self.verifier.health()
+        self.verifier.health().map_err(|stale| stale.to_string())
     }
 
     fn register(&self, registry: &mut Registry) {

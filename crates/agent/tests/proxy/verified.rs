@@ -13,7 +13,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
 use tokensmith_agent::proxy::{Mode, ReverseMode, VerifierGate};
 use tokensmith_core::clock::ManualClock;
-use tokensmith_verify::{Fetch, Fetched, Verifier, VerifierConfig};
+use tokensmith_verify::{Fetch, FetchError, Fetched, Verifier, VerifierConfig};
 
 use crate::upstream::Upstream;
 use crate::world::*;
@@ -76,9 +76,9 @@ impl Issuer {
 
 #[async_trait]
 impl Fetch for Issuer {
-    async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, String> {
+    async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, FetchError> {
         if self.away.load(Ordering::SeqCst) {
-            return Err("away".into());
+            return Err(FetchError::new("away"));
         }
         let body = match url.strip_prefix(ISSUER) {
             Some("/.well-known/openid-configuration") => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokensmith_core::keys::PublishedKeys;
 
+use super::super::error::KeysError;
 use super::super::{discovery, fetch};
 use super::timing::{EARLIEST, back_off, due, floor, lifetime};
 use super::{Current, IssuerKeys, Moment};
@@ -23,32 +24,32 @@ pub(super) struct Running {
     keys: Arc<IssuerKeys>,
     number: u64,
     known: Option<Arc<Current>>,
-    outcome: Result<Current, String>,
+    fetched: Result<Current, KeysError>,
 }
 
 impl Running {
     pub(super) fn new(keys: Arc<IssuerKeys>, number: u64, known: Option<Arc<Current>>) -> Self {
-        Running { keys, number, known, outcome: Err("the attempt was broken off".into()) }
+        Running { keys, number, known, fetched: Err(KeysError::BrokenOff) }
     }
 
     pub(super) async fn run(mut self) {
         let timeout = self.keys.timeout;
         // After a failure where the keys are is looked up again: they may have moved.
         let failing = self.keys.failing();
-        let outcome = tokio::time::timeout(timeout, self.keys.attempt(self.known.as_deref(), failing)).await;
-        self.outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")));
+        let fetched = tokio::time::timeout(timeout, self.keys.attempt(self.known.as_deref(), failing)).await;
+        self.fetched = fetched.unwrap_or(Err(KeysError::Late(timeout)));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Err(String::new()));
-        self.keys.end(self.number, self.known.as_deref(), outcome);
+        let fetched = std::mem::replace(&mut self.fetched, Err(KeysError::BrokenOff));
+        self.keys.end(self.number, self.known.as_deref(), fetched);
     }
 }
 
 impl IssuerKeys {
-    async fn attempt(&self, known: Option<&Current>, again: bool) -> Result<Current, String> {
+    async fn attempt(&self, known: Option<&Current>, again: bool) -> Result<Current, KeysError> {
         let discovery = match known.map(|known| &known.discovery) {
             Some(found) if !again && Moment::now(&*self.clock).since(&found.asked) < found.due => {
                 found.clone()
@@ -60,11 +61,12 @@ impl IssuerKeys {
         let page = self.get(&discovery.jwks_uri, same.and_then(|known| known.etag.as_deref())).await?;
         let (keys, etag) = match (&page.body, same) {
             (Some(body), _) => {
-                let keys = PublishedKeys::parse(body).map_err(|e| format!("{}: {e}", discovery.jwks_uri))?;
+                let keys = PublishedKeys::parse(body)
+                    .map_err(|source| KeysError::KeySet { url: discovery.jwks_uri.clone(), source })?;
                 (Arc::new(keys), page.etag)
             }
             (None, Some(known)) => (known.keys.clone(), page.etag.or_else(|| known.etag.clone())),
-            (None, None) => return Err(format!("{} answers 304 to a plain request", discovery.jwks_uri)),
+            (None, None) => return Err(KeysError::Unasked304(discovery.jwks_uri)),
         };
         let max_age = lifetime(page.cache_control.as_deref());
         let generation = match known {
@@ -76,45 +78,45 @@ impl IssuerKeys {
         Ok(Current { keys, generation, asked, max_age, due: due(max_age), floor, etag, discovery })
     }
 
-    async fn discover(&self, known: Option<&Discovery>) -> Result<Discovery, String> {
+    async fn discover(&self, known: Option<&Discovery>) -> Result<Discovery, KeysError> {
         let (url, asked) = (discovery::url(&self.issuer), Moment::now(&*self.clock));
         let page = self.get(&url, known.and_then(|known| known.etag.as_deref())).await?;
         let (jwks_uri, etag) = match (&page.body, known) {
             (Some(body), _) => (discovery::jwks_uri(&self.issuer, body)?, page.etag),
             (None, Some(known)) => (known.jwks_uri.clone(), page.etag.or_else(|| known.etag.clone())),
-            (None, None) => return Err(format!("{url} answers 304 to a plain request")),
+            (None, None) => return Err(KeysError::Unasked304(url)),
         };
         // No later than keys of the same age, so that both are looked at together.
         let due = lifetime(page.cache_control.as_deref()).mul_f64(EARLIEST);
         Ok(Discovery { jwks_uri, etag, asked, due })
     }
 
-    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Page, String> {
+    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Page, KeysError> {
         let fetched = self.fetch.get(url, etag).await?;
         let body = match fetched.status {
             200 if fetched.body.len() > fetch::MAX_DOCUMENT => {
-                return Err(format!("{url} answers with {} bytes", fetched.body.len()));
+                return Err(KeysError::Long { url: url.into(), bytes: fetched.body.len() });
             }
             200 => Some(fetched.body),
             304 if etag.is_some() => None,
-            status => return Err(format!("{url} answers {status}")),
+            status => return Err(KeysError::Status { url: url.into(), status }),
         };
         Ok(Page { body, cache_control: fetched.cache_control, etag: fetched.etag })
     }
 
-    fn end(&self, number: u64, known: Option<&Current>, outcome: Result<Current, String>) {
-        let (issuer, ok) = (self.issuer.as_str(), outcome.is_ok());
+    fn end(&self, number: u64, known: Option<&Current>, fetched: Result<Current, KeysError>) {
+        let (issuer, ok) = (self.issuer.as_str(), fetched.is_ok());
         self.metrics.fetched(issuer, ok.then(|| self.clock.unix()));
-        let error = match outcome {
+        let error = match fetched {
             Ok(new) => {
                 if known.is_none_or(|known| known.keys != new.keys) {
                     let kids: Vec<_> = new.keys.iter().map(|(kid, _)| kid).collect();
                     tracing::info!(issuer, key.ids = ?kids, passed_over = new.keys.skipped(), "the issuer's keys");
                 }
                 self.current.store(Some(Arc::new(new)));
-                String::new()
+                None
             }
-            Err(error) => error,
+            Err(error) => Some(error),
         };
         let mut attempts = self.lock();
         attempts.running = false;
@@ -134,7 +136,7 @@ impl IssuerKeys {
             let retry_seconds = attempts.pause.as_secs_f32();
             tracing::warn!(
                 issuer,
-                error,
+                error = error.as_ref().map(tracing::field::display),
                 failures = attempts.failures,
                 retry_seconds,
                 "cannot fetch the issuer's keys"

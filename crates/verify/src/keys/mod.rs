@@ -23,8 +23,9 @@ use tokensmith_core::supervise::to_its_end;
 use tokensmith_core::tokens::jws::SignatureError;
 use tokio::sync::watch;
 
+use super::error::KeysError;
 use super::metrics::Metrics;
-use super::{Fetch, Rejection, VerifierConfig};
+use super::{Fetch, Rejection, StaleKeys, VerifierConfig};
 use attempt::{Discovery, Running};
 pub(super) use timing::Moment;
 
@@ -73,7 +74,7 @@ struct Attempts {
     /// After a failure: how long to leave the issuer alone.
     pause: Duration,
     /// Why the last one failed.
-    error: String,
+    error: Option<KeysError>,
     /// Whether the background task is there.
     kept: bool,
 }
@@ -196,20 +197,18 @@ impl IssuerKeys {
     }
 
     /// Whether the keys are fresh; else why not, in one line.
-    pub(super) fn health(&self) -> Result<(), String> {
+    pub(super) fn health(&self) -> Result<(), StaleKeys> {
         let now = Moment::now(&*self.clock);
         let stage = self.current.load().as_ref().map(|current| self.stage(current, &now));
         match stage {
             Some(Stage::Fresh | Stage::Due) => Ok(()),
             stage => {
-                let state = match stage {
+                let age = match stage {
                     None => "have not been fetched",
                     Some(Stage::Gone) => "ran out too long ago to be used",
                     Some(_) => "ran out",
                 };
-                let error = self.lock().error.clone();
-                let why = if error.is_empty() { String::new() } else { format!(": {error}") };
-                Err(format!("the keys of {} {state}{why}", self.issuer))
+                Err(StaleKeys::new(&self.issuer, age, self.lock().error.clone()))
             }
         }
     }

@@ -3,6 +3,7 @@
 mod keys;
 mod layer;
 mod outages;
+mod report;
 mod review;
 mod tokens;
 
@@ -23,7 +24,7 @@ use tokensmith_core::keys::{Algorithm, LocalSigner, PrivateKey, PrivatePem, Sign
 use tokensmith_core::tokens::jws;
 use tokio::sync::watch;
 
-use super::{Fetch, Fetched, Rejection, Verified, Verifier, VerifierConfig};
+use super::{Fetch, FetchError, Fetched, Rejection, Verified, Verifier, VerifierConfig};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "https://api.example";
@@ -35,7 +36,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Documents in memory, counted.
 struct Web {
-    pages: Mutex<HashMap<String, Result<Fetched, String>>>,
+    pages: Mutex<HashMap<String, Result<Fetched, FetchError>>>,
     asked: Mutex<Vec<(String, Option<String>)>>,
     /// While it is set nobody is answered.
     held: watch::Sender<bool>,
@@ -43,9 +44,15 @@ struct Web {
 
 #[async_trait]
 impl Fetch for Web {
-    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, String> {
+    async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, FetchError> {
         self.asked.lock().unwrap().push((url.into(), etag.map(str::to_owned)));
-        let page = self.pages.lock().unwrap().get(url).cloned().unwrap_or_else(|| Err("no such host".into()));
+        let page = self
+            .pages
+            .lock()
+            .unwrap()
+            .get(url)
+            .cloned()
+            .unwrap_or_else(|| Err(FetchError::new("no such host")));
         // What is said is said; it arrives later.
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
         let page = page?;
@@ -60,7 +67,7 @@ impl Fetch for Web {
 }
 
 impl Web {
-    fn put(&self, url: &str, page: Result<Fetched, String>) {
+    fn put(&self, url: &str, page: Result<Fetched, FetchError>) {
         self.pages.lock().unwrap().insert(url.into(), page);
     }
 
@@ -117,7 +124,7 @@ impl World {
     /// Nobody answers any more.
     fn cut_off(&self) {
         for url in [DISCOVERY, JWKS] {
-            self.web.put(url, Err("connection refused".into()));
+            self.web.put(url, Err(FetchError::new("connection refused")));
         }
     }
 

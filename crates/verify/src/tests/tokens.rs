@@ -295,6 +295,6 @@ fn configurations_that_would_let_in_strangers() {
     let text = "issuer URL must use https scheme, got: http://issuer.example";
     assert_eq!(
         error(&|c| c.issuers[0].issuer = "http://issuer.example".into()),
-        Some(ConfigError::Issuer(text.into()))
+        Some(ConfigError::Issuer(crate::DiscoveryError::Issuer(text.into())))
     );
 }

@@ -6,54 +6,34 @@ use serde_json::Value;
 use tokensmith_client::Web;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::PublishedKeys;
-use tokensmith_verify::discovery;
+use tokensmith_verify::report::{Report, UnverifiedToken};
+use tokensmith_verify::{MAX_DOCUMENT, discovery};
 
-use super::report::{Report, Rule};
-use super::token::Token;
-use super::{claims, signature};
 use crate::client::flags::ClientFlags;
 use crate::client::http::{self, Refusal};
 use crate::client::target;
 use crate::failure::Failure;
-
-/// No issuer's document is anywhere near this, in bytes.
-const MAX_DOCUMENT: usize = 1 << 20;
 
 /// Fetches what the issuer publishes and checks the token against it.
 ///
 /// # Errors
 /// The issuer's documents cannot be fetched or read at all. A rule that fails is in the report.
 pub async fn verify(
-    token: &Token,
+    token: &UnverifiedToken,
     issuer: &str,
     audiences: &[String],
     flags: &ClientFlags,
     clock: &dyn Clock,
 ) -> Result<Report, Failure> {
     let web = Issuer::new(issuer, flags)?;
-    let document =
-        web.get(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).await?;
+    let document = web.get(&discovery::url(issuer)).await?;
     let discovery: Value = serde_json::from_slice(&document).unwrap_or_default();
     let jwks_uri = discovery["jwks_uri"].as_str().unwrap_or_default();
     let jwks = web.get(jwks_uri).await?;
     let keys = PublishedKeys::parse(&jwks)
         .map_err(|e| Failure::failed(format!("the key set at {jwks_uri} cannot be read: {e}")))?;
-    let mut rules = vec![documents(issuer, &document)];
-    rules.extend(signature::judge(token, &keys));
-    rules.extend(claims::rules(token, issuer, audiences, clock.unix()));
-    for rule in ["account", "bound object", "revocation"] {
-        rules.push(Rule::unasked(rule, "only the server knows: --server asks it"));
-    }
-    Ok(Report { by: format!("the key set at {jwks_uri}"), rules })
-}
-
-/// Whether the documents are the issuer's own, as every verifier checks: over a connection that only the issuer answers
-/// on, and for this issuer byte for byte.
-fn documents(issuer: &str, document: &[u8]) -> Rule {
-    match discovery::check_issuer(issuer).and_then(|()| discovery::jwks_uri(issuer, document)) {
-        Ok(_) => Rule::holds("discovery", format!("{issuer} publishes its documents")),
-        Err(problem) => Rule::fails("discovery", problem),
-    }
+    let published = (document.as_slice(), jwks_uri, &keys);
+    Ok(Report::by_issuer(token, issuer, audiences, published, clock.unix()))
 }
 
 /// Fetches the issuer's documents. A token given with `--token` goes to the issuer's own origin only: a key set

@@ -1,25 +1,21 @@
 //! `tokensmith token inspect`: what a token says and, when asked, whether it holds.
 //!
-//! `token` reads it without trusting it; `review` and `issuer` are the two ways to verify; `report` shows the
-//! result. A rule is said to hold only when someone has checked it, and a token to be valid only when all of them were that
-//! can be checked that way. Signatures are checked in one place, core's `PublicKey::verify`.
+//! `tokensmith-verify` reads it without trusting it and checks it; `review` and `issuer` ask for what that takes; `report`
+//! shows the result. A rule is said to hold only when someone has checked it, and a token to be valid only when all of them
+//! were that can be checked that way.
 
-mod claims;
 mod issuer;
 mod report;
 mod review;
 mod show;
-mod signature;
-mod token;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_verify::report::{Conclusion, Report, UnverifiedToken};
 
-use self::report::{Outcome, Report};
-use self::token::Token;
 use super::pasted;
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
@@ -74,24 +70,29 @@ impl InspectArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let text = pasted::read(self.jwt.as_deref(), self.file.as_deref())?;
         let text = pasted::bare(&text);
-        let token = Token::parse(text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
+        let token =
+            UnverifiedToken::parse(text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
         let clock = SystemClock::new();
         let report = self.verify(&token, &clock).await?;
         let now = clock.now();
         let data = show::data(&token, report.as_ref(), now);
         output::print(self.output, &data, || show::text(&token, report.as_ref(), now))?;
-        match report.as_ref().map(Report::outcome) {
-            Some(Outcome::Refused(rule)) => {
-                Err(Failure::failed(format!("the token does not hold: {}: {}", rule.name, rule.detail)))
-            }
-            Some(Outcome::Unchecked(rule)) => {
-                Err(Failure::failed(format!("the token was not checked: {}: {}", rule.name, rule.detail)))
-            }
-            Some(Outcome::Valid) | None => Ok(()),
+        match report.as_ref().map(Report::conclusion) {
+            Some(Conclusion::Refused(rule)) => Err(Failure::failed(format!(
+                "the token does not hold: {}: {}",
+                rule.name,
+                report::detail(rule)
+            ))),
+            Some(Conclusion::Unchecked(rule)) => Err(Failure::failed(format!(
+                "the token was not checked: {}: {}",
+                rule.name,
+                report::detail(rule)
+            ))),
+            Some(Conclusion::Valid) | None => Ok(()),
         }
     }
 
-    async fn verify(&self, token: &Token, clock: &dyn Clock) -> Result<Option<Report>, Failure> {
+    async fn verify(&self, token: &UnverifiedToken, clock: &dyn Clock) -> Result<Option<Report>, Failure> {
         if let Some(issuer) = &self.issuer {
             return issuer::verify(token, issuer, &self.audience, &self.client, clock).await.map(Some);
         }

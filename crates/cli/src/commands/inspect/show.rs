@@ -2,17 +2,18 @@
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokensmith_api::duration::two_units;
 use tokensmith_objects::object::timestamp;
+use tokensmith_verify::report::{Report, UnverifiedToken};
 
-use super::report::Report;
-use super::token::Token;
+use super::report;
 use crate::output::printable;
 use crate::times;
 
 const TIMES: [(&str, &str); 3] = [("iat", "issued"), ("nbf", "not before"), ("exp", "expires")];
 
 /// For programs: header and claims as they stand in the token, times as RFC 3339, the report if there is one.
-pub fn data(token: &Token, report: Option<&Report>, now: OffsetDateTime) -> Value {
+pub fn data(token: &UnverifiedToken, report: Option<&Report>, now: OffsetDateTime) -> Value {
     let mut out = json!({ "header": token.header, "claims": token.claims, "times": {} });
     let warn_after = token.warn_after().map(|t| ("warnafter", t));
     for (claim, unix) in TIMES.iter().filter_map(|(c, _)| Some((*c, token.time(c)?))).chain(warn_after) {
@@ -24,13 +25,13 @@ pub fn data(token: &Token, report: Option<&Report>, now: OffsetDateTime) -> Valu
         out["times"]["secondsLeft"] = exp.saturating_sub(now.unix_timestamp()).into();
     }
     if let Some(report) = report {
-        out["verification"] = report.data();
+        out["verification"] = report::data(report);
     }
     out
 }
 
 /// For people.
-pub fn text(token: &Token, report: Option<&Report>, now: OffsetDateTime) -> String {
+pub fn text(token: &UnverifiedToken, report: Option<&Report>, now: OffsetDateTime) -> String {
     let mut lines = Lines::default();
     lines.add("algorithm", token.parameter("alg"));
     lines.add("key", token.parameter("kid"));
@@ -45,7 +46,7 @@ pub fn text(token: &Token, report: Option<&Report>, now: OffsetDateTime) -> Stri
         }
     }
     if let (Some(iat), Some(exp)) = (token.time("iat"), token.time("exp")) {
-        lines.add("lifetime", &times::length(exp.saturating_sub(iat).max(0).unsigned_abs()));
+        lines.add("lifetime", &two_units(exp.saturating_sub(iat).max(0).unsigned_abs()));
     }
     if let Some(unix) = token.warn_after() {
         lines.add("stale after", &times::with_distance(unix, now));
@@ -64,7 +65,7 @@ pub fn text(token: &Token, report: Option<&Report>, now: OffsetDateTime) -> Stri
         }
     }
     let end = match report {
-        Some(report) => report.text(),
+        Some(report) => report::text(report),
         None => "not verified: nobody has checked the signature; --server or --issuer does\n".into(),
     };
     format!("{}\n{end}", lines.0)
@@ -91,8 +92,17 @@ impl Lines {
 mod tests {
     use time::macros::datetime;
 
-    use super::super::token::tests::token;
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
     use super::*;
+
+    /// A token with these claims and a signature that verifies nowhere.
+    fn token(claims: Value) -> UnverifiedToken {
+        let part = |v: Value| BASE64_URL_SAFE_NO_PAD.encode(v.to_string());
+        let header = part(json!({ "alg": "RS256", "kid": "k1" }));
+        UnverifiedToken::parse(&format!("{header}.{}.AAAA", part(claims))).unwrap()
+    }
 
     #[test]
     fn people_see_distances_and_no_escapes() {

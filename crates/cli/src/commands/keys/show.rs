@@ -133,7 +133,7 @@ fn changes(history: &Value) -> String {
 
 fn rules(policy: &Value) -> String {
     let span = |field: &str| match policy.get(field).and_then(Value::as_u64) {
-        Some(seconds) => times::length(seconds),
+        Some(seconds) => tokensmith_api::duration::two_units(seconds),
         None => "no bound".to_owned(),
     };
     let algorithms = policy.get("algorithms").and_then(Value::as_array);

@@ -60,7 +60,7 @@ impl ProxyArgs {
         if let Some(verifier) = verifier {
             // It is tried again by itself; until then requests are answered 503.
             if let Err(why) = verifier.warm().await {
-                tracing::warn!(cause = why, "the issuer's keys cannot be had yet");
+                tracing::warn!(cause = %why, "the issuer's keys cannot be had yet");
             }
         }
         let address = listener.address().to_string();

@@ -3,25 +3,21 @@
 
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokensmith_api::duration::two_units;
+use tokensmith_core::tokens::claims::granted;
+use tokensmith_core::tokens::{Times, account_of};
 
-use super::report::Rule;
-use super::token::Token;
-use crate::times;
-
-/// What most verifiers and Kubernetes itself allow for clocks that differ.
-const LEEWAY: i64 = 60;
-
-const PREFIX: &str = "system:serviceaccount:";
+use super::{Remedy, Rule, UnverifiedToken};
 
 /// The claims, one by one, in Kubernetes' order of checking.
-pub fn rules(token: &Token, issuer: &str, audiences: &[String], now: i64) -> Vec<Rule> {
+pub(super) fn rules(token: &UnverifiedToken, issuer: &str, audiences: &[String], now: i64) -> Vec<Rule> {
     let mut rules = vec![self::issuer(token, issuer), audience(token, audiences)];
     rules.extend(lifetime(token, now));
     rules.push(subject(token));
     rules
 }
 
-fn issuer(token: &Token, issuer: &str) -> Rule {
+fn issuer(token: &UnverifiedToken, issuer: &str) -> Rule {
     match token.claims.get("iss") {
         Some(Value::String(iss)) if iss == issuer => Rule::holds("issuer", issuer),
         Some(Value::String(iss)) => Rule::fails("issuer", format!("the token is from {iss:?}")),
@@ -30,7 +26,7 @@ fn issuer(token: &Token, issuer: &str) -> Rule {
     }
 }
 
-fn audience(token: &Token, wanted: &[String]) -> Rule {
+fn audience(token: &UnverifiedToken, wanted: &[String]) -> Rule {
     let text = match token.claims.get("aud") {
         Some(Value::Array(list)) => list.iter().all(Value::is_string),
         aud => aud.is_none_or(Value::is_string),
@@ -38,12 +34,12 @@ fn audience(token: &Token, wanted: &[String]) -> Rule {
     if !text {
         return Rule::fails("audience", "the token's aud is neither a text nor a list of texts");
     }
-    let has = token.audiences();
+    let has: Vec<String> = token.audiences().into_iter().map(str::to_owned).collect();
     if wanted.is_empty() {
         let whom = if has.is_empty() { "nobody".into() } else { has.join(", ") };
-        return Rule::unasked("audience", format!("it is for {whom}: --audience checks"));
+        return Rule::unasked("audience", format!("it is for {whom}")).with(Remedy::NameAudience);
     }
-    let common: Vec<_> = wanted.iter().map(String::as_str).filter(|w| has.contains(w)).collect();
+    let common = granted(&has, wanted);
     Rule::when(
         !common.is_empty(),
         "audience",
@@ -53,61 +49,62 @@ fn audience(token: &Token, wanted: &[String]) -> Rule {
 }
 
 /// A time of the token's.
-enum Said {
-    Nothing,
+enum Date {
+    Missing,
     /// Unix seconds; fractions are cut off (RFC 7519 §2).
     At(i64),
     /// No number, or one that no calendar has: some readers would take it for the past, others for the future.
     Nonsense,
 }
 
-fn said(token: &Token, name: &str) -> Said {
-    match token.claims.get(name) {
-        None => Said::Nothing,
-        Some(value) => {
-            let seconds = value.as_i64().or_else(|| value.as_f64().map(|f| f as i64));
-            let real = seconds.filter(|s| OffsetDateTime::from_unix_timestamp(*s).is_ok());
-            real.map_or(Said::Nonsense, Said::At)
+fn date(token: &UnverifiedToken, claim: &str) -> Date {
+    match token.claims.get(claim) {
+        None => Date::Missing,
+        Some(_) => {
+            let real = token.time(claim).filter(|s| OffsetDateTime::from_unix_timestamp(*s).is_ok());
+            real.map_or(Date::Nonsense, Date::At)
         }
     }
 }
 
-fn lifetime(token: &Token, now: i64) -> [Rule; 3] {
-    let away = |unix: i64| times::length(unix.abs_diff(now));
+/// Each time by itself, by the one check of times that there is.
+fn lifetime(token: &UnverifiedToken, now: i64) -> [Rule; 3] {
+    let away = |unix: i64| two_units(unix.abs_diff(now));
+    let refused = |times: Times| times.check(now).is_err();
     let nonsense =
         |rule, claim: &str| Rule::fails(rule, format!("the token's {claim} is no time that a calendar has"));
-    let not_before = match said(token, "nbf") {
-        Said::At(nbf) if nbf > now.saturating_add(LEEWAY) => {
+    let not_before = match date(token, "nbf") {
+        Date::At(nbf) if refused(Times { not_before: Some(nbf), ..Times::default() }) => {
             Rule::fails("not before", format!("it becomes valid in {}; are both clocks right?", away(nbf)))
         }
-        Said::At(_) => Rule::holds("not before", ""),
-        Said::Nothing => Rule::unasked("not before", "the token does not say"),
-        Said::Nonsense => nonsense("not before", "nbf"),
+        Date::At(_) => Rule::holds("not before", ""),
+        Date::Missing => Rule::unasked("not before", "the token does not say"),
+        Date::Nonsense => nonsense("not before", "nbf"),
     };
-    let expiry = match said(token, "exp") {
-        Said::At(exp) if exp < now.saturating_sub(LEEWAY) => {
+    let expiry = match date(token, "exp") {
+        Date::At(exp) if refused(Times { expires_at: Some(exp), ..Times::default() }) => {
             Rule::fails("expiry", format!("it expired {} ago", away(exp)))
         }
-        Said::At(exp) if exp < now => {
+        Date::At(exp) if exp < now => {
             Rule::holds("expiry", format!("expired {} ago, within the leeway", away(exp)))
         }
-        Said::At(exp) => Rule::holds("expiry", format!("{} left", away(exp))),
-        Said::Nothing => Rule::fails("expiry", "the token never expires (is it a legacy Secret token?)"),
-        Said::Nonsense => nonsense("expiry", "exp"),
+        Date::At(exp) => Rule::holds("expiry", format!("{} left", away(exp))),
+        Date::Missing => Rule::fails("expiry", "the token never expires (is it a legacy Secret token?)"),
+        Date::Nonsense => nonsense("expiry", "exp"),
     };
-    let issued = match said(token, "iat") {
-        Said::At(iat) if iat > now.saturating_add(LEEWAY) => {
+    let issued = match date(token, "iat") {
+        Date::At(iat) if refused(Times { issued_at: Some(iat), ..Times::default() }) => {
             Rule::fails("issued at", format!("it is from {} ahead; are both clocks right?", away(iat)))
         }
-        Said::At(iat) => Rule::holds("issued at", format!("{} ago", away(iat.min(now)))),
-        Said::Nothing => Rule::unasked("issued at", "the token does not say"),
-        Said::Nonsense => nonsense("issued at", "iat"),
+        Date::At(iat) => Rule::holds("issued at", format!("{} ago", away(iat.min(now)))),
+        Date::Missing => Rule::unasked("issued at", "the token does not say"),
+        Date::Nonsense => nonsense("issued at", "iat"),
     };
     [not_before, expiry, issued]
 }
 
 /// Whom it is about. A verifier reads the account from `sub`, an API server from Kubernetes' claim: both must say the same.
-fn subject(token: &Token) -> Rule {
+fn subject(token: &UnverifiedToken) -> Rule {
     let sub = match token.claims.get("sub") {
         Some(Value::String(sub)) if !sub.is_empty() => sub,
         Some(Value::String(_)) | None => return Rule::fails("subject", "the token does not say"),
@@ -115,7 +112,7 @@ fn subject(token: &Token) -> Rule {
     };
     let namespace = token.private(&["namespace"]);
     let account = token.private(&["serviceaccount", "name"]);
-    let same = sub.strip_prefix(PREFIX).and_then(|rest| rest.split_once(':')) == Some((namespace, account));
+    let same = account_of(sub) == Some((namespace, account));
     match token.claims.get("kubernetes.io") {
         Some(_) if same => Rule::holds("subject", sub.as_str()),
         Some(_) => Rule::fails(
@@ -130,7 +127,7 @@ fn subject(token: &Token) -> Rule {
 mod tests {
     use serde_json::json;
 
-    use super::super::report::Verdict;
+    use super::super::Verdict;
     use super::super::token::tests::token;
     use super::*;
 

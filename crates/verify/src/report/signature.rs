@@ -4,14 +4,13 @@
 use tokensmith_core::keys::{Algorithm, JwkError, KeyError, PassedOver, PublicKey, PublishedKeys};
 use tokensmith_core::tokens::Jws;
 
-use super::report::Rule;
-use super::token::Token;
+use super::{Remedy, Rule, UnverifiedToken};
 
 const KEY: &str = "key";
 const SIGNATURE: &str = "signature";
 
 /// Which key made it, and whether it did.
-pub fn judge(token: &Token, keys: &PublishedKeys) -> [Rule; 2] {
+pub(super) fn judge(token: &UnverifiedToken, keys: &PublishedKeys) -> [Rule; 2] {
     let named = match token.header.get("kid") {
         None => None,
         Some(serde_json::Value::String(kid)) => Some(kid.as_str()).filter(|kid| !kid.is_empty()),
@@ -52,7 +51,7 @@ pub fn judge(token: &Token, keys: &PublishedKeys) -> [Rule; 2] {
         ([], others) => without_key(named, others, algorithm),
         // One of the same name that cannot be read may have made it.
         (_, others) if others.iter().any(|entry| !unfit(&entry.why)) => {
-            let why = format!("no key that can be read made it; {}", told(others));
+            let why = format!("no key that can be read made it; {}", unused(others));
             [found(named), Rule::unchecked(SIGNATURE, why)]
         }
         (candidates, _) => [found(named), Rule::fails(SIGNATURE, wrong(candidates, algorithm))],
@@ -75,14 +74,14 @@ fn unknown(named: Option<&str>) -> String {
 /// All keys of the name are of no use here: for one reason nobody may use them, for another we cannot.
 fn without_key(named: Option<&str>, others: &[&PassedOver], algorithm: &str) -> [Rule; 2] {
     let key = match named {
-        Some(_) if others.iter().all(|entry| unfit(&entry.why)) => Rule::fails(KEY, told(others)),
-        _ => Rule::unchecked(KEY, told(others)),
+        Some(_) if others.iter().all(|entry| unfit(&entry.why)) => Rule::fails(KEY, unused(others)),
+        _ => Rule::unchecked(KEY, unused(others)),
     };
     let mut why = format!("{algorithm} cannot be checked here with that key set");
     if algorithm.parse::<Algorithm>().is_err() {
         why.push_str(": this program does not know the algorithm");
     }
-    [key, Rule::unchecked(SIGNATURE, why + "; --server asks the server")]
+    [key, Rule::unchecked(SIGNATURE, why).with(Remedy::AskServer)]
 }
 
 /// Whether a key must not be used by anyone: it is for something else, or too weak to prove anything (RFC 7518 §3.3).
@@ -90,7 +89,7 @@ fn unfit(why: &JwkError) -> bool {
     matches!(why, JwkError::NotForSignatures | JwkError::Key(KeyError::TooSmall { .. }))
 }
 
-fn told(others: &[&PassedOver]) -> String {
+fn unused(others: &[&PassedOver]) -> String {
     const SHOWN: usize = 3;
     let one = |entry: &&PassedOver| {
         let name = entry.kid.as_deref().unwrap_or_default();
@@ -104,7 +103,7 @@ fn told(others: &[&PassedOver]) -> String {
 }
 
 /// What no key can mend.
-fn header_problem(token: &Token, algorithm: &str) -> Option<String> {
+fn header_problem(token: &UnverifiedToken, algorithm: &str) -> Option<String> {
     if token.header.contains_key("crit") {
         return Some(
             "its header demands (crit) what Kubernetes does not use and nobody here understands".into(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokensmith_core::keys::{LocalSigner, PrivateKey};
 use tokensmith_core::tokens::jws;
 
-use super::super::report::Verdict::{self, Fails, Holds, Unchecked};
+use super::super::Verdict::{self, Fails, Holds, Unchecked};
 use super::*;
 
 /// A key with its JWK under the name `k`.
@@ -17,15 +17,15 @@ fn key(algorithm: Algorithm) -> (LocalSigner, Value) {
 }
 
 /// A token that the signer has signed, under the name `k`.
-fn signed(signer: &LocalSigner, header: Value) -> Token {
+fn signed(signer: &LocalSigner, header: Value) -> UnverifiedToken {
     use tokensmith_core::keys::Signer;
     let part = |v: Value| BASE64.encode(v.to_string());
     let text = format!("{}.{}", part(header), part(json!({ "iss": "i" })));
     let signature = signer.sign(text.as_bytes()).now_or_never().unwrap().unwrap();
-    Token::parse(&format!("{text}.{}", BASE64.encode(signature))).unwrap()
+    UnverifiedToken::parse(&format!("{text}.{}", BASE64.encode(signature))).unwrap()
 }
 
-fn verdicts(token: &Token, keys: &[Value]) -> [Verdict; 2] {
+fn verdicts(token: &UnverifiedToken, keys: &[Value]) -> [Verdict; 2] {
     let set = PublishedKeys::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
     judge(token, &set).map(|rule| rule.verdict)
 }
@@ -55,7 +55,7 @@ fn every_algorithm_is_checked() {
     let signer = LocalSigner::new(&PrivateKey::generate(Algorithm::ES256).unwrap()).unwrap();
     let text = jws::sign(&signer, br#"{"iss":"i"}"#).now_or_never().unwrap().unwrap();
     let jwk: Value = serde_json::from_str(&signer.public().jwk()).unwrap();
-    assert_eq!(verdicts(&Token::parse(&text).unwrap(), &[jwk]), [Holds, Holds], "as it is minted");
+    assert_eq!(verdicts(&UnverifiedToken::parse(&text).unwrap(), &[jwk]), [Holds, Holds], "as it is minted");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_header_cannot_choose_how_it_is_checked() {
     assert_eq!(verdicts(&good, std::slice::from_ref(&jwk)), [Holds, Holds]);
     let twice = good.text.split_once('.').unwrap().1;
     let header = BASE64.encode(r#"{"alg":"ES256","alg":"ES256","kid":"k"}"#);
-    let twice = Token::parse(&format!("{header}.{twice}")).unwrap();
+    let twice = UnverifiedToken::parse(&format!("{header}.{twice}")).unwrap();
     assert_eq!(verdicts(&twice, &[jwk])[1], Fails, "a member that is there twice");
 }
 

@@ -1,4 +1,4 @@
-//! A token taken apart, and not yet believed.
+//! A token taken apart to be looked at, and not yet believed.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -6,13 +6,36 @@ use serde_json::{Map, Value};
 
 /// A compact JWS whose header and payload are JSON objects. Nothing in it has been verified. Has no `Debug`:
 /// the text is a credential.
-pub struct Token {
+pub struct UnverifiedToken {
     /// The text itself.
     pub text: String,
     /// The JOSE header.
     pub header: Map<String, Value>,
     /// The claims.
     pub claims: Map<String, Value>,
+}
+
+/// Which part of a text is not what a token's is. The text itself is never quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAToken {
+    /// The header or the payload.
+    #[error("its {0} is not base64url without padding")]
+    Base64(&'static str),
+    /// There is nothing.
+    #[error("it is empty")]
+    Empty,
+    /// A JWE.
+    #[error("it has five parts, so it is encrypted (JWE), which Kubernetes does not use")]
+    Encrypted,
+    /// The header or the payload.
+    #[error("its {0} is not a JSON object")]
+    Object(&'static str),
+    /// Not three.
+    #[error("it has {0} part{s} between dots, a JWT has three", s = if *.0 == 1 { "" } else { "s" })]
+    Parts(usize),
+    /// The signature.
+    #[error("its signature is not base64url without padding; is it cut off?")]
+    Signature,
 }
 
 /// What the token is bound to, by its private claims.
@@ -25,26 +48,24 @@ pub struct Binding<'a> {
     pub uid: &'a str,
 }
 
-impl Token {
+impl UnverifiedToken {
     /// Takes the text apart.
     ///
     /// # Errors
     /// Says which part is not what it should be; never quotes it.
-    pub fn parse(text: &str) -> Result<Token, String> {
+    pub fn parse(text: &str) -> Result<Self, NotAToken> {
         let parts: Vec<&str> = text.split('.').collect();
         let [header, payload, signature] = parts.as_slice() else {
             return Err(match (text.is_empty(), parts.len()) {
-                (true, _) => "it is empty".into(),
-                (_, 5) => "it has five parts, so it is encrypted (JWE), which Kubernetes does not use".into(),
-                (_, n) => {
-                    format!("it has {n} part{} between dots, a JWT has three", if n == 1 { "" } else { "s" })
-                }
+                (true, _) => NotAToken::Empty,
+                (_, 5) => NotAToken::Encrypted,
+                (_, parts) => NotAToken::Parts(parts),
             });
         };
         if BASE64_URL_SAFE_NO_PAD.decode(signature).is_err() {
-            return Err("its signature is not base64url without padding; is it cut off?".into());
+            return Err(NotAToken::Signature);
         }
-        Ok(Token {
+        Ok(UnverifiedToken {
             text: text.to_owned(),
             header: object(header, "header")?,
             claims: object(payload, "payload")?,
@@ -101,27 +122,25 @@ impl Token {
     }
 }
 
-fn object(part: &str, what: &str) -> Result<Map<String, Value>, String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| format!("its {what} is not base64url without padding"))?;
+fn object(part: &str, what: &'static str) -> Result<Map<String, Value>, NotAToken> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAToken::Base64(what))?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(map)) => Ok(map),
-        _ => Err(format!("its {what} is not a JSON object")),
+        _ => Err(NotAToken::Object(what)),
     }
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
 
     /// A token with these claims and a signature that verifies nowhere.
-    pub fn token(claims: Value) -> Token {
+    pub fn token(claims: Value) -> UnverifiedToken {
         let part = |v: Value| BASE64_URL_SAFE_NO_PAD.encode(v.to_string());
         let header = part(json!({ "alg": "RS256", "kid": "k1" }));
-        Token::parse(&format!("{header}.{}.AAAA", part(claims))).unwrap()
+        UnverifiedToken::parse(&format!("{header}.{}.AAAA", part(claims))).unwrap()
     }
 
     #[test]
@@ -150,7 +169,11 @@ pub mod tests {
             ("e30.!.AAAA", "its payload is not base64url without padding"),
             ("W10.e30.AAAA", "its header is not a JSON object"),
         ] {
-            assert_eq!(Token::parse(text).err().as_deref(), Some(error), "{text}");
+            assert_eq!(
+                UnverifiedToken::parse(text).err().map(|e| e.to_string()).as_deref(),
+                Some(error),
+                "{text}"
+            );
         }
     }
 }
