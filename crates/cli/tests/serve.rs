@@ -210,6 +210,34 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
     assert_eq!(fs::read_to_string(dir.path().join("foreign")).unwrap(), "apiVersion: v1\nkind: Config\n");
 }
 
+/// Where a passphrase can be given, the converted file keeps one; where nobody can be asked, it needs none.
+#[test]
+fn a_key_in_the_traditional_encrypted_form_is_refused_with_the_command_that_converts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../keys");
+    fs::write(dir.path().join("passphrase"), "test-only\n").unwrap();
+    let names = ["rsa2048.pkcs1.aes256.pem", "rsa2048.pkcs1.des3.pem", "p256.sec1.aes128.pem"];
+    for name in names {
+        fs::copy(keys.join(name), dir.path().join(name)).unwrap();
+        let flag = format!("--service-account-signing-key-file={name}");
+        refused(&run(dir.path(), &["serve", &flag]), 1, "`openssl pkey -in KEY -out PLAIN`");
+    }
+    fs::copy(keys.join("p256.aes256.pem"), dir.path().join("pkcs8.pem")).unwrap();
+    let _running = serve(dir.path(), &[]);
+    let import = |name: &str, passphrase: &str| {
+        let mut args = vec!["keys", "import", name, "--sign"];
+        args.extend(Some(passphrase).filter(|flag| !flag.is_empty()));
+        run(dir.path(), &args)
+    };
+    let says = "`openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW`";
+    for name in names {
+        refused(&import(name, ""), 1, says);
+        refused(&import(name, "--passphrase-file=passphrase"), 1, says);
+    }
+    let taken = import("pkcs8.pem", "--passphrase-file=passphrase");
+    assert!(taken.status.success(), "{}", text(&taken.stderr));
+}
+
 #[test]
 fn users_are_reloaded_on_sighup() {
     let dir = tempfile::tempdir().unwrap();

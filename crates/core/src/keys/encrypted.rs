@@ -1,11 +1,7 @@
-//! Private keys under a passphrase: PKCS#8 with PBES2 (RFC 5958 §3, RFC 8018), in and out, and openssl's
-//! traditional form of PKCS#1 and SEC1 blocks, in only.
+//! Private keys under a passphrase: PKCS#8 with PBES2 (RFC 5958 §3, RFC 8018), in and out.
 //!
 //! Promises: a file cannot make its reader work or allocate without bound; plain text is wiped.
 
-use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyInit, KeyIvInit};
-use md5::{Digest, Md5};
 use pkcs8::der::{Encode, ErrorKind, asn1::OctetStringRef};
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters};
@@ -66,39 +62,6 @@ pub(super) fn seal_pkcs8(pkcs8: &[u8], passphrase: &Passphrase) -> Result<Vec<u8
     write().ok_or(KeyError::Malformed { what: "private key" })
 }
 
-/// Opens a block whose header `DEK-Info` is `dek`: `CIPHER,IV` (openssl `PEM_read_bio_PrivateKey`).
-pub(super) fn open_traditional(
-    dek: &str,
-    sealed: &[u8],
-    passphrase: Option<&Passphrase>,
-) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let (cipher, iv) = dek.split_once(',').ok_or(KeyError::Malformed { what: "DEK-Info header" })?;
-    let (open, key, block): (Open, usize, usize) = match cipher.trim() {
-        "AES-128-CBC" => (cbc::<aes::Aes128>, 16, 16),
-        "AES-192-CBC" => (cbc::<aes::Aes192>, 24, 16),
-        "AES-256-CBC" => (cbc::<aes::Aes256>, 32, 16),
-        "DES-EDE3-CBC" => (cbc::<des::TdesEde3>, 24, 8),
-        _ => return Err(KeyError::UnknownCipher),
-    };
-    let iv = hex(iv.trim()).filter(|iv| iv.len() == block);
-    let iv = iv.ok_or(KeyError::Malformed { what: "DEK-Info header" })?;
-    let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
-    open(&bytes_to_key(passphrase, &iv[..8], key), &iv, sealed)
-}
-
-/// Key, IV, cipher text.
-type Open = fn(&[u8], &[u8], &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
-
-fn cbc<C: BlockCipherDecrypt + KeyInit>(
-    key: &[u8],
-    iv: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let cipher = cbc::Decryptor::<C>::new_from_slices(key, iv).map_err(|_| KeyError::UnknownCipher)?;
-    let mut body = Zeroizing::new(sealed.to_vec());
-    believed(cipher.decrypt_padded::<Pkcs7>(&mut body).map_err(|_| KeyError::WrongPassphrase)?)
-}
-
 /// CBC authenticates nothing, and one wrong passphrase in 256 leaves padding that looks right: what is no private
 /// key by its outline was opened with the wrong one.
 fn believed(plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -106,24 +69,6 @@ fn believed(plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         true => Ok(Zeroizing::new(plain.to_vec())),
         false => Err(KeyError::WrongPassphrase),
     }
-}
-
-/// openssl's `EVP_BytesToKey` with MD5 and one round. Weak, and not ours to choose: this only reads.
-fn bytes_to_key(passphrase: &Passphrase, salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
-    let mut key = Zeroizing::new(Vec::with_capacity(length + 16));
-    let mut last = Zeroizing::new([0; 16]);
-    while key.len() < length {
-        let mut hash = Md5::new();
-        if !key.is_empty() {
-            hash.update(*last);
-        }
-        hash.update(passphrase.bytes());
-        hash.update(salt);
-        *last = hash.finalize().into();
-        key.extend_from_slice(&*last);
-    }
-    key.truncate(length);
-    key
 }
 
 fn affordable(kdf: &Kdf) -> bool {
@@ -136,9 +81,4 @@ fn affordable(kdf: &Kdf) -> bool {
         }
         _ => false,
     }
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    digits.filter(|d| d.len() % 2 == 0).map(|d| d.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -22,9 +22,9 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The value of a header, e.g. `DEK-Info`.
-    pub(super) fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers().find(|(found, _)| *found == name).map(|(_, value)| value)
+    /// Whether it says so itself: openssl's traditional form (`Proc-Type: 4,ENCRYPTED`), by whatever cipher.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.headers().any(|(name, value)| name == "Proc-Type" && value.contains("ENCRYPTED"))
     }
 
     fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -108,10 +108,8 @@ mod tests {
             -----BEGIN B-----\nno base64!\n-----END B-----\n-----BEGIN C-----\nAQID\n-----BEGIN D-----\nAQID\n-----END E-----";
         let found: Vec<_> = blocks(text).collect();
         let a = found[0].as_ref().unwrap();
-        assert_eq!(
-            (a.label, a.header("Proc-Type"), a.header("DEK-Info")),
-            ("A", Some("4,ENCRYPTED"), Some("X,00"))
-        );
+        assert_eq!((a.label, a.is_encrypted()), ("A", true));
+        assert!(!found[1].as_ref().unwrap().is_encrypted());
         assert_eq!(a.der().unwrap().as_slice(), [1, 2]);
         assert_eq!(found[1].as_ref().unwrap().der().unwrap_err(), KeyError::Malformed { what: "PEM block" });
         assert_eq!(found[2].as_ref().err(), Some(&KeyError::Cut));

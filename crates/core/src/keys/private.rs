@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{PqdsaKeyPair, PqdsaSigningAlgorithm};
 use zeroize::Zeroizing;
 
 use super::algorithm::Family;
-use super::encrypted::{open_pkcs8, open_traditional, seal_pkcs8};
+use super::encrypted::{open_pkcs8, seal_pkcs8};
 use super::public::type_name;
 use super::{Algorithm, KeyError, Passphrase, PublicKey, der, pem};
 
@@ -72,7 +72,7 @@ impl PrivateKey {
         Self::from_pem_with(pem, None).map_err(unattended)
     }
 
-    /// Reads the first block that holds a usable private key: PKCS#1, SEC1 or PKCS#8, encrypted or not. Other
+    /// Reads the first block that holds a usable private key: PKCS#1, SEC1 or PKCS#8, or encrypted PKCS#8. Other
     /// blocks, such as the `EC PARAMETERS` that openssl writes first, are skipped, as Kubernetes does.
     ///
     /// The key gets the algorithm that Kubernetes gives its kind. Opening an encrypted one takes up to seconds of
@@ -81,7 +81,8 @@ impl PrivateKey {
     pub fn from_pem_with(pem: &PrivatePem, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         let (mut refused, mut tried) = (None, false);
         for block in pem::blocks(&pem.0) {
-            if block.as_ref().is_ok_and(encrypted) && std::mem::replace(&mut tried, true) {
+            let sealed = block.as_ref().is_ok_and(|block| block.label == pem::ENCRYPTED_PRIVATE_KEY);
+            if sealed && std::mem::replace(&mut tried, true) {
                 break;
             }
             match block.and_then(|block| Self::from_block(&block, passphrase)) {
@@ -153,12 +154,10 @@ impl PrivateKey {
             pem::RSA_PRIVATE_KEY => Self::from_pkcs1,
             _ => return Ok(None),
         };
-        let mut der = block.der()?;
-        if encrypted(block) {
-            let dek = block.header("DEK-Info").ok_or(KeyError::Malformed { what: "DEK-Info header" })?;
-            der = open_traditional(dek, &der, passphrase)?;
+        if block.is_encrypted() {
+            return Err(KeyError::Traditional);
         }
-        read(&der).map(Some)
+        read(&block.der()?).map(Some)
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self, KeyError> {
@@ -280,15 +279,10 @@ fn rsa_error(der: &[u8]) -> KeyError {
     }
 }
 
-fn encrypted(block: &pem::Block<'_>) -> bool {
-    block.label == pem::ENCRYPTED_PRIVATE_KEY
-        || block.header("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED"))
-}
-
-/// A server that starts has nobody to ask.
+/// A server that starts has nobody to ask, whatever a key is encrypted with.
 fn unattended(error: KeyError) -> KeyError {
     match error {
-        KeyError::PassphraseNeeded => KeyError::Encrypted,
+        KeyError::PassphraseNeeded | KeyError::Traditional => KeyError::Encrypted,
         other => other,
     }
 }

@@ -185,10 +185,10 @@ async fn keys_come_in_and_go_out() {
         assert!(members.contains(&member), "{member}");
     }
 
-    let wrong = json!({"pem": file("p256.sec1.aes128.pem"), "use": "sign", "passphrase": "no"});
+    let wrong = json!({"pem": file("p256.aes256.pem"), "use": "sign", "passphrase": "no"});
     let (code, refused) = ask(&world, "/import", wrong).await;
     assert!(code == 400 && refused["message"].as_str().unwrap().contains("passphrase"), "{refused}");
-    let body = json!({"pem": file("p256.sec1.aes128.pem"), "use": "sign", "passphrase": "test-only",
+    let body = json!({"pem": file("p256.aes256.pem"), "use": "sign", "passphrase": "test-only",
         "force": true, "reason": "the cluster's own"});
     let (code, done) = ask(&world, "/import", body).await;
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("active")), "{done}");

@@ -23,8 +23,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ImportArgs {
-    /// A PEM file: PKCS#1, PKCS#8 or SEC1, encrypted or not; for --verify also a public key or a certificate; - is
-    /// standard input
+    /// A PEM file: PKCS#1, SEC1, PKCS#8 or encrypted PKCS#8; for --verify also a public key or a certificate; - is standard
+    /// input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
