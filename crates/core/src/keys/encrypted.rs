@@ -2,13 +2,14 @@
 //!
 //! Promises: a file cannot make its reader work or allocate without bound; plain text is wiped.
 
-use pkcs8::der::{Encode, ErrorKind, asn1::OctetStringRef};
+use der::asn1::OctetStringRef;
+use der::{Decode, Encode, ErrorKind, Tag};
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters};
-use pkcs8::{EncryptedPrivateKeyInfoRef, Error};
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::{KeyError, Passphrase, der};
+use super::{KeyError, Passphrase};
 use crate::random;
 
 /// The rounds of PBKDF2 that are done for a file at most: some seconds. openssl writes 2,048, OWASP asks for 600,000.
@@ -26,12 +27,12 @@ pub(super) fn open_pkcs8(
     passphrase: Option<&Passphrase>,
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     const MALFORMED: KeyError = KeyError::Malformed { what: "encrypted private key" };
-    // The older PBES1 and PKCS#12 schemes derive their keys with MD5 or SHA-1 for DES, RC2 or RC4.
-    if der::encryption_scheme(sealed).ok_or(MALFORMED)? != der::PBES2 {
-        return Err(KeyError::UnknownCipher);
-    }
-    let info = EncryptedPrivateKeyInfoRef::try_from(sealed).map_err(|e| match e {
-        Error::Asn1(e) if matches!(e.kind(), ErrorKind::OidUnknown { .. }) => KeyError::UnknownCipher,
+    // The older PBES1 and PKCS#12 schemes derive their keys with MD5 or SHA-1 for DES, RC2 or RC4; of the latter the library
+    // says that they have no right OID.
+    let info = EncryptedPrivateKeyInfoRef::from_der(sealed).map_err(|e| match e.kind() {
+        ErrorKind::OidUnknown { .. } | ErrorKind::Value { tag: Tag::ObjectIdentifier } => {
+            KeyError::UnknownCipher
+        }
         _ => MALFORMED,
     })?;
     let EncryptionScheme::Pbes2(scheme) = &info.encryption_algorithm else {
@@ -65,9 +66,9 @@ pub(super) fn seal_pkcs8(pkcs8: &[u8], passphrase: &Passphrase) -> Result<Vec<u8
 /// CBC authenticates nothing, and one wrong passphrase in 256 leaves padding that looks right: what is no private
 /// key by its outline was opened with the wrong one.
 fn believed(plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    match der::looks_private(plain) {
-        true => Ok(Zeroizing::new(plain.to_vec())),
-        false => Err(KeyError::WrongPassphrase),
+    match PrivateKeyInfoRef::from_der(plain) {
+        Ok(_) => Ok(Zeroizing::new(plain.to_vec())),
+        Err(_) => Err(KeyError::WrongPassphrase),
     }
 }
 

@@ -12,7 +12,6 @@
 
 pub mod algorithm;
 pub mod command;
-mod der;
 pub mod documents;
 mod encrypted;
 pub mod issuer;
@@ -30,6 +29,7 @@ pub mod seal;
 pub mod service;
 pub mod set;
 pub mod signer;
+mod spki;
 #[cfg(test)]
 mod tests;
 pub mod verifiers;
@@ -129,7 +129,7 @@ pub enum KeyError {
     #[error("{what} keys are not supported: use RSA (2048 bits or more), P-256, P-384, P-521 or Ed25519")]
     Unsupported {
         /// E.g. `DSA`.
-        what: String,
+        what: &'static str,
     },
     /// What came out is no key.
     #[error("the passphrase does not open the private key")]

@@ -9,12 +9,15 @@ use aws_lc_rs::signature::{
 };
 #[cfg(feature = "ml-dsa")]
 use aws_lc_rs::signature::{PqdsaKeyPair, PqdsaSigningAlgorithm};
+use der::Decode;
+use pkcs1::RsaPrivateKeyRef;
+use pkcs8::PrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
 use super::algorithm::Family;
 use super::encrypted::{open_pkcs8, seal_pkcs8};
-use super::public::type_name;
-use super::{Algorithm, KeyError, Passphrase, PublicKey, der, pem};
+use super::public::bits;
+use super::{Algorithm, KeyError, Passphrase, PublicKey, pem, spki};
 
 /// The text of a private key file. Wiped when dropped, never shown.
 pub struct PrivatePem(Zeroizing<Vec<u8>>);
@@ -106,33 +109,31 @@ impl PrivateKey {
 
     /// Reads PKCS#8 that this type gave out, or that anyone else did.
     pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let algorithm = der::pkcs8_algorithm(pkcs8).ok_or(KeyError::Malformed { what: "private key" })?;
-        let algorithm = match (algorithm.oid, algorithm.curve) {
-            (der::RSA, _) => {
+        const MALFORMED: KeyError = KeyError::Malformed { what: "private key" };
+        let info = PrivateKeyInfoRef::from_der(pkcs8).map_err(|_| MALFORMED)?;
+        let algorithm = match spki::kind(&info.algorithm) {
+            (spki::RSA, _) => {
                 let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| rsa_error(pkcs8))?;
                 return Self::from_rsa(&key);
             }
-            (der::ED25519, _) => {
+            (spki::ED25519, _) => {
                 const MALFORMED: KeyError = KeyError::Malformed { what: "Ed25519 private key" };
                 return Self::from_ed25519(&Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| MALFORMED)?);
             }
             #[cfg(feature = "ml-dsa")]
-            (der::ML_DSA_44 | der::ML_DSA_65 | der::ML_DSA_87, _) => {
-                let algorithm = match algorithm.oid {
-                    der::ML_DSA_44 => Algorithm::MlDsa44,
-                    der::ML_DSA_65 => Algorithm::MlDsa65,
+            (oid @ (spki::ML_DSA_44 | spki::ML_DSA_65 | spki::ML_DSA_87), _) => {
+                let algorithm = match oid {
+                    spki::ML_DSA_44 => Algorithm::MlDsa44,
+                    spki::ML_DSA_65 => Algorithm::MlDsa65,
                     _ => Algorithm::MlDsa87,
                 };
                 let key = PqdsaKeyPair::from_pkcs8(ml_dsa(algorithm), pkcs8).map_err(|_| ML_DSA_MALFORMED)?;
                 return Self::from_ml_dsa(algorithm, &key);
             }
-            (der::EC, Some(der::P256)) => Algorithm::ES256,
-            (der::EC, Some(der::P384)) => Algorithm::ES384,
-            (der::EC, Some(der::P521)) => Algorithm::ES512,
-            (der::EC, _) => {
-                return Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() });
-            }
-            (oid, _) => return Err(KeyError::Unsupported { what: type_name(oid) }),
+            (spki::EC, Some(spki::P256)) => Algorithm::ES256,
+            (spki::EC, Some(spki::P384)) => Algorithm::ES384,
+            (spki::EC, Some(spki::P521)) => Algorithm::ES512,
+            (oid, _) => return Err(KeyError::Unsupported { what: spki::unsupported(oid) }),
         };
         let key = EcdsaKeyPair::from_private_key_der(curve(algorithm), pkcs8).map_err(|_| EC_MALFORMED)?;
         Self::from_ecdsa(algorithm, &key)
@@ -271,8 +272,11 @@ fn ml_dsa(algorithm: Algorithm) -> &'static PqdsaSigningAlgorithm {
     }
 }
 
+/// Why an RSA key is refused, in PKCS#8 or PKCS#1.
 fn rsa_error(der: &[u8]) -> KeyError {
-    match der::rsa_private_bits(der) {
+    let pkcs1 = PrivateKeyInfoRef::from_der(der).map_or(der, |info| info.private_key.as_bytes());
+    let key = RsaPrivateKeyRef::from_der(pkcs1).ok();
+    match key.map(|key| bits(key.modulus.as_bytes())) {
         Some(bits @ ..2048) => KeyError::TooSmall { bits },
         Some(bits @ 8193..) => KeyError::TooLarge { bits },
         _ => RSA_MALFORMED,

@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use ::spki::SubjectPublicKeyInfoRef;
 use aws_lc_rs::signature::{self as aws, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use der::Decode;
+use pkcs1::RsaPublicKeyRef;
 use ring::digest::{SHA256, digest};
 use ring::signature as ec;
 
 use super::algorithm::Family;
-use super::{Algorithm, KeyError, PrivateKey, der, pem};
+use super::{Algorithm, KeyError, PrivateKey, pem, spki};
 
 /// A public key with its one algorithm. Cheap checks were made when it was read: size, curve, point on curve.
 #[derive(Clone)]
@@ -45,28 +48,26 @@ pub(super) enum Half {
 
 impl PublicKey {
     /// Reads a DER `SubjectPublicKeyInfo`. The key gets the algorithm that Kubernetes gives its kind.
-    pub fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
         const MALFORMED: KeyError = KeyError::Malformed { what: "public key" };
-        let parts = der::spki(spki).ok_or(MALFORMED)?;
-        let key = match (parts.algorithm.oid, parts.algorithm.curve) {
-            (der::RSA, _) => Self::from_pkcs1(parts.key),
-            (der::EC, Some(der::P256)) => Self::from_point(Algorithm::ES256, parts.key),
-            (der::EC, Some(der::P384)) => Self::from_point(Algorithm::ES384, parts.key),
-            (der::EC, Some(der::P521)) => Self::from_point(Algorithm::ES512, parts.key),
-            (der::EC, _) => {
-                Err(KeyError::Unsupported { what: "EC (other than P-256, P-384 and P-521)".into() })
-            }
-            (der::ED25519, _) => Self::from_ed25519(parts.key),
+        let parts = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
+        let bytes = parts.subject_public_key.as_bytes().ok_or(MALFORMED)?;
+        let key = match spki::kind(&parts.algorithm) {
+            (spki::RSA, _) => Self::from_pkcs1(bytes),
+            (spki::EC, Some(spki::P256)) => Self::from_point(Algorithm::ES256, bytes),
+            (spki::EC, Some(spki::P384)) => Self::from_point(Algorithm::ES384, bytes),
+            (spki::EC, Some(spki::P521)) => Self::from_point(Algorithm::ES512, bytes),
+            (spki::ED25519, _) => Self::from_ed25519(bytes),
             #[cfg(feature = "ml-dsa")]
-            (der::ML_DSA_44, _) => Self::from_ml_dsa(Algorithm::MlDsa44, parts.key),
+            (spki::ML_DSA_44, _) => Self::from_ml_dsa(Algorithm::MlDsa44, bytes),
             #[cfg(feature = "ml-dsa")]
-            (der::ML_DSA_65, _) => Self::from_ml_dsa(Algorithm::MlDsa65, parts.key),
+            (spki::ML_DSA_65, _) => Self::from_ml_dsa(Algorithm::MlDsa65, bytes),
             #[cfg(feature = "ml-dsa")]
-            (der::ML_DSA_87, _) => Self::from_ml_dsa(Algorithm::MlDsa87, parts.key),
-            (oid, _) => Err(KeyError::Unsupported { what: type_name(oid) }),
+            (spki::ML_DSA_87, _) => Self::from_ml_dsa(Algorithm::MlDsa87, bytes),
+            (oid, _) => Err(KeyError::Unsupported { what: spki::unsupported(oid) }),
         }?;
         // Parameters that are missing or too many: Go refuses them as well.
-        if key.spki == spki { Ok(key) } else { Err(MALFORMED) }
+        if key.spki == der { Ok(key) } else { Err(MALFORMED) }
     }
 
     /// Reads a DER `SubjectPublicKeyInfo` for one algorithm; one that does not go with the key is refused.
@@ -91,13 +92,13 @@ impl PublicKey {
     /// Reads a PKCS#1 `RSAPublicKey`.
     pub(super) fn from_pkcs1(pkcs1: &[u8]) -> Result<Self, KeyError> {
         const MALFORMED: KeyError = KeyError::Malformed { what: "RSA public key" };
-        let (n, e) = der::rsa_public(pkcs1).ok_or(MALFORMED)?;
-        Self::from_modulus_checked(n, e)
+        let key = RsaPublicKeyRef::from_der(pkcs1).map_err(|_| MALFORMED)?;
+        Self::from_modulus_checked(key.modulus.as_bytes(), key.public_exponent.as_bytes())
     }
 
     /// Takes an RSA key's numbers, without leading zeros, from anyone.
     pub(super) fn from_modulus_checked(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
-        match der::bits(n) {
+        match bits(n) {
             bits @ ..2048 => Err(KeyError::TooSmall { bits }),
             bits @ 8193.. => Err(KeyError::TooLarge { bits }),
             _ => Self::from_modulus(Algorithm::RS256, n, e),
@@ -110,22 +111,17 @@ impl PublicKey {
             Algorithm::RS512 => &aws::RSA_PKCS1_2048_8192_SHA512,
             _ => &aws::RSA_PKCS1_2048_8192_SHA256,
         };
-        let spki = der::rsa_spki(n, e);
-        let parsed = ParsedPublicKey::new(library, &spki)
-            .map_err(|_| KeyError::Malformed { what: "RSA public key" })?;
+        const MALFORMED: KeyError = KeyError::Malformed { what: "RSA public key" };
+        let spki = spki::rsa(n, e).map_err(|_| MALFORMED)?;
+        let parsed = ParsedPublicKey::new(library, &spki).map_err(|_| MALFORMED)?;
         Ok(Self::new(algorithm, spki, Half::Rsa { n: n.to_vec(), e: e.to_vec(), parsed }))
     }
 
     /// Reads the 32 bytes of RFC 8032 §5.1.5.
     pub(super) fn from_ed25519(x: &[u8]) -> Result<Self, KeyError> {
-        match x.len() {
-            32 => Ok(Self::new(
-                Algorithm::EdDSA,
-                der::raw_spki(der::ED25519, x),
-                Half::Ed25519 { x: x.to_vec() },
-            )),
-            _ => Err(KeyError::Malformed { what: "Ed25519 public key" }),
-        }
+        let spki = (x.len() == 32).then(|| spki::raw(spki::ED25519, x).ok()).flatten();
+        let spki = spki.ok_or(KeyError::Malformed { what: "Ed25519 public key" })?;
+        Ok(Self::new(Algorithm::EdDSA, spki, Half::Ed25519 { x: x.to_vec() }))
     }
 
     /// Reads a public key as FIPS 204 encodes it.
@@ -133,31 +129,34 @@ impl PublicKey {
     pub(super) fn from_ml_dsa(algorithm: Algorithm, public: &[u8]) -> Result<Self, KeyError> {
         const MALFORMED: KeyError = KeyError::Malformed { what: "ML-DSA public key" };
         let (oid, library, length) = match algorithm {
-            Algorithm::MlDsa44 => (der::ML_DSA_44, &aws::ML_DSA_44, 1312),
-            Algorithm::MlDsa65 => (der::ML_DSA_65, &aws::ML_DSA_65, 1952),
-            Algorithm::MlDsa87 => (der::ML_DSA_87, &aws::ML_DSA_87, 2592),
+            Algorithm::MlDsa44 => (spki::ML_DSA_44, &aws::ML_DSA_44, 1312),
+            Algorithm::MlDsa65 => (spki::ML_DSA_65, &aws::ML_DSA_65, 1952),
+            Algorithm::MlDsa87 => (spki::ML_DSA_87, &aws::ML_DSA_87, 2592),
             _ => return Err(MALFORMED),
         };
         // The library would take a `SubjectPublicKeyInfo` here as well.
         let parsed = (public.len() == length).then(|| ParsedPublicKey::new(library, public).ok()).flatten();
         let parsed = parsed.ok_or(MALFORMED)?;
-        Ok(Self::new(algorithm, der::raw_spki(oid, public), Half::MlDsa { public: public.to_vec(), parsed }))
+        let spki = spki::raw(oid, public).map_err(|_| MALFORMED)?;
+        Ok(Self::new(algorithm, spki, Half::MlDsa { public: public.to_vec(), parsed }))
     }
 
     /// Reads an uncompressed curve point (SEC 1 §2.3.4).
     pub(super) fn from_point(algorithm: Algorithm, point: &[u8]) -> Result<Self, KeyError> {
+        const MALFORMED: KeyError = KeyError::Malformed { what: "EC public key" };
         let (curve, library, length): (_, &'static aws::EcdsaVerificationAlgorithm, _) = match algorithm {
-            Algorithm::ES256 => (der::P256, &aws::ECDSA_P256_SHA256_FIXED, 32),
-            Algorithm::ES384 => (der::P384, &aws::ECDSA_P384_SHA384_FIXED, 48),
-            Algorithm::ES512 => (der::P521, &aws::ECDSA_P521_SHA512_FIXED, 66),
-            _ => return Err(KeyError::Malformed { what: "EC public key" }),
+            Algorithm::ES256 => (spki::P256, &aws::ECDSA_P256_SHA256_FIXED, 32),
+            Algorithm::ES384 => (spki::P384, &aws::ECDSA_P384_SHA384_FIXED, 48),
+            Algorithm::ES512 => (spki::P521, &aws::ECDSA_P521_SHA512_FIXED, 66),
+            _ => return Err(MALFORMED),
         };
         // Compressed and hybrid points are refused, as Go does: a key has one encoding, so it has one id.
         let parsed = (point.first() == Some(&4) && point.len() == 2 * length + 1)
             .then(|| ParsedPublicKey::new(library, point).ok())
             .flatten()
-            .ok_or(KeyError::Malformed { what: "EC public key" })?;
-        Ok(Self::new(algorithm, der::ec_spki(curve, point), Half::Ec { point: point.to_vec(), parsed }))
+            .ok_or(MALFORMED)?;
+        let spki = spki::ec(curve, point).map_err(|_| MALFORMED)?;
+        Ok(Self::new(algorithm, spki, Half::Ec { point: point.to_vec(), parsed }))
     }
 
     fn new(algorithm: Algorithm, spki: Vec<u8>, half: Half) -> Self {
@@ -272,13 +271,7 @@ impl PartialEq for PublicKey {
 
 impl Eq for PublicKey {}
 
-/// The name of a key type that is not supported.
-pub(super) fn type_name(oid: &[u8]) -> String {
-    match oid {
-        [0x2b, 0x65, 0x71] => "Ed448".into(),
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a] => "RSASSA-PSS".into(),
-        [0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01] => "DSA".into(),
-        [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x11..=0x13] => "ML-DSA".into(),
-        _ => "such".into(),
-    }
+/// The length in bits of a number without leading zeros.
+pub(super) fn bits(number: &[u8]) -> usize {
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }

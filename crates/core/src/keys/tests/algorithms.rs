@@ -199,6 +199,51 @@ proptest! {
     }
 }
 
+/// A key's id is a hash over its encoding: two encodings would be two keys.
+#[test]
+fn a_key_has_one_encoding() {
+    let malformed = |der: &[u8]| matches!(PublicKey::from_spki(der), Err(KeyError::Malformed { .. }));
+    // P-256: `30 59, 30 13 …, 03 42 00 POINT`.
+    let p256 = public("p256.pub.pem").spki().to_vec();
+    let (algorithm, bits) = p256[2..].split_at(0x15);
+    let written = |head: &[u8], algorithm: &[u8], bits: &[u8]| [head, algorithm, bits].concat();
+    assert!(PublicKey::from_spki(&written(&[0x30, 0x59], algorithm, bits)).is_ok());
+    for (what, der) in [
+        ("a long form for a short length", written(&[0x30, 0x81, 0x59], algorithm, bits)),
+        ("an indefinite length", [written(&[0x30, 0x80], algorithm, bits), vec![0, 0]].concat()),
+        ("something after the end", [p256.as_slice(), &[0]].concat()),
+        ("cut short", p256[..p256.len() - 1].to_vec()),
+        ("no parameters", written(&[0x30, 0x4f], &[0x30, 9, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1], bits)),
+        ("unused bits", [&p256[..p256.len() - 66], &[1], &p256[p256.len() - 65..]].concat()),
+    ] {
+        let refused =
+            malformed(&der) || matches!(PublicKey::from_spki(&der), Err(KeyError::Unsupported { .. }));
+        assert!(refused, "{what}");
+    }
+    // RSA: `30 82 01 0a, 02 82 01 01 00 N, 02 03 01 00 01` in a bit string.
+    let rsa = public("rsa2048.pub.pem").spki().to_vec();
+    let n = &rsa[rsa.len() - 5 - 256..rsa.len() - 5];
+    let wrapped = |n: &[u8], e: &[u8]| {
+        let tlv = |tag: u8, content: &[u8]| {
+            [&[tag, 0x82, (content.len() >> 8) as u8, content.len() as u8], content].concat()
+        };
+        let numbers = [tlv(2, n), [&[2, e.len() as u8], e].concat()].concat();
+        let null = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+        tlv(0x30, &[&null, tlv(3, &[&[0], tlv(0x30, &numbers).as_slice()].concat()).as_slice()].concat())
+    };
+    let e = [1, 0, 1];
+    assert_eq!(wrapped(&[&[0], n].concat(), &e), rsa);
+    for (what, der) in [
+        ("a zero too many", wrapped(&[&[0, 0], n].concat(), &e)),
+        ("negative", wrapped(n, &e)),
+        ("a padded exponent", wrapped(&[&[0], n].concat(), &[0, 1, 0, 1])),
+        ("no exponent", wrapped(&[&[0], n].concat(), &[])),
+        ("an exponent of zero", wrapped(&[&[0], n].concat(), &[0])),
+    ] {
+        assert!(malformed(&der), "{what}");
+    }
+}
+
 #[test]
 fn files_that_kubernetes_takes_keep_their_algorithm() {
     for (name, algorithm) in [

@@ -4,8 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
 
-use crate::keys::der;
-use crate::keys::{Algorithm, LocalSigner, PrivateKey, PrivatePem, PublicKey, Signer, pem};
+use crate::keys::{Algorithm, LocalSigner, PrivateKey, PrivatePem, PublicKey, Signer, pem, spki};
 
 fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
@@ -34,6 +33,35 @@ fn ed25519_of_rfc_8037() {
     let made = LocalSigner::new(&key).unwrap().sign(signed.as_bytes()).now_or_never().unwrap().unwrap();
     assert_eq!(URL_SAFE_NO_PAD.encode(made), signature, "A.4: Ed25519 is deterministic");
     verifies(key.public(), Algorithm::EdDSA, &format!("{signed}.{signature}"));
+}
+
+/// RFC 5958 §2: openssl writes version 1, others a second one with the public half, or attributes (RFC 8410 §10.3).
+#[test]
+fn pkcs8_is_read_in_both_versions_and_with_attributes() {
+    let seed = decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+    let x = decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    let public = [&[0x81, 0x21, 0], x.as_slice()].concat();
+    let attributes = [0xa0, 16, 0x30, 14, 6, 10, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 9, 20, 0x31, 0];
+    let read = |version: u8, rest: &[u8]| {
+        let head = [2, 1, version, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        let body = [&head, seed.as_slice(), rest].concat();
+        PrivateKey::from_pkcs8(&[&[0x30, body.len() as u8], body.as_slice()].concat())
+    };
+    let forms = [
+        (0, vec![]),
+        (0, attributes.to_vec()),
+        (1, public.clone()),
+        (1, [&attributes, public.as_slice()].concat()),
+    ];
+    for (version, rest) in forms {
+        let key = read(version, &rest).unwrap();
+        assert!(key.public().spki().ends_with(&x));
+        assert_eq!(key.pkcs8(), read(0, &[]).unwrap().pkcs8(), "it is kept in one form");
+    }
+    let other = [&[0x81, 0x21, 0], [7; 32].as_slice()].concat();
+    for (version, rest) in [(0, public), (1, other), (2, vec![]), (0, vec![0])] {
+        assert!(read(version, &rest).is_err(), "{version} {rest:02x?}");
+    }
 }
 
 /// RFC 7515, appendix A.3.
@@ -74,7 +102,7 @@ fn rs256_of_rfc_7515() {
          D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdV\
          MTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
     );
-    let key = PublicKey::from_spki(&der::rsa_spki(&n, &[1, 0, 1])).unwrap();
+    let key = PublicKey::from_spki(&spki::rsa(&n, &[1, 0, 1]).unwrap()).unwrap();
     verifies(
         &key,
         Algorithm::RS256,
