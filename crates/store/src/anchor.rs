@@ -19,6 +19,8 @@ use crate::state::{self, Ledger, Objects, State};
 
 /// The file's name in the store's folder.
 pub(crate) const FILE: &str = "anchor";
+/// What it is called while it is made.
+const NEW: &str = "anchor.new";
 /// Far enough from each other that one torn page does not hold both.
 const SLOTS: [u64; 2] = [0, 4096];
 const MAGIC: &[u8; 16] = b"tokensmith ancho";
@@ -62,13 +64,17 @@ impl Anchor {
         let path = dir.join(FILE);
         let io = |source| AnchorError::Io { path: path.clone(), source };
         // One that cannot be read is replaced: whoever calls has judged that.
-        let found = newest(&path).ok().flatten();
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let mut inner = Inner { file, sequence: found.map_or(0, |(n, _)| n), state };
-        if found.map(|(_, state)| state) != Some(state) {
+        let found = match newest(&path).ok().flatten() {
+            Some(found) => found,
+            None => {
+                make(dir, &state, &point).map_err(io)?;
+                (FIRST, state)
+            }
+        };
+        let file = File::options().read(true).write(true).open(&path).map_err(io)?;
+        let mut inner = Inner { file, sequence: found.0, state };
+        if found.1 != state {
             inner.write().map_err(io)?;
-            inner.file.sync_all().and_then(|()| File::open(dir)?.sync_all()).map_err(io)?;
         }
         Ok(Anchor { inner: Mutex::new(inner), point })
     }
@@ -117,6 +123,25 @@ impl Inner {
         let next = self.sequence + 1;
         self.file.write_all_at(&encode(next, &self.state)[..SLOT / 2], slot(next))
     }
+}
+
+/// The sequence number that an anchor begins with.
+const FIRST: u64 = 1;
+
+/// Makes an anchor beside its place and renames it: cut off anywhere, there is none, or it is whole. An empty or a torn
+/// one would be taken for damaged, and the store would not start any more.
+fn make(dir: &Path, state: &State, point: &Point) -> io::Result<()> {
+    let bytes = encode(FIRST, state);
+    let new = dir.join(NEW);
+    let file = File::create(&new)?;
+    if point.is_next(Moment::HalfNewAnchor) {
+        file.write_all_at(&bytes[..SLOT / 2], slot(FIRST))?;
+    }
+    point.reach(Moment::HalfNewAnchor);
+    file.write_all_at(&bytes, slot(FIRST))?;
+    file.sync_all()?;
+    std::fs::rename(new, dir.join(FILE))?;
+    File::open(dir)?.sync_all()
 }
 
 fn slot(sequence: u64) -> u64 {

@@ -9,6 +9,7 @@ use tokensmith_core::store::{Entry, Revision};
 use crate::checksum::Place;
 use crate::database::{Database, Fault};
 use crate::ledger::keys::{self, Kind};
+use crate::moment::{Moment, Point};
 use crate::open::{FORMAT, OpenError};
 use crate::record::{self, META_FORMAT, META_STATE};
 use crate::scan::{Item, Tally};
@@ -37,6 +38,7 @@ pub(crate) struct Builder {
     objects: sled::Batch,
     ledger: sled::Batch,
     waiting: usize,
+    point: Point,
 }
 
 /// So many bytes are written at once.
@@ -44,7 +46,13 @@ const BATCH: usize = 1 << 20;
 
 impl Builder {
     /// Begins one in `dir`, where nothing is.
-    pub(crate) fn begin(dir: &Path, identity: Identity, ring: &'static str) -> Result<Self, Fault> {
+    pub(crate) fn begin(
+        dir: &Path,
+        identity: Identity,
+        ring: &'static str,
+        point: Point,
+    ) -> Result<Self, Fault> {
+        point.reach(Moment::BeforeBuild);
         Ok(Builder {
             dir: dir.into(),
             db: Database::open(dir, BATCH as u64 * 16)?,
@@ -54,6 +62,7 @@ impl Builder {
             objects: sled::Batch::default(),
             ledger: sled::Batch::default(),
             waiting: 0,
+            point,
         })
     }
 
@@ -86,9 +95,10 @@ impl Builder {
         self.ledger.insert(keys::STATE, state::sealed(Place::Ledger, keys::STATE, &self.identity, &numbers));
         self.write()?;
         self.db.flush()?;
-        let Builder { dir, db, .. } = self;
+        let Builder { dir, db, point, .. } = self;
         drop(db);
         sync(&dir).map_err(|source| BuildError::Io { dir, source })?;
+        point.reach(Moment::AfterBuild);
         Ok(state)
     }
 
@@ -97,6 +107,7 @@ impl Builder {
         let (objects, ledger) = (std::mem::take(&mut self.objects), std::mem::take(&mut self.ledger));
         self.db.call(|t| {
             t.objects.apply_batch(objects)?;
+            self.point.reach(Moment::HalfBuild);
             t.ledger.apply_batch(ledger)
         })
     }

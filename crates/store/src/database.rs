@@ -64,12 +64,12 @@ impl Database {
         // A thread of its own: one that never ends is left behind, and said.
         let thread = std::thread::Builder::new().name("store-open".into()).spawn(move || {
             let opened = quietly(|| {
-                let db = sled::Config::new()
+                let config = sled::Config::new()
                     .path(path)
                     .cache_capacity(cache_bytes)
                     .mode(sled::Mode::HighThroughput)
-                    .temporary(copy)
-                    .open()?;
+                    .temporary(copy);
+                let db = unlocked(|| config.open())?;
                 let (objects, ledger) = (db.open_tree("tokensmith")?, db.open_tree("ledger")?);
                 Ok(Trees { db, objects, ledger })
             });
@@ -113,6 +113,25 @@ impl Database {
         self.broken.get().is_none()
     }
 }
+
+/// Opens it once its file is unlocked. Who made the database a moment ago was this process, and sled's own threads may hold
+/// its file a little longer than the handle that was closed; other processes are kept away by the store's lock.
+fn unlocked<T>(open: impl Fn() -> sled::Result<T>) -> sled::Result<T> {
+    let mut left = CLOSING;
+    loop {
+        match open() {
+            Err(sled::Error::Io(e)) if e.to_string().contains(LOCKED) && !left.is_zero() => {
+                std::thread::park_timeout(PAUSE);
+                left = left.saturating_sub(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// sled's word for that: the error's kind is none.
+const LOCKED: &str = "could not acquire lock";
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Drop for Database {
     /// Closes it, for as long as that takes up to a bound: sled's closing waits for a thread of its own, which may have
@@ -233,6 +252,21 @@ mod tests {
         assert!(!other.exists());
         let db = Database::open(&dir, 1 << 20).unwrap();
         assert_eq!(db.call(|t| t.objects.get("k")).unwrap().unwrap(), large);
+    }
+
+    /// On a fast disk sled's own threads held the file for longer than it took to open it again: a first start failed.
+    #[test]
+    fn a_database_whose_file_is_still_locked_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        drop(Database::open(home.path(), 1 << 20).unwrap());
+        let file = File::open(home.path().join("db")).unwrap();
+        file.lock().unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::park_timeout(PAUSE * 5);
+            drop(file);
+        });
+        Database::open(home.path(), 1 << 20).unwrap();
+        holder.join().unwrap();
     }
 
     #[test]

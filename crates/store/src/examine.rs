@@ -30,7 +30,7 @@ pub struct Examined {
 
 /// Whether a store that opens is brought to this format by that, as far as its folder tells: format 1 had no anchor.
 pub fn is_of_format_1(dir: &Path) -> bool {
-    Folder { dir: dir.into() }.sled().exists() && !dir.join(FILE).exists()
+    Folder::new(dir).sled().exists() && !dir.join(FILE).exists()
 }
 
 /// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
@@ -47,7 +47,7 @@ pub fn examine_in(
 ) -> Result<Examined, OpenError> {
     let io = |source| OpenError::Io { dir: dir.into(), source };
     fs::read_dir(dir).map_err(io)?;
-    let folder = Folder { dir: dir.into() };
+    let folder = Folder::new(dir);
     let _lock = match open::take_lock(dir) {
         // Who cannot write there can hold no store there either; one who has it open is seen all the same.
         Err(OpenError::Io { .. }) if scratch.is_some() => held(dir)?,
@@ -58,14 +58,15 @@ pub fn examine_in(
         folder.clean().map_err(io)?;
     }
     let options = Options::default();
-    let scratch = Folder { dir: scratch.unwrap_or(dir).into() };
+    let scratch = Folder::new(scratch.unwrap_or(dir));
     let attempt = |snapshot, each: &mut dyn FnMut(Item)| attempt(&folder, &scratch, &options, snapshot, each);
-    // With sled's snapshot, which saves it reading its file, and without: one may show what the other does not.
+    // With sled's snapshot, which saves it reading its file, and without: one may show what the other does not. A start does
+    // the same, and goes by the one that shows all.
     let mut best = attempt(true, &mut |_| {})?;
     let mut snapshot = true;
     if !best.troubles.is_empty() {
         let other = attempt(false, &mut |_| {})?;
-        if worth(&other.whole) > worth(&best.whole) {
+        if other.troubles.is_empty() || worth(&other.whole) > worth(&best.whole) {
             (best, snapshot) = (other, false);
         }
     }
@@ -178,6 +179,7 @@ fn attempt(
         troubles.retain(|t| *t != Trouble::AnchorMissing);
         // One that is there already is of a migration that was cut off, or of a later database.
         troubles.extend(tally.judge_ring_1(anchor.as_ref()));
+        troubles.extend((!snapshot).then(|| open::unproven(&folder.sled())).flatten());
         troubles.extend(faults);
         troubles.append(&mut tally.troubles);
         return Ok(Examined { format, anchored, troubles, whole: tally.whole });
@@ -207,7 +209,7 @@ pub struct Create {
 impl Create {
     /// Begins one in `dir`, where no store is.
     pub fn begin(dir: &Path) -> Result<Self, OpenError> {
-        let folder = Folder { dir: dir.into() };
+        let folder = Folder::new(dir);
         let io = |source| OpenError::Io { dir: dir.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
         let lock = open::take_lock(dir)?;

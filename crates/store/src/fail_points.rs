@@ -22,14 +22,14 @@ pub struct KillAt {
     groups: AtomicU64,
 }
 
-/// `before:N` or `after:N`, or a moment of a group.
+/// `before:N` or `after:N`, or a moment of a group or of a start.
 impl FromStr for KillAt {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             let others = Moment::ALL[2..].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            format!("a fail point is before:N or after:N, or of a group {others}, not {text:?}")
+            format!("a fail point is before:N or after:N, or of a group or a start {others}, not {text:?}")
         };
         let (moment, step) = text.split_once(':').ok_or_else(wrong)?;
         let (_, moment) = Moment::ALL.into_iter().find(|(name, _)| *name == moment).ok_or_else(wrong)?;
@@ -51,14 +51,14 @@ impl KillAt {
         self.reach(Moment::After, step);
     }
 
-    /// A group has come to a moment. Does not return if the process is to end here.
+    /// A moment of a group or of a start has come. Does not return if the process is to end here.
     pub(crate) fn group(&self, moment: Moment) {
         if self.moment == moment && self.groups.fetch_add(1, Ordering::SeqCst) + 1 == self.step {
             die();
         }
     }
 
-    /// Whether the process is to end at this moment of a group.
+    /// Whether the process is to end when this moment is reached next.
     pub(crate) fn is_next(&self, moment: Moment) -> bool {
         self.moment == moment && self.groups.load(Ordering::SeqCst) + 1 == self.step
     }

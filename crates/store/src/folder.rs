@@ -10,15 +10,22 @@ use tokensmith_core::random;
 use crate::builder::BuildError;
 use crate::damage::{Trouble, Whole};
 use crate::database::Fault;
+use crate::moment::{Moment, Point};
 use crate::open::OpenError;
 use crate::scan::damaged;
 
 /// The parts of a store's folder.
 pub(crate) struct Folder {
     pub(crate) dir: PathBuf,
+    /// Where a test lets a start end.
+    pub(crate) point: Point,
 }
 
 impl Folder {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Folder { dir: dir.into(), point: Point::default() }
+    }
+
     pub(crate) fn sled(&self) -> PathBuf {
         self.dir.join("sled")
     }
@@ -85,8 +92,10 @@ impl Folder {
         if self.sled().exists() {
             remove(&self.old())?;
             fs::rename(self.sled(), self.old())?;
+            self.point.reach(Moment::HalfSwap);
         }
         fs::rename(self.copy(), self.sled())?;
+        self.point.reach(Moment::AfterSwap);
         File::open(&self.dir)?.sync_all()?;
         remove(&self.old())
     }
@@ -153,12 +162,63 @@ pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-pub(crate) fn drop_snapshots(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
+/// sled's snapshots in a folder: where its pages are, so that it need not read its whole file. All that they say is in
+/// that file, too.
+fn snapshots(sled: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(sled)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            fs::remove_file(entry.path())?;
+        if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
+            found.push(entry.path());
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+const SNAPSHOT: &str = "snap.";
+
+pub(crate) fn has_snapshot(sled: &Path) -> io::Result<bool> {
+    Ok(!snapshots(sled)?.is_empty())
+}
+
+pub(crate) fn drop_snapshots(sled: &Path) -> io::Result<()> {
+    snapshots(sled)?.into_iter().try_for_each(fs::remove_file)
+}
+
+/// Removes the snapshots that a crash has left half-written. sled takes them for its newest, and does not open.
+pub(crate) fn drop_unfinished(sled: &Path) -> io::Result<()> {
+    let unfinished = |path: &PathBuf| path.extension().is_some_and(|e| e == "generating");
+    snapshots(sled)?.into_iter().filter(unfinished).try_for_each(fs::remove_file)
+}
+
+/// The snapshots of a database that is opened without them and without a copy: back in their place when this goes, unless
+/// they were given up.
+pub(crate) struct Aside(Vec<(PathBuf, PathBuf)>);
+
+impl Aside {
+    pub(crate) fn begin(sled: &Path) -> io::Result<Self> {
+        let mut aside = Aside(Vec::new());
+        for path in snapshots(sled)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let to = sled.join(format!("unread.{name}"));
+            fs::rename(&path, &to)?;
+            aside.0.push((path, to));
+        }
+        Ok(aside)
+    }
+
+    /// They are of no use.
+    pub(crate) fn give_up(mut self) -> io::Result<()> {
+        self.0.drain(..).try_for_each(|(_, to)| fs::remove_file(to))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for (path, to) in self.0.drain(..) {
+            if let Err(e) = fs::rename(&to, path) {
+                tracing::warn!(cause = %e, "{} is a snapshot of the database, and not in its place", to.display());
+            }
+        }
+    }
 }

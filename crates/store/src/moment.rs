@@ -1,12 +1,12 @@
-//! The moments of a write at which a test may let the process die. Without debug assertions nothing happens at them.
+//! The moments of a start and of a write at which a test may let the process die. Without debug assertions nothing happens at them.
 
 #[cfg(debug_assertions)]
 use std::sync::Arc;
 
 use crate::Options;
 
-/// When it ends. The first two are of steps (`KillAt`); the others are of the groups that the store's writers bring to
-/// disk, objects or revocations, which are counted from 1 as well.
+/// When it ends. The first two are of steps (`KillAt`); the next five are of the groups that the store's writers bring to
+/// disk, objects or revocations; the others are of a start. Each is counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     #[cfg(debug_assertions)]
@@ -23,11 +23,39 @@ pub(crate) enum Moment {
     HalfAnchor,
     /// All is on disk, and nobody has been told.
     AfterAnchor,
+    /// Before the database is copied to be looked at.
+    BeforeCopy,
+    /// The copy is there, and was not opened.
+    AfterCopy,
+    /// All was read, and all is there.
+    AfterLook,
+    /// Before a new database is made: the first one, one of a newer format, one that takes less room.
+    BeforeBuild,
+    /// Part of it is written.
+    HalfBuild,
+    /// It is made, and not in its place.
+    AfterBuild,
+    /// Before an anchor is made for it.
+    BeforeNewAnchor,
+    /// Half of that anchor is written.
+    HalfNewAnchor,
+    /// The anchor is there, the database is not.
+    AfterNewAnchor,
+    /// The old database has been renamed.
+    HalfSwap,
+    /// The new one is in its place, beside the old one.
+    AfterSwap,
+    /// Nothing is left of the old one, nor of what was looked at.
+    AfterCleaning,
+    /// The database itself is open.
+    AfterOpen,
+    /// The log, too.
+    AfterLog,
 }
 
 #[cfg(debug_assertions)]
 impl Moment {
-    pub(crate) const ALL: [(&'static str, Moment); 7] = [
+    pub(crate) const ALL: [(&'static str, Moment); 21] = [
         ("before", Moment::Before),
         ("after", Moment::After),
         ("before-batch", Moment::BeforeBatch),
@@ -35,6 +63,20 @@ impl Moment {
         ("after-flush", Moment::AfterFlush),
         ("half-anchor", Moment::HalfAnchor),
         ("after-anchor", Moment::AfterAnchor),
+        ("before-copy", Moment::BeforeCopy),
+        ("after-copy", Moment::AfterCopy),
+        ("after-look", Moment::AfterLook),
+        ("before-build", Moment::BeforeBuild),
+        ("half-build", Moment::HalfBuild),
+        ("after-build", Moment::AfterBuild),
+        ("before-new-anchor", Moment::BeforeNewAnchor),
+        ("half-new-anchor", Moment::HalfNewAnchor),
+        ("after-new-anchor", Moment::AfterNewAnchor),
+        ("half-swap", Moment::HalfSwap),
+        ("after-swap", Moment::AfterSwap),
+        ("after-cleaning", Moment::AfterCleaning),
+        ("after-open", Moment::AfterOpen),
+        ("after-log", Moment::AfterLog),
     ];
 }
 
@@ -55,7 +97,7 @@ impl Point {
         }
     }
 
-    /// A group has come to a moment. Does not return if the process is to end here.
+    /// A moment has come. Does not return if the process is to end here.
     pub(crate) fn reach(&self, moment: Moment) {
         #[cfg(debug_assertions)]
         if let Some(at) = &self.at {

@@ -28,10 +28,10 @@ use crate::anchor::{Anchor, AnchorError};
 use crate::builder::Builder;
 use crate::damage::{Damage, Trouble, Whole};
 use crate::database::{self, Database, Fault};
+use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, is_there};
 pub(crate) use crate::folder::{Folder, remove, take_lock};
-use crate::folder::{copy, drop_snapshots, is_there};
 use crate::log::Log;
-use crate::moment::Point;
+use crate::moment::{Moment, Point};
 use crate::scan::{self, Said, Tally};
 use crate::state::{Identity, Objects, State};
 
@@ -151,19 +151,22 @@ pub(crate) struct Opened {
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
-    let folder = Folder { dir: dir.into() };
+    let folder = Folder { dir: dir.into(), point: Point::new(options) };
     // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
     let state = ready(&folder, options)?;
+    drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
     let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
     // The copy has shown that all is there; that these files open alike is seen by their state.
     if Said::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
         db.give_up();
         return Err(folder.damaged(vec![Trouble::Database("it opens in two ways".into())], Whole::default()));
     }
-    let anchor = Anchor::open(dir, state, Point::new(options)).map_err(|e| folder.fault(e))?;
+    folder.point.reach(Moment::AfterOpen);
+    let anchor = Anchor::open(dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
     let log = Log::open(&folder.log(), state.identity, state.objects.revision, options);
+    folder.point.reach(Moment::AfterLog);
     Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock })
 }
 
@@ -196,7 +199,7 @@ fn ready(folder: &Folder, options: &Options) -> Result<State, OpenError> {
         install(folder, state)?;
         return Ok(state);
     }
-    let done = judge(folder, options, anchor);
+    let done = judge(folder, options, &anchor);
     // Whatever came of it, the copy has served.
     let cleaned = folder.clean();
     let state = done?;
@@ -204,24 +207,58 @@ fn ready(folder: &Folder, options: &Options) -> Result<State, OpenError> {
         .and_then(|()| remove(&folder.copy()))
         .and_then(|()| remove(&folder.old()))
         .map_err(|e| folder.io(e))?;
+    folder.point.reach(Moment::AfterCleaning);
     Ok(state)
 }
 
 /// Opens a copy of the database and reads all of it. One of an older format, or one that takes much more room than what
 /// lives in it, is replaced.
+///
+/// sled's snapshot says where its pages are. All that is in it is in sled's file, too: where it is damaged and the file is
+/// not, nothing is lost.
 fn judge(
     folder: &Folder,
     options: &Options,
-    anchor: Result<Option<State>, AnchorError>,
+    anchor: &Result<Option<State>, AnchorError>,
+) -> Result<State, OpenError> {
+    let first = judge_by(folder, options, anchor, true);
+    if !matches!(first, Err(OpenError::Damaged(_)))
+        || !has_snapshot(&folder.sled()).map_err(|e| folder.io(e))?
+    {
+        return first;
+    }
+    folder.clean().map_err(|e| folder.io(e))?;
+    let Ok(state) = judge_by(folder, options, anchor, false) else { return first };
+    tracing::warn!(
+        "the database's snapshot was damaged and is removed: nothing is lost, all was read without it"
+    );
+    Ok(state)
+}
+
+/// What keeps a database from being taken for whole that was read without its snapshot. None has it whose records can be
+/// held against an anchor.
+pub(crate) fn unproven(sled: &Path) -> Option<Trouble> {
+    let damaged = "its snapshot cannot be read, and in format 1 nothing else shows that all is there";
+    has_snapshot(sled).unwrap_or(true).then(|| Trouble::Database(damaged.into()))
+}
+
+/// The same with sled's snapshot, or without.
+fn judge_by(
+    folder: &Folder,
+    options: &Options,
+    anchor: &Result<Option<State>, AnchorError>,
+    snapshot: bool,
 ) -> Result<State, OpenError> {
     let broken = |e: Fault| {
         if matches!(e, Fault::Hangs(_)) {
             return folder.unopened(e);
         }
-        let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database(e.to_string())]);
+        let troubles = unreadable(anchor).into_iter().chain([Trouble::Database(e.to_string())]);
         folder.damaged(troubles.collect(), Whole::default())
     };
-    let db = match look(folder, options.cache_bytes, true) {
+    let mut aside = None;
+    folder.point.reach(Moment::BeforeCopy);
+    let db = match look(folder, options.cache_bytes, snapshot) {
         Err(OpenError::Io { source, .. })
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
         {
@@ -229,6 +266,10 @@ fn judge(
             // First the room back, then the word: the log may go to the same disk.
             folder.clean().map_err(|e| folder.io(e))?;
             tracing::warn!("there is no room for a copy of the database: it is opened itself");
+            drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
+            if !snapshot {
+                aside = Some(Aside::begin(&folder.sled()).map_err(|e| folder.io(e))?);
+            }
             Database::open(&folder.sled(), options.cache_bytes)
         }
         looked => looked?,
@@ -237,7 +278,7 @@ fn judge(
     let format = scan::format(&db).map_err(broken)?;
     let Some(format) = format.filter(|f| *f > 0) else {
         // Each store says its format from the first moment on: what was here is gone.
-        let troubles = unreadable(&anchor).into_iter().chain([Trouble::Database("it holds nothing".into())]);
+        let troubles = unreadable(anchor).into_iter().chain([Trouble::Database("it holds nothing".into())]);
         return Err(folder.damaged(troubles.collect(), Whole::default()));
     };
     if format > FORMAT {
@@ -253,14 +294,18 @@ fn judge(
         tracing::warn!(count = damaged, "issue records that cannot be read are left out");
     }
     if format == 1 {
+        if let Some(trouble) = (!snapshot).then(|| unproven(&folder.sled())).flatten() {
+            return Err(folder.damaged(vec![trouble], tally.whole));
+        }
+        folder.point.reach(Moment::AfterLook);
         return migrate(folder, options, &db, tally, anchor);
     }
     let said = Said::read(&db).map_err(broken)?;
-    let mut troubles: Vec<_> = unreadable(&anchor).into_iter().collect();
+    let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
     if matches!(anchor, Ok(None)) {
         troubles.push(Trouble::AnchorMissing);
     }
-    let anchor = anchor.ok().flatten();
+    let anchor = anchor.as_ref().ok().copied().flatten();
     let (more, whole) = tally.judge(&said, anchor.as_ref());
     troubles.extend(more);
     let Some(state) = said.state().filter(|_| troubles.is_empty()) else {
@@ -276,6 +321,13 @@ fn judge(
             anchor = anchor.objects.revision,
             "the store was not closed: its anchor is brought forward"
         );
+    }
+    folder.point.reach(Moment::AfterLook);
+    if !snapshot {
+        aside
+            .map_or(Ok(()), Aside::give_up)
+            .and_then(|()| drop_snapshots(&folder.sled()))
+            .map_err(|e| folder.io(e))?;
     }
     let size = database::size(&folder.sled());
     if size > GROWN * live + SPARE {
@@ -302,7 +354,7 @@ fn migrate(
     options: &Options,
     db: &Database,
     mut tally: Tally,
-    anchor: Result<Option<State>, AnchorError>,
+    anchor: &Result<Option<State>, AnchorError>,
 ) -> Result<State, OpenError> {
     let revision = scan::revision_1(db).map_err(|e| folder.fault(e))?;
     let state = State { objects: tally.state.objects, ledger: tally.state.ledger, ..State::default() };
@@ -315,6 +367,7 @@ fn migrate(
         Ok(None) => random::bytes(),
         // Cut off after its anchor was made: the same must come of it again.
         Ok(Some(found)) => {
+            let found = *found;
             let again = State { identity: found.identity, ..state };
             let again = State { objects: Objects { revision, ..again.objects }, ..again };
             // An older tokensmith, which knows no anchor, may have gone on from there: it is done again. Not if a server has
@@ -370,12 +423,14 @@ fn rewrite(
 /// Begins a new database, where [`install`] looks for it.
 pub(crate) fn begin(folder: &Folder, identity: Identity, options: &Options) -> Result<Builder, OpenError> {
     remove(&folder.copy()).map_err(|e| folder.io(e))?;
-    Builder::begin(&folder.copy(), identity, options.ring).map_err(|e| folder.fault(e))
+    Builder::begin(&folder.copy(), identity, options.ring, folder.point.clone()).map_err(|e| folder.fault(e))
 }
 
 /// First the anchor, then the database: a database that has no anchor is taken for damaged.
 pub(crate) fn install(folder: &Folder, state: State) -> Result<(), OpenError> {
-    Anchor::open(&folder.dir, state, Point::default()).map_err(|e| folder.fault(e))?;
+    folder.point.reach(Moment::BeforeNewAnchor);
+    Anchor::open(&folder.dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
+    folder.point.reach(Moment::AfterNewAnchor);
     folder.swap().map_err(|e| folder.io(e))
 }
 
@@ -386,7 +441,9 @@ pub(crate) fn look(
     snapshot: bool,
 ) -> Result<Result<Database, Fault>, OpenError> {
     let opening = folder.opening();
-    look_at(&folder.sled(), &opening, cache_bytes, snapshot).map_err(|e| folder.io(e))
+    let copied = copy_of(&folder.sled(), &opening, snapshot);
+    folder.point.reach(Moment::AfterCopy);
+    copied.map(|()| Database::open_copy(&opening, cache_bytes)).map_err(|e| folder.io(e))
 }
 
 /// The same of a copy at a place of the caller's, who removes it.
@@ -396,11 +453,13 @@ pub(crate) fn look_at(
     cache_bytes: u64,
     snapshot: bool,
 ) -> io::Result<Result<Database, Fault>> {
-    copy(sled, opening)?;
-    if !snapshot {
-        drop_snapshots(opening)?;
-    }
+    copy_of(sled, opening, snapshot)?;
     Ok(Database::open_copy(opening, cache_bytes))
+}
+
+fn copy_of(sled: &Path, to: &Path, snapshot: bool) -> io::Result<()> {
+    copy(sled, to)?;
+    if snapshot { drop_unfinished(to) } else { drop_snapshots(to) }
 }
 
 fn unreadable(anchor: &Result<Option<State>, AnchorError>) -> Option<Trouble> {
