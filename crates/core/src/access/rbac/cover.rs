@@ -16,6 +16,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Rule;
+use super::prefixes::Prefixes;
 
 /// How much work a comparison may be: looks at a held rule or a value.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl Budget {
         self.0
     }
 
-    fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
         self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
         Ok(())
     }
@@ -71,8 +72,7 @@ pub(super) struct Held<'a> {
     /// Those without resource names, which hold for all.
     unnamed: Rules,
     nothing: Rules,
-    /// `PREFIX*`, without the stars.
-    prefixes: Vec<(&'a str, u32)>,
+    prefixes: Prefixes<'a>,
 }
 
 /// A value → the rules that have it, in order, each once.
@@ -99,7 +99,7 @@ impl Rules {
 impl<'a> Held<'a> {
     /// Sorts rules by what they hold: as much work as they are long.
     pub(super) fn new(rules: impl Iterator<Item = &'a Rule>) -> Self {
-        let (mut held, mut seen) = (Held::default(), HashSet::new());
+        let (mut held, mut seen, mut prefixes) = (Held::default(), HashSet::new(), Vec::new());
         for rule in rules.filter(|rule| seen.insert(*rule)) {
             let id = held.count;
             held.count += 1;
@@ -114,9 +114,10 @@ impl<'a> Held<'a> {
             held.all_resources.add(has(&rule.resources), id);
             held.unnamed.add(rule.resource_names.is_empty(), id);
             held.nothing.add(false, id);
-            let prefixes = rule.non_resource_urls.iter().filter(|url| url.ends_with('*'));
-            held.prefixes.extend(prefixes.map(|url| (url.trim_end_matches('*'), id)));
+            let stars = rule.non_resource_urls.iter().filter(|url| url.ends_with('*'));
+            prefixes.extend(stars.map(|url| (url.trim_end_matches('*'), id)));
         }
+        held.prefixes = Prefixes::new(prefixes);
         held
     }
 
@@ -143,14 +144,15 @@ impl<'a> Held<'a> {
             self.divide(Part::Resources, dimensions.into(), budget, missing)?;
         }
         if !rule.non_resource_urls.is_empty() && !rule.verbs.is_empty() {
-            let prefixes = self.matching_prefixes(&rule.non_resource_urls, budget)?;
-            let url = |url: &'_ str| {
-                let by_prefix = prefixes.get(url).map_or(&[][..], Vec::as_slice);
-                vec![list(&self.urls, url), by_prefix]
-            };
+            let mut urls = Vec::new();
+            for url in &rule.non_resource_urls {
+                let mut lists = vec![list(&self.urls, url)];
+                self.prefixes.of(url, budget, &mut lists)?;
+                urls.push(lists);
+            }
             let dimensions = [
                 Dimension::of(&rule.verbs, |v| vec![list(&self.verbs, v)], &self.all_verbs),
-                Dimension::of(&rule.non_resource_urls, url, &self.nothing),
+                Dimension { values: urls, all: &self.nothing },
                 Dimension::single(&self.unnamed),
             ];
             self.divide(Part::Paths, dimensions.into(), budget, missing)?;
@@ -165,31 +167,6 @@ impl<'a> Held<'a> {
             Some((_, sub)) => vec![exact, list(&self.resources, &format!("*/{sub}"))],
             None => vec![exact],
         }
-    }
-
-    /// For each URL the rules whose prefixes it has.
-    fn matching_prefixes<'u>(
-        &self,
-        urls: &'u [String],
-        budget: &mut Budget,
-    ) -> Result<HashMap<&'u str, Vec<u32>>, Exhausted> {
-        let mut found: HashMap<&str, Vec<u32>> = HashMap::new();
-        if self.prefixes.is_empty() {
-            return Ok(found);
-        }
-        // What begins alike stands together once it is sorted.
-        let mut sorted: Vec<&str> = urls.iter().map(String::as_str).collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        for (prefix, id) in &self.prefixes {
-            let from = sorted.partition_point(|url| url < prefix);
-            let matching = sorted[from..].iter().take_while(|url| url.starts_with(prefix));
-            for url in matching {
-                budget.spend(1)?;
-                push(found.entry(url).or_default(), *id);
-            }
-        }
-        Ok(found)
     }
 
     fn divide(
@@ -382,7 +359,7 @@ fn list<'l>(lists: &'l Lists<'_>, value: &str) -> &'l [u32] {
 }
 
 /// Adds what is no smaller than what is there, once.
-fn push(list: &mut Vec<u32>, id: u32) {
+pub(super) fn push(list: &mut Vec<u32>, id: u32) {
     if list.last() != Some(&id) {
         list.push(id);
     }

@@ -9,6 +9,7 @@ mod escalation;
 mod finder;
 mod listed;
 mod policy;
+mod prefixes;
 mod rule;
 
 pub use aggregate::{aggregated_rules, aggregates, gathers};

@@ -273,3 +273,19 @@ fn many_held_rules_cost_little_for_each_wanted_one() {
     let (few, many) = (few.map_or(0, |s| s.0), many.map_or(0, |s| s.0));
     assert!(many <= 15 * few, "{few} steps, {many} for ten times as many");
 }
+
+/// The prefixes that are held are sorted once, and each path looks at those that it may have.
+#[test]
+fn a_path_is_held_against_its_own_prefixes_and_each_look_is_counted() {
+    let path =
+        |url: String| Rule { verbs: vec!["get".into()], non_resource_urls: vec![url], ..Rule::default() };
+    let held: Vec<Rule> = (0..20_000).map(|i| path(format!("/{i}/*"))).collect();
+    let wanted: Vec<Rule> = (0..1_000).map(|i| path(format!("/{}/x", i * 20))).collect();
+    let (taken, all) = steps(&held, &wanted).unwrap();
+    assert!(all && taken < 20_000, "{taken} steps for 1,000 paths, of which all are covered: {all}");
+    // Each begins with all the others, and the path with none of them.
+    let nested: Vec<Rule> = (1..2_000).map(|i| path(format!("/{}*", "a".repeat(i)))).collect();
+    let (taken, all) = steps(&nested, &[path("/b".into())]).unwrap();
+    assert!(!all && taken >= 1_999, "{taken} steps");
+    assert_eq!(steps(&nested, &vec![path("/b".into()); 1_000]), None, "two million looks");
+}
