@@ -142,13 +142,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::view::tests::put;
     use crate::view::{Snapshot, object_key};
-
-    fn put(objects: &mut Snapshot, group: &str, resource: &str, value: Value) {
-        let object = Object::from_value(value).unwrap();
-        let key = object_key(group, resource, object.namespace(), object.name());
-        objects.apply(&key, Some(Arc::new(object)), 1);
-    }
 
     fn pod(name: &str, node: &str, secret: &str) -> Value {
         json!({"metadata": {"name": name, "namespace": "n"}, "spec": {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use tokensmith_objects::Object;
 
+use crate::access::rbac::Aggregation;
 use crate::tokens::legacy::{ACCOUNT, SECRET_TYPE};
 
 #[derive(Clone, Default)]
 pub(super) struct Index {
-    /// The ClusterRoles with an aggregation rule, by key.
-    gatherers: OrdMap<Arc<str>, Arc<Object>>,
+    /// The aggregation rules of ClusterRoles, by the roles' names. They are read when a role changes, and not again with each
+    /// change of another.
+    gatherers: OrdMap<Arc<str>, Arc<Aggregation>>,
     /// `NAMESPACE/ACCOUNT\0SECRET` of each Secret that asks for a token.
     token_secrets: OrdSet<Arc<str>>,
 }
@@ -20,10 +22,10 @@ pub(super) struct Index {
 impl Index {
     /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
     pub(super) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Arc<Object>>) {
-        if vertex.starts_with("rbac.authorization.k8s.io/clusterroles/") {
-            match new.filter(|role| role.get("aggregationRule").is_some()) {
-                Some(role) => drop(self.gatherers.insert(vertex.into(), role.clone())),
-                None => drop(self.gatherers.remove(vertex)),
+        if let Some(name) = vertex.strip_prefix("rbac.authorization.k8s.io/clusterroles/") {
+            match new.and_then(|role| Aggregation::of(role)) {
+                Some(rule) => drop(self.gatherers.insert(name.into(), rule.into())),
+                None => drop(self.gatherers.remove(name)),
             }
         } else if vertex.starts_with("secrets/") {
             let (before, now) = (old.and_then(asks), new.and_then(|secret| asks(secret)));
@@ -34,8 +36,12 @@ impl Index {
         }
     }
 
-    pub(super) fn gatherers(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.gatherers.iter().map(|(_, role)| role)
+    pub(super) fn gatherers(&self) -> impl Iterator<Item = (&str, &Arc<Aggregation>)> {
+        self.gatherers.iter().map(|(name, rule)| (&**name, rule))
+    }
+
+    pub(super) fn gatherer(&self, name: &str) -> Option<&Arc<Aggregation>> {
+        self.gatherers.get(name)
     }
 
     /// The names of the Secrets that ask for a token of an account.
@@ -65,13 +71,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::view::tests::put;
     use crate::view::{Snapshot, object_key};
-
-    fn put(objects: &mut Snapshot, group: &str, plural: &str, value: Value) {
-        let object = Object::from_value(value).unwrap();
-        let key = object_key(group, plural, object.namespace(), object.name());
-        objects.apply(&key, Some(Arc::new(object)), 1);
-    }
 
     fn secret(name: &str, kind: &str, account: &str) -> Value {
         json!({"metadata": {"name": name, "namespace": "n", "annotations": {ACCOUNT: account}}, "type": kind})
@@ -102,7 +103,7 @@ mod tests {
     fn the_roles_that_gather_are_found_as_they_change() {
         let mut objects = Snapshot::default();
         let names = |objects: &Snapshot| -> Vec<String> {
-            objects.gatherers().map(|role| role.name().to_owned()).collect()
+            objects.gatherers().map(|(name, _)| name.to_owned()).collect()
         };
         let rbac = "rbac.authorization.k8s.io";
         let gathers = json!({"metadata": {"name": "g"}, "aggregationRule": {"clusterRoleSelectors": [{}]}});

@@ -17,7 +17,7 @@ use imbl::OrdMap;
 use tokensmith_objects::Object;
 use tokio::sync::watch;
 
-use crate::access::rbac::Policy;
+use crate::access::rbac::{Aggregation, Policy};
 use crate::clock::Clock;
 use crate::pulse::{Ill, Pulse};
 use crate::store::Revision;
@@ -93,9 +93,14 @@ impl Snapshot {
         self.graph.leads(key.strip_prefix(REGISTRY).unwrap_or(&key), node)
     }
 
-    /// The ClusterRoles with an aggregation rule.
-    pub fn gatherers(&self) -> impl Iterator<Item = &Arc<Object>> {
+    /// The aggregation rules of ClusterRoles, by the roles' names; without those that cannot be read.
+    pub fn gatherers(&self) -> impl Iterator<Item = (&str, &Arc<Aggregation>)> {
         self.index.gatherers()
+    }
+
+    /// That of one ClusterRole.
+    pub fn gatherer(&self, name: &str) -> Option<&Arc<Aggregation>> {
+        self.index.gatherer(name)
     }
 
     /// The names of the Secrets that ask for a token of an account.
@@ -191,5 +196,19 @@ impl View {
                 format!("the objects have not been known to be current for {} s", span.as_secs())
             }
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Puts an object where it belongs.
+    pub(crate) fn put(objects: &mut Snapshot, group: &str, plural: &str, value: Value) {
+        let object = Object::from_value(value).unwrap();
+        let key = object_key(group, plural, object.namespace(), object.name());
+        objects.apply(&key, Some(Arc::new(object)), 1);
     }
 }

@@ -94,6 +94,16 @@ impl LabelSelector {
         LabelSelector { by_key, needed }
     }
 
+    /// What an object must have, to be looked up by: of all labels the one with the fewest values.
+    pub(super) fn anchor(&self) -> Anchor<'_> {
+        let among = self.by_key.iter().filter_map(|(key, wanted)| Some((key, wanted.among.as_ref()?)));
+        if let Some((key, values)) = among.min_by_key(|(_, values)| values.len()) {
+            return Anchor::Values(key, values);
+        }
+        let there = self.by_key.iter().find(|(_, wanted)| wanted.there);
+        there.map_or(Anchor::None, |(key, _)| Anchor::Key(key))
+    }
+
     /// Whether an object's labels fulfil every requirement.
     pub fn matches(&self, object: &Object) -> bool {
         if self.by_key.is_empty() {
@@ -117,6 +127,16 @@ impl LabelSelector {
         }
         found == self.needed
     }
+}
+
+/// What an object must have for a selector to take it.
+pub(super) enum Anchor<'a> {
+    /// This label, with whatever value.
+    Key(&'a str),
+    /// Nothing.
+    None,
+    /// This label, with one of these values.
+    Values(&'a str, &'a HashSet<String>),
 }
 
 /// What all requirements together want of one label.

@@ -2,6 +2,8 @@
 
 mod field;
 mod label;
+mod several;
 
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::LabelSelector;
+pub use several::LabelSelectors;

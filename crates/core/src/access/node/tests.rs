@@ -1,16 +1,8 @@
-use std::sync::Arc;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::access::RequestInfo;
-use crate::view::object_key;
-
-fn put(objects: &mut Snapshot, group: &str, resource: &str, value: Value) {
-    let object = Object::from_value(value).unwrap();
-    let key = object_key(group, resource, object.namespace(), object.name());
-    objects.apply(&key, Some(Arc::new(object)), 1);
-}
+use crate::view::tests::put;
 
 fn world() -> Snapshot {
     let mut objects = Snapshot::default();

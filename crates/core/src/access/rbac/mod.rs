@@ -12,7 +12,7 @@ mod policy;
 mod prefixes;
 mod rule;
 
-pub use aggregate::{aggregated_rules, aggregates, gathers};
+pub use aggregate::{Aggregation, Gathered, gathers};
 pub use escalation::{check_binding, check_role};
 pub use policy::{Policy, UserRules};
 pub use rule::Rule;

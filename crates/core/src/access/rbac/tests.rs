@@ -149,12 +149,15 @@ fn aggregation() {
         json!({"metadata": {"name": "c"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}),
     ]
     .map(|v| Object::from_value(v).unwrap());
-    let rules = aggregated_rules(&all[0], all.iter()).unwrap();
-    assert_eq!(
-        rules.iter().map(Rule::describe).collect::<Vec<_>>(),
-        ["{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}"]
-    );
-    assert_eq!(aggregated_rules(&all[1], all.iter()), None);
+    let aggregation = Aggregation::of(&all[0]).unwrap();
+    let taken: Vec<_> = all.iter().filter(|role| aggregation.takes(role, &mut 0).is_some()).collect();
+    assert_eq!(taken, [&all[1], &all[2]]);
+    let mut gathered = Gathered::default();
+    assert_eq!(taken.iter().map(|role| gathered.add(role)).sum::<usize>(), 2);
+    assert_eq!(gathered.values(), [json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]})]);
+    assert!(Aggregation::of(&all[1]).is_none());
+    let unreadable = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "-"}}]}});
+    assert!(Aggregation::of(&Object::from_value(unreadable).unwrap()).is_none());
 }
 
 mod escalation;

@@ -3,22 +3,14 @@ mod nodes;
 mod pods;
 mod token;
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::*;
 use crate::access::chain::AlwaysDeny;
-use crate::view::object_key;
+use crate::view::tests::put;
 
 fn object(value: Value) -> Object {
     Object::from_value(value).unwrap()
-}
-
-fn put(objects: &mut Snapshot, group: &str, resource: &str, value: Value) {
-    let object = object(value);
-    let key = object_key(group, resource, object.namespace(), object.name());
-    objects.apply(&key, Some(Arc::new(object)), 1);
 }
 
 fn node(name: &str) -> Identity {
