@@ -14,7 +14,7 @@ mod queue;
 mod roles;
 mod secrets;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,8 +42,7 @@ pub struct Controllers {
     clock: Arc<dyn Clock>,
     /// `data["ca.crt"]` of token Secrets, PEM.
     root_ca: String,
-    /// The closing namespaces whose content has been told, by name: their UIDs.
-    closing: Mutex<HashMap<String, String>>,
+    closing: Mutex<namespaces::Closing>,
     /// Roles are gathered one at a time: two that gather each other at once exchange their rules for ever.
     gathering: tokio::sync::Mutex<()>,
     handled: AtomicU64,

@@ -4,6 +4,8 @@
 //! A closing namespace tells once what it holds; each object is then a key of its own, which is deleted, and which looks
 //! whether anything is left when it has gone. So a namespace costs as much as it holds, and none holds up another.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use tokensmith_objects::schema::{Kind, kinds};
 
@@ -14,8 +16,28 @@ use crate::{DeleteOptions, Request, core_kind, system};
 use tokensmith_core::error::Error;
 use tokensmith_core::view::{Snapshot, collection_key};
 
-/// So many closing namespaces are remembered at most, beside those that are still there.
+/// The closing namespaces whose content has been told, by name: their UIDs.
+#[derive(Default)]
+pub(super) struct Closing {
+    by_name: HashMap<String, String>,
+    /// At so many those that are gone are forgotten.
+    sweep: usize,
+}
+
+/// So many closing namespaces are remembered at most, or twice as many as are still there.
 const REMEMBERED: usize = 1_000;
+
+impl Closing {
+    /// Remembers one; whether that is news. `there`: whether a namespace still is. However many close at once, each is asked
+    /// for a few times.
+    fn add(&mut self, name: &str, uid: &str, mut there: impl FnMut(&str) -> bool) -> bool {
+        if self.by_name.len() >= self.sweep.max(REMEMBERED) {
+            self.by_name.retain(|name, _| there(name));
+            self.sweep = self.by_name.len().saturating_mul(2);
+        }
+        self.by_name.insert(name.to_owned(), uid.to_owned()).is_none_or(|before| before != uid)
+    }
+}
 
 impl Controllers {
     pub(super) async fn namespace(&self, name: &str) -> Result<Done, Error> {
@@ -75,17 +97,14 @@ impl Controllers {
     /// Remembers that a namespace closes; whether that is news.
     fn closes(&self, name: &str, uid: &str) -> bool {
         let mut closing = self.closing.lock().unwrap_or_else(|e| e.into_inner());
-        if closing.len() >= REMEMBERED {
-            let snapshot = self.registry.snapshot();
-            closing.retain(|name, _| snapshot.get("", "namespaces", "", name).is_some());
-        }
-        closing.insert(name.to_owned(), uid.to_owned()).is_none_or(|before| before != uid)
+        let snapshot = self.registry.snapshot();
+        closing.add(name, uid, |name| snapshot.get("", "namespaces", "", name).is_some())
     }
 
     /// Whether a namespace that is not there was closed here. What has lost its namespace in any other way, such as by a
     /// damaged database, is nobody's to delete.
     fn closed(&self, name: &str) -> bool {
-        self.closing.lock().unwrap_or_else(|e| e.into_inner()).contains_key(name)
+        self.closing.lock().unwrap_or_else(|e| e.into_inner()).by_name.contains_key(name)
     }
 }
 
@@ -101,4 +120,30 @@ fn content(snapshot: &Snapshot, namespace: &str) -> Vec<Key> {
 
 fn holds_something(snapshot: &Snapshot, namespace: &str) -> bool {
     namespaced().any(|kind| snapshot.list(&kind.group, &kind.plural, namespace).next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_namespaces_close_at_once_each_costs_a_few_looks() {
+        let (mut closing, mut looks) = (Closing::default(), 0);
+        let there = |looks: &mut usize| {
+            *looks += 1;
+            true
+        };
+        for at in 0..20_000 {
+            assert!(closing.add(&format!("n{at}"), "u", |_| there(&mut looks)));
+        }
+        assert!(
+            !closing.add("n0", "u", |_| there(&mut looks)) && closing.add("n0", "v", |_| there(&mut looks))
+        );
+        assert!(looks < 3 * 20_000, "{looks} looks");
+        // They go, and others come: no more are remembered than twice as many as were there.
+        for at in 0..200_000 {
+            closing.add(&format!("m{at}"), "u", |name| name == format!("m{at}"));
+        }
+        assert!(closing.by_name.len() <= REMEMBERED, "{} are remembered", closing.by_name.len());
+    }
 }
