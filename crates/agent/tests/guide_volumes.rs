@@ -126,7 +126,7 @@ fn every_file() {
         let pod = decode(&text);
         let refused = |least| {
             let pods = schema::kind("", "pods").unwrap();
-            let errors = validate::create(pods, &pod, &Limits { min_token_expiration_seconds: least });
+            let errors = validate::create(pods, &pod, &Limits { min_token_expiration_seconds: least }).told();
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(refused(600), Vec::from_iter(*refusal), "{name}");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use tokensmith_objects::FieldError;
+use tokensmith_objects::{FieldError, Findings};
 
 /// A resource or kind with its group, as error texts show it: `pods`, `roles.rbac.authorization.k8s.io`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,14 +168,9 @@ impl Error {
         Error::Conflict { resource: Qualified::new(group, resource), name: name.into(), cause: cause.into() }
     }
 
-    /// A 422. Of more than [`FINDINGS`] findings the rest is counted.
-    pub fn invalid(group: &str, kind: &str, name: &str, mut errors: Vec<FieldError>) -> Self {
-        if let Some(more) = errors.len().checked_sub(FINDINGS).filter(|more| *more > 0) {
-            errors.truncate(FINDINGS);
-            if let Some(last) = errors.last_mut() {
-                last.message.push_str(&format!(" ... and {more} more"));
-            }
-        }
+    /// A 422.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: impl Into<Findings>) -> Self {
+        let errors = errors.into().told();
         Error::Invalid { kind: Qualified::new(group, kind), name: name.into(), errors }
     }
 
@@ -187,10 +182,6 @@ impl Error {
         Error::Internal { cause: cause.into(), source: Some(source.into()) }
     }
 }
-
-/// So many findings of a validation are told. Upstream tells all: a list of empty owners then makes an answer that is
-/// three hundred times as long as the request, and nobody reads the second thousand.
-pub const FINDINGS: usize = 1_000;
 
 fn quoted(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(" \"{name}\"") }

@@ -23,7 +23,7 @@ pub mod strategy;
 pub mod table;
 pub mod validate;
 
-pub use field::FieldError;
+pub use field::{FieldError, Findings};
 pub use local_path::{LocalPath, LocalPathError};
 pub use object::Object;
 pub use served::Served;

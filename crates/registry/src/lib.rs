@@ -229,7 +229,7 @@ fn backend(e: StoreError) -> Error {
     }
 }
 
-fn invalid(kind: &Kind, name: &str, errors: Vec<tokensmith_objects::FieldError>) -> Result<(), Error> {
+fn invalid(kind: &Kind, name: &str, errors: tokensmith_objects::Findings) -> Result<(), Error> {
     if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&kind.group, &kind.kind, name, errors)) }
 }
 

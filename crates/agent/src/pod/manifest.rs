@@ -6,7 +6,7 @@ use tokensmith_objects::codec::{self, Expected, FieldValidation};
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::schema::{self, Kind};
 use tokensmith_objects::validate::{self, Limits};
-use tokensmith_objects::{FieldError, Object, defaults, strategy};
+use tokensmith_objects::{Findings, Object, defaults, strategy};
 
 use super::error::one_line;
 
@@ -166,6 +166,6 @@ fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, St
 }
 
 /// As the API server's 422 says it.
-fn invalid(kind: &Kind, name: &str, errors: Vec<FieldError>) -> String {
+fn invalid(kind: &Kind, name: &str, errors: Findings) -> String {
     tokensmith_core::Error::invalid(&kind.group, &kind.kind, name, errors).to_string()
 }

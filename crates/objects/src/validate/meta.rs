@@ -5,59 +5,54 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::trust_bundle;
-use crate::field::{Shared, go_quote};
+use crate::field::{Findings, Shared, go_quote};
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
-pub(super) fn create(kind: &Kind, object: &Object) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+pub(super) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
     let field = |name| format!("metadata.{name}");
     let generate = object.str_at(&["metadata", "generateName"]);
     if !generate.is_empty() {
         // A prefix may end with a dash: it is judged with a letter behind it.
         for finding in name_findings(kind, object, &format!("{}a", generate.trim_end_matches('-'))) {
-            errors.push(FieldError::invalid(field("generateName"), &generate.into(), finding));
+            errors.push(|| FieldError::invalid(field("generateName"), &generate.into(), finding));
         }
     }
     match object.name() {
-        "" => errors.push(FieldError::required(field("name"), "name or generateName is required")),
+        "" => errors.push(|| FieldError::required(field("name"), "name or generateName is required")),
         name => {
             for finding in name_findings(kind, object, name) {
-                errors.push(FieldError::invalid(field("name"), &name.into(), finding));
+                errors.push(|| FieldError::invalid(field("name"), &name.into(), finding));
             }
         }
     }
     let namespace = object.namespace();
     if kind.namespaced {
         if namespace.is_empty() {
-            errors.push(FieldError::required(field("namespace"), ""));
+            errors.push(|| FieldError::required(field("namespace"), ""));
         }
         for finding in if namespace.is_empty() { Vec::new() } else { names::label(namespace) } {
-            errors.push(FieldError::invalid(field("namespace"), &namespace.into(), finding));
+            errors.push(|| FieldError::invalid(field("namespace"), &namespace.into(), finding));
         }
     } else if !namespace.is_empty() {
-        errors.push(FieldError::forbidden(field("namespace"), "not allowed on this type"));
+        errors.push(|| FieldError::forbidden(field("namespace"), "not allowed on this type"));
     }
-    errors.extend(common(object));
-    errors
+    common(errors, object);
 }
 
-pub(super) fn update(kind: &Kind, new: &Object, old: &Object) -> Vec<FieldError> {
-    let mut errors = create(kind, new);
+pub(super) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
+    create(errors, kind, new);
     // Upstream judges a change twice, for all kinds and for this one; its causes tell it twice.
-    let found = changes(new, old);
-    errors.extend(found.iter().cloned());
-    errors.extend(found);
-    errors
+    changes(errors, new, old);
+    changes(errors, new, old);
 }
 
-fn changes(new: &Object, old: &Object) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn changes(errors: &mut Findings, new: &Object, old: &Object) {
     for name in ["name", "namespace", "uid", "creationTimestamp"] {
         let value = |o: &Object| o.at(&["metadata", name]).cloned().unwrap_or_default();
         let (new, old) = (value(new), value(old));
         if new != old {
-            errors.push(FieldError::invalid(format!("metadata.{name}"), &new, "field is immutable"));
+            errors.push(|| FieldError::invalid(format!("metadata.{name}"), &new, "field is immutable"));
         }
     }
     // Once an object is being deleted, its finalizers can only become fewer.
@@ -67,10 +62,9 @@ fn changes(new: &Object, old: &Object) -> Vec<FieldError> {
         let added: BTreeSet<&str> = new.finalizers().filter(|f| !there.contains(f)).collect();
         if !added.is_empty() {
             let shown = added.into_iter().map(go_quote).collect::<Vec<_>>().join(", ");
-            errors.push(FieldError::forbidden("metadata.finalizers", &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}")));
+            errors.push(|| FieldError::forbidden("metadata.finalizers", &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}")));
         }
     }
-    errors
 }
 
 fn name_findings(kind: &Kind, object: &Object, name: &str) -> Vec<String> {
@@ -84,26 +78,25 @@ fn name_findings(kind: &Kind, object: &Object, name: &str) -> Vec<String> {
 
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-fn common(object: &Object) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn common(errors: &mut Findings, object: &Object) {
     let entries = |field| object.at(&["metadata", field]).and_then(Value::as_object).into_iter().flatten();
     for (key, value) in entries("labels") {
         for finding in names::qualified(key) {
-            errors.push(FieldError::invalid("metadata.labels", &key.as_str().into(), finding));
+            errors.push(|| FieldError::invalid("metadata.labels", &key.as_str().into(), finding));
         }
         for finding in names::label_value(value.as_str().unwrap_or("")) {
-            errors.push(FieldError::invalid("metadata.labels", value, finding));
+            errors.push(|| FieldError::invalid("metadata.labels", value, finding));
         }
     }
     let mut size = 0;
     for (key, value) in entries("annotations") {
         for finding in names::qualified(&key.to_lowercase()) {
-            errors.push(FieldError::invalid("metadata.annotations", &key.as_str().into(), finding));
+            errors.push(|| FieldError::invalid("metadata.annotations", &key.as_str().into(), finding));
         }
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > MAX_ANNOTATIONS {
-        errors.push(FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
+        errors.push(|| FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
     }
     let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     for (at, owner) in owners.into_iter().flatten().enumerate() {
@@ -114,59 +107,58 @@ fn common(object: &Object) -> Vec<FieldError> {
             ("uid", "must not be empty"),
         ] {
             if owner[name].as_str().is_none_or(str::is_empty) {
-                errors.push(FieldError::invalid(
-                    format!("metadata.ownerReferences[{at}].{name}"),
-                    &"".into(),
-                    detail,
-                ));
+                errors.push(|| {
+                    FieldError::invalid(format!("metadata.ownerReferences[{at}].{name}"), &"".into(), detail)
+                });
             }
         }
     }
     if let Some(owners) = owners {
-        errors.extend(one_controller(owners));
+        one_controller(errors, owners);
     }
-    errors.extend(finalizers(object));
-    errors
+    finalizers(errors, object);
 }
 
 /// Only one owner can be in charge.
-fn one_controller(owners: &[Value]) -> Vec<FieldError> {
+fn one_controller(errors: &mut Findings, owners: &[Value]) {
     let name = |owner: &Value| {
         format!("{}/{}", owner["kind"].as_str().unwrap_or(""), owner["name"].as_str().unwrap_or(""))
     };
     let mut controllers = owners.iter().filter(|o| o["controller"] == true).map(name);
-    let (Some(first), Some(second)) = (controllers.next(), controllers.next()) else { return Vec::new() };
+    let (Some(first), Some(second)) = (controllers.next(), controllers.next()) else { return };
     let (mut all, mut first) = (Shared::value(&owners.into()), Shared::new(first));
-    let error = |other: String| {
-        let detail = format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {other}",
-            first.text()
-        );
-        FieldError::invalid_shared("metadata.ownerReferences", &mut all, detail)
-    };
-    std::iter::once(second).chain(controllers).map(error).collect()
+    for other in std::iter::once(second).chain(controllers) {
+        errors.push(|| {
+            let detail = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {} and {other}",
+                first.text()
+            );
+            FieldError::invalid_shared("metadata.ownerReferences", &mut all, detail)
+        });
+    }
 }
 
-fn finalizers(object: &Object) -> Vec<FieldError> {
-    let (mut errors, all) = (Vec::new(), object.finalizers().collect::<Vec<_>>());
+fn finalizers(errors: &mut Findings, object: &Object) {
+    let all: Vec<_> = object.finalizers().collect();
     let field = "metadata.finalizers";
     for finalizer in &all {
         for finding in names::qualified(finalizer) {
-            errors.push(FieldError::invalid(field, &(*finalizer).into(), finding));
+            errors.push(|| FieldError::invalid(field, &(*finalizer).into(), finding));
         }
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
-        errors.push(FieldError::invalid(field, &all.clone().into(), detail));
+        errors.push(|| FieldError::invalid(field, &all.clone().into(), detail));
     }
     for (at, finalizer) in all.iter().enumerate() {
         if !finalizer.contains('/') && !matches!(*finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
-            errors.push(FieldError::invalid(
-                format!("{field}[{at}]"),
-                &(*finalizer).into(),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
+            errors.push(|| {
+                FieldError::invalid(
+                    format!("{field}[{at}]"),
+                    &(*finalizer).into(),
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                )
+            });
         }
     }
-    errors
 }

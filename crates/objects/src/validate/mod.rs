@@ -10,6 +10,7 @@ mod volume;
 
 use serde_json::Value;
 
+use crate::field::Findings;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -27,31 +28,34 @@ impl Default for Limits {
 }
 
 /// What is wrong with a new object.
-pub fn create(kind: &Kind, object: &Object, limits: &Limits) -> Vec<FieldError> {
-    let mut errors = meta::create(kind, object);
-    errors.extend(body(kind, object, limits));
+pub fn create(kind: &Kind, object: &Object, limits: &Limits) -> Findings {
+    let mut errors = Findings::default();
+    meta::create(&mut errors, kind, object);
+    body(&mut errors, kind, object, limits);
     errors
 }
 
 /// What is wrong with the change of `old` to `new`.
-pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Vec<FieldError> {
-    let mut errors = meta::update(kind, new, old);
+pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findings {
+    let mut found = Findings::default();
+    let errors = &mut found;
+    meta::update(errors, kind, new, old);
     match (kind.group.as_str(), kind.kind.as_str()) {
         // What was stored stays valid: only the change itself is judged.
-        ("", "Pod") => errors.extend(pod::update(new, old)),
-        ("", "Secret") => errors.extend(secret::update(new, old)),
+        ("", "Pod") => pod::update(errors, new, old),
+        ("", "Secret") => secret::update(errors, new, old),
         ("", "ConfigMap") => {
-            errors.extend(body(kind, new, limits));
-            errors.extend(immutable_data(new, old, &["data", "binaryData"]));
+            body(errors, kind, new, limits);
+            immutable_data(errors, new, old, &["data", "binaryData"]);
         }
-        (_, "ClusterTrustBundle") => errors.extend(trust_bundle::update(new, old)),
+        (_, "ClusterTrustBundle") => trust_bundle::update(errors, new, old),
         (_, "RoleBinding" | "ClusterRoleBinding") => {
-            errors.extend(body(kind, new, limits));
-            errors.extend(rbac::update_binding(new, old));
+            body(errors, kind, new, limits);
+            rbac::update_binding(errors, new, old);
         }
-        _ => errors.extend(body(kind, new, limits)),
+        _ => body(errors, kind, new, limits),
     }
-    errors
+    found
 }
 
 /// The text for a lifetime below `min` seconds.
@@ -68,58 +72,57 @@ pub const MAX_TOKEN_EXPIRATION: i64 = 1 << 32;
 /// The text for more.
 pub const TOO_LONG: &str = "may not specify a duration larger than 2^32 seconds";
 
-fn body(kind: &Kind, object: &Object, limits: &Limits) -> Vec<FieldError> {
+fn body(errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "ConfigMap") => config_map(object),
-        ("", "Pod") => pod::create(object, limits),
-        ("", "Secret") => secret::create(object),
-        (_, "ClusterTrustBundle") => trust_bundle::create(object),
-        (_, "Role" | "ClusterRole") => rbac::role(kind, object),
-        (_, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(kind, object),
-        _ => Vec::new(),
+        ("", "ConfigMap") => config_map(errors, object),
+        ("", "Pod") => pod::create(errors, object, limits),
+        ("", "Secret") => secret::create(errors, object),
+        (_, "ClusterTrustBundle") => trust_bundle::create(errors, object),
+        (_, "Role" | "ClusterRole") => rbac::role(errors, kind, object),
+        (_, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(errors, kind, object),
+        _ => {}
     }
 }
 
 const MAX_DATA: usize = 1 << 20;
 
-fn config_map(object: &Object) -> Vec<FieldError> {
-    let (mut errors, mut total) = (Vec::new(), 0);
+fn config_map(errors: &mut Findings, object: &Object) {
+    let mut total = 0;
     for field in ["data", "binaryData"] {
         for (key, value) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
             for finding in names::config_key(key) {
-                errors.push(FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), finding));
+                errors.push(|| FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), finding));
             }
             if field == "binaryData" && object.at(&["data", key]).is_some() {
-                errors.push(FieldError::invalid(
-                    format!("data[{key}]"),
-                    &key.as_str().into(),
-                    "duplicate of key present in binaryData",
-                ));
+                errors.push(|| {
+                    FieldError::invalid(
+                        format!("data[{key}]"),
+                        &key.as_str().into(),
+                        "duplicate of key present in binaryData",
+                    )
+                });
             }
             total += value.as_str().map_or(0, str::len);
         }
     }
     if total > MAX_DATA {
-        errors.push(FieldError::too_long("", MAX_DATA));
+        errors.push(|| FieldError::too_long("", MAX_DATA));
     }
-    errors
 }
 
 /// Once `immutable` is set it stays, and so do the data.
-fn immutable_data(new: &Object, old: &Object, fields: &[&str]) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn immutable_data(errors: &mut Findings, new: &Object, old: &Object, fields: &[&str]) {
     if old.at(&["immutable"]) != Some(&Value::Bool(true)) {
-        return errors;
+        return;
     }
     if new.at(&["immutable"]) != Some(&Value::Bool(true)) {
-        errors.push(FieldError::forbidden("immutable", "field is immutable when `immutable` is set"));
+        errors.push(|| FieldError::forbidden("immutable", "field is immutable when `immutable` is set"));
     }
     for field in fields {
         if new.get(field) != old.get(field) {
-            errors.push(FieldError::forbidden(*field, "field is immutable when `immutable` is set"));
+            errors.push(|| FieldError::forbidden(*field, "field is immutable when `immutable` is set"));
         }
     }
-    errors
 }
 
 #[cfg(test)]

@@ -5,39 +5,42 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::{MAX_DATA, immutable_data};
+use crate::field::Findings;
 use crate::{FieldError, Object, names};
 
 /// The type of Secrets that hold a legacy token.
 const TOKEN: &str = "kubernetes.io/service-account-token";
 
-pub(super) fn create(secret: &Object) -> Vec<FieldError> {
-    let (mut errors, mut total) = (Vec::new(), 0);
+pub(super) fn create(errors: &mut Findings, secret: &Object) {
+    let mut total = 0;
     for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
         for finding in names::config_key(key) {
-            errors.push(FieldError::invalid(format!("data[{key}]"), &key.as_str().into(), finding));
+            errors.push(|| FieldError::invalid(format!("data[{key}]"), &key.as_str().into(), finding));
         }
         total += value.as_str().map_or(0, str::len) / 4 * 3;
     }
     if total > MAX_DATA {
-        errors.push(FieldError::too_long("data", MAX_DATA));
+        errors.push(|| FieldError::too_long("data", MAX_DATA));
     }
     let has = |key: &str| secret.at(&["data", key]).is_some();
     let mut need = |keys: &[&str]| {
         for key in keys.iter().filter(|key| !has(key)) {
-            errors.push(FieldError::required(format!("data[{key}]"), ""));
+            errors.push(|| FieldError::required(format!("data[{key}]"), ""));
         }
     };
     match secret.str_at(&["type"]) {
         TOKEN if secret.annotation("kubernetes.io/service-account.name").is_none_or(str::is_empty) => {
-            errors.push(FieldError::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
+            errors.push(|| {
+                FieldError::required("metadata.annotations[kubernetes.io/service-account.name]", "")
+            });
         }
         "kubernetes.io/dockercfg" => need(&[".dockercfg"]),
         "kubernetes.io/dockerconfigjson" => need(&[".dockerconfigjson"]),
         "kubernetes.io/tls" => need(&["tls.crt", "tls.key"]),
         "kubernetes.io/ssh-auth" => need(&["ssh-privatekey"]),
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
-            errors.push(FieldError::required("data[username]", ""));
-            errors.push(FieldError::required("data[password]", ""));
+            errors.push(|| FieldError::required("data[username]", ""));
+            errors.push(|| FieldError::required("data[password]", ""));
         }
         _ => {}
     }
@@ -46,23 +49,23 @@ pub(super) fn create(secret: &Object) -> Vec<FieldError> {
         let text = secret.str_at(&["data", key]);
         if wanted && has(key) && !is_json(text) {
             // The value would show a password: upstream hides it too.
-            errors.push(FieldError::invalid(
-                format!("data[{key}]"),
-                &"<secret contents redacted>".into(),
-                "invalid JSON",
-            ));
+            errors.push(|| {
+                FieldError::invalid(
+                    format!("data[{key}]"),
+                    &"<secret contents redacted>".into(),
+                    "invalid JSON",
+                )
+            });
         }
     }
-    errors
 }
 
-pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
-    let mut errors = create(new);
+pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+    create(errors, new);
     if new.str_at(&["type"]) != old.str_at(&["type"]) {
-        errors.push(FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
+        errors.push(|| FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
     }
-    errors.extend(immutable_data(new, old, &["data"]));
-    errors
+    immutable_data(errors, new, old, &["data"]);
 }
 
 fn is_json(text: &str) -> bool {

@@ -14,8 +14,8 @@ fn pod(projected: Value) -> Object {
     pod
 }
 
-fn texts(errors: Vec<FieldError>) -> Vec<String> {
-    errors.iter().map(ToString::to_string).collect()
+fn texts(errors: Findings) -> Vec<String> {
+    errors.told().iter().map(ToString::to_string).collect()
 }
 
 /// Every rule of projected volumes, with its exact text.
@@ -218,4 +218,74 @@ fn roles_and_bindings() {
             "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\""
         ]
     );
+}
+
+/// A megabyte of what is wrong makes a thousand texts, whatever the list; the rest is counted.
+#[test]
+fn what_is_found_is_bounded_and_counted() {
+    let many = |value: Value| vec![value; 20_000];
+    let keys: serde_json::Map<_, _> = (0..20_000).map(|n| (format!("-{n}"), json!("v"))).collect();
+    let slashes: serde_json::Map<_, _> = (0..20_000).map(|n| (format!("/{n}"), json!(""))).collect();
+    let pod = |field: &str, value: Value| json!({"spec": {field: value}});
+    let selectors = json!([{"matchLabels": keys.clone(), "matchExpressions": many(json!({}))}]);
+    for (group, plural, value, least) in [
+        ("", "configmaps", json!({"metadata": {"ownerReferences": many(json!({}))}}), 80_000),
+        (
+            "",
+            "configmaps",
+            json!({"metadata": {"ownerReferences": many(json!({"controller": true}))}}),
+            99_999,
+        ),
+        (
+            "",
+            "configmaps",
+            json!({"metadata": {"labels": keys.clone(), "annotations": keys.clone()}}),
+            40_000,
+        ),
+        ("", "configmaps", json!({"metadata": {"finalizers": many(json!("-"))}}), 40_000),
+        ("", "configmaps", json!({"data": {"": "v"}, "binaryData": keys.clone()}), 1),
+        ("", "secrets", json!({"data": slashes}), 20_000),
+        ("", "pods", pod("containers", json!(many(json!({})))), 40_000),
+        (
+            "",
+            "pods",
+            pod("containers", json!([{"volumeMounts": many(json!({})), "env": many(json!({}))}])),
+            60_000,
+        ),
+        ("", "pods", pod("containers", json!([{"ports": many(json!({"containerPort": -1}))}])), 40_000),
+        ("", "pods", pod("volumes", json!(many(json!({})))), 40_000),
+        (
+            "",
+            "pods",
+            pod("volumes", json!([{"projected": {"sources": many(json!({"secret": {}, "configMap": {}}))}}])),
+            40_000,
+        ),
+        ("", "pods", pod("volumes", json!([{"secret": {"items": many(json!({"mode": -1}))}}])), 60_000),
+        ("", "pods", pod("volumes", json!([{"downwardAPI": {"items": many(json!({}))}}])), 40_000),
+        ("", "pods", pod("schedulingGates", json!(many(json!({"name": "-"})))), 39_999),
+        ("rbac.authorization.k8s.io", "clusterroles", json!({"rules": many(json!({}))}), 60_000),
+        (
+            "rbac.authorization.k8s.io",
+            "clusterroles",
+            json!({"aggregationRule": {"clusterRoleSelectors": selectors}}),
+            60_000,
+        ),
+        ("rbac.authorization.k8s.io", "rolebindings", json!({"subjects": many(json!({}))}), 40_000),
+        (
+            "certificates.k8s.io",
+            "clustertrustbundles",
+            json!({"spec": {"trustBundle":
+            "-----BEGIN X-----\nAAAA\n-----END X-----\n".repeat(20_000)}}),
+            20_000,
+        ),
+    ] {
+        let found =
+            create(kind(group, plural).unwrap(), &Object::from_value(value).unwrap(), &Limits::default());
+        let (count, told) = (found.len(), found.told());
+        assert!(count >= least, "{plural}: {count} of {least}");
+        assert_eq!(told.len(), count.min(Findings::MOST), "{plural}");
+        if let Some(more) = count.checked_sub(Findings::MOST).filter(|more| *more > 0) {
+            assert!(told[Findings::MOST - 1].message.ends_with(&format!(" ... and {more} more")));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::field::go_quote;
+use crate::field::{Findings, go_quote};
 use crate::{FieldError, Object, names};
 
 /// Bytes of a whole bundle.
@@ -16,23 +16,21 @@ const MAX_SIGNER: usize = 253 + 1 + 63 + 1 + 253;
 const SIGNER: &str = "spec.signerName";
 const BUNDLE: &str = "spec.trustBundle";
 
-pub(super) fn create(bundle: &Object) -> Vec<FieldError> {
-    let mut errors = signer_of(bundle);
-    errors.extend(anchors(bundle.str_at(&["spec", "trustBundle"])));
-    errors
+pub(super) fn create(errors: &mut Findings, bundle: &Object) {
+    signer_of(errors, bundle);
+    anchors(errors, bundle.str_at(&["spec", "trustBundle"]));
 }
 
 /// What was stored stays valid: the anchors are read again only when they change.
-pub(super) fn update(new: &Object, old: &Object) -> Vec<FieldError> {
-    let mut errors = signer_of(new);
+pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+    signer_of(errors, new);
     let value = |bundle: &Object, field| bundle.str_at(&["spec", field]).to_owned();
     if value(new, "trustBundle") != value(old, "trustBundle") {
-        errors.extend(anchors(&value(new, "trustBundle")));
+        anchors(errors, &value(new, "trustBundle"));
     }
     if value(new, "signerName") != value(old, "signerName") {
-        errors.push(FieldError::invalid(SIGNER, &value(new, "signerName").into(), "field is immutable"));
+        errors.push(|| FieldError::invalid(SIGNER, &value(new, "signerName").into(), "field is immutable"));
     }
-    errors
 }
 
 /// What is wrong with a bundle's name: it begins with its signer's, so that nobody takes another signer's names.
@@ -53,62 +51,65 @@ pub(super) fn name(bundle: &Object, name: &str) -> Vec<String> {
     }
 }
 
-fn signer_of(bundle: &Object) -> Vec<FieldError> {
+fn signer_of(errors: &mut Findings, bundle: &Object) {
     match bundle.str_at(&["spec", "signerName"]) {
-        "" => Vec::new(),
-        signer => signer_name(SIGNER, signer),
+        "" => {}
+        signer => signer_name(errors, SIGNER, signer),
     }
 }
 
 /// What is wrong with the name of a signer: `DOMAIN/PATH`.
-fn signer_name(field: &str, signer: &str) -> Vec<FieldError> {
+fn signer_name(errors: &mut Findings, field: &str, signer: &str) {
     let mut parts = signer.split('/');
     let (Some(domain), Some(path), None) = (parts.next(), parts.next(), parts.next()) else {
         let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        return vec![FieldError::invalid(field, &signer.into(), text)];
+        return errors.push(|| FieldError::invalid(field, &signer.into(), text));
     };
-    let mut errors = Vec::new();
     if domain.len() > 253 {
-        errors.push(FieldError::too_long(field, 253));
+        errors.push(|| FieldError::too_long(field, 253));
     }
-    errors.extend(labels(field, domain, names::label));
+    labels(errors, field, domain, names::label);
     if !domain.contains('.') {
         let text = "should be a domain with at least two segments separated by dots";
-        errors.push(FieldError::invalid(field, &domain.into(), text));
+        errors.push(|| FieldError::invalid(field, &domain.into(), text));
     }
-    errors.extend(labels(field, path, names::subdomain));
+    labels(errors, field, path, names::subdomain);
     if signer.len() > MAX_SIGNER {
-        errors.push(FieldError::too_long(field, MAX_SIGNER));
+        errors.push(|| FieldError::too_long(field, MAX_SIGNER));
     }
-    errors
 }
 
 /// The first wrong label speaks for all.
-fn labels(field: &str, part: &str, findings: fn(&str) -> Vec<String>) -> Vec<FieldError> {
+fn labels(errors: &mut Findings, field: &str, part: &str, findings: fn(&str) -> Vec<String>) {
     let all = part.split('.').map(|label| (label, findings(label)));
     let Some((label, wrong)) = all.into_iter().find(|(_, wrong)| !wrong.is_empty()) else {
-        return Vec::new();
+        return;
     };
     let text = |finding| format!("validating label {}: {finding}", go_quote(label));
-    wrong.into_iter().map(|finding| FieldError::invalid(field, &part.into(), text(finding))).collect()
+    for finding in wrong {
+        errors.push(|| FieldError::invalid(field, &part.into(), text(finding)));
+    }
 }
 
 /// What is wrong with the certificates: verifiers trust each of them, so each must be one of a CA. The text itself is
 /// in no message: it may be long.
-fn anchors(text: &str) -> Vec<FieldError> {
+fn anchors(errors: &mut Findings, text: &str) {
     if text.len() > MAX_BUNDLE {
-        return vec![FieldError::too_long(BUNDLE, MAX_BUNDLE)];
+        return errors.push(|| FieldError::too_long(BUNDLE, MAX_BUNDLE));
     }
     let omitted = |detail: String| FieldError::invalid(BUNDLE, &"<value omitted>".into(), detail);
     let blocks = blocks(text);
-    let errors: Vec<_> = (blocks.iter().enumerate())
-        .filter_map(|(at, block)| Some(omitted(format!("entry {at} {}", block.problem()?))))
-        .collect();
-    if !errors.is_empty() {
-        return errors;
+    let before = errors.len();
+    for (at, block) in blocks.iter().enumerate() {
+        if let Some(problem) = block.problem() {
+            errors.push(|| omitted(format!("entry {at} {problem}")));
+        }
+    }
+    if errors.len() > before {
+        return;
     }
     if blocks.is_empty() {
-        return vec![omitted("at least one trust anchor must be provided".into())];
+        return errors.push(|| omitted("at least one trust anchor must be provided".into()));
     }
     let mut places = std::collections::BTreeMap::<_, Vec<_>>::new();
     for (at, block) in blocks.iter().enumerate() {
@@ -118,7 +119,9 @@ fn anchors(text: &str) -> Vec<FieldError> {
     twice.sort();
     let list = |at: Vec<usize>| at.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
     let text = |at| format!("duplicate trust anchor (indices [{}])", list(at));
-    twice.into_iter().map(|at| omitted(text(at))).collect()
+    for at in twice {
+        errors.push(|| omitted(text(at)));
+    }
 }
 
 struct Block<'a> {

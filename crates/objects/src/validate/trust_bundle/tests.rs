@@ -24,8 +24,8 @@ fn bundle(name: &str, signer: &str, text: &str) -> Object {
     Object::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
 }
 
-fn texts(errors: Vec<FieldError>) -> Vec<String> {
-    errors.iter().map(ToString::to_string).collect()
+fn texts(errors: Findings) -> Vec<String> {
+    errors.told().iter().map(ToString::to_string).collect()
 }
 
 fn created(bundle: &Object) -> Vec<String> {
@@ -103,7 +103,9 @@ fn a_signer_is_a_domain_and_a_path() {
         ),
     ] {
         let want: Vec<_> = want.into_iter().map(|text| format!("spec.signerName: {text}")).collect();
-        assert_eq!(texts(signer_name(SIGNER, &signer)), want, "{signer}");
+        let mut errors = Findings::default();
+        signer_name(&mut errors, SIGNER, &signer);
+        assert_eq!(texts(errors), want, "{signer}");
     }
     assert_eq!(created(&bundle("a.b:", "a.b/", &anchor())).len(), 2, "the object's is looked at");
 }
