@@ -168,7 +168,7 @@ impl<A: Accept, S: Serve> Door<A, S> {
                     };
                     tokio::select! {
                         () = changed => {}
-                        () = clock.sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
+                        () = clock.sleep(pause) => pause = pause.saturating_mul(2).min(PAUSES[1]),
                     }
                     continue;
                 }
@@ -177,12 +177,17 @@ impl<A: Accept, S: Serve> Door<A, S> {
             // While all are at work it is held, and no other is accepted.
             let Some(place) = places.admit(Block::of(from)).await else { continue };
             tune(&socket);
-            let lifetime = Lifetime { place: Arc::new(place), end: ended.clone() };
-            let (service, shared, tls, stop) = (service.clone(), shared.clone(), tls.clone(), stop.clone());
+            let place = Arc::new(place);
+            let lifetime = Lifetime {
+                activity: Activity::new(clock.clone(), place.clone()),
+                farewell: shared.bounds.farewell,
+                stop: stop.clone(),
+                end: ended.clone(),
+            };
+            let (service, shared, tls) = (service.clone(), shared.clone(), tls.clone());
             connections.spawn(async move {
-                let place = lifetime.place.clone();
                 tokio::select! {
-                    ended = connection(socket, from, lifetime, tls, service, shared, stop) => {
+                    ended = connection(socket, from, lifetime, tls, service, shared) => {
                         if let Err(e) = ended {
                             tracing::debug!(cause = %e, "a connection ended");
                         }
@@ -201,17 +206,15 @@ async fn connection<S: Serve>(
     tls: Option<Tls>,
     service: S,
     shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let activity = Activity::new(shared.clock.clone(), lifetime.place.clone());
+    let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
     let socket = Metered::new(socket, activity.clone(), shared.clock.clone());
     let Some(tls) = tls else {
-        let arrival = Arrival { from, certificates: None, lifetime, activity };
-        return http::serve(socket, arrival, service, shared, stop).await;
+        return http::serve(socket, Arrival { from, certificates: None, lifetime }, service, shared).await;
     };
     let stream = {
         let handshake =
-            tls::handshake(socket, &tls, &lifetime.place, &shared.turns, &shared.bounds, &*shared.clock);
+            tls::handshake(socket, &tls, activity.place(), &shared.turns, &shared.bounds, &*shared.clock);
         tokio::select! {
             stream = handshake => stream?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -219,7 +222,7 @@ async fn connection<S: Serve>(
     };
     let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
     let certificates = chain.map(<[_]>::to_vec);
-    http::serve(stream, Arrival { from, certificates, lifetime, activity }, service, shared, stop).await
+    http::serve(stream, Arrival { from, certificates, lifetime }, service, shared).await
 }
 
 /// Whether an error is about the one who came, so that the next may do better at once.
@@ -227,9 +230,11 @@ fn of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
-/// A peer whose machine has gone is noticed after this and three more asks.
+/// A peer whose machine has gone is noticed after this and three more asks, or when it has not confirmed for as long what
+/// it was sent: nobody is asked while something is on its way, and the system tries that for a quarter of an hour.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_ASKS: Duration = Duration::from_secs(20);
+const GONE: Duration = Duration::from_secs(120);
 
 fn tune(socket: &Socket) {
     let Socket::Tcp(stream) = socket else { return };
@@ -240,4 +245,24 @@ fn tune(socket: &Socket) {
         .and_then(|()| sockopt::set_tcp_keepidle(stream, KEEPALIVE))
         .and_then(|()| sockopt::set_tcp_keepintvl(stream, KEEPALIVE_ASKS))
         .and_then(|()| sockopt::set_tcp_keepcnt(stream, 3));
+    #[cfg(target_os = "linux")]
+    let _ = sockopt::set_tcp_user_timeout(stream, GONE.as_millis() as u32);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_has_gone_is_noticed_in_two_minutes_whether_it_was_sent_something_or_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let Some(Accepted { socket, .. }) = TcpAccept(listener).accept().await.unwrap() else { panic!() };
+        tune(&socket);
+        let Socket::Tcp(stream) = &socket else { panic!() };
+        assert!(sockopt::socket_keepalive(stream).unwrap());
+        let asks = sockopt::tcp_keepintvl(stream).unwrap() * sockopt::tcp_keepcnt(stream).unwrap();
+        assert_eq!(sockopt::tcp_keepidle(stream).unwrap() + asks, GONE);
+        assert_eq!(sockopt::tcp_user_timeout(stream).unwrap(), 120_000);
+    }
 }

@@ -81,6 +81,23 @@ impl Activity {
         (self.clock.monotonic().as_millis() as u64).max(1)
     }
 
+    /// Its connection's place.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Resolves when, from now on, nothing has moved either way for so long.
+    pub(crate) async fn silent(&self, span: Duration) {
+        let since = self.now();
+        loop {
+            let quiet = self.now().saturating_sub(get(&self.moved).max(since));
+            match span.checked_sub(Duration::from_millis(quiet)).filter(|left| !left.is_zero()) {
+                None => return,
+                Some(left) => self.clock.sleep(left).await,
+            }
+        }
+    }
+
     /// A request came.
     pub(crate) fn begin(self: &Arc<Self>) -> Ticket {
         self.begun.fetch_add(1, Ordering::Relaxed);

@@ -47,7 +47,6 @@ pub(crate) struct Arrival {
     pub(crate) from: Option<IpAddr>,
     pub(crate) certificates: Option<Vec<CertificateDer<'static>>>,
     pub(crate) lifetime: Lifetime,
-    pub(crate) activity: Arc<Activity>,
 }
 
 /// Serves until the client goes, or is no longer waited for.
@@ -56,12 +55,12 @@ pub(crate) async fn serve<S: Serve, I>(
     arrival: Arrival,
     service: S,
     shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
 ) -> io::Result<()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Arrival { from, certificates, lifetime, activity } = arrival;
+    let Arrival { from, certificates, lifetime } = arrival;
+    let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
     let (bounds, clock) = (shared.bounds, shared.clock.clone());
     let stream = tokio::select! {
         begun = Begun::read(stream) => begun?,
@@ -71,7 +70,7 @@ where
     if stream.is_silent() {
         return Ok(());
     }
-    let place = lifetime.place.clone();
+    let place = activity.place().clone();
     place.set(Stage::Greeted);
     let http2 = stream.is_http2();
     if !http2 && !bounds.http1 {

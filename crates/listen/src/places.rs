@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::activity::Activity;
 use crate::block::Block;
 use crate::bounds::Bounds;
 use crate::crowd::{Admission, Crowd, Room, Stage};
@@ -164,21 +166,34 @@ impl Drop for Place {
 /// What a connection and the tunnel that it became hold: their place among the connections, and the listener's end.
 #[derive(Clone, Debug)]
 pub struct Lifetime {
-    pub(crate) place: Arc<Place>,
+    pub(crate) activity: Arc<Activity>,
+    /// How long, once told to stop, a tunnel is waited for on which nothing moves.
+    pub(crate) farewell: Duration,
+    pub(crate) stop: watch::Receiver<bool>,
     pub(crate) end: watch::Receiver<()>,
 }
 
 impl Lifetime {
-    /// Does something that must not outlive the listener; `None` when it would have.
+    /// Does something that must not outlive the listener, nor say nothing while that is to stop; `None` when it would have.
     /// From this call on the connection keeps its place until that is done.
-    pub fn limit<T>(mut self, doing: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
-        self.place.keep();
+    pub fn limit<T>(self, doing: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+        let Lifetime { activity, farewell, mut stop, mut end } = self;
+        let place = activity.place().clone();
+        place.keep();
         async move {
-            let _place = self.place;
+            let _place = place;
+            let silent = async {
+                if stop.wait_for(|stop| *stop).await.is_err() {
+                    // Nobody will say so any more.
+                    std::future::pending::<()>().await;
+                }
+                activity.silent(farewell).await;
+            };
             tokio::select! {
                 done = doing => Some(done),
                 // Nothing is ever sent: this is the sender's drop.
-                _ = self.end.changed() => None,
+                _ = end.changed() => None,
+                () = silent => None,
             }
         }
     }

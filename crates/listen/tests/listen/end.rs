@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokensmith_core::Clock;
 use tokensmith_listen::Bounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::world::*;
@@ -59,6 +60,46 @@ async fn nobody_silent_is_waited_for() {
     world.stop.send_replace(true);
     let took = ends(&world, Duration::from_millis(5)).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// A tunnel, and what has come through it once.
+async fn tunnel(world: &World) -> TcpStream {
+    let ask = "GET /tunnel HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nping";
+    let mut stream = world.say(ask.as_bytes()).await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"ping") {
+        assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    stream
+}
+
+#[tokio::test]
+async fn a_tunnel_on_which_nothing_moves_is_not_waited_for() {
+    let world = start(Bounds::default()).await;
+    let mut idle = tunnel(&world).await;
+    world.stop.send_replace(true);
+    let took = ends(&world, Duration::from_millis(5)).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(closed(&mut idle).await);
+}
+
+/// What is at work has its time, and no more.
+#[tokio::test]
+async fn a_tunnel_that_is_used_has_its_time() {
+    let world = start(Bounds::default()).await;
+    let mut used = tunnel(&world).await;
+    world.stop.send_replace(true);
+    let start = world.clock.monotonic();
+    let ended = async {
+        while used.write_all(b"x").await.is_ok() && used.read_u8().await.is_ok() {
+            world.clock.advance(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it does not end");
+    let took = world.clock.monotonic() - start;
+    assert!((20..22).contains(&took.as_secs()), "{took:?}");
+    ends(&world, Duration::from_millis(5)).await;
 }
 
 /// What is at work has its time, and no more.

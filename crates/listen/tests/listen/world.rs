@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use time::macros::datetime;
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{
-    Accept, Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept, Weight, serve,
+    Accept, Bounds, Connection, Lifetime, Listening, RequestBody, Serve, Stats, TcpAccept, Weight, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,12 +39,14 @@ pub struct World {
 pub struct Paths(Arc<Semaphore>);
 
 impl Serve for Paths {
-    type Client = ();
+    type Client = Lifetime;
     type Body = Full<Bytes>;
 
-    fn connected(&self, _: Connection) {}
+    fn connected(&self, connection: Connection) -> Lifetime {
+        connection.lifetime
+    }
 
-    async fn answer(&self, request: Request<RequestBody>, _: Arc<()>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<RequestBody>, client: Arc<Lifetime>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let mut answer = Response::new(Full::from("ok"));
         match path.as_str() {
@@ -54,6 +57,19 @@ impl Serve for Paths {
                 *answer.body_mut() = Full::from(read.to_string());
             }
             "/close" => drop(answer.headers_mut().insert("connection", "close".parse().unwrap())),
+            "/tunnel" => {
+                let upgrade = hyper::upgrade::on(request);
+                let echo = async {
+                    let (mut from, mut to) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                    tokio::io::copy(&mut from, &mut to).await
+                };
+                tokio::spawn(Lifetime::clone(&client).limit(echo));
+                *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                *answer.body_mut() = Full::default();
+                for (name, value) in [("connection", "upgrade"), ("upgrade", "echo")] {
+                    answer.headers_mut().insert(name, value.parse().unwrap());
+                }
+            }
             "/big" => {
                 let body = vec![b'x'; BIG];
                 *answer.body_mut() = Full::from(body);
