@@ -32,6 +32,20 @@ use crate::sums::{Counted, Owner, Sums};
 use crate::turns::{Age, Turns};
 use crate::unread::{Room, Unread};
 
+/// So many requests may be taken back before we have seen them ("rapid reset", CVE-2023-44487): a client that gives up does
+/// so when it has waited, and `Activity` counts those. One more ends the connection.
+const RESET_UNSEEN: usize = 20;
+/// So many streams of one connection may end by our reset because of what the peer did wrong in them: each has made a
+/// request and is no longer counted among those at one time ("made you reset", CVE-2025-8671). No client does it at all.
+const RESET_BY_US: usize = 32;
+/// So much of one answer is taken from its body before the peer has taken it; of a watch that nobody reads this is what it
+/// holds, and a connection can have as many as it has streams.
+const SENT_AHEAD: usize = 128 << 10;
+/// So much of one body, and of all of a connection, may come before it is read, as in upstream (`secure_serving.go`): who
+/// has no rights sends that much into memory.
+const BODY_AHEAD: u32 = 256 << 10;
+const BODIES_AHEAD: u32 = 1 << 20;
+
 /// What the connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -102,6 +116,11 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(bounds.header_bytes)
+        .max_pending_accept_reset_streams(RESET_UNSEEN)
+        .max_local_error_reset_streams(RESET_BY_US)
+        .max_send_buf_size(SENT_AHEAD)
+        .initial_stream_window_size(BODY_AHEAD)
+        .initial_connection_window_size(BODIES_AHEAD)
         .keep_alive_interval(bounds.ping)
         .keep_alive_timeout(bounds.pong);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokensmith_core::Clock;
 use tokensmith_listen::Bounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::world::*;
@@ -167,5 +168,42 @@ async fn who_takes_all_requests_back_is_left() {
         taken_back = n;
     }
     assert!(taken_back < 1000, "{taken_back}");
+    assert!(world.ask("/").await.ends_with("ok"));
+}
+
+/// Whether the peer is told to calm down (`ENHANCE_YOUR_CALM`), and left.
+async fn is_told_to_calm_down(stream: &mut TcpStream) -> bool {
+    let mut seen = Vec::new();
+    // A reset may follow.
+    let _ = timeout(LONG, stream.read_to_end(&mut seen)).await.expect("it is not left");
+    let goaway = |w: &[u8]| w[3..5] == [7, 0] && w[9 + 4..] == [0, 0, 0, 11];
+    seen.windows(17).any(goaway)
+}
+
+#[tokio::test]
+async fn who_takes_requests_back_before_they_are_seen_is_left() {
+    let world = start(Bounds::default()).await;
+    let request = |n: u32| [frame(1, 5, 2 * n + 1, &block("/wait")), frame(3, 0, 2 * n + 1, &[0, 0, 0, 8])];
+    let all: Vec<_> = (0..100).flat_map(request).collect();
+    let mut stream = world.say(&[PREFACE, &frame(4, 0, 0, &[]), &all.concat()].concat()).await;
+    assert!(is_told_to_calm_down(&mut stream).await);
+    assert!(world.ask("/").await.ends_with("ok"));
+}
+
+/// A window that overflows is an error of its stream alone, which we reset.
+#[tokio::test]
+async fn who_makes_us_reset_requests_is_left() {
+    let world = start(Bounds::default()).await;
+    let mut stream = world.say(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await;
+    let mut begun = 0;
+    for n in 0..200_u32 {
+        let request = frame(1, 5, 2 * n + 1, &block("/wait"));
+        let overflow = frame(8, 0, 2 * n + 1, &0x7fff_ffff_u32.to_be_bytes());
+        if stream.write_all(&[request, overflow].concat()).await.is_err() {
+            break;
+        }
+        begun = n;
+    }
+    assert!(is_told_to_calm_down(&mut stream).await || begun < 199, "{begun}");
     assert!(world.ask("/").await.ends_with("ok"));
 }
