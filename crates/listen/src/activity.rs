@@ -201,6 +201,7 @@ impl Activity {
         let now = self.now();
         let since = since.as_millis() as u64;
         let (active, moved) = (get(&self.active), get(&self.moved).max(since));
+        let share = |of: u32| bounds.farewell.checked_div(of).unwrap_or_default();
         let waits = |span: Duration, from: u64, why| {
             let passed = Duration::from_millis(now.saturating_sub(from));
             match span.checked_sub(passed).filter(|left| !left.is_zero()) {
@@ -211,12 +212,12 @@ impl Activity {
         if active == 0 {
             return match http2 {
                 // It has been told, and may have something under way.
-                true => waits(bounds.farewell / 3, get(&self.idle).max(since), "it is idle"),
+                true => waits(share(3), get(&self.idle).max(since), "it is idle"),
                 // What it has been sent is on its way, or has to wait for it.
                 false if get(&self.blocked) != 0 => {
                     waits(bounds.farewell, moved, "it does not read its answers")
                 }
-                false => waits(bounds.farewell / 30, since, "it is idle"),
+                false => waits(share(30), since, "it is idle"),
             };
         }
         if get(&self.reading) >= active {

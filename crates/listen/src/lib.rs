@@ -10,6 +10,9 @@
 //! bounded in bytes. A stop waits for what is under way, and for nobody who is silent. It knows neither who a client is nor
 //! what is asked.
 
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod accept;
 mod activity;
 mod begun;

@@ -3,9 +3,6 @@
 //! Whose turn it is to bind a path is the caller's to settle, by a lock of its own: the signer waits for the other one, the
 //! sidecar does not.
 
-// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};

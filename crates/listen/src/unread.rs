@@ -105,7 +105,7 @@ impl Unread {
             }
             tokio::select! {
                 () = freed => {}
-                () = self.clock.sleep(self.patience / 5) => {}
+                () = self.clock.sleep(self.patience.checked_div(5).unwrap_or_default()) => {}
             }
         }
     }
