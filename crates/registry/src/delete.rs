@@ -74,20 +74,16 @@ impl Registry {
         Err(modified(kind, name))
     }
 
-    /// Deletes every object of a collection that the selectors take; gives those. Some are under way at once: each waits
-    /// for the disk and for the view, and they share both.
+    /// Deletes the objects of a collection that a list has found. Some are under way at once: each waits for the disk and for
+    /// the view, and they share both.
     pub async fn delete_collection(
         &self,
         request: &mut Request<'_>,
         kind: &'static Kind,
-        namespace: &str,
-        list: &ListOptions,
+        found: &List,
         options: &DeleteOptions,
-    ) -> Result<List, Error> {
-        let found = self.list(kind, namespace, list)?;
-        let user = request.user;
-        self.delete_all(user, kind, &found.items, options).await?;
-        Ok(found)
+    ) -> Result<(), Error> {
+        self.delete_all(request.user, kind, &found.items, options).await
     }
 
     /// Boxed, as its parts are: futures that name their lifetimes can be sent to another thread.

@@ -3,14 +3,17 @@
 //! What a request computes it computes in one go, and a worker that computes answers nobody else. So a handler that is
 //! about to says so ([`enter`]). From then on it runs on a thread of its own while another one takes the worker's place, and
 //! no more of them at a time than half the cores: the rest of the machine is everyone else's. Who waits for a place waits
-//! as one waits for a disk: the deadline ends it. Users take turns: else one without any rights, asking for large reviews
-//! again and again, would keep everybody's long lists waiting until their deadline.
+//! as one waits for a disk: the deadline ends it. A place is held while its request computes, and not while that waits for
+//! the store, the ledger or a signer: a slow disk would keep all others from computing. Users take turns: else one without
+//! any rights, asking for large reviews again and again, would keep everybody's long lists waiting until their deadline.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokensmith_listen::Room;
 use tokensmith_objects::Object;
@@ -57,20 +60,22 @@ struct User {
 /// What a request has taken; free again when it has ended, or was given up.
 #[derive(Default)]
 struct Held {
-    place: Option<[OwnedSemaphorePermit; 2]>,
-    body: Option<[OwnedSemaphorePermit; 2]>,
+    /// It computes for long: what it does, it does in a place.
+    entered: bool,
+    body: Option<Permits>,
     /// Looked up by the first that is taken: most requests take nothing, and need no lock that all share. Kept, so that
     /// what is taken later is of the same user's share.
     user: Option<Arc<User>>,
 }
 
-type Place = Arc<Mutex<Held>>;
+/// Of a user's share, and of all.
+type Permits = [OwnedSemaphorePermit; 2];
 
 #[derive(Clone)]
 struct Request {
     places: Places,
     by: Arc<str>,
-    place: Place,
+    held: Arc<Mutex<Held>>,
     room: Option<Room>,
 }
 
@@ -101,9 +106,9 @@ impl Places {
         room: Option<Room>,
         handler: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let place = Place::default();
-        let inside = Aside { place: place.clone(), handler: Box::pin(handler) };
-        let request = Request { places: self.clone(), by, place, room };
+        let request = Request { places: self.clone(), by, held: Arc::default(), room };
+        let handler = Box::pin(handler);
+        let inside = Aside { request: request.clone(), taking: None, waited: false, handler };
         REQUEST.scope(request, inside)
     }
 
@@ -124,48 +129,48 @@ impl Places {
 }
 
 impl Request {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn user(&self) -> Arc<User> {
-        let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        held.user.get_or_insert_with(|| self.places.user(&self.by)).clone()
+        self.held().user.get_or_insert_with(|| self.places.user(&self.by)).clone()
+    }
+
+    /// Waits for a place; the first time for room for an answer, too.
+    async fn take(self, first: bool) -> Option<Permits> {
+        let user = self.user();
+        loop {
+            // First among one's own, so that a user who asks a thousand times stands in the line of all once.
+            let permits = both(&user.turns, &self.places.0.cores, 1).await;
+            // Whoever has waited for a place found room for an answer before: those of meanwhile may not have been read.
+            let Some(room) = self.room.as_ref().filter(|room| first && room.is_full()) else { break permits };
+            drop(permits);
+            room.wait().await;
+        }
     }
 }
 
-/// Takes a place before long work; at once where the request has one, or there are no places.
+/// What follows is long work, and is done in a place; at once where the request has said so, or there are no places.
 pub(crate) async fn enter() {
     let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
-    if taken(&request.place) {
-        return;
+    if !std::mem::replace(&mut request.held().entered, true) {
+        // What follows is to be polled aside.
+        tokio::task::yield_now().await;
     }
-    let user = request.user();
-    let Request { places, place, room, .. } = request;
-    let permits = loop {
-        // First among one's own, so that a user who asks a thousand times stands in the line of all once.
-        let permits = both(&user.turns, &places.0.cores, 1).await;
-        // Whoever has waited for a place found room for an answer before: those of meanwhile may not have been read.
-        let Some(room) = room.as_ref().filter(|room| room.is_full()) else { break permits };
-        drop(permits);
-        room.wait().await;
-    };
-    if let Ok(mut held) = place.lock() {
-        held.place = permits;
-    }
-    // What follows is to be polled aside.
-    tokio::task::yield_now().await;
 }
 
 /// Takes room for a large body before it is read. A sender who is slow takes it from themselves alone.
 pub(crate) async fn hold(bytes: usize) {
     let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
     let user = request.user();
-    let Request { places, place, .. } = request;
     let units = bytes.div_ceil(UNIT).min(ONES_BODIES);
-    let permits = both(&user.bodies, &places.0.bodies, u32::try_from(units).unwrap_or(u32::MAX)).await;
-    if let Ok(mut held) = place.lock() {
-        held.body = permits;
-    }
+    let units = u32::try_from(units).unwrap_or(u32::MAX);
+    let permits = both(&user.bodies, &request.places.0.bodies, units).await;
+    request.held().body = permits;
 }
 
-async fn both(own: &Arc<Semaphore>, all: &Arc<Semaphore>, units: u32) -> Option<[OwnedSemaphorePermit; 2]> {
+async fn both(own: &Arc<Semaphore>, all: &Arc<Semaphore>, units: u32) -> Option<Permits> {
     // Nobody closes either.
     let own = own.clone().acquire_many_owned(units).await.ok()?;
     Some([own, all.clone().acquire_many_owned(units).await.ok()?])
@@ -191,13 +196,13 @@ fn fits(value: &Value, left: &mut usize) -> bool {
     }
 }
 
-fn taken(place: &Place) -> bool {
-    place.lock().is_ok_and(|held| held.place.is_some())
-}
-
-/// Runs a handler on the worker, or aside once it has taken its place.
+/// Runs a handler on the worker, or aside once it has entered.
 struct Aside<F> {
-    place: Place,
+    request: Request,
+    /// The place that it waits for.
+    taking: Option<BoxFuture<'static, Option<Permits>>>,
+    /// It has had one.
+    waited: bool,
     handler: Pin<Box<F>>,
 }
 
@@ -205,11 +210,18 @@ impl<F: Future> Future for Aside<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Aside { request, taking, waited, handler } = &mut *self;
+        if !request.held().entered {
+            return handler.as_mut().poll(cx);
+        }
+        let take = taking.get_or_insert_with(|| request.clone().take(!*waited).boxed());
+        // Free again after this, also where the handler now waits for something itself.
+        let _place = ready!(take.as_mut().poll(cx));
+        (*taking, *waited) = (None, true);
         // A runtime of one thread has no other that could take over.
-        let threads = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-        match taken(&self.place) && threads() {
-            true => tokio::task::block_in_place(|| self.handler.as_mut().poll(cx)),
-            false => self.handler.as_mut().poll(cx),
+        match Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            true => tokio::task::block_in_place(|| handler.as_mut().poll(cx)),
+            false => handler.as_mut().poll(cx),
         }
     }
 }
@@ -257,19 +269,41 @@ mod tests {
         assert_eq!(computes.iter().take(2).count(), 2, "each had its turn");
     }
 
-    #[test]
-    fn a_place_is_free_when_its_request_was_given_up() {
-        let runtime = runtime();
+    /// Its disk is slow: others compute meanwhile, and it takes a place again for what it does after that.
+    #[tokio::test]
+    async fn a_place_is_free_while_its_request_waits() {
         let places = Places::new(1);
-        runtime.block_on(async {
-            let given_up = places.around("u".into(), None, async {
-                enter().await;
-                std::future::pending::<()>().await;
-            });
-            let never = std::time::Duration::from_millis(1);
-            assert!(tokio::time::timeout(never, given_up).await.is_err());
-            places.around("u".into(), None, enter()).await;
-        });
+        let (disk, written) = tokio::sync::oneshot::channel::<()>();
+        let mut waits = Box::pin(places.around("u".into(), None, async {
+            enter().await;
+            written.await.unwrap();
+        }));
+        // Once for `enter`, once in its place.
+        assert!(poll(&mut waits).is_pending() && poll(&mut waits).is_pending());
+        assert_eq!(places.0.cores.available_permits(), 1);
+        for user in ["u", "v"] {
+            let mut other = Box::pin(places.around(user.into(), None, enter()));
+            assert!(poll(&mut other).is_pending());
+            assert_eq!(poll(&mut other), Poll::Ready(()));
+        }
+        disk.send(()).unwrap();
+        let taken = places.0.cores.clone().acquire_owned().await.unwrap();
+        assert!(poll(&mut waits).is_pending(), "it computes in a place alone");
+        drop(taken);
+        assert_eq!(poll(&mut waits), Poll::Ready(()));
+        assert_eq!(places.0.cores.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_when_its_request_was_given_up() {
+        let places = Places::new(1);
+        let taken = places.0.cores.clone().acquire_owned().await.unwrap();
+        let mut given_up = Box::pin(places.around("u".into(), None, enter()));
+        assert!(poll(&mut given_up).is_pending() && poll(&mut given_up).is_pending());
+        drop(taken);
+        // The place is its own by now.
+        assert_eq!(places.0.cores.available_permits(), 0);
+        drop(given_up);
         assert_eq!(places.0.cores.available_permits(), 1);
     }
 
@@ -282,22 +316,20 @@ mod tests {
     #[tokio::test]
     async fn who_asks_a_thousand_times_stands_in_line_once() {
         let places = Places::new(1);
-        let stays = || {
-            Box::pin(async {
-                enter().await;
-                std::future::pending::<()>().await;
-            })
-        };
+        let taken = places.0.cores.clone().acquire_owned().await.unwrap();
         let mut many: Vec<_> =
-            (0..1_000).map(|_| Box::pin(places.around("many".into(), None, stays()))).collect();
-        assert!(many.iter_mut().all(|request| poll(request).is_pending()));
+            (0..1_000).map(|_| Box::pin(places.around("many".into(), None, enter()))).collect();
+        // Once for `enter`, once for the line.
+        for _ in 0..2 {
+            assert!(many.iter_mut().all(|request| poll(request).is_pending()));
+        }
         let mut other = Box::pin(places.around("other".into(), None, enter()));
-        assert!(poll(&mut other).is_pending());
-        // The one that has the place ends; the next of the same user stands behind the other.
-        drop(many.remove(0));
+        assert!(poll(&mut other).is_pending() && poll(&mut other).is_pending());
+        drop(taken);
+        let mut first = many.remove(0);
+        assert_eq!(poll(&mut first), Poll::Ready(()));
+        // The next of the same user stands behind the other.
         assert!(many.iter_mut().all(|request| poll(request).is_pending()));
-        // Once for its permit, once for what follows.
-        assert!(poll(&mut other).is_pending());
         assert_eq!(poll(&mut other), Poll::Ready(()));
     }
 

@@ -21,6 +21,7 @@ use crate::audit::Line;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::heavy;
 use crate::reply::{self, Format};
 
 /// A revocation of what nobody has is as good as one that was misspelt.
@@ -85,13 +86,20 @@ async fn revoke(
     Ok(answer)
 }
 
+/// A list of more takes milliseconds to make.
+const LONG: usize = 200;
+
 /// All that are in force, the latest first.
 pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
     if app.ledger.mode() == LedgerMode::Off {
         return Err(app.ledger.no_revocations().into());
     }
-    let all: Vec<_> = app.ledger.revocations().all().iter().map(|r| show(r)).collect();
+    let all = app.ledger.revocations().all();
+    if all.len() > LONG {
+        heavy::enter().await;
+    }
+    let all: Vec<_> = all.iter().map(|r| show(r)).collect();
     Ok(reply::object(StatusCode::OK, &json!({ "revocations": all }), &format))
 }
 

@@ -19,7 +19,7 @@ use tokensmith_registry::{Event, ListOptions};
 
 use tokio::sync::watch::Receiver;
 
-use super::objects::{convertible, metadata_only};
+use super::objects::{convertible, enter_for_all, metadata_only};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -43,6 +43,7 @@ pub(super) async fn serve(
     let options = ListOptions::read(kind, query)?;
     format.judge()?;
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
+    enter_for_all(app, caller, kind).await;
     let events = app.registry.watch(kind, &namespace, &options).await?;
     let (clock, stopping) = (app.clock.clone(), app.stopping.clone());
     let end = app.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));

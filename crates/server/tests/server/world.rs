@@ -111,6 +111,12 @@ impl World {
         World::build(profiles, LedgerMode::Full, Arc::new(MemoryLedger::new()), None, |_| {}).await
     }
 
+    pub async fn with_store(store: Arc<dyn Store>) -> World {
+        let place = (store, Arc::new(ManualClock::new(START)));
+        let ledger = Arc::new(MemoryLedger::new());
+        World::start(place, TokenProfiles::default(), LedgerMode::Full, ledger, None, |_| {}).await
+    }
+
     pub async fn with_ledger(mode: LedgerMode, ledger: Arc<dyn Ledger>) -> World {
         World::build(TokenProfiles::default(), mode, ledger, None, |_| {}).await
     }
