@@ -63,6 +63,12 @@ impl Patch {
         &self.odd
     }
 
+    /// Whether it copies parts of the document: then a short patch of a small object can make as much as a large body.
+    pub fn copies(&self) -> bool {
+        let copies = |step: &Value| step.get("op").is_some_and(|op| op == "copy");
+        matches!(&self.change, Change::Json(Value::Array(steps)) if steps.iter().any(copies))
+    }
+
     /// Whether there are patches of this media type.
     pub fn knows(media: &str) -> bool {
         ["application/json-patch+json", "application/merge-patch+json"].contains(&media)

@@ -251,6 +251,9 @@ async fn patch(
         Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
         None => return Err(Failure::unsupported_media(PATCHES)),
     };
+    if patch.copies() {
+        heavy::enter().await;
+    }
     let patched = app.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
     Ok(reply::warned(show(app, kind, &patched, StatusCode::OK, &format), request.warnings))
 }

@@ -149,6 +149,15 @@ async fn a_small_write_of_a_large_object_is_done_aside() {
     assert_eq!(disk.aside(delete(&large)).await, [true], "delete");
     world.post(MAPS, map("test-large", 5_000)).await.ok();
     world.post(MAPS, map("test-small", 1)).await.ok();
+    let copies = {
+        let (world, path) = (world.clone(), format!("{MAPS}/test-small"));
+        async move {
+            let json = [("content-type", "application/json-patch+json")];
+            let body = br#"[{"op": "copy", "from": "/data/k0", "path": "/data/k1"}]"#.to_vec();
+            world.send("PATCH", &path, Some(ADMIN), &json, body).await.ok();
+        }
+    };
+    assert_eq!(disk.aside(copies).await, [true], "copies make much of little");
     let of_all = disk.aside(delete(MAPS)).await;
     assert_eq!(of_all, [true; 2], "a collection");
     // Who grants is compared with all that they hold.
