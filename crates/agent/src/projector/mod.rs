@@ -18,6 +18,7 @@ mod checks;
 mod feed;
 mod files;
 mod job;
+mod kept;
 mod members;
 mod monitor;
 pub mod noted;
@@ -56,10 +57,12 @@ use crate::pod::{NodeResources, PlanError};
 use crate::refresh::RefreshPolicy;
 
 pub use self::files::{Files, FilesError};
+pub use self::kept::Kept;
 pub use self::monitor::Monitor;
 pub use self::volume::PodName;
 
 /// What a projector is made of.
+#[derive(Clone)]
 pub struct Config {
     /// Where tokens and objects come from.
     pub api: Arc<dyn ApiServer>,

@@ -1,8 +1,12 @@
 //! `run`, as the command uses it.
 
-use futures::channel::oneshot;
+use std::time::Duration;
 
-use crate::world::World;
+use futures::channel::oneshot;
+use tokensmith_agent::observe::Observed;
+use tokensmith_agent::projector::Kept;
+
+use crate::world::{World, all, config, name};
 
 #[tokio::test(start_paused = true)]
 async fn a_run_keeps_the_volumes_until_it_is_told_to_stop() {
@@ -22,7 +26,50 @@ async fn a_run_keeps_the_volumes_until_it_is_told_to_stop() {
         stop.send(()).unwrap();
     };
     tokio::join!(run, drive);
-    let state = disk.state(&crate::world::name("web")).unwrap();
+    let state = disk.state(&name("web")).unwrap();
     let state = tokensmith_agent::projector::state::State::read(&state).unwrap();
     assert!(state.updated > crate::world::START + std::time::Duration::from_secs(8 * 3000 - 1));
+}
+
+/// Meanwhile it is not well, and the next one has the token renewed that the first one had asked for.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_panics_shows_and_is_followed_by_another() {
+    let World { clock, api, disk, projector, .. } = World::new().await;
+    drop(projector);
+    let (kept, projector) = Kept::new(config(&clock, &api, &disk, all())).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (mut stopped, mut runs) = (Box::pin(async { stopped.await.unwrap_or_default() }), 0);
+    let run = kept.run(projector, async |projector| {
+        runs += 1;
+        projector.run(&mut stopped).await;
+    });
+    let until = async |well: bool, advance: Duration| {
+        for _ in 0..100_000 {
+            if kept.health().await.is_ok() == well {
+                return;
+            }
+            clock.advance(advance);
+            tokio::task::yield_now().await;
+        }
+        panic!("never");
+    };
+    let drive = async {
+        let before = api.asked().len();
+        api.panic_once();
+        until(false, Duration::from_secs(10)).await;
+        let why = kept.health().await.unwrap_err();
+        assert!(why.contains("has panicked"), "{why}");
+        until(true, Duration::from_millis(100)).await;
+        for _ in 0..100_000 {
+            if api.asked().len() > before {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(api.asked().len() > before, "no token was asked for again");
+        stop.send(()).unwrap();
+    };
+    let (ended, ()) = tokio::join!(run, drive);
+    ended.unwrap();
+    assert_eq!(runs, 2);
 }

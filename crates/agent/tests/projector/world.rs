@@ -137,15 +137,18 @@ impl World {
 }
 
 pub fn projector(clock: &Arc<ManualClock>, api: &Arc<Api>, disk: &Arc<Memory>, pods: Pods) -> Projector {
-    Projector::new(Config {
+    Projector::new(config(clock, api, disk, pods)).expect("the pods are valid")
+}
+
+pub fn config(clock: &Arc<ManualClock>, api: &Arc<Api>, disk: &Arc<Memory>, pods: Pods) -> Config {
+    Config {
         api: api.clone(),
         clock: clock.clone(),
         files: disk.clone(),
         policy: RefreshPolicy::default(),
         pods,
         node: NodeResources { cpu_millis: 4000, memory_bytes: 8 << 30, ephemeral_storage_bytes: 1 << 40 },
-    })
-    .expect("the pods are valid")
+    }
 }
 
 pub fn all() -> Pods {

@@ -7,6 +7,7 @@ use clap::Args;
 use time::Duration;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::supervise;
 
 use super::documents::{self, DISCOVERY, Discovery};
 use super::site::Site;
@@ -114,7 +115,10 @@ impl PublishArgs {
         let rounds = async {
             loop {
                 let done = match &client {
-                    Some(client) => publisher.round(client).await,
+                    // The next round may go well: nothing is written in part.
+                    Some(client) => supervise::attempt(publisher.round(client)).await.unwrap_or_else(|| {
+                        Err(Trouble { failure: Failure::failed("a round has panicked"), passes: true })
+                    }),
                     None => Ok(Vec::new()),
                 };
                 match done {

@@ -18,8 +18,8 @@ use tempfile::TempDir;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_agent::ensure;
-use tokensmith_agent::pod::{self, Ignored, NodeResources, PodPlan};
-use tokensmith_agent::projector::{Config, PodName, Pods, Projector};
+use tokensmith_agent::pod::{self, Ignored, NodeResources, PlanError, PodPlan};
+use tokensmith_agent::projector::{Config, Kept, PodName, Pods, Projector};
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
@@ -82,14 +82,14 @@ impl ProjectArgs {
             pods: pods.clone(),
             node,
         };
-        let mut projector = Projector::new(config).map_err(|e| Failure::failed(e.to_string()))?;
+        let (kept, mut projector) = Kept::new(config).map_err(unplanned)?;
         if let Some(address) = self.metrics_address {
-            staying::observe(address, Arc::new(projector.monitor())).await?;
+            staying::observe(address, Arc::new(kept.clone())).await?;
         }
         let Some(mut signals) = signals else {
             return match self.once {
                 true => self.wait(&mut projector, &*clock).await,
-                false => self.watch(&mut projector, &*clock, path).await,
+                false => self.watch(&kept, projector, &*clock, path).await,
             };
         };
         let ended = tokio::select! {
@@ -127,26 +127,32 @@ impl ProjectArgs {
         }
     }
 
-    /// Keeps the volumes until a signal ends it.
-    async fn watch(&self, projector: &mut Projector, clock: &dyn Clock, root: &Path) -> Result<(), Failure> {
+    /// Keeps the volumes until a signal ends it, over panics.
+    async fn watch(
+        &self,
+        kept: &Kept,
+        projector: Projector,
+        clock: &dyn Clock,
+        root: &Path,
+    ) -> Result<(), Failure> {
         let mut end = pin!(staying::end()?);
-        let ready = tokio::select! {
-            () = whole(projector, clock) => true,
-            () = &mut end => false,
-        };
-        if ready {
+        let keep = async |projector: &mut Projector| -> Result<(), Failure> {
+            let ready = tokio::select! {
+                () = whole(projector, clock) => true,
+                () = &mut end => false,
+            };
+            if !ready {
+                projector.run(std::future::ready(())).await;
+                return Ok(());
+            }
             tracing::info!(root = %root.display(), "all volumes are whole");
             if let Some(path) = &self.ready_file {
                 files::write(path, format!("{}\n", root.display()).as_bytes(), Access::Everyone)?;
             }
-        }
-        let ended = async move {
-            if ready {
-                end.await;
-            }
+            projector.run(&mut end).await;
+            Ok(())
         };
-        projector.run(ended).await;
-        Ok(())
+        kept.run(projector, keep).await.map_err(unplanned)?
     }
 
     /// Whose volumes are kept.
@@ -287,6 +293,10 @@ fn read(path: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     Ok(std::fs::read_to_string(path).with_context(read)?)
+}
+
+fn unplanned(error: PlanError) -> Failure {
+    Failure::failed(error.to_string())
 }
 
 fn one_pod() -> Failure {
