@@ -17,7 +17,7 @@ pub(super) const DATA: &str = "..data";
 
 /// The generation that counts. A `..data` that is no link, leads elsewhere or to something that is no folder counts
 /// as none: whoever put it there is not read.
-pub(super) fn current(volume: &Dir) -> io::Result<Option<(OsString, Dir)>> {
+pub fn current(volume: &Dir) -> io::Result<Option<(OsString, Dir)>> {
     let Some(name) = volume.link_target(DATA)?.filter(|name| generation::is_one(name)) else {
         return Ok(None);
     };

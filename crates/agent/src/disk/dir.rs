@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 200;
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Dir(OwnedFd);
+pub struct Dir(OwnedFd);
 
 /// Owner, group and permissions (with setgid) of something on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +44,17 @@ impl Dir {
         OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
     /// Opens a folder by its path. Only its last element must be no link.
-    pub(super) fn open(path: &Path) -> io::Result<Dir> {
+    pub fn open(path: &Path) -> io::Result<Dir> {
         Ok(Dir(fs::open(path, Self::OPEN, Mode::empty())?))
     }
 
     /// Opens a folder in this one.
-    pub(super) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
+    pub fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
         Ok(Dir(fs::openat(&self.0, name.as_ref(), Self::OPEN, Mode::empty())?))
     }
 
     /// The folder at the root of a mount that is not attached yet.
-    pub(super) fn of_mount(mount: &OwnedFd) -> io::Result<Dir> {
+    pub fn of_mount(mount: &OwnedFd) -> io::Result<Dir> {
         Ok(Dir(fs::openat(mount, ".", Self::OPEN, Mode::empty())?))
     }
 
@@ -72,7 +72,7 @@ impl Dir {
     }
 
     /// Makes a folder, with exactly these permissions.
-    pub(super) fn create_dir(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Dir> {
+    pub fn create_dir(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Dir> {
         let name = name.as_ref();
         step()?;
         fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o700))?;
@@ -83,7 +83,7 @@ impl Dir {
     }
 
     /// Makes a file that only its owner can read, with this content.
-    pub(super) fn create_file(&self, name: impl AsRef<OsStr>, data: &[u8]) -> io::Result<File> {
+    pub fn create_file(&self, name: impl AsRef<OsStr>, data: &[u8]) -> io::Result<File> {
         step()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(fs::openat(&self.0, name.as_ref(), flags, Mode::from_raw_mode(0o600))?);
@@ -108,7 +108,7 @@ impl Dir {
     }
 
     /// Where a link points; `None` when there is nothing of that name, or no link.
-    pub(super) fn link_target(&self, name: impl AsRef<OsStr>) -> io::Result<Option<OsString>> {
+    pub fn link_target(&self, name: impl AsRef<OsStr>) -> io::Result<Option<OsString>> {
         match fs::readlinkat(&self.0, name.as_ref(), Vec::new()) {
             Ok(target) => Ok(Some(OsStr::from_bytes(target.as_bytes()).to_owned())),
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
@@ -117,7 +117,7 @@ impl Dir {
     }
 
     /// Makes a link.
-    pub(super) fn create_link(&self, target: impl AsRef<OsStr>, name: impl AsRef<OsStr>) -> io::Result<()> {
+    pub fn create_link(&self, target: impl AsRef<OsStr>, name: impl AsRef<OsStr>) -> io::Result<()> {
         step()?;
         Ok(fs::symlinkat(target.as_ref(), &self.0, name.as_ref())?)
     }
@@ -129,7 +129,7 @@ impl Dir {
     }
 
     /// Everything in here, but for `.` and `..`, sorted.
-    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.0)? {
             let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
@@ -206,7 +206,7 @@ impl Dir {
     }
 
     /// About this folder.
-    pub(super) fn stat(&self) -> io::Result<Stat> {
+    pub fn stat(&self) -> io::Result<Stat> {
         Ok(fs::fstat(&self.0)?)
     }
 
@@ -222,7 +222,7 @@ impl Dir {
     }
 
     /// Sets the permissions of this folder.
-    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         step()?;
         Ok(fs::fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }

@@ -53,7 +53,7 @@ pub(super) fn on_memory(dir: &Dir) -> io::Result<bool> {
 }
 
 /// An empty tmpfs that is nowhere yet.
-pub(super) fn tmpfs() -> io::Result<OwnedFd> {
+pub fn tmpfs() -> io::Result<OwnedFd> {
     use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", "tokensmith")?;
@@ -69,7 +69,7 @@ pub(super) fn tmpfs() -> io::Result<OwnedFd> {
 }
 
 /// What a folder shows, to be shown elsewhere; with what is mounted below it, if that is asked for.
-pub(super) fn tree(dir: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
+pub fn tree(dir: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
@@ -77,14 +77,14 @@ pub(super) fn tree(dir: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
 }
 
 /// Mounts something on an open folder or file.
-pub(super) fn attach(mount: &OwnedFd, onto: impl AsFd) -> io::Result<()> {
+pub fn attach(mount: &OwnedFd, onto: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(mount, "", onto, "", flags)?)
 }
 
 /// Makes a bind mount read-only, as the kubelet's are: an application that owns a file cannot change it through there.
 /// `mounted` must be open behind the mount.
-pub(super) fn read_only(mounted: impl AsFd) -> io::Result<()> {
+pub fn read_only(mounted: impl AsFd) -> io::Result<()> {
     let mounted = mounted.as_fd();
     // In a user namespace the flags that are there must stay.
     let there = fstatvfs(mounted)?.f_flag;

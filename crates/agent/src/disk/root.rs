@@ -29,7 +29,8 @@ const STATE: &str = "state.json";
 const STATE_TMP: &str = ".state.json.tmp";
 const CHECKS_TMP: &str = ".checks.json.tmp";
 pub(super) const ROOTFS: &str = "rootfs";
-pub(super) const VOLUMES: &str = "volumes";
+/// A pod's volumes, below its folder.
+pub const VOLUMES: &str = "volumes";
 
 /// An agent's folder, locked as long as this lives. Calls block; two at a time for one pod are not meant.
 #[derive(Clone, Debug)]

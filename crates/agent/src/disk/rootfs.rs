@@ -14,7 +14,6 @@ use tracing::warn;
 use super::dir::{Dir, Mounts};
 use super::error::{Doing, Failed};
 use super::facts::View;
-use super::namespace::Placement;
 use super::root::{Place, ROOTFS, Root, VOLUMES};
 use super::{DiskError, mount};
 use crate::pod::{ContainerPlan, MountPlan, PodPlan};
@@ -72,24 +71,6 @@ impl Root {
             }
         }
         nested
-    }
-
-    /// What a process that stands for a container needs in its own mount namespace ([`super::namespace::enter`]).
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn placements(&self, plan: &PodPlan, container: &str) -> Result<Vec<Placement>, DiskError> {
-        let path = std::fs::canonicalize(&self.0.path);
-        let path = path.doing("open", "").map_err(|f| f.at(&self.0.path, None))?;
-        let volumes = path.join(&plan.namespace).join(&plan.name).join(VOLUMES);
-        let mounts = plan.containers.iter().filter(|c| c.name == container).flat_map(|c| &c.mounts);
-        Ok(mounts
-            .map(|mount| Placement {
-                volume: volumes.join(&mount.volume),
-                sub_path: mount.sub_path.as_ref().map(|path| path.as_str().to_owned()),
-                target: mount.path.clone().into(),
-            })
-            .collect())
     }
 
     /// Removes what is not wanted, or not as it is.

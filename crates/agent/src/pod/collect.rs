@@ -180,7 +180,10 @@ impl Collector<'_> {
 }
 
 /// An object; `None` when it is missing and may be.
-pub(super) fn look_up(
+///
+/// # Errors
+/// It is missing, or nobody could tell.
+pub fn look_up(
     objects: &dyn Objects,
     resource: Resource,
     kind: &'static str,
@@ -197,19 +200,21 @@ pub(super) fn look_up(
 }
 
 /// How a ConfigMap or a Secret holds its entries.
-pub(super) struct ObjectKind {
-    pub(super) resource: Resource,
+pub struct ObjectKind {
+    /// Where it is found.
+    pub resource: Resource,
     /// As errors call it.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// As errors about variables call it.
-    pub(super) title: &'static str,
+    pub title: &'static str,
     /// Fields whose values are text.
     text: &'static [&'static str],
     /// Fields whose values are base64; the former come first.
     bytes: &'static [&'static str],
 }
 
-pub(super) const CONFIG_MAP: ObjectKind = ObjectKind {
+/// ConfigMaps.
+pub const CONFIG_MAP: ObjectKind = ObjectKind {
     resource: Resource::ConfigMaps,
     name: "configmap",
     title: "ConfigMap",
@@ -217,7 +222,8 @@ pub(super) const CONFIG_MAP: ObjectKind = ObjectKind {
     bytes: &["binaryData"],
 };
 
-pub(super) const SECRET: ObjectKind =
+/// Secrets.
+pub const SECRET: ObjectKind =
     ObjectKind { resource: Resource::Secrets, name: "secret", title: "Secret", text: &[], bytes: &["data"] };
 
 impl ObjectKind {
@@ -227,7 +233,10 @@ impl ObjectKind {
     }
 
     /// The bytes of an entry.
-    pub(super) fn entry(&self, object: &Object, key: &str) -> Result<Option<Secret>, SourceError> {
+    ///
+    /// # Errors
+    /// They are not what the API promises.
+    pub fn entry(&self, object: &Object, key: &str) -> Result<Option<Secret>, SourceError> {
         let find = |fields: &[&'static str]| {
             fields.iter().find_map(|field| object.get(field)?.get(key)).map(|v| v.as_str().unwrap_or(""))
         };
@@ -242,13 +251,13 @@ impl ObjectKind {
         })
     }
 
-    /// The text entries, as `envFrom` takes them: a ConfigMap's `binaryData` are none.
     /// Whether a key can be a variable.
-    pub(super) fn has_variable(&self, object: &Object, key: &str) -> bool {
+    pub fn has_variable(&self, object: &Object, key: &str) -> bool {
         object.get("data").is_some_and(|data| data.get(key).is_some())
     }
 
-    pub(super) fn variables<'a>(&self, object: &'a Object) -> impl Iterator<Item = &'a str> + use<'a> {
+    /// The text entries, as `envFrom` takes them: a ConfigMap's `binaryData` are none.
+    pub fn variables<'a>(&self, object: &'a Object) -> impl Iterator<Item = &'a str> + use<'a> {
         object.get("data").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str())
     }
 }

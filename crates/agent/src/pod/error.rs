@@ -41,18 +41,6 @@ pub enum SourceError {
     /// A resource of a container that the pod does not have.
     #[error("container {0} not found")]
     Container(String),
-    /// The object is there, the key that a variable wants is not.
-    #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
-    EnvKey {
-        /// `ConfigMap` or `Secret`
-        kind: &'static str,
-        /// The object's namespace.
-        namespace: String,
-        /// The object.
-        name: String,
-        /// The entry.
-        key: String,
-    },
     /// The object is there, the key that a file wants is not.
     #[error("{}references non-existent {} key: {key}", if *.kind == "configmap" { "configmap " } else { "" }, if *.kind == "configmap" { "config" } else { "secret" })]
     Key {
@@ -108,12 +96,6 @@ pub enum SourceError {
         /// One line.
         cause: String,
     },
-    /// The value of a variable has a byte that no process can be given.
-    #[error("environment variable {0:?} must not contain NUL")]
-    VariableNul(String),
-    /// Variables may be made of each other, and so grow without end.
-    #[error("the container's environment variables have more than {} MiB together: no process can take them", .0 >> 20)]
-    VariablesTooLarge(usize),
 }
 
 impl std::error::Error for PayloadError {}
@@ -138,7 +120,7 @@ impl From<SourceError> for PayloadError {
 }
 
 /// Kubernetes' words do not quote keys and fields; a line break in one of them must not make a second line of a log.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
 }

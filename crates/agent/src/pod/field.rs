@@ -45,12 +45,15 @@ impl FieldPath {
     }
 
     /// What a variable may show.
-    pub(super) fn of_env(field: &str, reference: &Value) -> Parsed<Self> {
+    ///
+    /// # Errors
+    /// What is wrong with it, in the API server's words.
+    pub fn of_env(field: &str, reference: &Value) -> Parsed<Self> {
         parse(field, reference, &ENV)
     }
 
     /// The field's text; what is not there is empty.
-    pub(super) fn value(&self, pod: &Object) -> String {
+    pub fn value(&self, pod: &Object) -> String {
         match self {
             FieldPath::Annotation(key) => pod.annotation(key).unwrap_or("").into(),
             FieldPath::Annotations => map(pod, "annotations"),

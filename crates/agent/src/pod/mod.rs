@@ -2,19 +2,16 @@
 //!
 //! ```text
 //! manifest ─► Pod ─► PodPlan (what is wanted) ─► payload(plan, objects, tokens) ─► Payload (files)
-//!                └─► EnvPlan ─► variables of a process that stands for a container
 //! ```
 //!
 //! Pure: no I/O, no clock. A pod comes from the API or from a file and is not trusted: every name that becomes a
 //! folder and every path is judged again here, and names of other objects too, since they go into URLs.
 
 mod collect;
-pub mod env;
 mod error;
-mod expand;
 mod field;
 pub mod manifest;
-mod parse;
+pub mod parse;
 mod plan;
 mod read;
 mod resource;
@@ -23,13 +20,13 @@ mod source;
 mod tests;
 mod trust;
 
-pub use collect::{Lookup, Objects, payload};
-pub use env::EnvPlan;
-pub use error::{PayloadError, PlanError, SourceError};
+pub use collect::{CONFIG_MAP, Lookup, ObjectKind, Objects, SECRET, look_up, payload};
+pub use error::{PayloadError, PlanError, SourceError, one_line};
 pub use field::FieldPath;
 pub use manifest::manifest;
 pub use plan::{ContainerKind, ContainerPlan, Ignored, MountPlan, Ownership, PodPlan, Reference, VolumePlan};
-pub use resource::{NodeResources, ResourceField};
+pub use read::CONTAINERS;
+pub use resource::{Containers, NodeResources, ResourceField};
 pub use source::{
     DownwardFile, DownwardValue, Item, ObjectSource, Source, TokenSource, TrustBundleSource, TrustBundles,
 };

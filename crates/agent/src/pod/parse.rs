@@ -4,15 +4,16 @@ use serde_json::Value;
 use tokensmith_objects::field::Reason;
 use tokensmith_objects::{FieldError, LocalPath, LocalPathError, names};
 
-pub(super) type Parsed<T> = Result<T, FieldError>;
+/// A field as it should be, or what is wrong with it.
+pub type Parsed<T> = Result<T, FieldError>;
 
 /// The string at a field, `""` when absent.
-pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("")
 }
 
 /// The items of a list with the path of each, none when absent.
-pub(super) fn list<'a>(
+pub fn list<'a>(
     value: &'a Value,
     field: &str,
     name: &str,
@@ -23,12 +24,12 @@ pub(super) fn list<'a>(
 }
 
 /// Whether a field is there and true.
-pub(super) fn flag(value: &Value, name: &str) -> bool {
+pub fn flag(value: &Value, name: &str) -> bool {
     value[name].as_bool().unwrap_or(false)
 }
 
 /// A name that must be there and follow a rule of `objects::names`.
-pub(super) fn name(field: &str, name: &str, rule: fn(&str) -> Vec<String>) -> Parsed<String> {
+pub fn name(field: &str, name: &str, rule: fn(&str) -> Vec<String>) -> Parsed<String> {
     if name.is_empty() {
         return Err(FieldError::required(field, ""));
     }
@@ -39,12 +40,12 @@ pub(super) fn name(field: &str, name: &str, rule: fn(&str) -> Vec<String>) -> Pa
 }
 
 /// The name of an object that is referred to. It goes into a URL, so `../secrets/x` must not be one.
-pub(super) fn object_name(field: &str, given: &str) -> Parsed<String> {
+pub fn object_name(field: &str, given: &str) -> Parsed<String> {
     name(field, given, names::subdomain)
 }
 
 /// A path inside a volume.
-pub(super) fn local_path(field: &str, path: &str) -> Parsed<LocalPath> {
+pub fn local_path(field: &str, path: &str) -> Parsed<LocalPath> {
     LocalPath::try_from(path).map_err(|cause| {
         let detail = match cause {
             LocalPathError::Absolute(_) => "must be a relative path",
@@ -68,7 +69,7 @@ fn too_long(field: &str, path: &str) -> FieldError {
 }
 
 /// Permissions, if given.
-pub(super) fn mode(value: &Value, field: &str, name: &str) -> Parsed<Option<u32>> {
+pub fn mode(value: &Value, field: &str, name: &str) -> Parsed<Option<u32>> {
     let given = &value[name];
     if given.is_null() {
         return Ok(None);
@@ -83,7 +84,7 @@ pub(super) fn mode(value: &Value, field: &str, name: &str) -> Parsed<Option<u32>
 }
 
 /// A user or group id, if given.
-pub(super) fn id(value: &Value, field: &str, name: &str) -> Parsed<Option<u32>> {
+pub fn id(value: &Value, field: &str, name: &str) -> Parsed<Option<u32>> {
     let given = &value[name];
     if given.is_null() {
         return Ok(None);

@@ -16,7 +16,7 @@ pub(super) fn account(pod: &Object) -> &str {
 }
 
 /// The lists of containers, in the kubelet's order.
-pub(super) const CONTAINERS: [(&str, ContainerKind); 3] = [
+pub const CONTAINERS: [(&str, ContainerKind); 3] = [
     ("initContainers", ContainerKind::Init),
     ("containers", ContainerKind::Regular),
     ("ephemeralContainers", ContainerKind::Ephemeral),

@@ -31,7 +31,11 @@ pub struct ResourceField {
 }
 
 impl ResourceField {
-    pub(super) fn new(field: &str, reference: &Value) -> Parsed<Self> {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the API server's words.
+    pub fn new(field: &str, reference: &Value) -> Parsed<Self> {
         let resource = text(reference, "resource");
         if resource.is_empty() {
             return Err(FieldError::required(format!("{field}.resource"), ""));
@@ -65,7 +69,10 @@ impl ResourceField {
 
     /// The amount in units of the divisor, rounded up. `own` is the container that a variable belongs to: in its
     /// variables, and not in its files, the pod's limits come before the node's (`defaultPodLimitsForDownwardAPI`).
-    pub(super) fn value(
+    ///
+    /// # Errors
+    /// The pod has no such container.
+    pub fn value(
         &self,
         pod: &Object,
         containers: &Containers<'_>,
@@ -111,13 +118,14 @@ fn is_known(resource: &str) -> bool {
 }
 
 /// A pod's containers by their names. Ephemeral ones have variables of their own, but nobody else sees their resources.
-pub(super) struct Containers<'a> {
+pub struct Containers<'a> {
     lasting: HashMap<&'a str, &'a Value>,
     ephemeral: HashMap<&'a str, &'a Value>,
 }
 
 impl<'a> Containers<'a> {
-    pub(super) fn of(pod: &'a Object) -> Self {
+    /// Of a pod as it is now.
+    pub fn of(pod: &'a Object) -> Self {
         let by_name = |lists: &[&str]| {
             let mut found = HashMap::new();
             for container in lists.iter().filter_map(|list| pod.at(&["spec", list])?.as_array()).flatten() {

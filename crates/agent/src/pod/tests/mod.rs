@@ -1,4 +1,3 @@
-mod env;
 mod hostile;
 mod manifest;
 mod payload;

@@ -1,6 +1,5 @@
 //! `tokensmith project`: wires the agent's projector to a server, a folder and a clock.
 
-mod environment;
 mod exec;
 mod flags;
 pub mod init;
@@ -23,6 +22,7 @@ use tokensmith_agent::projector::{Config, Kept, PodName, Pods, Projector};
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_exec::Signals;
 use tokensmith_objects::Object;
 
 pub use flags::ProjectArgs;
@@ -31,7 +31,6 @@ use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::logs;
-use exec::Signals;
 use flags::{Action, TmpfsFlag};
 
 /// How often it is looked whether the volumes are whole, while they are not yet.
@@ -57,7 +56,7 @@ impl ProjectArgs {
             return Err(one_pod());
         }
         // From here on a signal must not end this before what is private has been removed.
-        let signals = self.exec.then(exec::signals).transpose()?;
+        let signals = self.exec.then(tokensmith_exec::signals).transpose()?;
         let folder = Folder::new(self.root.as_deref())?;
         let tmpfs = match self.tmpfs {
             TmpfsFlag::Auto => Tmpfs::Auto,
@@ -94,7 +93,7 @@ impl ProjectArgs {
         };
         let ended = tokio::select! {
             done = self.wait(&mut projector, &*clock) => done.map(|()| None)?,
-            code = exec::ended(&mut signals) => Some(code),
+            code = tokensmith_exec::signalled(&mut signals) => Some(code),
         };
         if let Some(code) = ended {
             // Nothing is being written any more when the folder is removed.
@@ -103,10 +102,10 @@ impl ProjectArgs {
         }
         let Pods::Fixed(pods) = pods else { return Err(one_pod()) };
         let [pod] = &pods[..] else { return Err(one_pod()) };
-        let context = environment::Context { api: &*api, target: &target, root, path, node: &node };
-        let spec = context.spec(pod, self.container.as_deref(), self.command).await?;
+        let context = tokensmith_exec::Context { api: &*api, target: &target, root: path, node: &node };
+        let prepared = context.prepare(pod, self.container.as_deref(), self.command).await?;
         let file = path.join(format!(".exec-{}", std::process::id()));
-        let mut command = pin!(exec::run(&spec, &file, signals));
+        let mut command = pin!(exec::run(&prepared, &file, signals));
         let code = tokio::select! {
             code = &mut command => code?,
             () = projector.run(std::future::pending()) => 0,

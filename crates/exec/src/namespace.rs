@@ -17,10 +17,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::UnshareFlags;
+use tokensmith_agent::disk::{self, Dir, mount};
 use tokensmith_objects::LocalPath;
-
-use super::dir::Dir;
-use super::{current, mount};
 
 /// The most entries of a folder that is made anew: each is a mount.
 const MAX_ENTRIES: usize = 1000;
@@ -141,7 +139,7 @@ fn source(placement: &Placement) -> io::Result<Source> {
         return Ok(Source { tree: mount::tree(&volume, false)?, folder: true });
     };
     let path = LocalPath::try_from(sub_path.as_str()).map_err(io::Error::other)?;
-    let (_, mut dir) = current::current(&volume)?.ok_or(io::ErrorKind::NotFound)?;
+    let (_, mut dir) = disk::current(&volume)?.ok_or(io::ErrorKind::NotFound)?;
     let elements: Vec<&str> = path.elements().collect();
     let Some((leaf, folders)) = elements.split_last() else { return Err(io::ErrorKind::NotFound.into()) };
     for folder in folders {

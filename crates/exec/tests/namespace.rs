@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use tokensmith_agent::disk::namespace::{Placement, enter};
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_agent::payload::{File, Payload, Secret};
 use tokensmith_agent::pod::Ownership;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_exec::namespace::{Placement, enter};
 use tokensmith_objects::LocalPath;
 
 /// The command, and before it the placements: `volume`, `sub_path` or nothing, `target`, then `--`.

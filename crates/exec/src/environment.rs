@@ -5,12 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokensmith_agent::api::{ApiServer, Resource};
-use tokensmith_agent::disk::Root;
+use tokensmith_agent::disk::VOLUMES;
 use tokensmith_agent::pod::{
-    ContainerKind, ContainerPlan, EnvPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference,
-    Source,
+    ContainerKind, ContainerPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference, Source,
 };
 use tokensmith_client::Target;
 use tokensmith_client::kubeconfig::{
@@ -18,10 +16,8 @@ use tokensmith_client::kubeconfig::{
 };
 use tokensmith_objects::Object;
 
-use super::init::Spec;
-use crate::failure::Failure;
-use crate::files::{self, Access};
-use crate::output;
+use crate::namespace::Placement;
+use crate::{EnvPlan, ExecError, Spec};
 
 /// Where clients look for their account inside a pod (client-go `rest.InClusterConfig`).
 const IN_CLUSTER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -38,12 +34,20 @@ pub struct Context<'a> {
     pub api: &'a dyn ApiServer,
     /// The same server, as clients find it.
     pub target: &'a Target,
-    /// Where the volumes are.
-    pub root: &'a Root,
-    /// Its path, as it was named.
-    pub path: &'a Path,
+    /// The agent's folder, as it was named: where the volumes are.
+    pub root: &'a Path,
     /// The machine.
     pub node: &'a NodeResources,
+}
+
+/// A command that is ready to be started.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What to run, and how.
+    pub spec: Spec,
+    /// A file that must be there before it, readable by its owner alone: it stands for the account that clients look for
+    /// where the volumes are not in their places.
+    pub kubeconfig: Option<(PathBuf, Kubeconfig)>,
 }
 
 impl Context<'_> {
@@ -51,38 +55,50 @@ impl Context<'_> {
     ///
     /// # Errors
     /// There is no such container, or its environment needs what is not there.
-    pub async fn spec(
+    pub async fn prepare(
         &self,
         pod: &Object,
         name: Option<&str>,
         command: Vec<OsString>,
-    ) -> Result<Spec, Failure> {
-        let plan = PodPlan::new(pod).map_err(|e| Failure::failed(e.to_string()))?;
+    ) -> Result<Prepared, ExecError> {
+        let plan = PodPlan::new(pod)?;
         let container = match name {
             Some(name) => plan.container(name),
             None => plan.containers.iter().find(|c| c.kind == ContainerKind::Regular),
         };
-        let container = container.ok_or_else(|| {
-            Failure::usage(format!(
-                "pod {}/{} has no container {:?}",
-                plan.namespace,
-                plan.name,
-                name.unwrap_or_default()
-            ))
+        let container = container.ok_or_else(|| ExecError::Container {
+            pod: format!("{}/{}", plan.namespace, plan.name),
+            container: name.unwrap_or_default().to_owned(),
         })?;
-        let env = EnvPlan::new(pod, &container.name).map_err(|e| Failure::failed(e.to_string()))?;
+        let env = EnvPlan::new(pod, &container.name)?;
         let objects = self.fetch(&env).await;
-        let variables =
-            env.variables(pod, &objects, self.node).map_err(|e| Failure::failed(e.to_string()))?;
+        let variables = env.variables(pod, &objects, self.node)?;
         let mut env = self.implied(&plan, container);
         for (name, value) in &variables {
-            let value = value.expose_str().with_context(|| format!("the value of {name} is no text"))?;
+            let value = value.expose_str().ok_or_else(|| ExecError::Text(name.clone()))?;
             env.insert(name.clone(), value.to_owned());
         }
-        let elsewhere = self.elsewhere(&plan, container, &env)?;
-        let placements = self.root.placements(&plan, &container.name);
-        let placements = placements.map_err(|e| Failure::failed(e.to_string()))?;
-        Ok(Spec { placements, command, env, elsewhere })
+        let mut elsewhere = self.elsewhere(&plan, container, &env);
+        let kubeconfig = container.mounts.iter().find(|mount| mount.path == IN_CLUSTER).map(|mount| {
+            let path = self.pod(&plan).join("kubeconfig");
+            elsewhere.insert("KUBECONFIG".into(), path.to_string_lossy().into_owned());
+            (path, self.kubeconfig(&plan, &self.source(&plan, mount)))
+        });
+        let placements = self.placements(&plan, container)?;
+        Ok(Prepared { spec: Spec { placements, command, env, elsewhere }, kubeconfig })
+    }
+
+    /// What the command's own mount namespace needs.
+    fn placements(&self, plan: &PodPlan, container: &ContainerPlan) -> Result<Vec<Placement>, ExecError> {
+        let root = std::fs::canonicalize(self.root);
+        let root = root.map_err(|cause| ExecError::Root { path: self.root.to_owned(), cause })?;
+        let volumes = root.join(&plan.namespace).join(&plan.name).join(VOLUMES);
+        let placement = |mount: &MountPlan| Placement {
+            volume: volumes.join(&mount.volume),
+            sub_path: mount.sub_path.as_ref().map(|path| path.as_str().to_owned()),
+            target: mount.path.clone().into(),
+        };
+        Ok(container.mounts.iter().map(placement).collect())
     }
 
     /// What a cluster adds to every container, and what vendors' SDKs look for.
@@ -111,29 +127,22 @@ impl Context<'_> {
     }
 
     /// The same environment where the volumes could not be put in their places: a value that is a path of the container's
-    /// names the place where the file is, and a kubeconfig stands for the account that clients look for.
+    /// names the place where the file is.
     fn elsewhere(
         &self,
         plan: &PodPlan,
         container: &ContainerPlan,
         env: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Failure> {
-        let mut elsewhere = BTreeMap::new();
-        for (name, value) in env {
-            let moved = container.mounts.iter().find_map(|mount| {
+    ) -> BTreeMap<String, String> {
+        let moved = |value: &str| {
+            container.mounts.iter().find_map(|mount| {
                 let below = Path::new(value).strip_prefix(&mount.path).ok()?;
                 Some(self.source(plan, mount).join(below).to_string_lossy().trim_end_matches('/').to_owned())
-            });
-            elsewhere.insert(name.clone(), moved.unwrap_or_else(|| value.clone()));
-        }
-        if let Some(mount) = container.mounts.iter().find(|mount| mount.path == IN_CLUSTER) {
-            let dir = self.source(plan, mount);
-            let path = self.pod(plan).join("kubeconfig");
-            let text = output::yaml(&self.kubeconfig(plan, &dir))?;
-            files::write(&path, text.as_bytes(), Access::Owner)?;
-            elsewhere.insert("KUBECONFIG".into(), path.to_string_lossy().into_owned());
-        }
-        Ok(elsewhere)
+            })
+        };
+        env.iter()
+            .map(|(name, value)| (name.clone(), moved(value).unwrap_or_else(|| value.clone())))
+            .collect()
     }
 
     fn kubeconfig(&self, plan: &PodPlan, dir: &Path) -> Kubeconfig {
@@ -163,7 +172,7 @@ impl Context<'_> {
 
     /// Where a mount's files are.
     fn source(&self, plan: &PodPlan, mount: &MountPlan) -> PathBuf {
-        let volume = self.pod(plan).join("volumes").join(&mount.volume);
+        let volume = self.pod(plan).join(VOLUMES).join(&mount.volume);
         match &mount.sub_path {
             Some(part) => volume.join(part.as_str()),
             None => volume,
@@ -171,7 +180,7 @@ impl Context<'_> {
     }
 
     fn pod(&self, plan: &PodPlan) -> PathBuf {
-        self.path.join(&plan.namespace).join(&plan.name)
+        self.root.join(&plan.namespace).join(&plan.name)
     }
 
     /// The objects that the environment is made of.

@@ -1,20 +1,23 @@
 //! A container's environment (`pkg/kubelet/kubelet_pods.go`, `makeEnvironmentVariables`), without the services'.
 
+mod expand;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
+use tokensmith_agent::api::Resource;
+use tokensmith_agent::payload::Secret;
+use tokensmith_agent::pod::parse::{Parsed, flag, list, object_name, text};
+use tokensmith_agent::pod::{
+    CONFIG_MAP, CONTAINERS, Containers, FieldPath, NodeResources, ObjectKind, Objects, PlanError, Reference,
+    ResourceField, SECRET, SourceError, look_up,
+};
 use tokensmith_objects::{FieldError, Object};
 
-use super::collect::{CONFIG_MAP, ObjectKind, Objects, SECRET, look_up};
-use super::error::{PayloadError, PlanError, SourceError};
-use super::expand::expand;
-use super::field::FieldPath;
-use super::parse::{Parsed, flag, list, object_name, text};
-use super::plan::Reference;
-use super::read::CONTAINERS;
-use super::resource::{Containers, NodeResources, ResourceField};
-use crate::api::Resource;
-use crate::payload::Secret;
+use self::expand::expand;
+use crate::EnvError;
 
 /// What a container's environment is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +92,7 @@ impl EnvPlan {
         pod: &Object,
         objects: &dyn Objects,
         node: &NodeResources,
-    ) -> Result<Vec<(String, Secret)>, PayloadError> {
+    ) -> Result<Vec<(String, Secret)>, EnvError> {
         let mut found = Found::default();
         let containers = Containers::of(pod);
         for All { of, prefix } in &self.all {
@@ -113,7 +116,7 @@ impl EnvPlan {
                 }
                 From::Text(text) => {
                     let lookup = |wanted: &str| found.get(wanted).map(Secret::expose);
-                    Some(Secret::new(expand(text, lookup, MOST).ok_or(SourceError::VariablesTooLarge(MOST))?))
+                    Some(Secret::new(expand(text, lookup, MOST).ok_or(EnvError::TooLarge(MOST))?))
                 }
             };
             if let Some(value) = value {
@@ -121,16 +124,16 @@ impl EnvPlan {
             }
         }
         match found.all.iter().find(|(_, value)| value.expose().contains(&0)) {
-            Some((name, _)) => Err(SourceError::VariableNul(name.clone()).into()),
+            Some((name, _)) => Err(EnvError::Nul(name.clone())),
             None => Ok(found.all),
         }
     }
 
-    fn key(&self, of: &Of, key: &str, objects: &dyn Objects) -> Result<Option<Secret>, SourceError> {
+    fn key(&self, of: &Of, key: &str, objects: &dyn Objects) -> Result<Option<Secret>, EnvError> {
         let Some(object) = self.object(of, objects)? else { return Ok(None) };
         let there = of.kind().has_variable(&object, key);
         match there.then(|| of.kind().entry(&object, key)).transpose()?.flatten() {
-            None if !of.optional => Err(SourceError::EnvKey {
+            None if !of.optional => Err(EnvError::Key {
                 kind: of.kind().title,
                 namespace: self.namespace.clone(),
                 name: of.name.clone(),
@@ -173,10 +176,10 @@ impl Found {
         self.by_name.get(name).and_then(|at| self.all.get(*at)).map(|(_, value)| value)
     }
 
-    fn put(&mut self, name: String, value: Secret) -> Result<(), SourceError> {
+    fn put(&mut self, name: String, value: Secret) -> Result<(), EnvError> {
         self.bytes += name.len() + value.expose().len();
         if self.bytes > MOST {
-            return Err(SourceError::VariablesTooLarge(MOST));
+            return Err(EnvError::TooLarge(MOST));
         }
         match self.by_name.get(&name).and_then(|at| self.all.get_mut(*at)) {
             Some((_, there)) => *there = value,

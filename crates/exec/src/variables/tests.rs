@@ -1,11 +1,47 @@
-use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Known, pod};
-use crate::api::Resource;
-use crate::pod::{EnvPlan, NodeResources};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokensmith_agent::api::Resource;
+use tokensmith_agent::payload::Secret;
+use tokensmith_agent::pod::{Lookup, NodeResources, Objects, Reference};
+use tokensmith_objects::Object;
+
+use crate::EnvPlan;
 
 const NODE: NodeResources =
     NodeResources { cpu_millis: 2000, memory_bytes: 1 << 30, ephemeral_storage_bytes: 0 };
+
+/// Objects of the namespace `n`, in memory.
+#[derive(Default)]
+struct Known(HashMap<(Resource, String), Arc<Object>>);
+
+impl Known {
+    fn with(mut self, resource: Resource, object: Value) -> Self {
+        let object = Object::from_value(object).unwrap();
+        self.0.insert((resource, object.name().to_owned()), Arc::new(object));
+        self
+    }
+}
+
+impl Objects for Known {
+    fn get(&self, resource: Resource, namespace: Option<&str>, name: &str) -> Lookup {
+        assert_eq!(namespace, Some("n"));
+        self.0.get(&(resource, name.to_owned())).map_or(Lookup::Missing, |o| Lookup::Found(Arc::clone(o)))
+    }
+
+    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// A pod `n/p` with one container `c`.
+fn pod() -> Object {
+    let meta = json!({"name": "p", "namespace": "n", "uid": "u-1", "labels": {"app": "x"}});
+    let spec = json!({"serviceAccountName": "sa", "containers": [{"name": "c", "image": "i"}]});
+    Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})).unwrap()
+}
 
 fn known() -> Known {
     Known::default()
@@ -20,17 +56,16 @@ fn known() -> Known {
 }
 
 fn plan(env: Value, from: Value) -> Result<EnvPlan, String> {
-    let mut pod = pod(json!([]), json!([]));
+    let mut pod = pod();
     pod.0["spec"]["containers"][0]["env"] = env;
     pod.0["spec"]["containers"][0]["envFrom"] = from;
     EnvPlan::new(&pod, "c").map_err(|e| e.to_string())
 }
 
 fn variables(env: Value, from: Value) -> Result<Vec<String>, String> {
-    let found = plan(env, from)?.variables(&pod(json!([]), json!([])), &known(), &NODE);
-    let show = |(name, value): (String, crate::payload::Secret)| {
-        format!("{name}={}", String::from_utf8_lossy(value.expose()))
-    };
+    let found = plan(env, from)?.variables(&pod(), &known(), &NODE);
+    let show =
+        |(name, value): (String, Secret)| format!("{name}={}", String::from_utf8_lossy(value.expose()));
     found.map(|all| all.into_iter().map(show).collect()).map_err(|e| e.to_string())
 }
 
@@ -75,7 +110,7 @@ fn bytes_that_are_no_text_are_kept() {
         {"name": "RAW", "valueFrom": {"secretKeyRef": {"name": "s", "key": "raw"}}},
         {"name": "MORE", "value": "<$(RAW)>"},
     ]);
-    let found = plan(env, json!([])).unwrap().variables(&pod(json!([]), json!([])), &known(), &NODE).unwrap();
+    let found = plan(env, json!([])).unwrap().variables(&pod(), &known(), &NODE).unwrap();
     assert_eq!(found[1].1.expose(), b"<\xff>");
 }
 
@@ -155,6 +190,42 @@ fn references() {
     let plan = plan(env, json!([{"configMapRef": {"name": "cm"}}])).unwrap();
     let resources: Vec<_> = plan.references().iter().map(|r| r.resource()).collect();
     assert_eq!(resources, [Resource::ConfigMaps, Resource::Secrets]);
-    let nobody = EnvPlan::new(&pod(json!([]), json!([])), "nobody").unwrap();
-    assert!(nobody.variables(&pod(json!([]), json!([])), &known(), &NODE).unwrap().is_empty());
+    let nobody = EnvPlan::new(&pod(), "nobody").unwrap();
+    assert!(nobody.variables(&pod(), &known(), &NODE).unwrap().is_empty());
+}
+
+/// Names that lead elsewhere when they go into a URL, and pieces of them.
+fn nasty() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("..".to_owned()),
+        Just("../".to_owned()),
+        Just("/".to_owned()),
+        Just("./".to_owned()),
+        Just("\0".to_owned()),
+        Just("\n".to_owned()),
+        Just("%2e%2e%2f".to_owned()),
+        Just("?x=y#".to_owned()),
+        Just("x".repeat(300)),
+        "\\PC{0,4}",
+    ];
+    prop_oneof![
+        Just("ok".to_owned()),
+        Just("a/b".to_owned()),
+        prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_environment_asks_for_no_other_object(secret in nasty(), map in nasty()) {
+        let env = json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k", "optional": true}}}]);
+        let Ok(plan) = plan(env, json!([{"configMapRef": {"name": map}}])) else { return Ok(()) };
+        for reference in plan.references() {
+            let Reference::Named { name, .. } = reference else { continue };
+            let element = !name.is_empty() && name.len() <= 253 && name != "." && name != "..";
+            prop_assert!(element && !name.contains(['/', '\0', '%', '?', '#', '\n']), "{name:?}");
+        }
+    }
 }
