@@ -88,6 +88,11 @@ impl Database {
         self.file.sync_data().map_err(|e| Fault::Sled(e.into()))
     }
 
+    /// How long sled's file is.
+    pub(crate) fn len(&self) -> u64 {
+        self.file.metadata().map_or(0, |m| m.len())
+    }
+
     /// Has it do something.
     pub(crate) fn call<T>(&self, work: impl FnOnce(&Trees) -> sled::Result<T>) -> Result<T, Fault> {
         if let Some(why) = self.broken.get() {

@@ -4,9 +4,8 @@
 //! that write then waits for ever; a second flush finds the failure and wakes the first. So a flush that takes long gets
 //! company, and who waits for one that takes too long is told so. The store takes writes again once the disk has answered.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::database::Database;
@@ -16,11 +15,24 @@ use crate::space::{FULL, Need, Room, Space};
 pub(crate) struct Disk {
     db: Arc<Database>,
     space: Space,
+    /// Bytes of keys and values that live in the database.
+    live: AtomicI64,
+    grown: Mutex<Grown>,
     /// Groups that were brought to disk, or failed to be.
     turns: AtomicU64,
     stuck: AtomicBool,
     poking: Arc<AtomicBool>,
 }
+
+/// When sled's file has grown last: then no room was left inside.
+struct Grown {
+    len: u64,
+    /// What lived in it.
+    live: i64,
+}
+
+/// A database takes no more than so many times what lives in it: what is more is free inside.
+const GROWN: i64 = 3;
 
 /// The disk has not answered in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +48,32 @@ const LONG: Duration = Duration::from_secs(2);
 const TOO_LONG: Duration = Duration::from_secs(3);
 
 impl Disk {
-    /// The disk of a store's folder.
-    pub(crate) fn new(dir: &Path, db: Arc<Database>) -> std::io::Result<Self> {
+    /// The disk of a store's folder, in whose database so many bytes live.
+    pub(crate) fn new(space: Space, db: Arc<Database>, live: u64) -> Self {
         let (turns, stuck) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Disk { db, space: Space::of(dir)?, turns, stuck, poking: Arc::default() })
+        let live = i64::try_from(live).unwrap_or(i64::MAX);
+        let grown = Mutex::new(Grown { len: db.len(), live });
+        let (live, poking) = (AtomicI64::new(live), Arc::default());
+        Disk { db, space, live, grown, turns, stuck, poking }
     }
 
     /// What room there is.
     pub(crate) fn room(&self) -> Room {
-        self.space.room()
+        let (len, live) = (self.db.len(), self.live.load(Ordering::Relaxed));
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        if len != grown.len {
+            // One that has become shorter has given back what was free at its end.
+            *grown = Grown { len, live };
+        }
+        let gone = grown.live.saturating_sub(live);
+        let spare = i64::try_from(len).unwrap_or(i64::MAX).saturating_sub(live.saturating_mul(GROWN));
+        let [likely, sure] = [gone, spare].map(|bytes| u64::try_from(bytes).unwrap_or(0));
+        Room { used: len, likely, sure, ..self.space.room() }
+    }
+
+    /// So many bytes more live in the database, or fewer.
+    pub(crate) fn lives(&self, more: i64) {
+        self.live.fetch_add(more, Ordering::Relaxed);
     }
 
     /// A group was brought to disk, or failed to be: it answers.
@@ -117,7 +146,7 @@ mod tests {
     async fn who_waits_for_a_disk_that_hangs_is_told_and_the_next_one_at_once() {
         let home = tempfile::tempdir().unwrap();
         let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
-        let disk = Disk::new(home.path(), db).unwrap();
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
         assert_eq!(disk.wait(async { 7 }).await, Ok(7));
         assert_eq!(disk.wait(std::future::pending::<()>()).await, Err(Stuck));
         assert_eq!(disk.wait(async { 7 }).await, Err(Stuck), "nobody begins to wait");
@@ -130,7 +159,7 @@ mod tests {
     async fn a_slow_disk_is_waited_for_as_long_as_it_gets_on() {
         let home = tempfile::tempdir().unwrap();
         let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
-        let disk = Disk::new(home.path(), db).unwrap();
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
         let slow = async {
             for _ in 0..10 {
                 let _ = tokio::time::timeout(Duration::from_secs(4), std::future::pending::<()>()).await;

@@ -13,6 +13,7 @@ use crate::database::Fault;
 use crate::moment::{Moment, Point};
 use crate::open::OpenError;
 use crate::scan::damaged;
+use crate::space::{Room, Space};
 
 /// The parts of a store's folder.
 pub(crate) struct Folder {
@@ -49,6 +50,11 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// What room there is on its disk.
+    pub(crate) fn room(&self) -> Room {
+        Space::of(&self.dir).map_or(Room::UNKNOWN, |space| space.room())
     }
 
     pub(crate) fn copy(&self) -> PathBuf {

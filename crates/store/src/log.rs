@@ -84,6 +84,19 @@ impl Log {
         }
     }
 
+    /// Gives its room back: watches that are further behind than memory reaches begin anew. The changes up to `revision` are
+    /// not in it.
+    pub(crate) fn give_back(&self, revision: Revision) {
+        let mut inner = self.inner();
+        if !inner.segments.is_empty() {
+            tracing::info!(
+                bytes = inner.bytes,
+                "the log of changes gives its room back: the disk is nearly full"
+            );
+        }
+        inner.clear(revision);
+    }
+
     /// Some changes after `after`, at least one, up to `until`.
     pub(crate) fn page(&self, after: Revision, until: Revision) -> Result<Vec<Change>, StoreError> {
         let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after);

@@ -13,6 +13,8 @@
 //! sled mends what it opens: it overwrites what it cannot read. So a copy is opened, and every record of it read and held
 //! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is.
 
+mod rewrite;
+
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -25,7 +27,6 @@ use tokensmith_core::random;
 use tokensmith_core::store::StoreError;
 
 use crate::anchor::{Anchor, AnchorError};
-use crate::builder::Builder;
 use crate::damage::{Damage, Trouble, Whole};
 use crate::database::{self, Database, Fault};
 use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, is_there};
@@ -33,7 +34,8 @@ pub(crate) use crate::folder::{Folder, remove, take_lock};
 use crate::log::Log;
 use crate::moment::{Moment, Point};
 use crate::scan::{self, Said, Tally};
-use crate::state::{Identity, Objects, State};
+use crate::state::{Objects, State};
+pub(crate) use rewrite::{begin, install};
 
 /// The version of the layout that this program writes.
 pub const FORMAT: u32 = 2;
@@ -55,6 +57,9 @@ pub struct Options {
     pub reserved: &'static str,
     /// Watches the writers.
     pub supervisor: Arc<Supervisor>,
+    /// How large a test has the disk be.
+    #[cfg(debug_assertions)]
+    pub disk_bytes: Option<u64>,
     /// Where a test lets the process die.
     #[cfg(debug_assertions)]
     pub kill_at: Option<Arc<crate::KillAt>>,
@@ -72,6 +77,8 @@ impl Default for Options {
             ring: tokensmith_core::keys::RING_KEY,
             reserved: "/tokensmith/",
             supervisor: Supervisor::alone(),
+            #[cfg(debug_assertions)]
+            disk_bytes: None,
             #[cfg(debug_assertions)]
             kill_at: None,
         }
@@ -108,6 +115,16 @@ pub enum OpenError {
         dir: PathBuf,
         /// Its format.
         found: u32,
+    },
+    /// There is no room for a new database beside the old one.
+    #[error("no room in {} for a copy of the database: {needed} MiB must be free, {free} MiB are", dir.display())]
+    NoRoom {
+        /// The directory.
+        dir: PathBuf,
+        /// What a copy takes at most, MiB.
+        needed: u64,
+        /// What there is, MiB.
+        free: u64,
     },
     /// There is one already.
     #[error("there is a store in {} already", .0.display())]
@@ -147,7 +164,12 @@ pub(crate) struct Opened {
     pub(crate) anchor: Arc<Anchor>,
     pub(crate) log: Log,
     pub(crate) lock: File,
+    /// Bytes of keys and values.
+    pub(crate) live: u64,
 }
+
+/// What a store holds, and how many bytes that is.
+type Stood = (State, u64);
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -155,7 +177,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
-    let state = ready(&folder, options)?;
+    let (state, live) = ready(&folder, options)?;
     drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
     let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
     // The copy has shown that all is there; that these files open alike is seen by their state.
@@ -167,11 +189,11 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     let anchor = Anchor::open(dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
     let log = Log::open(&folder.log(), state.identity, state.objects.revision, options);
     folder.point.reach(Moment::AfterLog);
-    Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock })
+    Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock, live })
 }
 
 /// Sees to it that there is a database that can be opened, and says what it holds.
-fn ready(folder: &Folder, options: &Options) -> Result<State, OpenError> {
+fn ready(folder: &Folder, options: &Options) -> Result<Stood, OpenError> {
     let anchor = Anchor::read(&folder.dir);
     // A crash between the two renames of a swap.
     if !folder.sled().exists() && folder.copy().exists() && folder.old().exists() {
@@ -197,18 +219,18 @@ fn ready(folder: &Folder, options: &Options) -> Result<State, OpenError> {
         let builder = begin(folder, identity, options)?;
         let state = builder.end(0, 0).map_err(|e| folder.build(e))?;
         install(folder, state)?;
-        return Ok(state);
+        return Ok((state, 0));
     }
     let done = judge(folder, options, &anchor);
     // Whatever came of it, the copy has served.
     let cleaned = folder.clean();
-    let state = done?;
+    let stood = done?;
     cleaned
         .and_then(|()| remove(&folder.copy()))
         .and_then(|()| remove(&folder.old()))
         .map_err(|e| folder.io(e))?;
     folder.point.reach(Moment::AfterCleaning);
-    Ok(state)
+    Ok(stood)
 }
 
 /// Opens a copy of the database and reads all of it. One of an older format, or one that takes much more room than what
@@ -220,7 +242,7 @@ fn judge(
     folder: &Folder,
     options: &Options,
     anchor: &Result<Option<State>, AnchorError>,
-) -> Result<State, OpenError> {
+) -> Result<Stood, OpenError> {
     let first = judge_by(folder, options, anchor, true);
     if !matches!(first, Err(OpenError::Damaged(_)))
         || !has_snapshot(&folder.sled()).map_err(|e| folder.io(e))?
@@ -228,11 +250,11 @@ fn judge(
         return first;
     }
     folder.clean().map_err(|e| folder.io(e))?;
-    let Ok(state) = judge_by(folder, options, anchor, false) else { return first };
+    let Ok(stood) = judge_by(folder, options, anchor, false) else { return first };
     tracing::warn!(
         "the database's snapshot was damaged and is removed: nothing is lost, all was read without it"
     );
-    Ok(state)
+    Ok(stood)
 }
 
 /// What keeps a database from being taken for whole that was read without its snapshot. None has it whose records can be
@@ -248,9 +270,10 @@ fn judge_by(
     options: &Options,
     anchor: &Result<Option<State>, AnchorError>,
     snapshot: bool,
-) -> Result<State, OpenError> {
+) -> Result<Stood, OpenError> {
     let broken = |e: Fault| {
-        if matches!(e, Fault::Hangs(_)) {
+        // A disk that is slow or full says nothing of what is on it.
+        if matches!(e, Fault::Hangs(_)) || is_full(&e) {
             return folder.unopened(e);
         }
         let troubles = unreadable(anchor).into_iter().chain([Trouble::Database(e.to_string())]);
@@ -258,10 +281,13 @@ fn judge_by(
     };
     let mut aside = None;
     folder.point.reach(Moment::BeforeCopy);
-    let db = match look(folder, options.cache_bytes, snapshot) {
-        Err(OpenError::Io { source, .. })
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
-        {
+    // sled writes a little where it opens, and must not find the disk full by it.
+    let looked = match folder.room().free < database::size(&folder.sled()).saturating_add(MARGIN) {
+        true => Err(folder.io(io::ErrorKind::StorageFull.into())),
+        false => look(folder, options.cache_bytes, snapshot),
+    };
+    let db = match looked {
+        Err(OpenError::Io { source, .. }) if ends(&source) => {
             // A full disk must not keep a server from starting that could make room.
             // First the room back, then the word: the log may go to the same disk.
             folder.clean().map_err(|e| folder.io(e))?;
@@ -298,7 +324,7 @@ fn judge_by(
             return Err(folder.damaged(vec![trouble], tally.whole));
         }
         folder.point.reach(Moment::AfterLook);
-        return migrate(folder, options, &db, tally, anchor);
+        return Ok((migrate(folder, options, &db, tally, anchor)?, live));
     }
     let said = Said::read(&db).map_err(broken)?;
     let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
@@ -330,9 +356,9 @@ fn judge_by(
             .map_err(|e| folder.io(e))?;
     }
     let size = database::size(&folder.sled());
-    if size > GROWN * live + SPARE {
+    if size > (GROWN * live).saturating_add(SPARE.min(folder.room().total / 8)) {
         tracing::info!(size, live, "the database is copied, to give space back");
-        if let Err(e) = rewrite(folder, options, &db, format, state) {
+        if let Err(e) = rewrite::rewrite(folder, options, &db, format, state, live) {
             // Nothing is lost by it, as long as the old one is in its place.
             if !folder.sled().exists() {
                 return Err(e);
@@ -340,13 +366,24 @@ fn judge_by(
             tracing::warn!(error = %e, "the database could not be copied: it stays as it is");
         }
     }
-    Ok(state)
+    Ok((state, live))
 }
 
 /// A database that takes more than so many times what lives in it, and some, is copied.
 const GROWN: u64 = 3;
-/// What a small database may take in any case.
+/// What a small database may take in any case; on a small disk an eighth of it.
 const SPARE: u64 = 32 << 20;
+/// What is left free beside a copy.
+const MARGIN: u64 = 4 << 20;
+
+/// The disk takes no more.
+fn ends(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn is_full(e: &Fault) -> bool {
+    matches!(e, Fault::Sled(sled::Error::Io(e)) if ends(e))
+}
 
 /// Brings a store of format 1, which has neither checksums nor an anchor, to this one.
 fn migrate(
@@ -391,47 +428,8 @@ fn migrate(
     }
     tracing::info!(revision, "the store is brought to format {FORMAT}");
     let state = State { identity, objects: Objects { revision, ..state.objects }, ledger: state.ledger };
-    rewrite(folder, options, db, 1, state)?;
+    rewrite::rewrite(folder, options, db, 1, state, tally.live)?;
     Ok(state)
-}
-
-/// Makes a new database with the same records and puts it in the place of the other.
-fn rewrite(
-    folder: &Folder,
-    options: &Options,
-    db: &Database,
-    format: u32,
-    state: State,
-) -> Result<(), OpenError> {
-    let mut builder = begin(folder, state.identity, options)?;
-    let mut failed = None;
-    let read = scan::all(db, format, &mut |item| {
-        if failed.is_none() {
-            failed = builder.add(&item).err();
-        }
-    });
-    if let Some(e) = failed.or(read.err()) {
-        return Err(folder.fault(e));
-    }
-    let made = builder.end(state.objects.revision, state.ledger.sequence).map_err(|e| folder.build(e))?;
-    if made != state {
-        return Err(folder.damaged(vec![Trouble::Database("it reads in two ways".into())], Whole::default()));
-    }
-    install(folder, state)
-}
-
-/// Begins a new database, where [`install`] looks for it.
-pub(crate) fn begin(folder: &Folder, identity: Identity, options: &Options) -> Result<Builder, OpenError> {
-    remove(&folder.copy()).map_err(|e| folder.io(e))?;
-    Builder::begin(&folder.copy(), identity, options.ring, folder.point.clone()).map_err(|e| folder.fault(e))
-}
-
-/// First the anchor, then the database: a database that has no anchor is taken for damaged.
-pub(crate) fn install(folder: &Folder, state: State) -> Result<(), OpenError> {
-    folder.point.reach(Moment::BeforeNewAnchor);
-    Anchor::open(&folder.dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
-    folder.point.reach(Moment::AfterNewAnchor);
-    folder.swap().map_err(|e| folder.io(e))
 }
 
 /// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file.

@@ -35,6 +35,7 @@ use crate::ledger::SledLedger;
 use crate::moment::Point;
 use crate::open::{self, OpenError, Options};
 use crate::record::{self, Read, data_key};
+use crate::space::Space;
 use writer::Write;
 
 /// The `Store` port on sled.
@@ -55,13 +56,15 @@ pub struct SledStore {
 impl SledStore {
     /// Opens the store in `dir`, making it if there is none. All records are read, and held against the anchor.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let open::Opened { db, anchor, log, lock } = open::open(dir, &options)?;
+        let open::Opened { db, anchor, log, lock, live } = open::open(dir, &options)?;
         let health = Arc::new(Health::default());
         let bounds = Bounds { changes: options.history, bytes: options.history_memory };
         let history = History::new(bounds, anchor.state().objects.revision, Some(log));
         let (writes, queue) = mpsc::unbounded_channel();
-        let on = Disk::new(dir, db.clone()).map_err(|source| OpenError::Io { dir: dir.into(), source })?;
-        let disk = Arc::new(on);
+        let space = Space::of(dir).map_err(|source| OpenError::Io { dir: dir.into(), source })?;
+        #[cfg(debug_assertions)]
+        let space = space.small(dir, options.disk_bytes);
+        let disk = Arc::new(Disk::new(space, db.clone(), live));
         let point = Point::new(&options);
         let writer = writer::Writer {
             db: db.clone(),

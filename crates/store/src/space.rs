@@ -1,13 +1,16 @@
-//! Whether there is room on the disk. Asked before each write, because sled must never find out itself: a write of its own
-//! that fails leaves it unusable until a restart, and whoever waits for it waiting.
+//! Whether there is room. Asked before each write, because sled must never find out itself: a write of its own that fails
+//! leaves it unusable until a restart, and whoever waits for it waiting.
 //!
 //! ```text
-//!   0 ──── FLOOR ────────────── RESERVE / 2 ──── RESERVE ──────► free
-//!     none   │ revocations, keys │ deletes, too  │ everything
+//!   0 ──── FLOOR ────── half ────────── three quarters ────────── SHARE ──────► free
+//!     none  │ revocations, keys │ deletes, too │ what makes nothing larger │ everything
 //! ```
 //!
+//! sled gives little back of what is deleted: it uses the room inside its file again. What is likely to be free there
+//! counts ([`Room::likely`], [`Room::sure`]), and yet no write is let through that would not fit on the disk outside of it.
+//!
 //! A quota is not seen by this: a write that comes upon one fails, and makes an end of writing until a restart.
-//! Nothing is remembered: once there is room again, everything is taken again.
+//! Nothing is remembered of a refusal: once there is room again, everything is taken again.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,15 +19,20 @@ use std::path::Path;
 pub(crate) struct Space {
     /// Held open: the question is about where the store is, whatever becomes of its path.
     dir: File,
+    /// The folder, and how large a test has its disk be.
+    #[cfg(debug_assertions)]
+    small: Option<(std::path::PathBuf, u64)>,
 }
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// What frees space, in the end: first it costs some, for the log of changes keeps what was deleted.
+    /// What frees room, in the end: first it costs some.
     Delete,
     /// What safety needs: revocations, key steps.
     Reserved,
+    /// A value that takes the place of one as large: many deletes begin with that, and ends of namespaces.
+    Update,
     /// Everything else.
     Usual,
 }
@@ -32,48 +40,115 @@ pub(crate) enum Need {
 /// What there is, as it was when it was asked for; bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
-    free: u64,
-    total: u64,
+    /// On the disk.
+    pub(crate) free: u64,
+    pub(crate) total: u64,
+    /// What the database takes.
+    pub(crate) used: u64,
+    /// How much of that is free: so much was deleted since it has grown last.
+    pub(crate) likely: u64,
+    /// The same, reckoned from what lives in it at most so many times over.
+    pub(crate) sure: u64,
 }
 
-/// So much is left for what is not [`Need::Usual`]; on a small disk an eighth of it.
-const RESERVE: u64 = 32 << 20;
-/// So much is never used: sled writes a little of its own, in segments of half a MiB. A 32nd of a small disk.
-const FLOOR: u64 = 8 << 20;
-/// A value is written to the database and to the log of changes, with what it was before, and both are rewritten when space
-/// is gathered.
-const TIMES: u64 = 4;
+/// So much is left for what is not [`Need::Usual`]; on a small disk an eighth of it. And an eighth of what the database
+/// takes: before deletes here and there give back whole segments of sled's file, it grows by as much at most (measured).
+const SHARE: u64 = 32 << 20;
+/// sled writes a little of its own, in segments of this size.
+const SEGMENT: u64 = 512 << 10;
+/// A write has sled write a page with the records beside it, now and then.
+const PAGE: u64 = 16 << 10;
 
 /// Why nothing is written.
-pub(crate) const FULL: &str = "no space left on device, but for revocations and keys: free some";
+pub(crate) const FULL: &str =
+    "no space left on device, but for deletes, revocations and keys: delete something or free some";
+/// Why not even that is written.
+pub(crate) const FULLER: &str = "no space left on device: free some";
+
+/// What a change costs in the database, at most: a new value with what is written of its pages while it is put together, of an
+/// old one the pages that it leaves.
+pub(crate) fn cost(new: usize, old: usize) -> u64 {
+    let bytes = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+    bytes(new).saturating_mul(5).saturating_add(bytes(old)).div_ceil(2).saturating_add(PAGE)
+}
 
 impl Space {
     /// The disk of a folder.
     pub(crate) fn of(dir: &Path) -> std::io::Result<Self> {
-        Ok(Space { dir: File::open(dir)? })
+        Ok(Space {
+            dir: File::open(dir)?,
+            #[cfg(debug_assertions)]
+            small: None,
+        })
+    }
+
+    /// A disk that holds the folder alone.
+    #[cfg(debug_assertions)]
+    pub(crate) fn small(mut self, dir: &Path, bytes: Option<u64>) -> Self {
+        self.small = bytes.map(|bytes| (dir.into(), bytes));
+        self
     }
 
     /// What there is now. A file system that does not say is taken to have enough.
     pub(crate) fn room(&self) -> Room {
+        #[cfg(debug_assertions)]
+        if let Some((dir, total)) = &self.small {
+            let free = total.saturating_sub(crate::database::size(dir));
+            return Room { free, total: *total, ..Room::UNKNOWN };
+        }
         let Ok(found) = rustix::fs::fstatvfs(&self.dir) else {
-            return Room { free: u64::MAX, total: u64::MAX };
+            return Room::UNKNOWN;
         };
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks) }
+        Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks), used: 0, likely: 0, sure: 0 }
     }
 }
 
 impl Room {
-    /// Whether so many bytes may be written.
-    pub(crate) fn has(&self, bytes: usize, need: Need) -> bool {
-        let (most, share) = match need {
-            Need::Delete => (RESERVE / 2, 16),
-            Need::Reserved => (FLOOR, 32),
-            Need::Usual => (RESERVE, 8),
+    /// A file system that does not say.
+    pub(crate) const UNKNOWN: Room = Room { free: u64::MAX, total: u64::MAX, used: 0, likely: 0, sure: 0 };
+
+    /// Whether what costs so much may be written.
+    pub(crate) fn has(&self, cost: u64, need: Need) -> bool {
+        let eighth = self.eighth();
+        let cost = cost.saturating_add(if cost > 0 { SEGMENT } else { 0 });
+        // What must be free on the disk, and what with that which is free inside.
+        let (disk, all) = match need {
+            Need::Reserved => (eighth * 2, 0),
+            Need::Delete => (eighth * 3, eighth * 4),
+            Need::Update => (eighth * 6, (eighth * 6).saturating_add(self.used / 16)),
+            Need::Usual => (eighth * 8, (eighth * 8).saturating_add(self.used / 8)),
         };
-        let kept = most.min(self.total.checked_div(share).unwrap_or(0));
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(TIMES);
-        self.free >= kept.saturating_add(bytes)
+        let inside = self.likely.max(self.sure);
+        let fits = self.free >= disk.saturating_add(cost)
+            && self.free.saturating_add(inside) >= all.saturating_add(cost);
+        // sled's file has no reason to grow. It has, now and then, where much comes at once.
+        let fits_inside = self.sure >= cost && self.free >= (eighth * 2).saturating_add(cost);
+        fits || fits_inside
+    }
+
+    /// Whether the log may have so much beside a change: it is outside of the database, and nothing that is kept is for it.
+    pub(crate) fn has_for_log(&self, cost: u64, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.free >= (self.eighth() * 8).saturating_add(cost).saturating_add(bytes)
+            && self.has(cost, Need::Usual)
+    }
+
+    /// Whether so much is better brought to disk before more is: what is deleted is free only then.
+    pub(crate) fn is_enough(&self, cost: u64) -> bool {
+        cost > self.eighth() * 2 && !self.has(cost.saturating_mul(2), Need::Usual)
+    }
+
+    fn eighth(&self) -> u64 {
+        SHARE.min(self.total / 8) / 8
+    }
+
+    /// Why it may not.
+    pub(crate) fn refusal(need: Need) -> &'static str {
+        match need {
+            Need::Delete | Need::Reserved => FULLER,
+            Need::Update | Need::Usual => FULL,
+        }
     }
 }
 
@@ -81,37 +156,60 @@ impl Room {
 mod tests {
     use super::*;
 
-    const MIB: usize = 1 << 20;
+    const MIB: u64 = 1 << 20;
 
-    fn room(free: usize, total: usize) -> Room {
-        Room { free: (free * MIB) as u64, total: (total * MIB) as u64 }
+    fn room(free: u64, total: u64, used: u64, likely: u64, sure: u64) -> Room {
+        let [free, total, used, likely, sure] = [free, total, used, likely, sure].map(|n| n * MIB);
+        Room { free, total, used, likely, sure }
     }
 
     #[test]
     fn what_safety_needs_has_room_when_nothing_else_has() {
-        for (free, total, usual, reserved) in [
-            (1000, 1000, true, true),
-            (36, 1000, true, true),
-            (35, 1000, false, true),
-            (12, 1000, false, true),
-            (11, 1000, false, false),
-            (0, 1000, false, false),
-            (12, 64, true, true),
-            (11, 64, false, true),
-            (6, 64, false, true),
-            (5, 64, false, false),
+        let needs = [Need::Usual, Need::Update, Need::Delete, Need::Reserved];
+        for (room, taken) in [
+            (room(1000, 1000, 0, 0, 0), 4),
+            (room(34, 1000, 0, 0, 0), 4),
+            (room(33, 1000, 0, 0, 0), 3),
+            (room(25, 1000, 0, 0, 0), 2),
+            (room(17, 1000, 0, 0, 0), 1),
+            (room(10, 1000, 0, 0, 0), 1),
+            (room(9, 1000, 0, 0, 0), 0),
+            // On a small disk.
+            (room(10, 64, 0, 0, 0), 4),
+            (room(9, 64, 0, 0, 0), 3),
+            (room(7, 64, 0, 0, 0), 2),
+            (room(5, 64, 0, 0, 0), 1),
+            (room(3, 64, 0, 0, 0), 0),
+            // Deletes need the more the larger the database is.
+            (room(158, 1000, 1000, 0, 0), 3),
+            (room(160, 1000, 1000, 0, 0), 4),
+            // What is likely to be free inside counts, as long as the disk has its share,
+            (room(10, 64, 32, 4, 0), 4),
+            (room(9, 64, 32, 20, 0), 3),
+            (room(7, 64, 32, 20, 0), 2),
+            // and what is free for sure counts almost to the end.
+            (room(4, 64, 32, 0, 20), 4),
+            (room(3, 64, 32, 20, 20), 0),
         ] {
-            let room = room(free, total);
-            let found = (room.has(MIB, Need::Usual), room.has(MIB, Need::Reserved));
-            assert!(usual <= room.has(MIB, Need::Delete) && room.has(MIB, Need::Delete) <= reserved);
-            assert_eq!(found, (usual, reserved), "{free} of {total}");
+            let found = needs.map(|need| room.has(MIB, need));
+            let wanted = [taken > 3, taken > 2, taken > 1, taken > 0];
+            assert_eq!(found, wanted, "{room:?}");
         }
     }
 
     #[test]
     fn no_size_overflows() {
-        assert!(!room(1000, 1000).has(usize::MAX, Need::Reserved));
-        assert!(Room { free: u64::MAX, total: u64::MAX }.has(MIB, Need::Usual));
+        assert!(!room(1000, 1000, 0, 0, 0).has(cost(usize::MAX, usize::MAX), Need::Reserved));
+        let all = Room { free: u64::MAX, total: u64::MAX, used: u64::MAX, likely: u64::MAX, sure: 0 };
+        assert!(all.has(MIB, Need::Usual));
+    }
+
+    #[test]
+    fn little_is_deleted_at_once_where_there_is_little_room() {
+        assert!(!room(500, 1000, 0, 0, 0).is_enough(100 * MIB));
+        assert!(room(100, 1000, 0, 0, 0).is_enough(100 * MIB));
+        assert!(!room(40, 1000, 0, 0, 0).is_enough(8 * MIB));
+        assert!(room(10, 48, 30, 0, 0).is_enough(2 * MIB));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::disk::Disk;
 use crate::health::{Health, words};
 use crate::moment::{Moment, Point};
 use crate::record::{seal, unseal};
-use crate::space::{FULL, Need};
+use crate::space::{FULLER, Need, cost};
 use crate::state::{self, Ledger};
 
 pub(super) struct Sealed {
@@ -117,8 +117,8 @@ impl Sealed {
         if let Some(problem) = self.health.problem() {
             return Err(problem.into());
         }
-        if !self.disk.room().has(size, Need::Reserved) {
-            return Err(FULL.into());
+        if !self.disk.room().has(cost(size, 0), Need::Reserved) {
+            return Err(FULLER.into());
         }
         let identity = self.anchor.state().identity;
         batch.insert(STATE, state::sealed(Place::Ledger, STATE, &identity, &ledger.to_bytes()));
@@ -222,7 +222,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let options = crate::Options::default();
         let opened = crate::open::open(home.path(), &options).unwrap();
-        let disk = Arc::new(Disk::new(home.path(), opened.db.clone()).unwrap());
+        let disk = Arc::new(Disk::new(crate::space::Space::of(home.path()).unwrap(), opened.db.clone(), 0));
         let sealed = Sealed::new(opened.db.clone(), opened.anchor.clone(), disk, Point::default());
         let key = |n: u8| vec![b'r', n];
         let (mut group, mut answers) = (Vec::new(), Vec::new());

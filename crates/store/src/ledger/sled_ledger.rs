@@ -21,7 +21,7 @@ use crate::database::{Database, Fault};
 use crate::disk::{Disk, STUCK, Stuck};
 use crate::moment::Point;
 use crate::record::{seal, unseal};
-use crate::space::{FULL, Need};
+use crate::space::{FULL, Need, cost};
 
 /// The `Ledger` port on sled; made by [`SledStore::ledger`](crate::SledStore::ledger).
 pub struct SledLedger {
@@ -208,13 +208,15 @@ impl Ledger for SledLedger {
             let mut gone = 0;
             loop {
                 let count = db.call(|t| {
-                    let (mut batch, mut count) = (sled::Batch::default(), 0);
-                    for key in t.ledger.range(issued_start(i64::MIN)..issued_start(expired)).keys().take(STEP)
-                    {
-                        batch.remove(key?);
+                    let (mut batch, mut count, mut bytes) = (sled::Batch::default(), 0, 0);
+                    for item in t.ledger.range(issued_start(i64::MIN)..issued_start(expired)).take(STEP) {
+                        let (key, stored) = item?;
+                        bytes += (key.len() + stored.len()) as i64;
+                        batch.remove(key);
                         count += 1;
                     }
                     t.ledger.apply_batch(batch)?;
+                    disk.lives(-bytes);
                     Ok(count)
                 });
                 disk.goes_on();
@@ -253,16 +255,19 @@ fn written(state: &State, done: Result<(), LedgerError>) -> Result<(), LedgerErr
 
 fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError> {
     // Tried again with the next ones: it is taken down once there is room.
-    if !disk.room().has(group.iter().map(Issued::size).sum(), Need::Usual) {
+    let size = group.iter().map(Issued::size).sum();
+    if !disk.room().has(cost(size, 0), Need::Usual) {
         return Err(FULL.into());
     }
-    let mut batch = sled::Batch::default();
+    let (mut batch, mut more) = (sled::Batch::default(), 0);
     for issued in group {
         let key = issued_key(&issued.position());
         let (_, stored) = seal(&key, &serde_json::to_vec(issued)?);
+        more += (key.len() + stored.len()) as i64;
         batch.insert(key, stored);
     }
     let written = db.call(|t| t.ledger.apply_batch(batch)).and_then(|()| db.flush());
+    disk.lives(if written.is_ok() { more } else { 0 });
     disk.answered();
     Ok(written?)
 }

@@ -1,8 +1,9 @@
 //! The one writer: takes what waits, decides each write in order, brings all of them to disk at once.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokensmith_core::Supervisor;
@@ -18,7 +19,7 @@ use crate::health::{Health, words};
 use crate::history::{History, holds};
 use crate::moment::{Moment, Point};
 use crate::record::{self, Header, META_STATE, Read, data_key};
-use crate::space::{FULL, Need, Room};
+use crate::space::{self, Need, Room};
 use crate::state::{self, Objects};
 
 /// Who waits for a write.
@@ -53,6 +54,12 @@ const GROUP: usize = 512;
 /// A group that has come to so many bytes is brought to disk, whoever waits.
 const GROUP_BYTES: usize = 8 << 20;
 
+/// So many bytes a millisecond are written while there is little room.
+const PACE: u64 = 4096;
+
+/// A value that is larger than the one before by no more than this is taken for no larger: the marks of a deletion.
+const LITTLE: usize = 4096;
+
 /// What is under a key, as far as a write must know.
 #[derive(Clone)]
 struct Found {
@@ -71,6 +78,22 @@ struct Group {
     bytes: usize,
     /// What the disk had when the group was begun.
     room: Room,
+    /// What the group takes of it at most, without the log.
+    cost: u64,
+    /// Whether it gets into the log.
+    logged: bool,
+    /// How many bytes more live in the database after it.
+    live: i64,
+}
+
+/// What becomes of a write.
+enum Taken {
+    /// It changes nothing.
+    Nothing,
+    /// It is in the group.
+    At(Revision),
+    /// There is no room for it beside what is in the group.
+    Later,
 }
 
 /// What is told of a write that has failed.
@@ -84,8 +107,8 @@ impl Writer {
         let _running = self.supervisor.begin(Task::StoreWriter);
         let mut group = Vec::with_capacity(GROUP);
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-            let mut waiting = group.drain(..);
-            while waiting.len() > 0 {
+            let mut waiting = group.drain(..).collect();
+            while !VecDeque::is_empty(&waiting) {
                 if self.supervisor.step(Task::StoreWriter, || self.commit(&mut waiting)).is_none() {
                     self.recover(&mut waiting);
                 }
@@ -97,19 +120,19 @@ impl Writer {
     }
 
     /// After a panic: who waits is told, and what was on its way to the disk makes an end of all writing.
-    fn recover(&self, waiting: &mut impl Iterator<Item = Write>) {
+    fn recover(&self, waiting: &mut VecDeque<Write>) {
         if self.persisting.replace(false) {
             self.health.fail("the store's writer has panicked in a write");
             tracing::error!(
                 "the store's writer has panicked in a write: no further write is accepted until a restart"
             );
         }
-        for write in waiting {
+        for write in waiting.drain(..) {
             let _ = write.done.send(Err(StoreError::Refused("its writer has panicked".into())));
         }
     }
 
-    fn commit(&self, waiting: &mut impl Iterator<Item = Write>) {
+    fn commit(&self, waiting: &mut VecDeque<Write>) {
         let mut group = Group {
             overlay: HashMap::new(),
             batch: sled::Batch::default(),
@@ -118,28 +141,42 @@ impl Writer {
             accepted: Vec::new(),
             bytes: 0,
             room: self.disk.room(),
+            cost: 0,
+            logged: true,
+            live: 0,
         };
         while group.bytes < GROUP_BYTES
-            && let Some(write) = waiting.next()
+            && !group.room.is_enough(group.cost)
+            && let Some(write) = waiting.pop_front()
         {
             match self.take(&mut group, &write) {
                 Err(e) => drop(write.done.send(Err(e))),
-                Ok(None) => drop(write.done.send(Ok(None))),
-                Ok(Some(revision)) => group.accepted.push((write.done, revision)),
+                Ok(Taken::Nothing) => drop(write.done.send(Ok(None))),
+                Ok(Taken::At(revision)) => group.accepted.push((write.done, revision)),
+                Ok(Taken::Later) => {
+                    waiting.push_front(write);
+                    break;
+                }
             }
         }
         if group.changes.is_empty() {
             return;
         }
         self.persisting.set(true);
-        let written = self.persist(group.batch, group.objects, &group.changes);
+        let logged = group.logged.then_some(&group.changes[..]);
+        let written = self.persist(group.batch, group.objects, logged);
         self.disk.answered();
         match written {
             Ok(()) => {
+                self.disk.lives(group.live);
                 self.history.extend(group.changes);
                 self.persisting.set(false);
                 for (done, revision) in group.accepted {
                     let _ = done.send(Ok(Some(revision)));
+                }
+                if !group.logged {
+                    // sled gathers what is free in a thread of its own, twice a second: who is faster has its file grow.
+                    std::thread::park_timeout(Duration::from_millis(group.cost / PACE));
                 }
             }
             Err(e) => {
@@ -158,7 +195,7 @@ impl Writer {
     }
 
     /// Decides a write. One that is accepted is in the group, and gets a revision unless it changes nothing.
-    fn take(&self, group: &mut Group, write: &Write) -> Result<Option<Revision>, StoreError> {
+    fn take(&self, group: &mut Group, write: &Write) -> Result<Taken, StoreError> {
         if let Some(problem) = self.health.problem() {
             return Err(StoreError::Refused(problem.into()));
         }
@@ -173,18 +210,25 @@ impl Writer {
         };
         holds(write.expect, found.as_ref().map(entry))?;
         if write.value.is_none() && found.is_none() {
-            return Ok(None);
+            return Ok(Taken::Nothing);
         }
+        let record = |value: &Bytes| write.key.len() + value.len();
+        let (new, old) =
+            (write.value.as_ref().map_or(0, record), found.as_ref().map_or(0, |found| record(&found.value)));
         let need = match &write.value {
             _ if write.key.starts_with(self.reserved) => Need::Reserved,
             None => Need::Delete,
+            Some(_) if new <= old.saturating_add(LITTLE) && old > 0 => Need::Update,
             Some(_) => Need::Usual,
         };
-        let (new, old) =
-            (write.value.as_ref().map_or(0, Bytes::len), found.as_ref().map_or(0, |f| f.value.len()));
-        let size = group.bytes + write.key.len() + new + old;
-        if !group.room.has(size, need) {
-            return Err(StoreError::Refused(FULL.into()));
+        let size = group.bytes + new + old;
+        let cost = group.cost.saturating_add(space::cost(new, old));
+        if !self.fits(group, size, cost, need) {
+            // What is in the group may free more than it takes.
+            return match group.accepted.is_empty() {
+                true => Err(StoreError::Refused(Room::refusal(need).into())),
+                false => Ok(Taken::Later),
+            };
         }
         let revision = group.objects.revision + 1;
         group.objects.revision = revision;
@@ -205,9 +249,23 @@ impl Writer {
         };
         group.overlay.insert(write.key.clone(), there);
         let previous = found.map(|f| f.value);
-        group.bytes = size;
+        (group.bytes, group.cost) = (size, cost);
+        group.live = group.live.saturating_add_unsigned(new as u64).saturating_sub_unsigned(old as u64);
         group.changes.push(Change { key: write.key.clone(), value: write.value.clone(), previous, revision });
-        Ok(Some(revision))
+        Ok(Taken::At(revision))
+    }
+
+    /// Whether there is room for a group. The log gives way before anything is refused: it is of use to few, and takes what
+    /// is deleted as well.
+    fn fits(&self, group: &mut Group, size: usize, cost: u64, need: Need) -> bool {
+        if group.logged && !group.room.has_for_log(cost, size) {
+            group.logged = false;
+            if let Some(log) = self.history.log() {
+                log.give_back(self.anchor.state().objects.revision);
+                group.room = self.disk.room();
+            }
+        }
+        group.room.has(cost, need)
     }
 
     fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
@@ -231,12 +289,14 @@ impl Writer {
         &self,
         mut batch: sled::Batch,
         objects: Objects,
-        changes: &[Change],
+        logged: Option<&[Change]>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         let identity = self.anchor.state().identity;
         batch.insert(META_STATE, state::sealed(Place::Objects, META_STATE, &identity, &objects.to_bytes()));
-        if let Some(log) = self.history.log() {
-            log.append(changes);
+        match (self.history.log(), logged) {
+            (Some(log), Some(changes)) => log.append(changes),
+            (Some(log), None) => log.give_back(objects.revision),
+            (None, _) => {}
         }
         self.point.reach(Moment::BeforeBatch);
         self.db.call(|t| t.objects.apply_batch(batch))?;
