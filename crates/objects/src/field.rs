@@ -172,9 +172,9 @@ impl From<Vec<FieldError>> for Findings {
     }
 }
 
-/// A text that several findings show. Upstream shows it with each of them; here the first sixteen do, and if it is long the
-/// others say that it is left out. Else the answer could be as long as the request squared: a list of ten thousand owners,
-/// shown once for each of them, is a gigabyte.
+/// A text that several findings show. Upstream shows it with each of them; here the first sixteen do, with a very long one
+/// fewer, and if it is long the others say that it is left out. Else the answer could be as long as the request squared: a
+/// list of ten thousand owners, shown once for each of them, is a gigabyte.
 #[derive(Debug)]
 pub struct Shared {
     text: String,
@@ -182,8 +182,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// So many findings show it, however long it is.
+    /// So many findings show it.
     pub const WHOLE: usize = 16;
+    /// Unless all that they show is more than this, bytes: the first one alone shows what is longer.
+    pub const MOST: usize = 1 << 18;
     /// What is no longer than this is always shown, bytes.
     pub const SHORT: usize = 64;
     /// What upstream says where it leaves a value out.
@@ -201,8 +203,9 @@ impl Shared {
 
     /// The text for one more finding.
     pub fn text(&mut self) -> &str {
-        self.shown += 1;
-        if self.shown > Self::WHOLE && self.text.len() > Self::SHORT { Self::OMITTED } else { &self.text }
+        let whole = (Self::MOST / self.text.len().max(1)).clamp(1, Self::WHOLE);
+        self.shown = self.shown.saturating_add(1);
+        if self.shown > whole && self.text.len() > Self::SHORT { Self::OMITTED } else { &self.text }
     }
 }
 
@@ -270,5 +273,17 @@ mod tests {
         let all = |count| Findings::from(vec![FieldError::required("f", ""); count]);
         assert!(all(1_000).told().iter().all(|e| !e.message.contains("more")));
         assert!(all(1_001).told().pop().unwrap().message.ends_with(" ... and 1 more"));
+    }
+
+    /// Message and causes both say it: an answer is a few times as long as what was sent.
+    #[test]
+    fn findings_show_a_long_text_seldom() {
+        let of = |length: usize| {
+            let mut shown = Shared::new("x".repeat(length));
+            (0..1000).filter(|_| shown.text() != Shared::OMITTED).count()
+        };
+        assert_eq!((of(1 << 20), of(1 << 18), of(1 << 17)), (1, 1, 2));
+        assert_eq!((of(10_000), of(Shared::SHORT + 1)), (Shared::WHOLE, Shared::WHOLE));
+        assert_eq!((of(Shared::SHORT), of(0)), (1000, 1000));
     }
 }
