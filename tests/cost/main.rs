@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use tokensmith_tests::Server;
 use tokensmith_tests::cost::endpoints::{self, Depth};
 use tokensmith_tests::cost::{measure, waits};
-use tokensmith_tests::server::{ADMIN, pause};
+use tokensmith_tests::server::pause;
 
 /// Ten times the size costs less than so many times as much.
 const MOST: f64 = 15.0;
@@ -18,12 +18,7 @@ const FLOOR: Duration = Duration::from_millis(20);
 
 async fn server() -> Result<Server> {
     let args = ["--ephemeral", "--test-clock", "--runtime-config=api/all=true", "--signing-algorithm=ES256"];
-    let server = Server::start(&args).await?;
-    let client = server.client()?;
-    for (path, object) in endpoints::objects() {
-        client.post_any(&path, Some(ADMIN), &object).await?;
-    }
-    Ok(server)
+    Server::start(&args).await
 }
 
 /// The list of endpoints is made of the tables that the router is made of; what is in neither cannot be served.

@@ -1,6 +1,9 @@
 //! Bodies for a type of the schema, whatever the endpoint does with them.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokensmith_api::{Media, yaml};
 use tokensmith_objects::Object;
@@ -157,7 +160,7 @@ pub fn base(kind: &str) -> Value {
             "containers": [{"name": "c", "image": "i"}],
             "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
         }}),
-        "ClusterTrustBundle" => json!({"metadata": named, "spec": {"trustBundle": "x"}}),
+        "ClusterTrustBundle" => json!({"metadata": named, "spec": {"trustBundle": ANCHOR.as_str()}}),
         "ClusterRole" => {
             json!({"metadata": named, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]})
         }
@@ -181,3 +184,11 @@ pub fn base(kind: &str) -> Value {
         _ => json!({"metadata": named}),
     }
 }
+
+/// What a bundle holds.
+static ANCHOR: LazyLock<String> = LazyLock::new(|| {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("the provider makes keys");
+    params.self_signed(&key).expect("the parameters are complete").pem()
+});

@@ -14,6 +14,17 @@ pub struct Endpoint {
     /// With its query. Nothing that is sent is kept.
     pub path: String,
     kind: What,
+    changed: Option<Changed>,
+}
+
+/// An object that must be there when an endpoint is asked: bodies for what is not there need not be read.
+pub struct Changed {
+    /// Where it is.
+    pub path: String,
+    /// Where it is created.
+    pub collection: String,
+    /// What is created.
+    pub object: Value,
 }
 
 enum What {
@@ -63,6 +74,7 @@ pub fn all() -> Vec<Endpoint> {
             method,
             path: route.path.replace("{id}", ID),
             kind: What::Own(route.path),
+            changed: None,
         }));
     }
     all
@@ -75,8 +87,16 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
     let collection = format!("{api}{scope}/{}", kind.plural);
     let api_version: &'static str = kind.api_version().leak();
     let of = |new| Of { kind: &kind.kind, api_version, type_name: &kind.type_name, new };
-    let at = |method, path: String, kind| Endpoint { method, path: format!("{path}?dryRun=All"), kind };
     let one = |below: &str| format!("{collection}/cost{below}");
+    let at = |method, path: String, what| {
+        let there = kind.stored && path.starts_with(&one(""));
+        let changed = there.then(|| Changed {
+            path: one(""),
+            collection: collection.clone(),
+            object: bodies::base(&kind.kind),
+        });
+        Endpoint { method, path: format!("{path}?dryRun=All"), kind: what, changed }
+    };
     let mut all = Vec::new();
     for verb in &kind.verbs {
         all.push(match verb.as_str() {
@@ -84,7 +104,7 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
             "delete" => at("DELETE", one(""), What::Delete),
             "deletecollection" => {
                 let nothing = format!("{collection}?labelSelector=no-such-label");
-                Endpoint { method: "DELETE", path: nothing, kind: What::Delete }
+                Endpoint { method: "DELETE", path: nothing, kind: What::Delete, changed: None }
             }
             "get" | "list" | "watch" => continue,
             "patch" => at("PATCH", one(""), What::Patch(of(false))),
@@ -116,18 +136,6 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
     all
 }
 
-/// The objects that are changed, with the paths at which they are created.
-pub fn objects() -> Vec<(String, Value)> {
-    let stored = kinds().iter().filter(|kind| kind.stored);
-    stored
-        .map(|kind| {
-            let scope = if kind.namespaced { "/namespaces/default" } else { "" };
-            let root = if kind.group.is_empty() { "/api/" } else { "/apis/" };
-            (format!("{root}{}{scope}/{}", kind.api_version(), kind.plural), bodies::base(&kind.kind))
-        })
-        .collect()
-}
-
 impl Endpoint {
     /// What the table calls it.
     pub fn name(&self) -> String {
@@ -136,6 +144,11 @@ impl Endpoint {
             What::Own(path) => format!("{} {path}", self.method),
             _ => format!("{} {path}", self.method),
         }
+    }
+
+    /// The object that it is about, if that must be there.
+    pub fn changed(&self) -> Option<&Changed> {
+        self.changed.as_ref()
     }
 
     /// Bodies of about so many bytes, always in the same order.
@@ -156,9 +169,11 @@ impl Endpoint {
 
 fn deletes(size: usize) -> Vec<Body> {
     let places = places::of_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-    let mut all = bodies::of_any(&json!({"kind": "DeleteOptions", "apiVersion": "v1"}), size);
+    // The options in a body count in place of those in its query.
+    let base = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
+    let mut all = bodies::of_any(&base, size);
     for place in &places {
-        all.extend(Items::ALL.map(|items| bodies::of_place(&json!({}), place, items, size)));
+        all.extend(Items::ALL.map(|items| bodies::of_place(&base, place, items, size)));
     }
     all
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Body;
 use super::endpoints::{Depth, Endpoint};
-use crate::server::ADMIN;
+use crate::server::{ADMIN, pause};
 use crate::{Client, Server};
 
 /// How often what seems to cost too much is asked once more.
@@ -106,6 +106,7 @@ pub async fn endpoint(
 /// # Errors
 /// It is not answered, or was too long.
 pub async fn once(server: &Server, client: &Client, endpoint: &Endpoint, body: &Body) -> Result<Cell> {
+    there(client, endpoint).await?;
     let headers = [("content-type", body.media)];
     let before = cpu(server)?;
     let answer = client
@@ -116,5 +117,31 @@ pub async fn once(server: &Server, client: &Client, endpoint: &Endpoint, body: &
     // More operations than a patch may have are refused with the same code, but have been read.
     let limit = String::from_utf8_lossy(&answer.body).contains("limit is");
     anyhow::ensure!(!(answer.status == 413 && limit), "{}: {}: not read", endpoint.name(), body.name);
+    // Nor is what is meant for an object that is not there.
+    anyhow::ensure!(
+        answer.status != 404 || endpoint.changed().is_none(),
+        "{}: {}: the object is not there",
+        endpoint.name(),
+        body.name
+    );
     Ok(Cell { bytes: body.bytes.len(), cpu, status: answer.status, answer: answer.body.len() })
+}
+
+/// Creates the object that an endpoint is about where it is not there, or no longer: a body may have deleted it.
+///
+/// # Errors
+/// It cannot be created.
+pub async fn there(client: &Client, endpoint: &Endpoint) -> Result<()> {
+    let Some(changed) = endpoint.changed() else { return Ok(()) };
+    loop {
+        let found = client.send("GET", &changed.path, Some(ADMIN), &[], None).await?;
+        if found.status == 404 {
+            client.post_any(&changed.collection, Some(ADMIN), &changed.object).await?.success()?;
+        } else if found.success()?["metadata"].get("deletionTimestamp").is_none() {
+            return Ok(());
+        } else {
+            // A namespace takes its time.
+            pause(Duration::from_millis(5)).await;
+        }
+    }
 }

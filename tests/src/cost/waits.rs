@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::Body;
 use super::endpoints::Endpoint;
+use super::{Body, measure};
 use crate::Server;
 use crate::server::{ADMIN, JANE, pause};
 
@@ -55,6 +55,7 @@ pub async fn during(server: &Server, work: impl Future<Output = Result<()>>) -> 
 /// A request is not answered.
 pub async fn four(server: &Server, endpoint: &Endpoint, body: &Body, rounds: usize) -> Result<()> {
     for _ in 0..rounds {
+        measure::there(&server.client_http2()?, endpoint).await?;
         let mut sent = Vec::new();
         for _ in 0..4 {
             let (client, body, method, path) =
