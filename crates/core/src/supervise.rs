@@ -13,6 +13,7 @@
 #[cfg(debug_assertions)]
 mod fail;
 mod task;
+mod tasks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use futures::FutureExt;
 #[cfg(debug_assertions)]
 pub use fail::arm;
 pub use task::Task;
+pub use tasks::Tasks;
 
 use crate::clock::{Clock, SystemClock};
 use crate::follow::Backoff;

@@ -1,9 +1,8 @@
-//! `tokensmith serve`: the only place that builds and wires the server.
+//! `tokensmith serve`: flags, files, signals and exit codes around a server of the library `tokensmith`.
 
 mod banner;
 pub mod certificates;
 pub mod data_dir;
-mod end;
 mod fail;
 mod first_start;
 pub mod flags;
@@ -95,7 +94,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let kubeconfig =
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let authority = certificates::Authority::open(&dir, system.now())?;
+    let authority = certificates::open(&dir, system.now())?;
     let sources = tls::Sources::new(&args, &dir, authority, settings.client_certificates.clone());
     let trust = sources.trust()?;
     let (stop, stopped) = watch::channel(false);
@@ -113,7 +112,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let (config, renew_at) = sources.build(system.now())?;
     let live: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
 
-    let external = signer_socket.map(|socket| signer::beside(&server.app).map(|signer| (socket, signer)));
+    let external =
+        signer_socket.map(|socket| signer::beside(&server.instance.app).map(|signer| (socket, signer)));
     let external = external.transpose()?;
 
     let admin = own(&url, Some(trust.as_bytes()), ADMIN, &server.admin_token, None);
@@ -125,11 +125,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     first.done();
     let mut signals = Signals::new()?;
-    let router = tokensmith_server::router(server.app.clone());
+    let router = tokensmith_server::router(server.instance.app.clone());
     let mut listeners = tokio::task::JoinSet::new();
-    let stats = server.app.metrics.listening();
+    let stats = server.instance.app.metrics.listening();
     let tls = Some(live.clone());
-    let supervisor = &server.app.supervisor;
+    let supervisor = &server.instance.app.supervisor;
     let served =
         listener::serve(secure, tls, router.clone(), stats.clone(), supervisor.clone(), stopped.clone());
     listeners.spawn(served);
@@ -148,7 +148,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     // Certificates are checked by clients with clocks of their own, so they follow the system's, never a test clock.
     let mut renew_at = renew_at;
-    let supervisor = server.app.supervisor.clone();
+    let supervisor = server.instance.app.supervisor.clone();
     let renewing = supervisor.begin(Task::Certificates);
     loop {
         let renewal = async {
@@ -176,7 +176,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             }
         }
         if reload_tokens {
-            server.app.audit.reopen();
+            server.instance.app.audit.reopen();
             supervisor.step(Task::Certificates, || {
                 reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
             });
@@ -191,7 +191,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         let _ = std::fs::remove_file(gone);
     }
     drop(supervisor);
-    server.close().await
+    server.instance.end().await.map_err(|e| Failure::failed(e.to_string()))
 }
 
 fn reload(path: Option<&Path>, file: Option<&TokenFile>) {

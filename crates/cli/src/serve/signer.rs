@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::Args;
 use time::format_description::well_known::Rfc3339;
+use tokensmith::end;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::ClockWatch;
 use tokensmith_core::keys::Keys;
 use tokensmith_core::random;
-use tokensmith_core::supervise::Task;
+use tokensmith_core::supervise::{Task, Tasks};
 use tokensmith_core::tokens::claims::Payload;
 use tokensmith_core::tokens::ledger::REQUESTER;
 use tokensmith_core::tokens::{LedgerMode, TokenLedger};
@@ -20,13 +21,11 @@ use tokensmith_server::App;
 use tokensmith_server::audit::Line;
 use tokensmith_signer::{Address, ExternalSigner, Socket, Witness};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::data_dir::{ADDRESS, DataDir};
 use super::first_start::{FirstStart, Who};
 use super::keys::{self, KeyArgs, KeyFiles};
-use super::wire::Tasks;
-use super::{Signals, Told, end, start};
+use super::{Signals, Told, start};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
@@ -106,7 +105,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let signer = new(keys.clone(), clock.clone(), max_seconds, witness)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = Tasks { supervisor: supervisor.clone(), running: JoinSet::new() };
+    let mut tasks = Tasks::new(supervisor.clone());
     tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
     tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
     tasks.run(Task::ClockWatch, &Arc::new(ClockWatch::new(clock)), |watch| async move { watch.run().await });
@@ -127,16 +126,16 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     // Who looks for a running signer finds none.
     let _ = std::fs::remove_file(address);
     let _ = serving.await;
-    let (mut running, last) = (tasks.running, ledger.clone());
+    let last = ledger.clone();
     let work = async {
-        running.shutdown().await;
+        tasks.end().await;
         if let Err(e) = last.flush().await {
             tracing::error!(cause = %e, "the last issue records are lost");
         }
     };
     // Its last owner flushes the store.
     let ended = end::within(end::GRACE, work, (ledger, store)).await;
-    failure.map_or(ended, Err)
+    failure.map_or(ended.map_err(|e| Failure::failed(e.to_string())), Err)
 }
 
 /// The signer of a server that also speaks HTTP: with its keys, its clock, its bound, its ledger and its audit log.

@@ -12,6 +12,7 @@ use tokensmith_core::store::Store;
 use tokensmith_core::supervise::Supervisor;
 use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_objects::Served;
+use tokensmith_server::app::Check;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
 use super::data_dir::DataDir;
@@ -105,7 +106,7 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) ledger: Arc<dyn Ledger>,
     /// What keeps the store from taking writes.
-    pub(super) problem: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    pub(super) problem: Check,
     pub(super) fail: FailPoints,
     /// Which store it is, if it has an identity.
     pub(super) identity: Option<String>,
@@ -150,11 +151,7 @@ pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let identity = Some(opened.identity());
     let store = Arc::new(opened);
-    let watched = Arc::downgrade(&store);
-    let problem = Box::new(move || match watched.upgrade() {
-        Some(store) => store.problem(),
-        None => Some("the store is closed".into()),
-    });
+    let problem = tokensmith::store_problem(&store);
     Ok(Opened { store: fail.store(store), ledger, problem, fail, identity, time })
 }
 

@@ -8,10 +8,9 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
+use tokensmith::certificates::Authority;
 use tokensmith_core::access::authenticators::{ClientCas, ClientCertificates};
-use tokensmith_server::possession::Possession;
 
-use super::certificates::Authority;
 use super::data_dir::{DataDir, SERVING_CERT};
 use super::flags::ServeArgs;
 use crate::files::{self, Access};
@@ -80,19 +79,8 @@ impl Sources {
                 (made.chain, made.key, made.pem, Some(made.renew_at))
             }
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .context("cannot set up TLS")?;
         let cas = self.clients.as_ref().map(|(path, _)| client_cas(path)).transpose()?;
-        let builder = match &cas {
-            None => builder.with_no_client_auth(),
-            Some(cas) => builder.with_client_cert_verifier(Arc::new(Possession::new(cas, &provider))),
-        };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .context("the certificate and its key do not belong together")?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let config = tokensmith::tls::server(chain, key, cas.as_ref())?;
         files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
         if let (Some((_, clients)), Some(cas)) = (&self.clients, cas) {
             clients.replace(cas);

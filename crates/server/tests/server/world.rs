@@ -11,25 +11,19 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
+use tokensmith::{Instance, Options, Parts};
 use tokensmith_core::Supervisor;
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
-use tokensmith_core::access::node::NodeAuthorizer;
-use tokensmith_core::access::rbac::Rbac;
-use tokensmith_core::access::{Authentication, Authorizer, Authorizers};
-use tokensmith_core::clock::{ClockWatch, ManualClock};
+use tokensmith_core::clock::ManualClock;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
-use tokensmith_core::tokens::{IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier};
+use tokensmith_core::tokens::{LedgerMode, TokenLedger, TokenProfiles};
 use tokensmith_core::view::View;
-use tokensmith_objects::validate::Limits;
-use tokensmith_objects::{Served, bootstrap};
-use tokensmith_registry::controllers::Controllers;
-use tokensmith_registry::{Registry, RegistryConfig};
+use tokensmith_objects::Served;
 use tokensmith_server::audit::Audit;
-use tokensmith_server::metrics::Metrics;
-use tokensmith_server::{App, AppConfig, Backup, router};
+use tokensmith_server::{AppConfig, router};
 use tokensmith_store::{MemoryLedger, MemoryStore};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -47,6 +41,8 @@ pub struct World {
     ledger: Arc<dyn Ledger>,
     router: Router,
     audit: Arc<Mutex<Vec<u8>>>,
+    /// Its tasks run for as long.
+    _instance: Instance,
 }
 
 pub struct Answer {
@@ -160,97 +156,45 @@ impl World {
         change: impl FnOnce(&mut AppConfig),
     ) -> World {
         let issuer = "https://issuer.test";
-        let audiences = vec!["api".to_owned(), "https://kubernetes.default.svc".into()];
         let keys_config = KeysConfig {
             algorithm: Some(Algorithm::ES256),
             profile_algorithms: profiles.algorithms(),
             ..KeysConfig::new(issuer, SealKey::new(SEAL))
         };
         let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.unwrap();
-        let running = keys.clone();
-        tokio::spawn(async move { running.run().await });
-        let view = Arc::new(View::load(&*store).await.unwrap());
-        let (feeding, fed, by) = (view.clone(), store.clone(), clock.clone());
-        tokio::spawn(async move { feeding.feed(fed, by).await });
-        let mut config = AppConfig {
-            anonymous_auth: true,
-            anonymous_oidc: false,
-            max_request_bytes: 3 << 20,
-            served: Served::default(),
-            version: "0",
-        };
-        change(&mut config);
-        let bootstrap = bootstrap::rbac(&config.served);
-        let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers::new(vec![
-            Arc::new(NodeAuthorizer::new(&bootstrap)),
-            Arc::new(Rbac::new()),
-        ]));
-        let registry_config = RegistryConfig {
-            limits: Limits::default(),
-            implicit_service_account_token: true,
-            root_ca: "CA".into(),
-        };
-        let registry = Arc::new(Registry::new(
-            store.clone(),
-            view.clone(),
-            clock.clone(),
-            authorizer.clone(),
-            registry_config,
-        ));
-        registry.ensure(bootstrap).await.unwrap();
-        let controllers = Controllers::new(registry.clone(), keys.clone(), clock.clone(), "CA".into());
-        tokio::spawn(async move { controllers.run().await });
-        let ledger =
-            TokenLedger::open(kept.clone(), mode, clock.clone(), keys.clone(), view.clone()).await.unwrap();
-        let (pruning, written) = (ledger.clone(), ledger.clone());
-        tokio::spawn(async move { pruning.run().await });
         let users =
             TokenFile::parse(&format!("{ADMIN},admin,1,system:masters\n{JANE},jane,2,devs\n")).unwrap();
-        let revocations = ledger.revocations().clone();
-        let verifier = Verifier::new(keys.clone(), revocations, vec![issuer.into()], audiences.clone());
-        let issuer_config = IssuerConfig {
-            issuer: issuer.into(),
-            api_audiences: audiences.clone(),
-            limits: Limits::default(),
-            max_expiration_seconds: Some(86_400),
-            extend_expiration: true,
+        let mut options = Options {
+            api_audiences: vec!["api".into(), "https://kubernetes.default.svc".into()],
+            authenticators: vec![Arc::new(users)],
+            client_certificates: clients,
+            issuers: vec![issuer.into()],
+            ledger: mode,
+            max_token_seconds: Some(86_400),
             profiles,
+            root_ca: "CA".into(),
+            ..Options::default()
         };
-        let tokens = TokenIssuer::new(
-            view.clone(),
-            clock.clone(),
-            keys.clone(),
-            authorizer.clone(),
-            ledger.clone(),
-            issuer_config,
-        );
-        let clock_watch = Arc::new(ClockWatch::new(clock.clone()));
-        let watching = clock_watch.clone();
-        tokio::spawn(async move { watching.run().await });
+        change(&mut options.http);
         let audit = Arc::new(Mutex::new(Vec::new()));
         let supervisor = Supervisor::new(clock.clone());
         let stop = watch::Sender::new(false);
-        let app = Arc::new(App {
-            config,
-            clock: clock.clone(),
-            clock_watch,
-            test_clock: Some(clock.clone()),
-            view,
-            registry,
+        let parts = Parts {
+            store: store.clone(),
+            ledger: kept.clone(),
             keys: keys.clone(),
-            ledger,
-            tokens,
-            authentication: Authentication::new(vec![Arc::new(users), Arc::new(verifier)], audiences)
-                .with_certificates(clients),
-            authorizer,
-            metrics: Metrics::new(),
-            backup: Backup::new(store.clone(), kept.clone(), Box::new(|| Ok(Vec::new())), None),
+            clock: clock.clone(),
+            test_clock: Some(clock.clone()),
             audit: Audit::to(Box::new(Shared(audit.clone())), supervisor.clone()).unwrap(),
-            stopping: stop.subscribe(),
             supervisor,
-            checks: vec![("ledger", Box::new(move || written.problem()))],
-        });
-        World { clock, keys, stop, store, ledger: kept, router: router(app), audit }
+            problem: Box::new(|| None),
+            identity: None,
+            files: Box::new(|| Ok(Vec::new())),
+            stopping: stop.subscribe(),
+        };
+        let instance = Instance::start(parts, options).await.unwrap();
+        let router = router(instance.app.clone());
+        World { clock, keys, stop, store, ledger: kept, router, audit, _instance: instance }
     }
 
     /// A ledger as a restart would open it.

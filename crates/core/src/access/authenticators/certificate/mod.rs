@@ -106,6 +106,11 @@ impl ClientCertificates {
         ClientCertificates { cas: ArcSwap::from_pointee(cas) }
     }
 
+    /// Whom it trusts now.
+    pub fn cas(&self) -> Arc<ClientCas> {
+        self.cas.load_full()
+    }
+
     /// Trusts others from now on, on open connections too.
     pub fn replace(&self, cas: ClientCas) {
         self.cas.store(Arc::new(cas));

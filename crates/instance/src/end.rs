@@ -1,24 +1,24 @@
-//! The end of a process that has a store: within its grace time, whatever the disk does. A thread that hangs in a write is
+//! The end of a server that has a store: within its grace time, whatever the disk does. A thread that hangs in a write is
 //! left behind: whoever waits for it has not been told that it was written.
 
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::failure::Failure;
+use crate::error::EndError;
 
 /// How long what is left may take, once no request is served any more.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Does the last work, then lets go of the rest, which may join threads.
 ///
 /// # Errors
 /// It took too long, or panicked: the caller is to end the process, and its exit code tells.
-pub(super) async fn within<R: Send + 'static>(
+pub async fn within<R: Send + 'static>(
     grace: Duration,
     work: impl Future<Output = ()>,
     rest: R,
-) -> Result<(), Failure> {
+) -> Result<(), EndError> {
     let mut rest = Some(rest);
     let done = tokio::time::timeout(grace, async {
         work.await;
@@ -36,13 +36,8 @@ pub(super) async fn within<R: Send + 'static>(
     std::mem::forget(rest);
     match done {
         Ok(true) => Ok(()),
-        Ok(false) => {
-            Err(Failure::failed("the store was not closed well: the last issue records may be lost"))
-        }
-        Err(_) => Err(Failure::failed(format!(
-            "the disk has not answered for {} s: ended without it. What was acknowledged is on disk; the last issue records may be lost",
-            grace.as_secs()
-        ))),
+        Ok(false) => Err(EndError::Broken),
+        Err(_) => Err(EndError::Hangs { seconds: grace.as_secs() }),
     }
 }
 

@@ -1,0 +1,65 @@
+//! Why a server does not start or end.
+
+use std::io;
+
+use tokensmith_core::keys::{KeysError, ReserveError};
+use tokensmith_core::ledger::LedgerError;
+use tokensmith_core::store::StoreError;
+use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
+
+use crate::certificates::CertificateError;
+use crate::tls::TlsError;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The built-in objects.
+    #[error("cannot make the built-in objects")]
+    BuiltIn(#[source] tokensmith_core::Error),
+    /// The CA, or the certificate to serve.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The record of issued tokens and revocations.
+    #[error(transparent)]
+    Ledger(#[from] LedgerOpenError),
+    /// The same, as the store has it.
+    #[error("cannot open the token ledger")]
+    LedgerTree(#[source] LedgerError),
+    /// The address.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+    /// There are no issuers.
+    #[error("a server has at least one issuer")]
+    NoIssuer,
+    /// The objects.
+    #[error("cannot read the objects")]
+    Objects(#[source] StoreError),
+    /// The folder on disk.
+    #[error(transparent)]
+    Store(#[from] tokensmith_store::OpenError),
+    /// The spare key.
+    #[error("cannot make the spare signing key")]
+    Tick(#[source] ReserveError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Why a server has not ended well. What was acknowledged is on disk all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// Letting go of the store has panicked.
+    #[error("the store was not closed well: the last issue records may be lost")]
+    Broken,
+    /// The disk does not answer.
+    #[error(
+        "the disk has not answered for {seconds} s: ended without it. What was acknowledged is on disk; the last issue records may be lost"
+    )]
+    Hangs {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+// Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod call;
+pub mod certificates;
+mod clock;
+pub mod end;
+mod error;
+mod options;
+mod renewal;
+mod server;
+mod storage;
+pub mod tls;
+mod wire;
+
+pub use call::{CallError, Review, Token, TokenRequest};
+pub use clock::TestClock;
+pub use error::{EndError, StartError};
+pub use options::{Authorization, Options};
+pub use server::{Builder, Server};
+pub use storage::store_problem;
+pub use wire::{Instance, Parts};
+
+pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey};

@@ -1,0 +1,97 @@
+//! What an operator decides, as types: no flag, no file and no environment is read here.
+
+use std::sync::Arc;
+
+use tokensmith_core::access::authenticators::ClientCertificates;
+use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
+use tokensmith_core::access::node::NodeAuthorizer;
+use tokensmith_core::access::rbac::Rbac;
+use tokensmith_core::access::{Authorizer, Authorizers, TokenAuthenticator};
+use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
+use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Object, Served};
+use tokensmith_server::AppConfig;
+
+/// What a server does. The defaults are those of `tokensmith serve`.
+pub struct Options {
+    /// What tokens are for that name no audience, and what they must be for here. None: the issuers.
+    pub api_audiences: Vec<String>,
+    /// Who is asked whether a request may be done, in order.
+    pub authorization: Vec<Authorization>,
+    /// Who else knows callers, before the tokens of service accounts are looked at.
+    pub authenticators: Vec<Arc<dyn TokenAuthenticator>>,
+    /// Which client certificates are believed.
+    pub client_certificates: Option<Arc<ClientCertificates>>,
+    /// Whether tokens of automatic volumes live for a year, for clients that do not read them again.
+    pub extend_tokens: bool,
+    /// What HTTP allows.
+    pub http: AppConfig,
+    /// Whether pods get a token volume of themselves.
+    pub implicit_tokens: bool,
+    /// `iss` of new tokens, then those that are accepted besides.
+    pub issuers: Vec<String>,
+    /// What is written down of tokens.
+    pub ledger: LedgerMode,
+    /// What validation allows.
+    pub limits: Limits,
+    /// The longest that a token may live, seconds.
+    pub max_token_seconds: Option<i64>,
+    /// Lifetimes, algorithms and claims by audience.
+    pub profiles: TokenProfiles,
+    /// What clients must trust, PEM: `ca.crt` in every namespace.
+    pub root_ca: String,
+}
+
+/// An authorizer (`--authorization-mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorization {
+    /// Everyone may do everything.
+    AlwaysAllow,
+    /// Nobody may do anything, but system:masters.
+    AlwaysDeny,
+    /// Nodes may what their pods need.
+    Node,
+    /// Roles and bindings.
+    Rbac,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            api_audiences: Vec::new(),
+            authorization: vec![Authorization::Node, Authorization::Rbac],
+            authenticators: Vec::new(),
+            client_certificates: None,
+            extend_tokens: true,
+            http: AppConfig {
+                anonymous_auth: true,
+                anonymous_oidc: false,
+                max_request_bytes: 3 << 20,
+                served: Served::default(),
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            implicit_tokens: true,
+            issuers: Vec::new(),
+            ledger: LedgerMode::Full,
+            limits: Limits::default(),
+            max_token_seconds: None,
+            profiles: TokenProfiles::default(),
+            root_ca: String::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The authorizers, as one. `bootstrap` are the built-in RBAC objects.
+    pub(crate) fn authorizer(&self, bootstrap: &[Object]) -> Arc<dyn Authorizer> {
+        let modes = self.authorization.iter().map(|mode| -> Arc<dyn Authorizer> {
+            match mode {
+                Authorization::AlwaysAllow => Arc::new(AlwaysAllow),
+                Authorization::AlwaysDeny => Arc::new(AlwaysDeny),
+                Authorization::Node => Arc::new(NodeAuthorizer::new(bootstrap)),
+                Authorization::Rbac => Arc::new(Rbac::new()),
+            }
+        });
+        Arc::new(Authorizers::new(modes.collect()))
+    }
+}

@@ -1,0 +1,285 @@
+//! A server with its listener: started from a few options, gone when it is dropped.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use rustls::ClientConfig;
+use serde_json::json;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::{Identity, MASTERS};
+use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealKey};
+use tokensmith_core::random;
+use tokensmith_core::supervise::Supervisor;
+use tokensmith_server::audit::Audit;
+use tokensmith_server::{App, listener};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::call::TokenRequest;
+use crate::certificates::Authority;
+use crate::clock::TestClock;
+use crate::error::{EndError, StartError};
+use crate::options::Options;
+use crate::renewal::Renewal;
+use crate::storage::Storage;
+use crate::tls::{self, TlsError};
+use crate::wire::{Instance, Parts};
+
+/// The administrator, whose token is in [`Server::kubeconfig`].
+const ADMIN: &str = "admin";
+
+/// A server that runs. Dropped, it is gone: its tasks, connections, threads and memory.
+pub struct Server {
+    instance: Instance,
+    router: Router,
+    url: String,
+    ca: String,
+    admin_token: Zeroizing<String>,
+    clock: Option<TestClock>,
+    stop: watch::Sender<bool>,
+    serving: JoinSet<()>,
+}
+
+/// What a server is to be. [`Builder::start`] makes it.
+#[must_use = "nothing is there before it is started"]
+pub struct Builder {
+    address: SocketAddr,
+    algorithm: Option<Algorithm>,
+    options: Options,
+    rotation: RotationPolicy,
+    storage: Storage,
+    stands: bool,
+}
+
+impl Server {
+    /// A server in memory: with a clock that stands until [`Server::clock`] moves it, and an ES256 key, which is made at
+    /// once (an RSA key takes up to seconds).
+    pub fn ephemeral() -> Builder {
+        Builder { algorithm: Some(Algorithm::ES256), stands: true, ..Builder::on(Storage::Memory) }
+    }
+
+    /// A server whose objects, keys and ledger are in a folder, with the machine's clock. `seal` opens its private keys:
+    /// without it the folder is of no use, and nobody else should have both. CA and administrator are new at each start.
+    pub fn on_disk(folder: impl Into<PathBuf>, seal: SealKey) -> Builder {
+        Builder::on(Storage::Disk { folder: folder.into(), seal })
+    }
+
+    /// Where it listens: `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `iss` of its tokens: its URL, unless told otherwise.
+    pub fn issuer(&self) -> &str {
+        &self.app().tokens.config().issuer
+    }
+
+    /// The CA that its clients must trust, PEM. Its key was made in memory and is nowhere else.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// A client's TLS that trusts this server alone.
+    ///
+    /// # Errors
+    /// None for a CA of our own; the TLS library's all the same.
+    pub fn client_tls(&self) -> Result<ClientConfig, TlsError> {
+        tls::client(&self.ca)
+    }
+
+    /// A kubeconfig of the administrator, for kubectl and other clients. It holds a credential.
+    pub fn kubeconfig(&self) -> Zeroizing<String> {
+        let cluster =
+            json!({"server": self.url, "certificate-authority-data": BASE64_STANDARD.encode(&self.ca)});
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "tokensmith", "cluster": cluster}],
+            "contexts": [{"name": "tokensmith", "context": {"cluster": "tokensmith", "user": ADMIN}}],
+            "current-context": "tokensmith",
+            "users": [{"name": ADMIN, "user": {"token": &**self.admin_token}}],
+        });
+        // JSON is YAML.
+        Zeroizing::new(format!("{config:#}\n"))
+    }
+
+    /// Asks for a token of an account, `NAMESPACE/NAME`. Both are made if they are not there.
+    pub fn token(&self, account: &str) -> TokenRequest<'_> {
+        TokenRequest::new(self, account)
+    }
+
+    /// The clock, of a server whose clock can be moved ([`Server::ephemeral`], unless told otherwise).
+    ///
+    /// # Panics
+    /// The server goes by the machine's clock, which nobody moves.
+    pub fn clock(&self) -> &TestClock {
+        self.clock.as_ref().expect("a server that goes by the machine's clock has none to move")
+    }
+
+    /// Stops: open requests end, all that is queued is written, and the store is closed. To drop a server is enough where
+    /// nothing of it is to stay.
+    ///
+    /// # Errors
+    /// The disk does not answer.
+    pub async fn stop(self) -> Result<(), EndError> {
+        let Server { instance, router, stop, mut serving, .. } = self;
+        stop.send_replace(true);
+        drop(router);
+        while serving.join_next().await.is_some() {}
+        instance.end().await
+    }
+
+    pub(crate) fn admin_token(&self) -> &Zeroizing<String> {
+        &self.admin_token
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.instance.app
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+}
+
+impl Builder {
+    fn on(storage: Storage) -> Self {
+        Builder {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            algorithm: None,
+            options: Options::default(),
+            rotation: RotationPolicy::default(),
+            storage,
+            stands: false,
+        }
+    }
+
+    /// Listens there; else on a free port of 127.0.0.1.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Signs with a key of this algorithm.
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// `iss` of its tokens, instead of its URL.
+    pub fn issuer(mut self, issuer: &str) -> Self {
+        self.options.issuers = vec![issuer.to_owned()];
+        self
+    }
+
+    /// Opens the discovery document and the key set to callers without credentials, as most verifiers are.
+    pub fn public_discovery(mut self) -> Self {
+        self.options.http.anonymous_oidc = true;
+        self
+    }
+
+    /// When its keys change.
+    pub fn rotation(mut self, policy: RotationPolicy) -> Self {
+        self.rotation = policy;
+        self
+    }
+
+    /// Goes by the machine's clock: tokens expire by themselves, and [`Server::clock`] moves nothing.
+    pub fn machine_clock(mut self) -> Self {
+        self.stands = false;
+        self
+    }
+
+    /// Changes whatever else there is to decide.
+    pub fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Starts it. It listens when this returns.
+    ///
+    /// # Errors
+    /// The address is taken, or the folder cannot be used.
+    pub async fn start(self) -> Result<Server, StartError> {
+        let Builder { address, algorithm, mut options, rotation, storage, stands } = self;
+        let socket = TcpListener::bind(address).await.map_err(StartError::Listen)?;
+        let address = socket.local_addr().map_err(StartError::Listen)?;
+        let url = format!("https://{address}");
+        if options.issuers.is_empty() {
+            options.issuers.push(url.clone());
+        }
+        let system = Arc::new(SystemClock::new());
+        let authority = Authority::make(system.now())?;
+        let (ca, admin_token) = (authority.pem().to_owned(), administrator(&mut options));
+        options.root_ca.clone_from(&ca);
+        let certificates = Renewal { authority, address, clients: options.client_certificates.clone() };
+        let (tls, renew_at) = certificates.make(system.now())?;
+
+        let test_clock = stands.then(|| Arc::new(ManualClock::new(system.now())));
+        let clock: Arc<dyn Clock> = match &test_clock {
+            Some(clock) => clock.clone(),
+            None => system.clone(),
+        };
+        let supervisor = Supervisor::new(clock.clone());
+        let stored = storage.open(&supervisor)?;
+        let config = KeysConfig {
+            algorithm,
+            profile_algorithms: options.profiles.algorithms(),
+            policy: rotation,
+            ..KeysConfig::new(options.issuers[0].clone(), stored.seal)
+        };
+        let keys = Keys::open(stored.store.clone(), clock.clone(), config).await?;
+        let (stop, stopping) = watch::channel(false);
+        let parts = Parts {
+            store: stored.store,
+            ledger: stored.ledger,
+            keys: keys.clone(),
+            clock,
+            test_clock: test_clock.clone(),
+            supervisor: supervisor.clone(),
+            problem: stored.problem,
+            identity: stored.identity,
+            files: Box::new(|| Ok(Vec::new())),
+            audit: Audit::none(),
+            stopping: stopping.clone(),
+        };
+        let instance = Instance::start(parts, options).await?;
+        let app = &instance.app;
+        let router = tokensmith_server::router(app.clone());
+        let live: listener::Tls = Arc::new(ArcSwap::from_pointee(tls));
+        let (stats, view) = (app.metrics.listening(), app.view.clone());
+        let mut serving = JoinSet::new();
+        let renewing = certificates.renew(live.clone(), renew_at, system, stopping.clone());
+        serving.spawn(renewing);
+        serving.spawn(listener::serve(
+            socket,
+            Some(live),
+            router.clone(),
+            stats,
+            supervisor.clone(),
+            stopping,
+        ));
+        if stands {
+            // What is due at the beginning is done: the spare key is there before time passes.
+            keys.tick().await.map_err(StartError::Tick)?;
+        }
+        let clock = test_clock.map(|clock| TestClock { clock, keys, view, supervisor });
+        Ok(Server { instance, router, url, ca, admin_token, clock, stop, serving })
+    }
+}
+
+/// Makes an administrator that nobody else knows. Gives their token.
+fn administrator(options: &mut Options) -> Zeroizing<String> {
+    let token = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()));
+    let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
+    options.authenticators.insert(0, Arc::new(TokenFile::single(&token, admin)));
+    token
+}

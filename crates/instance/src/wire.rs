@@ -1,0 +1,196 @@
+//! Wiring: keys, store → view → ledger → registry → app, and the tasks that keep them going. The only place where a server
+//! is put together.
+
+use std::sync::Arc;
+
+use tokensmith_core::access::{Authentication, Authorizer, TokenAuthenticator};
+use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
+use tokensmith_core::keys::Keys;
+use tokensmith_core::ledger::Ledger;
+use tokensmith_core::store::Store;
+use tokensmith_core::supervise::{Supervisor, Task, Tasks};
+use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
+use tokensmith_core::view::View;
+use tokensmith_objects::{Object, bootstrap};
+use tokensmith_registry::controllers::Controllers;
+use tokensmith_registry::{Registry, RegistryConfig};
+use tokensmith_server::app::Check;
+use tokensmith_server::audit::Audit;
+use tokensmith_server::backup::Files;
+use tokensmith_server::metrics::Metrics;
+use tokensmith_server::{App, Backup};
+use tokio::sync::watch;
+
+use crate::end;
+use crate::error::{EndError, StartError};
+use crate::options::Options;
+
+/// What a server stands on. Whoever has opened it says where.
+pub struct Parts {
+    /// The objects, the key ring.
+    pub store: Arc<dyn Store>,
+    /// What is known of tokens.
+    pub ledger: Arc<dyn Ledger>,
+    /// The signing keys, open.
+    pub keys: Arc<Keys>,
+    /// Time,
+    pub clock: Arc<dyn Clock>,
+    /// the same, where it can be moved,
+    pub test_clock: Option<Arc<ManualClock>>,
+    /// and who watches the tasks by it.
+    pub supervisor: Arc<Supervisor>,
+    /// What keeps the store from taking writes.
+    pub problem: Check,
+    /// Which store it is, if it has an identity.
+    pub identity: Option<String>,
+    /// Files that a backup takes along.
+    pub files: Files,
+    /// What is written down of decisions.
+    pub audit: Audit,
+    /// Turns true when the server is to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// A server that has everything but listeners. Dropped, its tasks end.
+pub struct Instance {
+    /// What its handlers work with.
+    pub app: Arc<App>,
+    tasks: Tasks,
+    store: Arc<dyn Store>,
+}
+
+impl Instance {
+    /// Puts a server together: makes what every cluster has, and begins its tasks.
+    ///
+    /// # Errors
+    /// What is in the store cannot be read, or what is missing not be written.
+    pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
+        let Parts { store, ledger, keys, clock, test_clock, supervisor, .. } = parts;
+        let issuer = options.issuers.first().cloned().ok_or(StartError::NoIssuer)?;
+        let audiences = match options.api_audiences.as_slice() {
+            [] => options.issuers.clone(),
+            given => given.to_vec(),
+        };
+        let view = Arc::new(View::load(&*store).await.map_err(StartError::Objects)?);
+        let backup = Backup::new(store.clone(), ledger.clone(), parts.files, parts.identity);
+        let ledger =
+            TokenLedger::open(ledger, options.ledger, clock.clone(), keys.clone(), view.clone()).await?;
+        let mut tasks = Tasks::new(supervisor.clone());
+        let clock_watch = Arc::new(ClockWatch::new(clock.clone()));
+        tasks.run(Task::ClockWatch, &clock_watch, |watch| async move { watch.run().await });
+        let fed = (view.clone(), store.clone(), clock.clone());
+        tasks.run(Task::Objects, &fed, |(view, from, by)| async move { view.feed(from, by).await });
+
+        let bootstrap = bootstrap::rbac(&options.http.served);
+        let authorizer = options.authorizer(&bootstrap);
+        let place = (store.clone(), view.clone(), clock.clone());
+        let registry = registry(place, authorizer.clone(), bootstrap, &options).await?;
+        let controllers =
+            Controllers::new(registry.clone(), keys.clone(), clock.clone(), options.root_ca.clone());
+        tasks.run(
+            Task::Controllers,
+            &Arc::new(controllers),
+            |controllers| async move { controllers.run().await },
+        );
+        tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
+        tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
+
+        let verifier = Verifier::new(
+            keys.clone(),
+            ledger.revocations().clone(),
+            options.issuers.clone(),
+            audiences.clone(),
+        );
+        let mut authenticators = options.authenticators;
+        authenticators.push(Arc::new(verifier) as Arc<dyn TokenAuthenticator>);
+        let tokens = TokenIssuer::new(
+            view.clone(),
+            clock.clone(),
+            keys.clone(),
+            authorizer.clone(),
+            ledger.clone(),
+            IssuerConfig {
+                issuer,
+                api_audiences: audiences.clone(),
+                limits: options.limits,
+                max_expiration_seconds: options.max_token_seconds,
+                extend_expiration: options.extend_tokens,
+                profiles: options.profiles,
+            },
+        );
+        let checks = checks(parts.problem, &view, &keys, &ledger, &clock);
+        let app = Arc::new(App {
+            config: options.http,
+            clock,
+            clock_watch,
+            test_clock,
+            view,
+            registry,
+            keys,
+            ledger,
+            tokens,
+            authentication: Authentication::new(authenticators, audiences)
+                .with_certificates(options.client_certificates),
+            authorizer,
+            metrics: Metrics::new(),
+            audit: parts.audit,
+            backup,
+            stopping: parts.stopping,
+            supervisor,
+            checks,
+        });
+        Ok(Instance { app, tasks, store })
+    }
+
+    /// Ends the tasks, brings the ledger to disk and lets go of the store, whose last owner flushes it. No request is
+    /// served any more.
+    ///
+    /// # Errors
+    /// The disk does not answer.
+    pub async fn end(self) -> Result<(), EndError> {
+        let Instance { app, tasks, store } = self;
+        let ledger = app.ledger.clone();
+        let work = async {
+            tasks.end().await;
+            if let Err(e) = ledger.flush().await {
+                tracing::error!(cause = %e, "the last issue records are lost");
+            }
+        };
+        end::within(end::GRACE, work, (app, store, ledger.clone())).await
+    }
+}
+
+/// The registry, with all that every cluster has.
+async fn registry(
+    (store, view, clock): (Arc<dyn Store>, Arc<View>, Arc<dyn Clock>),
+    authorizer: Arc<dyn Authorizer>,
+    bootstrap: Vec<Object>,
+    options: &Options,
+) -> Result<Arc<Registry>, StartError> {
+    let config = RegistryConfig {
+        limits: options.limits,
+        implicit_service_account_token: options.implicit_tokens,
+        root_ca: options.root_ca.clone(),
+    };
+    let registry = Arc::new(Registry::new(store, view, clock, authorizer, config));
+    registry.ensure(bootstrap).await.map_err(StartError::BuiltIn)?;
+    Ok(registry)
+}
+
+/// What readiness asks, besides the tasks.
+fn checks(
+    store: Check,
+    view: &Arc<View>,
+    keys: &Arc<Keys>,
+    ledger: &Arc<TokenLedger>,
+    clock: &Arc<dyn Clock>,
+) -> Vec<(&'static str, Check)> {
+    let (shown, by) = (view.clone(), clock.clone());
+    let (ring, written) = (keys.clone(), ledger.clone());
+    vec![
+        ("store", store),
+        ("objects", Box::new(move || shown.problem(&*by))),
+        ("signing-keys", Box::new(move || ring.problem())),
+        ("ledger", Box::new(move || written.problem())),
+    ]
+}
