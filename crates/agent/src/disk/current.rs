@@ -8,12 +8,10 @@ use rustix::io::Errno;
 use tokensmith_objects::LocalPath;
 
 use super::dir::{self, Dir, Meta};
-use super::owner::Wanted;
-use super::{generation, set};
+use super::generation;
+use super::layout::{DATA, MAX_DEPTH, folders};
+use super::owner::Owners;
 use crate::payload::{File, Payload, Secret};
-
-/// The link that says which generation counts.
-pub(super) const DATA: &str = "..data";
 
 /// The generation that counts. A `..data` that is no link, leads elsewhere or to something that is no folder counts
 /// as none: whoever put it there is not read.
@@ -80,11 +78,11 @@ pub(super) fn payload(generation: &Dir) -> io::Result<Payload> {
 /// Whether a generation is exactly this: no file more, none less, none that differs in content, permissions or
 /// owner. The kubelet compares the contents alone, so that it misses a new `fsGroup` or mode; here they are a reason to
 /// make a new generation, since a change in place would show a reader half of it.
-pub(super) fn matches(generation: &Dir, payload: &Payload, wanted: &Wanted<'_>) -> io::Result<bool> {
+pub(super) fn matches(generation: &Dir, payload: &Payload, wanted: &Owners<'_>) -> io::Result<bool> {
     if Meta::from(&generation.stat()?) != wanted.dir() {
         return Ok(false);
     }
-    let folders: BTreeSet<&str> = payload.files().flat_map(|(path, _)| set::folders(path.as_str())).collect();
+    let folders: BTreeSet<&str> = payload.files().flat_map(|(path, _)| folders(path.as_str())).collect();
     let (mut files, mut dirs) = (0, 0);
     let same = walk(generation, "", &mut |entry| match entry {
         Entry::Folder(path, dir) => {
@@ -123,7 +121,7 @@ fn walk(dir: &Dir, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> io::Result<
         let path = format!("{prefix}{name}");
         let go_on = match dir.stat_of(name)?.st_mode & 0o170_000 {
             0o100_000 => visit(Entry::File(&path, dir, name))?,
-            0o040_000 if path.split('/').count() <= set::MAX_DEPTH => {
+            0o040_000 if path.split('/').count() <= MAX_DEPTH => {
                 let child = dir.child(name)?;
                 visit(Entry::Folder(&path, &child))? && walk(&child, &format!("{path}/"), visit)?
             }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -247,11 +247,6 @@ impl Dir {
         step()?;
         let (user, group) = (Uid::from_raw(wanted.user), Gid::from_raw(wanted.group));
         Ok(fs::chownat(&link, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?)
-    }
-
-    /// How the kernel reaches this folder whatever its path leads to.
-    pub(super) fn proc_path(&self) -> String {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
 }
 

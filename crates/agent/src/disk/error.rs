@@ -105,7 +105,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// A path with more folders than are followed.
-    #[error("path {path:.80?}… has more than {} folders", super::set::MAX_DEPTH)]
+    #[error("path {path:.80?}… has more than {} folders", super::layout::MAX_DEPTH)]
     TooDeep {
         /// The path.
         path: String,

@@ -6,6 +6,7 @@ use std::io;
 use rustix::fs::{Gid, Uid, fchown};
 
 use super::dir::{Dir, Mounts};
+use super::layout::SCRATCH;
 use super::mount::{self, Budget, Table};
 
 /// Whether volumes get a file system in memory.
@@ -56,8 +57,6 @@ pub enum View {
         why: String,
     },
 }
-
-const SCRATCH: &str = ".probe";
 
 /// Tries everything in a scratch folder.
 pub(super) fn probe(root: &Dir, tmpfs: Tmpfs) -> io::Result<Facts> {

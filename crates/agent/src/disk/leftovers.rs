@@ -5,11 +5,7 @@ use std::ffi::OsString;
 use super::current;
 use super::dir::{Dir, Mounts};
 use super::generation;
-
-/// The link that is about to become `..data`.
-pub(super) const DATA_TMP: &str = "..data_tmp";
-/// A link that is about to get its name.
-pub(super) const LINK_TMP: &str = "..link_tmp";
+use super::layout::{DATA_TMP, LINK_TMP};
 
 /// Removes them, but for generations that are to be kept a while. What cannot be removed is not worth stopping a
 /// refresh for, and is tried again with the next one.

@@ -10,8 +10,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::DiskError;
 use super::dir::Dir;
-
-const LOCK: &str = ".lock";
+use super::layout::LOCK;
 
 /// The folder, locked.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rustix::fs::{StatVfsMountFlags, fstatfs, fstatvfs};
@@ -12,8 +13,6 @@ use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
-
-use super::dir::Dir;
 
 /// What a volume may take of the machine's memory. An application that owns a file can make it grow; the limit bounds
 /// that. More than a hundred objects of the largest size fit in, and the set before them.
@@ -35,7 +34,7 @@ impl Budget {
     }
 
     /// Makes a mount, if there may be one more.
-    pub(super) fn attach(&self, mount: &OwnedFd, onto: &Dir) -> io::Result<()> {
+    pub(super) fn attach(&self, mount: &OwnedFd, onto: impl AsFd) -> io::Result<()> {
         if self.0.fetch_sub(1, Ordering::Relaxed) <= 0 {
             self.0.fetch_add(1, Ordering::Relaxed);
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many mounts"));
@@ -47,7 +46,7 @@ impl Budget {
 }
 
 /// Whether a folder's files are in memory.
-pub(super) fn on_memory(dir: &Dir) -> io::Result<bool> {
+pub(super) fn on_memory(dir: impl AsFd) -> io::Result<bool> {
     // The magic number has 32 bits wherever it comes from.
     Ok(matches!(fstatfs(dir)?.f_type as u32, TMPFS_MAGIC | RAMFS_MAGIC))
 }
@@ -90,21 +89,23 @@ pub fn read_only(mounted: impl AsFd) -> io::Result<()> {
     let there = fstatvfs(mounted)?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::NOEXEC, there.contains(StatVfsMountFlags::NOEXEC));
-    let path = format!("/proc/self/fd/{}", mounted.as_raw_fd());
-    Ok(rustix::mount::mount_remount(path, flags, "")?)
+    Ok(rustix::mount::mount_remount(proc_path(mounted), flags, "")?)
 }
 
 /// Unmounts what is on a folder in this one; if it is in use, for all who come later.
-pub(super) fn unmount(parent: &Dir, name: &OsStr, budget: &Budget) -> io::Result<()> {
-    let mut path = parent.proc_path();
-    path.push('/');
-    let path = std::path::Path::new(&path).join(name);
+pub(super) fn unmount(parent: impl AsFd, name: &OsStr, budget: &Budget) -> io::Result<()> {
+    let path = PathBuf::from(proc_path(parent)).join(name);
     match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW) {
         Err(Errno::BUSY) => rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)?,
         done => done?,
     }
     budget.0.fetch_add(1, Ordering::Relaxed);
     Ok(())
+}
+
+/// How the kernel reaches an open folder whatever its path leads to.
+pub(super) fn proc_path(dir: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())
 }
 
 /// What the kernel says about the mounts that this process sees.
@@ -115,7 +116,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn read(dir: &Dir) -> io::Result<Table> {
+    pub(super) fn read(dir: impl AsFd) -> io::Result<Table> {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.as_fd().as_raw_fd()))?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap_or_default().trim();
         Ok(Table { text: std::fs::read_to_string("/proc/self/mountinfo")?, id: id.to_owned() })

@@ -8,7 +8,7 @@ use crate::pod::Ownership;
 
 /// Who the agent is.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub(super) struct Agent {
     pub(super) user: u32,
     group: u32,
     groups: Vec<u32>,
@@ -18,26 +18,26 @@ pub(super) struct Identity {
 
 /// What a volume is to look like, as far as the agent can have it so.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    identity: &'a Identity,
+pub(super) struct Owners<'a> {
+    agent: &'a Agent,
     group: Option<u32>,
 }
 
-impl Identity {
-    pub(super) fn new(gives: bool) -> Identity {
+impl Agent {
+    pub(super) fn new(gives: bool) -> Agent {
         let groups = getgroups().unwrap_or_default().into_iter().map(|g| g.as_raw()).collect();
-        Identity { user: geteuid().as_raw(), group: getegid().as_raw(), groups, gives }
+        Agent { user: geteuid().as_raw(), group: getegid().as_raw(), groups, gives }
     }
 
     /// An agent that may not give files away leaves them its own: the pod is served to those who run as the agent.
     /// `fsGroup` then counts only if the agent is a member: its bits would open the files to the agent's own group.
-    pub(super) fn wanted(&self, ownership: &Ownership) -> Wanted<'_> {
+    pub(super) fn owners(&self, ownership: &Ownership) -> Owners<'_> {
         let may = |group: &u32| self.gives || *group == self.group || self.groups.contains(group);
-        Wanted { identity: self, group: ownership.fs_group.filter(may) }
+        Owners { agent: self, group: ownership.fs_group.filter(may) }
     }
 }
 
-impl Wanted<'_> {
+impl Owners<'_> {
     /// A file: its own user, if it has one, and readable for the group.
     pub(super) fn file(&self, file: &File) -> Meta {
         let mode = (file.mode & 0o777) | if self.group.is_some() { 0o440 } else { 0 };
@@ -53,7 +53,7 @@ impl Wanted<'_> {
 
     /// A link; its permissions mean nothing.
     pub(super) fn link(&self, user: Option<u32>) -> Meta {
-        let user = user.filter(|_| self.identity.gives).unwrap_or(self.identity.user);
-        Meta { mode: 0o777, user, group: self.group.unwrap_or(self.identity.group) }
+        let user = user.filter(|_| self.agent.gives).unwrap_or(self.agent.user);
+        Meta { mode: 0o777, user, group: self.group.unwrap_or(self.agent.group) }
     }
 }

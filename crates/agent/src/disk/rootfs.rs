@@ -14,12 +14,11 @@ use tracing::warn;
 use super::dir::{Dir, Mounts};
 use super::error::{Doing, Failed};
 use super::facts::View;
-use super::root::{Place, ROOTFS, Root, VOLUMES};
+use super::layout::{Place, ROOTFS, VOLUMES, WHOLE};
+use super::root::Root;
+use super::shared::check;
 use super::{DiskError, mount};
 use crate::pod::{ContainerPlan, MountPlan, PodPlan};
-
-/// Where a container's volumes are that are shown in parts.
-const WHOLE: &str = "..volumes";
 
 /// What is to be at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +30,10 @@ enum Shown {
 }
 
 /// By the elements of the path.
-type Wanted = BTreeMap<Vec<String>, Shown>;
+type Tree = BTreeMap<Vec<String>, Shown>;
 
 /// Whether something is wanted below: what begins alike stands together.
-fn leads_on(wanted: &Wanted, prefix: &[String]) -> bool {
+fn leads_on(wanted: &Tree, prefix: &[String]) -> bool {
     let from = (Bound::Included(prefix), Bound::Unbounded);
     wanted.range::<[String], _>(from).next().is_some_and(|(path, _)| path.starts_with(prefix))
 }
@@ -60,7 +59,7 @@ impl Root {
         }
         let mut nested = Ok(());
         for container in &plan.containers {
-            super::root::check(&container.name)?;
+            check(&container.name)?;
             let path = path.join(&container.name);
             let Some(dir) = self.0.folder(&rootfs, &container.name, 0o755, true, &path)? else { continue };
             let (wanted, inside) = wanted(container, self.0.facts.view == View::Bind)?;
@@ -78,7 +77,7 @@ impl Root {
         &self,
         dir: &Dir,
         prefix: &mut Vec<String>,
-        wanted: &Wanted,
+        wanted: &Tree,
         plan: &PodPlan,
     ) -> Result<(), Failed> {
         for name in dir.names().doing("list", "")? {
@@ -160,8 +159,8 @@ fn place(plan: &PodPlan, volume: &str) -> Place {
 }
 
 /// What a container is to see, and the first mount that has no place.
-fn wanted(container: &ContainerPlan, bind: bool) -> Result<(Wanted, Result<(), DiskError>), DiskError> {
-    let mut wanted = Wanted::new();
+fn wanted(container: &ContainerPlan, bind: bool) -> Result<(Tree, Result<(), DiskError>), DiskError> {
+    let mut wanted = Tree::new();
     let mut nested = Ok(());
     let mut mounts: Vec<(Vec<String>, &MountPlan)> = Vec::new();
     for mount in &container.mounts {

@@ -6,29 +6,34 @@ use std::ffi::OsString;
 
 use time::OffsetDateTime;
 
-use super::current::{self, DATA};
+use super::current;
 use super::dir::{self, Dir, Mounts};
 use super::error::{Doing, Failed, OWN};
 use super::generation;
-use super::leftovers::{DATA_TMP, LINK_TMP};
-use super::owner::Wanted;
-use super::volume::Written;
+use super::layout::{DATA, DATA_TMP, LINK_TMP};
+use super::owner::Owners;
 use crate::payload::Payload;
-
-/// How many elements a path may have. A descriptor is held for each when a set is compared or removed.
-pub(super) const MAX_DEPTH: usize = 100;
 
 /// A set that a folder is to hold.
 pub(super) struct Set<'a> {
     pub(super) dir: &'a Dir,
     pub(super) payload: &'a Payload,
-    pub(super) wanted: Wanted<'a>,
+    pub(super) owners: Owners<'a>,
     /// The folder's name tells it.
     pub(super) now: OffsetDateTime,
     /// Whether the data must be on disk before it counts. After a loss of power a file system may know the rename
     /// and not the data, and an application that starts before the agent would read empty files. The rename itself
     /// is not waited for: it comes after the data, and until then the old set counts.
     pub(super) durable: bool,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The volume held these files already.
+    Unchanged,
+    /// It holds them now.
+    Updated,
 }
 
 /// What came of it.
@@ -41,15 +46,15 @@ pub(super) struct Done {
 impl Set<'_> {
     /// Writes it, unless the folder holds it already. Paths and nesting have been checked.
     pub(super) fn write(&self) -> Result<Done, Failed> {
-        self.dir.settle(self.wanted.dir()).doing(OWN, "")?;
+        self.dir.settle(self.owners.dir()).doing(OWN, "")?;
         let current = current::current(self.dir).doing("read", DATA)?;
         // What cannot be compared is not what it should be.
         let matches = current.as_ref().is_some_and(|(_, generation)| {
-            current::matches(generation, self.payload, &self.wanted).unwrap_or(false)
+            current::matches(generation, self.payload, &self.owners).unwrap_or(false)
         });
         if matches {
             self.links()?;
-            self.dir.settle_link(DATA, self.wanted.link(None)).doing(OWN, DATA)?;
+            self.dir.settle_link(DATA, self.owners.link(None)).doing(OWN, DATA)?;
             return Ok(Done { written: Written::Unchanged, superseded: None });
         }
         let name = generation::new(self.now);
@@ -81,15 +86,15 @@ impl Set<'_> {
             let parent = open.last().map_or(&top, |(_, dir)| dir);
             let made = parent.create_file(leaf, file.data.expose());
             let made = made.doing("write", path.as_str())?;
-            dir::settle(&made, self.wanted.file(file)).doing(OWN, path.as_str())?;
+            dir::settle(&made, self.owners.file(file)).doing(OWN, path.as_str())?;
             if self.durable {
                 made.sync_data().doing("write", path.as_str())?;
             }
             for (_, dir) in &open {
-                dir.settle(self.wanted.dir()).doing(OWN, path.as_str())?;
+                dir.settle(self.owners.dir()).doing(OWN, path.as_str())?;
             }
         }
-        top.settle(self.wanted.dir()).doing(OWN, name)
+        top.settle(self.owners.dir()).doing(OWN, name)
     }
 
     /// The atomic step.
@@ -114,7 +119,7 @@ impl Set<'_> {
             let target = format!("{DATA}/{top}");
             let found = self.dir.link_target(top).doing("read", top)?;
             if found.as_ref().is_some_and(|found| found == target.as_str()) {
-                self.dir.settle_link(top, self.wanted.link(*user)).doing(OWN, top)?;
+                self.dir.settle_link(top, self.owners.link(*user)).doing(OWN, top)?;
                 continue;
             }
             // Somebody's file or folder, which would hide ours for ever. A link that is wrong is renamed over.
@@ -137,11 +142,6 @@ impl Set<'_> {
     fn link(&self, target: &str, name: &str, user: Option<u32>) -> Result<(), Failed> {
         self.dir.remove(name, Mounts::Refuse).doing("remove", name)?;
         self.dir.create_link(target, name).doing("link", name)?;
-        self.dir.settle_link(name, self.wanted.link(user)).doing(OWN, name)
+        self.dir.settle_link(name, self.owners.link(user)).doing(OWN, name)
     }
-}
-
-/// The folders that a path needs: `a`, `a/b` for `a/b/c`.
-pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at])
 }

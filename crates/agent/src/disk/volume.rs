@@ -11,8 +11,9 @@ use tracing::warn;
 use super::dir::{Dir, Mounts};
 use super::error::{Doing, Failed};
 use super::facts::Medium;
-use super::root::{Place, Shared};
-use super::set::{Done, MAX_DEPTH, Set};
+use super::layout::{DATA, MAX_DEPTH, Place};
+use super::set::{Done, Set, Written};
+use super::shared::Shared;
 use super::{DiskError, current, leftovers, mount};
 use crate::payload::{Payload, Secret};
 use crate::pod::Ownership;
@@ -26,15 +27,6 @@ const KEEP: usize = 64;
 pub struct VolumeDir {
     pub(super) shared: Arc<Shared>,
     pub(super) place: Place,
-}
-
-/// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The volume held these files already.
-    Unchanged,
-    /// It holds them now.
-    Updated,
 }
 
 impl VolumeDir {
@@ -98,7 +90,7 @@ impl VolumeDir {
     pub fn contains(&self, path: &LocalPath) -> bool {
         let found = || -> io::Result<bool> {
             let Ok(Some(dir)) = self.shared.existing_volume(&self.place) else { return Ok(false) };
-            let target = format!("{}/{}", current::DATA, path.top());
+            let target = format!("{}/{}", DATA, path.top());
             let linked = dir.link_target(path.top())?.is_some_and(|found| found == target.as_str());
             let Some((_, generation)) = current::current(&dir)? else { return Ok(false) };
             Ok(linked && current::exists(&generation, path)?)
@@ -117,7 +109,7 @@ impl VolumeDir {
         let set = Set {
             dir,
             payload,
-            wanted: self.shared.identity.wanted(ownership),
+            owners: self.shared.agent.owners(ownership),
             now: self.shared.clock.now(),
             durable: !mount::on_memory(dir).doing("examine", "").map_err(failed)?,
         };

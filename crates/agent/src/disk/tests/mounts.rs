@@ -23,7 +23,7 @@ fn mounts(s: &Scratch) -> Vec<String> {
 }
 
 fn in_memory(path: &Path) -> bool {
-    mount::on_memory(&super::super::dir::Dir::open(path).unwrap()).unwrap()
+    mount::on_memory(super::super::dir::Dir::open(path).unwrap()).unwrap()
 }
 
 #[test]

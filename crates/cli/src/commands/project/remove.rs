@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokensmith_agent::disk::{DiskError, Root, Tmpfs};
-use tokensmith_agent::projector::noted::CHECKS;
+use tokensmith_agent::disk::{CHECKS, DiskError, LOCK, Root, Tmpfs};
 use tokensmith_core::clock::SystemClock;
 
 use crate::failure::Failure;
@@ -43,7 +42,7 @@ pub fn empty(root: Root) -> Result<(), Failure> {
         root.remove_pod(&namespace, &pod).map_err(failed)?;
     }
     let path = root.path().to_owned();
-    for own in [".lock", CHECKS] {
+    for own in [LOCK, CHECKS] {
         let _ = std::fs::remove_file(path.join(own));
     }
     drop(root);
