@@ -138,11 +138,11 @@ pub enum KeySet {
 impl KeySet {
     /// Nothing follows from a set without a key that has a name, or from one that is the same as another that nobody has seen
     /// (`seen`): by either, every token's key would be gone.
-    pub(crate) fn telling(self, seen: bool) -> Result<Self, ApiError> {
+    pub(crate) fn checked(self, seen: bool) -> Result<Self, ApiError> {
         let why = match self {
             KeySet::Same if !seen => "the API server says that a key set is the same which was never seen",
             KeySet::New { ref kids, .. } if kids.is_empty() => "the API server's key set names no key",
-            told => return Ok(told),
+            known => return Ok(known),
         };
         Err(ApiError::Unreachable(why.into()))
     }
@@ -235,4 +235,17 @@ pub trait ApiServer: Send + Sync {
     async fn review(&self, _token: &Secret, _audiences: &[String]) -> Result<Review, ApiError> {
         Ok(Review::Never)
     }
+}
+
+/// An answer in time, or none.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
+        Err(ApiError::Unreachable(format!(
+            "the API server did not answer within {} seconds",
+            limit.as_secs()
+        )))
+    })
 }

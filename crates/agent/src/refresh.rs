@@ -14,6 +14,7 @@
 mod kubelet;
 mod lease;
 mod retry;
+mod schedule;
 #[cfg(test)]
 mod simulation;
 
@@ -28,6 +29,8 @@ use tokensmith_core::random;
 
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
 pub use retry::{FIRST_TOKEN_ALARM, Retry, Trouble};
+pub(crate) use retry::{LONGEST_WAIT, doubled};
+pub use schedule::{Schedule, Setback};
 
 /// When tokens are replaced. As text `80%` or `30m` (Go's durations).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -44,6 +44,8 @@ pub struct Refusal {
     pub code: u16,
     /// The `Status` reason, e.g. `NotFound`; may be empty.
     pub reason: String,
+    /// The resource that it is about (`details.kind`), e.g. `secrets`; empty for a path that is not served.
+    pub about: String,
     /// The `Status` message, or the start of the body.
     pub message: String,
     /// `Retry-After`, if it is in seconds.
@@ -353,10 +355,15 @@ impl Refusal {
         Refusal {
             code,
             reason: field("reason").unwrap_or_default().to_owned(),
+            about: text(value.as_ref(), "/details/kind"),
             message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
             retry_after: None,
         }
     }
+}
+
+fn text(value: Option<&Value>, pointer: &str) -> String {
+    value.and_then(|value| value.pointer(pointer)?.as_str()).unwrap_or_default().to_owned()
 }
 
 /// Why there was no answer at all, with what to do about the usual causes.

@@ -46,7 +46,7 @@ impl ApiServer for Client {
                 "boundObjectRef": bound,
             },
         });
-        issued(&told(self.post(&path, &body).await)?)
+        issued(&success(self.post(&path, &body).await)?)
     }
 
     async fn get(
@@ -56,13 +56,11 @@ impl ApiServer for Client {
         name: &str,
     ) -> Result<Option<Object>, ApiError> {
         let path = format!("{}/{}", collection(resource, namespace), segment(name));
-        match told(Client::get(self, &path).await) {
+        match Client::get(self, &path).await.map_err(unreachable)? {
             Ok(value) => object(resource, value).map(Some),
-            // Its namespace may be gone, too; a path that is not served has no reason of that kind in `details`.
-            Err(ApiError::Status { code: 404, message, .. }) if !message.contains("requested resource") => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            // Its namespace may be gone, too. A path that is not served is about no object.
+            Err(refusal) if refusal.code == 404 && !refusal.about.is_empty() => Ok(None),
+            Err(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -76,7 +74,7 @@ impl ApiServer for Client {
             if !token.is_empty() {
                 query.push(("continue", token.as_str()));
             }
-            let mut page = told(self.get_with(&path, &query).await)?;
+            let mut page = success(self.get_with(&path, &query).await)?;
             let meta = |name| page["metadata"][name].as_str().unwrap_or_default().to_owned();
             let (resource_version, next) = (meta("resourceVersion"), meta("continue"));
             let list = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
@@ -114,7 +112,7 @@ impl ApiServer for Client {
 
     async fn create(&self, resource: Resource, new: &Object) -> Result<Object, ApiError> {
         let path = collection(resource, Some(new.namespace()).filter(|n| !n.is_empty()));
-        object(resource, told(self.post(&path, &Value::Object(new.0.clone())).await)?)
+        object(resource, success(self.post(&path, &Value::Object(new.0.clone())).await)?)
     }
 
     async fn key_set(&self, etag: Option<&str>) -> Result<KeySet, ApiError> {
@@ -135,7 +133,7 @@ impl ApiServer for Client {
             "apiVersion": "authentication.k8s.io/v1",
             "spec": { "token": token, "audiences": audiences },
         });
-        let reply = told(self.post("/apis/authentication.k8s.io/v1/tokenreviews", &body).await)?;
+        let reply = success(self.post("/apis/authentication.k8s.io/v1/tokenreviews", &body).await)?;
         let status = reply["status"].as_object();
         let status =
             status.ok_or_else(|| ApiError::Unreachable("the server's TokenReview has no status".into()))?;
@@ -225,7 +223,7 @@ fn issued(reply: &Value) -> Result<IssuedToken, ApiError> {
     })
 }
 
-fn told(answer: Result<Result<Value, Refusal>, Error>) -> Result<Value, ApiError> {
+fn success(answer: Result<Result<Value, Refusal>, Error>) -> Result<Value, ApiError> {
     answer.map_err(unreachable)?.map_err(refused)
 }
 
@@ -234,7 +232,7 @@ fn unreachable(error: Error) -> ApiError {
 }
 
 fn refused(refusal: Refusal) -> ApiError {
-    let Refusal { code, reason, message, retry_after } = refusal;
+    let Refusal { code, reason, message, retry_after, .. } = refusal;
     ApiError::Status { code, reason, message, retry_after }
 }
 
@@ -251,6 +249,32 @@ mod tests {
         let one =
             Selection { name: Some("a".into()), fields: "spec.nodeName=n".into(), ..Selection::default() };
         assert_eq!(one.field_selector(), "metadata.name=a,spec.nodeName=n");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_missing_is_told_from_a_path_that_is_not_served() {
+        use axum::{Router, http::StatusCode, routing::get};
+        use tokensmith_client::{Credentials, Target, Trust, target};
+        let missing = r#"{"kind":"Status","reason":"NotFound","message":"the server could not find the requested resource \"secrets\"","details":{"name":"a","kind":"secrets"},"code":404}"#;
+        let unserved =
+            r#"{"kind":"Status","reason":"NotFound","message":"not here","details":{},"code":404}"#;
+        let app = Router::new()
+            .route(
+                "/api/v1/namespaces/n/secrets/a",
+                get(move || async move { (StatusCode::NOT_FOUND, missing) }),
+            )
+            .fallback(move || async move { (StatusCode::NOT_FOUND, unserved) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = target::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let (trust, credentials) = (Trust::System, Credentials::default());
+        let (user, namespace) = (String::new(), "n".into());
+        let client = Client::new(&Target { server, trust, credentials, user, namespace }).unwrap();
+        let api: &dyn ApiServer = &client;
+        // By what the answer is about, whatever its words are.
+        assert!(api.get(Resource::Secrets, Some("n"), "a").await.unwrap().is_none());
+        let error = api.get(Resource::ClusterTrustBundles, None, "a").await.unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), (Some(404), "not here"));
     }
 
     #[test]

@@ -8,28 +8,22 @@ use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::object::timestamp;
 
-use super::feed::{DEADLINE, within};
+use super::deadline::DEADLINE;
+use super::ids::{PodId, Task, TokenId};
 use super::monitor::FileLabels;
 use super::token::Answer;
-use super::volume::{Pod, Volume};
-use super::{Done, PodId, Projector, Task};
-use crate::api::{ApiError, IssuedToken, PodRef, TokenSpec};
-
-/// A token file of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct TokenId {
-    pub(super) pod: PodId,
-    pub(super) volume: usize,
-    pub(super) token: usize,
-}
+use super::{Done, Projector};
+use crate::api::{ApiError, IssuedToken, within};
 
 /// Who waits for a slot, and how many are taken.
 #[derive(Debug, Default)]
-pub(super) struct Slots {
+pub(super) struct Asking {
     fresh: VecDeque<TokenId>,
     failed: VecDeque<TokenId>,
     taken: usize,
     taken_by_failed: usize,
+    /// The clock differs from the API server's.
+    skewed: bool,
 }
 
 /// An answer.
@@ -44,10 +38,10 @@ pub(super) struct Asked {
 const SLOTS: usize = 16;
 /// Of those for tokens whose last request failed: sixteen requests that get no answer must not stop all others.
 const SLOTS_OF_FAILED: usize = SLOTS / 2;
-/// One in so many failures after the first is told; the rest can be seen with more logging.
-const TELL_EVERY: u32 = 30;
+/// One in so many failures after the first is logged; the rest can be seen with more logging.
+const LOG_EVERY: u32 = 30;
 
-impl Slots {
+impl Asking {
     /// Gives a slot away, and says whether it went to one that has failed.
     fn next(&mut self) -> Option<(TokenId, bool)> {
         if self.taken >= SLOTS {
@@ -76,7 +70,7 @@ impl Projector {
     /// Puts a token on the agenda anew.
     pub(super) fn schedule(&mut self, id: TokenId) {
         let now = self.now();
-        let Some(token) = self.pods.get_mut(&id.pod).and_then(|pod| pod.token(id)) else { return };
+        let Some(token) = self.roster.token(id) else { return };
         token.turn += 1;
         let (at, turn) = (token.next(now), token.turn);
         self.agenda.put(at, Task::Token(id, turn));
@@ -84,19 +78,18 @@ impl Projector {
 
     /// A token is of no use any more: another, at once.
     pub(super) fn renew(&mut self, id: TokenId, now: OffsetDateTime) {
-        let Some(token) = self.pods.get_mut(&id.pod).and_then(|pod| pod.token(id)) else { return };
+        let Some(token) = self.roster.token(id) else { return };
         token.renew(now);
         self.schedule(id);
     }
 
     pub(super) fn token_due(&mut self, id: TokenId, turn: u64) {
-        let monotonic = self.clock.monotonic();
-        let Some(token) = self.pods.get_mut(&id.pod).and_then(|pod| pod.token(id)) else { return };
-        if token.turn != turn || token.asking {
+        let monotonic = self.ports.clock.monotonic();
+        let Some(token) = self.roster.token(id) else { return };
+        if token.turn != turn || token.is_asked_for() {
             return;
         }
-        token.asking = true;
-        token.trying.get_or_insert(monotonic);
+        token.ask(monotonic);
         let failed = token.failure.is_some();
         let queue = if failed { &mut self.asking.failed } else { &mut self.asking.fresh };
         queue.push_back(id);
@@ -106,41 +99,41 @@ impl Projector {
     pub(super) fn start_asking(&mut self) {
         while let Some((id, failed_before)) = self.asking.next() {
             let now = self.now();
-            let Some(spec) = self.pods.get(&id.pod).and_then(|pod| pod.spec(id)) else {
+            let Some(spec) = self.roster.get(id.pod).and_then(|pod| pod.spec(id)) else {
                 // The pod went while it waited.
                 self.asking.give_back(failed_before);
                 continue;
             };
-            let api = self.api.clone();
+            let api = self.ports.api.clone();
             let request = async move {
                 let reply = within(DEADLINE, api.token(&spec)).await;
                 Done::Asked(Asked { id, failed_before, at: now, reply })
             };
-            self.under_way.push(request.boxed());
+            self.under_way.work.push(request.boxed());
         }
     }
 
     pub(super) fn answered(&mut self, asked: Asked) {
         let Asked { id, failed_before, at, reply } = asked;
         self.asking.give_back(failed_before);
-        let (now, policy) = (self.now(), self.policy);
+        let (now, policy) = (self.now(), self.ports.policy);
         let gone = matches!(reply.as_ref().err().and_then(ApiError::code), Some(404 | 409));
         let reason = reply.as_ref().err().map(reason);
-        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let Some(pod) = self.roster.get_mut(id.pod) else { return };
         let labels = pod.labels(id);
         let Some(token) = pod.token(id) else { return };
         let answer = token.answered(reply, at, now, &policy, random::fraction());
         let failure = token.failure.clone();
         pod.state_dirty = true;
         // Either there is a token to be written, or a volume has a new reason not to be there.
-        if failure.is_none() || !pod.volumes[id.volume].written {
+        if failure.is_none() || !pod.volumes[id.volume].is_there() {
             pod.volumes[id.volume].dirty = true;
         }
         let name = pod.name.clone();
         let FileLabels { namespace, pod: pod_name, volume, path } = &labels;
         match answer {
             Answer::Granted { lease, failed } => {
-                self.monitor.granted();
+                self.ports.monitor.granted();
                 if let Some(failed) = failed {
                     let seconds = now.since(failed.since).whole_seconds();
                     tracing::info!(
@@ -153,12 +146,12 @@ impl Projector {
                         "the token is refreshed again"
                     );
                 }
-                self.tell_skew(lease);
+                self.log_skew(lease);
             }
             Answer::Failed { first } => {
-                self.monitor.failed(reason.unwrap_or_else(|| "Nonsense".into()));
+                self.ports.monitor.failed(reason.unwrap_or_else(|| "Nonsense".into()));
                 let (cause, failures) = failure.map(|f| (f.message, f.count)).unwrap_or_default();
-                if first || failures.is_multiple_of(TELL_EVERY) {
+                if first || failures.is_multiple_of(LOG_EVERY) {
                     tracing::warn!(
                         namespace,
                         pod = pod_name,
@@ -192,7 +185,7 @@ impl Projector {
     /// Puts the next look for an alarm on the agenda, unless there is an earlier one.
     pub(super) fn plan_alarm(&mut self, id: PodId, volume: usize) {
         let now = self.now();
-        let Some(v) = self.pods.get_mut(&id).and_then(|pod| pod.volumes.get_mut(volume)) else { return };
+        let Some(v) = self.roster.get_mut(id).and_then(|pod| pod.volumes.get_mut(volume)) else { return };
         let Some(at) = v.alarm_check(now) else { return };
         if v.look_at.is_none_or(|planned| planned > at || planned <= now) {
             v.look_at = Some(at);
@@ -202,8 +195,8 @@ impl Projector {
 
     /// Raises and clears a volume's alarms.
     pub(super) fn look_for_alarm(&mut self, id: PodId, volume: usize) {
-        let (now, monotonic) = (self.now(), self.clock.monotonic());
-        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let (now, monotonic) = (self.now(), self.ports.clock.monotonic());
+        let Some(pod) = self.roster.get_mut(id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(v), Some(plan)) = (pod.volumes.get_mut(volume), plan.volumes.get(volume)) else { return };
         if v.look_at.is_some_and(|at| at <= now) {
@@ -229,7 +222,7 @@ impl Projector {
                 }
                 None => tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there"),
             }
-            self.monitor.alarm(what, cause);
+            self.ports.monitor.alarm(what, cause);
         }
         let volume_failure = v.failure.clone();
         for token in &mut v.tokens {
@@ -243,7 +236,7 @@ impl Projector {
             let what = format!("{name}/{}/{path}", plan.name);
             if !alarming {
                 tracing::info!(namespace, pod = pod_name, volume = plan.name, path, "the token is fresh");
-                self.monitor.alarm(what, None);
+                self.ports.monitor.alarm(what, None);
                 continue;
             }
             let cause = token.failure.as_ref().or(volume_failure.as_ref());
@@ -258,7 +251,7 @@ impl Projector {
                     cause = why,
                     "the token is dead"
                 );
-                self.monitor.alarm(what, Some(why));
+                self.ports.monitor.alarm(what, Some(why));
                 continue;
             }
             let left = token.on_disk.as_ref().map_or(0, |g| g.expires_at.since(now).whole_seconds());
@@ -272,7 +265,7 @@ impl Projector {
                 "the token is about to expire, or has"
             );
             let expires_at = token.on_disk.as_ref().map(|g| timestamp(g.expires_at)).unwrap_or_default();
-            self.monitor.alarm(what, Some(format!("the token expires at {expires_at}: {cause}")));
+            self.ports.monitor.alarm(what, Some(format!("the token expires at {expires_at}: {cause}")));
         }
         if changed {
             pod.state_dirty = true;
@@ -281,40 +274,15 @@ impl Projector {
         self.plan_alarm(id, volume);
     }
 
-    fn tell_skew(&mut self, lease: crate::refresh::Lease) {
+    fn log_skew(&mut self, lease: crate::refresh::Lease) {
         let skewed = lease.skewed();
-        if skewed && !self.skewed {
+        if skewed && !self.asking.skewed {
             tracing::warn!(
                 seconds = lease.ahead.whole_seconds(),
                 "the clock is ahead of the API server's (negative: behind); tokens are timed by their age"
             );
         }
-        self.skewed = skewed;
-    }
-}
-
-impl Pod {
-    pub(super) fn labels(&self, id: TokenId) -> FileLabels {
-        let volume = self.plan.volumes.get(id.volume).map(|v| v.name.clone()).unwrap_or_default();
-        let token = |v: &Volume| v.tokens.get(id.token).map(|t| t.source.path.to_string());
-        FileLabels {
-            namespace: self.name.namespace.clone(),
-            pod: self.name.name.clone(),
-            volume,
-            path: self.volumes.get(id.volume).and_then(token).unwrap_or_default(),
-        }
-    }
-
-    /// What is asked for. Without a UID there is nothing to bind a token to, and none is asked for.
-    fn spec(&self, id: TokenId) -> Option<TokenSpec> {
-        let source = &self.volumes.get(id.volume)?.tokens.get(id.token)?.source;
-        Some(TokenSpec {
-            namespace: self.plan.namespace.clone(),
-            account: self.plan.account.clone(),
-            audiences: source.audience.clone().into_iter().collect(),
-            expiration_seconds: Some(source.expiration_seconds),
-            pod: Some(PodRef { name: self.plan.name.clone(), uid: self.plan.uid.clone() }),
-        })
+        self.asking.skewed = skewed;
     }
 }
 

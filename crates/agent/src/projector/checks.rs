@@ -20,13 +20,13 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 
-use super::asking::TokenId;
-use super::feed::{DEADLINE, within};
-use super::noted::{Noted, NotedKeys, NotedReviews};
-use super::token::one_line;
-use super::writing::blocking;
-use super::{Done, PodId, Projector, Task};
-use crate::api::{ApiError, KeySet, Review};
+use super::checks_file::{ChecksFile, SeenKeys, SeenReviews};
+use super::deadline::{DEADLINE, one_line};
+use super::ids::{PodId, Task, TokenId};
+use super::job::blocking;
+use super::{Done, Projector};
+use crate::api::{ApiError, KeySet, Review, within};
+use crate::refresh::{LONGEST_WAIT, doubled};
 
 /// How the tokens are checked.
 #[derive(Debug, Default)]
@@ -40,8 +40,8 @@ pub(super) struct Checks {
     failures: u32,
     error: Option<String>,
     reviews: Reviews,
-    noted: Noted,
-    noting: bool,
+    file: ChecksFile,
+    writing_file: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,13 +53,13 @@ struct Reviews {
     /// What may have been refused with another, before all others.
     suspects: VecDeque<TokenId>,
     failures: u32,
-    state: NotedReviews,
+    state: SeenReviews,
 }
 
 /// What came of a request.
 pub(super) enum Checked {
     Keys { asked: OffsetDateTime, result: Result<KeySet, ApiError> },
-    Noted,
+    FileWritten,
     Review { id: TokenId, sha256: String, result: Result<Review, ApiError> },
 }
 
@@ -71,14 +71,10 @@ const ROUND: Duration = Duration::from_secs(60);
 const REVIEW: Duration = Duration::from_secs(5);
 /// and no less than this, which is also the pace while there is reason to think that more are dead.
 const SUSPECT: Duration = Duration::from_millis(200);
-/// Who does not answer, or does not permit it, is asked no less often than this.
-const LONGEST: Duration = Duration::from_secs(300);
 /// How old the note may become while nothing changes.
 const NOTE: time::Duration = time::Duration::seconds(30);
 /// Whole seconds are cut in tokens, and clocks differ a little.
 const SAME: Duration = Duration::from_secs(2);
-/// After a token was refused that had replaced a refused one, the next waits this long, doubled each time.
-pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 impl Checks {
     /// The wall clock went back.
@@ -91,20 +87,20 @@ impl Checks {
 impl Projector {
     /// Asks for the key set.
     pub(super) fn keys_due(&mut self) {
-        let (api, asked) = (self.api.clone(), self.now());
+        let (api, asked) = (self.ports.api.clone(), self.now());
         let etag = self.checks.etag.clone();
         let request = async move {
             let result = within(DEADLINE, api.key_set(etag.as_deref())).await;
             Done::Checked(Checked::Keys { asked, result })
         };
-        self.under_way.push(request.boxed());
+        self.under_way.work.push(request.boxed());
     }
 
     /// Has the next token reviewed.
     pub(super) fn review_due(&mut self) {
         if self.checks.reviews.queue.is_empty() {
-            let pods = self.pods.iter().filter(|(_, pod)| pod.loaded);
-            let queue: VecDeque<_> = pods.flat_map(|(id, pod)| pod.token_ids(*id)).collect();
+            let pods = self.roster.iter().filter(|(_, pod)| pod.loaded);
+            let queue: VecDeque<_> = pods.flat_map(|(id, pod)| pod.token_ids(id)).collect();
             self.checks.reviews.tokens = u32::try_from(queue.len()).unwrap_or(u32::MAX);
             self.checks.reviews.queue = queue;
         }
@@ -121,21 +117,21 @@ impl Projector {
             self.agenda.put(self.now().plus(spread(REVIEW)), Task::Review);
             return;
         };
-        let api = self.api.clone();
+        let api = self.ports.api.clone();
         let request = async move {
             let audiences: Vec<String> = audience.into_iter().collect();
             let result = within(DEADLINE, api.review(&secret, &audiences)).await;
             Done::Checked(Checked::Review { id, sha256, result })
         };
-        self.under_way.push(request.boxed());
+        self.under_way.work.push(request.boxed());
     }
 
     /// What there is to review of a token: not one that is being replaced anyway.
     fn reviewable(&mut self, id: TokenId) -> Option<(crate::payload::Secret, String, Option<String>)> {
         let now = self.now();
-        let token = self.pods.get_mut(&id.pod)?.token(id)?;
+        let token = self.roster.token(id)?;
         let grant = token.grant()?;
-        if token.asking || token.is_refused() || now >= grant.expires_at {
+        if token.is_asked_for() || token.is_refused() || now >= grant.expires_at {
             return None;
         }
         Some((token.secret()?.clone(), grant.sha256.clone(), token.source.audience.clone()))
@@ -144,15 +140,15 @@ impl Projector {
     pub(super) fn checked(&mut self, checked: Checked) {
         match checked {
             Checked::Keys { asked, result } => self.keys_came(asked, result),
-            Checked::Noted => self.checks.noting = false,
+            Checked::FileWritten => self.checks.writing_file = false,
             Checked::Review { id, sha256, result } => self.reviewed(id, &sha256, result),
         }
-        self.note();
+        self.write_file();
     }
 
     fn keys_came(&mut self, asked: OffsetDateTime, result: Result<KeySet, ApiError>) {
         let checks = &mut self.checks;
-        let error = match result.and_then(|told| told.telling(checks.kids.is_some())) {
+        let error = match result.and_then(|told| told.checked(checks.kids.is_some())) {
             // What this server signs cannot be checked by anyone with it; tokens count by their times alone.
             Ok(KeySet::None) => {
                 checks.none = true;
@@ -171,13 +167,13 @@ impl Projector {
                     tracing::info!("the issuer's key set can be read again");
                 }
                 (checks.seen, checks.error) = (Some(asked), None);
-                self.monitor.keys_seen(asked);
+                self.ports.monitor.keys_seen(asked);
                 self.compare_keys(None);
                 KEYS
             }
             Some(cause) => {
                 checks.failures = checks.failures.saturating_add(1);
-                self.monitor.keys_failed();
+                self.ports.monitor.keys_failed();
                 if checks.failures == 1 {
                     tracing::warn!(
                         cause,
@@ -185,7 +181,7 @@ impl Projector {
                     );
                 }
                 checks.error = Some(cause);
-                longer(KEYS, checks.failures)
+                doubled(KEYS, checks.failures)
             }
         };
         self.agenda.put(self.now().plus(spread(wait)), Task::Keys);
@@ -195,9 +191,9 @@ impl Projector {
     pub(super) fn compare_keys(&mut self, only: Option<PodId>) {
         let (Some(kids), Some(seen)) = (&self.checks.kids, self.checks.seen) else { return };
         let (mut gone, mut good) = (Vec::new(), Vec::new());
-        let one = only.and_then(|id| self.pods.get_key_value(&id));
-        let all = self.pods.iter().filter(|_| only.is_none());
-        for (&id, pod) in one.into_iter().chain(all) {
+        let one = only.and_then(|id| Some((id, self.roster.get(id)?)));
+        let all = self.roster.iter().filter(|_| only.is_none());
+        for (id, pod) in one.into_iter().chain(all) {
             for token_id in pod.token_ids(id) {
                 let token = &pod.volumes[token_id.volume].tokens[token_id.token];
                 let named =
@@ -212,7 +208,7 @@ impl Projector {
             }
         }
         for id in good {
-            if let Some(token) = self.pods.get_mut(&id.pod).and_then(|pod| pod.token(id)) {
+            if let Some(token) = self.roster.token(id) {
                 token.key_is_there();
             }
         }
@@ -236,7 +232,7 @@ impl Projector {
         let now = self.now();
         let (outcome, wait) = match result {
             Ok(Review::Never) => {
-                self.checks.reviews.state = NotedReviews::default();
+                self.checks.reviews.state = SeenReviews::default();
                 return;
             }
             Ok(Review::Accepted) => {
@@ -249,13 +245,13 @@ impl Projector {
             }
             Err(error) => ("failed", Some(error)),
         };
-        self.monitor.reviewed(outcome);
+        self.ports.monitor.reviewed(outcome);
         let reviews = &mut self.checks.reviews;
         let wait = match wait {
             None => {
                 reviews.failures = 0;
                 let round_seconds = pace(reviews.tokens).saturating_mul(reviews.tokens).as_secs();
-                reviews.state = NotedReviews { at: Some(now), round_seconds, error: None };
+                reviews.state = SeenReviews { at: Some(now), round_seconds, error: None };
                 if reviews.suspects.is_empty() { spread(pace(reviews.tokens)) } else { SUSPECT }
             }
             Some(error) => {
@@ -271,8 +267,8 @@ impl Projector {
                 }
                 // Its turn comes again; a right that is missing will not be there in a moment.
                 match error.code() {
-                    Some(401 | 403 | 404) => spread(LONGEST),
-                    _ => spread(longer(REVIEW, reviews.failures)),
+                    Some(401 | 403 | 404) => spread(LONGEST_WAIT),
+                    _ => spread(doubled(REVIEW, reviews.failures)),
                 }
             }
         };
@@ -280,7 +276,7 @@ impl Projector {
     }
 
     fn review_accepted(&mut self, id: TokenId, sha256: &str, now: OffsetDateTime) {
-        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let Some(pod) = self.roster.get_mut(id.pod) else { return };
         let Some(token) = pod.token(id).filter(|t| t.grant().is_some_and(|g| g.sha256 == sha256)) else {
             return;
         };
@@ -293,14 +289,14 @@ impl Projector {
 
     /// Not only this one may be dead: its account's others, and those of its key, are looked at before all others.
     fn review_refused(&mut self, id: TokenId, sha256: &str, why: &str) {
-        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let Some(pod) = self.roster.get_mut(id.pod) else { return };
         let (namespace, account) = (pod.plan.namespace.clone(), pod.plan.account.clone());
         let Some(token) = pod.token(id).filter(|t| t.grant().is_some_and(|g| g.sha256 == sha256)) else {
             return;
         };
         let kid = token.grant().and_then(|grant| grant.kid.clone());
         let mut others: Vec<TokenId> = Vec::new();
-        for (&pod_id, pod) in &self.pods {
+        for (pod_id, pod) in self.roster.iter() {
             let same_account = pod.plan.namespace == namespace && pod.plan.account == account;
             others.extend(pod.token_ids(pod_id).into_iter().filter(|other| {
                 let token = &pod.volumes[other.volume].tokens[other.token];
@@ -319,13 +315,13 @@ impl Projector {
     /// A token is dead. Another at once; where the last one was dead as well, after a while.
     fn refuse(&mut self, id: TokenId, by: &'static str, why: String) {
         let now = self.now();
-        let Some(pod) = self.pods.get_mut(&id.pod) else { return };
+        let Some(pod) = self.roster.get_mut(id.pod) else { return };
         let labels = pod.labels(id);
         let Some(token) = pod.token(id) else { return };
         let Some(at) = token.refuse(now, why.clone()) else { return };
         pod.state_dirty = true;
         let name = pod.name.clone();
-        self.monitor.refused(by);
+        self.ports.monitor.refused(by);
         tracing::warn!(
             namespace = labels.namespace,
             pod = labels.pod,
@@ -344,26 +340,26 @@ impl Projector {
     }
 
     /// Writes down what was seen, when it differs or is old.
-    fn note(&mut self) {
+    fn write_file(&mut self) {
         let checks = &mut self.checks;
-        let keys = NotedKeys {
+        let keys = SeenKeys {
             at: checks.seen,
             kids: checks.kids.clone().unwrap_or_default(),
             none: checks.none,
             error: checks.error.clone(),
         };
-        let new = Noted { keys, reviews: checks.reviews.state.clone() };
-        if checks.noting || new.is_as_good_as(&checks.noted, NOTE) {
+        let new = ChecksFile { keys, reviews: checks.reviews.state.clone() };
+        if checks.writing_file || new.is_as_good_as(&checks.file, NOTE) {
             return;
         }
-        (checks.noting, checks.noted) = (true, new.clone());
-        let files = self.files.clone();
-        self.under_way.push(blocking(move || {
+        (checks.writing_file, checks.file) = (true, new.clone());
+        let files = self.ports.files.clone();
+        self.under_way.work.push(blocking(move || {
             if let Err(error) = files.write_checks(&new.bytes()) {
                 let cause = one_line(&error.to_string());
                 tracing::debug!(cause, "what was checked cannot be written down");
             }
-            Done::Checked(Checked::Noted)
+            Done::Checked(Checked::FileWritten)
         }));
     }
 }
@@ -371,11 +367,6 @@ impl Projector {
 /// How long it is from one review to the next, with so many tokens.
 fn pace(tokens: u32) -> Duration {
     ROUND.checked_div(tokens).unwrap_or(ROUND).clamp(SUSPECT, REVIEW)
-}
-
-/// Twice as long for each failure in a row.
-pub(super) fn longer(wait: Duration, failures: u32) -> Duration {
-    wait.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST)
 }
 
 /// A quarter more or less, so that agents that were started at once do not come at once.

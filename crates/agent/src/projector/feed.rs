@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_objects::Object;
 
-use super::token::one_line;
-use crate::api::{ApiError, ApiServer, Event, List, Resource, Selection};
+use super::deadline::{DEADLINE, one_line};
+use crate::api::{ApiError, ApiServer, Event, List, Resource, Selection, within};
 use crate::refresh::{Retry, Trouble};
 
 pub(super) type Events = BoxStream<'static, Result<Event, ApiError>>;
@@ -20,24 +20,47 @@ pub(super) type Events = BoxStream<'static, Result<Event, ApiError>>;
 pub(super) struct Feed {
     pub(super) resource: Resource,
     pub(super) selection: Selection,
-    /// Where the watch goes on; `None`: all is to be read anew.
-    revision: Option<String>,
-    /// Reads since watching was refused.
-    polls: Option<u32>,
-    /// Failures in a row, since when, and the last one.
+    resume: Resume,
+    /// In a row.
     failures: u32,
-    pub(super) failing_since: Option<OffsetDateTime>,
-    pub(super) error: Option<String>,
-    /// A read is wanted or under way.
+    outage: Option<Outage>,
+    /// A read is wanted or under way. A watch may be open meanwhile: it ends when the read begins.
     pub(super) opening: bool,
-    /// Tells the current entry of the agenda from those that no longer count.
-    pub(super) turn: u64,
-    opened_at: Option<OffsetDateTime>,
-    /// Whether the watch that is open has said anything.
-    heard: bool,
+    watch: Option<Watch>,
+    /// Whether there was one.
+    watched: bool,
     /// Tells the current stream from those before it.
     pub(super) generation: u64,
+    /// Tells the current entry of the agenda from those that no longer count.
+    pub(super) turn: u64,
+}
+
+/// Where reading goes on.
+#[derive(Debug)]
+enum Resume {
+    /// All is to be read anew.
+    Anew,
+    /// From this revision on, by a watch.
+    At(String),
+    /// Watching was refused: all is read every minute. So many times by now.
+    Polling(u32),
+}
+
+/// A watch that is open.
+#[derive(Debug)]
+struct Watch {
+    since: OffsetDateTime,
+    /// Whether it has brought anything.
+    heard: bool,
+    /// Ends the stream, once there is one.
     abort: Option<AbortHandle>,
+}
+
+/// Reading fails.
+#[derive(Debug)]
+struct Outage {
+    since: OffsetDateTime,
+    error: String,
 }
 
 /// How to read.
@@ -73,9 +96,7 @@ pub(super) struct Step {
     pub(super) first_failure: bool,
 }
 
-/// Requests end after this.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-/// So do lists, which may be long.
+/// Lists may be long.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(60);
 /// Every so many polls watching is tried again: a role may have been granted.
@@ -116,63 +137,57 @@ pub(super) async fn open(
     Ok(Opened { items: None, events: Some(Ok(events)) })
 }
 
-/// An answer in time, or none.
-pub(super) async fn within<T>(
-    limit: Duration,
-    request: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-        Err(ApiError::Unreachable(format!(
-            "the API server did not answer within {} seconds",
-            limit.as_secs()
-        )))
-    })
-}
-
 impl Feed {
     pub(super) fn new(resource: Resource, selection: Selection) -> Self {
         Feed {
             resource,
             selection,
-            revision: None,
-            polls: None,
+            resume: Resume::Anew,
             failures: 0,
-            failing_since: None,
-            error: None,
+            outage: None,
             opening: false,
-            turn: 0,
-            opened_at: None,
-            heard: false,
+            watch: None,
+            watched: false,
             generation: 0,
-            abort: None,
+            turn: 0,
         }
+    }
+
+    /// Why it cannot be read.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.outage.as_ref().map(|outage| outage.error.as_str())
+    }
+
+    /// Since when it cannot be read.
+    pub(super) fn failing_since(&self) -> Option<OffsetDateTime> {
+        self.outage.as_ref().map(|outage| outage.since)
     }
 
     /// How to read now. A stream that is open ends: the new one goes on where it was, and an object must not be shown
     /// as it was before.
     pub(super) fn way(&mut self) -> Way {
-        if self.abort.is_some() && !self.heard {
-            self.revision = None;
+        if self.watch.as_ref().is_some_and(|watch| watch.abort.is_some() && !watch.heard) {
+            self.resume = Resume::Anew;
         }
         self.close();
-        match (&mut self.polls, &self.revision) {
-            (Some(polls), _) => {
+        match &mut self.resume {
+            Resume::Anew => Way::List,
+            Resume::Polling(polls) => {
                 *polls += 1;
                 if polls.is_multiple_of(POLLS) { Way::List } else { Way::Poll }
             }
-            (None, Some(revision)) => Way::Watch(revision.clone()),
-            (None, None) => Way::List,
+            Resume::At(revision) => Way::Watch(revision.clone()),
         }
     }
 
     /// Whether a watch was opened before.
     pub(super) fn was_open(&self) -> bool {
-        self.opened_at.is_some()
+        self.watched
     }
 
     /// Whether a refusal has turned it to polling.
     pub(super) fn polls(&self) -> bool {
-        self.polls.is_some()
+        matches!(self.resume, Resume::Polling(_))
     }
 
     /// Reading came back.
@@ -187,24 +202,32 @@ impl Feed {
             Ok(opened) => opened,
             Err(error) => return self.failed(error, now, random),
         };
-        let polled = events.is_none();
+        let mut revision = None;
         let change = items.map(|list| {
-            self.revision = (!polled).then_some(list.resource_version);
+            revision = Some(list.resource_version);
             Change::Reset(list.items)
         });
         match events {
             Some(Ok(events)) => {
                 // Whether it is any good shows later: one that breaks at once must not be opened in a loop.
-                (self.failing_since, self.error) = (None, None);
-                self.polls = None;
-                self.heard = false;
-                self.opened_at = Some(now);
+                self.outage = None;
+                if let Some(revision) = revision {
+                    self.resume = Resume::At(revision);
+                }
+                self.close();
+                self.watch = Some(Watch { since: now, heard: false, abort: None });
+                self.watched = true;
                 let again = Some(now.plus(STALE).plus(STALE.mul_f64(random)));
                 Step { change, events: Some(events), again, first_failure: false }
             }
-            Some(Err(error)) => Step { change, ..self.failed(error, now, random) },
+            Some(Err(error)) => {
+                if let (Some(revision), false) = (revision, self.polls()) {
+                    self.resume = Resume::At(revision);
+                }
+                Step { change, ..self.failed(error, now, random) }
+            }
             None => {
-                (self.failures, self.failing_since, self.error) = (0, None, None);
+                (self.failures, self.outage) = (0, None);
                 let again = Some(now.plus(POLL.mul_f64(0.9 + 0.2 * random)));
                 Step { change, events: None, again, first_failure: false }
             }
@@ -212,31 +235,33 @@ impl Feed {
     }
 
     /// The watch says something; `None` when it ends, as the server makes it after a while.
-    pub(super) fn said(
+    pub(super) fn event(
         &mut self,
         event: Option<Result<Event, ApiError>>,
         now: OffsetDateTime,
         random: f64,
     ) -> Step {
         let nothing = Step { change: None, events: None, again: None, first_failure: false };
-        let seen = |feed: &mut Feed, object: &Object| {
-            (feed.failures, feed.heard) = (0, true);
-            if !object.resource_version().is_empty() {
-                feed.revision = Some(object.resource_version().to_owned());
+        let seen = |feed: &mut Feed, revision: &str| {
+            feed.failures = 0;
+            if let Some(watch) = &mut feed.watch {
+                watch.heard = true;
+            }
+            if !revision.is_empty() {
+                feed.resume = Resume::At(revision.to_owned());
             }
         };
         match event {
             Some(Ok(Event::Applied(object))) => {
-                seen(self, &object);
+                seen(self, object.resource_version());
                 Step { change: Some(Change::Applied(object)), ..nothing }
             }
             Some(Ok(Event::Deleted(object))) => {
-                seen(self, &object);
+                seen(self, object.resource_version());
                 Step { change: Some(Change::Deleted(object)), ..nothing }
             }
             Some(Ok(Event::Bookmark(revision))) => {
-                (self.failures, self.heard) = (0, true);
-                self.revision = Some(revision);
+                seen(self, &revision);
                 nothing
             }
             Some(Err(error)) => {
@@ -253,39 +278,46 @@ impl Feed {
 
     /// The stream of the current generation, which `close` ends.
     pub(super) fn attach(&mut self, abort: AbortHandle) {
-        self.close();
-        self.abort = Some(abort);
+        if let Some(watch) = &mut self.watch {
+            self.generation += 1;
+            watch.abort = Some(abort);
+        }
     }
 
     /// Ends the stream, if there is one.
     pub(super) fn close(&mut self) {
         self.generation += 1;
-        if let Some(abort) = self.abort.take() {
+        if let Some(abort) = self.watch.take().and_then(|watch| watch.abort) {
             abort.abort();
         }
     }
 
     /// A watch broke off or ended. If it stood for a while, what was before does not count.
     fn broke(&mut self, now: OffsetDateTime) {
+        let long = self.watch.as_ref().is_some_and(|watch| now.since(watch.since) >= SOON);
         self.close();
-        if self.opened_at.is_some_and(|at| now.since(at) >= SOON) {
+        if long {
             self.failures = 0;
         }
     }
 
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.failing_since = self.failing_since.map(|at| at.minus(by));
-        self.opened_at = self.opened_at.map(|at| at.minus(by));
+        if let Some(outage) = &mut self.outage {
+            outage.since = outage.since.minus(by);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.since = watch.since.minus(by);
+        }
     }
 
     fn failed(&mut self, error: ApiError, now: OffsetDateTime, random: f64) -> Step {
-        let first_failure = self.failing_since.is_none();
+        let first_failure = self.outage.is_none();
         self.failures = self.failures.saturating_add(1);
         let again = match error.code() {
             // The revision is too old. Nothing is wrong: all is read anew, after a moment that differs for each.
             Some(410) => {
-                self.revision = None;
+                self.read_anew();
                 let delay = self.delay(None, Trouble::Passing, now, random);
                 return Step {
                     change: None,
@@ -295,23 +327,29 @@ impl Feed {
                 };
             }
             // May not be listed or watched, or cannot be: perhaps it can be read.
-            Some(403..=405) if self.polls.is_none() => {
-                self.polls = Some(0);
-                self.revision = None;
+            Some(403..=405) if !self.polls() => {
+                self.resume = Resume::Polling(0);
                 now
             }
             Some(403..=405) => now.plus(POLL.mul_f64(0.9 + 0.2 * random)),
             code => {
                 // A server that answers, and again not with a watch, may not know the revision: a backup was put back.
                 if self.failures > 1 && code.is_some() && error.retry_after().is_none() {
-                    self.revision = None;
+                    self.read_anew();
                 }
                 now.plus(self.delay(error.retry_after(), Trouble::of(&error), now, random))
             }
         };
-        self.failing_since.get_or_insert(now);
-        self.error = Some(one_line(&error.to_string()));
+        let since = self.failing_since().unwrap_or(now);
+        self.outage = Some(Outage { since, error: one_line(&error.to_string()) });
         Step { change: None, events: None, again: Some(again), first_failure }
+    }
+
+    /// The revision is of no use. What is polled is read anew each time.
+    fn read_anew(&mut self) {
+        if !self.polls() {
+            self.resume = Resume::Anew;
+        }
     }
 
     fn delay(
@@ -365,13 +403,13 @@ mod tests {
                 .map(|_| {
                     let list = matches!(feed.way(), Way::List);
                     feed.opened(opened(list), NOW, 0.0);
-                    wait(feed.said(broken(), NOW, 1.0))
+                    wait(feed.event(broken(), NOW, 1.0))
                 })
                 .collect();
             assert_eq!(waits, [1, 2, 4, 8, 16]);
             // One that stood is opened again at once.
             feed.opened(opened(false), NOW - SOON, 0.0);
-            assert_eq!(wait(feed.said(broken(), NOW, 1.0)), 1);
+            assert_eq!(wait(feed.event(broken(), NOW, 1.0)), 1);
         }
     }
 
@@ -380,8 +418,8 @@ mod tests {
         let mut feed = feed();
         assert!(matches!(feed.way(), Way::List));
         feed.opened(opened(true), NOW, 0.0);
-        feed.said(Some(Ok(Event::Bookmark("9".into()))), NOW, 0.0);
-        feed.said(None, NOW, 0.0);
+        feed.event(Some(Ok(Event::Bookmark("9".into()))), NOW, 0.0);
+        feed.event(None, NOW, 0.0);
         assert!(matches!(feed.way(), Way::Watch(revision) if revision == "9"));
         feed.opened(Err(refused(410)), NOW, 0.0);
         assert!(matches!(feed.way(), Way::List));
@@ -392,7 +430,7 @@ mod tests {
         let mut feed = feed();
         feed.way();
         feed.opened(opened(true), NOW, 0.0);
-        feed.said(None, NOW, 0.0);
+        feed.event(None, NOW, 0.0);
         for (error, anew) in [
             (ApiError::Unreachable("no route".into()), false),
             (ApiError::Unreachable("no route".into()), false),
@@ -400,7 +438,7 @@ mod tests {
         ] {
             assert!(matches!(feed.way(), Way::Watch(_)));
             feed.opened(Err(error), NOW, 0.0);
-            assert_eq!(feed.revision.is_none(), anew);
+            assert_eq!(matches!(feed.resume, Resume::Anew), anew);
         }
         assert!(matches!(feed.way(), Way::List));
     }
@@ -413,7 +451,7 @@ mod tests {
             feed.opened(opened(true), NOW, 0.0);
             feed.attach(AbortHandle::new_pair().0);
             if let Some(event) = says {
-                feed.said(Some(Ok(event)), NOW, 0.0);
+                feed.event(Some(Ok(event)), NOW, 0.0);
             }
             assert_eq!(matches!(feed.way(), Way::List), anew);
         }

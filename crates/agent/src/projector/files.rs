@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokensmith_objects::LocalPath;
 
-use super::volume::PodName;
+use super::ids::PodName;
 use crate::disk::Written;
 use crate::payload::{Payload, Secret};
 use crate::pod::{Ownership, PodPlan};

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokensmith_objects::LocalPath;
 
-use super::PodId;
+use super::deadline::one_line;
 use super::files::{Files, FilesError};
+use super::ids::{PodId, PodName};
 use super::state::{Grant, State};
-use super::token::one_line;
-use super::volume::PodName;
 use crate::disk::Written;
 use crate::payload::{File, Payload, Secret};
 use crate::pod::{PodPlan, Source};
@@ -45,13 +46,13 @@ pub(super) enum Content {
     Whole(Payload),
 }
 
-/// What came of it.
-pub(super) struct Outcome {
+/// A job that is done.
+pub(super) struct Finished {
     pub(super) name: Arc<PodName>,
-    pub(super) did: Did,
+    pub(super) job_result: JobResult,
 }
 
-pub(super) enum Did {
+pub(super) enum JobResult {
     Load(PodId, Result<Loaded, FilesError>),
     Remove(Result<(), FilesError>),
     Sync(PodId, Synced),
@@ -74,12 +75,12 @@ pub(super) struct LoadedVolume {
 }
 
 pub(super) struct Synced {
-    pub(super) volumes: Vec<VolumeOutcome>,
+    pub(super) volumes: Vec<VolumeSynced>,
     pub(super) state: Result<(), FilesError>,
     pub(super) shown: Option<Result<(), FilesError>>,
 }
 
-pub(super) struct VolumeOutcome {
+pub(super) struct VolumeSynced {
     pub(super) index: usize,
     pub(super) whole: bool,
     pub(super) grants: Vec<Option<Grant>>,
@@ -87,13 +88,13 @@ pub(super) struct VolumeOutcome {
 }
 
 impl Job {
-    pub(super) fn run(self, files: &dyn Files, name: Arc<PodName>) -> Outcome {
-        let did = match self {
-            Job::Load { id, plan } => Did::Load(id, load(files, &name, &plan)),
-            Job::Remove => Did::Remove(files.remove(&name)),
-            Job::Sync(sync) => Did::Sync(sync.id, sync.run(files, &name)),
+    pub(super) fn run(self, files: &dyn Files, name: Arc<PodName>) -> Finished {
+        let job_result = match self {
+            Job::Load { id, plan } => JobResult::Load(id, load(files, &name, &plan)),
+            Job::Remove => JobResult::Remove(files.remove(&name)),
+            Job::Sync(sync) => JobResult::Sync(sync.id, sync.run(files, &name)),
         };
-        Outcome { name, did }
+        Finished { name, job_result }
     }
 }
 
@@ -126,7 +127,7 @@ fn load(files: &dyn Files, name: &PodName, plan: &PodPlan) -> Result<Loaded, Fil
 impl Sync {
     fn run(self, files: &dyn Files, name: &PodName) -> Synced {
         let Sync { plan, volumes, mut state, show, .. } = self;
-        let mut outcomes = Vec::new();
+        let mut synced = Vec::new();
         for VolumeJob { index, content, grants } in volumes {
             // The plan is the one that the job was made from.
             let Some(volume) = plan.volumes.get(index) else { continue };
@@ -146,14 +147,14 @@ impl Sync {
                     }
                 }
             }
-            outcomes.push(VolumeOutcome { index, whole, grants, result });
+            synced.push(VolumeSynced { index, whole, grants, result });
         }
         // After the volumes: a state that tells of tokens that are not there would only have them fetched again, but one
         // that does not tell of tokens that are there would do so for each of them.
         let state = files.write_state(name, &state.bytes());
-        let all = outcomes.iter().all(|outcome| outcome.result.is_ok());
+        let all = synced.iter().all(|volume| volume.result.is_ok());
         let shown = (show && all).then(|| files.show(&plan));
-        Synced { volumes: outcomes, state, shown }
+        Synced { volumes: synced, state, shown }
     }
 }
 
@@ -172,4 +173,13 @@ impl Content {
         }
         Ok(payload)
     }
+}
+
+/// On a thread that may block.
+pub(super) fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let task = tokio::task::spawn_blocking(work);
+    // It is never aborted; and if it panics there is nothing sensible left to do with what it was about.
+    async move { task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) }.boxed()
 }

@@ -10,10 +10,11 @@ use tokensmith_core::random;
 use tokensmith_objects::Object;
 
 use super::feed::{Change, Feed};
-use super::reading::{FeedId, Read};
+use super::ids::{FeedId, PodId, PodName, Task};
+use super::reading::Read;
 use super::sources::trimmed;
-use super::volume::{Pod, PodName};
-use super::{PodId, Pods, Projector, Task};
+use super::volume::Pod;
+use super::{Pods, Projector};
 use crate::api::{ApiError, Resource, Selection};
 use crate::pod::{PlanError, PodPlan};
 use crate::refresh::{FIRST_TOKEN_ALARM, Retry, Trouble};
@@ -51,7 +52,7 @@ const LISTING_ALARM: Duration = Duration::from_secs(3600);
 impl Members {
     pub(super) fn unfinished(&self) -> Vec<String> {
         let mut out: Vec<_> = self.invalid.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-        if let Some(error) = self.feed.as_ref().and_then(|feed| feed.error.as_ref()) {
+        if let Some(error) = self.feed.as_ref().and_then(|feed| feed.error()) {
             out.push(format!("failed to list pods: {error}"));
         }
         let fixed = self.fixed.iter().filter_map(|(name, f)| Some((name, f.error.as_ref()?)));
@@ -114,7 +115,7 @@ impl Projector {
     pub(super) fn resolve(&mut self, name: &Arc<PodName>) {
         let Some(fixed) = self.members.fixed.get_mut(name) else { return };
         if !std::mem::replace(&mut fixed.asking, true) {
-            self.reads.push_back(Read::Pod(name.clone()));
+            self.reading.queue(Read::Pod(name.clone()));
         }
     }
 
@@ -122,14 +123,15 @@ impl Projector {
         let now = self.now();
         let Some(fixed) = self.members.fixed.get_mut(&name) else { return };
         fixed.asking = false;
-        let known = self.names.get(&name).and_then(|id| self.pods.get(id)).map(|pod| pod.plan.uid.as_str());
+        let known =
+            self.roster.id_of(&name).and_then(|id| self.roster.get(id)).map(|pod| pod.plan.uid.as_str());
         let (error, retry_after, trouble) = match result {
             Ok(Some(pod)) => {
                 let new = known != Some(pod.uid());
                 (fixed.failures, fixed.failing_since, fixed.error) = (0, None, None);
                 let mut object = fixed.object.clone();
                 object.set(&["metadata", "uid"], pod.uid());
-                self.monitor.alarm(name.to_string(), None);
+                self.ports.monitor.alarm(name.to_string(), None);
                 if new {
                     self.applied(object);
                 }
@@ -151,7 +153,7 @@ impl Projector {
         let retry = Retry { failures: fixed.failures, trouble, retry_after, lease: None };
         let mut at = now.plus(retry.delay(now, random::fraction()));
         if now.since(since) >= FIRST_TOKEN_ALARM {
-            self.monitor.alarm(name.to_string(), Some(error.clone()));
+            self.ports.monitor.alarm(name.to_string(), Some(error.clone()));
         } else {
             at = at.min(since.plus(FIRST_TOKEN_ALARM));
         }
@@ -170,7 +172,7 @@ impl Projector {
             Change::Reset(items) => {
                 let there: HashSet<(&str, &str)> = items.iter().map(|o| (o.namespace(), o.name())).collect();
                 let lost = |name: &PodName| !there.contains(&(name.namespace.as_str(), name.name.as_str()));
-                let gone: Vec<_> = self.names.keys().filter(|name| lost(name)).cloned().collect();
+                let gone: Vec<_> = self.roster.names().into_iter().filter(|name| lost(name)).collect();
                 self.members.invalid.retain(|name, _| !lost(name));
                 for name in gone {
                     self.gone(&name);
@@ -188,7 +190,7 @@ impl Projector {
     /// What the disk has of pods that are not there: they went while nobody looked.
     pub(super) fn left_over(&mut self, on_disk: Vec<PodName>) {
         for name in on_disk {
-            let known = self.names.contains_key(&name) || self.members.invalid.contains_key(&name);
+            let known = self.roster.id_of(&name).is_some() || self.members.invalid.contains_key(&name);
             if !known && self.members.covers(&name) {
                 self.gone(&Arc::new(name));
             }
@@ -212,16 +214,16 @@ impl Projector {
             Err(error) => {
                 let (namespace, pod, cause) = (&name.namespace, &name.name, error.to_string());
                 tracing::error!(namespace, pod, cause, "a pod has no volumes that can be made");
-                self.monitor.alarm(name.to_string(), Some(cause.clone()));
+                self.ports.monitor.alarm(name.to_string(), Some(cause.clone()));
                 self.members.invalid.insert((*name).clone(), cause);
                 return;
             }
         };
         if self.members.invalid.remove(&name).is_some() {
-            self.monitor.alarm(name.to_string(), None);
+            self.ports.monitor.alarm(name.to_string(), None);
         }
-        let known = self.names.get(&name).copied();
-        let Some((id, pod)) = known.and_then(|id| Some((id, self.pods.get_mut(&id)?))) else {
+        let known = self.roster.id_of(&name);
+        let Some((id, pod)) = known.and_then(|id| Some((id, self.roster.get_mut(id)?))) else {
             self.admit(object, plan);
             return;
         };
@@ -239,7 +241,9 @@ impl Projector {
         let shown: [&[&str]; 3] = [&["spec"], &["metadata", "labels"], &["metadata", "annotations"]];
         let changed = pod.plan.ownership != plan.ownership
             || shown.iter().any(|field| object.at(field) != pod.object.at(field));
-        pod.shown &= pod.plan.containers == plan.containers;
+        if pod.plan.containers != plan.containers {
+            pod.shown.expire();
+        }
         pod.object = Arc::new(object);
         pod.plan = Arc::new(plan);
         if changed {
@@ -250,51 +254,48 @@ impl Projector {
 
     /// A pod is new here.
     fn admit(&mut self, object: Object, plan: PodPlan) {
-        self.count += 1;
-        let id = PodId(self.count);
         for ignored in &plan.ignored {
             let (namespace, pod) = (&plan.namespace, &plan.name);
             tracing::info!(namespace, pod, "not materialised: {ignored}");
         }
         let pod = Pod::new(object, plan);
         let name = pod.name.clone();
-        for reference in pod.references() {
+        let references = pod.references();
+        let id = self.roster.add(pod);
+        for reference in references {
             if let Some(source) = self.sources.claim(reference, id) {
                 self.want(FeedId::Source(source));
             }
         }
-        self.pods.insert(id, pod);
-        self.names.insert(name.clone(), id);
-        self.monitor.pods(self.pods.len());
+        self.ports.monitor.pods(self.roster.len());
         self.visit(&name);
     }
 
     /// A pod is gone, and so are its volumes soon.
     fn gone(&mut self, name: &Arc<PodName>) {
-        if let Some(id) = self.names.get(name).copied() {
+        if let Some(id) = self.roster.id_of(name) {
             self.forget(id);
             let (namespace, pod) = (&name.namespace, &name.name);
             tracing::info!(namespace, pod, "the pod is gone: its volumes are removed");
         }
-        self.monitor.alarm(name.to_string(), None);
+        self.ports.monitor.alarm(name.to_string(), None);
         self.clear_away(name);
     }
 
     /// Ends everything that is done for a pod; the disk is left as it is.
     fn forget(&mut self, id: PodId) {
-        let Some(pod) = self.pods.remove(&id) else { return };
-        self.names.remove(&pod.name);
+        let Some(pod) = self.roster.remove(id) else { return };
         for reference in pod.references() {
             self.sources.release(&reference, id);
         }
         for (plan, volume) in pod.plan.volumes.iter().zip(&pod.volumes) {
-            self.monitor.alarm(format!("{}/{}", pod.name, plan.name), None);
+            self.ports.monitor.alarm(format!("{}/{}", pod.name, plan.name), None);
             for token in &volume.tokens {
-                self.monitor.alarm(format!("{}/{}/{}", pod.name, plan.name, token.source.path), None);
+                self.ports.monitor.alarm(format!("{}/{}/{}", pod.name, plan.name, token.source.path), None);
             }
         }
-        self.monitor.forget(pod.token_ids(id).into_iter().map(|id| pod.labels(id)));
-        self.monitor.pods(self.pods.len());
+        self.ports.monitor.forget(pod.token_ids(id).into_iter().map(|id| pod.labels(id)));
+        self.ports.monitor.pods(self.roster.len());
     }
 
     /// Who does not know which pods there are cannot keep any. Later it matters less: those that are known are kept,
@@ -303,21 +304,22 @@ impl Projector {
         let now = self.now();
         let Some(feed) = &self.members.feed else { return };
         let patience = if self.members.compared { LISTING_ALARM } else { FIRST_TOKEN_ALARM };
-        let long = feed.failing_since.is_some_and(|since| now.since(since) >= patience);
-        if let Some(at) = feed.failing_since.map(|since| since.plus(patience)).filter(|at| *at > now)
+        let failing_since = feed.failing_since();
+        let long = failing_since.is_some_and(|since| now.since(since) >= patience);
+        if let Some(at) = failing_since.map(|since| since.plus(patience)).filter(|at| *at > now)
             && self.members.judge_at != Some(at)
         {
             self.members.judge_at = Some(at);
             self.agenda.put(at, Task::Listing);
         }
-        let error = feed.error.clone().filter(|_| long);
+        let error = feed.error().map(str::to_owned).filter(|_| long);
         if error.is_some() != self.members.alarm {
             self.members.alarm = error.is_some();
             match &error {
                 Some(cause) => tracing::error!(cause, "failed to list pods"),
                 None => tracing::info!("pods are listed again"),
             }
-            self.monitor.alarm(LISTING.into(), error.map(|e| format!("failed to list pods: {e}")));
+            self.ports.monitor.alarm(LISTING.into(), error.map(|e| format!("failed to list pods: {e}")));
         }
     }
 }

@@ -6,8 +6,20 @@
 //! answers (what came)  ┘                     └─► writing (volumes, states, 8)     ─┘
 //! ```
 //!
-//! One task owns everything; what waits for others are futures that it polls. Nothing waits for anything else: a
-//! request that is slow holds a slot for ten seconds, and who failed last may hold only half of the slots.
+//! A manifest's way to the disk:
+//!
+//! 1. `members`: a pod is there (`applied`) and has a plan; it is admitted to the `roster`, and what it refers to is claimed
+//!    of `sources`, which follow each object once (`feed`).
+//! 2. `writing`: its desk is visited. The first job reads what an earlier run left (`loaded`); then each token is put on the
+//!    agenda (`asking`: `schedule`).
+//! 3. `asking`: a token is due, has a slot, is answered. `reading`: an object came, or changed. Either makes its volume
+//!    dirty, and the desk is visited again.
+//! 4. `writing`: `volume_job` makes the payload as soon as every token and object is there; `job` writes it, and the state
+//!    after it, on a thread of its own; `synced` notes what the disk has now.
+//!
+//! Each part owns what it counts and queues; only what concerns several is the projector's own. One task owns everything; what
+//! waits for others are futures that it polls. Nothing waits for anything else: a request that is slow holds a slot for ten
+//! seconds, and who failed last may hold only half of the slots.
 //!
 //! `settle` does what is due and returns; `run` does so until it is told to stop. Nothing else keeps time, so a test
 //! moves the clock and settles.
@@ -15,15 +27,18 @@
 mod agenda;
 mod asking;
 mod checks;
+pub mod checks_file;
+mod deadline;
 mod feed;
 mod files;
+mod ids;
 mod job;
 mod kept;
 mod members;
 mod monitor;
-pub mod noted;
 mod on_disk;
 mod reading;
+mod roster;
 mod sources;
 pub mod state;
 pub mod status;
@@ -31,7 +46,6 @@ mod token;
 mod volume;
 mod writing;
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -47,19 +61,23 @@ use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_objects::Object;
 
 use self::agenda::Agenda;
-use self::asking::{Asked, TokenId};
-use self::reading::{FeedId, Read, Signal};
+use self::asking::{Asked, Asking};
+use self::checks::{Checked, Checks};
+use self::deadline::one_line;
+use self::ids::{PodId, Task, TokenId};
+use self::members::Members;
+use self::reading::{Reading, Readout, Signal};
+use self::roster::Roster;
 use self::sources::Sources;
-use self::volume::Pod;
-use self::writing::Desk;
+use self::writing::Writing;
 use crate::api::{ApiServer, Selection};
 use crate::pod::{NodeResources, PlanError};
 use crate::refresh::RefreshPolicy;
 
 pub use self::files::{Files, FilesError};
+pub use self::ids::PodName;
 pub use self::kept::Kept;
 pub use self::monitor::Monitor;
-pub use self::volume::PodName;
 
 /// What a projector is made of.
 #[derive(Clone)]
@@ -92,71 +110,49 @@ pub enum Pods {
 
 /// The runtime.
 pub struct Projector {
+    ports: Ports,
+    /// Which pods there should be.
+    members: Members,
+    /// Those that there are.
+    roster: Roster,
+    /// The objects that their volumes are made of.
+    sources: Sources,
+    /// What is due when.
+    agenda: Agenda<Task>,
+    asking: Asking,
+    reading: Reading,
+    writing: Writing,
+    checks: Checks,
+    under_way: UnderWay,
+    jumps: JumpDetector,
+}
+
+/// What it was given.
+struct Ports {
     api: Arc<dyn ApiServer>,
     clock: Arc<dyn Clock>,
     files: Arc<dyn Files>,
     policy: RefreshPolicy,
     node: NodeResources,
-    members: members::Members,
-    pods: HashMap<PodId, Pod>,
-    names: HashMap<Arc<PodName>, PodId>,
-    count: u64,
-    sources: Sources,
-    agenda: Agenda<Task>,
-    asking: asking::Slots,
-    reads: VecDeque<Read>,
-    reading: usize,
-    checks: checks::Checks,
-    desks: HashMap<Arc<PodName>, Desk>,
-    desk_queue: VecDeque<Arc<PodName>>,
-    writing: usize,
-    looking: bool,
-    sweeping: bool,
-    skewed: bool,
-    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
-    watches: SelectAll<BoxStream<'static, Signal>>,
-    jumps: JumpDetector,
     monitor: Monitor,
 }
 
-/// A pod's incarnation in this process; not given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct PodId(u64);
-
-/// An entry of the agenda.
-#[derive(Debug)]
-enum Task {
-    /// A volume may be an alarm.
-    Alarm(PodId, usize),
-    /// The disk is to be tried again.
-    Disk(Arc<PodName>),
-    /// A fixed pod's UID is to be asked for.
-    Resolve(Arc<PodName>),
-    /// A feed is to be read, if it is still its turn.
-    Feed(FeedId, u64),
-    /// That pods cannot be listed may be an alarm.
-    Listing,
-    /// All files are to be looked for.
-    Look,
-    /// The issuer's key set is to be looked at.
-    Keys,
-    /// A token is to be reviewed.
-    Review,
-    /// What was kept for readers is to go.
-    Sweep,
-    /// A token is due, if it is still its turn.
-    Token(TokenId, u64),
+/// What it waits for.
+#[derive(Default)]
+struct UnderWay {
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    watches: SelectAll<BoxStream<'static, Signal>>,
 }
 
 /// What came of something that was under way.
 enum Done {
     Asked(Asked),
-    Checked(checks::Checked),
+    Checked(Checked),
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
-    Read(reading::Readout),
+    Read(Readout),
     Swept(Option<Duration>),
-    Wrote(Box<job::Outcome>),
+    Wrote(Box<job::Finished>),
 }
 
 /// A jump of the clock is noticed within this.
@@ -169,32 +165,19 @@ impl Projector {
     /// A fixed pod that has no plan.
     pub fn new(config: Config) -> Result<Self, PlanError> {
         let Config { api, clock, files, policy, pods, node } = config;
+        let monitor = Monitor::new(clock.clone());
         let mut projector = Projector {
-            monitor: Monitor::new(clock.clone()),
             jumps: JumpDetector::new(clock.now(), clock.monotonic()),
-            api,
-            clock,
-            files,
-            policy,
-            node,
-            members: members::Members::default(),
-            pods: HashMap::new(),
-            names: HashMap::new(),
-            count: 0,
+            ports: Ports { api, clock, files, policy, node, monitor },
+            members: Members::default(),
+            roster: Roster::default(),
             sources: Sources::default(),
             agenda: Agenda::new(),
-            asking: asking::Slots::default(),
-            reads: VecDeque::new(),
-            reading: 0,
-            checks: checks::Checks::default(),
-            desks: HashMap::new(),
-            desk_queue: VecDeque::new(),
-            writing: 0,
-            looking: false,
-            sweeping: false,
-            skewed: false,
-            under_way: FuturesUnordered::new(),
-            watches: SelectAll::new(),
+            asking: Asking::default(),
+            reading: Reading::default(),
+            writing: Writing::default(),
+            checks: Checks::default(),
+            under_way: UnderWay::default(),
         };
         projector.follow(pods)?;
         let now = projector.now();
@@ -209,10 +192,10 @@ impl Projector {
         let mut quiet = false;
         loop {
             self.start();
-            if let Some(Some(signal)) = self.watches.next().now_or_never() {
+            if let Some(Some(signal)) = self.under_way.watches.next().now_or_never() {
                 self.signalled(signal);
                 quiet = false;
-            } else if !self.under_way.is_empty() {
+            } else if !self.under_way.work.is_empty() {
                 self.step().await;
                 quiet = false;
             } else if quiet {
@@ -228,7 +211,7 @@ impl Projector {
     /// Keeps the volumes until `shutdown`; then finishes what is to be written.
     pub async fn run(&mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
-        let clock = self.clock.clone();
+        let clock = self.ports.clock.clone();
         loop {
             self.start();
             // A wall clock that goes back makes any deadline far: so not for longer than a look at it may wait.
@@ -242,7 +225,7 @@ impl Projector {
         }
         // What is known is written down; what was asked for is asked for again by the next run.
         self.start_writing();
-        while self.writing > 0 {
+        while self.writing.is_under_way() {
             self.step().await;
             self.start_writing();
         }
@@ -250,12 +233,12 @@ impl Projector {
 
     /// Metrics and health, for other tasks.
     pub fn monitor(&self) -> Monitor {
-        self.monitor.clone()
+        self.ports.monitor.clone()
     }
 
     /// All metrics, as text.
     pub fn metrics(&self) -> String {
-        self.monitor.metrics()
+        self.ports.monitor.metrics()
     }
 
     /// Whether there is no alarm.
@@ -263,17 +246,17 @@ impl Projector {
     /// # Errors
     /// One line on what is wrong.
     pub fn health(&self) -> Result<(), String> {
-        self.monitor.health()
+        self.ports.monitor.health()
     }
 
     /// What keeps volumes from being there, or from being as they should; empty when all is done.
     pub fn unfinished(&self) -> Vec<String> {
         let mut out: Vec<String> = self.members.unfinished().into_iter().collect();
-        for pod in self.pods.values() {
+        for (_, pod) in self.roster.iter() {
             for (plan, volume) in pod.plan.volumes.iter().zip(&pod.volumes) {
                 match &volume.failure {
                     Some(failure) => out.push(format!("{}: {}", pod.name, failure.message)),
-                    None if !volume.written => {
+                    None if !volume.is_there() => {
                         out.push(format!("{}: volume {:?} is not written yet", pod.name, plan.name));
                     }
                     None => {}
@@ -283,7 +266,7 @@ impl Projector {
                     format!("{}: {}/{}: {}", pod.name, plan.name, token.source.path, failure.message)
                 }));
             }
-            if let Some(failure) = &pod.failure {
+            if let Some(failure) = pod.shown.failure() {
                 out.push(format!("{}: {}", pod.name, failure.message));
             }
         }
@@ -294,7 +277,7 @@ impl Projector {
     /// Begins whatever can begin.
     fn start(&mut self) {
         let now = self.now();
-        if let Some(jump) = self.jumps.look(now, self.clock.monotonic()) {
+        if let Some(jump) = self.jumps.look(now, self.ports.clock.monotonic()) {
             self.jumped(jump, now);
         }
         while let Some(task) = self.agenda.due(now) {
@@ -318,9 +301,9 @@ impl Projector {
 
     /// Waits for something to happen, and deals with it. Never ends when nothing is under way or watched.
     async fn step(&mut self) {
-        let (under_way, watches) = (&mut self.under_way, &mut self.watches);
+        let UnderWay { work, watches } = &mut self.under_way;
         tokio::select! {
-            Some(done) = under_way.next(), if !under_way.is_empty() => self.finish(done),
+            Some(done) = work.next(), if !work.is_empty() => self.finish(done),
             Some(signal) = watches.next(), if !watches.is_empty() => self.signalled(signal),
             else => std::future::pending().await,
         }
@@ -332,13 +315,13 @@ impl Projector {
             Done::Checked(checked) => self.checked(checked),
             Done::Compared(Ok(on_disk)) => self.left_over(on_disk),
             Done::Compared(Err(error)) => {
-                let cause = token::one_line(&error.to_string());
+                let cause = one_line(&error.to_string());
                 tracing::warn!(cause, "the root cannot be read: volumes of pods that are gone may stay");
             }
             Done::Looked(missing) => self.looked(missing),
             Done::Swept(more) => self.swept(more),
             Done::Read(readout) => self.read(readout),
-            Done::Wrote(outcome) => self.wrote(*outcome),
+            Done::Wrote(finished) => self.wrote(*finished),
         }
     }
 
@@ -362,13 +345,11 @@ impl Projector {
         self.agenda.move_back(by);
         self.members.move_back(by);
         self.checks.move_back(by);
-        self.desks.values_mut().for_each(|desk| desk.move_back(by));
+        self.writing.move_back(by);
         let mut future = Vec::new();
-        for (&id, pod) in &mut self.pods {
+        for (id, pod) in self.roster.iter_mut() {
             pod.state_dirty = true;
-            if let Some(failure) = &mut pod.failure {
-                failure.move_back(by);
-            }
+            pod.shown.move_back(by);
             for (v, volume) in pod.volumes.iter_mut().enumerate() {
                 volume.move_back(by);
                 for (t, token) in volume.tokens.iter_mut().enumerate() {
@@ -381,23 +362,23 @@ impl Projector {
         for id in future {
             self.renew(id, now);
         }
-        for name in self.names.keys().cloned().collect::<Vec<_>>() {
+        for name in self.roster.names() {
             self.visit(&name);
         }
-        for id in self.pods.keys().copied().collect::<Vec<_>>() {
+        for id in self.roster.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.show_expiries(id);
         }
     }
 
     fn now(&self) -> OffsetDateTime {
-        self.clock.now()
+        self.ports.clock.now()
     }
 }
 
 impl fmt::Debug for Projector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Projector")
-            .field("pods", &self.pods.len())
+            .field("pods", &self.roster.len())
             .field("sources", &self.sources.len())
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokensmith_objects::LocalPath;
 
 use super::files::{Files, FilesError};
-use super::volume::PodName;
+use super::ids::PodName;
 use crate::disk::{Root, Written};
 use crate::payload::{Payload, Secret};
 use crate::pod::{Ownership, PodPlan};

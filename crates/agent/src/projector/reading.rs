@@ -1,5 +1,6 @@
 //! Reading and watching objects: the requests, and what changes mean for volumes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -8,18 +9,17 @@ use futures::{FutureExt, StreamExt, stream};
 use tokensmith_core::random;
 use tokensmith_objects::Object;
 
-use super::asking::TokenId;
-use super::feed::{Change, DEADLINE, Feed, Opened, Step, open, within};
-use super::sources::SourceId;
-use super::volume::PodName;
-use super::{Done, PodId, Projector, Task};
-use crate::api::{ApiError, Event, Resource};
+use super::deadline::DEADLINE;
+use super::feed::{Change, Feed, Opened, Step, open};
+use super::ids::{FeedId, PodId, PodName, SourceId, Task, TokenId};
+use super::{Done, Projector};
+use crate::api::{ApiError, Event, Resource, within};
 
-/// What is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FeedId {
-    Pods,
-    Source(SourceId),
+/// Reads that wait for a slot, and how many are taken.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    waiting: VecDeque<Read>,
+    taken: usize,
 }
 
 /// A request that waits for a slot.
@@ -27,6 +27,13 @@ pub(super) enum FeedId {
 pub(super) enum Read {
     Feed(FeedId),
     Pod(Arc<PodName>),
+}
+
+impl Reading {
+    /// Puts a read at the end of the queue.
+    pub(super) fn queue(&mut self, read: Read) {
+        self.waiting.push_back(read);
+    }
 }
 
 /// Its answer.
@@ -56,20 +63,20 @@ impl Projector {
     pub(super) fn want(&mut self, id: FeedId) {
         let Some(feed) = self.feed(id) else { return };
         if !std::mem::replace(&mut feed.opening, true) {
-            self.reads.push_back(Read::Feed(id));
+            self.reading.queue(Read::Feed(id));
         }
     }
 
     pub(super) fn start_reading(&mut self) {
-        while self.reading < SLOTS {
-            let Some(read) = self.reads.pop_front() else { return };
-            let api = self.api.clone();
+        while self.reading.taken < SLOTS {
+            let Some(read) = self.reading.waiting.pop_front() else { return };
+            let api = self.ports.api.clone();
             let request: BoxFuture<'static, Done> = match read {
                 Read::Feed(id) => {
                     let Some(feed) = self.feed(id) else { continue };
                     let (resource, selection, way) = (feed.resource, feed.selection.clone(), feed.way());
                     if feed.was_open() {
-                        self.monitor.watch_restarted(resource.plural());
+                        self.ports.monitor.watch_restarted(resource.plural());
                     }
                     let read = open(api, resource, selection, way);
                     read.map(move |result| Done::Read(Readout::Feed(id, result))).boxed()
@@ -81,19 +88,19 @@ impl Projector {
                 }
                 .boxed(),
             };
-            self.reading += 1;
-            self.under_way.push(request);
+            self.reading.taken += 1;
+            self.under_way.work.push(request);
         }
     }
 
     pub(super) fn read(&mut self, readout: Readout) {
-        self.reading -= 1;
+        self.reading.taken -= 1;
         let now = self.now();
         match readout {
             Readout::Feed(id, result) => {
                 let Some(feed) = self.feed(id) else { return };
                 let step = feed.opened(result, now, random::fraction());
-                self.stepped(id, step);
+                self.follow_up(id, step);
             }
             Readout::Pod(name, result) => self.resolved(name, result),
         }
@@ -103,11 +110,11 @@ impl Projector {
         let Signal { feed: id, generation, event } = signal;
         let now = self.now();
         let Some(feed) = self.feed(id).filter(|feed| feed.generation == generation) else { return };
-        let step = feed.said(event, now, random::fraction());
-        self.stepped(id, step);
+        let step = feed.event(event, now, random::fraction());
+        self.follow_up(id, step);
     }
 
-    fn stepped(&mut self, id: FeedId, step: Step) {
+    fn follow_up(&mut self, id: FeedId, step: Step) {
         let Step { change, events, again, first_failure } = step;
         let Some(feed) = self.feed(id) else { return };
         if let Some(events) = events {
@@ -116,10 +123,10 @@ impl Projector {
             let generation = feed.generation;
             let signals = events.map(Some).chain(stream::once(async { None }));
             let signals = signals.map(move |event| Signal { feed: id, generation, event });
-            self.watches.push(signals.boxed());
+            self.under_way.watches.push(signals.boxed());
         }
         if first_failure {
-            self.tell_failure(id);
+            self.log_failure(id);
         }
         if let Some(at) = again
             && let Some(feed) = self.feed(id)
@@ -142,17 +149,17 @@ impl Projector {
     /// An object is different, or cannot be read: the volumes that are made of it are looked at again.
     fn source_changed(&mut self, id: SourceId, change: Option<Change>) {
         let Some(source) = self.sources.get_mut(id) else { return };
-        let failed = change.is_none() && source.feed.error.is_some();
+        let failed = change.is_none() && source.feed.error().is_some();
         let changed = change.is_some_and(|change| source.apply(change));
         if !changed && !failed {
             return;
         }
         let (reference, users) = (source.reference.clone(), source.users.clone());
         for user in users {
-            let Some(pod) = self.pods.get_mut(&user) else { continue };
+            let Some(pod) = self.roster.get_mut(user) else { continue };
             for volume in &mut pod.volumes {
                 // Who has all that is needed does not care that it could not be read again.
-                if volume.references.contains(&reference) && (changed || !volume.written) {
+                if volume.references.contains(&reference) && (changed || !volume.is_there()) {
                     volume.dirty = true;
                 }
             }
@@ -167,7 +174,7 @@ impl Projector {
     /// An account that was made again has a new UID, and every token of the old one is dead.
     pub(super) fn compare_account(&mut self, id: PodId) {
         let now = self.now();
-        let Some(pod) = self.pods.get(&id).filter(|pod| pod.loaded) else { return };
+        let Some(pod) = self.roster.get(id).filter(|pod| pod.loaded) else { return };
         let Some(uid) = self.sources.account_uid(&pod.account()).map(str::to_owned) else { return };
         let mut dead = Vec::new();
         for (v, volume) in pod.volumes.iter().enumerate() {
@@ -193,11 +200,11 @@ impl Projector {
         }
     }
 
-    fn tell_failure(&mut self, id: FeedId) {
+    fn log_failure(&mut self, id: FeedId) {
         let Some(feed) = self.feed(id) else { return };
         let resource = feed.resource.plural();
         let (namespace, name) = (feed.selection.namespace.clone(), feed.selection.name.clone());
-        let (cause, polls) = (feed.error.clone().unwrap_or_default(), feed.polls());
+        let (cause, polls) = (feed.error().unwrap_or_default().to_owned(), feed.polls());
         // Accounts need not be readable: all that is lost is how soon a new one is noticed.
         if feed.resource == Resource::ServiceAccounts && polls {
             tracing::debug!(resource, namespace, name, cause, "service accounts are not watched");

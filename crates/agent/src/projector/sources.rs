@@ -6,14 +6,10 @@ use std::sync::Arc;
 
 use tokensmith_objects::Object;
 
-use super::PodId;
 use super::feed::{Change, Feed};
+use super::ids::{PodId, SourceId};
 use crate::api::{Resource, Selection};
 use crate::pod::{Lookup, Objects, Reference};
-
-/// Names a source while it is used; not given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct SourceId(u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
@@ -64,7 +60,7 @@ impl Sources {
 
     /// Whether the first read is not over yet, one way or the other.
     pub(super) fn pending(&self, reference: &Reference) -> bool {
-        self.find(reference).is_some_and(|s| s.objects.is_none() && s.feed.error.is_none())
+        self.find(reference).is_some_and(|s| s.objects.is_none() && s.feed.error().is_none())
     }
 
     /// The UID of an account, if accounts may be read.
@@ -130,7 +126,7 @@ impl Objects for Sources {
 
 impl Source {
     fn unknown(&self) -> String {
-        self.feed.error.clone().unwrap_or_else(|| "not read yet".into())
+        self.feed.error().unwrap_or("not read yet").to_owned()
     }
 }
 

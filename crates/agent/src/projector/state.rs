@@ -189,6 +189,17 @@ impl Grant {
 }
 
 impl Failure {
+    /// The first of them, or one more.
+    pub(super) fn after(
+        previous: Option<&Failure>,
+        message: String,
+        now: OffsetDateTime,
+        next_attempt: Option<OffsetDateTime>,
+    ) -> Self {
+        let (since, count) = previous.map_or((now, 0), |f| (f.since, f.count));
+        Failure { since, count: count.saturating_add(1), message, next_attempt }
+    }
+
     pub(super) fn move_back(&mut self, by: Duration) {
         self.since = self.since.minus(by);
         self.next_attempt = self.next_attempt.map(|at| at.minus(by));

@@ -10,10 +10,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
 
-use super::noted::{CHECKS, Noted, NotedReviews};
+use super::checks_file::{ChecksFile, SeenReviews};
+use super::ids::PodName;
 use super::state::{Failure, Grant, State, TokenState, VolumeState};
 use super::token::GRACE;
-use super::volume::PodName;
+use crate::disk::{CHECKS, STATE};
 use crate::refresh::FIRST_TOKEN_ALARM;
 
 /// All pods of a root.
@@ -24,7 +25,7 @@ pub struct Status {
     #[serde(with = "time::serde::rfc3339")]
     pub now: OffsetDateTime,
     /// What the agent has seen of the issuer's key set and of reviews.
-    pub checks: Noted,
+    pub checks: ChecksFile,
     /// In the order of their names.
     pub pods: Vec<PodStatus>,
     /// What needs someone; empty if all is well.
@@ -114,7 +115,7 @@ const CHECKED: time::Duration = time::Duration::minutes(3);
 
 /// How long a token that may be reviewed counts as known while its key is published. `None` where none may be: then its key
 /// is all that there is to look at. A token of the middle of a round is reviewed in the next one.
-fn reviewed_within(reviews: &NotedReviews) -> Option<time::Duration> {
+fn reviewed_within(reviews: &SeenReviews) -> Option<time::Duration> {
     reviews.at?;
     // What is written down may be a minute older than what was seen.
     let rounds =
@@ -164,7 +165,7 @@ impl Status {
         for (namespace, folder) in folders(root)? {
             for (name, folder) in folders(&folder)? {
                 let pod = PodName { namespace: namespace.clone(), name };
-                match read_state(&folder.join("state.json")) {
+                match read_state(&folder.join(STATE)) {
                     Ok(Some(state)) => status.judge(&pod, &state),
                     Ok(None) => {}
                     Err(cause) => status.unreadable(pod, cause),
@@ -234,7 +235,7 @@ impl Status {
 }
 
 impl TokenStatus {
-    fn new(path: &str, token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Self {
+    fn new(path: &str, token: &TokenState, checks: &ChecksFile, now: OffsetDateTime) -> Self {
         let grant = token.token.as_ref();
         let seen = grant.map(|grant| Seen::of(token, grant, checks, now));
         let condition = match (grant, &seen) {
@@ -275,7 +276,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(token: &TokenState, grant: &Grant, checks: &Noted, now: OffsetDateTime) -> Self {
+    fn of(token: &TokenState, grant: &Grant, checks: &ChecksFile, now: OffsetDateTime) -> Self {
         if let Some(refused) = token.refused.as_ref().filter(|refused| refused.sha256 == grant.sha256) {
             return Seen::Refused { since: refused.since, why: refused.why.clone() };
         }
@@ -327,7 +328,7 @@ fn volume_alarm(volume: &VolumeState, now: OffsetDateTime) -> Option<String> {
     (now.since(failure.since) >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
 }
 
-fn token_alarm(token: &TokenState, checks: &Noted, now: OffsetDateTime) -> Option<String> {
+fn token_alarm(token: &TokenState, checks: &ChecksFile, now: OffsetDateTime) -> Option<String> {
     let grant = token.token.as_ref()?;
     // An agent that is alive replaces it within seconds.
     if let Seen::Refused { since, why } = Seen::of(token, grant, checks, now)
@@ -372,11 +373,11 @@ fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>, StatusError> {
 }
 
 /// What the agent has seen; nothing, if that cannot be read.
-fn read_checks(root: &Path) -> Noted {
+fn read_checks(root: &Path) -> ChecksFile {
     let path = root.join(CHECKS);
     let file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_STATE);
     let bytes = file.then(|| fs::read(&path).ok()).flatten();
-    bytes.map(|bytes| Noted::read(&bytes)).unwrap_or_default()
+    bytes.map(|bytes| ChecksFile::read(&bytes)).unwrap_or_default()
 }
 
 fn read_state(path: &Path) -> Result<Option<State>, String> {

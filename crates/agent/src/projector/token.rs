@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::tokens::Jws;
 
-use super::checks::{AGAIN, longer};
+use super::deadline::one_line;
 use super::state::{Failure, Grant, Refusal, TokenState, sha256};
 use crate::api::{ApiError, IssuedToken};
 use crate::payload::Secret;
 use crate::pod::TokenSource;
-use crate::refresh::{Jitter, Lease, NonsenseReply, RefreshPolicy, Retry, Trouble};
+use crate::refresh::{Jitter, Lease, NonsenseReply, RefreshPolicy, Schedule, Setback, Trouble, doubled};
 
 /// A token file of a volume.
 #[derive(Debug)]
@@ -33,10 +33,7 @@ pub(super) struct Token {
     fruitless: u32,
     /// When the API server last said that it takes the newest token.
     reviewed: Option<OffsetDateTime>,
-    /// It waits for a slot, or its request is under way.
-    pub(super) asking: bool,
-    /// It became due meanwhile, for another reason.
-    again: bool,
+    request: Request,
     /// The next token does not take its predecessor's turn: something happened that may have happened to a whole fleet.
     out_of_turn: bool,
     /// When the try began that has not ended with a new file (monotonic).
@@ -45,6 +42,19 @@ pub(super) struct Token {
     pub(super) turn: u64,
 }
 
+/// The request for another token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    /// There is none.
+    None,
+    /// It waits for a slot, or is under way.
+    Pending,
+    /// So it is, but something happened since: what it brings may be of no use, and another follows at once.
+    Outdated,
+}
+
+/// After a token was refused that had replaced a refused one, the next waits this long, doubled each time.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Until a try is this old it is no alarm: after a machine slept everything is overdue, for as long as a request takes.
 pub(super) const GRACE: Duration = Duration::from_secs(15);
 
@@ -60,8 +70,7 @@ impl Token {
             refused: None,
             fruitless: 0,
             reviewed: None,
-            asking: false,
-            again: false,
+            request: Request::None,
             out_of_turn: false,
             trying: None,
             turn: 0,
@@ -130,9 +139,21 @@ impl Token {
         }
     }
 
+    /// A request is to be made.
+    pub(super) fn ask(&mut self, monotonic: Duration) {
+        self.request = Request::Pending;
+        self.trying.get_or_insert(monotonic);
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.request != Request::None
+    }
+
     /// Its token is of no use any more: another at once, whatever the agenda says. The new one's turn is drawn anew.
     pub(super) fn renew(&mut self, now: OffsetDateTime) {
-        self.again = self.asking;
+        if self.is_asked_for() {
+            self.request = Request::Outdated;
+        }
         self.out_of_turn = true;
         if let Some((_, grant)) = &mut self.held {
             grant.due = now;
@@ -151,9 +172,8 @@ impl Token {
         policy: &RefreshPolicy,
         random: f64,
     ) -> Answer {
-        self.asking = false;
-        let again = std::mem::take(&mut self.again);
-        let (message, trouble, retry_after) = match reply.map(|r| (Lease::of_reply(&r, asked, now), r)) {
+        let again = std::mem::replace(&mut self.request, Request::None) == Request::Outdated;
+        let (message, setback) = match reply.map(|r| (Lease::of_reply(&r, asked, now), r)) {
             Ok((Ok(lease), reply)) => {
                 let failed = self.failure.take();
                 self.hold(reply.token, lease, policy);
@@ -162,28 +182,36 @@ impl Token {
                 }
                 return Answer::Granted { lease, failed };
             }
-            Ok((Err(nonsense @ NonsenseReply { .. }), _)) => (nonsense.to_string(), Trouble::Refused, None),
-            Err(error) => (error.to_string(), Trouble::of(&error), error.retry_after()),
+            Ok((Err(nonsense @ NonsenseReply { .. }), _)) => {
+                (nonsense.to_string(), Setback { trouble: Trouble::Refused, retry_after: None })
+            }
+            Err(error) => (error.to_string(), Setback::of(&error)),
         };
-        let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
-        let failures = count.saturating_add(1);
-        let retry = Retry { failures, trouble, retry_after, lease: self.grant().map(Grant::lease) };
-        let next_attempt = Some(if again { now } else { now.plus(retry.delay(now, random)) });
-        self.failure = Some(Failure { since, count: failures, message: one_line(&message), next_attempt });
-        Answer::Failed { first: failures == 1 }
+        let mut schedule = self.schedule(policy);
+        let next = schedule.failed(setback, self.grant().map(Grant::lease), now, random);
+        let next = Some(if again { now } else { next });
+        self.failure = Some(Failure::after(self.failure.as_ref(), one_line(&message), now, next));
+        Answer::Failed { first: schedule.failures() == 1 }
+    }
+
+    /// Where its turns have come: what is written down of them outlives this process.
+    fn schedule(&self, policy: &RefreshPolicy) -> Schedule {
+        let turn = self.grant().map(|grant| grant.due).filter(|_| !self.out_of_turn);
+        Schedule::new(*policy, self.jitter).resumed(turn, self.failure.as_ref().map_or(0, |f| f.count))
     }
 
     fn hold(&mut self, secret: Secret, lease: Lease, policy: &RefreshPolicy) {
-        let previous = self.grant().map(|grant| grant.due).filter(|_| !self.out_of_turn);
+        let mut schedule = self.schedule(policy);
+        let on_schedule = self.grant().is_some() && !self.out_of_turn;
         self.out_of_turn = false;
         let grant = Grant {
             issued_at: lease.issued_at,
             lifetime_seconds: lease.lifetime.as_secs(),
             expires_at: lease.expires_at(),
             ahead_seconds: lease.ahead.as_seconds_f64(),
-            due: policy.due(&lease, self.jitter, previous),
+            due: schedule.granted(&lease),
             alarm_at: policy.alarm(&lease),
-            on_schedule: previous.is_some(),
+            on_schedule,
             account_uid: account_uid(&secret),
             kid: Some(kid(&secret)),
             sha256: sha256(&secret),
@@ -203,7 +231,7 @@ impl Token {
         // The first is replaced at once. Where that did not help, the server is not asked for ever more.
         let wait = match self.fruitless {
             0 => Duration::ZERO,
-            failures => longer(AGAIN, failures),
+            failures => doubled(AGAIN, failures),
         };
         self.fruitless = self.fruitless.saturating_add(1);
         grant.due = grant.due.min(now.plus(wait));
@@ -250,7 +278,7 @@ impl Token {
     pub(super) fn written(&mut self, grant: Grant) {
         // Not so if it is the old token, written again for something else in its volume.
         let newest = self.grant().is_some_and(|held| held.sha256 == grant.sha256);
-        if newest && self.failure.is_none() && !self.asking {
+        if newest && self.failure.is_none() && !self.is_asked_for() {
             self.trying = None;
         }
         if self.refused.as_ref().is_some_and(|refused| refused.sha256 != grant.sha256) {
@@ -314,11 +342,6 @@ pub(super) enum Answer {
     Granted { lease: Lease, failed: Option<Failure> },
 }
 
-/// A text for one line of a log, whatever a server puts into it.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
-}
-
 /// The key that signed a token, as its header says; empty when it does not. Not verified: it came from the API server itself.
 fn kid(token: &Secret) -> String {
     let jws = token.expose_str().and_then(Jws::parse);
@@ -370,7 +393,7 @@ mod tests {
     }
 
     fn answer(token: &mut Token, payload: &str, at: OffsetDateTime) {
-        token.asking = true;
+        token.ask(Duration::ZERO);
         let reply = Ok(issued(payload, at));
         token.answered(reply, at, at, &RefreshPolicy::default(), 0.5);
     }
@@ -390,14 +413,14 @@ mod tests {
     #[test]
     fn an_answer_that_was_asked_for_too_early_is_followed_by_another_request() {
         let mut token = token();
-        token.asking = true;
+        token.ask(Duration::ZERO);
         // The account is made again while the request is under way: the answer may be the old one's.
         token.renew(NOW);
         token.answered(Ok(issued("{}", NOW)), NOW, NOW, &RefreshPolicy::default(), 0.5);
         assert_eq!(token.next(NOW), NOW);
         answer(&mut token, "{}", NOW);
         assert!(token.next(NOW) > NOW);
-        token.asking = true;
+        token.ask(Duration::ZERO);
         token.renew(NOW);
         let error = ApiError::Unreachable("away".into());
         token.answered(Err(error), NOW, NOW, &RefreshPolicy::default(), 0.5);
@@ -454,13 +477,13 @@ mod tests {
     #[test]
     fn a_reply_without_sense_is_a_failure_and_a_server_cannot_break_a_line() {
         let mut token = token();
-        token.asking = true;
+        token.ask(Duration::ZERO);
         let reply = IssuedToken { expiration_seconds: 0, ..issued("{}", NOW) };
         token.answered(Ok(reply), NOW, NOW, &RefreshPolicy::default(), 0.5);
         assert!(token.secret().is_none());
         let message = "no\nway\u{1b}[31m".to_owned();
         let error = ApiError::Status { code: 500, reason: String::new(), message, retry_after: None };
-        token.asking = true;
+        token.ask(Duration::ZERO);
         token.answered(Err(error), NOW, NOW, &RefreshPolicy::default(), 0.5);
         let failure = token.failure.unwrap();
         assert_eq!((failure.count, failure.message.as_str()), (2, "no way [31m"));

@@ -1,7 +1,6 @@
 //! A pod as the projector knows it, with its volumes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +8,14 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_objects::{LocalPath, Object};
 
-use super::PodId;
-use super::asking::TokenId;
+use super::ids::{PodId, PodName, TokenId};
+use super::monitor::FileLabels;
 use super::state::{Failure, Grant, State, VERSION, VolumeState};
 use super::token::Token;
-use crate::api::Resource;
+use crate::api::{PodRef, Resource, TokenSpec};
 use crate::payload::Secret;
 use crate::pod::{PodPlan, Reference, Source, TokenSource, VolumePlan};
 use crate::refresh::{FIRST_TOKEN_ALARM, Jitter};
-
-/// A pod by its namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
 
 #[derive(Debug)]
 pub(super) struct Pod {
@@ -37,25 +27,70 @@ pub(super) struct Pod {
     pub(super) loaded: bool,
     /// Something in the state differs from what is on disk.
     pub(super) state_dirty: bool,
-    /// Why the volumes cannot be shown where containers mount them.
-    pub(super) failure: Option<Failure>,
-    pub(super) shown: bool,
+    pub(super) shown: Shown,
+}
+
+/// Whether the volumes are where containers mount them.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// It was tried.
+    Failed(Failure),
+    NotYet,
+    Yes,
 }
 
 #[derive(Debug)]
 pub(super) struct Volume {
     pub(super) tokens: Vec<Token>,
     pub(super) references: Vec<Reference>,
-    /// It is on disk, whole, for this pod.
-    pub(super) written: bool,
+    pub(super) on_disk: OnDisk,
     /// What is on disk may not be what should be.
     pub(super) dirty: bool,
-    /// Which files it has.
-    pub(super) files: Arc<[LocalPath]>,
     pub(super) failure: Option<Failure>,
     pub(super) alarm: bool,
     /// When the next look for an alarm is on the agenda.
     pub(super) look_at: Option<OffsetDateTime>,
+}
+
+/// What the disk has of a volume.
+#[derive(Debug)]
+pub(super) enum OnDisk {
+    /// Nothing, or not all of it, or another pod's.
+    Nothing,
+    /// All of it, for this pod. Which files those are is known once this run has written it.
+    Whole { files: Arc<[LocalPath]> },
+}
+
+impl Shown {
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Shown::Failed(failure) => Some(failure),
+            Shown::NotYet | Shown::Yes => None,
+        }
+    }
+
+    /// Whether it is to be tried now.
+    pub(super) fn is_due(&self, now: OffsetDateTime) -> bool {
+        match self {
+            Shown::Failed(failure) => failure.next_attempt.is_none_or(|at| at <= now),
+            Shown::NotYet => true,
+            Shown::Yes => false,
+        }
+    }
+
+    /// They are to be shown anew. After a failure its next try comes all the same.
+    pub(super) fn expire(&mut self) {
+        if matches!(self, Shown::Yes) {
+            *self = Shown::NotYet;
+        }
+    }
+
+    /// The wall clock went back.
+    pub(super) fn move_back(&mut self, by: Duration) {
+        if let Shown::Failed(failure) = self {
+            failure.move_back(by);
+        }
+    }
 }
 
 impl Pod {
@@ -68,8 +103,7 @@ impl Pod {
             volumes,
             loaded: false,
             state_dirty: true,
-            failure: None,
-            shown: false,
+            shown: Shown::NotYet,
         }
     }
 
@@ -104,16 +138,11 @@ impl Pod {
     }
 
     /// The volumes cannot be shown. Gives whether it is so since now.
-    pub(super) fn failed(
-        &mut self,
-        message: String,
-        now: OffsetDateTime,
-        next_attempt: OffsetDateTime,
-    ) -> bool {
-        let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
-        let next_attempt = Some(next_attempt);
-        self.failure = Some(Failure { since, count: count.saturating_add(1), message, next_attempt });
-        count == 0
+    pub(super) fn show_failed(&mut self, message: String, now: OffsetDateTime, next: OffsetDateTime) -> bool {
+        let failure = Failure::after(self.shown.failure(), message, now, Some(next));
+        let first = failure.count == 1;
+        self.shown = Shown::Failed(failure);
+        first
     }
 
     /// For the disk: what is there now.
@@ -140,9 +169,8 @@ impl Volume {
         Volume {
             tokens: sources.into_values().map(token).collect(),
             references: pod.references_of(plan).into_iter().collect(),
-            written: false,
+            on_disk: OnDisk::Nothing,
             dirty: true,
-            files: Arc::default(),
             failure: None,
             alarm: false,
             look_at: None,
@@ -152,10 +180,21 @@ impl Volume {
     fn state(&self) -> VolumeState {
         let tokens = self.tokens.iter();
         VolumeState {
-            written: self.written,
+            written: self.is_there(),
             failure: self.failure.clone(),
             tokens: tokens.map(|t| (t.source.path.to_string(), t.state(t.on_disk.clone()))).collect(),
         }
+    }
+
+    /// Whether it is on disk, whole, for this pod.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.on_disk, OnDisk::Whole { .. })
+    }
+
+    /// It has been written whole. Gives whether it was not there before.
+    pub(super) fn written(&mut self, files: Arc<[LocalPath]>) -> bool {
+        let before = std::mem::replace(&mut self.on_disk, OnDisk::Whole { files });
+        matches!(before, OnDisk::Nothing)
     }
 
     /// The newest token of each path; of two sources with one path, the first one's.
@@ -186,30 +225,32 @@ impl Volume {
         now: OffsetDateTime,
         next_attempt: Option<OffsetDateTime>,
     ) -> bool {
-        let (since, count) = self.failure.as_ref().map_or((now, 0), |f| (f.since, f.count));
-        let first = count == 0;
-        self.failure = Some(Failure { since, count: count.saturating_add(1), message, next_attempt });
+        let failure = Failure::after(self.failure.as_ref(), message, now, next_attempt);
+        let first = failure.count == 1;
+        self.failure = Some(failure);
         first
     }
 
     /// Whether a volume that never was there should be by now.
     pub(super) fn alarming(&self, now: OffsetDateTime) -> bool {
-        !self.written && self.failure.as_ref().is_some_and(|f| now.since(f.since) >= FIRST_TOKEN_ALARM)
+        !self.is_there() && self.failure.as_ref().is_some_and(|f| now.since(f.since) >= FIRST_TOKEN_ALARM)
     }
 
-    /// Which files are looked for each minute. With a token the whole volume is written anew before long, so that the
-    /// token's own will do.
-    pub(super) fn to_look_for(&self) -> Arc<[LocalPath]> {
-        match self.tokens.is_empty() {
-            true => self.files.clone(),
-            false => self.tokens.iter().map(|t| t.source.path.clone()).collect(),
+    /// Which files are looked for each minute; `None` while it is not known that there are any. With a token the whole
+    /// volume is written anew before long, so that the token's own will do.
+    pub(super) fn to_look_for(&self) -> Option<Arc<[LocalPath]>> {
+        match &self.on_disk {
+            OnDisk::Whole { files } if files.is_empty() => None,
+            OnDisk::Whole { files } if self.tokens.is_empty() => Some(files.clone()),
+            OnDisk::Whole { .. } => Some(self.tokens.iter().map(|t| t.source.path.clone()).collect()),
+            OnDisk::Nothing => None,
         }
     }
 
     /// When to look for an alarm next.
     pub(super) fn alarm_check(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let tokens = self.tokens.iter().filter(|t| !t.alarm).filter_map(|t| t.alarm_check(now));
-        let own = self.failure.as_ref().filter(|_| !self.written && !self.alarm);
+        let own = self.failure.as_ref().filter(|_| !self.is_there() && !self.alarm);
         tokens.chain(own.map(|f| f.since.plus(FIRST_TOKEN_ALARM))).min()
     }
 
@@ -221,8 +262,27 @@ impl Volume {
     }
 }
 
-impl fmt::Display for PodName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+impl Pod {
+    pub(super) fn labels(&self, id: TokenId) -> FileLabels {
+        let volume = self.plan.volumes.get(id.volume).map(|v| v.name.clone()).unwrap_or_default();
+        let token = |v: &Volume| v.tokens.get(id.token).map(|t| t.source.path.to_string());
+        FileLabels {
+            namespace: self.name.namespace.clone(),
+            pod: self.name.name.clone(),
+            volume,
+            path: self.volumes.get(id.volume).and_then(token).unwrap_or_default(),
+        }
+    }
+
+    /// What is asked for. Without a UID there is nothing to bind a token to, and none is asked for.
+    pub(super) fn spec(&self, id: TokenId) -> Option<TokenSpec> {
+        let source = &self.volumes.get(id.volume)?.tokens.get(id.token)?.source;
+        Some(TokenSpec {
+            namespace: self.plan.namespace.clone(),
+            account: self.plan.account.clone(),
+            audiences: source.audience.clone().into_iter().collect(),
+            expiration_seconds: Some(source.expiration_seconds),
+            pod: Some(PodRef { name: self.plan.name.clone(), uid: self.plan.uid.clone() }),
+        })
     }
 }

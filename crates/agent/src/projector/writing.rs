@@ -1,30 +1,44 @@
 //! When the disk is written, and what follows. One job at a time for one pod.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
 
+use super::deadline::one_line;
 use super::files::FilesError;
-use super::job::{Content, Did, Job, Loaded, Outcome, Sync, Synced, VolumeJob, VolumeOutcome};
+use super::ids::{PodId, PodName, Task};
+use super::job::{
+    Content, Finished, Job, JobResult, Loaded, Sync, Synced, VolumeJob, VolumeSynced, blocking,
+};
 use super::state::Grant;
-use super::token::one_line;
-use super::volume::{Pod, PodName};
-use super::{Done, PodId, Projector, Task};
+use super::volume::{OnDisk, Pod, Shown};
+use super::{Done, Projector};
 use crate::disk::Written;
 use crate::payload::Secret;
 use crate::pod::{PodPlan, TokenSource, payload};
 use crate::refresh::{LEEWAY, Retry, Trouble};
 
+/// The disk's work: who waits for it, and what is being done.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    desks: HashMap<Arc<PodName>, Desk>,
+    queue: VecDeque<Arc<PodName>>,
+    /// Jobs under way.
+    taken: usize,
+    /// Files are being looked for.
+    looking: bool,
+    /// A sweep is on the agenda, or under way.
+    sweeping: bool,
+}
+
 /// The place of a pod on disk.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+struct Desk {
     busy: bool,
     queued: bool,
     /// Everything there is to be removed first.
@@ -43,39 +57,50 @@ const SWEEP: Duration = Duration::from_secs(6);
 /// Jobs at a time.
 const SLOTS: usize = 8;
 
-impl Desk {
+impl Writing {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// Puts a desk into the queue, unless it is there or a job is at it.
+    fn visit(&mut self, name: &Arc<PodName>) {
+        let desk = self.desks.entry(name.clone()).or_default();
+        if !desk.busy && !std::mem::replace(&mut desk.queued, true) {
+            self.queue.push_back(name.clone());
+        }
+    }
+
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.retry_at = self.retry_at.map(|at| at.minus(by));
+        for desk in self.desks.values_mut() {
+            desk.retry_at = desk.retry_at.map(|at| at.minus(by));
+        }
     }
 }
 
 impl Projector {
     /// Sees to it that a pod's place on disk is looked at soon.
     pub(super) fn visit(&mut self, name: &Arc<PodName>) {
-        let desk = self.desks.entry(name.clone()).or_default();
-        if !desk.busy && !std::mem::replace(&mut desk.queued, true) {
-            self.desk_queue.push_back(name.clone());
-        }
+        self.writing.visit(name);
     }
 
     /// Has everything of a pod removed. What comes under its name later comes after that.
     pub(super) fn clear_away(&mut self, name: &Arc<PodName>) {
-        self.desks.entry(name.clone()).or_default().remove = true;
+        self.writing.desks.entry(name.clone()).or_default().remove = true;
         self.visit(name);
     }
 
     /// Has the disk compared with the pods that there are.
     pub(super) fn compare_disk(&mut self) {
-        let files = self.files.clone();
-        self.under_way.push(blocking(move || Done::Compared(files.pods())));
+        let files = self.ports.files.clone();
+        self.under_way.work.push(blocking(move || Done::Compared(files.pods())));
     }
 
     pub(super) fn start_writing(&mut self) {
         let now = self.now();
-        while self.writing < SLOTS {
-            let Some(name) = self.desk_queue.pop_front() else { return };
-            let Some(desk) = self.desks.get_mut(&name) else { continue };
+        while self.writing.taken < SLOTS {
+            let Some(name) = self.writing.queue.pop_front() else { return };
+            let Some(desk) = self.writing.desks.get_mut(&name) else { continue };
             desk.queued = false;
             if desk.busy || desk.retry_at.is_some_and(|at| at > now) {
                 continue;
@@ -83,24 +108,24 @@ impl Projector {
             let remove = std::mem::take(&mut desk.remove);
             let Some(job) = (if remove { Some(Job::Remove) } else { self.job(&name, now) }) else {
                 // A desk is kept while its pod is there, or the disk owes something.
-                if !self.names.contains_key(&name) {
-                    self.desks.remove(&name);
+                if self.roster.id_of(&name).is_none() {
+                    self.writing.desks.remove(&name);
                 }
                 continue;
             };
-            if let Some(desk) = self.desks.get_mut(&name) {
+            if let Some(desk) = self.writing.desks.get_mut(&name) {
                 desk.busy = true;
             }
-            self.writing += 1;
-            let files = self.files.clone();
-            self.under_way.push(blocking(move || Done::Wrote(Box::new(job.run(&*files, name)))));
+            self.writing.taken += 1;
+            let files = self.ports.files.clone();
+            self.under_way.work.push(blocking(move || Done::Wrote(Box::new(job.run(&*files, name)))));
         }
     }
 
     /// What is to be done for a pod, if anything is.
     fn job(&mut self, name: &Arc<PodName>, now: OffsetDateTime) -> Option<Job> {
-        let id = *self.names.get(name)?;
-        let pod = self.pods.get(&id)?;
+        let id = self.roster.id_of(name)?;
+        let pod = self.roster.get(id)?;
         if !pod.loaded {
             return Some(Job::Load { id, plan: pod.plan.clone() });
         }
@@ -108,12 +133,11 @@ impl Projector {
         for index in 0..pod.volumes.len() {
             volumes.extend(self.volume_job(id, index));
         }
-        let pod = self.pods.get_mut(&id)?;
+        let pod = self.roster.get_mut(id)?;
         let written: HashSet<usize> = volumes.iter().map(|v: &VolumeJob| v.index).collect();
         let complete =
-            (0..pod.volumes.len()).all(|index| pod.volumes[index].written || written.contains(&index));
-        let wait = pod.failure.as_ref().and_then(|failure| failure.next_attempt);
-        let show = complete && !pod.shown && wait.is_none_or(|at| at <= now);
+            (0..pod.volumes.len()).all(|index| pod.volumes[index].is_there() || written.contains(&index));
+        let show = complete && pod.shown.is_due(now);
         if volumes.is_empty() && !pod.state_dirty && !show {
             return None;
         }
@@ -124,7 +148,7 @@ impl Projector {
 
     /// What is to be written of a volume, if something is and it can be.
     fn volume_job(&mut self, id: PodId, index: usize) -> Option<VolumeJob> {
-        let pod = self.pods.get(&id)?;
+        let pod = self.roster.get(id)?;
         let (volume, plan) = (pod.volumes.get(index)?, pod.plan.volumes.get(index)?);
         if !volume.dirty || volume.references.iter().any(|r| self.sources.pending(r)) {
             return None;
@@ -137,7 +161,7 @@ impl Projector {
             None => {
                 let secrets = volume.newest();
                 let token = |source: &TokenSource| secrets.get(&source.path).copied().flatten().cloned();
-                payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.node)
+                payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.ports.node)
                     .map_err(|error| one_line(&error.to_string()))
             }
         };
@@ -146,23 +170,23 @@ impl Projector {
             Ok(payload) => Some(Content::Whole(payload)),
             Err(message) => {
                 // The tokens of a volume that is there stay fresh, whatever else it lacks.
-                let tokens = (volume.written && volume.has_news()).then(|| volume.secrets());
+                let tokens = (volume.is_there() && volume.has_news()).then(|| volume.secrets());
                 self.volume_failed(id, index, message, None);
                 tokens.map(Content::Tokens)
             }
         };
-        self.pods.get_mut(&id)?.volumes[index].dirty = false;
+        self.roster.get_mut(id)?.volumes[index].dirty = false;
         content.map(|content| VolumeJob { index, content, grants })
     }
 
     fn volume_failed(&mut self, id: PodId, index: usize, message: String, next: Option<OffsetDateTime>) {
         let now = self.now();
-        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let Some(pod) = self.roster.get_mut(id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
             return;
         };
-        let message = match volume.written {
+        let message = match volume.is_there() {
             false => format!("MountVolume.SetUp failed for volume {:?} : {message}", plan.name),
             true => format!("volume {:?} is kept as it is: {message}", plan.name),
         };
@@ -177,32 +201,32 @@ impl Projector {
     }
 
     /// A job is done.
-    pub(super) fn wrote(&mut self, outcome: Outcome) {
-        let Outcome { name, did } = outcome;
-        self.writing -= 1;
-        if let Some(desk) = self.desks.get_mut(&name) {
+    pub(super) fn wrote(&mut self, finished: Finished) {
+        let Finished { name, job_result } = finished;
+        self.writing.taken -= 1;
+        if let Some(desk) = self.writing.desks.get_mut(&name) {
             desk.busy = false;
         }
-        let result = match did {
-            Did::Load(id, Ok(loaded)) => {
+        let result = match job_result {
+            JobResult::Load(id, Ok(loaded)) => {
                 self.loaded(id, loaded);
                 Ok(())
             }
-            Did::Load(id, Err(error)) => {
-                for index in 0..self.pods.get(&id).map_or(0, |pod| pod.volumes.len()) {
+            JobResult::Load(id, Err(error)) => {
+                for index in 0..self.roster.get(id).map_or(0, |pod| pod.volumes.len()) {
                     self.volume_failed(id, index, one_line(&error.to_string()), None);
                 }
                 Err(error)
             }
-            Did::Remove(result) => {
+            JobResult::Remove(result) => {
                 if result.is_err()
-                    && let Some(desk) = self.desks.get_mut(&name)
+                    && let Some(desk) = self.writing.desks.get_mut(&name)
                 {
                     desk.remove = true;
                 }
                 result
             }
-            Did::Sync(id, synced) => self.synced(id, synced),
+            JobResult::Sync(id, synced) => self.synced(id, synced),
         };
         self.settle_desk(&name, result);
         self.visit(&name);
@@ -211,7 +235,7 @@ impl Projector {
     /// After a failure the disk is left alone for a while.
     fn settle_desk(&mut self, name: &Arc<PodName>, result: Result<(), FilesError>) {
         let now = self.now();
-        let Some(desk) = self.desks.get_mut(name) else { return };
+        let Some(desk) = self.writing.desks.get_mut(name) else { return };
         let (namespace, pod) = (&name.namespace, &name.name);
         let Err(error) = result else {
             if std::mem::take(&mut desk.failures) > 0 {
@@ -232,7 +256,7 @@ impl Projector {
         let at = now.plus(retry.delay(now, random::fraction()));
         desk.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
-        let pod = self.names.get(name).copied().and_then(|id| self.pods.get_mut(&id));
+        let pod = self.roster.id_of(name).and_then(|id| self.roster.get_mut(id));
         let volumes = pod.into_iter().flat_map(|pod| &mut pod.volumes).filter(|volume| volume.dirty);
         for failure in volumes.filter_map(|volume| volume.failure.as_mut()) {
             failure.next_attempt = Some(at);
@@ -241,8 +265,8 @@ impl Projector {
 
     /// What an earlier run left is gone on with, if it is this pod's.
     fn loaded(&mut self, id: PodId, loaded: Loaded) {
-        let (now, monotonic, policy) = (self.now(), self.clock.monotonic(), self.policy);
-        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let (now, monotonic, policy) = (self.now(), self.ports.clock.monotonic(), self.ports.policy);
+        let Some(pod) = self.roster.get_mut(id) else { return };
         let name = pod.name.clone();
         let (namespace, pod_name) = (&name.namespace, &name.name);
         pod.loaded = true;
@@ -264,7 +288,9 @@ impl Projector {
         }
         for ((volume, plan), found) in pod.volumes.iter_mut().zip(&pod.plan.volumes).zip(loaded.volumes) {
             let Some(old) = state.as_ref().and_then(|s| s.volumes.get(&plan.name)) else { continue };
-            volume.written = old.written && found.there;
+            if old.written && found.there {
+                volume.on_disk = OnDisk::Whole { files: Arc::default() };
+            }
             let files: HashMap<&LocalPath, &Secret> =
                 found.tokens.iter().rev().map(|(path, secret)| (path, secret)).collect();
             for token in &mut volume.tokens {
@@ -296,13 +322,13 @@ impl Projector {
     fn synced(&mut self, id: PodId, synced: Synced) -> Result<(), FilesError> {
         let Synced { volumes, state, shown } = synced;
         let mut result = Ok(());
-        for VolumeOutcome { index, whole, grants, result: written } in volumes {
+        for VolumeSynced { index, whole, grants, result: written } in volumes {
             match written {
                 Ok((written, files)) => self.volume_written(id, index, whole, grants, written, files),
                 Err(error) => {
-                    self.monitor.wrote("failure");
+                    self.ports.monitor.wrote("failure");
                     self.volume_failed(id, index, one_line(&error.to_string()), None);
-                    if let Some(volume) = self.pods.get_mut(&id).and_then(|pod| pod.volumes.get_mut(index)) {
+                    if let Some(volume) = self.roster.get_mut(id).and_then(|pod| pod.volumes.get_mut(index)) {
                         volume.dirty = true;
                     }
                     result = Err(error);
@@ -312,22 +338,21 @@ impl Projector {
         }
         self.show_expiries(id);
         let now = self.now();
-        let Some(pod) = self.pods.get_mut(&id) else { return result };
+        let Some(pod) = self.roster.get_mut(id) else { return result };
         if let Err(error) = state {
             pod.state_dirty = true;
             result = result.and(Err(error));
         }
         match shown {
             Some(Ok(())) => {
-                pod.shown = true;
-                pod.failure = None;
+                pod.shown = Shown::Yes;
             }
             Some(Err(error)) => {
                 // The volumes are there, and go on: only where they are shown is not as it should be.
                 let (name, cause, at) =
                     (pod.name.clone(), one_line(&error.to_string()), now.plus(SHOW_AGAIN));
                 let (namespace, pod_name) = (&name.namespace, &name.name);
-                if pod.failed(cause.clone(), now, at) {
+                if pod.show_failed(cause.clone(), now, at) {
                     tracing::warn!(namespace, pod = pod_name, cause, "volumes cannot be shown to containers");
                 }
                 self.agenda.put(at, Task::Disk(name));
@@ -346,14 +371,14 @@ impl Projector {
         written: Written,
         files: Arc<[LocalPath]>,
     ) {
-        self.monitor.wrote(match written {
+        self.ports.monitor.wrote(match written {
             Written::Unchanged => "unchanged",
             Written::Updated => "updated",
         });
         if written == Written::Updated {
             self.sweep_later(SWEEP);
         }
-        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let Some(pod) = self.roster.get_mut(id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
         let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
             return;
@@ -363,12 +388,14 @@ impl Projector {
                 token.written(grant);
             }
         }
-        volume.files = files;
         if !whole {
+            if let OnDisk::Whole { files: there } = &mut volume.on_disk {
+                *there = files;
+            }
             return;
         }
         let (namespace, pod_name) = (&name.namespace, &name.name);
-        if !std::mem::replace(&mut volume.written, true) {
+        if volume.written(files) {
             tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there");
         }
         if volume.failure.take().is_some() {
@@ -384,29 +411,29 @@ impl Projector {
 
     /// Tells the metrics until when the files of a pod are good.
     pub(super) fn show_expiries(&mut self, id: PodId) {
-        let Some(pod) = self.pods.get(&id) else { return };
+        let Some(pod) = self.roster.get(id) else { return };
         for id in pod.token_ids(id) {
             let on_disk = pod.volumes[id.volume].tokens[id.token].on_disk.as_ref();
             if let Some(grant) = on_disk {
-                self.monitor.expires(pod.labels(id), grant.expires_at);
+                self.ports.monitor.expires(pod.labels(id), grant.expires_at);
             }
         }
     }
 
     /// Has what was replaced removed once its readers have had their time.
     fn sweep_later(&mut self, wait: Duration) {
-        if !std::mem::replace(&mut self.sweeping, true) {
+        if !std::mem::replace(&mut self.writing.sweeping, true) {
             self.agenda.put(self.now().plus(wait.max(SWEEP)), Task::Sweep);
         }
     }
 
     pub(super) fn sweep(&mut self) {
-        let files = self.files.clone();
-        self.under_way.push(blocking(move || Done::Swept(files.sweep())));
+        let files = self.ports.files.clone();
+        self.under_way.work.push(blocking(move || Done::Swept(files.sweep())));
     }
 
     pub(super) fn swept(&mut self, more: Option<Duration>) {
-        self.sweeping = false;
+        self.writing.sweeping = false;
         if let Some(wait) = more {
             self.sweep_later(wait);
         }
@@ -416,19 +443,18 @@ impl Projector {
     pub(super) fn look_at_files(&mut self) {
         let now = self.now();
         self.agenda.put(now.plus(LOOK), Task::Look);
-        if std::mem::replace(&mut self.looking, true) {
+        if std::mem::replace(&mut self.writing.looking, true) {
             return;
         }
-        let idle = |pod: &&Pod| self.desks.get(&pod.name).is_none_or(|desk| !desk.busy);
+        let idle = |pod: &&Pod| self.writing.desks.get(&pod.name).is_none_or(|desk| !desk.busy);
         let mut all = Vec::new();
-        for (&id, pod) in self.pods.iter().filter(|(_, pod)| idle(pod)) {
-            let volumes = pod.volumes.iter().enumerate().filter(|(_, v)| v.written && !v.files.is_empty());
-            all.extend(
-                volumes.map(|(v, volume)| (id, v, pod.name.clone(), pod.plan.clone(), volume.to_look_for())),
-            );
+        for (id, pod) in self.roster.iter().filter(|(_, pod)| idle(pod)) {
+            let volumes =
+                pod.volumes.iter().enumerate().filter_map(|(v, volume)| Some((v, volume.to_look_for()?)));
+            all.extend(volumes.map(|(v, files)| (id, v, pod.name.clone(), pod.plan.clone(), files)));
         }
-        let files = self.files.clone();
-        self.under_way.push(blocking(move || {
+        let files = self.ports.files.clone();
+        self.under_way.work.push(blocking(move || {
             let there = |name: &PodName, plan: &PodPlan, v: usize, paths: &[LocalPath]| {
                 plan.volumes.get(v).is_none_or(|volume| files.present(name, &volume.name, paths))
             };
@@ -438,9 +464,9 @@ impl Projector {
     }
 
     pub(super) fn looked(&mut self, lost: Vec<(PodId, usize)>) {
-        self.looking = false;
+        self.writing.looking = false;
         for (id, index) in lost {
-            let Some(pod) = self.pods.get_mut(&id) else { continue };
+            let Some(pod) = self.roster.get_mut(id) else { continue };
             let (name, plan) = (pod.name.clone(), pod.plan.clone());
             let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
                 continue;
@@ -454,15 +480,9 @@ impl Projector {
                 "files are missing: written again"
             );
             volume.dirty = true;
-            (pod.state_dirty, pod.shown) = (true, false);
+            pod.state_dirty = true;
+            pod.shown.expire();
             self.visit(&name);
         }
     }
-}
-
-/// On a thread that may block.
-pub(super) fn blocking(work: impl FnOnce() -> Done + Send + 'static) -> BoxFuture<'static, Done> {
-    let task = tokio::task::spawn_blocking(work);
-    // It is never aborted; and if it panics there is nothing sensible left to do with what it was about.
-    async move { task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) }.boxed()
 }

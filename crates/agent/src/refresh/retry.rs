@@ -34,6 +34,14 @@ pub struct Retry {
     pub lease: Option<Lease>,
 }
 
+/// Who does not answer, or does not permit it, is asked no less often than this.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Twice as long for each failure in a row: for questions that no token depends on.
+pub(crate) fn doubled(wait: Duration, failures: u32) -> Duration {
+    wait.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
+}
+
 const FIRST: Duration = Duration::from_secs(1);
 const FIRST_REFUSED: Duration = Duration::from_secs(8);
 /// A fleet that waits asks about as often as the kubelet's pod syncs do, and comes back over two minutes.

@@ -44,7 +44,7 @@ struct State {
     /// What the last try found wrong.
     trouble: Option<TokenError>,
     /// The file that was read, and when.
-    seen: Option<(Identity, Duration)>,
+    seen: Option<(FileIdentity, Duration)>,
 }
 
 #[derive(Clone)]
@@ -56,7 +56,7 @@ struct Held {
 /// What tells one file from another behind the same path. The path is followed through `..data`, whose replacement
 /// leads to another inode.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     modified: (i64, i64),
@@ -154,9 +154,9 @@ impl FileSource {
     fn look(&self) {
         let now = self.clock.monotonic();
         let before = self.state.load_full();
-        let same = |(seen, read): (Identity, Duration)| {
+        let same = |(seen, read): (FileIdentity, Duration)| {
             now.saturating_sub(read) < READ
-                && fs::metadata(&self.path).is_ok_and(|found| Identity::of(&found) == seen)
+                && fs::metadata(&self.path).is_ok_and(|found| FileIdentity::of(&found) == seen)
         };
         if !before.seen.is_some_and(same) {
             self.state.store(Arc::new(self.next(&before, now)));
@@ -193,13 +193,13 @@ impl FileSource {
         }
     }
 
-    fn read(&self) -> Result<(Identity, Held), FileProblem> {
+    fn read(&self) -> Result<(FileIdentity, Held), FileProblem> {
         // Before it is opened: a pipe without a writer would keep this thread for ever.
         if !fs::metadata(&self.path).map_err(FileProblem::Io)?.is_file() {
             return Err(FileProblem::NotAFile);
         }
         let file = File::open(&self.path).map_err(FileProblem::Io)?;
-        let identity = Identity::of(&file.metadata().map_err(FileProblem::Io)?);
+        let identity = FileIdentity::of(&file.metadata().map_err(FileProblem::Io)?);
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(FileProblem::Io)?;
         if bytes.len() as u64 > LARGEST {
@@ -213,9 +213,9 @@ impl FileSource {
     }
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(found: &Metadata) -> Self {
-        Identity {
+        FileIdentity {
             device: found.dev(),
             inode: found.ino(),
             modified: (found.mtime(), found.mtime_nsec()),

@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         let asked = clock.now();
         let told = look(&shared, etag.as_deref()).await;
-        match told.and_then(|told| told.telling(kids.is_some())) {
+        match told.and_then(|told| told.checked(kids.is_some())) {
             Ok(KeySet::None) => return,
             Ok(KeySet::Same) => failures = 0,
             Ok(KeySet::New { kids: new, etag: tag }) => (kids, etag, failures) = (Some(new), tag, 0),

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 use super::api::{IDLE, Shared};
 use super::{BearerToken, TokenError, TokenStatus};
-use crate::api::{ApiError, IssuedToken, TokenSpec};
-use crate::refresh::{Jitter, Lease, RefreshPolicy, Retry, Trouble};
+use crate::api::{IssuedToken, TokenSpec, within};
+use crate::refresh::{Jitter, Lease, RefreshPolicy, Schedule, Setback, Trouble};
 
 /// How long a caller waits for a token that is being asked for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -197,11 +197,9 @@ fn millis(clock: &dyn Clock) -> u64 {
 
 /// Asks for the token, again before it ends, and again after a failure; until the slot is gone or given up.
 pub(super) async fn run(shared: Weak<Shared>, slot: Weak<Slot>, spec: TokenSpec) {
-    let mut failures = 0;
-    let jitter = jitter(&spec);
-    let mut turn = None;
+    let mut schedule = Schedule::new(RefreshPolicy::default(), jitter(&spec));
     loop {
-        let Some(next) = attempt(&shared, &slot, &spec, &mut failures, jitter, &mut turn).await else {
+        let Some(next) = attempt(&shared, &slot, &spec, &mut schedule).await else {
             return;
         };
         // Neither the source nor the slot may be held while the task sleeps.
@@ -256,9 +254,7 @@ async fn attempt(
     shared: &Weak<Shared>,
     slot: &Weak<Slot>,
     spec: &TokenSpec,
-    failures: &mut u32,
-    jitter: Jitter,
-    turn: &mut Option<OffsetDateTime>,
+    schedule: &mut Schedule,
 ) -> Option<OffsetDateTime> {
     let shared = shared.upgrade()?;
     let clock = &*shared.clock;
@@ -267,36 +263,28 @@ async fn attempt(
         let _turn = shared.calls.acquire().await;
         shared.api.token(spec).await
     };
-    let answer = match tokio::time::timeout(CALL, answer).await {
-        Ok(answer) => answer.map_err(|e| (Trouble::of(&e), e.retry_after(), TokenError::Api(e))),
-        Err(_) => Err(ApiError::Unreachable("no answer in time".into()))
-            .map_err(|e| (Trouble::Passing, None, TokenError::Api(e))),
-    };
+    let answer = within(CALL, answer).await.map_err(|e| (Setback::of(&e), TokenError::Api(e)));
     let slot = slot.upgrade()?;
-    let now = clock.now();
-    let held = answer
-        .and_then(|issued| held(issued, asked, now, jitter, *turn).map_err(|e| (Trouble::Passing, None, e)));
-    match held {
+    let (now, failures) = (clock.now(), schedule.failures());
+    // What makes no sense may make some the next time.
+    let nonsense = Setback { trouble: Trouble::Passing, retry_after: None };
+    match answer.and_then(|issued| held(issued, asked, now, schedule).map_err(|e| (nonsense, e))) {
         Ok(held) => {
-            if *failures > 0 {
+            if failures > 0 {
                 tracing::info!(sa.namespace = %spec.namespace, sa.name = %spec.account, "a token could be had again");
             }
-            *failures = 0;
             let due = held.due;
-            *turn = Some(due);
             slot.refreshes.fetch_add(1, Ordering::Relaxed);
             slot.set(|state| (state.held, state.trouble) = (Some(held.clone()), None));
             Some(due)
         }
-        Err((trouble, retry_after, error)) => {
-            *failures = failures.saturating_add(1);
+        Err((setback, error)) => {
+            let lease = slot.state.load().held.as_ref().map(|held| held.lease);
+            let next = schedule.failed(setback, lease, now, random::fraction());
             tracing::warn!(
-                sa.namespace = %spec.namespace, sa.name = %spec.account, failures = *failures, cause = %error,
+                sa.namespace = %spec.namespace, sa.name = %spec.account, failures = schedule.failures(), cause = %error,
                 "cannot get a token",
             );
-            let lease = slot.state.load().held.as_ref().map(|held| held.lease);
-            let retry = Retry { failures: *failures, trouble, retry_after, lease };
-            let next = now.plus(retry.delay(now, random::fraction()));
             slot.failures.fetch_add(1, Ordering::Relaxed);
             slot.set(|state| state.trouble = Some((error.clone(), next)));
             Some(next)
@@ -309,13 +297,12 @@ fn held(
     issued: IssuedToken,
     (asked, monotonic): (OffsetDateTime, Duration),
     came: OffsetDateTime,
-    jitter: Jitter,
-    turn: Option<OffsetDateTime>,
+    schedule: &mut Schedule,
 ) -> Result<Held, TokenError> {
     let lease = Lease::of_reply(&issued, asked, came).map_err(TokenError::Reply)?;
     let expires_at = issued.expires_at;
     let token = BearerToken::new(issued.token, Some(expires_at), Some(lease.expires_at()))?;
-    let due = RefreshPolicy::default().due(&lease, jitter, turn);
+    let due = schedule.granted(&lease);
     let age = |at: OffsetDateTime| at.left(asked);
     Ok(Held {
         token: Arc::new(token),

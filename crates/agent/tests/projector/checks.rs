@@ -186,7 +186,7 @@ async fn a_refused_token_that_cannot_be_replaced_is_an_alarm() {
 async fn status_knows_of_a_key_that_left_even_when_the_agent_died_with_it() {
     let mut world = World::with_keys(&["web"]).await;
     world.pass(60).await;
-    let seen = tokensmith_agent::projector::noted::Noted::read(&world.disk.checks.lock().unwrap());
+    let seen = tokensmith_agent::projector::checks_file::ChecksFile::read(&world.disk.checks.lock().unwrap());
     let mut later = seen.clone();
     later.keys.kids = ["k2".to_owned()].into();
     later.keys.at = Some(world.now());

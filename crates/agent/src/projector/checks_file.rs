@@ -10,17 +10,17 @@ use tokensmith_core::Moment;
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Noted {
+pub struct ChecksFile {
     /// The issuer's key set.
-    pub keys: NotedKeys,
+    pub keys: SeenKeys,
     /// Reviews.
-    pub reviews: NotedReviews,
+    pub reviews: SeenReviews,
 }
 
 /// Of the key set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct NotedKeys {
+pub struct SeenKeys {
     /// When the set was asked for that was last seen.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub at: Option<OffsetDateTime>,
@@ -37,7 +37,7 @@ pub struct NotedKeys {
 /// Of reviews.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct NotedReviews {
+pub struct SeenReviews {
     /// When a token was last reviewed, whichever; `None` while none may be.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub at: Option<OffsetDateTime>,
@@ -48,10 +48,7 @@ pub struct NotedReviews {
     pub error: Option<String>,
 }
 
-/// Its name below the root.
-pub const CHECKS: &str = ".checks.json";
-
-impl Noted {
+impl ChecksFile {
     /// Reads one; what cannot be read tells nothing.
     pub fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
@@ -65,7 +62,7 @@ impl Noted {
     }
 
     /// Whether another says the same but for times, which differ by less than `age`.
-    pub(super) fn is_as_good_as(&self, other: &Noted, age: time::Duration) -> bool {
+    pub(super) fn is_as_good_as(&self, other: &ChecksFile, age: time::Duration) -> bool {
         let near = |a: Option<OffsetDateTime>, b: Option<OffsetDateTime>| match (a, b) {
             (Some(a), Some(b)) => a.since(b).abs() < age,
             (a, b) => a == b,
