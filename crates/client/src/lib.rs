@@ -17,5 +17,5 @@ pub mod web;
 
 pub use error::Error;
 pub use http::{Client, Document, Refusal, segment};
-pub use target::{Credentials, Target, Trust, Wanted};
+pub use target::{Credentials, Target, TargetOptions, Trust};
 pub use web::Web;

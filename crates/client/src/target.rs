@@ -15,7 +15,7 @@ use crate::kubeconfig::{self, Cluster, Kubeconfig, User};
 /// How a server is asked for. In this order: what is named here, the files of `KUBECONFIG`, the file of `fallback`, the
 /// configuration of the pod that this runs in.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct TargetOptions {
     /// This kubeconfig instead of those in `KUBECONFIG`.
     pub kubeconfig: Option<PathBuf>,
     /// This context instead of the current one.
@@ -138,11 +138,11 @@ impl Target {
     ///
     /// # Errors
     /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read.
-    pub fn resolve(wanted: &Wanted) -> Result<Target, Error> {
+    pub fn resolve(wanted: &TargetOptions) -> Result<Target, Error> {
         Self::resolve_with(wanted, &Environment::of_the_process())
     }
 
-    fn resolve_with(wanted: &Wanted, environment: &Environment) -> Result<Target, Error> {
+    fn resolve_with(wanted: &TargetOptions, environment: &Environment) -> Result<Target, Error> {
         let (config, origin) = read(wanted, environment)?;
         let name = wanted.context.as_deref().unwrap_or(&config.current_context);
         let context = kubeconfig::find(&config.contexts, name).map(|named| &named.context);
@@ -183,7 +183,7 @@ impl Target {
 }
 
 /// The merged kubeconfig and where it came from, for error texts.
-fn read(wanted: &Wanted, environment: &Environment) -> Result<(Kubeconfig, String), Error> {
+fn read(wanted: &TargetOptions, environment: &Environment) -> Result<(Kubeconfig, String), Error> {
     if let Some(path) = &wanted.kubeconfig {
         let config = kubeconfig::load(path)?;
         let config = config.ok_or_else(|| {
@@ -232,7 +232,7 @@ fn in_cluster(environment: &Environment) -> Option<Kubeconfig> {
     })
 }
 
-fn no_server(wanted: &Wanted, environment: &Environment, origin: &str) -> String {
+fn no_server(wanted: &TargetOptions, environment: &Environment, origin: &str) -> String {
     if wanted.kubeconfig.is_some() || !environment.kubeconfig.is_empty() {
         return format!("{origin} names no server: choose a context with --context, or give --server");
     }
@@ -253,7 +253,7 @@ pub fn parse_url(text: &str) -> Result<Url, Error> {
     })
 }
 
-fn trust(wanted: &Wanted, cluster: Option<&Cluster>) -> Result<Trust, Error> {
+fn trust(wanted: &TargetOptions, cluster: Option<&Cluster>) -> Result<Trust, Error> {
     if let Some(path) = &wanted.certificate_authority {
         return Ok(Trust::Authority(read_file(path)?));
     }
@@ -328,8 +328,8 @@ mod tests {
         path
     }
 
-    fn wanted(dir: &Path) -> Wanted {
-        Wanted { fallback: dir.join(DATA), ..Wanted::default() }
+    fn wanted(dir: &Path) -> TargetOptions {
+        TargetOptions { fallback: dir.join(DATA), ..TargetOptions::default() }
     }
 
     fn environment(dir: &Path, kubeconfig: &[PathBuf]) -> Environment {

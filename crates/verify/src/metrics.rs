@@ -26,7 +26,7 @@ struct Fetches {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct ReviewResult {
     result: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Metrics {
     refused: Family<Reason, Counter>,
     fetches: Family<Fetches, Counter>,
     fetched_at: Family<Issuer, Gauge>,
-    reviews: Family<Outcome, Counter>,
+    reviews: Family<ReviewResult, Counter>,
 }
 
 impl Metrics {
@@ -75,6 +75,6 @@ impl Metrics {
     }
 
     pub(super) fn reviewed(&self, result: &'static str) {
-        self.reviews.get_or_create(&Outcome { result }).inc();
+        self.reviews.get_or_create(&ReviewResult { result }).inc();
     }
 }

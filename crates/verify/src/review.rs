@@ -138,7 +138,7 @@ impl Reviews {
     ) -> Result<(), Rejection> {
         let answer = match self.remembered(&digest) {
             Some(answer) => answer,
-            None => self.asked(digest, token, verified).await,
+            None => self.ask(digest, token, verified).await,
         };
         match answer {
             Answer::Accepted => Ok(()),
@@ -160,7 +160,7 @@ impl Reviews {
         (Moment::now(&*self.clock).since(&at) < counts_for).then_some(answer)
     }
 
-    async fn asked(self: &Arc<Self>, digest: TokenDigest, token: &str, verified: &Arc<Verified>) -> Answer {
+    async fn ask(self: &Arc<Self>, digest: TokenDigest, token: &str, verified: &Arc<Verified>) -> Answer {
         let mut answer = {
             let mut flights = self.lock();
             match flights.get(&digest) {

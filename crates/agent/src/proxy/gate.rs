@@ -7,7 +7,7 @@ use http::header::HeaderMap;
 use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 
-use super::reverse::{Denied, Gate, Identity, IdentityError};
+use super::reverse::{Denied, ForwardedUser, ForwardedUserError, Gate};
 use tokensmith_verify::{Rejection, Verified, Verifier, bearer};
 
 /// As many callers' headers are kept ready as the verifier remembers tokens.
@@ -18,7 +18,7 @@ pub struct VerifierGate {
     verifier: Arc<Verifier>,
     /// By where the verdict is in memory: the verifier gives the same `Arc` for the same token while it remembers it. The
     /// token's own names would not do: a `jti` is only its issuer's word.
-    ready: Cache<usize, (Arc<Verified>, Arc<Identity>)>,
+    ready: Cache<usize, (Arc<Verified>, Arc<ForwardedUser>)>,
 }
 
 impl VerifierGate {
@@ -29,7 +29,7 @@ impl VerifierGate {
 
     /// The headers for a caller; made once while its token is remembered. The kept `Arc` keeps its address from being given
     /// to another.
-    fn identity(&self, verified: Arc<Verified>) -> Result<Arc<Identity>, IdentityError> {
+    fn identity(&self, verified: Arc<Verified>) -> Result<Arc<ForwardedUser>, ForwardedUserError> {
         let at = Arc::as_ptr(&verified) as usize;
         if let Some((_, identity)) = self.ready.get(&at) {
             return Ok(identity);
@@ -42,7 +42,7 @@ impl VerifierGate {
 
 #[async_trait]
 impl Gate for VerifierGate {
-    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<ForwardedUser>, Denied> {
         let verified = match bearer(headers) {
             Ok(token) => self.verifier.verify(token).await,
             Err(rejection) => Err(rejection),
@@ -61,7 +61,7 @@ impl Gate for VerifierGate {
 }
 
 /// As the API server knows the caller (k8s-facts: what a TokenReview says of such a token).
-fn identity(verified: &Verified) -> Result<Identity, IdentityError> {
+fn identity(verified: &Verified) -> Result<ForwardedUser, ForwardedUserError> {
     const PREFIX: &str = "authentication.kubernetes.io/";
     let mut extra = Vec::new();
     let mut tell = |key: &str, value: String| extra.push((format!("{PREFIX}{key}"), value));
@@ -77,7 +77,7 @@ fn identity(verified: &Verified) -> Result<Identity, IdentityError> {
     }
     let groups = verified.groups.iter().map(String::as_str);
     let extra = extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    Identity::new(&verified.username, &verified.uid, groups, extra)
+    ForwardedUser::new(&verified.username, &verified.uid, groups, extra)
 }
 
 fn denied(rejection: &Rejection) -> Denied {

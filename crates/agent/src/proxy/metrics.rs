@@ -27,7 +27,7 @@ struct Reason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct TokenResult {
     result: &'static str,
 }
 
@@ -43,7 +43,7 @@ pub struct Metrics {
     registry: Registry,
     /// Found without a lock: there are as many as classes.
     served: [Counter; 5],
-    tokens: Family<Outcome, Counter>,
+    tokens: Family<TokenResult, Counter>,
     refused: Family<Reason, Counter>,
     rejected: Family<Reason, Counter>,
     upstream_errors: Family<Reason, Counter>,
@@ -115,7 +115,7 @@ impl Metrics {
 
     /// `served`, `refused` or `unavailable`.
     pub(super) fn token(&self, result: &'static str) {
-        self.tokens.get_or_create(&Outcome { result }).inc();
+        self.tokens.get_or_create(&TokenResult { result }).inc();
     }
 
     pub(super) fn refused(&self, reason: &'static str) {

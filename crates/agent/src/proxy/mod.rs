@@ -43,7 +43,7 @@ pub use forward::ForwardMode;
 pub use gate::VerifierGate;
 pub use guard::Guard;
 pub use listener::{ListenError, Listener};
-pub use reverse::{Denied, Gate, Identity, IdentityError, ReverseMode};
+pub use reverse::{Denied, ForwardedUser, ForwardedUserError, Gate, ReverseMode};
 pub use token::TokenMode;
 pub use upstream::{Upstream, UpstreamAddress, UpstreamLimits, UpstreamProtocol};
 

@@ -32,7 +32,7 @@ pub struct ReverseMode {
 #[async_trait]
 pub trait Gate: Send + Sync {
     /// Judges a request by its headers.
-    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied>;
+    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<ForwardedUser>, Denied>;
 
     /// Whether it can judge; else why not, in one line.
     ///
@@ -64,21 +64,21 @@ impl Denied {
 /// Who a request comes from, as headers in the API server's words (`--requestheader-*-headers`):
 /// `X-Remote-User`, `X-Remote-Uid`, `X-Remote-Group` (one for each), `X-Remote-Extra-KEY`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ForwardedUser {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What a header cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("the {0} has characters that a header cannot hold")]
-pub struct IdentityError(&'static str);
+pub struct ForwardedUserError(&'static str);
 
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const UID: HeaderName = HeaderName::from_static("x-remote-uid");
 const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 const EXTRA: &str = "x-remote-extra-";
 
-impl Identity {
+impl ForwardedUser {
     /// Makes the headers.
     ///
     /// # Errors
@@ -88,8 +88,8 @@ impl Identity {
         uid: &str,
         groups: impl IntoIterator<Item = &'a str>,
         extra: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, IdentityError> {
-        let value = |what, text: &str| HeaderValue::from_str(text).map_err(|_| IdentityError(what));
+    ) -> Result<Self, ForwardedUserError> {
+        let value = |what, text: &str| HeaderValue::from_str(text).map_err(|_| ForwardedUserError(what));
         let mut headers = vec![(USER, value("user name", user)?)];
         if !uid.is_empty() {
             headers.push((UID, value("UID", uid)?));
@@ -100,7 +100,7 @@ impl Identity {
         for (key, text) in extra {
             headers.push((extra_name(key)?, value("value of an extra", text)?));
         }
-        Ok(Identity { headers })
+        Ok(ForwardedUser { headers })
     }
 
     /// Puts it into headers that have none of these.
@@ -114,7 +114,7 @@ impl Identity {
 
 /// The header of an extra key. As Kubernetes' clients do, what no header's name can have is percent-encoded, and `%` too
 /// (client-go `transport/round_trippers.go`, `headerKeyEscape`).
-fn extra_name(key: &str) -> Result<HeaderName, IdentityError> {
+fn extra_name(key: &str) -> Result<HeaderName, ForwardedUserError> {
     let mut name = String::from(EXTRA);
     for byte in key.bytes() {
         match byte.to_ascii_lowercase() {
@@ -124,7 +124,7 @@ fn extra_name(key: &str) -> Result<HeaderName, IdentityError> {
             byte => drop(write!(name, "%{byte:02x}")),
         }
     }
-    HeaderName::try_from(name).map_err(|_| IdentityError("key of an extra"))
+    HeaderName::try_from(name).map_err(|_| ForwardedUserError("key of an extra"))
 }
 
 impl ReverseMode {
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn an_identity_becomes_headers_as_kubernetes_writes_them() {
         let extra = [("authentication.kubernetes.io/pod-name", "web-0"), ("A%b", "x")];
-        let identity = Identity::new("system:serviceaccount:a:b", "u1", ["g1", "g2"], extra).unwrap();
+        let identity = ForwardedUser::new("system:serviceaccount:a:b", "u1", ["g1", "g2"], extra).unwrap();
         let lines: Vec<_> =
             identity.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         assert_eq!(
@@ -182,10 +182,10 @@ mod tests {
     #[test]
     fn nobody_becomes_somebody_else() {
         for bad in ["a\r\nX-Remote-Group: system:masters", "a\0", "a\u{7f}"] {
-            assert!(Identity::new(bad, "", [], []).is_err());
-            assert!(Identity::new("a", bad, [], []).is_err());
-            assert!(Identity::new("a", "", [bad], []).is_err());
-            assert!(Identity::new("a", "", [], [("k", bad)]).is_err());
+            assert!(ForwardedUser::new(bad, "", [], []).is_err());
+            assert!(ForwardedUser::new("a", bad, [], []).is_err());
+            assert!(ForwardedUser::new("a", "", [bad], []).is_err());
+            assert!(ForwardedUser::new("a", "", [], [("k", bad)]).is_err());
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
-use tokensmith_agent::proxy::{Denied, Gate, Identity, Mode, ReverseMode};
+use tokensmith_agent::proxy::{Denied, ForwardedUser, Gate, Mode, ReverseMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -18,12 +18,12 @@ pub struct OneToken;
 
 #[async_trait]
 impl Gate for OneToken {
-    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<Arc<ForwardedUser>, Denied> {
         match headers.get("authorization").map(|v| v.as_bytes()) {
             Some(b"Bearer good") => {
                 let extra = [("authentication.kubernetes.io/pod-name", "web-0")];
                 let groups = ["system:serviceaccounts", "system:authenticated"];
-                Ok(Arc::new(Identity::new("system:serviceaccount:a:b", "u1", groups, extra).unwrap()))
+                Ok(Arc::new(ForwardedUser::new("system:serviceaccount:a:b", "u1", groups, extra).unwrap()))
             }
             found => {
                 let mut reply = Response::new(Full::new(Bytes::from_static(b"no")));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokensmith_client::target::Bearer;
-use tokensmith_client::{Target, Trust, Wanted, Web};
+use tokensmith_client::{Target, TargetOptions, Trust, Web};
 
 use crate::failure::Failure;
 
@@ -55,7 +55,7 @@ impl ClientFlags {
     /// # Errors
     /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read.
     pub fn target(&self) -> Result<Target, Failure> {
-        Ok(Target::resolve(&Wanted {
+        Ok(Target::resolve(&TargetOptions {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             server: self.server.clone(),

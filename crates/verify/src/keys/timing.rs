@@ -40,18 +40,18 @@ const MAX_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a document counts, of its `Cache-Control` (RFC 9111 §5.2.2).
 pub(super) fn lifetime(cache_control: Option<&str>) -> Duration {
-    told(cache_control).unwrap_or(DEFAULT_MAX_AGE).clamp(MIN_MAX_AGE, MAX_MAX_AGE)
+    max_age(cache_control).unwrap_or(DEFAULT_MAX_AGE).clamp(MIN_MAX_AGE, MAX_MAX_AGE)
 }
 
 /// How soon keys may be fetched again for a `kid` that is not known. An issuer publishes a key for at least its
 /// `max-age` before it signs: where that is shorter than the floor, waiting for the floor would refuse good tokens.
 pub(super) fn floor(configured: Duration, cache_control: Option<&str>) -> Duration {
-    let told = told(cache_control).filter(|age| !age.is_zero());
-    told.map_or(configured, |age| age.min(configured)).max(Duration::from_secs(1))
+    let max_age = max_age(cache_control).filter(|age| !age.is_zero());
+    max_age.map_or(configured, |age| age.min(configured)).max(Duration::from_secs(1))
 }
 
 /// The shortest `max-age` (§4.2.1); nothing at all with `no-store` or `no-cache`.
-fn told(cache_control: Option<&str>) -> Option<Duration> {
+fn max_age(cache_control: Option<&str>) -> Option<Duration> {
     let directives = cache_control?.split(',').map(str::trim);
     directives
         .filter_map(|directive| {
