@@ -11,6 +11,7 @@ mod options;
 mod renewal;
 mod server;
 mod storage;
+pub mod testing_clock;
 pub mod tls;
 mod wire;
 
@@ -21,5 +22,7 @@ pub use options::{Authorization, Options};
 pub use server::{Builder, Server};
 pub use storage::store_problem;
 pub use wire::{Instance, Parts};
+
+pub use tokensmith_server::{Access, Route};
 
 pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey};

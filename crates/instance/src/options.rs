@@ -10,7 +10,7 @@ use tokensmith_core::access::{Authorizer, Authorizers, TokenAuthenticator};
 use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, Served};
-use tokensmith_server::AppConfig;
+use tokensmith_server::{AppConfig, Route};
 
 /// What a server does. The defaults are those of `tokensmith serve`.
 pub struct Options {
@@ -40,6 +40,8 @@ pub struct Options {
     pub profiles: TokenProfiles,
     /// What clients must trust, PEM: `ca.crt` in every namespace.
     pub root_ca: String,
+    /// Endpoints besides the server's own, each with who may come.
+    pub routes: Vec<Route>,
 }
 
 /// An authorizer (`--authorization-mode`).
@@ -77,6 +79,7 @@ impl Default for Options {
             max_token_seconds: None,
             profiles: TokenProfiles::default(),
             root_ca: String::new(),
+            routes: Vec::new(),
         }
     }
 }

@@ -39,11 +39,9 @@ const ADMIN: &str = "admin";
 /// A server that runs. Dropped, it is gone: its tasks, connections, threads and memory.
 pub struct Server {
     instance: Instance,
-    router: Router,
     url: String,
     ca: String,
     admin_token: Zeroizing<String>,
-    clock: Option<TestClock>,
     stop: watch::Sender<bool>,
     serving: JoinSet<()>,
 }
@@ -121,7 +119,7 @@ impl Server {
     /// # Panics
     /// The server goes by the machine's clock, which nobody moves.
     pub fn clock(&self) -> &TestClock {
-        self.clock.as_ref().expect("a server that goes by the machine's clock has none to move")
+        self.instance.clock.as_ref().expect("a server that goes by the machine's clock has none to move")
     }
 
     /// Stops: open requests end, all that is queued is written, and the store is closed. To drop a server is enough where
@@ -130,9 +128,8 @@ impl Server {
     /// # Errors
     /// The disk does not answer.
     pub async fn stop(self) -> Result<(), EndError> {
-        let Server { instance, router, stop, mut serving, .. } = self;
+        let Server { instance, stop, mut serving, .. } = self;
         stop.send_replace(true);
-        drop(router);
         while serving.join_next().await.is_some() {}
         instance.end().await
     }
@@ -146,7 +143,7 @@ impl Server {
     }
 
     pub(crate) fn router(&self) -> Router {
-        self.router.clone()
+        self.instance.router.clone()
     }
 }
 
@@ -243,7 +240,7 @@ impl Builder {
             ledger: stored.ledger,
             keys: keys.clone(),
             clock,
-            test_clock: test_clock.clone(),
+            test_clock,
             supervisor: supervisor.clone(),
             problem: stored.problem,
             identity: stored.identity,
@@ -253,26 +250,24 @@ impl Builder {
         };
         let instance = Instance::start(parts, options).await?;
         let app = &instance.app;
-        let router = tokensmith_server::router(app.clone());
         let live: listener::Tls = Arc::new(ArcSwap::from_pointee(tls));
-        let (stats, view) = (app.metrics.listening(), app.view.clone());
+        let stats = app.metrics.listening();
         let mut serving = JoinSet::new();
         let renewing = certificates.renew(live.clone(), renew_at, system, stopping.clone());
         serving.spawn(renewing);
         serving.spawn(listener::serve(
             socket,
             Some(live),
-            router.clone(),
+            instance.router.clone(),
             stats,
-            supervisor.clone(),
+            supervisor,
             stopping,
         ));
         if stands {
             // What is due at the beginning is done: the spare key is there before time passes.
             keys.tick().await.map_err(StartError::Tick)?;
         }
-        let clock = test_clock.map(|clock| TestClock { clock, keys, view, supervisor });
-        Ok(Server { instance, router, url, ca, admin_token, clock, stop, serving })
+        Ok(Server { instance, url, ca, admin_token, stop, serving })
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokensmith_core::access::{Authentication, Authorizer, TokenAuthenticator};
 use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
 use tokensmith_core::keys::Keys;
@@ -18,12 +19,14 @@ use tokensmith_server::app::Check;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::backup::Files;
 use tokensmith_server::metrics::Metrics;
-use tokensmith_server::{App, Backup};
+use tokensmith_server::{App, Backup, Limit};
 use tokio::sync::watch;
 
+use crate::clock::TestClock;
 use crate::end;
 use crate::error::{EndError, StartError};
 use crate::options::Options;
+use crate::testing_clock;
 
 /// What a server stands on. Whoever has opened it says where.
 pub struct Parts {
@@ -53,8 +56,12 @@ pub struct Parts {
 
 /// A server that has everything but listeners. Dropped, its tasks end.
 pub struct Instance {
-    /// What its handlers work with.
+    /// What its handlers are given parts of.
     pub app: Arc<App>,
+    /// All that answers requests, as one service for a listener.
+    pub router: Router,
+    /// The clock, where it can be moved.
+    pub clock: Option<TestClock>,
     tasks: Tasks,
     store: Arc<dyn Store>,
 }
@@ -101,6 +108,15 @@ impl Instance {
             options.issuers.clone(),
             audiences.clone(),
         );
+        let clock_to_move = test_clock.map(|moved| TestClock {
+            clock: moved,
+            keys: keys.clone(),
+            view: view.clone(),
+            supervisor: supervisor.clone(),
+        });
+        let mut routes = options.routes;
+        let limit = Limit(options.http.max_request_bytes);
+        routes.extend(clock_to_move.clone().map(|moved| testing_clock::route(moved, limit)));
         let mut authenticators = options.authenticators;
         authenticators.push(Arc::new(verifier) as Arc<dyn TokenAuthenticator>);
         let tokens = TokenIssuer::new(
@@ -123,23 +139,24 @@ impl Instance {
             config: options.http,
             clock,
             clock_watch,
-            test_clock,
             view,
             registry,
             keys,
             ledger,
-            tokens,
-            authentication: Authentication::new(authenticators, audiences)
-                .with_certificates(options.client_certificates),
+            tokens: Arc::new(tokens),
+            authentication: Arc::new(
+                Authentication::new(authenticators, audiences).with_certificates(options.client_certificates),
+            ),
             authorizer,
-            metrics: Metrics::new(),
-            audit: parts.audit,
-            backup,
+            metrics: Arc::new(Metrics::new()),
+            audit: Arc::new(parts.audit),
+            backup: Arc::new(backup),
             stopping: parts.stopping,
             supervisor,
-            checks,
+            checks: Arc::new(checks),
         });
-        Ok(Instance { app, tasks, store })
+        let router = tokensmith_server::router(app.clone(), &routes);
+        Ok(Instance { app, router, clock: clock_to_move, tasks, store })
     }
 
     /// Ends the tasks, brings the ledger to disk and lets go of the store, whose last owner flushes it. No request is
@@ -148,7 +165,7 @@ impl Instance {
     /// # Errors
     /// The disk does not answer.
     pub async fn end(self) -> Result<(), EndError> {
-        let Instance { app, tasks, store } = self;
+        let Instance { app, router, clock, tasks, store } = self;
         let ledger = app.ledger.clone();
         let work = async {
             tasks.end().await;
@@ -156,7 +173,7 @@ impl Instance {
                 tracing::error!(cause = %e, "the last issue records are lost");
             }
         };
-        end::within(end::GRACE, work, (app, store, ledger.clone())).await
+        end::within(end::GRACE, work, (app, router, clock, store, ledger.clone())).await
     }
 }
 

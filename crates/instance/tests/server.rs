@@ -1,10 +1,14 @@
 //! One server, as people use it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::get;
 use http::Method;
 use serde_json::{Value, json};
-use tokensmith::{Algorithm, CallError, SealKey, Server, StartError};
+use tokensmith::{Access, Algorithm, Authorization, CallError, Route, SealKey, Server, StartError};
+use tokensmith_core::access::Identity;
+use tokensmith_core::access::authenticators::TokenFile;
 
 const SEAL: [u8; 32] = [7; 32];
 
@@ -76,6 +80,49 @@ async fn the_kubeconfig_opens_the_server_over_tls_and_no_credential_shows() {
 
     let token = server.token("default/builder").await.unwrap();
     assert!(!format!("{token:?}").contains(token.as_str()));
+}
+
+#[tokio::test]
+async fn what_one_server_counts_another_does_not() {
+    let (busy, idle) =
+        (Server::ephemeral().start().await.unwrap(), Server::ephemeral().start().await.unwrap());
+    busy.token("default/builder").await.unwrap();
+    for (server, requests) in [(&busy, true), (&idle, false)] {
+        let config: Value = serde_json::from_str(&server.kubeconfig()).unwrap();
+        let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
+        let asked = http.no_proxy().build().unwrap().get(format!("{}/metrics", server.url()));
+        let asked = asked.bearer_auth(config["users"][0]["user"]["token"].as_str().unwrap());
+        let text = asked.send().await.unwrap().text().await.unwrap();
+        assert_eq!(text.contains("namespace=\"default\""), requests, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_of_another_crate_has_its_rule_and_needs_no_line_in_the_router() {
+    let everyone = Route::new("/hello", &["GET"], Access::Authorized, get(|| async { "hello" }));
+    let masters =
+        Route::new("/deep", &["GET"], Access::Masters("only for masters"), get(|| async { "deep" }));
+    let jane = Identity { name: "jane".into(), groups: vec!["devs".into()], ..Identity::default() };
+    let server = Server::ephemeral().with(|options| {
+        options.authorization = vec![Authorization::AlwaysAllow];
+        options.authenticators.push(Arc::new(TokenFile::single("test-only-jane", jane)));
+        options.routes.extend([everyone, masters]);
+    });
+    let server = server.start().await.unwrap();
+    let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
+    let http = http.no_proxy().build().unwrap();
+    let ask = async |method: Method, path: &str| {
+        let asked = http.request(method, format!("{}{path}", server.url())).bearer_auth("test-only-jane");
+        let answer = asked.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask(Method::GET, "/hello").await, (200, "hello".into()));
+    assert_eq!(ask(Method::PUT, "/hello").await.0, 405);
+    let (code, text) = ask(Method::GET, "/deep").await;
+    assert!(code == 403 && text.contains("forbidden: only for masters"), "{code} {text}");
+    // No rule lets anybody in whom the gate does not know.
+    let stranger = http.get(format!("{}/hello", server.url())).bearer_auth("wrong").send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
 }
 
 #[tokio::test]

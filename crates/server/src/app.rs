@@ -1,10 +1,10 @@
-//! What the handlers share.
+//! The server, wired: what its handlers are given parts of (`needs`).
 
 use std::sync::Arc;
 
 use tokensmith_core::Supervisor;
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
-use tokensmith_core::clock::{Clock, ClockWatch, ManualClock};
+use tokensmith_core::clock::{Clock, ClockWatch};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::backup::Backup;
 use crate::metrics::Metrics;
+use crate::needs::needs;
 
 /// A check behind `/readyz`: why the server cannot do its work just now, `None` when it can.
 pub type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -42,8 +43,6 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Counts its jumps.
     pub clock_watch: Arc<ClockWatch>,
-    /// `--test-clock`: the same clock, to be moved.
-    pub test_clock: Option<Arc<ManualClock>>,
     /// The objects as they are.
     pub view: Arc<View>,
     /// The objects, to be changed.
@@ -53,28 +52,36 @@ pub struct App {
     /// What was minted, and what of it is revoked.
     pub ledger: Arc<TokenLedger>,
     /// Mints.
-    pub tokens: TokenIssuer,
+    pub tokens: Arc<TokenIssuer>,
     /// Who is asking.
-    pub authentication: Authentication,
+    pub authentication: Arc<Authentication>,
     /// May they.
     pub authorizer: Arc<dyn Authorizer>,
     /// What is counted.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// What is written down.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// What a backup is made from.
-    pub backup: Backup,
+    pub backup: Arc<Backup>,
     /// Turns true when the server is to stop: what would go on for ever ends then.
     pub stopping: watch::Receiver<bool>,
     /// Watches the tasks that run on.
     pub supervisor: Arc<Supervisor>,
     /// Names and checks for readiness, in order.
-    pub checks: Vec<(&'static str, Check)>,
+    pub checks: Arc<Vec<(&'static str, Check)>>,
 }
 
-impl App {
-    /// A token was accepted: counts it and, once a day, labels the Secret that a legacy token came from.
-    pub(crate) fn used(&self, notes: &Notes) {
+needs! {
+    /// What is done with a token that was accepted.
+    pub(crate) struct Used {
+        metrics: Arc<Metrics>,
+        registry: Arc<Registry>,
+    }
+}
+
+impl Used {
+    /// Counts it and, once a day, labels the Secret that a legacy token came from.
+    pub(crate) fn note(&self, notes: &Notes) {
         self.metrics.used(notes);
         let Some(secret) = notes.legacy_secret.as_ref().filter(|s| s.label_due) else { return };
         let (registry, namespace, name) =

@@ -15,9 +15,9 @@ use tokensmith_objects::codec::{self, Decoded, Expected};
 use tokensmith_registry::{DeleteOptions, WriteOptions};
 use zeroize::Zeroize;
 
-use crate::app::App;
 use crate::failure::Failure;
 use crate::heavy;
+use crate::needs::Limit;
 use crate::reply::Format;
 
 /// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
@@ -25,7 +25,7 @@ use crate::reply::Format;
 const DRAIN: usize = 32 << 20;
 
 /// Reads a body whole. Of one that is too long, no more than the limit is ever kept; who has read a large one goes on aside.
-pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body, Limit(limit): Limit) -> Result<Bytes, Failure> {
     let told =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut kept = BytesMut::with_capacity(told.unwrap_or(0).min(limit).min(64 << 10));
@@ -58,12 +58,11 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
 
 /// Reads a JSON body of one of our own endpoints. An empty one is `{}`; a field that nobody knows is refused, since a
 /// misspelt guard must not be passed over.
-pub(crate) async fn json<T: DeserializeOwned>(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<T, Failure> {
-    let bytes = read(headers, body, app.config.max_request_bytes).await?;
+///
+/// # Errors
+/// It is too long, or no such object.
+pub async fn json<T: DeserializeOwned>(limit: Limit, headers: &HeaderMap, body: Body) -> Result<T, Failure> {
+    let bytes = read(headers, body, limit).await?;
     let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes.trim_ascii_start() };
     let parsed = match text {
         [b'{', ..] => serde_json::from_slice(text).map_err(|e| {
@@ -109,7 +108,7 @@ pub(crate) struct Sent {
 
 /// Reads a create in upstream's order (apiserver `handlers/create.go`): `Accept`, `Content-Type`, body, query, object.
 pub(crate) async fn create(
-    app: &App,
+    limit: Limit,
     parts: &Parts,
     body: Body,
     expected: &Expected<'_>,
@@ -118,7 +117,7 @@ pub(crate) async fn create(
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
     let media = media(&parts.headers)?;
-    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let bytes = read(&parts.headers, body, limit).await?;
     let options = WriteOptions::create(query)?;
     let Decoded { object, warnings, .. } =
         codec::decode(&bytes, media, expected, options.field_validation())?;
@@ -128,7 +127,7 @@ pub(crate) async fn create(
 
 /// Reads an update (`handlers/update.go`), which looks at its `Content-Type` last.
 pub(crate) async fn update(
-    app: &App,
+    limit: Limit,
     parts: &Parts,
     body: Body,
     expected: &Expected<'_>,
@@ -136,7 +135,7 @@ pub(crate) async fn update(
 ) -> Result<Sent, Failure> {
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
-    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let bytes = read(&parts.headers, body, limit).await?;
     let options = WriteOptions::update(query)?;
     let media = media(&parts.headers)?;
     let Decoded { object, warnings, .. } =
@@ -146,8 +145,12 @@ pub(crate) async fn update(
 }
 
 /// Reads the options of a delete (`handlers/delete.go`): they come in the body or, when that is empty, in the query.
-pub(crate) async fn delete_options(app: &App, parts: &Parts, body: Body) -> Result<DeleteOptions, Failure> {
-    let bytes = read(&parts.headers, body, app.config.max_request_bytes).await?;
+pub(crate) async fn delete_options(
+    limit: Limit,
+    parts: &Parts,
+    body: Body,
+) -> Result<DeleteOptions, Failure> {
+    let bytes = read(&parts.headers, body, limit).await?;
     if bytes.is_empty() {
         return Ok(DeleteOptions::from_query(parts.uri.query().unwrap_or(""))?);
     }

@@ -11,7 +11,7 @@ use tokensmith_objects::codec::DecodeError;
 
 /// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure(pub(crate) Box<Status>);
+pub struct Failure(pub(crate) Box<Status>);
 
 impl Failure {
     pub(crate) fn new(

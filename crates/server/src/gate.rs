@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
@@ -16,7 +16,7 @@ use tokensmith_api::status::Details;
 use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::request::decode;
 use tokensmith_core::access::{
-    ANONYMOUS, Attributes, Decision, Identity, Notes, RequestInfo, UNAUTHENTICATED,
+    ANONYMOUS, Attributes, Decision, Identity, MASTERS, Notes, RequestInfo, UNAUTHENTICATED,
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
@@ -24,24 +24,25 @@ use tokensmith_listen::Room;
 use tokensmith_objects::codec::encode_value;
 use tokensmith_registry::options;
 
-use crate::app::App;
+use crate::app::{App, Used};
 use crate::audit::{self, Known};
 use crate::credentials;
 use crate::failure::Failure;
 use crate::heavy::Places;
 use crate::listener::PeerCertificates;
 use crate::metrics::Served;
+use crate::needs::Shared;
 use crate::reply::{self, Format};
-use crate::routes::{is_public, labels};
+use crate::routes::{Access, labels};
 
 /// No request but a watch takes longer (apiserver's handlers give up then, too).
 const DEADLINE: Duration = Duration::from_secs(34);
 
 /// Who has passed the gate, and what it knows of the request.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     /// As whom the request acts.
-    pub(crate) user: Identity,
+    pub user: Identity,
     /// Who really asks, when that is someone else.
     pub(crate) impersonated_by: Option<String>,
     pub(crate) info: RequestInfo,
@@ -64,16 +65,18 @@ impl Caller {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Warnings(pub(crate) Vec<String>);
 
-/// What the gate works with.
+/// What the gate of a route works with.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) app: Arc<App>,
+    /// Who may come to this route.
+    pub(crate) access: Access,
     pub(crate) places: Places,
 }
 
-/// The middleware around all routes.
+/// The middleware around every route.
 pub(crate) async fn gate(
-    State(Gate { app, places }): State<Gate>,
+    State(Gate { app, access, places }): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -86,7 +89,7 @@ pub(crate) async fn gate(
     let (method, served) = (request.method().clone(), labels(&app, &info));
 
     let (mut warnings, mut known) = (Vec::new(), Known::default());
-    let entered = enter(&app, &request, &info, &mut warnings, &mut known);
+    let entered = enter((&app, access), &request, &info, &mut warnings, &mut known);
     let entered = entered.and_then(|entry| Ok((deadline(&info, &query)?, entry)));
     let refused = entered.as_ref().err().map(|failure| failure.0.code);
     // From here on the request leaves its line, whatever becomes of it.
@@ -201,7 +204,7 @@ struct Entry {
 }
 
 fn enter(
-    app: &App,
+    (app, access): (&Arc<App>, Access),
     request: &Request,
     info: &RequestInfo,
     warnings: &mut Vec<String>,
@@ -221,7 +224,7 @@ fn enter(
         }
     };
     known.user.clone_from(&user.name);
-    app.used(&notes);
+    Used::from_ref(&Shared(app.clone())).note(&notes);
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
     }
@@ -237,9 +240,7 @@ fn enter(
             (wish.identity, Some(user.name))
         }
     };
-    if !is_public(app, info) {
-        authorize(app, &user, &info.attributes)?;
-    }
+    admit(app, access, &user, info)?;
     Ok(Entry { user, real })
 }
 
@@ -265,6 +266,23 @@ fn authenticate(
             *why = e.0;
             Err(("error", Failure::unauthorized()))
         }
+    }
+}
+
+/// Who may come to a route.
+fn admit(app: &App, access: Access, user: &Identity, info: &RequestInfo) -> Result<(), Failure> {
+    let reads = matches!(info.attributes.verb.as_str(), "get" | "head" | "options");
+    if access == Access::Document && app.config.anonymous_oidc && reads {
+        return Ok(());
+    }
+    authorize(app, user, &info.attributes)?;
+    match access {
+        // Whatever RBAC may say.
+        Access::Masters(cause) if !user.groups.iter().any(|group| group == MASTERS) => {
+            let text = format!("forbidden: {cause}");
+            Err(Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(Details::default())))
+        }
+        _ => Ok(()),
     }
 }
 

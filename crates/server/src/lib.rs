@@ -19,6 +19,7 @@ mod gate;
 mod heavy;
 pub mod listener;
 pub mod metrics;
+mod needs;
 pub mod possession;
 mod reply;
 pub mod routes;
@@ -26,4 +27,9 @@ mod warnings;
 
 pub use app::{App, AppConfig};
 pub use backup::Backup;
-pub use routes::router;
+pub use body::json as json_body;
+pub use failure::Failure;
+pub use gate::Caller;
+pub use needs::Limit;
+pub use reply::json as json_reply;
+pub use routes::{Access, Route, router};

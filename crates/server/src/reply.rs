@@ -87,6 +87,14 @@ pub(crate) fn object(code: StatusCode, value: &Value, format: &Format) -> Respon
     bytes(code, codec::encode_value(value, format.media, format.pretty), format.media.as_str())
 }
 
+/// The same for an endpoint that knows no other kind of answer, in the representation that the client accepts.
+///
+/// # Errors
+/// 406: it accepts none.
+pub fn json(value: &Value, headers: &HeaderMap) -> Result<Response, Failure> {
+    Ok(object(StatusCode::OK, value, &Format::of(headers, "", |_| false)?))
+}
+
 /// The answer to a create that stores nothing: the object with its status filled in.
 pub(crate) fn answered(object: &Object, format: &Format, warnings: Vec<String>) -> Response {
     let body = codec::encode(object, format.media, format.pretty);

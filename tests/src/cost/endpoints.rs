@@ -1,6 +1,7 @@
 //! Every endpoint that takes a body: by the schema table, and by the list of our own routes.
 
 use serde_json::{Value, json};
+use tokensmith::testing_clock;
 use tokensmith_objects::schema::{Kind, kinds};
 use tokensmith_server::routes;
 
@@ -68,12 +69,13 @@ const ID: &str = "x";
 /// The table or the routes have one that nobody has thought of.
 pub fn all() -> Vec<Endpoint> {
     let mut all: Vec<Endpoint> = kinds().iter().flat_map(of_kind).collect();
-    for route in routes::OWN {
-        let methods = route.methods.iter().filter(|method| WRITES.contains(method));
+    let own = routes::OWN.iter().map(|route| (route.path, route.methods));
+    for (path, methods) in own.chain([(testing_clock::PATH, testing_clock::METHODS)]) {
+        let methods = methods.iter().filter(|method| WRITES.contains(method));
         all.extend(methods.map(|method| Endpoint {
             method,
-            path: route.path.replace("{id}", ID),
-            kind: What::Own(route.path),
+            path: path.replace("{id}", ID),
+            kind: What::Own(path),
             changed: None,
         }));
     }

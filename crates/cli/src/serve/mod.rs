@@ -125,7 +125,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     first.done();
     let mut signals = Signals::new()?;
-    let router = tokensmith_server::router(server.instance.app.clone());
+    let router = server.instance.router.clone();
     let mut listeners = tokio::task::JoinSet::new();
     let stats = server.instance.app.metrics.listening();
     let tls = Some(live.clone());

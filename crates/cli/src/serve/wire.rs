@@ -117,6 +117,7 @@ pub(super) async fn server(
         max_token_seconds: settings.max_token_seconds,
         profiles: settings.profiles,
         root_ca: trust.to_owned(),
+        routes: Vec::new(),
     };
     let instance = Instance::start(parts, options).await.map_err(not_started)?;
     Ok(Server { instance, admin_token, issuer, token_file: settings.token_file })

@@ -1,44 +1,58 @@
 //! SubjectAccessReview, LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview: may they?
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use tokensmith_core::Error;
-use tokensmith_core::access::review;
+use tokensmith_core::access::{Authorizer, review};
+use tokensmith_core::view::View;
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::schema::Kind;
+use tokensmith_registry::Registry;
 
-use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::heavy;
+use crate::needs::{Limit, needs};
 use crate::reply;
+
+needs! {
+    /// Who is asked.
+    pub(super) struct Judges {
+        authorizer: Arc<dyn Authorizer>,
+        limit: Limit,
+        registry: Arc<Registry>,
+        view: Arc<View>,
+    }
+}
 
 /// Answers an access review.
 pub(super) async fn create(
-    app: &App,
+    with: &Judges,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(app, parts, body, &Expected::kind(kind), |_| false).await?;
+    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
     let mut asked = sent.object;
     let namespace = &caller.info.attributes.namespace;
     if kind.namespaced && !["", namespace].contains(&asked.namespace()) {
         let text = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Error::BadRequest(text.into()).into());
     }
-    super::admit_review(app, caller, kind, &asked)?;
-    let objects = app.view.snapshot();
+    super::admit_review(&with.registry, caller, kind, &asked)?;
+    let objects = with.view.snapshot();
     match kind.kind.as_str() {
         "SelfSubjectRulesReview" => {
             // The answer is as long as all that somebody holds.
             heavy::enter().await;
-            review::rules(&mut asked, &caller.user, &*app.authorizer, &objects)?;
+            review::rules(&mut asked, &caller.user, &*with.authorizer, &objects)?;
         }
-        _ => review::access(&mut asked, &caller.user, namespace, &*app.authorizer, &objects)?,
+        _ => review::access(&mut asked, &caller.user, namespace, &*with.authorizer, &objects)?,
     }
     Ok(reply::answered(&asked, &sent.format, sent.warnings))
 }

@@ -10,17 +10,33 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use tokensmith_core::Error;
 use tokensmith_core::backup::{Source, WriteError, write};
+use tokensmith_core::keys::Keys;
+use tokensmith_core::tokens::TokenIssuer;
+use tokensmith_core::{Clock, Error};
 use tokio::sync::mpsc;
 
 use super::keys::check_reason;
 use super::token;
-use crate::app::App;
+use crate::backup::Backup;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::needs::{Limit, Stopping, Version, needs};
 use crate::reply;
+
+needs! {
+    /// What a backup is made with.
+    pub(super) struct Making {
+        backup: Arc<Backup>,
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+        limit: Limit,
+        stopping: Stopping,
+        tokens: Arc<TokenIssuer>,
+        version: Version,
+    }
+}
 
 /// Pieces that wait for a slow reader, of about 128 KiB each.
 const PIECES: usize = 4;
@@ -37,15 +53,15 @@ struct Wanted {
 /// Begins the stream. What breaks it off later ends the connection without the backup's trailer, so that nobody takes the
 /// half for the whole.
 pub(super) async fn create(
-    State(app): State<Arc<App>>,
+    State(with): State<Making>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(&app, &headers, body).await?;
+    let wanted: Wanted = body::json(with.limit, &headers, body).await?;
     check_reason(&wanted.reason)?;
-    let mut line = token::line(&app, &caller, "backup");
-    let begun = begin(&app);
+    let mut line = token::line(&*with.clock, &caller, "backup");
+    let begun = begin(&with);
     (line.decision, line.code, line.reason) = match &begun {
         Ok(_) => ("allow", 200, wanted.reason),
         Err(failure) => ("deny", failure.0.code, failure.0.message.clone()),
@@ -54,23 +70,23 @@ pub(super) async fn create(
     Ok(reply::bytes(StatusCode::OK, begun?, MEDIA))
 }
 
-fn begin(app: &Arc<App>) -> Result<Body, Failure> {
+fn begin(with: &Making) -> Result<Body, Failure> {
     let busy = |_| Error::TooManyRequests { message: BUSY.into(), retry_after: 10 };
-    let turn = app.backup.turn.clone().try_acquire_owned().map_err(busy)?;
-    let files = (app.backup.files)().map_err(|cause| Failure::internal(&cause))?;
-    let keys = app.keys.clone();
+    let turn = with.backup.turn.clone().try_acquire_owned().map_err(busy)?;
+    let files = (with.backup.files)().map_err(|cause| Failure::internal(&cause))?;
+    let keys = with.keys.clone();
     let source = Source {
-        store: app.backup.store.clone(),
-        ledger: app.backup.ledger.clone(),
-        clock: app.clock.clone(),
-        version: app.config.version.to_owned(),
-        issuer: Some(app.tokens.config().issuer.clone()),
-        identity: app.backup.identity.clone(),
+        store: with.backup.store.clone(),
+        ledger: with.backup.ledger.clone(),
+        clock: with.clock.clone(),
+        version: with.version.0.to_owned(),
+        issuer: Some(with.tokens.config().issuer.clone()),
+        identity: with.backup.identity.clone(),
         files,
         seal: Box::new(move || Ok(keys.seal_keys())),
     };
     let (out, pieces) = mpsc::channel(PIECES);
-    let mut stopping = app.stopping.clone();
+    let mut stopping = with.stopping.clone();
     let writing = tokio::spawn(async move {
         let done = tokio::select! {
             done = write(&source, &out) => done,

@@ -1,8 +1,6 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one
 //! (`apiserver/pkg/endpoints/discovery`).
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
@@ -12,7 +10,6 @@ use tokensmith_api::media::As;
 use tokensmith_objects::Served;
 use tokensmith_objects::schema::{Kind, api_version};
 
-use crate::app::App;
 use crate::failure::Failure;
 use crate::reply::{self, Format};
 
@@ -23,18 +20,18 @@ fn aggregated(to: &As) -> bool {
 }
 
 /// `GET /api`
-pub(super) async fn core(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn core(State(served): State<Served>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&app.config.served, &[""], &format));
+        return Ok(list_of(&served, &[""], &format));
     }
     let value = json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
     Ok(reply::object(StatusCode::OK, &value, &format))
 }
 
 /// `GET /apis`
-pub(super) async fn groups(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let served = &app.config.served;
+pub(super) async fn groups(State(served): State<Served>, headers: HeaderMap) -> Result<Response, Failure> {
+    let served = &served;
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
         return Ok(list_of(served, &named_groups(served), &format));

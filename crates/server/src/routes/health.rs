@@ -8,10 +8,22 @@ use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use tokensmith_core::access::request::parameter;
 
-use crate::app::App;
+use tokensmith_core::Supervisor;
+
+use crate::audit::Audit;
+use crate::needs::{Checks, needs};
 use crate::reply;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+needs! {
+    /// Who knows how it goes.
+    pub(super) struct Health {
+        audit: Arc<Audit>,
+        checks: Checks,
+        supervisor: Arc<Supervisor>,
+    }
+}
 
 /// Alive: it answers.
 pub(super) async fn live(RawQuery(query): RawQuery) -> Response {
@@ -19,11 +31,11 @@ pub(super) async fn live(RawQuery(query): RawQuery) -> Response {
 }
 
 /// Ready: it can do its work.
-pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn ready(State(health): State<Health>, RawQuery(query): RawQuery) -> Response {
     let mut found = vec![("ping", None)];
-    found.extend(app.checks.iter().map(|(name, check)| (*name, check())));
-    found.push(("audit", app.audit.problem()));
-    found.extend(app.supervisor.health());
+    found.extend(health.checks.iter().map(|(name, check)| (*name, check())));
+    found.push(("audit", health.audit.problem()));
+    found.extend(health.supervisor.health());
     answer("readyz", &found, query.as_deref())
 }
 

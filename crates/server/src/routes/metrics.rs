@@ -6,15 +6,35 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use crate::app::App;
+use tokensmith_core::Supervisor;
+use tokensmith_core::clock::{Clock, ClockWatch};
+use tokensmith_core::keys::Keys;
+use tokensmith_core::tokens::TokenLedger;
+
+use crate::audit::Audit;
+use crate::metrics::Metrics;
+use crate::needs::needs;
 use crate::reply;
 
+needs! {
+    /// Whose counts there are.
+    pub(super) struct Counted {
+        audit: Arc<Audit>,
+        clock: Arc<dyn Clock>,
+        clock_watch: Arc<ClockWatch>,
+        keys: Arc<Keys>,
+        ledger: Arc<TokenLedger>,
+        metrics: Arc<Metrics>,
+        supervisor: Arc<Supervisor>,
+    }
+}
+
 /// Everything that is counted (OpenMetrics).
-pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
-    app.metrics.ledger(app.ledger.revocations().count(), app.ledger.counts());
-    app.metrics.audit(app.audit.counts());
-    app.metrics.clock_jumps(app.clock_watch.jumps());
-    app.metrics.tasks(&app.supervisor);
-    let text = app.metrics.render(&app.keys.current(), app.clock.now());
+pub(super) async fn show(State(of): State<Counted>) -> Response {
+    of.metrics.ledger(of.ledger.revocations().count(), of.ledger.counts());
+    of.metrics.audit(of.audit.counts());
+    of.metrics.clock_jumps(of.clock_watch.jumps());
+    of.metrics.tasks(&of.supervisor);
+    let text = of.metrics.render(&of.keys.current(), of.clock.now());
     reply::bytes(StatusCode::OK, text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
 }

@@ -10,7 +10,6 @@ mod objects;
 mod oidc;
 mod revocations;
 mod self_subject_reviews;
-mod testing_clock;
 mod token;
 mod token_reviews;
 mod tokens;
@@ -21,88 +20,134 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::restriction::{Operation, Write};
 use tokensmith_listen::Weight;
-use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
+use tokensmith_objects::{Object, Served};
+use tokensmith_registry::Registry;
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::gate::{Caller, Gate, caught, gate};
 use crate::heavy::Places;
+use crate::needs::Shared;
 
-type Handlers = MethodRouter<Arc<App>>;
+/// Who may come to a route. The gate asks before the request is routed and its body read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whom the authorizers let, by method and path.
+    Authorized,
+    /// The same; and who reads it without any right, where the operator has opened the documents (`--anonymous-oidc`).
+    Document,
+    /// The same, and of them none but `system:masters`, whatever RBAC says; else this is why.
+    Masters(&'static str),
+}
 
-/// An endpoint of tokensmith's own, not described by the schema table.
+/// An endpoint that the schema table does not describe: of our own, or of another crate.
 pub struct Route {
     /// In axum's form.
     pub path: &'static str,
     /// What it answers to.
     pub methods: &'static [&'static str],
-    handlers: fn() -> Handlers,
+    /// Who may come.
+    pub access: Access,
+    handlers: Handlers,
 }
+
+enum Handlers {
+    /// Those that take parts of the server.
+    Own(fn() -> MethodRouter<Shared>),
+    /// Those that another crate has made ready.
+    Ready(Box<MethodRouter>),
+}
+
+impl Route {
+    /// An endpoint from elsewhere, with handlers that have all they need. [`Caller`] is in the request's extensions.
+    pub fn new(
+        path: &'static str,
+        methods: &'static [&'static str],
+        access: Access,
+        handlers: MethodRouter,
+    ) -> Self {
+        Route { path, methods, access, handlers: Handlers::Ready(Box::new(handlers)) }
+    }
+
+    const fn own(
+        path: &'static str,
+        methods: &'static [&'static str],
+        access: Access,
+        handlers: fn() -> MethodRouter<Shared>,
+    ) -> Self {
+        Route { path, methods, access, handlers: Handlers::Own(handlers) }
+    }
+
+    fn handlers(&self) -> MethodRouter<Shared> {
+        match &self.handlers {
+            Handlers::Own(make) => make(),
+            Handlers::Ready(ready) => MethodRouter::clone(ready).with_state(()),
+        }
+    }
+}
+
+const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
 
 /// All endpoints of our own. `openapi/tokensmith.yaml` describes the same ones, a test says so.
 pub const OWN: &[Route] = &[
-    Route { path: "/.well-known/openid-configuration", methods: &["GET"], handlers: || get(oidc::discovery) },
-    Route {
-        path: "/.well-known/openid-configuration/",
-        methods: &["GET"],
-        handlers: || get(oidc::discovery),
-    },
-    Route { path: "/admin/v1/backup", methods: &["POST"], handlers: || post(backup::create) },
-    Route { path: "/admin/v1/keys", methods: &["GET"], handlers: || get(keys::list) },
-    Route { path: "/admin/v1/keys/export", methods: &["GET"], handlers: || get(keys::export) },
-    Route { path: "/admin/v1/keys/history", methods: &["GET"], handlers: || get(keys::history) },
-    Route { path: "/admin/v1/keys/import", methods: &["POST"], handlers: || post(keys::import) },
-    Route { path: "/admin/v1/keys/poke", methods: &["POST"], handlers: || post(keys::poke) },
-    Route { path: "/admin/v1/keys/policy", methods: &["GET"], handlers: || get(keys::policy) },
-    Route { path: "/admin/v1/keys/prepare", methods: &["POST"], handlers: || post(keys::prepare) },
-    Route { path: "/admin/v1/keys/reseal", methods: &["POST"], handlers: || post(keys::reseal) },
-    Route { path: "/admin/v1/keys/rotate", methods: &["POST"], handlers: || post(keys::rotate) },
-    Route { path: "/admin/v1/keys/{id}", methods: &["GET"], handlers: || get(keys::show) },
-    Route { path: "/admin/v1/keys/{id}/activate", methods: &["POST"], handlers: || post(keys::activate) },
-    Route { path: "/admin/v1/keys/{id}/revoke", methods: &["POST"], handlers: || post(keys::revoke) },
-    Route { path: "/admin/v1/private-keys/{id}", methods: &["POST"], handlers: || post(keys::private) },
-    Route { path: "/admin/v1/revocations", methods: &["GET"], handlers: || get(revocations::list) },
-    Route { path: "/admin/v1/tokens", methods: &["GET"], handlers: || get(tokens::list) },
-    Route { path: "/admin/v1/tokens/revoke", methods: &["POST"], handlers: || post(revocations::create) },
-    Route { path: "/api", methods: &["GET"], handlers: || get(discovery::core) },
-    Route { path: "/apis", methods: &["GET"], handlers: || get(discovery::groups) },
-    Route { path: "/healthz", methods: &["GET"], handlers: || get(health::ready) },
-    Route { path: "/livez", methods: &["GET"], handlers: || get(health::live) },
-    Route { path: "/metrics", methods: &["GET"], handlers: || get(metrics::show) },
-    Route { path: "/openid/v1/jwks", methods: &["GET"], handlers: || get(oidc::jwks) },
-    Route { path: "/openid/v1/jwks/", methods: &["GET"], handlers: || get(oidc::jwks) },
-    Route { path: "/readyz", methods: &["GET"], handlers: || get(health::ready) },
-    Route {
-        path: "/testing/v1/clock",
-        methods: &["GET", "PUT"],
-        handlers: || get(testing_clock::show).put(testing_clock::set),
-    },
-    Route { path: "/version", methods: &["GET"], handlers: || get(version::show) },
+    Route::own("/.well-known/openid-configuration", GET, Access::Document, || get(oidc::discovery)),
+    Route::own("/.well-known/openid-configuration/", GET, Access::Document, || get(oidc::discovery)),
+    Route::own("/admin/v1/backup", POST, Access::Authorized, || post(backup::create)),
+    Route::own("/admin/v1/keys", GET, Access::Authorized, || get(keys::list)),
+    Route::own("/admin/v1/keys/export", GET, Access::Authorized, || get(keys::export)),
+    Route::own("/admin/v1/keys/history", GET, Access::Authorized, || get(keys::history)),
+    Route::own("/admin/v1/keys/import", POST, Access::Authorized, || post(keys::import)),
+    Route::own("/admin/v1/keys/poke", POST, Access::Authorized, || post(keys::poke)),
+    Route::own("/admin/v1/keys/policy", GET, Access::Authorized, || get(keys::policy)),
+    Route::own("/admin/v1/keys/prepare", POST, Access::Authorized, || post(keys::prepare)),
+    Route::own("/admin/v1/keys/reseal", POST, Access::Authorized, || post(keys::reseal)),
+    Route::own("/admin/v1/keys/rotate", POST, Access::Authorized, || post(keys::rotate)),
+    Route::own("/admin/v1/keys/{id}", GET, Access::Authorized, || get(keys::show)),
+    Route::own("/admin/v1/keys/{id}/activate", POST, Access::Authorized, || post(keys::activate)),
+    Route::own("/admin/v1/keys/{id}/revoke", POST, Access::Authorized, || post(keys::revoke)),
+    Route::own("/admin/v1/private-keys/{id}", POST, Access::Authorized, || post(keys::private)),
+    Route::own("/admin/v1/revocations", GET, Access::Authorized, || get(revocations::list)),
+    Route::own("/admin/v1/tokens", GET, Access::Authorized, || get(tokens::list)),
+    Route::own("/admin/v1/tokens/revoke", POST, Access::Authorized, || post(revocations::create)),
+    Route::own("/api", GET, Access::Authorized, || get(discovery::core)),
+    Route::own("/apis", GET, Access::Authorized, || get(discovery::groups)),
+    Route::own("/healthz", GET, Access::Authorized, || get(health::ready)),
+    Route::own("/livez", GET, Access::Authorized, || get(health::live)),
+    Route::own("/metrics", GET, Access::Authorized, || get(metrics::show)),
+    Route::own("/openid/v1/jwks", GET, Access::Document, || get(oidc::jwks)),
+    Route::own("/openid/v1/jwks/", GET, Access::Document, || get(oidc::jwks)),
+    Route::own("/readyz", GET, Access::Authorized, || get(health::ready)),
+    Route::own("/version", GET, Access::Authorized, || get(version::show)),
 ];
 
-/// The whole server as one service.
-pub fn router(app: Arc<App>) -> Router {
-    let entry = Gate { app: app.clone(), places: Places::of_this_machine() };
-    let mut router = Router::new();
-    for route in OWN {
-        router = router.route(route.path, (route.handlers)());
+/// The whole server as one service: our own endpoints, those of the API, and `more` of other crates.
+pub fn router(app: Arc<App>, more: &[Route]) -> Router {
+    let places = Places::of_this_machine();
+    // Each with a gate that knows its rule: what lets a request in is of the very route that answers it.
+    let guarded = |access: Access, routes: Router<Shared>| {
+        let entry = Gate { app: app.clone(), access, places: places.clone() };
+        routes.layer(axum::middleware::from_fn_with_state(entry, gate))
+    };
+    let mut router = guarded(Access::Authorized, Router::new().fallback(api));
+    for route in OWN.iter().chain(more) {
+        let one = Router::new().route(route.path, route.handlers());
+        let one = one.method_not_allowed_fallback(|| async { Failure::method_not_allowed() });
+        router = router.merge(guarded(route.access, one));
     }
     router
-        .fallback(api)
-        .method_not_allowed_fallback(|| async { Failure::method_not_allowed() })
-        .layer(axum::middleware::from_fn_with_state(entry, gate))
         .layer(axum::middleware::map_response(weigh))
         .layer(tower_http::compression::CompressionLayer::new().compress_when(Large))
         .layer(axum::middleware::from_fn_with_state(app.clone(), caught))
-        .with_state(app)
+        .with_state(Shared(app))
 }
 
 /// Tells the listener what an answer holds: all that are no watches are there whole before their first byte goes out.
@@ -123,17 +168,6 @@ impl tower_http::compression::Predicate for Large {
     }
 }
 
-/// The two OIDC documents, when the operator has opened them to everyone.
-pub(crate) fn is_public(app: &App, info: &RequestInfo) -> bool {
-    let a = &info.attributes;
-    let document =
-        ["/.well-known/openid-configuration", "/openid/v1/jwks"].contains(&a.path.trim_end_matches('/'));
-    app.config.anonymous_oidc
-        && !a.resource_request
-        && document
-        && matches!(a.verb.as_str(), "get" | "head" | "options")
-}
-
 /// The served resource and subresource of a request, for metrics: never what a client made up.
 pub(crate) fn labels(app: &App, info: &RequestInfo) -> (&'static str, &'static str) {
     let kind = app.config.served.kind(&info.attributes.group, &info.attributes.resource);
@@ -143,33 +177,42 @@ pub(crate) fn labels(app: &App, info: &RequestInfo) -> (&'static str, &'static s
 }
 
 /// Everything under `/api` and `/apis`, by the schema table.
-async fn api(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+async fn api(State(all): State<Shared>, request: Request) -> Result<Response, Failure> {
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Failure::internal("the request has not passed the gate"))?;
-    let info = &caller.info;
+    let (info, served) = (&caller.info, &all.0.config.served);
     if !info.attributes.resource_request {
-        return discovery::below(&app.config.served, &request, &info.attributes.path);
+        return discovery::below(served, &request, &info.attributes.path);
     }
-    let kind = served_kind(&app, info).ok_or_else(Failure::no_such_path)?;
+    let kind = served_kind(served, info).ok_or_else(Failure::no_such_path)?;
     let (parts, body) = request.into_parts();
     let method = &parts.method;
     match (kind.kind.as_str(), info.attributes.subresource.as_str()) {
         ("ServiceAccount", "token") => match *method {
-            Method::POST => token::create(&app, &caller, &parts, body).await,
+            Method::POST => token::create(&part(&all), &caller, &parts, body).await,
             _ => Err(Failure::method_not_allowed()),
         },
-        (_, "") if kind.stored => objects::serve(&app, &caller, kind, &parts, body).await,
-        (_, "status" | "finalize") if kind.stored => objects::part(&app, &caller, kind, &parts, body).await,
+        (_, "") if kind.stored => objects::serve(&part(&all), &caller, kind, &parts, body).await,
+        (_, "status" | "finalize") if kind.stored => {
+            objects::part(&part(&all), &caller, kind, &parts, body).await
+        }
         (_, sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
         _ if method != Method::POST => Err(Failure::method_not_allowed()),
-        ("TokenReview", _) => token_reviews::create(&app, &caller, kind, &parts, body).await,
-        ("SelfSubjectReview", _) => self_subject_reviews::create(&app, &caller, kind, &parts, body).await,
-        _ => access_reviews::create(&app, &caller, kind, &parts, body).await,
+        ("TokenReview", _) => token_reviews::create(&part(&all), &caller, kind, &parts, body).await,
+        ("SelfSubjectReview", _) => {
+            self_subject_reviews::create(&part(&all), &caller, kind, &parts, body).await
+        }
+        _ => access_reviews::create(&part(&all), &caller, kind, &parts, body).await,
     }
 }
 
+/// What a handler needs, taken from all there is.
+fn part<T: FromRef<Shared>>(all: &Shared) -> T {
+    T::from_ref(all)
+}
+
 /// A review is created, too: admission sees it before it is answered.
-fn admit_review(app: &App, caller: &Caller, kind: &Kind, review: &Object) -> Result<(), Failure> {
+fn admit_review(registry: &Registry, caller: &Caller, kind: &Kind, review: &Object) -> Result<(), Failure> {
     let write = Write {
         operation: Operation::Create,
         group: &kind.group,
@@ -180,13 +223,13 @@ fn admit_review(app: &App, caller: &Caller, kind: &Kind, review: &Object) -> Res
         new: Some(review),
         old: None,
     };
-    Ok(app.registry.restrict(&caller.user, &write)?)
+    Ok(registry.restrict(&caller.user, &write)?)
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.
-fn served_kind(app: &App, info: &RequestInfo) -> Option<&'static Kind> {
+fn served_kind(served: &Served, info: &RequestInfo) -> Option<&'static Kind> {
     let a = &info.attributes;
-    let kind = app.config.served.kind(&a.group, &a.resource).filter(|k| k.version == a.version)?;
+    let kind = served.kind(&a.group, &a.resource).filter(|k| k.version == a.version)?;
     if info.parts.len() > 2 || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some()) {
         return None;
     }

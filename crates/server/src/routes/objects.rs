@@ -8,25 +8,35 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokensmith_api::media::As;
-use tokensmith_core::Error;
+use tokensmith_core::{Clock, Error};
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::{self, Expected};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
-use tokensmith_registry::{Deleted, List, ListOptions, Request, Subresource, WriteOptions};
+use tokensmith_registry::{Deleted, List, ListOptions, Registry, Request, Subresource, WriteOptions};
 
 use super::watch;
-use crate::app::App;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::heavy;
+use crate::needs::{Limit, Stopping, needs};
 use crate::reply::{self, Format};
+
+needs! {
+    /// What objects are read and written with.
+    pub(super) struct Objects {
+        clock: Arc<dyn Clock>,
+        limit: Limit,
+        registry: Arc<Registry>,
+        stopping: Stopping,
+    }
+}
 
 /// A collection, or an object of it.
 pub(super) async fn serve(
-    app: &Arc<App>,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
@@ -35,17 +45,17 @@ pub(super) async fn serve(
     let named = !caller.info.parts.is_empty();
     let one_namespace = !kind.namespaced || !caller.info.attributes.namespace.is_empty();
     match (&parts.method, named) {
-        (&Method::GET | &Method::HEAD, true) => get(app, caller, kind, parts).await,
+        (&Method::GET | &Method::HEAD, true) => get(with, caller, kind, parts).await,
         (&Method::GET | &Method::HEAD, false) if caller.info.attributes.verb == "watch" => {
-            watch::serve(app, caller, kind, parts).await
+            watch::serve(with, caller, kind, parts).await
         }
-        (&Method::GET | &Method::HEAD, false) => list(app, caller, kind, parts).await,
-        (&Method::POST, false) if one_namespace => create(app, caller, kind, parts, body).await,
-        (&Method::PUT, true) => update(app, caller, kind, Subresource::None, parts, body).await,
-        (&Method::PATCH, true) => patch(app, caller, kind, Subresource::None, parts, body).await,
-        (&Method::DELETE, true) => delete(app, caller, kind, parts, body).await,
+        (&Method::GET | &Method::HEAD, false) => list(with, caller, kind, parts).await,
+        (&Method::POST, false) if one_namespace => create(with, caller, kind, parts, body).await,
+        (&Method::PUT, true) => update(with, caller, kind, Subresource::None, parts, body).await,
+        (&Method::PATCH, true) => patch(with, caller, kind, Subresource::None, parts, body).await,
+        (&Method::DELETE, true) => delete(with, caller, kind, parts, body).await,
         (&Method::DELETE, false) if one_namespace && kind.verbs.iter().any(|v| v == "deletecollection") => {
-            delete_collection(app, caller, kind, parts, body).await
+            delete_collection(with, caller, kind, parts, body).await
         }
         _ => Err(Failure::method_not_allowed()),
     }
@@ -53,7 +63,7 @@ pub(super) async fn serve(
 
 /// `/status` and `/finalize`.
 pub(super) async fn part(
-    app: &Arc<App>,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
@@ -64,9 +74,9 @@ pub(super) async fn part(
         _ => Subresource::Status,
     };
     match (&parts.method, which) {
-        (&Method::GET | &Method::HEAD, Subresource::Status) => get(app, caller, kind, parts).await,
-        (&Method::PUT, _) => update(app, caller, kind, which, parts, body).await,
-        (&Method::PATCH, Subresource::Status) => patch(app, caller, kind, which, parts, body).await,
+        (&Method::GET | &Method::HEAD, Subresource::Status) => get(with, caller, kind, parts).await,
+        (&Method::PUT, _) => update(with, caller, kind, which, parts, body).await,
+        (&Method::PATCH, Subresource::Status) => patch(with, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
     }
 }
@@ -90,9 +100,9 @@ async fn enter_for(kind: &Kind, there: Option<&Object>) {
 const MANY: usize = 1_000;
 
 /// A list looks at all that its collection holds, however little its selectors and its limit leave of that.
-pub(super) async fn enter_for_all(app: &App, caller: &Caller, kind: &Kind) {
+pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind) {
     let many = {
-        let objects = app.view.snapshot();
+        let objects = with.registry.snapshot();
         objects.list(&kind.group, &kind.plural, place(caller, kind).0).nth(MANY).is_some()
     };
     if many {
@@ -111,11 +121,11 @@ pub(super) fn convertible(to: &As) -> bool {
         && matches!(to.kind.as_str(), "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList")
 }
 
-fn show(app: &App, kind: &Kind, object: &Object, code: StatusCode, format: &Format) -> Response {
+fn show(with: &Objects, kind: &Kind, object: &Object, code: StatusCode, format: &Format) -> Response {
     let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
         Some("Table") => {
             let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], format.include(), app.clock.now(), meta)
+            table(kind, [object], format.include(), with.clock.now(), meta)
         }
         Some(_) => metadata_only(object),
         None => {
@@ -134,26 +144,26 @@ pub(super) fn metadata_only(object: &Object) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
-async fn get(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
+async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
-    let object = app.registry.get(kind, namespace, name)?;
+    let object = with.registry.get(kind, namespace, name)?;
     format.judge()?;
     heavy::enter_for([&*object]).await;
-    Ok(show(app, kind, &object, StatusCode::OK, &format))
+    Ok(show(with, kind, &object, StatusCode::OK, &format))
 }
 
-async fn list(app: &App, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
+async fn list(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
-    enter_for_all(app, caller, kind).await;
-    let found = app.registry.list(kind, place(caller, kind).0, &options)?;
+    enter_for_all(with, caller, kind).await;
+    let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
     heavy::enter_for(found.items.iter().map(|object| &**object)).await;
-    Ok(show_list(app, kind, &found, &format))
+    Ok(show_list(with, kind, &found, &format))
 }
 
-fn show_list(app: &App, kind: &Kind, list: &List, format: &Format) -> Response {
+fn show_list(with: &Objects, kind: &Kind, list: &List, format: &Format) -> Response {
     let mut meta = json!({"resourceVersion": list.revision.to_string()});
     if let Some(token) = &list.continue_token {
         meta["continue"] = token.as_str().into();
@@ -163,7 +173,7 @@ fn show_list(app: &App, kind: &Kind, list: &List, format: &Format) -> Response {
     }
     let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
         Some("Table") => {
-            table(kind, list.items.iter().map(|o| &**o), format.include(), app.clock.now(), meta)
+            table(kind, list.items.iter().map(|o| &**o), format.include(), with.clock.now(), meta)
         }
         Some(_) => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
@@ -187,43 +197,43 @@ fn show_list(app: &App, kind: &Kind, list: &List, format: &Format) -> Response {
 }
 
 async fn create(
-    app: &App,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(app, parts, body, &Expected::kind(kind), convertible).await?;
+    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), convertible).await?;
     enter_for(kind, None).await;
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
-    let created = app.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
-    Ok(reply::warned(show(app, kind, &created, StatusCode::CREATED, &format), request.warnings))
+    let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
+    Ok(reply::warned(show(with, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
 
 async fn update(
-    app: &App,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     part: Subresource,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::update(app, parts, body, &Expected::kind(kind), convertible).await?;
+    let sent = body::update(with.limit, parts, body, &Expected::kind(kind), convertible).await?;
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
-    enter_for(kind, app.registry.get(kind, namespace, name).ok().as_deref()).await;
-    let (object, made) = app.registry.update(&mut request, kind, namespace, name, part, object).await?;
+    enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
+    let (object, made) = with.registry.update(&mut request, kind, namespace, name, part, object).await?;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(reply::warned(show(app, kind, &object, code, &format), request.warnings))
+    Ok(reply::warned(show(with, kind, &object, code, &format), request.warnings))
 }
 
 const PATCHES: &str = "the body of the request was in an unknown format - accepted media types include: \
                        application/json-patch+json, application/merge-patch+json";
 
 async fn patch(
-    app: &App,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     part: Subresource,
@@ -237,13 +247,13 @@ async fn patch(
         return Err(Failure::unsupported_media(PATCHES));
     }
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let bytes = body::read(&parts.headers, body, app.config.max_request_bytes).await?;
+    let bytes = body::read(&parts.headers, body, with.limit).await?;
     let options = WriteOptions::patch(query(parts), false)?;
     format.judge()?;
     let mut request = Request { options, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     // A patch of what is not there is a 404, whatever it says.
-    let old = app.registry.get(kind, namespace, name)?;
+    let old = with.registry.get(kind, namespace, name)?;
     enter_for(kind, Some(&old)).await;
     let patch = match Patch::read(&media, &bytes) {
         Some(Ok(patch)) => patch,
@@ -254,29 +264,29 @@ async fn patch(
     if patch.copies() {
         heavy::enter().await;
     }
-    let patched = app.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
-    Ok(reply::warned(show(app, kind, &patched, StatusCode::OK, &format), request.warnings))
+    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
+    Ok(reply::warned(show(with, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
 
 async fn delete(
-    app: &App,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let options = body::delete_options(app, parts, body).await?;
+    let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
     let mut request = Request::by(&caller.user);
     let (namespace, name) = place(caller, kind);
-    enter_for(kind, app.registry.get(kind, namespace, name).ok().as_deref()).await;
-    match app.registry.delete(&mut request, kind, namespace, name, &options).await? {
-        Deleted::Object(object) => Ok(show(app, kind, &object, StatusCode::OK, &format)),
+    enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
+    match with.registry.delete(&mut request, kind, namespace, name, &options).await? {
+        Deleted::Object(object) => Ok(show(with, kind, &object, StatusCode::OK, &format)),
         Deleted::Pending(object) => {
             let old_words = options.cascades_in_old_words();
             let code = if old_words { StatusCode::ACCEPTED } else { StatusCode::OK };
-            Ok(show(app, kind, &object, code, &format))
+            Ok(show(with, kind, &object, code, &format))
         }
         Deleted::Status { name, uid } => {
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
@@ -292,7 +302,7 @@ async fn delete(
 }
 
 async fn delete_collection(
-    app: &App,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
@@ -300,15 +310,15 @@ async fn delete_collection(
 ) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let which = ListOptions::read(kind, query(parts))?;
-    let options = body::delete_options(app, parts, body).await?;
+    let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
     let mut request = Request::by(&caller.user);
-    enter_for_all(app, caller, kind).await;
-    let gone = app.registry.list(kind, place(caller, kind).0, &which)?;
+    enter_for_all(with, caller, kind).await;
+    let gone = with.registry.list(kind, place(caller, kind).0, &which)?;
     for object in &gone.items {
         enter_for(kind, Some(object)).await;
     }
-    app.registry.delete_collection(&mut request, kind, &gone, &options).await?;
+    with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
     heavy::enter_for(gone.items.iter().map(|object| &**object)).await;
-    Ok(show_list(app, kind, &gone, &format))
+    Ok(show_list(with, kind, &gone, &format))
 }

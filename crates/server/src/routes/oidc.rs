@@ -10,21 +10,23 @@ use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokensmith_core::keys::Document;
+use tokensmith_core::keys::{Document, Keys};
 
-use crate::app::App;
 use crate::failure::Failure;
 
 /// `GET /.well-known/openid-configuration`
-pub(super) async fn discovery(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let keys = app.keys.current();
+pub(super) async fn discovery(
+    State(keys): State<Arc<Keys>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let keys = keys.current();
     let documents = keys.documents();
     serve(documents.discovery.as_ref(), documents.max_age, "application/json", &headers)
 }
 
 /// `GET /openid/v1/jwks`
-pub(super) async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let keys = app.keys.current();
+pub(super) async fn jwks(State(keys): State<Arc<Keys>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let keys = keys.current();
     let documents = keys.documents();
     serve(documents.jwks.as_ref(), documents.max_age, "application/jwk-set+json", &headers)
 }

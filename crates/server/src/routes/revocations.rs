@@ -9,36 +9,45 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
-use tokensmith_core::Error;
 use tokensmith_core::ledger::{Revocation, What, jti};
 use tokensmith_core::tokens::ledger::{Known, Own, Revoked, shown};
-use tokensmith_core::tokens::{LedgerMode, legacy};
+use tokensmith_core::tokens::{LedgerMode, TokenLedger, legacy};
+use tokensmith_core::{Clock, Error};
 
 use self::wanted::{Target, Wanted};
 use super::{token, tokens};
-use crate::app::App;
 use crate::audit::Line;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::heavy;
+use crate::needs::{Limit, needs};
 use crate::reply::{self, Format};
+
+needs! {
+    /// What is revoked with.
+    pub(super) struct Revoking {
+        clock: Arc<dyn Clock>,
+        ledger: Arc<TokenLedger>,
+        limit: Limit,
+    }
+}
 
 /// A revocation of what nobody has is as good as one that was misspelt.
 const NOTHING: &str = "no unexpired token of that name is in the ledger: check the spelling";
 
 /// Revokes. Durable when answered.
 pub(super) async fn create(
-    State(app): State<Arc<App>>,
+    State(with): State<Revoking>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
-    let wanted: Wanted = body::json(&app, &headers, body).await?;
+    let wanted: Wanted = body::json(with.limit, &headers, body).await?;
     let target = wanted.target()?;
-    let mut line = token::line(&app, &caller, "revoke");
-    let done = revoke(&app, &caller, target, wanted.force, &wanted.reason, &mut line).await;
+    let mut line = token::line(&*with.clock, &caller, "revoke");
+    let done = revoke(&with.ledger, &caller, target, wanted.force, &wanted.reason, &mut line).await;
     let answer = match done.map_err(Failure::from) {
         Ok(answer) => answer,
         Err(failure) => {
@@ -53,7 +62,7 @@ pub(super) async fn create(
 }
 
 async fn revoke(
-    app: &App,
+    ledger: &Arc<TokenLedger>,
     caller: &Caller,
     target: Target,
     force: Option<bool>,
@@ -63,13 +72,13 @@ async fn revoke(
     let (what, own) = match target {
         Target::Name(what) => (what, None),
         Target::Token(token) => {
-            let own = app.ledger.own(&token)?;
+            let own = ledger.own(&token)?;
             (line.subject, line.kid) = (own.subject.clone(), own.kid.clone());
             (own.what.clone(), Some(own))
         }
     };
     name(line, &what);
-    let known = app.ledger.known(&what).await?;
+    let known = ledger.known(&what).await?;
     // Who gives a token has shown that there is one.
     if own.is_none() && force != Some(true) {
         known.require(&what, force == Some(false))?;
@@ -80,9 +89,9 @@ async fn revoke(
             return Err(Error::BadRequest(format!("jti: {}", jti::NotGiven::Neither)));
         }
     }
-    let revoked = app.ledger.revoke(what.clone(), caller.user.name.clone(), reason.to_owned()).await?;
+    let revoked = ledger.revoke(what.clone(), caller.user.name.clone(), reason.to_owned()).await?;
     let mut answer = answer(&revoked);
-    warn(&mut answer, &known, own.as_ref(), app.ledger.elsewhere(&what).await);
+    warn(&mut answer, &known, own.as_ref(), ledger.elsewhere(&what).await);
     Ok(answer)
 }
 
@@ -90,12 +99,15 @@ async fn revoke(
 const LONG: usize = 200;
 
 /// All that are in force, the latest first.
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn list(
+    State(ledger): State<Arc<TokenLedger>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
-    if app.ledger.mode() == LedgerMode::Off {
-        return Err(app.ledger.no_revocations().into());
+    if ledger.mode() == LedgerMode::Off {
+        return Err(ledger.no_revocations().into());
     }
-    let all = app.ledger.revocations().all();
+    let all = ledger.revocations().all();
     if all.len() > LONG {
         heavy::enter().await;
     }

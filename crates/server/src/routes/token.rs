@@ -1,5 +1,6 @@
 //! TokenRequest: `POST …/serviceaccounts/NAME/token`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,55 +8,68 @@ use axum::response::Response;
 use http::request::Parts;
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
+use tokensmith_core::Clock;
+use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::Expected;
 
-use crate::app::App;
 use crate::audit::Line;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::metrics::Metrics;
+use crate::needs::{Limit, needs};
 use crate::reply;
+
+needs! {
+    /// What a token is minted with.
+    pub(super) struct Minting {
+        clock: Arc<dyn Clock>,
+        limit: Limit,
+        metrics: Arc<Metrics>,
+        tokens: Arc<TokenIssuer>,
+    }
+}
 
 /// Mints a token. `dryRun` mints too, as upstream does: kubectl's users rely on the answer having one.
 pub(super) async fn create(
-    app: &App,
+    with: &Minting,
     caller: &Caller,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
     let a = &caller.info.attributes;
-    let done = read(app, parts, body).await;
+    let done = read(with.limit, parts, body).await;
     let request = match done {
         Ok(read) => read,
         Err(failure) => {
-            app.metrics.token_requested(&a.namespace, "unknown", class(&failure));
+            with.metrics.token_requested(&a.namespace, "unknown", class(&failure));
             return Err(failure);
         }
     };
     let asked = audiences(&request.object);
-    let class_of_audiences = audience_class(&asked, &app.tokens.config().api_audiences);
+    let class_of_audiences = audience_class(&asked, &with.tokens.config().api_audiences);
     let bound = bound_object(&request.object);
-    let before = app.clock.monotonic();
+    let before = with.clock.monotonic();
     let result =
-        app.tokens.issue(&caller.user, &a.namespace, &a.name, request.object).await.map_err(Failure::from);
-    let took = app.clock.monotonic().saturating_sub(before);
+        with.tokens.issue(&caller.user, &a.namespace, &a.name, request.object).await.map_err(Failure::from);
+    let took = with.clock.monotonic().saturating_sub(before);
 
-    let mut line = line(app, caller, "mint");
+    let mut line = line(&*with.clock, caller, "mint");
     line.subject = tokensmith_core::tokens::username(&a.namespace, &a.name);
     line.bound_object = bound;
     let minted = match result {
         Ok(minted) => minted,
         Err(failure) => {
-            app.metrics.token_requested(&a.namespace, class_of_audiences, class(&failure));
+            with.metrics.token_requested(&a.namespace, class_of_audiences, class(&failure));
             line.audiences = asked;
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
             caller.tell(line);
             return Err(failure);
         }
     };
-    app.metrics.signed(took);
-    app.metrics.token_requested(&a.namespace, class_of_audiences, "success");
+    with.metrics.signed(took);
+    with.metrics.token_requested(&a.namespace, class_of_audiences, "success");
     line.audiences = audiences(&minted.reply);
     (line.jti, line.kid, line.decision, line.code) = (minted.id, minted.key_id, "allow", 201);
     caller.tell(line);
@@ -65,18 +79,18 @@ pub(super) async fn create(
     Ok(reply::answered(&minted.reply, &request.format, warnings))
 }
 
-async fn read(app: &App, parts: &Parts, body: Body) -> Result<Sent, Failure> {
+async fn read(limit: Limit, parts: &Parts, body: Body) -> Result<Sent, Failure> {
     let schema = "io.k8s.api.authentication.v1.TokenRequest";
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
-    body::create(app, parts, body, &expected, |_| false).await
+    body::create(limit, parts, body, &expected, |_| false).await
 }
 
 /// A line with what every one has.
-pub(super) fn line(app: &App, caller: &Caller, action: &'static str) -> Line {
-    let took: Duration = app.clock.monotonic().saturating_sub(caller.arrived);
+pub(super) fn line(clock: &dyn Clock, caller: &Caller, action: &'static str) -> Line {
+    let took: Duration = clock.monotonic().saturating_sub(caller.arrived);
     Line {
-        time: app.clock.now().format(&Rfc3339).unwrap_or_default(),
+        time: clock.now().format(&Rfc3339).unwrap_or_default(),
         audit_id: caller.audit_id.clone(),
         action,
         user: caller.user.name.clone(),

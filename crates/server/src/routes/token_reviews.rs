@@ -1,32 +1,51 @@
 //! TokenReview: whose token is this, and is it for these audiences?
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
-use tokensmith_core::Error;
-use tokensmith_core::access::{AuthError, Authenticated, BearerToken, Identity};
+use tokensmith_core::access::{AuthError, Authenticated, Authentication, BearerToken, Identity};
+use tokensmith_core::view::View;
+use tokensmith_core::{Clock, Error};
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::schema::Kind;
+use tokensmith_registry::Registry;
 
 use super::token;
-use crate::app::App;
+use crate::app::Used;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::metrics::Metrics;
+use crate::needs::{Limit, needs};
 use crate::reply;
+
+needs! {
+    /// What a token is judged with.
+    pub(super) struct Reviewing {
+        authentication: Arc<Authentication>,
+        clock: Arc<dyn Clock>,
+        limit: Limit,
+        metrics: Arc<Metrics>,
+        registry: Arc<Registry>,
+        used: Used,
+        view: Arc<View>,
+    }
+}
 
 /// Answers 201 for bad tokens too: the answer is in `status`.
 pub(super) async fn create(
-    app: &App,
+    with: &Reviewing,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(app, parts, body, &Expected::kind(kind), |_| false).await?;
+    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
     let mut review = sent.object;
-    super::admit_review(app, caller, kind, &review)?;
+    super::admit_review(&with.registry, caller, kind, &review)?;
     let text = review.str_at(&["spec", "token"]).to_owned();
     if text.is_empty() {
         return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());
@@ -35,11 +54,11 @@ pub(super) async fn create(
         .at(&["spec", "audiences"])
         .and_then(Value::as_array)
         .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-    let before = app.clock.monotonic();
-    let found = check(app, &text, wanted.as_deref());
-    app.metrics.reviewed(app.clock.monotonic().saturating_sub(before));
+    let before = with.clock.monotonic();
+    let found = check(with, &text, wanted.as_deref());
+    with.metrics.reviewed(with.clock.monotonic().saturating_sub(before));
 
-    let mut line = token::line(app, caller, "review");
+    let mut line = token::line(&*with.clock, caller, "review");
     line.code = 201;
     line.audiences = wanted.unwrap_or_default();
     let status = match found {
@@ -47,7 +66,7 @@ pub(super) async fn create(
             line.decision = "allow";
             line.subject.clone_from(&found.identity.name);
             line.jti = credential(&found.identity);
-            app.used(&found.notes);
+            with.used.note(&found.notes);
             let mut status = json!({"authenticated": true, "user": user(&found.identity)});
             if let Some(audiences) = found.audiences.filter(|a| !a.is_empty()) {
                 status["audiences"] = audiences.into();
@@ -70,13 +89,18 @@ pub(super) async fn create(
 }
 
 /// The token as a request's `Authorization` header would carry it: trimmed, up to the first space.
-fn check(app: &App, text: &str, wanted: Option<&[String]>) -> Result<Authenticated, AuthError> {
+fn check(with: &Reviewing, text: &str, wanted: Option<&[String]>) -> Result<Authenticated, AuthError> {
     let token = text.trim().split(' ').next().unwrap_or("");
     if token.is_empty() {
         // Upstream finds no credentials in such a token and says `system:anonymous`; that helps nobody.
         return Err(AuthError("invalid bearer token".into()));
     }
-    app.authentication.authenticate(&BearerToken::new(token), wanted, &app.view.snapshot(), app.clock.now())
+    with.authentication.authenticate(
+        &BearerToken::new(token),
+        wanted,
+        &with.view.snapshot(),
+        with.clock.now(),
+    )
 }
 
 /// `UserInfo`; empty fields are left out.

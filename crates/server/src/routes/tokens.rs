@@ -14,10 +14,10 @@ use time::OffsetDateTime;
 use tokensmith_core::Error;
 use tokensmith_core::access::request::parameters;
 use tokensmith_core::ledger::{Filter, Issued, NamespacedName, Position};
+use tokensmith_core::tokens::TokenLedger;
 use tokensmith_core::tokens::ledger::Standing;
 use tokensmith_objects::object::timestamp;
 
-use crate::app::App;
 use crate::failure::Failure;
 use crate::reply::{self, Format};
 
@@ -26,15 +26,15 @@ const PAGE: (usize, usize) = (500, 5000);
 
 /// Unexpired tokens, those that expire first first.
 pub(super) async fn list(
-    State(app): State<Arc<App>>,
+    State(ledger): State<Arc<TokenLedger>>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let query = query.unwrap_or_default();
     let format = Format::of(&headers, &query, |_| false)?;
     let wanted = Wanted::parse(&query)?;
-    let page = app.ledger.list(wanted.filter, wanted.limit, wanted.after.as_ref()).await?;
-    let moment = app.ledger.moment();
+    let page = ledger.list(wanted.filter, wanted.limit, wanted.after.as_ref()).await?;
+    let moment = ledger.moment();
     let tokens: Vec<_> = page.records.iter().map(|r| show(r, moment.standing(r))).collect();
     let mut answer = json!({ "tokens": tokens });
     if let (true, Some(last)) = (page.more, page.records.last()) {

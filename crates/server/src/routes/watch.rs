@@ -17,12 +17,10 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
 use tokensmith_registry::{Event, ListOptions};
 
-use tokio::sync::watch::Receiver;
-
-use super::objects::{convertible, enter_for_all, metadata_only};
-use crate::app::App;
+use super::objects::{Objects, convertible, enter_for_all, metadata_only};
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::needs::Stopping;
 use crate::reply::{self, Format};
 
 /// Without `timeoutSeconds`; upstream picks between 30 and 60 minutes.
@@ -30,7 +28,7 @@ const TIMEOUT: i64 = 1800;
 
 /// Streams events until the client goes, the time is over, or the watcher falls too far behind.
 pub(super) async fn serve(
-    app: &Arc<App>,
+    with: &Objects,
     caller: &Caller,
     kind: &'static Kind,
     parts: &Parts,
@@ -43,32 +41,32 @@ pub(super) async fn serve(
     let options = ListOptions::read(kind, query)?;
     format.judge()?;
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
-    enter_for_all(app, caller, kind).await;
-    let events = app.registry.watch(kind, &namespace, &options).await?;
-    let (clock, stopping) = (app.clock.clone(), app.stopping.clone());
-    let end = app.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
+    enter_for_all(with, caller, kind).await;
+    let events = with.registry.watch(kind, &namespace, &options).await?;
+    let (clock, stopping) = (with.clock.clone(), with.stopping.clone());
+    let end = with.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
     let shown = {
-        let app = app.clone();
-        events.map(move |event| line(&app, kind, &format, event))
+        let clock = with.clock.clone();
+        events.map(move |event| line(&*clock, kind, &format, event))
     };
     let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(ended(clock, end, stopping));
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))
 }
 
 /// The time is over, or the server stops: the client comes back to another one.
-async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Receiver<bool>) {
+async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Stopping) {
     tokio::select! {
         () = clock.sleep_until(end) => {}
         Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
     }
 }
 
-fn line(app: &App, kind: &Kind, format: &Format, event: Result<Event, Error>) -> Bytes {
+fn line(clock: &dyn Clock, kind: &Kind, format: &Format, event: Result<Event, Error>) -> Bytes {
     let (name, object) = match event {
-        Ok(Event::Added(object)) => ("ADDED", show(app, kind, format, &object)),
+        Ok(Event::Added(object)) => ("ADDED", show(clock, kind, format, &object)),
         Ok(Event::Begun(revision)) => ("BOOKMARK", begun(kind, revision)),
-        Ok(Event::Modified(object)) => ("MODIFIED", show(app, kind, format, &object)),
-        Ok(Event::Deleted(object)) => ("DELETED", show(app, kind, format, &object)),
+        Ok(Event::Modified(object)) => ("MODIFIED", show(clock, kind, format, &object)),
+        Ok(Event::Deleted(object)) => ("DELETED", show(clock, kind, format, &object)),
         Err(e) => ("ERROR", serde_json::to_value(Failure::from(e).0).unwrap_or_default()),
     };
     let mut out = tokensmith_api::json::to_vec(&json!({"type": name, "object": object}));
@@ -76,12 +74,12 @@ fn line(app: &App, kind: &Kind, format: &Format, event: Result<Event, Error>) ->
     out.into()
 }
 
-fn show(app: &App, kind: &Kind, format: &Format, object: &Object) -> Value {
+fn show(clock: &dyn Clock, kind: &Kind, format: &Format, object: &Object) -> Value {
     match format.convert.as_ref().map(|c| c.kind.as_str()) {
         None => object.clone().into_value(),
         Some("Table") => {
             let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], format.include(), app.clock.now(), meta)
+            table(kind, [object], format.include(), clock.now(), meta)
         }
         Some(_) => metadata_only(object),
     }

@@ -22,8 +22,8 @@ use tokensmith_core::tokens::profile::ServerLimits;
 use tokensmith_core::tokens::{LedgerMode, TokenLedger, TokenProfiles};
 use tokensmith_core::view::View;
 use tokensmith_objects::Served;
+use tokensmith_server::AppConfig;
 use tokensmith_server::audit::Audit;
-use tokensmith_server::{AppConfig, router};
 use tokensmith_store::{MemoryLedger, MemoryStore};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -193,7 +193,7 @@ impl World {
             stopping: stop.subscribe(),
         };
         let instance = Instance::start(parts, options).await.unwrap();
-        let router = router(instance.app.clone());
+        let router = instance.router.clone();
         World { clock, keys, stop, store, ledger: kept, router, audit, _instance: instance }
     }
 

@@ -1,7 +1,5 @@
 //! Changing the ring, under its guards. Each change is in the journal and in the audit log.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
@@ -13,8 +11,8 @@ use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_core::{Error, Moment};
 
 use super::super::token;
+use super::Ring;
 use super::view::{answer, described, followers, late, no_such_key};
-use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -33,43 +31,43 @@ pub(super) struct Said {
 
 /// `POST /admin/v1/keys/prepare`
 pub(crate) async fn prepare(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said: Said = body::json(&app, &headers, body).await?;
+    let said: Said = body::json(ring.limit, &headers, body).await?;
     let algorithm = match algorithm(said.algorithm.as_deref())? {
         Some(algorithm) => algorithm,
-        None => app.keys.current().ring().default_algorithm(),
+        None => ring.keys.current().ring().default_algorithm(),
     };
     let command = Command::Prepare { algorithm };
-    answer(&done(&app, &caller, "keys.prepare", &command, said.force, said.reason).await?, &headers)
+    answer(&done(&ring, &caller, "keys.prepare", &command, said.force, said.reason).await?, &headers)
 }
 
 /// `POST /admin/v1/keys/rotate`
 pub(crate) async fn rotate(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said: Said = body::json(&app, &headers, body).await?;
+    let said: Said = body::json(ring.limit, &headers, body).await?;
     let command = Command::Rotate { algorithm: algorithm(said.algorithm.as_deref())? };
-    answer(&done(&app, &caller, "keys.rotate", &command, said.force, said.reason).await?, &headers)
+    answer(&done(&ring, &caller, "keys.rotate", &command, said.force, said.reason).await?, &headers)
 }
 
 /// `POST /admin/v1/keys/{id}/activate`
 pub(crate) async fn activate(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said = unfit(body::json(&app, &headers, body).await?)?;
+    let said = unfit(body::json(ring.limit, &headers, body).await?)?;
     let command = Command::Activate { id };
-    answer(&done(&app, &caller, "keys.activate", &command, said.force, said.reason).await?, &headers)
+    answer(&done(&ring, &caller, "keys.activate", &command, said.force, said.reason).await?, &headers)
 }
 
 /// What a revocation may say.
@@ -83,15 +81,15 @@ struct Revocation {
 
 /// `POST /admin/v1/keys/{id}/revoke`
 pub(crate) async fn revoke(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let Revocation { force, fresh, reason } = body::json(&app, &headers, body).await?;
+    let Revocation { force, fresh, reason } = body::json(ring.limit, &headers, body).await?;
     let command = Command::Revoke { id: id.clone(), fresh };
-    let mut told = done(&app, &caller, "keys.revoke", &command, force, reason).await?;
+    let mut told = done(&ring, &caller, "keys.revoke", &command, force, reason).await?;
     let mut unknown = |why: &str| {
         let text = format!("which accounts had tokens of the key is not known: {why}");
         match told.get_mut("warnings").and_then(Value::as_array_mut) {
@@ -100,7 +98,7 @@ pub(crate) async fn revoke(
         }
     };
     // The key is gone by now: what cannot be told of it must not look like a failure.
-    match app.ledger.accounts_with_tokens(&id).await {
+    match ring.ledger.accounts_with_tokens(&id).await {
         Ok(Some(accounts)) => {
             let accounts = accounts.iter().map(|(name, count)| json!({"account": name, "tokens": count}));
             told["accounts"] = accounts.collect();
@@ -124,17 +122,17 @@ struct Resealing {
 
 /// `POST /admin/v1/keys/reseal`
 pub(crate) async fn reseal(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said: Resealing = body::json(&app, &headers, body).await?;
+    let said: Resealing = body::json(ring.limit, &headers, body).await?;
     let cause = cause(&caller, said.reason, false)?;
     let count = finished(async move {
-        let resealed = app.keys.reseal(!said.keep_file, &cause).await;
-        let resealed = resealed.map_err(|e| failure(&app, "", e));
-        audit(&app, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
+        let resealed = ring.keys.reseal(!said.keep_file, &cause).await;
+        let resealed = resealed.map_err(|e| failure(&ring, "", e));
+        audit(&ring, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
         resealed
     });
     let count = count.await?;
@@ -149,7 +147,7 @@ pub(crate) async fn reseal(
 
 /// Carries a command out and tells what has happened.
 pub(super) async fn done(
-    app: &Arc<App>,
+    ring: &Ring,
     caller: &Caller,
     action: &'static str,
     command: &Command,
@@ -161,10 +159,10 @@ pub(super) async fn done(
         Command::Activate { id } | Command::Revoke { id, .. } => id.as_str(),
         _ => "",
     };
-    let (about, command, app, caller) = (about.to_owned(), command.clone(), app.clone(), caller.clone());
+    let (about, command, ring, caller) = (about.to_owned(), command.clone(), ring.clone(), caller.clone());
     let done = finished(async move {
-        let outcome = app.keys.command(&command, &cause).await;
-        report(&app, &caller, action, &about, &cause, outcome)
+        let outcome = ring.keys.command(&command, &cause).await;
+        report(&ring, &caller, action, &about, &cause, outcome)
     });
     done.await
 }
@@ -193,20 +191,20 @@ pub(super) fn cause(caller: &Caller, reason: String, forced: bool) -> Result<Cau
 
 /// Writes the audit line, and tells what has happened.
 pub(super) fn report(
-    app: &App,
+    ring: &Ring,
     caller: &Caller,
     action: &'static str,
     about: &str,
     cause: &Cause,
     outcome: Result<Outcome, CommandError>,
 ) -> Result<Value, Failure> {
-    let outcome = outcome.map_err(|e| failure(app, about, e));
+    let outcome = outcome.map_err(|e| failure(ring, about, e));
     let key = outcome.as_ref().map_or(about, |done| &done.key).to_owned();
-    audit(app, caller, action, &key, &cause.reason, outcome.as_ref().err());
-    Ok(told(app, &outcome?))
+    audit(ring, caller, action, &key, &cause.reason, outcome.as_ref().err());
+    Ok(told(ring, &outcome?))
 }
 
-fn told(app: &App, outcome: &Outcome) -> Value {
+fn told(ring: &Ring, outcome: &Outcome) -> Value {
     let changes: Vec<_> = outcome
         .changes
         .iter()
@@ -219,7 +217,7 @@ fn told(app: &App, outcome: &Outcome) -> Value {
     if !outcome.verifiers.is_empty() {
         out["verifiers"] = followers(&outcome.verifiers);
     }
-    if let Some(key) = described(&app.keys.current(), &outcome.key, late(app)) {
+    if let Some(key) = described(&ring.keys.current(), &outcome.key, late(ring)) {
         out["key"] = key;
     }
     out
@@ -259,11 +257,11 @@ fn unfit(said: Said) -> Result<Said, Failure> {
 }
 
 /// What a refusal is on the wire.
-pub(super) fn failure(app: &App, id: &str, error: CommandError) -> Failure {
+pub(super) fn failure(ring: &Ring, id: &str, error: CommandError) -> Failure {
     let error = match error {
         CommandError::Refused(Refused::Ring(RingError::Unknown(id))) => return no_such_key(&id),
         CommandError::Refused(Refused::Unsafe { text, safe_at }) => {
-            let left = safe_at.map_or(0.0, |at| at.since(app.clock.now()).as_seconds_f64());
+            let left = safe_at.map_or(0.0, |at| at.since(ring.clock.now()).as_seconds_f64());
             // Rounded up: who comes back then comes back in time.
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }
@@ -276,14 +274,14 @@ pub(super) fn failure(app: &App, id: &str, error: CommandError) -> Failure {
 
 /// A line for who looks later.
 pub(super) fn audit(
-    app: &App,
+    ring: &Ring,
     caller: &Caller,
     action: &'static str,
     key: &str,
     reason: &str,
     refused: Option<&Failure>,
 ) {
-    let mut line = token::line(app, caller, action);
+    let mut line = token::line(&*ring.clock, caller, action);
     line.kid = key.into();
     (line.decision, line.code, line.reason) = match refused {
         None => ("allow", 200, reason.into()),

@@ -12,21 +12,18 @@ use serde_json::json;
 use tokensmith_core::access::request::parameter;
 use tokensmith_core::keys::{Passphrase, PublicKey, jwks, jwks_gcp};
 
+use super::Ring;
 use super::commands::{audit, bad, check_reason, failure};
 use super::view::{answer, no_such_key};
-use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::reply;
 
 /// `GET /admin/v1/keys/export?format=pem|jwks|gcp[&key=KID]`: what is published, or one key of it.
-pub(crate) async fn export(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
+pub(crate) async fn export(State(ring): State<Ring>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let query = query.as_deref().unwrap_or("");
-    let set = app.keys.current();
+    let set = ring.keys.current();
     let keys: Vec<Arc<PublicKey>> = match parameter(query, "key") {
         None => set.published().to_vec(),
         Some(id) => {
@@ -60,16 +57,16 @@ struct Wanted {
 
 /// `POST /admin/v1/private-keys/{id}`, a path that no `/admin/v1/keys/*` of a role covers: the private half, as PKCS#8, under a passphrase if one is given.
 pub(crate) async fn private(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(&app, &headers, body).await?;
+    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
     check_reason(&wanted.reason)?;
-    let key = app.keys.private(&id).map_err(|e| failure(&app, &id, e));
-    audit(&app, &caller, "keys.export-private", &id, &wanted.reason, key.as_ref().err());
+    let key = ring.keys.private(&id).map_err(|e| failure(&ring, &id, e));
+    audit(&ring, &caller, "keys.export-private", &id, &wanted.reason, key.as_ref().err());
     let (key, passphrase) = (key?, wanted.passphrase.map(Passphrase::new));
     // Deriving a key from a passphrase takes a good part of a second on purpose: not on a task that answers others.
     let pem = tokio::task::spawn_blocking(move || key.to_pem(passphrase.as_ref())).await;

@@ -1,7 +1,5 @@
 //! A key from elsewhere comes in.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -13,9 +11,9 @@ use tokensmith_core::keys::{
 };
 use tokensmith_core::moment;
 
+use super::Ring;
 use super::commands::{algorithm, bad, cause, finished, report};
 use super::view::answer;
-use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -37,19 +35,19 @@ struct Wanted {
 
 /// `POST /admin/v1/keys/import`
 pub(crate) async fn import(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(&app, &headers, body).await?;
+    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
     let algorithm = algorithm(wanted.algorithm.as_deref())?;
     let sign = match wanted.r#use.as_str() {
         "sign" => true,
         "verify" => false,
         _ => return Err(bad("use says what the key is for: sign or verify")),
     };
-    let until = tokens_until(&app, wanted.tokens_until.as_deref(), sign)?;
+    let until = tokens_until(&ring, wanted.tokens_until.as_deref(), sign)?;
     let cause = cause(&caller, wanted.reason, wanted.force)?;
     let (pem, passphrase) = (PrivatePem::new(wanted.pem), wanted.passphrase.map(Passphrase::new));
     // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
@@ -58,14 +56,14 @@ pub(crate) async fn import(
     let read = read.map_err(|e| bad(&format!("the key cannot be used: {e}")))?;
     let told = finished(async move {
         let outcome = match read {
-            Read::Private(key) => app.keys.import(&key, &cause).await,
+            Read::Private(key) => ring.keys.import(&key, &cause).await,
             Read::Public(public) => {
                 let key = NewKey { public, sealed: None, origin: Origin::Imported };
-                app.keys.command(&Command::Import(Import::Verify(key, until)), &cause).await
+                ring.keys.command(&Command::Import(Import::Verify(key, until)), &cause).await
             }
             Read::Several => return Err(bad("the PEM holds several keys: import them one by one")),
         };
-        report(&app, &caller, "keys.import", "", &cause, outcome)
+        report(&ring, &caller, "keys.import", "", &cause, outcome)
     });
     answer(&told.await?, &headers)
 }
@@ -100,13 +98,13 @@ fn read(
 }
 
 /// Until when tokens of a key that only verifies may live, Unix seconds.
-fn tokens_until(app: &App, text: Option<&str>, sign: bool) -> Result<i64, Failure> {
+fn tokens_until(ring: &Ring, text: Option<&str>, sign: bool) -> Result<i64, Failure> {
     let Some(text) = text else { return Ok(NEVER) };
     if sign {
         return Err(bad("tokensUntil is for keys that only verify"));
     }
     let until = moment::parse(text).map_err(|e| bad(&format!("tokensUntil is a time (RFC 3339): {e}")))?;
-    match until > app.clock.now() {
+    match until > ring.clock.now() {
         true => Ok(until.unix_timestamp()),
         false => Err(bad("tokensUntil is over: no token of the key can be valid any more")),
     }

@@ -7,6 +7,25 @@ mod import;
 mod poke;
 mod view;
 
+use std::sync::Arc;
+
+use tokensmith_core::Clock;
+use tokensmith_core::keys::Keys;
+use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
+
+use crate::needs::{Limit, needs};
+
+needs! {
+    /// What the ring is looked after with.
+    pub(crate) struct Ring {
+        clock: Arc<dyn Clock>,
+        keys: Arc<Keys>,
+        ledger: Arc<TokenLedger>,
+        limit: Limit,
+        tokens: Arc<TokenIssuer>,
+    }
+}
+
 pub(super) use commands::{activate, check_reason, prepare, reseal, revoke, rotate};
 pub(super) use export::{export, private};
 pub(super) use import::import;

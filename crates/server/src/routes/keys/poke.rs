@@ -1,7 +1,5 @@
 //! A token that opens nothing and makes verifiers fetch the key set.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -12,8 +10,8 @@ use tokensmith_core::keys::verifiers;
 use tokensmith_objects::object::timestamp;
 
 use super::super::token;
+use super::Ring;
 use super::view::{answer, followers};
-use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -26,14 +24,14 @@ struct Wanted {
 
 /// `POST /admin/v1/keys/poke`. Changes nothing, so nothing is in the journal; who asked is in the audit log.
 pub(crate) async fn poke(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(&app, &headers, body).await?;
-    let poke = app.tokens.poke(&wanted.audience).await.map_err(Failure::from);
-    let mut line = token::line(&app, &caller, "keys.poke");
+    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
+    let poke = ring.tokens.poke(&wanted.audience).await.map_err(Failure::from);
+    let mut line = token::line(&*ring.clock, &caller, "keys.poke");
     line.audiences = vec![wanted.audience];
     match &poke {
         Ok(poke) => {
@@ -52,7 +50,7 @@ pub(crate) async fn poke(
         "algorithm": poke.algorithm.as_str(),
         "expiresAt": timestamp(poke.expires_at),
         "text": "the token opens nothing: show it to each verifier of its audience, as a bearer token, and expect a refusal",
-        "verifiers": followers(&verifiers::poked(app.keys.policy())),
+        "verifiers": followers(&verifiers::poked(ring.keys.policy())),
     });
     answer(&told, &headers)
 }

@@ -1,6 +1,5 @@
 //! Looking at the ring: keys, journal, policy.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -14,17 +13,17 @@ use tokensmith_core::keys::{KeyInfo, KeySet};
 use tokensmith_core::{Error, Moment};
 use tokensmith_objects::object::timestamp;
 
-use crate::app::App;
+use super::Ring;
 use crate::failure::Failure;
 use crate::reply::{self, Format};
 
 /// `GET /admin/v1/keys`
-pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let set = app.keys.current();
-    let late = late(&app);
+pub(crate) async fn list(State(ring): State<Ring>, headers: HeaderMap) -> Result<Response, Failure> {
+    let set = ring.keys.current();
+    let late = late(&ring);
     let keys: Vec<_> = set.infos().iter().map(|info| key(info, late)).collect();
-    let mut out = json!({ "keys": keys, "now": timestamp(app.clock.now()) });
-    if let Some(problem) = app.keys.problem() {
+    let mut out = json!({ "keys": keys, "now": timestamp(ring.clock.now()) });
+    if let Some(problem) = ring.keys.problem() {
         out["problem"] = problem.into();
     }
     answer(&out, &headers)
@@ -32,18 +31,18 @@ pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 
 /// `GET /admin/v1/keys/{id}`
 pub(crate) async fn show(
-    State(app): State<Arc<App>>,
+    State(ring): State<Ring>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let found = described(&app.keys.current(), &id, late(&app));
+    let found = described(&ring.keys.current(), &id, late(&ring));
     answer(&found.ok_or_else(|| no_such_key(&id))?, &headers)
 }
 
 /// `GET /admin/v1/keys/history`
-pub(crate) async fn history(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(crate) async fn history(State(ring): State<Ring>, headers: HeaderMap) -> Result<Response, Failure> {
     let failed = |e| Error::internal("the journal cannot be read", e);
-    let (entries, count) = app.keys.history().await.map_err(failed)?;
+    let (entries, count) = ring.keys.history().await.map_err(failed)?;
     // Numbers count without gaps: one that is missing was cut from the store.
     let there: std::collections::HashSet<u64> = entries.iter().map(|e| e.number).collect();
     let missing: Vec<u64> = (1..=count).filter(|n| !there.contains(n)).collect();
@@ -55,9 +54,9 @@ pub(crate) async fn history(State(app): State<Arc<App>>, headers: HeaderMap) -> 
 }
 
 /// `GET /admin/v1/keys/policy`
-pub(crate) async fn policy(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let policy = app.keys.policy();
-    let set = app.keys.current();
+pub(crate) async fn policy(State(ring): State<Ring>, headers: HeaderMap) -> Result<Response, Failure> {
+    let policy = ring.keys.policy();
+    let set = ring.keys.current();
     let seconds = |span: Duration| Value::from(span.as_secs());
     let names = |list: &mut dyn Iterator<Item = String>| Value::Array(list.map(Value::from).collect());
     let mut out = json!({
@@ -72,8 +71,8 @@ pub(crate) async fn policy(State(app): State<Arc<App>>, headers: HeaderMap) -> R
     if let Some(max) = policy.max_token_lifetime {
         out["maxTokenLifetimeSeconds"] = seconds(max);
     }
-    if let Some(next) = app.keys.next_change() {
-        out["nextChange"] = timestamp(next.max(app.clock.now())).into();
+    if let Some(next) = ring.keys.next_change() {
+        out["nextChange"] = timestamp(next.max(ring.clock.now())).into();
     }
     answer(&out, &headers)
 }
@@ -104,8 +103,8 @@ pub(super) fn described(set: &KeySet, id: &str, late: OffsetDateTime) -> Option<
 }
 
 /// What was due before that should have been done by now.
-pub(super) fn late(app: &App) -> OffsetDateTime {
-    app.clock.now().minus(app.keys.policy().grace())
+pub(super) fn late(ring: &Ring) -> OffsetDateTime {
+    ring.clock.now().minus(ring.keys.policy().grace())
 }
 
 fn key(key: &KeyInfo, late: OffsetDateTime) -> Value {
