@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::database::Database;
-use crate::space::{FULL, Need, Room, Space};
+use crate::space::{self, Need, Room, Space};
 
 /// What all writers of a store share.
 pub(crate) struct Disk {
@@ -119,7 +119,9 @@ impl Disk {
         if self.stuck.load(Ordering::Acquire) {
             return Some(STUCK);
         }
-        (!self.room().has(0, Need::Usual)).then_some(FULL)
+        // What costs nothing needs no room beside what is kept: the smallest create does.
+        let (room, cost) = (self.room(), space::cost(1, 0));
+        [Need::Delete, Need::Usual].into_iter().find(|need| !room.has(cost, *need)).map(Room::refusal)
     }
 
     /// Wakes who waits for a write that has failed.
@@ -153,6 +155,42 @@ mod tests {
         assert_eq!(disk.problem(), Some(STUCK));
         disk.answered();
         assert_eq!((disk.problem(), disk.wait(async { 7 }).await), (None, Ok(7)));
+    }
+
+    /// A server on a full disk said that it was ready: what costs nothing always had room.
+    #[test]
+    fn a_disk_that_takes_no_create_is_a_problem_and_one_that_does_is_none() {
+        use crate::space::{FULL, FULLER};
+        const MIB: u64 = 1 << 20;
+        let (home, base) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let db = Arc::new(Database::open(base.path(), 1 << 20).unwrap());
+        db.flush().unwrap();
+        let used = db.len();
+        // All that is in it lives, so that nothing is free inside.
+        let space = Space::of(home.path()).unwrap().small(home.path(), Some(64 * MIB));
+        let disk = Disk::new(space, db, used);
+        let file = std::fs::File::create(home.path().join("all else")).unwrap();
+        let create = (512 << 10) + space::cost(1, 0);
+        let (usual, delete) = (8 * MIB + used / 8 + create, 4 * MIB + create);
+        for (free, wanted) in [
+            (64 * MIB, None),
+            (usual, None),
+            (usual - 1, Some(FULL)),
+            // What is no larger than before,
+            (7 * MIB, Some(FULL)),
+            (6 * MIB, Some(FULL)),
+            (delete, Some(FULL)),
+            // deletes,
+            (delete - 1, Some(FULLER)),
+            (4 * MIB, Some(FULLER)),
+            // and what safety needs.
+            (3 * MIB, Some(FULLER)),
+            (2 * MIB, Some(FULLER)),
+            (0, Some(FULLER)),
+        ] {
+            file.set_len(64 * MIB - free).unwrap();
+            assert_eq!(disk.problem(), wanted, "{free}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
