@@ -76,6 +76,12 @@ impl Disk {
         self.live.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// How many bytes do.
+    #[cfg(test)]
+    pub(crate) fn live(&self) -> i64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
     /// A group was brought to disk, or failed to be: it answers.
     pub(crate) fn answered(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);

@@ -2,12 +2,13 @@
 //! leaves it unusable until a restart, and whoever waits for it waiting.
 //!
 //! ```text
-//!   0 ──── FLOOR ────── half ────────── three quarters ────────── SHARE ──────► free
-//!     none  │ revocations, keys │ deletes, too │ what makes nothing larger │ everything
+//!   0 ──── 2/8 ─────────────── 3/8 ──────────── 6/8 ───────────────────────── SHARE ──────► free
+//!     none  │ revocations, keys │ deletes, too  │ what makes nothing larger    │ everything
 //! ```
 //!
 //! sled gives little back of what is deleted: it uses the room inside its file again. What is likely to be free there
-//! counts ([`Room::likely`], [`Room::sure`]), and yet no write is let through that would not fit on the disk outside of it.
+//! counts ([`Room::likely`], [`Room::sure`]), and yet no write is let through that would not fit on the disk outside of it:
+//! nor one that would take there what is kept for revocations and keys.
 //!
 //! A quota is not seen by this: a write that comes upon one fails, and makes an end of writing until a restart.
 //! Nothing is remembered of a refusal: once there is room again, everything is taken again.
@@ -122,8 +123,9 @@ impl Room {
         let inside = self.likely.max(self.sure);
         let fits = self.free >= disk.saturating_add(cost)
             && self.free.saturating_add(inside) >= all.saturating_add(cost);
-        // sled's file has no reason to grow. It has, now and then, where much comes at once.
-        let fits_inside = self.sure >= cost && self.free >= (eighth * 2).saturating_add(cost);
+        // sled's file has no reason to grow. It has, now and then, where much comes at once: not into what safety needs.
+        let floor = if need == Need::Reserved { eighth * 2 } else { eighth * 3 };
+        let fits_inside = self.sure >= cost && self.free >= floor.saturating_add(cost);
         fits || fits_inside
     }
 
@@ -188,12 +190,31 @@ mod tests {
             (room(9, 64, 32, 20, 0), 3),
             (room(7, 64, 32, 20, 0), 2),
             // and what is free for sure counts almost to the end.
-            (room(4, 64, 32, 0, 20), 4),
+            (room(5, 64, 32, 0, 20), 4),
+            (room(4, 64, 32, 0, 20), 1),
             (room(3, 64, 32, 20, 20), 0),
         ] {
             let found = needs.map(|need| room.has(MIB, need));
             let wanted = [taken > 3, taken > 2, taken > 1, taken > 0];
             assert_eq!(found, wanted, "{room:?}");
+        }
+    }
+
+    /// However much is free inside: sled's file grows now and then all the same.
+    #[test]
+    fn what_is_taken_leaves_what_safety_needs() {
+        for total in [48, 64, 1000] {
+            for free in (0..40 * MIB).step_by(100 << 10) {
+                for (need, cost) in
+                    [Need::Usual, Need::Update, Need::Delete].map(|n| [(n, MIB), (n, cost(1, 0))]).concat()
+                {
+                    let before = Room { free, ..room(0, total, 32, 20, 20) };
+                    if before.has(cost, need) {
+                        let after = Room { free: free - cost - SEGMENT, likely: 0, sure: 0, ..before };
+                        assert!(after.has(super::cost(1, 0), Need::Reserved), "{before:?} {need:?} {cost}");
+                    }
+                }
+            }
         }
     }
 

@@ -80,15 +80,15 @@ impl Sealed {
 
     fn commit(&self, group: Vec<Waiting>) {
         let (ledger, changed) = (self.anchor.state().ledger, BTreeMap::new());
-        let mut draft = Draft { db: &self.db, ledger, changed, before: Vec::new() };
+        let mut draft = Draft { db: &self.db, ledger, live: 0, changed, before: Vec::new() };
         let mut accepted = Vec::new();
         for Waiting { work, done } in group {
-            let ledger = draft.ledger;
+            let (ledger, live) = (draft.ledger, draft.live);
             draft.before.clear();
             match work(&mut draft) {
                 Ok(()) => accepted.push(done),
                 Err(e) => {
-                    draft.ledger = ledger;
+                    (draft.ledger, draft.live) = (ledger, live);
                     draft.undo();
                     let _ = done.send(Err(e));
                 }
@@ -104,7 +104,7 @@ impl Sealed {
     }
 
     fn persist(&self, draft: Draft<'_>) -> Result<(), Box<dyn std::error::Error>> {
-        let Draft { mut ledger, changed, .. } = draft;
+        let Draft { mut ledger, live, changed, .. } = draft;
         ledger.sequence += 1;
         let mut batch = sled::Batch::default();
         let size = changed.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, |(_, v)| v.len())).sum();
@@ -132,6 +132,7 @@ impl Sealed {
             self.health.fail(failed);
             return Err(self.health.problem().unwrap_or_default().into());
         }
+        self.disk.lives(live);
         self.point.reach(Moment::AfterFlush);
         self.anchor.ledger(ledger)?;
         self.point.reach(Moment::AfterAnchor);
@@ -147,9 +148,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Draft<'a> {
     db: &'a Database,
     ledger: Ledger,
+    /// How many bytes more live in the database after it.
+    live: i64,
     changed: BTreeMap<Vec<u8>, Changed>,
     /// What the change that is being made has replaced in `changed`, in order: a group must cost no more than its changes do.
     before: Vec<(Vec<u8>, Option<Changed>)>,
+}
+
+fn bytes(key: &[u8], value: &[u8]) -> i64 {
+    (key.len() + value.len()) as i64
 }
 
 /// A key's new value with its checksum; `None` where it is removed.
@@ -165,6 +172,7 @@ impl Draft<'_> {
         let (checksum, _) = seal(&key, &value);
         self.forget(&key)?;
         self.ledger.sum.add(&checksum);
+        self.live += bytes(&key, &value);
         self.change(key, Some((checksum, value)));
         Ok(())
     }
@@ -193,8 +201,9 @@ impl Draft<'_> {
 
     fn forget(&mut self, key: &[u8]) -> Result<bool, LedgerError> {
         let found = self.find(key)?;
-        if let Some((checksum, _)) = &found {
+        if let Some((checksum, value)) = &found {
             self.ledger.sum.take(checksum);
+            self.live -= bytes(key, value);
         }
         Ok(found.is_some())
     }
@@ -223,7 +232,7 @@ mod tests {
         let options = crate::Options::default();
         let opened = crate::open::open(home.path(), &options).unwrap();
         let disk = Arc::new(Disk::new(crate::space::Space::of(home.path()).unwrap(), opened.db.clone(), 0));
-        let sealed = Sealed::new(opened.db.clone(), opened.anchor.clone(), disk, Point::default());
+        let sealed = Sealed::new(opened.db.clone(), opened.anchor.clone(), disk.clone(), Point::default());
         let key = |n: u8| vec![b'r', n];
         let (mut group, mut answers) = (Vec::new(), Vec::new());
         let mut add = |work: Work| {
@@ -252,5 +261,16 @@ mod tests {
         let there = |n| opened.db.call(|t| t.ledger.get(key(n))).unwrap().is_some();
         assert_eq!([1, 2, 3, 4].map(there), [true, true, false, true]);
         assert_eq!(opened.anchor.state().ledger.sum.count, 3);
+        let lives = |values: &[&str]| values.iter().map(|value| 2 + value.len() as i64).sum::<i64>();
+        assert_eq!(disk.live(), lives(&["one", "two", "four"]), "nothing of what was not done");
+        // In the place of another, removed, and removed though it is not there.
+        let change: Work = Box::new(move |draft| {
+            draft.put(key(1), b"longer".to_vec())?;
+            draft.remove(key(2))?;
+            draft.remove(key(2))?;
+            draft.remove(key(9))
+        });
+        sealed.write(change).unwrap();
+        assert_eq!(disk.live(), lives(&["longer", "four"]));
     }
 }
