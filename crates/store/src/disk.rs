@@ -82,6 +82,12 @@ impl Disk {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// How often something got on.
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// A group was brought to disk, or failed to be: it answers.
     pub(crate) fn answered(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokensmith_core::Supervisor;
 use tokensmith_core::store::{Change, Entry, Expect, Revision, StoreError};
 use tokensmith_core::supervise::Task;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::anchor::Anchor;
@@ -54,8 +55,15 @@ const GROUP: usize = 512;
 /// A group that has come to so many bytes is brought to disk, whoever waits.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// So many bytes a millisecond are written while there is little room.
+/// So many bytes a millisecond are written while there is little room: sled gathers what is free in a thread of its own, twice
+/// a second, and who is faster has its file grow.
 const PACE: u64 = 4096;
+/// For no longer does the writer rest, so a group is no larger then,
+const LONGEST: Duration = Duration::from_secs(1);
+/// and so often it looks whether it still may.
+const SLICE: Duration = Duration::from_millis(50);
+/// What it writes before it has to rest for longer.
+const PACED: u64 = PACE * LONGEST.as_millis() as u64;
 
 /// A value that is larger than the one before by no more than this is taken for no larger: the marks of a deletion.
 const LITTLE: usize = 4096;
@@ -109,8 +117,9 @@ impl Writer {
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
             let mut waiting = group.drain(..).collect();
             while !VecDeque::is_empty(&waiting) {
-                if self.supervisor.step(Task::StoreWriter, || self.commit(&mut waiting)).is_none() {
-                    self.recover(&mut waiting);
+                match self.supervisor.step(Task::StoreWriter, || self.commit(&mut waiting)) {
+                    Some(rest) => pause(rest, &self.disk, self.reserved, &mut queue, &mut waiting),
+                    None => self.recover(&mut waiting),
                 }
             }
         }
@@ -132,7 +141,8 @@ impl Writer {
         }
     }
 
-    fn commit(&self, waiting: &mut VecDeque<Write>) {
+    /// Brings what waits to disk, as much as goes at once. Says how long the writer is to rest then.
+    fn commit(&self, waiting: &mut VecDeque<Write>) -> Duration {
         let mut group = Group {
             overlay: HashMap::new(),
             batch: sled::Batch::default(),
@@ -147,6 +157,7 @@ impl Writer {
         };
         while group.bytes < GROUP_BYTES
             && !group.room.is_enough(group.cost)
+            && (group.logged || group.cost < PACED)
             && let Some(write) = waiting.pop_front()
         {
             match self.take(&mut group, &write) {
@@ -160,7 +171,7 @@ impl Writer {
             }
         }
         if group.changes.is_empty() {
-            return;
+            return Duration::ZERO;
         }
         self.persisting.set(true);
         let logged = group.logged.then_some(&group.changes[..]);
@@ -174,10 +185,8 @@ impl Writer {
                 for (done, revision) in group.accepted {
                     let _ = done.send(Ok(Some(revision)));
                 }
-                if !group.logged {
-                    // sled gathers what is free in a thread of its own, twice a second: who is faster has its file grow.
-                    std::thread::park_timeout(Duration::from_millis(group.cost / PACE));
-                }
+                // The log is written to as long as there is much room.
+                if group.logged { Duration::ZERO } else { Duration::from_millis(group.cost / PACE) }
             }
             Err(e) => {
                 // Nobody can tell what is on disk now: nothing is acknowledged, and nothing more accepted.
@@ -190,6 +199,7 @@ impl Writer {
                         format!("{failed}; whether this one is on disk shows at a restart").into(),
                     )));
                 }
+                Duration::ZERO
             }
         }
     }
@@ -306,5 +316,76 @@ impl Writer {
         self.anchor.objects(objects)?;
         self.point.reach(Moment::AfterAnchor);
         Ok(())
+    }
+}
+
+/// Rests, and takes down what comes meanwhile. The disk is no slower by it, so that nobody who waits is told so; what safety
+/// needs does not wait for it, and goes first; nor does a store that is closed.
+fn pause(
+    rest: Duration,
+    disk: &Disk,
+    reserved: &str,
+    queue: &mut mpsc::UnboundedReceiver<Write>,
+    waiting: &mut VecDeque<Write>,
+) {
+    let mut left = rest.min(LONGEST);
+    while !left.is_zero() {
+        loop {
+            match queue.try_recv() {
+                Ok(write) => waiting.push_back(write),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        if waiting.iter().any(|write| write.key.starts_with(reserved)) {
+            waiting.make_contiguous().sort_by_key(|write| !write.key.starts_with(reserved));
+            return;
+        }
+        let slice = left.min(SLICE);
+        std::thread::park_timeout(slice);
+        left = left.saturating_sub(slice);
+        disk.goes_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::Space;
+
+    const RESERVED: &str = "/tokensmith/";
+
+    fn write(key: &str) -> Write {
+        Write { key: key.into(), value: None, expect: Expect::Any, done: oneshot::channel().0 }
+    }
+
+    /// It slept for as long as the last group had been large, and all that waited was told that the disk does not answer.
+    #[test]
+    fn a_writer_that_rests_gets_on_and_neither_what_safety_needs_nor_an_end_waits_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
+        let (writes, mut queue) = mpsc::unbounded_channel();
+        let mut waiting = VecDeque::from([write("/a")]);
+        let mut rest = |rest, waiting: &mut VecDeque<Write>| {
+            let before = disk.turns();
+            pause(rest, &disk, RESERVED, &mut queue, waiting);
+            let keys: Vec<_> = waiting.iter().map(|write| write.key.clone()).collect();
+            (disk.turns() - before, keys.join(" "))
+        };
+        let long = LONGEST * 7;
+        assert_eq!(rest(Duration::ZERO, &mut waiting), (0, "/a".into()));
+        writes.send(write("/b")).unwrap_or_default();
+        assert_eq!(rest(SLICE * 2, &mut waiting), (2, "/a /b".into()), "what comes meanwhile is taken down");
+        for key in ["/c", "/tokensmith/1", "/d", "/tokensmith/2"] {
+            writes.send(write(key)).unwrap_or_default();
+        }
+        let wanted = (0, "/tokensmith/1 /tokensmith/2 /a /b /c /d".into());
+        assert_eq!(rest(long, &mut waiting), wanted, "each in the order in which it came");
+        let mut waiting = VecDeque::from([write("/a")]);
+        assert_eq!(rest(long, &mut waiting), (20, "/a".into()), "for no longer than a second");
+        writes.send(write("/b")).unwrap_or_default();
+        drop(writes);
+        assert_eq!(rest(long, &mut waiting), (0, "/a /b".into()), "an end is not kept up");
     }
 }
