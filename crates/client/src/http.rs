@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WARNING,
 };
@@ -245,15 +246,9 @@ impl Client {
 
 /// Path segments with everything escaped that could end one.
 pub fn segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    const ENDING: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    utf8_percent_encode(text, ENDING).to_string()
 }
 
 /// A client's common settings.
@@ -430,6 +425,7 @@ mod tests {
         assert_eq!(segment("api"), "api");
         assert_eq!(segment("system:node:a"), "system:node:a");
         assert_eq!(segment("../x?y#z"), "..%2Fx%3Fy%23z");
+        assert_eq!(segment("-._~: ä%2f+"), "-._~:%20%C3%A4%252f%2B");
     }
 
     #[tokio::test]

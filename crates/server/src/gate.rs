@@ -82,7 +82,7 @@ pub(crate) async fn gate(
 ) -> Response {
     let arrived = app.clock.monotonic();
     let audit_id = random::uuid().to_string();
-    let path = decode(request.uri().path(), false);
+    let path = decode(request.uri().path());
     let query = request.uri().query().unwrap_or("").to_owned();
     let info = RequestInfo::parse(request.method().as_str(), &path, &query);
     let headers = request.headers().clone();

@@ -1,6 +1,5 @@
 //! Reverse mode: only requests with a valid token go on, with who it is in headers that no client can set.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Full;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prometheus_client::registry::Registry;
 use tokensmith_listen::{Lifetime, RequestBody};
 
@@ -115,15 +115,23 @@ impl ForwardedUser {
 /// The header of an extra key. As Kubernetes' clients do, what no header's name can have is percent-encoded, and `%` too
 /// (client-go `transport/round_trippers.go`, `headerKeyEscape`).
 fn extra_name(key: &str) -> Result<HeaderName, ForwardedUserError> {
-    let mut name = String::from(EXTRA);
-    for byte in key.bytes() {
-        match byte.to_ascii_lowercase() {
-            byte @ (b'a'..=b'z' | b'0'..=b'9') => name.push(byte.into()),
-            byte if b"!#$&'*+-.^_`|~".contains(&byte) => name.push(byte.into()),
-            // Writing to a String cannot fail.
-            byte => drop(write!(name, "%{byte:02x}")),
-        }
-    }
+    // RFC 9110 §5.6.2 without `%`.
+    const NO_TOKEN: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'!')
+        .remove(b'#')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'\'')
+        .remove(b'*')
+        .remove(b'+')
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'^')
+        .remove(b'_')
+        .remove(b'`')
+        .remove(b'|')
+        .remove(b'~');
+    let name = format!("{EXTRA}{}", utf8_percent_encode(key, NO_TOKEN));
     HeaderName::try_from(name).map_err(|_| ForwardedUserError("key of an extra"))
 }
 

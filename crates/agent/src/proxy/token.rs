@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, HeaderMap};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use tokensmith_core::access::request::escapes_are_whole;
 use tokensmith_objects::object::timestamp;
 
 use super::body::ReplyBody;
@@ -138,24 +140,14 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Failure> {
     if text.contains('+') {
         return Err(bad("write %2B for a plus and %20 for a space"));
     }
-    if !text.contains('%') {
-        return Ok(Cow::Borrowed(text));
+    if !escapes_are_whole(text) {
+        return Err(bad("a % is not followed by two hexadecimal digits"));
     }
-    let mut parts = text.split('%');
-    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let digit = |at: usize| part.as_bytes().get(at).and_then(|b| char::from(*b).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(bad("a % is not followed by two hexadecimal digits"));
-        };
-        out.push((high * 16 + low) as u8);
-        out.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    let text = String::from_utf8(out).map_err(|_| bad("the audience is not UTF-8"))?;
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| bad("the audience is not UTF-8"))?;
     if text.chars().any(char::is_control) {
         return Err(bad("the audience has control characters"));
     }
-    Ok(Cow::Owned(text))
+    Ok(text)
 }
 
 /// What the client takes; `None` for neither. JSON where it does not care.

@@ -1,11 +1,14 @@
 //! Impersonation headers (apiserver `endpoints/filters/impersonation`): who acts for whom, and what allows it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
 use tokensmith_objects::field::go_quote;
 
 use super::chain::add_group;
 use super::header::{self, HeaderError};
+use super::request::escapes_are_whole;
 use super::{ANONYMOUS, AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED};
 use crate::tokens::{account_of, groups};
 
@@ -163,15 +166,10 @@ fn part(name: &str, value: &[u8], what: &'static str) -> Result<String, Imperson
 /// Percent-decodes the key of an extra as Go's `url.PathUnescape` does: one with a bad escape is taken as it stands. `None`
 /// when what comes out is no UTF-8: put right, two keys would become one.
 fn unescape(key: &str) -> Option<String> {
-    let mut parts = key.split('%');
-    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let digit = |at: usize| part.as_bytes().get(at).and_then(|b| char::from(*b).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Some(key.into()) };
-        out.push((high * 16 + low) as u8);
-        out.extend_from_slice(&part.as_bytes()[2..]);
+    match escapes_are_whole(key) {
+        true => percent_decode_str(key).decode_utf8().ok().map(Cow::into_owned),
+        false => Some(key.into()),
     }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

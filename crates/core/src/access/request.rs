@@ -1,6 +1,7 @@
 //! What a request is about, from its method and path alone (apiserver `endpoints/request/requestinfo.go`).
 //! Authorization works on this, so the body has not been read yet.
 
+use percent_encoding::percent_decode_str;
 use tokensmith_objects::names;
 use tokensmith_objects::selector::FieldRequirement;
 
@@ -87,13 +88,12 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
     parameters(query).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// All parameters of a query, decoded. Pairs that Go's `url.ParseQuery` cannot read are left out, as there.
+/// All parameters of a query, decoded. Pairs that Go's `url.ParseQuery` cannot read are left out, as there: the library, as
+/// browsers, would take a `;` and a bad escape for what they are not.
 pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
-    let read = |pair: &&str| !pair.is_empty() && !pair.contains(';') && escapes_are_whole(pair);
-    query.split('&').filter(read).map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key, true), decode(value, true))
-    })
+    let read = |pair: &&str| !pair.contains(';') && escapes_are_whole(pair);
+    let pairs = query.split('&').filter(read).flat_map(|pair| form_urlencoded::parse(pair.as_bytes()));
+    pairs.map(|(key, value)| (key.into_owned(), value.into_owned()))
 }
 
 /// A flag's value as apimachinery reads it: everything is true that is not plainly false, nothing included.
@@ -101,28 +101,15 @@ pub fn flag(value: &str) -> bool {
     value != "0" && !value.eq_ignore_ascii_case("false")
 }
 
-fn escapes_are_whole(text: &str) -> bool {
+/// Whether each `%` is followed by two hexadecimal digits. The library leaves one that is not as it stands, and does not
+/// tell; Go makes it an error.
+pub fn escapes_are_whole(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
 }
 
-/// Percent-decodes; in queries `+` is a space.
-pub fn decode(text: &str, plus: bool) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&c) = bytes.get(at) {
-        let hex = |i: usize| bytes.get(i).and_then(|b| (*b as char).to_digit(16));
-        match (c, hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (b'+', ..) if plus => out.push(b' '),
-            _ => out.push(c),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
+/// A percent-decoded path.
+pub fn decode(path: &str) -> String {
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -153,6 +140,39 @@ mod tests {
                 .map(|r| format!("{}{}{}", r.field, if r.equal { "=" } else { "!=" }, r.value));
             let found = (a.name.as_str(), shown.collect::<Vec<_>>().join(" "));
             assert_eq!(found, (name, want.to_owned()), "{method} {path}?{query}");
+        }
+    }
+
+    /// What Go 1.17 and later make of a query (`net/url`, `parseQuery`), errors left out as `Values` is.
+    #[test]
+    fn queries_are_read_as_go_reads_them() {
+        for (query, want) in [
+            ("", ""),
+            ("&&=&", "="),
+            ("a", "a="),
+            ("a=b=c&a==", "a=b=c a=="),
+            ("a+b=c+d%2Be", "a b=c d+e"),
+            ("%61=%c3%a4%00", "a=ä\0"),
+            ("a=%ff", "a=\u{fffd}"),
+            ("a=1;b=2&c=3", "c=3"),
+            ("a%3Bb=%3b", "a;b=;"),
+            ("a=%&b=%1&c=%zz&d=%%61&%x=1&e=%41", "e=A"),
+            ("a=%+1&b=%-1&c=%61%", ""),
+            ("a=ä&b=%E4", "a=ä b=\u{fffd}"),
+            ("a=1&a=2", "a=1 a=2"),
+        ] {
+            let found: Vec<_> = parameters(query).map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(found.join(" "), want, "{query}");
+        }
+        assert_eq!(parameter("a=1&a=2", "a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn paths_keep_what_is_no_escape() {
+        for (path, want) in
+            [("/a+b/%41%2f", "/a+b/A/"), ("/%zz/%4/%", "/%zz/%4/%"), ("/%c3%a4/%ff", "/ä/\u{fffd}")]
+        {
+            assert_eq!(decode(path), want);
         }
     }
 
