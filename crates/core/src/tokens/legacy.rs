@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use tokensmith_api::json::write_str;
 use tokensmith_objects::Object;
@@ -75,7 +76,7 @@ pub(super) fn check(
     let Some(found) = found else { return refuse("Token has been invalidated".into()) };
     let stored = held(found);
     // In constant time: how far a guess was right must not show.
-    if aws_lc_rs::constant_time::verify_slices_are_equal(&stored, token.as_bytes()).is_err() {
+    if !bool::from(stored.ct_eq(token.as_bytes())) {
         return refuse("Token does not match server's copy".into());
     }
     let Some(owner) = objects.get("", "serviceaccounts", namespace, &account.name) else {
