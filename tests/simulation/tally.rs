@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jsonwebtoken::DecodingKey;
+use tokensmith_tests::jws::Key;
 
-use super::keys::{Checker, Times};
+use super::keys::{Times, read};
 use super::verifier::Kind;
 
 /// What a verifier ought to do with a token.
@@ -30,7 +30,7 @@ pub struct Check {
     pub kind: Kind,
     pub token: Arc<str>,
     /// The key that the verifier found for it, if it found one.
-    pub key: Option<Arc<DecodingKey>>,
+    pub key: Option<Arc<Key>>,
     pub now: i64,
     pub ought: Ought,
 }
@@ -68,11 +68,10 @@ impl Counts {
 }
 
 /// The key, and what a token says under it if it may be believed.
-type Read = (Arc<DecodingKey>, Option<Times>);
+type Read = (Arc<Key>, Option<Times>);
 
 /// Checks and counts.
 pub struct Tally {
-    checker: Checker,
     /// What was found of a token under a key, by the token and the address of the key, which is kept so that no other
     /// comes to be there. Arithmetic that is done once need not be done again; the times are looked at each time.
     read: HashMap<(Arc<str>, usize), Read>,
@@ -85,7 +84,7 @@ pub struct Tally {
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Self {
-        Tally { checker: Checker::new(), read: HashMap::new(), counts: BTreeMap::new(), wrong: Vec::new() }
+        Tally { read: HashMap::new(), counts: BTreeMap::new(), wrong: Vec::new() }
     }
 
     /// Makes a check.
@@ -94,7 +93,7 @@ impl Tally {
         let Check { kind, token, key, now, ought } = check;
         let accepted = key.as_ref().is_some_and(|key| {
             let place = (token, Arc::as_ptr(key).addr());
-            let read = || (key.clone(), self.checker.read(&place.0, key));
+            let read = || (key.clone(), read(&place.0, key));
             let (_, times) = self.read.entry(place.clone()).or_insert_with(read);
             times.is_some_and(|times| times.cover(now))
         });

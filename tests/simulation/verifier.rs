@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use jsonwebtoken::DecodingKey;
+use tokensmith_tests::jws::Key;
 
 use super::issuer::Issuer;
 use super::keys::KeySet;
@@ -133,7 +133,7 @@ impl Verifier {
     }
 
     /// The key with which it would check a token of `kid` now.
-    pub async fn key(&mut self, kid: &str, issuer: &mut Issuer) -> Result<Option<Arc<DecodingKey>>> {
+    pub async fn key(&mut self, kid: &str, issuer: &mut Issuer) -> Result<Option<Arc<Key>>> {
         if !self.fresh(issuer.now()) {
             self.fetch(issuer).await?;
         }
@@ -181,7 +181,7 @@ impl Verifier {
         }
     }
 
-    fn find(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+    fn find(&self, kid: &str) -> Option<Arc<Key>> {
         let mut found = self.held.as_ref()?.0.matching(kid);
         let first = found.next().cloned();
         match self.kind {

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod client;
 pub mod cost;
+pub mod jws;
 pub mod process;
 pub mod server;
 
