@@ -7,7 +7,6 @@
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub mod canonical;
 pub mod duration;
 pub mod findings;
 pub mod json;

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
-use tokensmith_api::json;
+use tokensmith_api::json::{Members, list, write_str};
 
 use super::issuer::discovery_problem;
 use super::{Algorithm, PublicKey};
@@ -70,17 +70,18 @@ fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|k| k.algorithm()).collect();
     algorithms.sort();
     algorithms.dedup();
-    let algorithms: Vec<_> = algorithms.into_iter().map(|a| format!("\"{a}\"")).collect();
-    let mut out = b"{\"issuer\":".to_vec();
-    json::write_str(&mut out, issuer);
-    out.extend_from_slice(b",\"jwks_uri\":");
-    json::write_str(&mut out, jwks_uri);
-    out.extend_from_slice(
-        b",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"]",
-    );
-    out.extend_from_slice(b",\"id_token_signing_alg_values_supported\":[");
-    out.extend_from_slice(algorithms.join(",").as_bytes());
-    out.extend_from_slice(b"]}");
+    let mut out = Vec::with_capacity(512);
+    let mut document = Members::begin(&mut out);
+    write_str(document.member("issuer"), issuer);
+    write_str(document.member("jwks_uri"), jwks_uri);
+    let mut texts = |name: &str, texts: &[&str]| {
+        list(document.member(name), texts, |out, text| write_str(out, text));
+    };
+    texts("response_types_supported", &["id_token"]);
+    texts("subject_types_supported", &["public"]);
+    let algorithms: Vec<_> = algorithms.iter().map(|a| a.as_str()).collect();
+    texts("id_token_signing_alg_values_supported", &algorithms);
+    document.end();
     out
 }
 

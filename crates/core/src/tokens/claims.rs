@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokensmith_api::json::write_str;
+use tokensmith_api::json::{Members, list, write_int, write_str};
 
 use super::ExtraClaim;
 
@@ -72,102 +72,63 @@ impl Claims<'_> {
     pub fn to_json(&self) -> Vec<u8> {
         let extra: usize = self.extra.iter().map(|claim| claim.json().len() + 1).sum();
         let mut out = Vec::with_capacity(640 + extra);
-        let mut extra = self.extra;
-        out.push(b'{');
+        let (mut payload, mut extra) = (Members::begin(&mut out), self.extra);
         if !self.audiences.is_empty() {
-            member(&mut out, &mut extra, "aud");
-            out.push(b'[');
-            for (at, audience) in self.audiences.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                write_str(&mut out, audience);
-            }
-            out.push(b']');
+            let out = member(&mut payload, &mut extra, "aud");
+            list(out, self.audiences, |out, audience| write_str(out, audience));
         }
-        member(&mut out, &mut extra, "exp");
-        number(&mut out, self.expires_at);
-        member(&mut out, &mut extra, "iat");
-        number(&mut out, self.issued_at);
-        member(&mut out, &mut extra, "iss");
-        write_str(&mut out, self.issuer);
-        member(&mut out, &mut extra, "jti");
-        write_str(&mut out, self.id);
-        member(&mut out, &mut extra, "kubernetes.io");
-        self.private(&mut out);
-        member(&mut out, &mut extra, "nbf");
-        number(&mut out, self.issued_at);
-        member(&mut out, &mut extra, "sub");
-        write_str(&mut out, &super::username(self.namespace, &self.account.name));
-        for claim in extra {
-            out.push(b',');
-            out.extend_from_slice(claim.json());
-        }
-        out.push(b'}');
+        write_int(member(&mut payload, &mut extra, "exp"), self.expires_at);
+        write_int(member(&mut payload, &mut extra, "iat"), self.issued_at);
+        write_str(member(&mut payload, &mut extra, "iss"), self.issuer);
+        write_str(member(&mut payload, &mut extra, "jti"), self.id);
+        self.private(member(&mut payload, &mut extra, "kubernetes.io"));
+        write_int(member(&mut payload, &mut extra, "nbf"), self.issued_at);
+        let subject = super::username(self.namespace, &self.account.name);
+        write_str(member(&mut payload, &mut extra, "sub"), &subject);
+        extra.iter().for_each(|claim| payload.written(claim.json()));
+        payload.end();
         out
     }
 
     /// The object under `kubernetes.io`.
     fn private(&self, out: &mut Vec<u8>) {
-        text(out, "{\"namespace\":", self.namespace);
+        let mut claims = Members::begin(out);
+        write_str(claims.member("namespace"), self.namespace);
         match self.bound {
             None => {}
-            Some(Bound::Node(node)) => reference(out, ",\"node\":", node),
+            Some(Bound::Node(node)) => reference(claims.member("node"), node),
             Some(Bound::Pod { pod, node }) => {
                 if let Some(node) = node {
-                    reference(out, ",\"node\":", node);
+                    reference(claims.member("node"), node);
                 }
-                reference(out, ",\"pod\":", pod);
+                reference(claims.member("pod"), pod);
             }
-            Some(Bound::Secret(secret)) => reference(out, ",\"secret\":", secret),
+            Some(Bound::Secret(secret)) => reference(claims.member("secret"), secret),
         }
-        reference(out, ",\"serviceaccount\":", self.account);
+        reference(claims.member("serviceaccount"), self.account);
         if let Some(warn_after) = self.warn_after {
-            out.extend_from_slice(b",\"warnafter\":");
-            number(out, warn_after);
+            write_int(claims.member("warnafter"), warn_after);
         }
-        out.push(b'}');
+        claims.end();
     }
 }
 
 /// Begins a claim of our own, after the extra ones that come before it.
-fn member(out: &mut Vec<u8>, extra: &mut &[ExtraClaim], name: &str) {
+fn member<'a>(payload: &'a mut Members<'_>, extra: &mut &[ExtraClaim], name: &str) -> &'a mut Vec<u8> {
     let before = extra.iter().take_while(|claim| claim.name() < name).count();
     let (now, later) = extra.split_at(before);
     *extra = later;
-    for claim in now {
-        separate(out);
-        out.extend_from_slice(claim.json());
-    }
-    separate(out);
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+    now.iter().for_each(|claim| payload.written(claim.json()));
+    payload.member(name)
 }
 
-/// A comma, unless the object has just begun.
-fn separate(out: &mut Vec<u8>) {
-    if out.len() > 1 {
-        out.push(b',');
-    }
-}
-
-fn number(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(value.to_string().as_bytes());
-}
-
-fn text(out: &mut Vec<u8>, key: &str, value: &str) {
-    out.extend_from_slice(key.as_bytes());
-    write_str(out, value);
-}
-
-fn reference(out: &mut Vec<u8>, key: &str, to: &Reference) {
-    out.extend_from_slice(key.as_bytes());
-    text(out, "{\"name\":", &to.name);
+fn reference(out: &mut Vec<u8>, to: &Reference) {
+    let mut object = Members::begin(out);
+    write_str(object.member("name"), &to.name);
     if !to.uid.is_empty() {
-        text(out, ",\"uid\":", &to.uid);
+        write_str(object.member("uid"), &to.uid);
     }
-    out.push(b'}');
+    object.end();
 }
 
 /// A payload as it was read. Nothing in it is to be believed before the signature has been checked.

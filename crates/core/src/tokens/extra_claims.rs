@@ -4,7 +4,7 @@
 //! to Kubernetes; all of a token's are bounded in number, size and depth; the same claims give the same bytes.
 
 use serde_json::{Map, Value};
-use tokensmith_api::{canonical, json};
+use tokensmith_api::json;
 use tokensmith_objects::FieldError;
 use tokensmith_objects::field::{Reason, go_quote};
 
@@ -163,7 +163,7 @@ fn claim(name: &str, value: &Value) -> Result<ExtraClaim, ClaimsError> {
     let mut json = Vec::new();
     json::write_str(&mut json, name);
     json.push(b':');
-    canonical::write(&mut json, value);
+    json::write_sorted(&mut json, value);
     Ok(ExtraClaim { name: name.into(), json })
 }
 

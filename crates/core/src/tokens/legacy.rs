@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
-use tokensmith_api::json::write_str;
+use tokensmith_api::json::{Members, write_str};
 use tokensmith_objects::Object;
 
 use super::claims::{Payload, Reference};
@@ -31,18 +31,18 @@ pub const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 /// Makes the token of a Secret.
 pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Reference) -> Result<String, Error> {
     let mut payload = Vec::with_capacity(400);
-    for (key, value) in [
-        ("{\"iss\":", ISSUER),
-        (",\"kubernetes.io/serviceaccount/namespace\":", namespace),
-        (",\"kubernetes.io/serviceaccount/secret.name\":", secret),
-        (",\"kubernetes.io/serviceaccount/service-account.name\":", &account.name),
-        (",\"kubernetes.io/serviceaccount/service-account.uid\":", &account.uid),
-        (",\"sub\":", &username(namespace, &account.name)),
+    let mut claims = Members::begin(&mut payload);
+    for (name, value) in [
+        ("iss", ISSUER),
+        ("kubernetes.io/serviceaccount/namespace", namespace),
+        ("kubernetes.io/serviceaccount/secret.name", secret),
+        ("kubernetes.io/serviceaccount/service-account.name", &account.name),
+        ("kubernetes.io/serviceaccount/service-account.uid", &account.uid),
+        ("sub", &username(namespace, &account.name)),
     ] {
-        payload.extend_from_slice(key.as_bytes());
-        write_str(&mut payload, value);
+        write_str(claims.member(name), value);
     }
-    payload.push(b'}');
+    claims.end();
     let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
     let signer = keys.reserve(None, NEVER).await.map_err(|e| Error::internal(failed(&e), e))?;
     jws::sign(&*signer, &payload).await.map_err(|e| Error::internal(failed(&e), e))

@@ -1,7 +1,7 @@
 //! Objects to bytes, fields in Go's order: kind, apiVersion, metadata, then as the table says.
 
 use serde_json::{Map, Value};
-use tokensmith_api::json::{indent, write, write_str};
+use tokensmith_api::json::{Members, indent, list, sorted, write};
 use tokensmith_api::{Media, proto, yaml};
 
 use super::protobuf;
@@ -64,37 +64,28 @@ fn type_for(api_version: &str, kind: &str) -> Option<&'static Type> {
 
 fn json(map: &Map<String, Value>, of: Option<&'static Type>, item: Option<&'static Type>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    let mut first = true;
-    out.push(b'{');
+    let mut object = Members::begin(&mut out);
     for name in ["kind", "apiVersion"] {
         if let Some(value) = map.get(name) {
-            key(&mut out, &mut first, name);
-            write(&mut out, value);
+            write(object.member(name), value);
         }
     }
     match of {
         // A Status leaves out what it has not got, and that is not for the table to say.
-        Some(of) if of.short_name() != "Status" => fields(&mut out, &mut first, of, map, true),
-        _ => rest(&mut out, &mut first, map, item),
+        Some(of) if of.short_name() != "Status" => fields(&mut object, of, map, true),
+        _ => rest(&mut object, map, item),
     }
-    out.push(b'}');
+    object.end();
     out
 }
 
 /// What no type describes, in the map's order. A typed list's items carry no kind and version of their own.
-fn rest(out: &mut Vec<u8>, first: &mut bool, map: &Map<String, Value>, item: Option<&'static Type>) {
+fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<&'static Type>) {
     for (name, value) in map.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
-        key(out, first, name);
+        let out = object.member(name);
         match (name.as_str(), item, value) {
             ("items", Some(item), Value::Array(items)) => {
-                out.push(b'[');
-                for (at, value) in items.iter().enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    message(out, item, value.as_object(), true);
-                }
-                out.push(b']');
+                list(out, items, |out, value| message(out, item, value.as_object(), true));
             }
             _ => write(out, value),
         }
@@ -102,32 +93,25 @@ fn rest(out: &mut Vec<u8>, first: &mut bool, map: &Map<String, Value>, item: Opt
 }
 
 fn message(out: &mut Vec<u8>, of: &'static Type, map: Option<&Map<String, Value>>, top: bool) {
-    let mut first = true;
-    out.push(b'{');
+    let mut object = Members::begin(out);
     match map {
-        Some(map) => fields(out, &mut first, of, map, top),
-        None => fields(out, &mut first, of, &Map::new(), top),
+        Some(map) => fields(&mut object, of, map, top),
+        None => fields(&mut object, of, &Map::new(), top),
     }
-    out.push(b'}');
+    object.end();
 }
 
 /// `top`: at an object's top level `kind` and `apiVersion` are not the table's to write.
-fn fields(out: &mut Vec<u8>, first: &mut bool, of: &'static Type, map: &Map<String, Value>, top: bool) {
+fn fields(object: &mut Members<'_>, of: &'static Type, map: &Map<String, Value>, top: bool) {
     for field in &of.fields {
         if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
-            fields(out, first, type_at(*inner), map, true);
+            fields(object, type_at(*inner), map, true);
             continue;
         }
         match map.get(&field.name) {
             None | Some(Value::Null) if !field.always => {}
-            None | Some(Value::Null) => {
-                key(out, first, &field.name);
-                zero(out, field);
-            }
-            Some(value) => {
-                key(out, first, &field.name);
-                shaped(out, &field.shape, value);
-            }
+            None | Some(Value::Null) => zero(object.member(&field.name), field),
+            Some(value) => shaped(object.member(&field.name), &field.shape, value),
         }
     }
     if top {
@@ -135,35 +119,21 @@ fn fields(out: &mut Vec<u8>, first: &mut bool, of: &'static Type, map: &Map<Stri
     }
     // Kept although the table does not know it: an object from a newer version must not lose fields.
     for (name, value) in map.iter().filter(|(name, _)| of.field(name).is_none()) {
-        key(out, first, name);
-        write(out, value);
+        write(object.member(name), value);
     }
 }
 
 fn shaped(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
     match (shape, value) {
         (Shape::Message(id), Value::Object(map)) => message(out, type_at(*id), Some(map), false),
-        (Shape::List(of), Value::Array(items)) => {
-            out.push(b'[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                shaped(out, of, item);
-            }
-            out.push(b']');
-        }
+        (Shape::List(of), Value::Array(items)) => list(out, items, |out, item| shaped(out, of, item)),
         // Go writes maps with sorted keys.
         (Shape::Map(of), Value::Object(map)) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(name, _)| *name);
-            let mut first = true;
-            out.push(b'{');
-            for (name, value) in entries {
-                key(out, &mut first, name);
-                shaped(out, of, value);
+            let mut object = Members::begin(out);
+            for (name, value) in sorted(map) {
+                shaped(object.member(name), of, value);
             }
-            out.push(b'}');
+            object.end();
         }
         (_, value) => write(out, value),
     }
@@ -179,12 +149,4 @@ fn zero(out: &mut Vec<u8>, field: &Field) {
         Shape::Message(id) => message(out, type_at(*id), None, false),
         _ => out.extend_from_slice(b"null"),
     }
-}
-
-fn key(out: &mut Vec<u8>, first: &mut bool, name: &str) {
-    if !std::mem::take(first) {
-        out.push(b',');
-    }
-    write_str(out, name);
-    out.push(b':');
 }
