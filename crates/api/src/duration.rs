@@ -5,6 +5,16 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A length of time in nanoseconds; may be negative, as in Go.
+///
+/// ```
+/// use tokensmith_api::GoDuration;
+///
+/// let hour: GoDuration = "90m".parse()?;
+/// assert_eq!((hour.whole_seconds(), hour.to_string()), (5400, "1h30m0s".into()));
+/// let error = "10".parse::<GoDuration>().unwrap_err();
+/// assert_eq!(error.to_string(), r#"time: missing unit in duration "10""#);
+/// # Ok::<_, tokensmith_api::duration::DurationError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(i64);
 
@@ -36,11 +46,30 @@ impl TryFrom<GoDuration> for std::time::Duration {
     }
 }
 
-impl FromStr for GoDuration {
-    type Err = String;
+/// Why a text is no duration, in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// No numbers with units, or more than 64 bits of nanoseconds hold.
+    #[error("time: invalid duration {0:?}")]
+    Invalid(String),
+    /// A number without one.
+    #[error("time: missing unit in duration {0:?}")]
+    MissingUnit(String),
+    /// A unit that Go does not have.
+    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    UnknownUnit {
+        /// The unit.
+        unit: String,
+        /// All of the text.
+        text: String,
+    },
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = || format!("time: invalid duration {text:?}");
+impl FromStr for GoDuration {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let invalid = || DurationError::Invalid(text.into());
         let (negative, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -62,10 +91,10 @@ impl FromStr for GoDuration {
                 return Err(invalid());
             }
             if unit.is_empty() {
-                return Err(format!("time: missing unit in duration {text:?}"));
+                return Err(DurationError::MissingUnit(text.into()));
             }
-            let scale =
-                scale(unit).ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
+            let unknown = || DurationError::UnknownUnit { unit: unit.into(), text: text.into() };
+            let scale = scale(unit).ok_or_else(unknown)?;
             total = total.saturating_add(nanoseconds(whole, fraction, scale).ok_or_else(invalid)?);
             rest = next;
         }
@@ -174,7 +203,7 @@ mod tests {
             ("9999999999h", r#"time: invalid duration "9999999999h""#),
             ("99999999999999999999s", r#"time: invalid duration "99999999999999999999s""#),
         ] {
-            assert_eq!(text.parse::<GoDuration>(), Err(error.into()), "{text}");
+            assert_eq!(text.parse::<GoDuration>().unwrap_err().to_string(), error, "{text}");
         }
     }
 

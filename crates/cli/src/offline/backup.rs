@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokensmith_core::backup::{Finished, Source, write};
 use tokensmith_core::clock::SystemClock;
-use tokensmith_core::keys::SealKeys;
+use tokensmith_core::keys::{NotOpened, SealKeys};
 use tokensmith_store::{FORMAT, OpenError, Options, SledStore, is_of_format_1};
 use tokio::sync::mpsc;
 
@@ -142,7 +142,7 @@ impl VerifyArgs {
 pub fn prove(file: &Path, contents: &Contents, finished: &Finished, seal: &SealKeys) -> Result<(), Failure> {
     let ring = contents.ring().map_err(anyhow::Error::new).context("the key ring in it cannot be used")?;
     let opened = ring.map_or(Ok(()), |ring| seal.opens(&ring));
-    opened.map_err(|id| {
+    opened.map_err(|NotOpened { id }| {
         Failure::failed(format!(
             "the sealing key does not open signing key {id} in {}: give the one that the server had at {}, in --sealing-key-file or as seal.key in the data directory",
             file.display(),

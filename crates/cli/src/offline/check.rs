@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
+use tokensmith_core::keys::{KeyRing, NotOpened};
 use tokensmith_store::{Examined, OpenError, Record, examine_in};
 
 use super::said::troubles;
@@ -75,7 +75,9 @@ impl CheckArgs {
         match SealingFile::find(self.sealing_key_file.as_deref(), &self.data_dir, Others::Group) {
             Ok(Some(seal)) => match seal.opens(ring) {
                 Ok(()) => "the sealing key opens them".into(),
-                Err(id) => format!("the sealing key does NOT open {id}: put the right one back"),
+                Err(NotOpened { id }) => {
+                    format!("the sealing key does NOT open {id}: put the right one back")
+                }
             },
             Ok(None) => "the sealing key is MISSING: put it back".into(),
             Err(e) => format!("the sealing key cannot be read: {e:#}"),

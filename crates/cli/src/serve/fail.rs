@@ -16,7 +16,7 @@ use crate::failure::Failure;
 mod points {
     use std::sync::Arc;
 
-    use tokensmith_core::keys::{SealKeys, SealSource};
+    use tokensmith_core::keys::{SealKeys, SealSource, SealSourceError};
     use tokensmith_core::store::Store;
     use tokensmith_store::KillAt;
 
@@ -58,11 +58,11 @@ mod points {
     }
 
     impl SealSource for Sealing {
-        fn load(&self) -> Result<SealKeys, String> {
+        fn load(&self) -> Result<SealKeys, SealSourceError> {
             self.file.load()
         }
 
-        fn store(&self, keys: &SealKeys) -> Result<(), String> {
+        fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
             let step = self.at.begin();
             let done = self.file.store(keys);
             self.at.end(step);

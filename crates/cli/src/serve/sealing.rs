@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tokensmith_core::keys::{SealKey, SealKeys, SealSource};
+use tokensmith_core::keys::{SealKey, SealKeys, SealSource, SealSourceError};
 use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, SEAL};
@@ -100,14 +100,18 @@ impl SealingFile {
 }
 
 impl SealSource for SealingFile {
-    fn load(&self) -> Result<SealKeys, String> {
-        let missing = || format!("{} is missing", self.path.display());
-        self.read().map_err(|e| format!("{e:#}"))?.ok_or_else(missing)
+    fn load(&self) -> Result<SealKeys, SealSourceError> {
+        let missing = || SealSourceError(format!("{} is missing", self.path.display()));
+        self.read().map_err(failed)?.ok_or_else(missing)
     }
 
-    fn store(&self, keys: &SealKeys) -> Result<(), String> {
-        self.write(keys).map_err(|e| format!("{e:#}"))
+    fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
+        self.write(keys).map_err(failed)
     }
+}
+
+fn failed(error: anyhow::Error) -> SealSourceError {
+    SealSourceError(format!("{error:#}"))
 }
 
 fn needed_by(sealed: &[String]) -> String {

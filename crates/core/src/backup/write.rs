@@ -210,7 +210,7 @@ impl<'a> Writer<'a> {
         let seal = (source.seal)().map_err(WriteError::Seal)?;
         // One that was sealed anew while this was written may be there under a sealing key that is gone.
         if let Some(ring) = &self.ring {
-            seal.opens(&KeyRing::from_json(&ring.value)?).map_err(WriteError::Sealed)?;
+            seal.opens(&KeyRing::from_json(&ring.value)?).map_err(|e| WriteError::Sealed(e.id))?;
         }
         for (name, bytes) in &source.files {
             let sealed = seal.seal_bytes(&purpose(name), bytes);

@@ -9,6 +9,30 @@
 //! Promises: a private half never leaves this module unsealed; a key signs only what the ring has durably
 //! promised to keep verifiable ([`Keys::reserve`]); readers of the [`KeySet`] never wait. It knows no
 //! tokens, no HTTP and no files: callers hand in PEM text and get bytes.
+//!
+//! A key is made, written, read, signs, and its public half is published and verifies elsewhere:
+//!
+//! ```
+//! use futures::FutureExt;
+//! use tokensmith_core::keys::{
+//!     Algorithm, LocalSigner, Passphrase, PrivateKey, PrivatePem, PublishedKeys, Signer,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let passphrase = Passphrase::new("correct horse");
+//! let pem = PrivateKey::generate(Algorithm::ES256)?.to_pem(Some(&passphrase))?;
+//! let key = PrivateKey::from_pem_with(&PrivatePem::new(pem.as_bytes()), Some(&passphrase))?;
+//! let signer = LocalSigner::new(&key)?;
+//! let signature = signer.sign(b"message").now_or_never().expect("a local signer makes nobody wait")?;
+//!
+//! let set = format!(r#"{{"keys":[{}]}}"#, key.public().jwk());
+//! let published = PublishedKeys::parse(set.as_bytes())?;
+//! let [key] = published.candidates(signer.key_id()) else { panic!("one key of that name") };
+//! assert!(key.verify(Algorithm::ES256, b"message", &signature));
+//! assert!(!key.verify(Algorithm::RS256, b"message", &signature), "another algorithm than the key's");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod algorithm;
 pub mod command;
@@ -47,7 +71,7 @@ pub use policy::{Overdue, RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
 pub use published::{PassedOver, PublishedError, PublishedKeys};
-pub use seal::{SealKey, SealKeys, SealMemory, SealSource, UnsealError};
+pub use seal::{NotOpened, SealKey, SealKeys, SealMemory, SealSource, SealSourceError, UnsealError};
 pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, RING_KEY, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};
 pub use signer::{SignError, Signer};

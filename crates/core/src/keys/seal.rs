@@ -106,6 +106,17 @@ impl fmt::Debug for SealKey {
 #[derive(Debug)]
 pub struct SealKeys(Vec<SealKey>);
 
+/// ```
+/// use tokensmith_core::keys::{SealKey, SealKeys};
+///
+/// let [old, new] = [SealKey::generate(), SealKey::generate()];
+/// let before = SealKeys::new(SealKey::new(*old.expose()), vec![]);
+/// let sealed = before.seal_bytes("a purpose", b"plain");
+/// let renewed = SealKeys::new(new, vec![old]);
+/// assert_eq!(*renewed.open_bytes("a purpose", &sealed)?, b"plain");
+/// assert!(renewed.open_bytes("another purpose", &sealed).is_err());
+/// # Ok::<_, tokensmith_core::keys::UnsealError>(())
+/// ```
 impl SealKeys {
     /// The first seals.
     pub fn new(first: SealKey, others: Vec<SealKey>) -> Self {
@@ -147,11 +158,11 @@ impl SealKeys {
     /// Whether all private halves of a ring open.
     ///
     /// # Errors
-    /// The id of one that does not.
-    pub fn opens(&self, ring: &KeyRing) -> Result<(), String> {
+    /// One does not.
+    pub fn opens(&self, ring: &KeyRing) -> Result<(), NotOpened> {
         for key in ring.keys() {
             let Some(sealed) = &key.sealed else { continue };
-            self.open(&key.id, key.algorithm, sealed).map_err(|_| key.id.clone())?;
+            self.open(&key.id, key.algorithm, sealed).map_err(|_| NotOpened { id: key.id.clone() })?;
         }
         Ok(())
     }
@@ -186,30 +197,43 @@ impl SealKeys {
     }
 }
 
+/// A private half that none of the sealing keys opens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sealing key does not open signing key {id}")]
+pub struct NotOpened {
+    /// Its key.
+    pub id: String,
+}
+
+/// Why sealing keys cannot be read, or are as they were; one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SealSourceError(pub String);
+
 /// Where the sealing keys are kept, apart from the store.
 pub trait SealSource: Send + Sync {
     /// The keys as they are there now.
     ///
     /// # Errors
-    /// They cannot be read; one line.
-    fn load(&self) -> Result<SealKeys, String>;
+    /// They cannot be read.
+    fn load(&self) -> Result<SealKeys, SealSourceError>;
 
     /// Replaces them, at once or not at all.
     ///
     /// # Errors
-    /// They cannot be written and are as they were; one line.
-    fn store(&self, keys: &SealKeys) -> Result<(), String>;
+    /// They cannot be written and are as they were.
+    fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError>;
 }
 
 /// Sealing keys that end with the process.
 pub struct SealMemory(Mutex<SealKeys>);
 
 impl SealSource for SealMemory {
-    fn load(&self) -> Result<SealKeys, String> {
+    fn load(&self) -> Result<SealKeys, SealSourceError> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).copy())
     }
 
-    fn store(&self, keys: &SealKeys) -> Result<(), String> {
+    fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = keys.copy();
         Ok(())
     }

@@ -9,6 +9,21 @@ use tokensmith_api::{Findings, moment};
 use crate::field::go_quote;
 use crate::schema::{Field, Shape, Type, type_at};
 
+/// Why a value has not its Go type, in the words of Go's decoders.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TypeError {
+    #[error("illegal base64 data at input byte {0}")]
+    Base64(usize),
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Quantity,
+    #[error("parsing time {} as \"{layout}\": cannot parse {} as \"2006\"", go_quote(text), go_quote(text))]
+    Time { text: String, layout: &'static str },
+    #[error("parsing time {}: {cause}", go_quote(text))]
+    TimeOutOfRange { text: String, cause: moment::ParseError },
+    #[error("json: cannot unmarshal {what} into Go struct field {owner}.{path} of type {of}")]
+    Unmarshal { what: String, owner: String, path: String, of: String },
+}
+
 /// Walks one tree; collects what the type does not know.
 #[derive(Default)]
 pub(super) struct Check {
@@ -37,13 +52,17 @@ impl Check {
         &mut self,
         of: &'static Type,
         mut map: Map<String, Value>,
-    ) -> Result<Map<String, Value>, String> {
+    ) -> Result<Map<String, Value>, TypeError> {
         map.shift_remove("kind");
         map.shift_remove("apiVersion");
         self.message(of, map)
     }
 
-    fn message(&mut self, of: &'static Type, map: Map<String, Value>) -> Result<Map<String, Value>, String> {
+    fn message(
+        &mut self,
+        of: &'static Type,
+        map: Map<String, Value>,
+    ) -> Result<Map<String, Value>, TypeError> {
         let mut checked: Vec<(&'static Field, Value)> = Vec::with_capacity(map.len());
         for (name, value) in map {
             let (path, names) = (self.path.len(), self.names.len());
@@ -61,15 +80,21 @@ impl Check {
         Ok(in_order(of, checked))
     }
 
-    fn value(&mut self, owner: &Type, field: &Field, shape: &Shape, value: Value) -> Result<Value, String> {
+    fn value(
+        &mut self,
+        owner: &Type,
+        field: &Field,
+        shape: &Shape,
+        value: Value,
+    ) -> Result<Value, TypeError> {
         let wrong = |this: &Self, value: &Value| {
-            let (what, owner, path) = (what_of(value, shape), owner.short_name(), &this.names);
             let of = if matches!(shape, Shape::List(_) | Shape::Map(_)) {
                 field.go_type()
             } else {
                 shape.go_type()
             };
-            format!("json: cannot unmarshal {what} into Go struct field {owner}.{path} of type {of}")
+            let (what, owner) = (what_of(value, shape), owner.short_name().to_string());
+            TypeError::Unmarshal { what, owner, path: this.names.clone(), of: of.to_string() }
         };
         match (shape, value) {
             (Shape::Bool, v @ Value::Bool(_)) | (Shape::String, v @ Value::String(_)) => Ok(v),
@@ -79,7 +104,7 @@ impl Check {
             }
             (Shape::Bytes, Value::String(text)) => match BASE64_STANDARD.decode(without_breaks(&text)) {
                 Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes).into()),
-                Err(e) => Err(format!("illegal base64 data at input byte {}", base64_offset(&e))),
+                Err(e) => Err(TypeError::Base64(base64_offset(&e))),
             },
             (Shape::Time, Value::String(text)) => time(&text, false),
             (Shape::MicroTime, Value::String(text)) => time(&text, true),
@@ -116,7 +141,13 @@ impl Check {
         }
     }
 
-    fn list(&mut self, owner: &Type, field: &Field, of: &Shape, items: Vec<Value>) -> Result<Value, String> {
+    fn list(
+        &mut self,
+        owner: &Type,
+        field: &Field,
+        of: &Shape,
+        items: Vec<Value>,
+    ) -> Result<Value, TypeError> {
         let mut out = Vec::with_capacity(items.len());
         for (at, item) in items.into_iter().enumerate() {
             let path = self.path.len();
@@ -197,18 +228,14 @@ fn base64_offset(e: &base64::DecodeError) -> usize {
     }
 }
 
-fn time(text: &str, micro: bool) -> Result<Value, String> {
+fn time(text: &str, micro: bool) -> Result<Value, TypeError> {
     if text.is_empty() {
         return Ok(Value::Null);
     }
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
     let parsed = moment::parse(text).map_err(|e| match e {
-        moment::ParseError::OutOfRange => format!("parsing time {}: {e}", go_quote(text)),
-        moment::ParseError::Syntax(_) => format!(
-            "parsing time {} as \"{layout}\": cannot parse {} as \"2006\"",
-            go_quote(text),
-            go_quote(text)
-        ),
+        moment::ParseError::OutOfRange => TypeError::TimeOutOfRange { text: text.into(), cause: e },
+        moment::ParseError::Syntax(_) => TypeError::Time { text: text.into(), layout },
     })?;
     Ok(if micro { micro_timestamp(parsed) } else { crate::object::timestamp(parsed) }.into())
 }
@@ -219,7 +246,7 @@ pub(super) fn micro_timestamp(t: OffsetDateTime) -> String {
     format!("{}.{:06}Z", whole.trim_end_matches('Z'), t.microsecond())
 }
 
-fn quantity(value: Value) -> Result<Value, String> {
+fn quantity(value: Value) -> Result<Value, TypeError> {
     let text = match &value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -227,5 +254,5 @@ fn quantity(value: Value) -> Result<Value, String> {
     if crate::quantity::is_valid(&text) {
         return Ok(crate::quantity::canonical(&text).into());
     }
-    Err("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".into())
+    Err(TypeError::Quantity)
 }

@@ -3,10 +3,30 @@
 //! Decoding follows apimachinery's serializers: which kind is it, is it the expected one, does each field
 //! have its Go type; unknown and repeated fields are dropped, warned of or refused as the client asked. The
 //! error's text is the message of the 400 that the client sees.
+//!
+//! ```
+//! use tokensmith_api::Media;
+//! use tokensmith_objects::codec::{Expected, FieldValidation, decode, encode};
+//! use tokensmith_objects::schema;
+//!
+//! let pods = Expected::kind(schema::kind("", "pods").unwrap());
+//! let body = b"metadata: {name: web, color: red}";
+//! let decoded = decode(body, Media::Yaml, &pods, FieldValidation::Warn)?;
+//! assert_eq!(decoded.object.name(), "web");
+//! assert_eq!(decoded.warnings, [r#"unknown field "metadata.color""#]);
+//! let json = encode(&decoded.object, Media::Json, false);
+//! assert!(json.starts_with(br#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web""#));
+//!
+//! let strict = decode(body, Media::Yaml, &pods, FieldValidation::Strict).unwrap_err();
+//! assert!(strict.to_string().ends_with(r#"strict decoding error: unknown field "metadata.color""#));
+//! # Ok::<_, tokensmith_objects::codec::DecodeError>(())
+//! ```
 
 mod check;
 mod encode;
 mod protobuf;
+
+use std::fmt;
 
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
@@ -73,6 +93,12 @@ pub struct Decoded {
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
+impl From<check::TypeError> for DecodeError {
+    fn from(error: check::TypeError) -> Self {
+        DecodeError(error.to_string())
+    }
+}
+
 /// Decodes a body.
 pub fn decode(
     body: &[u8],
@@ -97,35 +123,37 @@ pub fn decode_delete_options(body: &[u8], media: Media) -> Result<Object, Decode
         kind => {
             let version = if api_version.is_empty() { "v1" } else { api_version };
             let scheme = OPTIONS_SCHEME;
-            Err(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\""))
+            let text =
+                format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"");
+            Err(DecodeError(text))
         }
     };
     let decoded = match media {
         Media::Protobuf => {
             let unknown = proto::unframe(body).map_err(|e| DecodeError(e.to_string()))?;
-            known(unknown.api_version, unknown.kind).map_err(DecodeError)?;
-            protobuf::decode(unknown.raw, schema).map_err(|e| e.to_string())
+            known(unknown.api_version, unknown.kind)?;
+            protobuf::decode(unknown.raw, schema).map_err(|e| DecodeError(e.to_string()))
         }
         media => parse(body, media).and_then(|(value, _)| {
             let (map, api_version, kind) = document(value)?;
             known(&api_version, &kind)?;
-            check::Check::default().object(schema, map)
+            Ok(check::Check::default().object(schema, map)?)
         }),
     };
-    decoded.map(Object).map_err(DecodeError)
+    decoded.map(Object)
 }
 
 const DELETE_OPTIONS: &str = "DeleteOptions";
 
 /// A body's value, and what strict reading says of it.
-fn parse(body: &[u8], media: Media) -> Result<(Value, Findings), String> {
+fn parse(body: &[u8], media: Media) -> Result<(Value, Findings), DecodeError> {
     if media == Media::Yaml {
-        let parsed = yaml::parse(body).map_err(|e| e.cause().to_owned())?;
+        let parsed = yaml::parse(body).map_err(|e| DecodeError(e.cause().to_owned()))?;
         let odd = if parsed.duplicates.is_empty() { None } else { yaml::repeated(body) };
         return Ok((parsed.value, Findings::after(odd.into_iter().collect())));
     }
-    let parsed =
-        json::parse(body).map_err(|e| format!("couldn't get version/kind; json parse error: {e}"))?;
+    let parsed = json::parse(body)
+        .map_err(|e| DecodeError(format!("couldn't get version/kind; json parse error: {e}")))?;
     let mut odd = Findings::default();
     repeated(&parsed.duplicates).into_iter().for_each(|text| odd.push(|| text));
     Ok((parsed.value, odd))
@@ -137,14 +165,14 @@ pub fn repeated(paths: &[String]) -> Vec<String> {
 }
 
 /// A body as a map, and what it says that it is: `apiVersion` and `kind`.
-fn document(value: Value) -> Result<(serde_json::Map<String, Value>, String, String), String> {
+fn document(value: Value) -> Result<(serde_json::Map<String, Value>, String, String), DecodeError> {
     // `null` decodes into an empty struct in Go.
     let value = if value.is_null() { Value::Object(Default::default()) } else { value };
     let Value::Object(map) = value else {
-        return Err(format!(
+        return Err(DecodeError(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
             check::what(&value)
-        ));
+        )));
     };
     let (api_version, kind) = (type_meta(&map, "apiVersion")?, type_meta(&map, "kind")?);
     Ok((map, api_version, kind))
@@ -190,9 +218,9 @@ pub fn decode_patched(
     odd: Vec<String>,
     expected: &Expected<'_>,
     validation: FieldValidation,
-) -> Result<Decoded, String> {
+) -> Result<Decoded, DecodeError> {
     let (map, api_version, kind) = document(patched)?;
-    expect_kind(&api_version, &kind, expected).map_err(|e| e.0)?;
+    expect_kind(&api_version, &kind, expected)?;
     typed(map, Findings::after(odd), expected, validation)
 }
 
@@ -201,7 +229,7 @@ fn typed(
     odd: Findings,
     expected: &Expected<'_>,
     validation: FieldValidation,
-) -> Result<Decoded, String> {
+) -> Result<Decoded, DecodeError> {
     let mut check = check::Check::from(odd);
     let object = check.object(expected.schema, map)?;
     let odd = check.into_odd();
@@ -210,29 +238,28 @@ fn typed(
         FieldValidation::Warn => odd.into_texts(),
         FieldValidation::Strict if odd.is_empty() => Vec::new(),
         FieldValidation::Strict => {
-            return Err(format!("strict decoding error: {}", odd.into_texts().join(", ")));
+            return Err(DecodeError(format!("strict decoding error: {}", odd.into_texts().join(", "))));
         }
     };
     Ok(Decoded { object: with_type_meta(object, expected), warnings })
 }
 
 fn decode_protobuf(body: &[u8], expected: &Expected<'_>) -> Result<Decoded, DecodeError> {
-    let unknown = proto::unframe(body).map_err(|e| unrecognized(expected, &e.to_string(), body))?;
+    let unknown = proto::unframe(body).map_err(|e| unrecognized(expected, &e, body))?;
     expect_kind(unknown.api_version, unknown.kind, expected)?;
-    let object = protobuf::decode(unknown.raw, expected.schema)
-        .map_err(|e| cannot_handle(expected, &e.to_string()))?;
+    let object = protobuf::decode(unknown.raw, expected.schema).map_err(|e| cannot_handle(expected, &e))?;
     Ok(Decoded { object: with_type_meta(object, expected), warnings: Vec::new() })
 }
 
 /// `kind` or `apiVersion` of a body; Go reads them first and on their own.
-fn type_meta(map: &serde_json::Map<String, Value>, field: &str) -> Result<String, String> {
+fn type_meta(map: &serde_json::Map<String, Value>, field: &str) -> Result<String, DecodeError> {
     match map.get(field) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(format!(
+        Some(other) => Err(DecodeError(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
             check::what(other)
-        )),
+        ))),
     }
 }
 
@@ -278,13 +305,13 @@ fn with_type_meta(object: serde_json::Map<String, Value>, expected: &Expected<'_
     Object(map)
 }
 
-fn cannot_handle(expected: &Expected<'_>, cause: &str) -> DecodeError {
+fn cannot_handle(expected: &Expected<'_>, cause: &dyn fmt::Display) -> DecodeError {
     let Expected { kind, version, .. } = expected;
     DecodeError(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {cause}"))
 }
 
 /// The body does not even say what it is (apiserver `handlers/rest.go`, `transformDecodeError`).
-fn unrecognized(expected: &Expected<'_>, cause: &str, body: &[u8]) -> DecodeError {
+fn unrecognized(expected: &Expected<'_>, cause: &dyn fmt::Display, body: &[u8]) -> DecodeError {
     let kind = expected.kind;
     DecodeError(format!(
         "the object provided is unrecognized (must be of type {kind}): {cause} ({})",

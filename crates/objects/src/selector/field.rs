@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::SelectorError;
 use crate::Object;
 use crate::schema::Kind;
 
@@ -17,15 +18,17 @@ pub struct FieldRequirement {
 }
 
 impl FieldRequirement {
-    /// Parses `metadata.name=a,spec.nodeName!=b` for whatever kind, in upstream's order. The error is the message that
-    /// Kubernetes gives.
-    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+    /// Parses `metadata.name=a,spec.nodeName!=b` for whatever kind, in upstream's order.
+    ///
+    /// # Errors
+    /// It is no selector.
+    pub fn parse(text: &str) -> Result<Vec<Self>, SelectorError> {
         let mut terms = split(text);
         terms.sort_unstable();
         let terms = terms.into_iter().filter(|term| !term.is_empty());
         let read = |term: String| {
-            let (field, equal, value) = operator(&term)
-                .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
+            let without = || SelectorError::Term { selector: text.into(), term: term.clone() };
+            let (field, equal, value) = operator(&term).ok_or_else(without)?;
             Ok(FieldRequirement { field, equal, value: unescape(&value)? })
         };
         terms.map(read).collect()
@@ -45,13 +48,16 @@ struct Wanted {
 }
 
 impl FieldSelector {
-    /// Parses `metadata.name=a,spec.nodeName!=b` for a kind. The error is the message that Kubernetes gives.
-    pub fn parse(kind: &Kind, text: &str) -> Result<Self, String> {
+    /// Parses `metadata.name=a,spec.nodeName!=b` for a kind.
+    ///
+    /// # Errors
+    /// It is no selector, or names a field that the kind is not selected by.
+    pub fn parse(kind: &Kind, text: &str) -> Result<Self, SelectorError> {
         let all = FieldRequirement::parse(text)?;
         let mut by_field: BTreeMap<String, Wanted> = BTreeMap::new();
         for FieldRequirement { field, equal, value } in all {
             if !supported(kind).contains(&field.as_str()) {
-                return Err(format!("field label not supported: {field}"));
+                return Err(SelectorError::Unsupported(field));
             }
             let wanted = by_field.entry(field).or_default();
             let _ = if equal { wanted.equal.insert(value) } else { wanted.unequal.insert(value) };
@@ -137,15 +143,15 @@ fn operator(term: &str) -> Option<(String, bool, String)> {
     None
 }
 
-fn unescape(text: &str) -> Result<String, String> {
+fn unescape(text: &str) -> Result<String, SelectorError> {
     let (mut out, mut chars) = (String::new(), text.chars());
     while let Some(c) = chars.next() {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                _ => return Err(format!("invalid field selector: invalid escape sequence in value: {text}")),
+                _ => return Err(SelectorError::Escape(text.into())),
             },
-            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            ',' | '=' => return Err(SelectorError::Unescaped(c)),
             c => out.push(c),
         }
     }
@@ -199,12 +205,13 @@ mod tests {
             assert_eq!(FieldSelector::parse(pods, text).unwrap().matches(&pod), holds, "{text}");
         }
         assert_eq!(
-            FieldSelector::parse(maps, "spec.nodeName=n").unwrap_err(),
+            FieldSelector::parse(maps, "spec.nodeName=n").unwrap_err().to_string(),
             "field label not supported: spec.nodeName"
         );
         assert!(
             FieldSelector::parse(pods, "metadata.name")
                 .unwrap_err()
+                .to_string()
                 .contains("can't understand 'metadata.name'")
         );
         let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();

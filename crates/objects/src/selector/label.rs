@@ -1,11 +1,10 @@
 //! Label selectors (apimachinery `labels/selector.go`).
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::field::go_quote;
+use super::SelectorError;
 use crate::{Object, names};
 
 /// Requirements on labels; all must hold. The empty selector takes everything.
@@ -37,15 +36,18 @@ enum Operator {
 }
 
 impl LabelSelector {
-    /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`. The error is the message that Kubernetes gives.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+    ///
+    /// # Errors
+    /// It is no selector.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parser = Parser { tokens: tokens(text), at: 0 };
         parser.requirements().map(Self::new)
     }
 
     /// Reads a `metav1.LabelSelector` object: `matchLabels` and `matchExpressions`. One that validation would have refused
     /// selects nothing: it is an error, as for upstream's `LabelSelectorAsSelector`.
-    pub fn from_value(value: &Value) -> Result<Self, String> {
+    pub fn from_value(value: &Value) -> Result<Self, SelectorError> {
         let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
         let labels = value["matchLabels"].as_object().into_iter().flatten();
         let mut all: Vec<_> = labels
@@ -64,21 +66,21 @@ impl LabelSelector {
                 ("Exists", true) => Operator::Exists,
                 ("DoesNotExist", true) => Operator::DoesNotExist,
                 ("In" | "NotIn", true) => {
-                    return Err("for 'in', 'notin' operators, values set can't be empty".into());
+                    return Err(SelectorError::NoValues);
                 }
                 ("Exists" | "DoesNotExist", false) => {
-                    return Err("values set must be empty for exists and does not exist".into());
+                    return Err(SelectorError::Values);
                 }
                 (other, _) => {
-                    return Err(format!("{} is not a valid label selector operator", go_quote(other)));
+                    return Err(SelectorError::Operator(other.into()));
                 }
             };
             all.push(Requirement { key: text(&expression["key"]), operator, values });
         }
         for requirement in &all {
-            check(format_args!("key"), &requirement.key, names::qualified(&requirement.key))?;
+            check("key", &requirement.key, names::qualified(&requirement.key))?;
             for value in &requirement.values {
-                check(format_args!("values"), value, names::label_value(value))?;
+                check("values", value, names::label_value(value))?;
             }
         }
         Ok(Self::new(all))
@@ -232,40 +234,40 @@ impl Parser {
         token
     }
 
-    fn requirements(&mut self) -> Result<Vec<Requirement>, String> {
+    fn requirements(&mut self) -> Result<Vec<Requirement>, SelectorError> {
         let mut all = Vec::new();
         if self.peek().is_empty() {
             return Ok(all);
         }
         loop {
             if is_special(self.peek()) && self.peek() != "!" {
-                return Err(format!("found '{}', expected: !, identifier, or 'end of string'", self.peek()));
+                return Err(SelectorError::unexpected(self.peek(), "!, identifier, or 'end of string'"));
             }
-            all.push(self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?);
+            all.push(self.requirement().map_err(|e| SelectorError::Requirement(Box::new(e)))?);
             match self.next().as_str() {
                 "" => return Ok(all),
                 "," if is_special(self.peek()) && self.peek() != "!" => {
-                    return Err(format!("found '{}', expected: identifier after ','", self.peek()));
+                    return Err(SelectorError::unexpected(self.peek(), "identifier after ','"));
                 }
                 "," if self.peek().is_empty() => {
-                    return Err("found '', expected: identifier after ','".into());
+                    return Err(SelectorError::unexpected("", "identifier after ','"));
                 }
                 "," => {}
-                other => return Err(format!("found '{other}', expected: ',' or 'end of string'")),
+                other => return Err(SelectorError::unexpected(other, "',' or 'end of string'")),
             }
         }
     }
 
-    fn requirement(&mut self) -> Result<Requirement, String> {
+    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
         let negated = self.peek() == "!";
         if negated {
             self.at += 1;
         }
         let key = self.next();
         if key.is_empty() || is_special(&key) {
-            return Err(format!("found '{key}', expected: identifier"));
+            return Err(SelectorError::unexpected(&key, "identifier"));
         }
-        check(format_args!("<nil>"), &key, names::qualified(&key))?;
+        check("<nil>", &key, names::qualified(&key))?;
         if negated {
             return Ok(Requirement { key, operator: Operator::DoesNotExist, values: Vec::new() });
         }
@@ -275,50 +277,47 @@ impl Parser {
             "!=" | "notin" => Operator::NotIn,
             ">" => Operator::GreaterThan,
             "<" => Operator::LessThan,
-            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+            other => return Err(SelectorError::unexpected(other, "in, notin, =, ==, !=, gt, lt")),
         };
         let values = if self.next().ends_with("in") { self.set()? } else { vec![self.exact()?] };
         for value in &values {
-            check(format_args!("values[0][{key}]"), value, names::label_value(value))?;
+            check(&format!("values[0][{key}]"), value, names::label_value(value))?;
         }
         if matches!(operator, Operator::GreaterThan | Operator::LessThan) && values[0].parse::<i64>().is_err()
         {
-            return Err(format!(
-                "values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer",
-                go_quote(&values[0])
-            ));
+            return Err(SelectorError::NoInteger(values[0].clone()));
         }
         Ok(Requirement { key, operator, values })
     }
 
-    fn exact(&mut self) -> Result<String, String> {
+    fn exact(&mut self) -> Result<String, SelectorError> {
         match self.peek() {
             "" | "," => Ok(String::new()),
-            token if is_special(token) => Err(format!("found '{token}', expected: identifier")),
+            token if is_special(token) => Err(SelectorError::unexpected(token, "identifier")),
             _ => Ok(self.next()),
         }
     }
 
-    fn set(&mut self) -> Result<Vec<String>, String> {
+    fn set(&mut self) -> Result<Vec<String>, SelectorError> {
         match self.next().as_str() {
             "(" => {}
-            other => return Err(format!("found '{other}' expected: '('")),
+            other => return Err(SelectorError::Parenthesis(other.into())),
         }
         let mut values = Vec::new();
         loop {
             match self.next().as_str() {
                 ")" => return Ok(values),
                 "," => values.push(String::new()),
-                "" => return Err("found '', expected: ',', or ')'".into()),
+                "" => return Err(SelectorError::unexpected("", "',', or ')'")),
                 token if is_special(token) => {
-                    return Err(format!("found '{token}', expected: ',', ')' or identifier"));
+                    return Err(SelectorError::unexpected(token, "',', ')' or identifier"));
                 }
                 token => {
                     values.push(token.to_owned());
                     match self.next().as_str() {
                         "," => {}
                         ")" => return Ok(values),
-                        other => return Err(format!("found '{other}', expected: ',' or ')'")),
+                        other => return Err(SelectorError::unexpected(other, "',' or ')'")),
                     }
                 }
             }
@@ -330,10 +329,10 @@ fn is_special(token: &str) -> bool {
     matches!(token, "=" | "==" | "!=" | "!" | "(" | ")" | "," | "<" | ">")
 }
 
-fn check(what: fmt::Arguments<'_>, text: &str, findings: Vec<String>) -> Result<(), String> {
+fn check(what: &str, text: &str, findings: Vec<String>) -> Result<(), SelectorError> {
     match findings.is_empty() {
         true => Ok(()),
-        false => Err(format!("{what}: Invalid value: {}: {}", go_quote(text), findings.join("; "))),
+        false => Err(SelectorError::Invalid { what: what.into(), text: text.into(), findings }),
     }
 }
 
@@ -405,6 +404,35 @@ mod tests {
         for text in ["==", "a=b,", "a in x", "a in (x", "a b", "=a", "a=-", "a/b/c=d", "n>x", "a=b=c", ","] {
             assert!(LabelSelector::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn errors_read_as_upstreams() {
+        for (text, want) in [
+            ("==", "found '==', expected: !, identifier, or 'end of string'"),
+            ("a=b,", "found '', expected: identifier after ','"),
+            ("a=b,=", "found '=', expected: identifier after ','"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            ("a in x", "unable to parse requirement: found 'x' expected: '('"),
+            ("a in (x", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("a in (", "unable to parse requirement: found '', expected: ',', or ')'"),
+            ("a in (=", "unable to parse requirement: found '=', expected: ',', ')' or identifier"),
+            ("a==!", "unable to parse requirement: found '!', expected: identifier"),
+            ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+            (
+                "n>x",
+                "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
+        ] {
+            assert_eq!(LabelSelector::parse(text).unwrap_err().to_string(), want, "{text}");
+        }
+        let invalid = LabelSelector::parse("a=-").unwrap_err().to_string();
+        assert!(
+            invalid.starts_with(
+                "unable to parse requirement: values[0][a]: Invalid value: \"-\": a valid label must be"
+            ),
+            "{invalid}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `ListOptions`, of lists, watches and deletes of collections.
 
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::selector::{FieldSelector, LabelSelector};
+use tokensmith_objects::selector::{FieldSelector, LabelSelector, SelectorError};
 use tokensmith_objects::{FieldError, Object};
 
 use super::judged;
@@ -36,9 +36,10 @@ impl ListOptions {
         let limit = query.number("limit")?.unwrap_or(0);
         let (labels, fields) = (query.text("labelSelector"), query.text("fieldSelector"));
         let initial = query.flag("sendInitialEvents");
+        let unread = |error: SelectorError| Error::BadRequest(error.to_string());
         let options = ListOptions {
-            labels: LabelSelector::parse(&labels).map_err(Error::BadRequest)?,
-            fields: FieldSelector::parse(kind, &fields).map_err(Error::BadRequest)?,
+            labels: LabelSelector::parse(&labels).map_err(unread)?,
+            fields: FieldSelector::parse(kind, &fields).map_err(unread)?,
             selective: !labels.is_empty() || !fields.is_empty(),
             limit: limit.max(0).try_into().unwrap_or(usize::MAX),
             continue_token: query.text("continue"),

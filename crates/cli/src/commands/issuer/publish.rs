@@ -55,7 +55,7 @@ pub struct PublishArgs {
 }
 
 fn interval(text: &str) -> Result<GoDuration, String> {
-    match text.parse::<GoDuration>()? {
+    match text.parse::<GoDuration>().map_err(|e| e.to_string())? {
         given if given.is_whole() && (1..=86_400).contains(&given.whole_seconds()) => Ok(given),
         _ => Err("use whole seconds from 1s to 24h".into()),
     }

@@ -7,7 +7,7 @@ use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
 use crate::keys::command::{Command, Import, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
 use crate::keys::verifiers::Told;
-use crate::keys::{KeyError, Origin, PrivateKey, RingError, SealKeys, UnsealError};
+use crate::keys::{KeyError, Origin, PrivateKey, RingError, SealKeys, SealSourceError, UnsealError};
 use crate::store::StoreError;
 
 /// What a command has done.
@@ -39,7 +39,7 @@ pub enum CommandError {
     Ring(#[from] ReserveError),
     /// The sealing keys cannot be read or written.
     #[error("{0}")]
-    Seal(String),
+    Seal(SealSourceError),
     /// A private half cannot be opened.
     #[error("the private half of signing key {id} cannot be opened")]
     Unseal {
@@ -157,9 +157,9 @@ impl Keys {
             // All of them open: only now does anything change.
             if fresh && !stored {
                 self.sealing.store(&seal).map_err(|e| {
-                    CommandError::Seal(format!(
+                    CommandError::Seal(SealSourceError(format!(
                         "{e}: put a new key in front of it yourself, and reseal with --keep-file"
-                    ))
+                    )))
                 })?;
                 stored = true;
             }

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use crate::keys::command::when;
 use crate::keys::issuer::IssuerError;
 use crate::keys::seal::UnsealError;
-use crate::keys::{Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealSource};
+use crate::keys::{
+    Algorithm, KeyError, PrivatePem, PublicKey, RingError, RotationPolicy, SealSource, SealSourceError,
+};
 use crate::store::StoreError;
 
 /// What an operator decides about keys.
@@ -108,7 +110,7 @@ pub enum KeysError {
     Ring(#[from] RingError),
     /// The sealing keys.
     #[error("{0}")]
-    Seal(String),
+    Seal(SealSourceError),
     /// The signing-key file.
     #[error("the signing key file cannot be used")]
     SigningKey(#[source] KeyError),

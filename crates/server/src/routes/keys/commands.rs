@@ -266,7 +266,6 @@ pub(super) fn failure(ring: &Ring, id: &str, error: CommandError) -> Failure {
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }
         CommandError::Refused(refused) => Error::conflict("", "keys", id, refused.to_string()),
-        CommandError::Seal(text) => Error::Internal { cause: text.clone(), source: Some(text.into()) },
         other => Error::internal(other.to_string(), other),
     };
     error.into()
