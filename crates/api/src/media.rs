@@ -1,6 +1,14 @@
 //! Media types: what a body is, and what an `Accept` header wants.
 
 /// A representation that bodies can have.
+///
+/// ```
+/// use tokensmith_api::Media;
+///
+/// assert_eq!(Media::of_content_type(Some("application/yaml; charset=utf-8")), Some(Media::Yaml));
+/// assert_eq!(Media::of_content_type(None), Some(Media::Json));
+/// assert_eq!(Media::of_content_type(Some("text/html")), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
     /// `application/json`

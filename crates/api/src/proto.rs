@@ -61,6 +61,16 @@ pub fn unframe(body: &[u8]) -> Result<Unknown<'_>, ProtoError> {
 }
 
 /// Builds the frame as Go's encoder does, empty content encoding and type included.
+///
+/// ```
+/// use tokensmith_api::proto;
+///
+/// let body = proto::frame("v1", "Pod", b"");
+/// assert!(body.starts_with(&proto::MAGIC));
+/// assert_eq!(proto::unframe(&body)?.kind, "Pod");
+/// assert_eq!(proto::unframe(b"{}"), Err(proto::ProtoError::Prefix));
+/// # Ok::<_, proto::ProtoError>(())
+/// ```
 pub fn frame(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
     let mut meta = Vec::with_capacity(64);
     put_bytes(&mut meta, 1, api_version.as_bytes());

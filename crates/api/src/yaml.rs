@@ -28,6 +28,12 @@ impl YamlError {
 
 /// Reads one document. An empty one is `null`.
 ///
+/// ```
+/// let read = tokensmith_api::yaml::parse(b"mode: 0400\nname: a")?;
+/// assert_eq!(read.value["mode"], 256, "octal, as Kubernetes reads it");
+/// # Ok::<_, tokensmith_api::yaml::YamlError>(())
+/// ```
+///
 /// A repeated key is reported (by its name alone) and its last value wins, as Kubernetes does outside strict
 /// validation.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {

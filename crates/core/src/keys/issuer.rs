@@ -27,6 +27,15 @@ pub enum IssuerError {
 }
 
 /// Checks the list of `--service-account-issuer`.
+///
+/// ```
+/// use tokensmith_core::keys::issuer::{check_issuers, discovery_problem};
+///
+/// assert!(check_issuers(&["https://issuer.example".into()]).is_ok());
+/// assert!(check_issuers(&["https://[bad".into()]).is_err());
+/// // Tokens can have it, but nobody can find its keys.
+/// assert!(discovery_problem("http://issuer.example").is_some());
+/// ```
 pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
     if issuers.is_empty() {
         return Err(IssuerError::Missing);

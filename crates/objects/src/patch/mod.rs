@@ -42,6 +42,15 @@ pub enum PatchError {
 /// As many operations as kube-apiserver takes in one JSON patch.
 pub const MAX_OPERATIONS: usize = 10_000;
 
+/// ```
+/// use serde_json::json;
+/// use tokensmith_objects::patch::Patch;
+///
+/// let patch = Patch::read("application/merge-patch+json", br#"{"a": null, "b": 2}"#).unwrap()?;
+/// assert_eq!(patch.apply(&json!({"a": 1}))?, json!({"b": 2}));
+/// assert!(Patch::read("text/plain", b"").is_none());
+/// # Ok::<_, tokensmith_objects::patch::PatchError>(())
+/// ```
 impl Patch {
     /// The patch that a body of this media type is; `None` for another media type.
     pub fn read(media: &str, body: &[u8]) -> Option<Result<Patch, PatchError>> {
