@@ -179,7 +179,7 @@ impl Projector {
         }
         self.schedule(id);
         self.plan_alarm(id.pod, id.volume);
-        self.visit(&name);
+        self.queue_disk_work(&name);
     }
 
     /// Puts the next look for an alarm on the agenda, unless there is an earlier one.
@@ -269,7 +269,7 @@ impl Projector {
         }
         if changed {
             pod.state_dirty = true;
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
         self.plan_alarm(id, volume);
     }

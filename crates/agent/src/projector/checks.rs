@@ -21,7 +21,7 @@ use tokensmith_core::Moment;
 use tokensmith_core::random;
 
 use super::checks_file::{ChecksFile, SeenKeys, SeenReviews};
-use super::deadline::{DEADLINE, one_line};
+use super::deadline::{DEADLINE, short_line};
 use super::ids::{PodId, Task, TokenId};
 use super::job::blocking;
 use super::{Done, Projector};
@@ -159,7 +159,7 @@ impl Projector {
                 (checks.kids, checks.etag) = (Some(kids), etag);
                 None
             }
-            Err(error) => Some(one_line(&error.to_string())),
+            Err(error) => Some(short_line(&error.to_string())),
         };
         let wait = match error {
             None => {
@@ -256,7 +256,7 @@ impl Projector {
             }
             Some(error) => {
                 reviews.failures = reviews.failures.saturating_add(1);
-                let cause = one_line(&error.to_string());
+                let cause = short_line(&error.to_string());
                 if reviews.failures == 1 {
                     tracing::debug!(cause, "tokens cannot be reviewed");
                 }
@@ -283,7 +283,7 @@ impl Projector {
         if token.reviewed(now) {
             pod.state_dirty = true;
             let name = pod.name.clone();
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
     }
 
@@ -309,7 +309,7 @@ impl Projector {
         }
         let known: BTreeSet<TokenId> = self.checks.reviews.suspects.iter().copied().collect();
         self.checks.reviews.suspects.extend(others.into_iter().filter(|other| !known.contains(other)));
-        self.refuse(id, "review", format!("the API server refuses it: {}", one_line(why)));
+        self.refuse(id, "review", format!("the API server refuses it: {}", short_line(why)));
     }
 
     /// A token is dead. Another at once; where the last one was dead as well, after a while.
@@ -336,7 +336,7 @@ impl Projector {
             self.schedule(id);
         }
         self.plan_alarm(id.pod, id.volume);
-        self.visit(&name);
+        self.queue_disk_work(&name);
     }
 
     /// Writes down what was seen, when it differs or is old.
@@ -356,7 +356,7 @@ impl Projector {
         let files = self.ports.files.clone();
         self.under_way.work.push(blocking(move || {
             if let Err(error) = files.write_checks(&new.bytes()) {
-                let cause = one_line(&error.to_string());
+                let cause = short_line(&error.to_string());
                 tracing::debug!(cause, "what was checked cannot be written down");
             }
             Done::Checked(Checked::FileWritten)

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_objects::Object;
 
-use super::deadline::{DEADLINE, one_line};
+use super::deadline::{DEADLINE, short_line};
 use crate::api::{ApiError, ApiServer, Event, List, Resource, Selection, within};
 use crate::refresh::{Retry, Trouble};
 
@@ -341,7 +341,7 @@ impl Feed {
             }
         };
         let since = self.failing_since().unwrap_or(now);
-        self.outage = Some(Outage { since, error: one_line(&error.to_string()) });
+        self.outage = Some(Outage { since, error: short_line(&error.to_string()) });
         Step { change: None, events: None, again: Some(again), first_failure }
     }
 

@@ -1,4 +1,4 @@
-//! The port to a disk. The real one is `disk::Root`; tests have one that is full, or slow.
+//! The port to a disk. The real one is `disk::Root`, by `files_on_disk`; tests have one that is full, or slow.
 
 use std::error::Error;
 use std::fmt;

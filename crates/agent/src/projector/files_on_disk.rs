@@ -1,4 +1,4 @@
-//! The real disk.
+//! The port's real disk: [`Root`], by names of pods. What a write does is in `disk::volume` and `disk::set`.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokensmith_objects::LocalPath;
 
-use super::deadline::one_line;
+use super::deadline::short_line;
 use super::files::{Files, FilesError};
 use super::ids::{PodId, PodName};
 use super::state::{Grant, State};
@@ -24,6 +24,7 @@ pub(super) enum Job {
     Sync(Sync),
 }
 
+/// Brings a pod's folder to what is known now. (Not the marker trait.)
 pub(super) struct Sync {
     pub(super) id: PodId,
     pub(super) plan: Arc<PodPlan>,
@@ -101,7 +102,7 @@ impl Job {
 fn load(files: &dyn Files, name: &PodName, plan: &PodPlan) -> Result<Loaded, FilesError> {
     let (state, corrupt) = match files.read_state(name)?.map(|bytes| State::read(&bytes)) {
         Some(Ok(state)) => (Some(state), None),
-        Some(Err(error)) => (None, Some(one_line(&error.to_string()))),
+        Some(Err(error)) => (None, Some(short_line(&error.to_string()))),
         None => (None, None),
     };
     let mut volumes = Vec::new();
@@ -120,7 +121,7 @@ fn load(files: &dyn Files, name: &PodName, plan: &PodPlan) -> Result<Loaded, Fil
         volumes.push(LoadedVolume { there, tokens });
     }
     let kept: Vec<_> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
-    let left_over = files.retain(name, &kept).err().map(|error| one_line(&error.to_string()));
+    let left_over = files.retain(name, &kept).err().map(|error| short_line(&error.to_string()));
     Ok(Loaded { state, corrupt, left_over, volumes })
 }
 

@@ -93,7 +93,7 @@ impl Projector {
             Pods::Selected(selection) => selection,
         };
         self.members.feed = Some(Feed::new(Resource::Pods, selection));
-        self.want(FeedId::Pods);
+        self.read_feed(FeedId::Pods);
         Ok(())
     }
 
@@ -248,7 +248,7 @@ impl Projector {
         pod.plan = Arc::new(plan);
         if changed {
             pod.volumes.iter_mut().for_each(|volume| volume.dirty = true);
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
     }
 
@@ -264,11 +264,11 @@ impl Projector {
         let id = self.roster.add(pod);
         for reference in references {
             if let Some(source) = self.sources.claim(reference, id) {
-                self.want(FeedId::Source(source));
+                self.read_feed(FeedId::Source(source));
             }
         }
         self.ports.monitor.pods(self.roster.len());
-        self.visit(&name);
+        self.queue_disk_work(&name);
     }
 
     /// A pod is gone, and so are its volumes soon.

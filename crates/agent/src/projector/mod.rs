@@ -6,16 +6,19 @@
 //! answers (what came)  ┘                     └─► writing (volumes, states, 8)     ─┘
 //! ```
 //!
-//! A manifest's way to the disk:
+//! A manifest's way to the disk (whoever starts the projector has read it, and gives its pods as [`Pods`]):
 //!
-//! 1. `members`: a pod is there (`applied`) and has a plan; it is admitted to the `roster`, and what it refers to is claimed
-//!    of `sources`, which follow each object once (`feed`).
-//! 2. `writing`: its desk is visited. The first job reads what an earlier run left (`loaded`); then each token is put on the
-//!    agenda (`asking`: `schedule`).
-//! 3. `asking`: a token is due, has a slot, is answered. `reading`: an object came, or changed. Either makes its volume
-//!    dirty, and the desk is visited again.
-//! 4. `writing`: `volume_job` makes the payload as soon as every token and object is there; `job` writes it, and the state
-//!    after it, on a thread of its own; `synced` notes what the disk has now.
+//! 1. `members`: what is given is followed. A pod that is given as an object is taken as it is (`fix`), and one without a
+//!    UID is asked for first (`resolve`, `resolved`); others come by a feed (`read_feed`, `pods_changed`). Either way a pod
+//!    is there (`applied`) and gets its plan; it is admitted to the `roster`, and what it refers to is claimed of `sources`,
+//!    which follow each object once (`feed`).
+//! 2. `writing`: the disk's work for the pod is queued (`queue_disk_work`), and `next_job` says what it is. The first job
+//!    reads what an earlier run left (`loaded`); then each token is put on the agenda (`asking`: `schedule`).
+//! 3. `asking`: a token is due (`token_due`), has a slot (`start_asking`), is answered (`answered`). `reading`: an object
+//!    came, or changed (`source_changed`). Either makes its volume dirty, and the disk's work is queued again.
+//! 4. `writing`: `volume_job` makes the payload (`pod::payload`) as soon as every token and object is there. The job runs
+//!    on a thread of its own (`job`), writes volumes by the port `Files` (`files_on_disk`), and the state after them.
+//!    `job_done` then notes what the disk has now (`synced`), and queues the work again until nothing is left.
 //!
 //! Each part owns what it counts and queues; only what concerns several is the projector's own. One task owns everything; what
 //! waits for others are futures that it polls. Nothing waits for anything else: a request that is slow holds a slot for ten
@@ -63,7 +66,7 @@ use tokensmith_objects::Object;
 use self::agenda::Agenda;
 use self::asking::{Asked, Asking};
 use self::checks::{Checked, Checks};
-use self::deadline::one_line;
+use self::deadline::short_line;
 use self::ids::{PodId, Task, TokenId};
 use self::members::Members;
 use self::reading::{Reading, Readout, Signal};
@@ -152,7 +155,7 @@ enum Done {
     Looked(Vec<(PodId, usize)>),
     Read(Readout),
     Swept(Option<Duration>),
-    Wrote(Box<job::Finished>),
+    Job(Box<job::Finished>),
 }
 
 /// A jump of the clock is noticed within this.
@@ -283,7 +286,7 @@ impl Projector {
         while let Some(task) = self.agenda.due(now) {
             match task {
                 Task::Alarm(pod, volume) => self.look_for_alarm(pod, volume),
-                Task::Disk(name) => self.visit(&name),
+                Task::Disk(name) => self.queue_disk_work(&name),
                 Task::Feed(feed, turn) => self.feed_due(feed, turn),
                 Task::Keys => self.keys_due(),
                 Task::Listing => self.judge_listing(),
@@ -315,13 +318,13 @@ impl Projector {
             Done::Checked(checked) => self.checked(checked),
             Done::Compared(Ok(on_disk)) => self.left_over(on_disk),
             Done::Compared(Err(error)) => {
-                let cause = one_line(&error.to_string());
+                let cause = short_line(&error.to_string());
                 tracing::warn!(cause, "the root cannot be read: volumes of pods that are gone may stay");
             }
             Done::Looked(missing) => self.looked(missing),
             Done::Swept(more) => self.swept(more),
             Done::Read(readout) => self.read(readout),
-            Done::Wrote(finished) => self.wrote(*finished),
+            Done::Job(finished) => self.job_done(*finished),
         }
     }
 
@@ -363,7 +366,7 @@ impl Projector {
             self.renew(id, now);
         }
         for name in self.roster.names() {
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
         for id in self.roster.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.show_expiries(id);

@@ -55,12 +55,12 @@ const SLOTS: usize = 8;
 impl Projector {
     pub(super) fn feed_due(&mut self, id: FeedId, turn: u64) {
         if self.feed(id).is_some_and(|feed| feed.turn == turn) {
-            self.want(id);
+            self.read_feed(id);
         }
     }
 
     /// Has a feed read, if it is not being read.
-    pub(super) fn want(&mut self, id: FeedId) {
+    pub(super) fn read_feed(&mut self, id: FeedId) {
         let Some(feed) = self.feed(id) else { return };
         if !std::mem::replace(&mut feed.opening, true) {
             self.reading.queue(Read::Feed(id));
@@ -114,6 +114,8 @@ impl Projector {
         self.follow_up(id, step);
     }
 
+    /// What comes of a feed's step: its watch is listened to, its next turn put on the agenda, its change handed to
+    /// `members` (`pods_changed`) or to the volumes that are made of it (`source_changed`).
     fn follow_up(&mut self, id: FeedId, step: Step) {
         let Step { change, events, again, first_failure } = step;
         let Some(feed) = self.feed(id) else { return };
@@ -167,7 +169,7 @@ impl Projector {
             if changed && reference.resource() == Resource::ServiceAccounts {
                 self.compare_account(user);
             }
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
     }
 

@@ -8,18 +8,19 @@ use tokensmith_objects::Object;
 
 use super::feed::{Change, Feed};
 use super::ids::{PodId, SourceId};
-use crate::api::{Resource, Selection};
+use crate::api::Resource;
 use crate::pod::{Lookup, Objects, Reference};
 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     ids: HashMap<Reference, SourceId>,
-    sources: HashMap<SourceId, Source>,
+    sources: HashMap<SourceId, Followed>,
     count: u64,
 }
 
+/// What a [`Reference`] stands for, while a pod uses it. (What a volume's manifest names is `pod::Source`.)
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct Followed {
     pub(super) reference: Reference,
     pub(super) feed: Feed,
     pub(super) users: BTreeSet<PodId>,
@@ -36,10 +37,10 @@ impl Sources {
         }
         self.count += 1;
         let id = SourceId(self.count);
-        let feed = Feed::new(reference.resource(), selection(&reference));
+        let feed = Feed::new(reference.resource(), reference.selection());
         let users = BTreeSet::from([user]);
         self.ids.insert(reference.clone(), id);
-        self.sources.insert(id, Source { reference, feed, users, objects: None });
+        self.sources.insert(id, Followed { reference, feed, users, objects: None });
         Some(id)
     }
 
@@ -54,7 +55,7 @@ impl Sources {
         }
     }
 
-    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+    pub(super) fn get_mut(&mut self, id: SourceId) -> Option<&mut Followed> {
         self.sources.get_mut(&id)
     }
 
@@ -73,12 +74,12 @@ impl Sources {
         self.sources.len()
     }
 
-    fn find(&self, reference: &Reference) -> Option<&Source> {
+    fn find(&self, reference: &Reference) -> Option<&Followed> {
         self.sources.get(self.ids.get(reference)?)
     }
 }
 
-impl Source {
+impl Followed {
     /// Whether anything is different now.
     pub(super) fn apply(&mut self, change: Change) -> bool {
         let objects = self.objects.take();
@@ -124,14 +125,10 @@ impl Objects for Sources {
     }
 }
 
-impl Source {
+impl Followed {
     fn unknown(&self) -> String {
         self.feed.error().unwrap_or("not read yet").to_owned()
     }
-}
-
-fn selection(reference: &Reference) -> Selection {
-    reference.selection()
 }
 
 /// Without the history of who set what, which no volume shows: it is often most of an object.

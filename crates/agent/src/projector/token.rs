@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::tokens::Jws;
 
-use super::deadline::one_line;
+use super::deadline::short_line;
 use super::state::{Failure, Grant, Refusal, TokenState, sha256};
 use crate::api::{ApiError, IssuedToken};
 use crate::payload::Secret;
@@ -190,7 +190,7 @@ impl Token {
         let mut schedule = self.schedule(policy);
         let next = schedule.failed(setback, self.grant().map(Grant::lease), now, random);
         let next = Some(if again { now } else { next });
-        self.failure = Some(Failure::after(self.failure.as_ref(), one_line(&message), now, next));
+        self.failure = Some(Failure::after(self.failure.as_ref(), short_line(&message), now, next));
         Answer::Failed { first: schedule.failures() == 1 }
     }
 

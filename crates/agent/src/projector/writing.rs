@@ -9,7 +9,7 @@ use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
 
-use super::deadline::one_line;
+use super::deadline::short_line;
 use super::files::FilesError;
 use super::ids::{PodId, PodName, Task};
 use super::job::{
@@ -26,7 +26,7 @@ use crate::refresh::{LEEWAY, Retry, Trouble};
 /// The disk's work: who waits for it, and what is being done.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    desks: HashMap<Arc<PodName>, Desk>,
+    pods: HashMap<Arc<PodName>, DiskWork>,
     queue: VecDeque<Arc<PodName>>,
     /// Jobs under way.
     taken: usize,
@@ -36,9 +36,9 @@ pub(super) struct Writing {
     sweeping: bool,
 }
 
-/// The place of a pod on disk.
+/// What the disk owes the pods of a name. It outlives each of them: what is there is removed before the next one is written.
 #[derive(Debug, Default)]
-struct Desk {
+struct DiskWork {
     busy: bool,
     queued: bool,
     /// Everything there is to be removed first.
@@ -62,32 +62,32 @@ impl Writing {
         self.taken > 0
     }
 
-    /// Puts a desk into the queue, unless it is there or a job is at it.
-    fn visit(&mut self, name: &Arc<PodName>) {
-        let desk = self.desks.entry(name.clone()).or_default();
-        if !desk.busy && !std::mem::replace(&mut desk.queued, true) {
+    /// Puts a pod into the queue, unless it is there or a job of it is under way.
+    fn queue(&mut self, name: &Arc<PodName>) {
+        let work = self.pods.entry(name.clone()).or_default();
+        if !work.busy && !std::mem::replace(&mut work.queued, true) {
             self.queue.push_back(name.clone());
         }
     }
 
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        for desk in self.desks.values_mut() {
-            desk.retry_at = desk.retry_at.map(|at| at.minus(by));
+        for work in self.pods.values_mut() {
+            work.retry_at = work.retry_at.map(|at| at.minus(by));
         }
     }
 }
 
 impl Projector {
-    /// Sees to it that a pod's place on disk is looked at soon.
-    pub(super) fn visit(&mut self, name: &Arc<PodName>) {
-        self.writing.visit(name);
+    /// Has it looked at soon what the disk owes a pod: [`Projector::next_job`] says what that is, if it is anything.
+    pub(super) fn queue_disk_work(&mut self, name: &Arc<PodName>) {
+        self.writing.queue(name);
     }
 
     /// Has everything of a pod removed. What comes under its name later comes after that.
     pub(super) fn clear_away(&mut self, name: &Arc<PodName>) {
-        self.writing.desks.entry(name.clone()).or_default().remove = true;
-        self.visit(name);
+        self.writing.pods.entry(name.clone()).or_default().remove = true;
+        self.queue_disk_work(name);
     }
 
     /// Has the disk compared with the pods that there are.
@@ -100,30 +100,30 @@ impl Projector {
         let now = self.now();
         while self.writing.taken < SLOTS {
             let Some(name) = self.writing.queue.pop_front() else { return };
-            let Some(desk) = self.writing.desks.get_mut(&name) else { continue };
-            desk.queued = false;
-            if desk.busy || desk.retry_at.is_some_and(|at| at > now) {
+            let Some(work) = self.writing.pods.get_mut(&name) else { continue };
+            work.queued = false;
+            if work.busy || work.retry_at.is_some_and(|at| at > now) {
                 continue;
             }
-            let remove = std::mem::take(&mut desk.remove);
-            let Some(job) = (if remove { Some(Job::Remove) } else { self.job(&name, now) }) else {
-                // A desk is kept while its pod is there, or the disk owes something.
+            let remove = std::mem::take(&mut work.remove);
+            let Some(job) = (if remove { Some(Job::Remove) } else { self.next_job(&name, now) }) else {
+                // What is known of a pod's disk is kept while the pod is there, or the disk owes it something.
                 if self.roster.id_of(&name).is_none() {
-                    self.writing.desks.remove(&name);
+                    self.writing.pods.remove(&name);
                 }
                 continue;
             };
-            if let Some(desk) = self.writing.desks.get_mut(&name) {
-                desk.busy = true;
+            if let Some(work) = self.writing.pods.get_mut(&name) {
+                work.busy = true;
             }
             self.writing.taken += 1;
             let files = self.ports.files.clone();
-            self.under_way.work.push(blocking(move || Done::Wrote(Box::new(job.run(&*files, name)))));
+            self.under_way.work.push(blocking(move || Done::Job(Box::new(job.run(&*files, name)))));
         }
     }
 
     /// What is to be done for a pod, if anything is.
-    fn job(&mut self, name: &Arc<PodName>, now: OffsetDateTime) -> Option<Job> {
+    fn next_job(&mut self, name: &Arc<PodName>, now: OffsetDateTime) -> Option<Job> {
         let id = self.roster.id_of(name)?;
         let pod = self.roster.get(id)?;
         if !pod.loaded {
@@ -162,7 +162,7 @@ impl Projector {
                 let secrets = volume.newest();
                 let token = |source: &TokenSource| secrets.get(&source.path).copied().flatten().cloned();
                 payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.ports.node)
-                    .map_err(|error| one_line(&error.to_string()))
+                    .map_err(|error| short_line(&error.to_string()))
             }
         };
         let grants = volume.grants();
@@ -200,12 +200,12 @@ impl Projector {
         self.plan_alarm(id, index);
     }
 
-    /// A job is done.
-    pub(super) fn wrote(&mut self, finished: Finished) {
+    /// A job is done: it has read, removed or written what there is of a pod.
+    pub(super) fn job_done(&mut self, finished: Finished) {
         let Finished { name, job_result } = finished;
         self.writing.taken -= 1;
-        if let Some(desk) = self.writing.desks.get_mut(&name) {
-            desk.busy = false;
+        if let Some(work) = self.writing.pods.get_mut(&name) {
+            work.busy = false;
         }
         let result = match job_result {
             JobResult::Load(id, Ok(loaded)) => {
@@ -214,47 +214,47 @@ impl Projector {
             }
             JobResult::Load(id, Err(error)) => {
                 for index in 0..self.roster.get(id).map_or(0, |pod| pod.volumes.len()) {
-                    self.volume_failed(id, index, one_line(&error.to_string()), None);
+                    self.volume_failed(id, index, short_line(&error.to_string()), None);
                 }
                 Err(error)
             }
             JobResult::Remove(result) => {
                 if result.is_err()
-                    && let Some(desk) = self.writing.desks.get_mut(&name)
+                    && let Some(work) = self.writing.pods.get_mut(&name)
                 {
-                    desk.remove = true;
+                    work.remove = true;
                 }
                 result
             }
             JobResult::Sync(id, synced) => self.synced(id, synced),
         };
-        self.settle_desk(&name, result);
-        self.visit(&name);
+        self.disk_answered(&name, result);
+        self.queue_disk_work(&name);
     }
 
     /// After a failure the disk is left alone for a while.
-    fn settle_desk(&mut self, name: &Arc<PodName>, result: Result<(), FilesError>) {
+    fn disk_answered(&mut self, name: &Arc<PodName>, result: Result<(), FilesError>) {
         let now = self.now();
-        let Some(desk) = self.writing.desks.get_mut(name) else { return };
+        let Some(work) = self.writing.pods.get_mut(name) else { return };
         let (namespace, pod) = (&name.namespace, &name.name);
         let Err(error) = result else {
-            if std::mem::take(&mut desk.failures) > 0 {
+            if std::mem::take(&mut work.failures) > 0 {
                 tracing::info!(namespace, pod, "the disk is written again");
             }
-            desk.retry_at = None;
+            work.retry_at = None;
             return;
         };
-        let cause = one_line(&error.to_string());
-        desk.failures = desk.failures.saturating_add(1);
-        if desk.failures == 1 {
+        let cause = short_line(&error.to_string());
+        work.failures = work.failures.saturating_add(1);
+        if work.failures == 1 {
             tracing::warn!(namespace, pod, cause, "the disk cannot be written");
         } else {
             tracing::debug!(namespace, pod, cause, "the disk cannot be written");
         }
         let retry =
-            Retry { failures: desk.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
+            Retry { failures: work.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
         let at = now.plus(retry.delay(now, random::fraction()));
-        desk.retry_at = Some(at);
+        work.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
         let pod = self.roster.id_of(name).and_then(|id| self.roster.get_mut(id));
         let volumes = pod.into_iter().flat_map(|pod| &mut pod.volumes).filter(|volume| volume.dirty);
@@ -319,6 +319,7 @@ impl Projector {
         self.compare_keys(Some(id));
     }
 
+    /// What a [`Job::Sync`] has written is known of its tokens and volumes from now on.
     fn synced(&mut self, id: PodId, synced: Synced) -> Result<(), FilesError> {
         let Synced { volumes, state, shown } = synced;
         let mut result = Ok(());
@@ -327,7 +328,7 @@ impl Projector {
                 Ok((written, files)) => self.volume_written(id, index, whole, grants, written, files),
                 Err(error) => {
                     self.ports.monitor.wrote("failure");
-                    self.volume_failed(id, index, one_line(&error.to_string()), None);
+                    self.volume_failed(id, index, short_line(&error.to_string()), None);
                     if let Some(volume) = self.roster.get_mut(id).and_then(|pod| pod.volumes.get_mut(index)) {
                         volume.dirty = true;
                     }
@@ -350,7 +351,7 @@ impl Projector {
             Some(Err(error)) => {
                 // The volumes are there, and go on: only where they are shown is not as it should be.
                 let (name, cause, at) =
-                    (pod.name.clone(), one_line(&error.to_string()), now.plus(SHOW_AGAIN));
+                    (pod.name.clone(), short_line(&error.to_string()), now.plus(SHOW_AGAIN));
                 let (namespace, pod_name) = (&name.namespace, &name.name);
                 if pod.show_failed(cause.clone(), now, at) {
                     tracing::warn!(namespace, pod = pod_name, cause, "volumes cannot be shown to containers");
@@ -446,7 +447,7 @@ impl Projector {
         if std::mem::replace(&mut self.writing.looking, true) {
             return;
         }
-        let idle = |pod: &&Pod| self.writing.desks.get(&pod.name).is_none_or(|desk| !desk.busy);
+        let idle = |pod: &&Pod| self.writing.pods.get(&pod.name).is_none_or(|work| !work.busy);
         let mut all = Vec::new();
         for (id, pod) in self.roster.iter().filter(|(_, pod)| idle(pod)) {
             let volumes =
@@ -482,7 +483,7 @@ impl Projector {
             volume.dirty = true;
             pod.state_dirty = true;
             pod.shown.expire();
-            self.visit(&name);
+            self.queue_disk_work(&name);
         }
     }
 }
