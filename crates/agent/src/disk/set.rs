@@ -36,8 +36,8 @@ pub enum Written {
     Updated,
 }
 
-/// What came of it.
-pub(super) struct Done {
+/// A [`Set`] that is in its place.
+pub(super) struct Placed {
     pub(super) written: Written,
     /// The generation that counted before, still there for those who read it.
     pub(super) superseded: Option<OsString>,
@@ -45,7 +45,7 @@ pub(super) struct Done {
 
 impl Set<'_> {
     /// Writes it, unless the folder holds it already. Paths and nesting have been checked.
-    pub(super) fn write(&self) -> Result<Done, Failed> {
+    pub(super) fn write(&self) -> Result<Placed, Failed> {
         self.dir.settle(self.owners.dir()).doing(OWN, "")?;
         let current = current::current(self.dir).doing("read", DATA)?;
         // What cannot be compared is not what it should be.
@@ -55,7 +55,7 @@ impl Set<'_> {
         if matches {
             self.links()?;
             self.dir.settle_link(DATA, self.owners.link(None)).doing(OWN, DATA)?;
-            return Ok(Done { written: Written::Unchanged, superseded: None });
+            return Ok(Placed { written: Written::Unchanged, superseded: None });
         }
         let name = generation::new(self.now);
         let swapped = self.fill(&name).and_then(|()| self.swap(&name));
@@ -65,7 +65,7 @@ impl Set<'_> {
             return Err(failed);
         }
         self.links()?;
-        Ok(Done { written: Written::Updated, superseded: current.map(|(name, _)| name) })
+        Ok(Placed { written: Written::Updated, superseded: current.map(|(name, _)| name) })
     }
 
     /// Makes a generation that nobody sees yet.

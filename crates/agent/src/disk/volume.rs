@@ -12,7 +12,7 @@ use super::dir::{Dir, Mounts};
 use super::error::{Doing, Failed};
 use super::facts::Medium;
 use super::layout::{DATA, MAX_DEPTH, Place};
-use super::set::{Done, Set, Written};
+use super::set::{Placed, Set, Written};
 use super::shared::Shared;
 use super::{DiskError, current, leftovers, mount};
 use crate::payload::{Payload, Secret};
@@ -117,7 +117,7 @@ impl VolumeDir {
             Err(full) if full.out_of_space() && self.shared.keep_none(&self.place, dir) => set.write(),
             done => done,
         };
-        let Done { written, superseded } = done.map_err(failed)?;
+        let Placed { written, superseded } = done.map_err(failed)?;
         if let Some(name) = superseded {
             for name in self.shared.keep(&self.place, name, KEEP) {
                 // What stays is found by the next write.

@@ -1,8 +1,12 @@
 //! What a pod's volumes hold.
 //!
 //! ```text
-//! manifest ─► Pod ─► PodPlan (what is wanted) ─► payload(plan, objects, tokens) ─► Payload (files)
+//! text ─ manifest ─► Pod ─ read ─► PodPlan (what is wanted) ─ collect ─► Payload (files)
+//!                                                         objects, tokens ┘
 //! ```
+//!
+//! `manifest` decodes files, `read` makes a plan of a pod (with `source` for the parts of a volume and `parse` for its
+//! fields), `collect` has [`payload`], which makes the files of one volume; they are a [`Payload`](crate::payload::Payload).
 //!
 //! Pure: no I/O, no clock. A pod comes from the API or from a file and is not trusted: every name that becomes a
 //! folder and every path is judged again here, and names of other objects too, since they go into URLs.

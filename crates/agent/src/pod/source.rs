@@ -23,7 +23,8 @@ pub enum Source {
     ServiceAccountToken(TokenSource),
 }
 
-/// A token that is wanted.
+/// A token that is wanted (`serviceAccountToken` in a manifest); where an application gets its tokens from is
+/// [`source::TokenSource`](crate::source::TokenSource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenSource {
     /// Whom it is for; `None` is the API server.
