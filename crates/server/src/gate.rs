@@ -90,17 +90,17 @@ pub(crate) async fn gate(
 
     let (mut warnings, mut known) = (Vec::new(), Known::default());
     let entered = enter((&app, access), &request, &info, &mut warnings, &mut known);
-    let entered = entered.and_then(|entry| Ok((deadline(&info, &query)?, entry)));
+    let entered = entered.and_then(|entered| Ok((deadline(&info, &query)?, entered)));
     let refused = entered.as_ref().err().map(|failure| failure.0.code);
     // From here on the request leaves its line, whatever becomes of it.
     let line = audit::Entry::begin(&app, &request, &info, &audit_id, arrived, known, refused);
     let response = match entered {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
-        Ok((deadline, entry)) => {
-            let by: Arc<str> = entry.real.as_deref().unwrap_or(&entry.user.name).into();
+        Ok((deadline, Entered { user, impersonated_by })) => {
+            let by: Arc<str> = impersonated_by.as_deref().unwrap_or(&user.name).into();
             let caller = Caller {
-                user: entry.user,
-                impersonated_by: entry.real,
+                user,
+                impersonated_by,
                 info,
                 audit_id: audit_id.clone(),
                 arrived,
@@ -198,18 +198,22 @@ async fn run(app: &App, handler: impl Future<Output = Response>, deadline: Optio
     }
 }
 
-struct Entry {
+/// Who has been let in.
+struct Entered {
+    /// As whom the request acts.
     user: Identity,
-    real: Option<String>,
+    /// Who really asks, when that is someone else.
+    impersonated_by: Option<String>,
 }
 
+/// Who asks, for whom, and whether they may.
 fn enter(
     (app, access): (&Arc<App>, Access),
     request: &Request,
     info: &RequestInfo,
     warnings: &mut Vec<String>,
     known: &mut Known,
-) -> Result<Entry, Failure> {
+) -> Result<Entered, Failure> {
     let before = app.clock.monotonic();
     let found = authenticate(app, request, warnings, &mut known.why);
     let took = app.clock.monotonic().saturating_sub(before);
@@ -228,7 +232,7 @@ fn enter(
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
     }
-    let (user, real) = match credentials::impersonation(request.headers())? {
+    let (user, impersonated_by) = match credentials::impersonation(request.headers())? {
         None => (user, None),
         Some(wish) => {
             known.impersonated_user.clone_from(&wish.identity.name);
@@ -240,8 +244,8 @@ fn enter(
             (wish.identity, Some(user.name))
         }
     };
-    admit(app, access, &user, info)?;
-    Ok(Entry { user, real })
+    authorize_route(app, access, &user, info)?;
+    Ok(Entered { user, impersonated_by })
 }
 
 /// Who asks, or nobody where nothing is shown. Bad credentials are refused, never anonymous. An error is
@@ -269,8 +273,8 @@ fn authenticate(
     }
 }
 
-/// Who may come to a route.
-fn admit(app: &App, access: Access, user: &Identity, info: &RequestInfo) -> Result<(), Failure> {
+/// 403, unless the route's rule lets the user in. (Admission, which judges what is written, comes later.)
+fn authorize_route(app: &App, access: Access, user: &Identity, info: &RequestInfo) -> Result<(), Failure> {
     let reads = matches!(info.attributes.verb.as_str(), "get" | "head" | "options");
     if access == Access::Document && app.config.anonymous_oidc && reads {
         return Ok(());

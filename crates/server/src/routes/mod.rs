@@ -134,8 +134,8 @@ pub fn router(app: Arc<App>, more: &[Route]) -> Router {
     let places = Places::of_this_machine();
     // Each with a gate that knows its rule: what lets a request in is of the very route that answers it.
     let guarded = |access: Access, routes: Router<Shared>| {
-        let entry = Gate { app: app.clone(), access, places: places.clone() };
-        routes.layer(axum::middleware::from_fn_with_state(entry, gate))
+        let with = Gate { app: app.clone(), access, places: places.clone() };
+        routes.layer(axum::middleware::from_fn_with_state(with, gate))
     };
     let mut router = guarded(Access::Authorized, Router::new().fallback(api));
     for route in OWN.iter().chain(more) {
@@ -189,25 +189,25 @@ async fn api(State(all): State<Shared>, request: Request) -> Result<Response, Fa
     let method = &parts.method;
     match (kind.kind.as_str(), info.attributes.subresource.as_str()) {
         ("ServiceAccount", "token") => match *method {
-            Method::POST => token::create(&part(&all), &caller, &parts, body).await,
+            Method::POST => token::create(&needed(&all), &caller, &parts, body).await,
             _ => Err(Failure::method_not_allowed()),
         },
-        (_, "") if kind.stored => objects::serve(&part(&all), &caller, kind, &parts, body).await,
+        (_, "") if kind.stored => objects::serve(&needed(&all), &caller, kind, &parts, body).await,
         (_, "status" | "finalize") if kind.stored => {
-            objects::part(&part(&all), &caller, kind, &parts, body).await
+            objects::part(&needed(&all), &caller, kind, &parts, body).await
         }
         (_, sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
         _ if method != Method::POST => Err(Failure::method_not_allowed()),
-        ("TokenReview", _) => token_reviews::create(&part(&all), &caller, kind, &parts, body).await,
+        ("TokenReview", _) => token_reviews::create(&needed(&all), &caller, kind, &parts, body).await,
         ("SelfSubjectReview", _) => {
-            self_subject_reviews::create(&part(&all), &caller, kind, &parts, body).await
+            self_subject_reviews::create(&needed(&all), &caller, kind, &parts, body).await
         }
-        _ => access_reviews::create(&part(&all), &caller, kind, &parts, body).await,
+        _ => access_reviews::create(&needed(&all), &caller, kind, &parts, body).await,
     }
 }
 
 /// What a handler needs, taken from all there is.
-fn part<T: FromRef<Shared>>(all: &Shared) -> T {
+fn needed<T: FromRef<Shared>>(all: &Shared) -> T {
     T::from_ref(all)
 }
 
