@@ -147,8 +147,8 @@ impl TokenIssuer {
             request.set(&["spec", "expirationSeconds"], life.told);
         }
 
-        let noted = noted(found, profile)?;
-        let extra = noted.as_ref().map(ExtraClaims::as_slice);
+        let annotated = annotated_claims(found, profile)?;
+        let extra = annotated.as_ref().map(ExtraClaims::as_slice);
         let extra = extra.or(profile.map(TokenProfile::claims)).unwrap_or_default();
         let issued_at = now.unix_timestamp();
         let expires_at = issued_at.saturating_add(life.real);
@@ -290,7 +290,7 @@ fn usual_seconds(profile: Option<&TokenProfile>) -> i64 {
 
 /// The claims of an account that has some, with the profile's, which win. An annotation that is no good (admission lets
 /// none in, but data may be older than it) stops the token: a verifier may rely on a claim that would be missing.
-fn noted(account: &Object, profile: Option<&TokenProfile>) -> Result<Option<ExtraClaims>, Error> {
+fn annotated_claims(account: &Object, profile: Option<&TokenProfile>) -> Result<Option<ExtraClaims>, Error> {
     let Some(text) = account.annotation(extra_claims::ANNOTATION) else { return Ok(None) };
     let own = ExtraClaims::parse(text);
     let all = match profile {
