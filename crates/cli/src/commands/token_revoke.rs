@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use tokensmith_client::Refusal;
 use tokensmith_core::ledger::jti::{self, Given, holds_token};
 
 use super::pasted;
@@ -78,7 +79,7 @@ impl RevokeArgs {
         let body = self.body()?;
         let client = connect(&self.client.target()?)?;
         let done = client.post(PATH, &body).await?;
-        let done = done.map_err(|r| Failure::failed(refused(r.code, &r.message)))?;
+        let done = done.map_err(|r| Failure::failed(refused(&r)))?;
         for warning in warnings(&done) {
             eprintln!("Warning: {warning}");
         }
@@ -150,9 +151,11 @@ impl RevokeArgs {
 }
 
 /// The server's refusal, and what to do about it.
-fn refused(code: u16, message: &str) -> String {
-    match code {
-        404 if message.starts_with("keys ") => format!("failed to revoke: {message}"),
+fn refused(refusal: &Refusal) -> String {
+    let message = &refusal.message;
+    match refusal.code {
+        // `--force` helps nobody who names a key that is not there.
+        404 if refusal.about == "keys" => format!("failed to revoke: {message}"),
         404 => format!(
             "failed to revoke: {message}: nothing unexpired of that name is on record, so nothing was revoked; check the \
              spelling (--force revokes it all the same)"
