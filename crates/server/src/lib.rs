@@ -1,10 +1,10 @@
 //! HTTP: the gate that every request passes, the routes behind it, and the listener in front.
 //!
 //! ```text
-//! listener ─► gate (who, may they) ─► routes ─► core
+//! listener ─► gate (who, may they) ─► routes ─► core, registry
 //! ```
 //!
-//! Decides nothing about tokens, keys or objects: it translates between HTTP and `tokensmith-core`.
+//! Decides nothing about tokens, keys or objects: it translates between HTTP and `tokensmith-core` with `tokensmith-registry`.
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

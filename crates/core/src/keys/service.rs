@@ -5,6 +5,13 @@
 //! command ────────┴─► write (one ring) ┤
 //! watch, reread ────► install ─────────┴─► KeySet (swapped whole) ─► reserve, documents
 //! ```
+//!
+//! From the schedule: `rotate` sleeps until the next step is due, `tick` applies what is due to a copy of the ring, and
+//! `Keys::write` puts that into the store in the place of the revision that it was made from. From another replica:
+//! `follow` is told of the new ring by the watch, or `reread` finds it, and `Keys::install` takes it if its revision is
+//! newer. Both end in `Keys::replace`, which opens the private halves that are new, and `Keys::swap`, which renders
+//! the documents and puts the new set in the old one's place. (The function `replace` is another one: it writes a ring at
+//! the start, when there are no `Keys` yet.)
 
 mod admin;
 mod config;

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
     made: Vec<PrivateKey>,
 }
 
-/// What is to sign by default.
+/// What is to sign by default. (Not the port `keys::Signer`.)
 enum Signer {
     /// This key.
     File(PrivateKey),
