@@ -1,8 +1,9 @@
 //! ARCHITECTURE.md says which crate may use which, and which libraries a few have to themselves; `cargo metadata` says
-//! which do.
+//! which do. The paths that it names are there.
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -91,4 +92,32 @@ fn every_crate_has_a_door_that_architecture_names() {
         table("| crate | its door |").into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     let folders = used().into_keys().map(|name| format!("crates/{name}"));
     assert_eq!(doors, folders.collect());
+}
+
+/// `server/gate` is below `crates/server/src`; what names no crate is of core's, or stands in the repository as it is.
+#[test]
+fn every_path_that_architecture_and_contributing_name_is_there() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let is_there = |path: &str| {
+        let (first, rest) = path.split_once('/').unwrap();
+        let places = [
+            path.to_owned(),
+            format!("crates/{path}"),
+            format!("crates/{first}/src/{rest}"),
+            format!("crates/core/src/{path}"),
+        ];
+        places.iter().any(|place| root.join(place).exists() || root.join(format!("{place}.rs")).exists())
+    };
+    let of_a_path = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-./".contains(c);
+    let mut looked_for = 0;
+    for document in [DOCUMENT, include_str!("../../CONTRIBUTING.md")] {
+        for path in document.lines().flat_map(names) {
+            let inside = !path.starts_with(['/', '.']) && path.contains('/') && path.chars().all(of_a_path);
+            if inside {
+                assert!(is_there(&path), "{path} is named, and is not there");
+                looked_for += 1;
+            }
+        }
+    }
+    assert!(looked_for > 80, "of {looked_for} paths");
 }
