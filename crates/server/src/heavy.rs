@@ -6,6 +6,13 @@
 //! as one waits for a disk: the deadline ends it. A place is held while its request computes, and not while that waits for
 //! the store, the ledger or a signer: a slow disk would keep all others from computing. Users take turns: else one without
 //! any rights, asking for large reviews again and again, would keep everybody's long lists waiting until their deadline.
+//!
+//! ```text
+//! Light ─ enter ─► Wants ─ its turn ─► Placed ─ waits for something ─► Goes ─ enter ─► Wants …
+//! ```
+//!
+//! A handler that has begun may hold what others wait for, such as the ledger's lock, or be half done. So it stands in line
+//! only where it says so, never for each time that it is woken: it goes on in a place that is free, and without one else.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -60,12 +67,25 @@ struct User {
 /// What a request has taken; free again when it has ended, or was given up.
 #[derive(Default)]
 struct Held {
-    /// It computes for long: what it does, it does in a place.
-    entered: bool,
+    way: Way,
     body: Option<Permits>,
     /// Looked up by the first that is taken: most requests take nothing, and need no lock that all share. Kept, so that
     /// what is taken later is of the same user's share.
     user: Option<Arc<User>>,
+}
+
+/// How a request goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Way {
+    /// On the worker: it has never said that it computes for long.
+    #[default]
+    Light,
+    /// It waits in line.
+    Wants,
+    /// It has a place, until it waits for something.
+    Placed,
+    /// It has had one, and waits in no line.
+    Goes,
 }
 
 /// Of a user's share, and of all.
@@ -137,6 +157,12 @@ impl Request {
         self.held().user.get_or_insert_with(|| self.places.user(&self.by)).clone()
     }
 
+    /// A place that is free; nobody in line is passed by that.
+    fn take_free(&self) -> Option<Permits> {
+        let own = self.user().turns.clone().try_acquire_owned().ok()?;
+        Some([own, self.places.0.cores.clone().try_acquire_owned().ok()?])
+    }
+
     /// Waits for a place; the first time for room for an answer, too.
     async fn take(self, first: bool) -> Option<Permits> {
         let user = self.user();
@@ -151,10 +177,19 @@ impl Request {
     }
 }
 
-/// What follows is long work, and is done in a place; at once where the request has said so, or there are no places.
+/// What follows is long work, and is done in a place until it waits for something; at once where the request has one, or
+/// there are no places. Never under a lock: others may stand in line before.
 pub(crate) async fn enter() {
     let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
-    if !std::mem::replace(&mut request.held().entered, true) {
+    let placed = {
+        let mut held = request.held();
+        let placed = held.way == Way::Placed;
+        if !placed {
+            held.way = Way::Wants;
+        }
+        placed
+    };
+    if !placed {
         // What follows is to be polled aside.
         tokio::task::yield_now().await;
     }
@@ -211,18 +246,30 @@ impl<F: Future> Future for Aside<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Aside { request, taking, waited, handler } = &mut *self;
-        if !request.held().entered {
-            return handler.as_mut().poll(cx);
-        }
-        let take = taking.get_or_insert_with(|| request.clone().take(!*waited).boxed());
+        let way = request.held().way;
+        let place = match way {
+            Way::Light => None,
+            Way::Wants => {
+                let take = taking.get_or_insert_with(|| request.clone().take(!*waited).boxed());
+                let place = ready!(take.as_mut().poll(cx));
+                (*taking, *waited) = (None, true);
+                place
+            }
+            Way::Placed | Way::Goes => request.take_free(),
+        };
         // Free again after this, also where the handler now waits for something itself.
-        let _place = ready!(take.as_mut().poll(cx));
-        (*taking, *waited) = (None, true);
+        let Some(_place) = place else { return handler.as_mut().poll(cx) };
+        request.held().way = Way::Placed;
         // A runtime of one thread has no other that could take over.
-        match Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        let polled = match Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             true => tokio::task::block_in_place(|| handler.as_mut().poll(cx)),
             false => handler.as_mut().poll(cx),
+        };
+        let way = &mut request.held().way;
+        if *way == Way::Placed {
+            *way = Way::Goes;
         }
+        polled
     }
 }
 
@@ -262,14 +309,15 @@ mod tests {
         let answer = runtime.block_on(async { tokio::spawn(async { 7 }).await.unwrap() });
         assert_eq!(answer, 7);
         assert!(computes.try_recv().is_err(), "the others wait for the place");
+        // In whatever order they have come to stand in line.
+        heavy.iter().for_each(|_| end.send(()).unwrap());
         for done in heavy {
-            end.send(()).unwrap();
             runtime.block_on(done).unwrap();
         }
         assert_eq!(computes.iter().take(2).count(), 2, "each had its turn");
     }
 
-    /// Its disk is slow: others compute meanwhile, and it takes a place again for what it does after that.
+    /// Its disk is slow: others compute meanwhile, and it takes a place again for its answer.
     #[tokio::test]
     async fn a_place_is_free_while_its_request_waits() {
         let places = Places::new(1);
@@ -277,6 +325,7 @@ mod tests {
         let mut waits = Box::pin(places.around("u".into(), None, async {
             enter().await;
             written.await.unwrap();
+            enter().await;
         }));
         // Once for `enter`, once in its place.
         assert!(poll(&mut waits).is_pending() && poll(&mut waits).is_pending());
@@ -288,10 +337,55 @@ mod tests {
         }
         disk.send(()).unwrap();
         let taken = places.0.cores.clone().acquire_owned().await.unwrap();
-        assert!(poll(&mut waits).is_pending(), "it computes in a place alone");
+        assert!(
+            poll(&mut waits).is_pending() && poll(&mut waits).is_pending(),
+            "it computes in a place alone"
+        );
         drop(taken);
         assert_eq!(poll(&mut waits), Poll::Ready(()));
         assert_eq!(places.0.cores.available_permits(), 1);
+    }
+
+    /// A user's thousand stand in line for the only place. What the same user has begun meanwhile gets on.
+    #[tokio::test]
+    async fn who_has_begun_stands_in_no_line_while_others_wait_for_it() {
+        let places = Places::new(1);
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        let (disk, written) = tokio::sync::oneshot::channel::<()>();
+        let mut holds = Box::pin(places.around("many".into(), None, async {
+            enter().await;
+            let _one = lock.lock().await;
+            written.await.unwrap();
+        }));
+        assert!(poll(&mut holds).is_pending() && poll(&mut holds).is_pending());
+        let _taken = places.0.cores.clone().acquire_owned().await.unwrap();
+        let mut line: Vec<_> =
+            (0..1_000).map(|_| Box::pin(places.around("many".into(), None, enter()))).collect();
+        for _ in 0..2 {
+            assert!(line.iter_mut().all(|request| poll(request).is_pending()));
+        }
+        let mut other = Box::pin(async { drop(lock.lock().await) });
+        assert!(poll(&mut other).is_pending());
+        disk.send(()).unwrap();
+        assert_eq!(poll(&mut holds), Poll::Ready(()));
+        assert_eq!(poll(&mut other), Poll::Ready(()));
+    }
+
+    /// As a collection that is deleted: it is polled once for each wait, and never in vain.
+    #[tokio::test]
+    async fn many_small_steps_need_one_place() {
+        const STEPS: usize = 20_000;
+        let places = Places::new(1);
+        let mut steps = Box::pin(places.around("u".into(), None, async {
+            enter().await;
+            for _ in 0..STEPS {
+                tokio::task::yield_now().await;
+            }
+        }));
+        assert!(poll(&mut steps).is_pending() && poll(&mut steps).is_pending());
+        let _taken = places.0.cores.clone().acquire_owned().await.unwrap();
+        let looks = (1..).find(|_| poll(&mut steps).is_ready());
+        assert_eq!(looks, Some(STEPS));
     }
 
     #[tokio::test]

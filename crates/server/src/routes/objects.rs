@@ -208,6 +208,7 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
+    heavy::enter_for([&*created]).await;
     Ok(reply::warned(show(with, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
 
@@ -225,6 +226,7 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let (object, made) = with.registry.update(&mut request, kind, namespace, name, part, object).await?;
+    heavy::enter_for([&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(with, kind, &object, code, &format), request.warnings))
 }
@@ -265,6 +267,7 @@ async fn patch(
         heavy::enter().await;
     }
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
+    heavy::enter_for([&*patched]).await;
     Ok(reply::warned(show(with, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
 
@@ -281,7 +284,11 @@ async fn delete(
     let mut request = Request::by(&caller.user);
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
-    match with.registry.delete(&mut request, kind, namespace, name, &options).await? {
+    let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await?;
+    if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
+        heavy::enter_for([&**object]).await;
+    }
+    match deleted {
         Deleted::Object(object) => Ok(show(with, kind, &object, StatusCode::OK, &format)),
         Deleted::Pending(object) => {
             let old_words = options.cascades_in_old_words();

@@ -76,6 +76,7 @@ pub(super) async fn create(
 
     let mut warnings = request.warnings;
     warnings.extend(minted.warnings);
+    crate::heavy::enter_for([&minted.reply]).await;
     Ok(reply::answered(&minted.reply, &request.format, warnings))
 }
 

@@ -1,8 +1,8 @@
 //! What computes for long does so aside, whatever makes it long, and keeps no place while it waits for the disk.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::world::{ADMIN, World};
 
+const LIMIT: Duration = Duration::from_secs(20);
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// A store whose disk can be made to wait, and that sees whether a writer holds a worker.
@@ -21,6 +23,8 @@ struct Disk {
     slow: AtomicBool,
     room: Semaphore,
     waiting: Semaphore,
+    /// Until its sender is gone, who writes a `test-busy` computes.
+    busy: OnceLock<std::sync::Mutex<mpsc::Receiver<()>>>,
     /// For each write since it is set, whether others could go on meanwhile.
     seen: std::sync::Mutex<Option<Vec<bool>>>,
 }
@@ -29,7 +33,7 @@ impl Disk {
     fn new() -> Arc<Self> {
         let (room, waiting) = (Semaphore::new(0), Semaphore::new(0));
         let (store, slow, seen) = (MemoryStore::new(), false.into(), None.into());
-        Arc::new(Disk { store, slow, room, waiting, seen })
+        Arc::new(Disk { store, slow, room, waiting, busy: OnceLock::new(), seen })
     }
 
     async fn write(&self, key: &str) {
@@ -37,11 +41,17 @@ impl Disk {
         if !key.contains("/test-") {
             return;
         }
+        if key.contains("/test-busy") {
+            self.waiting.add_permits(1);
+            let _ = self.busy.get().expect("it is set").lock().unwrap().recv();
+            return;
+        }
         let seen = self.seen.lock().unwrap().is_some();
         if seen {
             let (tell, told) = mpsc::channel();
             tokio::spawn(async move { tell.send(()) });
-            let others_go_on = told.recv_timeout(Duration::from_secs(2)).is_ok();
+            // They do, on any machine, as soon as it finds the time.
+            let others_go_on = told.recv_timeout(LIMIT).is_ok();
             self.seen.lock().unwrap().iter_mut().for_each(|seen| seen.push(others_go_on));
         }
         if self.slow.load(Ordering::SeqCst) {
@@ -105,15 +115,51 @@ async fn who_waits_for_the_disk_keeps_nobody_from_computing() {
         tokio::spawn(async move { world.post(MAPS, map(&format!("test-{n}"), 5_000)).await.status })
     };
     let waiting: Vec<_> = (0..writers).map(create).collect();
-    let limit = Duration::from_secs(20);
     let all = disk.waiting.acquire_many(writers.try_into().unwrap());
-    tokio::time::timeout(limit, all).await.expect("all come to the disk").unwrap().forget();
+    tokio::time::timeout(LIMIT, all).await.expect("all come to the disk").unwrap().forget();
     let dry = async { world.post(&format!("{MAPS}?dryRun=All"), map("test-other", 5_000)).await };
-    assert_eq!(tokio::time::timeout(limit, dry).await.expect("it is decoded meanwhile").status, 201);
+    assert_eq!(tokio::time::timeout(LIMIT, dry).await.expect("it is decoded meanwhile").status, 201);
     disk.slow.store(false, Ordering::SeqCst);
     disk.room.add_permits(writers);
     for writer in waiting {
         assert_eq!(writer.await.unwrap(), 201);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_being_deleted_waits_for_none_of_its_users_jobs() {
+    let disk = Disk::new();
+    let world = Arc::new(World::with_store(disk.clone()).await);
+    for name in ["test-a", "test-b", "test-c"] {
+        world.post(ROLES, json!({"metadata": {"name": name}, "rules": []})).await.ok();
+    }
+    disk.slow.store(true, Ordering::SeqCst);
+    let deleting = {
+        let world = world.clone();
+        tokio::spawn(async move { world.delete(ROLES).await.status })
+    };
+    let waits = async |many: u32| {
+        let all = disk.waiting.acquire_many(many);
+        tokio::time::timeout(LIMIT, all).await.expect("all have come").unwrap().forget();
+    };
+    waits(1).await;
+    // As many as one user may have at a time: half of the places, which are half the cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (end, until) = mpsc::channel::<()>();
+    disk.busy.set(until.into()).unwrap();
+    let job = |n: usize| {
+        let world = world.clone();
+        tokio::spawn(async move { world.post(MAPS, map(&format!("test-busy-{n}"), 5_000)).await.status })
+    };
+    let jobs: Vec<_> = (0..(cores / 4).max(1)).map(job).collect();
+    waits(jobs.len().try_into().unwrap()).await;
+    disk.slow.store(false, Ordering::SeqCst);
+    disk.room.add_permits(3);
+    let deleted = tokio::time::timeout(LIMIT, deleting).await;
+    drop(end);
+    assert_eq!(deleted.expect("it goes on beside them").unwrap(), 200);
+    for job in jobs {
+        assert_eq!(job.await.unwrap(), 201);
     }
 }
 
@@ -161,6 +207,6 @@ async fn a_small_write_of_a_large_object_is_done_aside() {
     let of_all = disk.aside(delete(MAPS)).await;
     assert_eq!(of_all, [true; 2], "a collection");
     // Who grants is compared with all that they hold.
-    let role = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/test-r";
-    assert_eq!(disk.aside(put(role, json!({"metadata": {"name": "test-r"}, "rules": []}))).await, [true]);
+    let role = format!("{ROLES}/test-r");
+    assert_eq!(disk.aside(put(&role, json!({"metadata": {"name": "test-r"}, "rules": []}))).await, [true]);
 }
