@@ -27,6 +27,8 @@ struct Inner {
 /// After a panic; then twice as long each time, unless it went well for so long.
 const REST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// At the end, what a projector that has panicked was writing is waited for this often. A disk that hangs never writes it.
+const LAST_RESTS: usize = 5;
 
 impl Kept {
     /// The first projector, and what keeps it.
@@ -40,21 +42,23 @@ impl Kept {
         Ok((Kept(Arc::new(Inner { config, holders, monitor, down })), projector))
     }
 
-    /// Has a projector do something until that is done; after a panic the next one does it again.
+    /// Has a projector do something until that is done; after a panic the next one does it again. `None`: none was at work
+    /// when `end` came. Each clone of `end` is asked anew, also after one of them has come.
     ///
     /// # Errors
     /// A fixed pod that has no plan any more.
     pub async fn run<T>(
         &self,
         mut projector: Projector,
+        end: impl Future<Output = ()> + Clone,
         mut work: impl AsyncFnMut(&mut Projector) -> T,
-    ) -> Result<T, PlanError> {
+    ) -> Result<Option<T>, PlanError> {
         let Inner { config, holders, monitor, down } = &*self.0;
         let (clock, mut pause) = (&config.clock, REST);
         loop {
             let begun = clock.monotonic();
             if let Some(done) = supervise::attempt(work(&mut projector)).await {
-                return Ok(done);
+                return Ok(Some(done));
             }
             down.store(true, Ordering::Relaxed);
             drop(projector);
@@ -62,12 +66,29 @@ impl Kept {
                 pause = REST;
             }
             tracing::error!(?pause, "keeping the volumes has panicked, and is begun again");
-            clock.sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST);
-            // What was being written is written whole, and not by two at once.
-            while Arc::strong_count(&config.files) > *holders {
-                clock.sleep(REST).await;
+            let written = || Arc::strong_count(&config.files) <= *holders;
+            let rested = async {
+                clock.sleep(pause).await;
+                // What was being written is written whole, and not by two at once.
+                while !written() {
+                    clock.sleep(REST).await;
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                () = end.clone() => true,
+                () = rested => false,
+            };
+            if ended {
+                for _ in 0..LAST_RESTS {
+                    if written() {
+                        break;
+                    }
+                    clock.sleep(REST).await;
+                }
+                return Ok(None);
             }
+            pause = pause.saturating_mul(2).min(LONGEST);
             projector = Projector::new(config.clone())?;
             *monitor.lock().unwrap_or_else(PoisonError::into_inner) = projector.monitor();
             down.store(false, Ordering::Relaxed);

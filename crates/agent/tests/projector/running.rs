@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
 use tokensmith_agent::observe::Observed;
 use tokensmith_agent::projector::Kept;
@@ -38,10 +39,10 @@ async fn a_run_that_panics_shows_and_is_followed_by_another() {
     drop(projector);
     let (kept, projector) = Kept::new(config(&clock, &api, &disk, all())).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let (mut stopped, mut runs) = (Box::pin(async { stopped.await.unwrap_or_default() }), 0);
-    let run = kept.run(projector, async |projector| {
+    let (stopped, mut runs) = (stopped.map(drop).boxed().shared(), 0);
+    let run = kept.run(projector, stopped.clone(), async |projector| {
         runs += 1;
-        projector.run(&mut stopped).await;
+        projector.run(stopped.clone()).await;
     });
     let until = async |well: bool, advance: Duration| {
         for _ in 0..100_000 {
@@ -70,6 +71,60 @@ async fn a_run_that_panics_shows_and_is_followed_by_another() {
         stop.send(()).unwrap();
     };
     let (ended, ()) = tokio::join!(run, drive);
-    ended.unwrap();
+    assert_eq!(ended.unwrap(), Some(()));
     assert_eq!(runs, 2);
+}
+
+/// Once while it rests, and once while what the first one was writing hangs.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_seen_while_the_next_one_is_waited_for() {
+    for hangs in [false, true] {
+        let World { clock, api, disk, projector, .. } = World::new().await;
+        drop(projector);
+        let (kept, projector) = Kept::new(config(&clock, &api, &disk, all())).unwrap();
+        let _writes = hangs.then(|| disk.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = stopped.map(drop).boxed().shared();
+        let mut runs = 0;
+        let mut run = Box::pin(kept.run(projector, stopped, async |_| {
+            runs += 1;
+            panic!("a test's");
+        }));
+        assert!(run.as_mut().now_or_never().is_none());
+        if hangs {
+            clock.advance(Duration::from_secs(1));
+            assert!(run.as_mut().now_or_never().is_none());
+        }
+        stop.send(()).unwrap();
+        let mut seconds = 0;
+        let ended = loop {
+            match run.as_mut().now_or_never() {
+                Some(ended) => break ended,
+                None => clock.advance(Duration::from_secs(1)),
+            }
+            seconds += 1;
+            assert!(seconds < 10, "it waits for the disk");
+        };
+        assert_eq!(ended.unwrap(), None::<()>);
+        assert_eq!(seconds, if hangs { 5 } else { 0 });
+        drop(run);
+        assert_eq!(runs, 1, "no other was begun");
+    }
+}
+
+/// What is written last panics: the end has come all the same, and is not asked for again.
+#[tokio::test(start_paused = true)]
+async fn a_panic_after_the_end_is_the_end() {
+    let World { clock, api, disk, projector, .. } = World::new().await;
+    drop(projector);
+    let (kept, projector) = Kept::new(config(&clock, &api, &disk, all())).unwrap();
+    let end = async {}.boxed().shared();
+    let mut runs = 0;
+    let ended = kept.run(projector, end.clone(), async |projector| {
+        runs += 1;
+        projector.run(end.clone()).await;
+        panic!("a test's");
+    });
+    assert_eq!(ended.now_or_never().expect("it has ended").unwrap(), None::<()>);
+    assert_eq!(runs, 1);
 }

@@ -8,11 +8,12 @@ mod status;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
+use futures::channel::oneshot;
 use tempfile::TempDir;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
@@ -105,13 +106,21 @@ impl ProjectArgs {
         let context = tokensmith_exec::Context { api: &*api, target: &target, root: path, node: &node };
         let prepared = context.prepare(pod, self.container.as_deref(), self.command).await?;
         let file = path.join(format!(".exec-{}", std::process::id()));
-        let mut command = pin!(exec::run(&prepared, &file, signals));
-        let code = tokio::select! {
-            code = &mut command => code?,
-            () = projector.run(std::future::pending()) => 0,
+        // It comes when the command has ended, whatever has become of the projector until then.
+        let (running, ended) = oneshot::channel::<()>();
+        let ended = ended.map(drop).boxed().shared();
+        let command = async {
+            let code = exec::run(&prepared, &file, signals).await;
+            drop(running);
+            code
         };
-        projector.run(std::future::ready(())).await;
-        if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
+        let keep = async |projector: &mut Projector| projector.run(ended.clone()).await;
+        let (code, keeping) = tokio::join!(command, kept.run(projector, ended.clone(), keep));
+        let code = code?;
+        if code != 0 {
+            return Err(Failure::Exit(code));
+        }
+        keeping.map(drop).map_err(unplanned)
     }
 
     /// Works until all volumes are whole, or `--timeout` is over.
@@ -134,11 +143,12 @@ impl ProjectArgs {
         clock: &dyn Clock,
         root: &Path,
     ) -> Result<(), Failure> {
-        let mut end = pin!(staying::end()?);
+        // Shared: who has seen it come leaves it to others to see, too.
+        let end = staying::end()?.boxed().shared();
         let keep = async |projector: &mut Projector| -> Result<(), Failure> {
             let ready = tokio::select! {
                 () = whole(projector, clock) => true,
-                () = &mut end => false,
+                () = end.clone() => false,
             };
             if !ready {
                 projector.run(std::future::ready(())).await;
@@ -148,10 +158,10 @@ impl ProjectArgs {
             if let Some(path) = &self.ready_file {
                 files::write(path, format!("{}\n", root.display()).as_bytes(), Access::Everyone)?;
             }
-            projector.run(&mut end).await;
+            projector.run(end.clone()).await;
             Ok(())
         };
-        kept.run(projector, keep).await.map_err(unplanned)?
+        kept.run(projector, end.clone(), keep).await.map_err(unplanned)?.unwrap_or(Ok(()))
     }
 
     /// Whose volumes are kept.
