@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,14 +41,20 @@ pub struct Context<'a> {
     pub node: &'a NodeResources,
 }
 
-/// A command that is ready to be started.
-#[derive(Debug)]
+/// A command that is ready to be started. Its `Debug` shows no value of the environment and nothing of the kubeconfig.
 pub struct Prepared {
     /// What to run, and how.
     pub spec: Spec,
     /// A file that must be there before it, readable by its owner alone: it stands for the account that clients look for
     /// where the volumes are not in their places.
     pub kubeconfig: Option<(PathBuf, Kubeconfig)>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kubeconfig = self.kubeconfig.as_ref().map(|(path, _)| path);
+        f.debug_struct("Prepared").field("spec", &self.spec).field("kubeconfig", &kubeconfig).finish()
+    }
 }
 
 impl Context<'_> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -16,8 +17,8 @@ pub const NO_NAMESPACE: u8 = 125;
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// What to run, and how.
-#[derive(Debug, Deserialize, Serialize)]
+/// What to run, and how. Its `Debug` shows no argument, and of the environment the names alone: it may hold secrets.
+#[derive(Deserialize, Serialize)]
 pub struct Spec {
     /// The volumes, where the container has them.
     pub placements: Vec<Placement>,
@@ -27,6 +28,18 @@ pub struct Spec {
     pub env: BTreeMap<String, String>,
     /// What is added when they are not: the paths in it are where the volumes really are.
     pub elsewhere: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |env: &BTreeMap<String, String>| env.keys().cloned().collect::<Vec<_>>();
+        f.debug_struct("Spec")
+            .field("placements", &self.placements)
+            .field("command", &self.command.first())
+            .field("env", &names(&self.env))
+            .field("elsewhere", &names(&self.elsewhere))
+            .finish()
+    }
 }
 
 /// Why this process has not become the command.
@@ -85,4 +98,30 @@ pub fn init(spec: &Spec, elsewhere: bool, remove: impl FnOnce() -> io::Result<()
         }
     }
     InitError::Run { name: name.clone(), cause: command.args(arguments).envs(env).exec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Prepared;
+    use tokensmith_client::kubeconfig::{Kubeconfig, NamedUser, User};
+
+    #[test]
+    fn no_debug_shows_what_may_be_secret() {
+        let env = |value: &str| BTreeMap::from([("PASSWORD".to_owned(), value.to_owned())]);
+        let spec = Spec {
+            placements: Vec::new(),
+            command: ["psql", "--password=secret-1"].map(OsString::from).into(),
+            env: env("secret-2"),
+            elsewhere: env("secret-3"),
+        };
+        let user = User { token: Some("secret-4".into()), ..User::default() };
+        let users = vec![NamedUser { name: "pod".into(), user }];
+        let kubeconfig = Kubeconfig { users, ..Kubeconfig::default() };
+        let prepared = Prepared { spec, kubeconfig: Some(("/run/kubeconfig".into(), kubeconfig)) };
+        for shown in [format!("{prepared:?}"), format!("{prepared:#?}")] {
+            assert!(!shown.contains("secret-"), "{shown}");
+            assert!(shown.contains("PASSWORD") && shown.contains("/run/kubeconfig"), "{shown}");
+        }
+    }
 }
