@@ -81,6 +81,7 @@ fn the_traditional_encrypted_form_is_refused_with_the_command_that_converts_it()
 
 /// The commands that the refusals name, on the files that they refuse.
 #[test]
+#[ignore = "needs the openssl program"]
 fn what_the_named_commands_convert_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let command = |error: KeyError, key: &str, out: &str| {
