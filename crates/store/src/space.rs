@@ -112,7 +112,7 @@ impl Room {
     /// Whether what costs so much may be written.
     pub(crate) fn has(&self, cost: u64, need: Need) -> bool {
         let eighth = self.eighth();
-        let cost = cost.saturating_add(if cost > 0 { SEGMENT } else { 0 });
+        let (bare, cost) = (cost, cost.saturating_add(if cost > 0 { SEGMENT } else { 0 }));
         // What must be free on the disk, and what with that which is free inside.
         let (disk, all) = match need {
             Need::Reserved => (eighth * 2, 0),
@@ -121,11 +121,13 @@ impl Room {
             Need::Usual => (eighth * 8, (eighth * 8).saturating_add(self.used / 8)),
         };
         let inside = self.likely.max(self.sure);
-        let fits = self.free >= disk.saturating_add(cost)
-            && self.free.saturating_add(inside) >= all.saturating_add(cost);
-        // sled's file has no reason to grow. It has, now and then, where much comes at once: not into what safety needs.
+        let enough = self.free.saturating_add(inside) >= all.saturating_add(cost);
+        let fits = enough && self.free >= disk.saturating_add(cost);
+        // sled's file has no reason to grow. It has, now and then, where much comes at once: not into what safety needs. And a
+        // create must leave inside, too, what an update needs.
         let floor = if need == Need::Reserved { eighth * 2 } else { eighth * 3 };
-        let fits_inside = self.sure >= cost && self.free >= floor.saturating_add(cost);
+        let fits_inside =
+            self.sure >= cost && self.free >= floor.saturating_add(bare) && (enough || need == Need::Delete);
         fits || fits_inside
     }
 
@@ -190,9 +192,12 @@ mod tests {
             (room(9, 64, 32, 20, 0), 3),
             (room(7, 64, 32, 20, 0), 2),
             // and what is free for sure counts almost to the end.
-            (room(5, 64, 32, 0, 20), 4),
-            (room(4, 64, 32, 0, 20), 1),
-            (room(3, 64, 32, 20, 20), 0),
+            (room(4, 64, 32, 0, 20), 4),
+            // and leaves what an update needs.
+            (room(5, 64, 32, 0, 8), 3),
+            (room(5, 64, 32, 0, 4), 2),
+            (room(3, 64, 32, 20, 20), 1),
+            (room(2, 64, 32, 20, 20), 0),
         ] {
             let found = needs.map(|need| room.has(MIB, need));
             let wanted = [taken > 3, taken > 2, taken > 1, taken > 0];
@@ -210,7 +215,9 @@ mod tests {
                 {
                     let before = Room { free, ..room(0, total, 32, 20, 20) };
                     if before.has(cost, need) {
-                        let after = Room { free: free - cost - SEGMENT, likely: 0, sure: 0, ..before };
+                        // It grows by what was written, and by a segment of its own.
+                        let after =
+                            Room { free: free - cost.max(SEGMENT), likely: 0, sure: 1 << 20, ..before };
                         assert!(after.has(super::cost(1, 0), Need::Reserved), "{before:?} {need:?} {cost}");
                     }
                 }
