@@ -6,7 +6,9 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock, mpsc};
@@ -18,6 +20,8 @@ pub(crate) struct Database {
     trees: Option<Trees>,
     /// sled's own file.
     file: File,
+    /// Whether it is one that is only looked at.
+    copy: bool,
     /// What broke it.
     broken: OnceLock<String>,
 }
@@ -36,7 +40,7 @@ pub(crate) enum Fault {
     #[error("the database broke off: {0}")]
     Broken(String),
     /// It does not come to an end.
-    #[error("the database does not open within {0:?}: the disk is slow or does not answer")]
+    #[error("the database does not open or close within {0:?}: the disk is slow or does not answer")]
     Hangs(Duration),
     /// It says so.
     #[error(transparent)]
@@ -78,7 +82,7 @@ impl Database {
         thread.map_err(|e| Fault::Sled(e.into()))?;
         let trees = answer.recv_timeout(limit).map_err(|_| Fault::Hangs(limit))??;
         let file = File::open(file).map_err(|e| Fault::Sled(e.into()))?;
-        Ok(Database { trees: Some(trees), file, broken: OnceLock::new() })
+        Ok(Database { trees: Some(trees), file, copy, broken: OnceLock::new() })
     }
 
     /// Brings all that it was given to disk. sled's own flush on Linux is a `sync_file_range`, which leaves the file's new
@@ -113,6 +117,16 @@ impl Database {
         let _ = self.broken.set("it was given up".into());
     }
 
+    /// Whether it is a copy that is only looked at.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy
+    }
+
+    /// Closes it, and says whether nothing of it is at work any more.
+    pub(crate) fn close(mut self) -> Result<(), Fault> {
+        self.end()
+    }
+
     /// Whether it has not broken.
     pub(crate) fn sound(&self) -> bool {
         self.broken.get().is_none()
@@ -139,13 +153,19 @@ const LOCKED: &str = "could not acquire lock";
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+impl Database {
     /// Closes it, for as long as that takes up to a bound: sled's closing waits for a thread of its own, which may have
     /// ended. One that has broken is left as it is: it may hold its locks for ever.
-    fn drop(&mut self) {
-        let Some(trees) = self.trees.take() else { return };
-        if !self.sound() {
+    fn end(&mut self) -> Result<(), Fault> {
+        let Some(trees) = self.trees.take() else { return Ok(()) };
+        if let Some(why) = self.broken.get() {
             std::mem::forget(trees);
-            return;
+            return Err(Fault::Broken(why.clone()));
         }
         let (done, closed) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store-close".into()).spawn(move || {
@@ -157,7 +177,9 @@ impl Drop for Database {
         });
         if thread.is_err() || closed.recv_timeout(CLOSING).is_err() {
             tracing::error!("the database does not close: it is left as it is");
+            return Err(Fault::Hangs(CLOSING));
         }
+        Ok(())
     }
 }
 
@@ -166,16 +188,21 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// An opening may take so long, and a millisecond more for each 8 KiB of the folder.
 const SHORTEST: Duration = Duration::from_secs(30);
 
-/// How large a folder is.
+/// How large a folder is. A file that is linked more than once in it counts once.
 pub(crate) fn size(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => size(&entry.path()),
-            _ => entry.metadata().map_or(0, |m| m.len()),
-        })
-        .sum()
+    fn add(dir: &Path, linked: &mut HashSet<(u64, u64)>) -> u64 {
+        let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+        entries
+            .flatten()
+            .map(|entry| match entry.metadata() {
+                Ok(m) if m.is_dir() => add(&entry.path(), linked),
+                Ok(m) if m.nlink() > 1 && !linked.insert((m.dev(), m.ino())) => 0,
+                Ok(m) => m.len(),
+                Err(_) => 0,
+            })
+            .sum()
+    }
+    add(dir, &mut HashSet::new())
 }
 
 thread_local! {

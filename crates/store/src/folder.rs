@@ -11,7 +11,7 @@ use crate::builder::BuildError;
 use crate::damage::{Trouble, Whole};
 use crate::database::Fault;
 use crate::moment::{Moment, Point};
-use crate::open::OpenError;
+use crate::open::{OpenError, Options};
 use crate::scan::damaged;
 use crate::space::{Room, Space};
 
@@ -20,11 +20,24 @@ pub(crate) struct Folder {
     pub(crate) dir: PathBuf,
     /// Where a test lets a start end.
     pub(crate) point: Point,
+    /// How large a test has its disk be.
+    #[cfg(debug_assertions)]
+    small: Option<u64>,
 }
 
 impl Folder {
     pub(crate) fn new(dir: &Path) -> Self {
-        Folder { dir: dir.into(), point: Point::default() }
+        Self::with(dir, &Options::default())
+    }
+
+    /// The one that is opened with these options.
+    pub(crate) fn with(dir: &Path, options: &Options) -> Self {
+        Folder {
+            dir: dir.into(),
+            point: Point::new(options),
+            #[cfg(debug_assertions)]
+            small: options.disk_bytes,
+        }
     }
 
     pub(crate) fn sled(&self) -> PathBuf {
@@ -54,7 +67,10 @@ impl Folder {
 
     /// What room there is on its disk.
     pub(crate) fn room(&self) -> Room {
-        Space::of(&self.dir).map_or(Room::UNKNOWN, |space| space.room())
+        let Ok(space) = Space::of(&self.dir) else { return Room::UNKNOWN };
+        #[cfg(debug_assertions)]
+        let space = space.small(&self.dir, self.small);
+        space.room()
     }
 
     pub(crate) fn copy(&self) -> PathBuf {
@@ -171,10 +187,15 @@ pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
 /// sled's snapshots in a folder: where its pages are, so that it need not read its whole file. All that they say is in
 /// that file, too.
 fn snapshots(sled: &Path) -> io::Result<Vec<PathBuf>> {
+    named(sled, SNAPSHOT)
+}
+
+/// What is in a folder under names that begin so.
+fn named(dir: &Path, begin: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(sled)? {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
+        if entry.file_name().to_string_lossy().starts_with(begin) {
             found.push(entry.path());
         }
     }
@@ -182,9 +203,22 @@ fn snapshots(sled: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 const SNAPSHOT: &str = "snap.";
+/// What one is called that is set aside begins so; its own name follows.
+const UNREAD: &str = "unread.";
 
+/// Whether there is one, set aside or not.
 pub(crate) fn has_snapshot(sled: &Path) -> io::Result<bool> {
-    Ok(!snapshots(sled)?.is_empty())
+    Ok(!snapshots(sled)?.is_empty() || !named(sled, UNREAD)?.is_empty())
+}
+
+/// Puts the snapshots back that a start has set aside which was killed. Not removed: of a store of format 1 only they show
+/// that it cannot be taken for whole.
+pub(crate) fn put_back(sled: &Path) -> io::Result<()> {
+    for path in named(sled, UNREAD)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fs::rename(&path, sled.join(name.strip_prefix(UNREAD).unwrap_or(&name)))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn drop_snapshots(sled: &Path) -> io::Result<()> {
@@ -206,7 +240,7 @@ impl Aside {
         let mut aside = Aside(Vec::new());
         for path in snapshots(sled)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let to = sled.join(format!("unread.{name}"));
+            let to = sled.join(format!("{UNREAD}{name}"));
             fs::rename(&path, &to)?;
             aside.0.push((path, to));
         }

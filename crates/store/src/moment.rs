@@ -29,6 +29,10 @@ pub(crate) enum Moment {
     AfterCopy,
     /// All was read, and all is there.
     AfterLook,
+    /// There was no room for a copy, and the database's snapshots are set aside to open it without them.
+    AfterAside,
+    /// All was read so: what was set aside is removed.
+    AfterGiveUp,
     /// Before a new database is made: the first one, one of a newer format, one that takes less room.
     BeforeBuild,
     /// Part of it is written.
@@ -55,7 +59,7 @@ pub(crate) enum Moment {
 
 #[cfg(debug_assertions)]
 impl Moment {
-    pub(crate) const ALL: [(&'static str, Moment); 21] = [
+    pub(crate) const ALL: [(&'static str, Moment); 23] = [
         ("before", Moment::Before),
         ("after", Moment::After),
         ("before-batch", Moment::BeforeBatch),
@@ -66,6 +70,8 @@ impl Moment {
         ("before-copy", Moment::BeforeCopy),
         ("after-copy", Moment::AfterCopy),
         ("after-look", Moment::AfterLook),
+        ("after-aside", Moment::AfterAside),
+        ("after-give-up", Moment::AfterGiveUp),
         ("before-build", Moment::BeforeBuild),
         ("half-build", Moment::HalfBuild),
         ("after-build", Moment::AfterBuild),

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! sled mends what it opens: it overwrites what it cannot read. So a copy is opened, and every record of it read and held
-//! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is.
+//! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is,
+//! unless its disk has no room for the copy: then the files themselves are opened, for a full disk must not keep a server
+//! from starting that could make room. It is judged alike, but where it is damaged sled may have mended some of it before.
 
 mod rewrite;
 
@@ -29,10 +31,10 @@ use tokensmith_core::store::StoreError;
 use crate::anchor::{Anchor, AnchorError};
 use crate::damage::{Damage, Trouble, Whole};
 use crate::database::{self, Database, Fault};
-use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, is_there};
+use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, is_there, put_back};
 pub(crate) use crate::folder::{Folder, remove, take_lock};
 use crate::log::Log;
-use crate::moment::{Moment, Point};
+use crate::moment::Moment;
 use crate::scan::{self, Said, Tally};
 use crate::state::{Objects, State};
 pub(crate) use rewrite::{begin, install};
@@ -85,7 +87,8 @@ impl Default for Options {
     }
 }
 
-/// Why a database cannot be opened. Nothing has been changed then.
+/// Why a database cannot be opened. Nothing has been changed then, but for what sled mends where the disk has no room for a
+/// copy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// What is there is not what was written.
@@ -173,7 +176,7 @@ type Stood = (State, u64);
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
-    let folder = Folder { dir: dir.into(), point: Point::new(options) };
+    let folder = Folder::with(dir, options);
     // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
@@ -221,6 +224,7 @@ fn ready(folder: &Folder, options: &Options) -> Result<Stood, OpenError> {
         install(folder, state)?;
         return Ok((state, 0));
     }
+    put_back(&folder.sled()).map_err(|e| folder.io(e))?;
     let done = judge(folder, options, &anchor);
     // Whatever came of it, the copy has served.
     let cleaned = folder.clean();
@@ -252,7 +256,8 @@ fn judge(
     folder.clean().map_err(|e| folder.io(e))?;
     let Ok(stood) = judge_by(folder, options, anchor, false) else { return first };
     tracing::warn!(
-        "the database's snapshot was damaged and is removed: nothing is lost, all was read without it"
+        "the database's snapshot was damaged and is removed: all was read without it, and nothing that was acknowledged is \
+         lost but, perhaps, issue records, which are not counted"
     );
     Ok(stood)
 }
@@ -281,20 +286,15 @@ fn judge_by(
     };
     let mut aside = None;
     folder.point.reach(Moment::BeforeCopy);
-    // sled writes a little where it opens, and must not find the disk full by it.
-    let looked = match folder.room().free < database::size(&folder.sled()).saturating_add(MARGIN) {
-        true => Err(folder.io(io::ErrorKind::StorageFull.into())),
-        false => look(folder, options.cache_bytes, snapshot),
-    };
-    let db = match looked {
+    let db = match look(folder, options.cache_bytes, snapshot) {
         Err(OpenError::Io { source, .. }) if ends(&source) => {
-            // A full disk must not keep a server from starting that could make room.
             // First the room back, then the word: the log may go to the same disk.
             folder.clean().map_err(|e| folder.io(e))?;
             tracing::warn!("there is no room for a copy of the database: it is opened itself");
             drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
             if !snapshot {
                 aside = Some(Aside::begin(&folder.sled()).map_err(|e| folder.io(e))?);
+                folder.point.reach(Moment::AfterAside);
             }
             Database::open(&folder.sled(), options.cache_bytes)
         }
@@ -324,7 +324,7 @@ fn judge_by(
             return Err(folder.damaged(vec![trouble], tally.whole));
         }
         folder.point.reach(Moment::AfterLook);
-        return Ok((migrate(folder, options, &db, tally, anchor)?, live));
+        return Ok((migrate(folder, options, db, tally, anchor)?, live));
     }
     let said = Said::read(&db).map_err(broken)?;
     let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
@@ -350,15 +350,15 @@ fn judge_by(
     }
     folder.point.reach(Moment::AfterLook);
     if !snapshot {
-        aside
-            .map_or(Ok(()), Aside::give_up)
-            .and_then(|()| drop_snapshots(&folder.sled()))
-            .map_err(|e| folder.io(e))?;
+        aside.map_or(Ok(()), Aside::give_up).map_err(|e| folder.io(e))?;
+        folder.point.reach(Moment::AfterGiveUp);
+        drop_snapshots(&folder.sled()).map_err(|e| folder.io(e))?;
     }
     let size = database::size(&folder.sled());
-    if size > (GROWN * live).saturating_add(SPARE.min(folder.room().total / 8)) {
+    // Not while the database itself is open.
+    if db.is_copy() && size > (GROWN * live).saturating_add(SPARE.min(folder.room().total / 8)) {
         tracing::info!(size, live, "the database is copied, to give space back");
-        if let Err(e) = rewrite::rewrite(folder, options, &db, format, state, live) {
+        if let Err(e) = rewrite::rewrite(folder, options, db, format, state, live) {
             // Nothing is lost by it, as long as the old one is in its place.
             if !folder.sled().exists() {
                 return Err(e);
@@ -389,11 +389,11 @@ fn is_full(e: &Fault) -> bool {
 fn migrate(
     folder: &Folder,
     options: &Options,
-    db: &Database,
+    db: Database,
     mut tally: Tally,
     anchor: &Result<Option<State>, AnchorError>,
 ) -> Result<State, OpenError> {
-    let revision = scan::revision_1(db).map_err(|e| folder.fault(e))?;
+    let revision = scan::revision_1(&db).map_err(|e| folder.fault(e))?;
     let state = State { objects: tally.state.objects, ledger: tally.state.ledger, ..State::default() };
     let mut troubles = std::mem::take(&mut tally.troubles);
     if tally.whole.revision > revision {
@@ -432,16 +432,24 @@ fn migrate(
     Ok(state)
 }
 
-/// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file.
+/// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file. What
+/// a copy takes shows only when it is made: file systems that share blocks have room for any.
 pub(crate) fn look(
     folder: &Folder,
     cache_bytes: u64,
     snapshot: bool,
 ) -> Result<Result<Database, Fault>, OpenError> {
     let opening = folder.opening();
-    let copied = copy_of(&folder.sled(), &opening, snapshot);
+    copy_of(&folder.sled(), &opening, snapshot).map_err(|e| folder.io(e))?;
     folder.point.reach(Moment::AfterCopy);
-    copied.map(|()| Database::open_copy(&opening, cache_bytes)).map_err(|e| folder.io(e))
+    // sled writes a little where it opens, and must not find the disk full by it.
+    if folder.room().free < MARGIN {
+        return Err(folder.io(io::ErrorKind::StorageFull.into()));
+    }
+    match Database::open_copy(&opening, cache_bytes) {
+        Err(e) if is_full(&e) => Err(folder.io(io::ErrorKind::StorageFull.into())),
+        opened => Ok(opened),
+    }
 }
 
 /// The same of a copy at a place of the caller's, who removes it.
@@ -457,6 +465,7 @@ pub(crate) fn look_at(
 
 fn copy_of(sled: &Path, to: &Path, snapshot: bool) -> io::Result<()> {
     copy(sled, to)?;
+    put_back(to)?;
     if snapshot { drop_unfinished(to) } else { drop_snapshots(to) }
 }
 

@@ -18,10 +18,12 @@ use tokensmith_core::store::{Expect, Store};
 use tokensmith_store::{Options, SledStore};
 
 /// In the order of a start.
-const MOMENTS: [&str; 14] = [
+const MOMENTS: [&str; 16] = [
     "before-copy",
     "after-copy",
+    "after-aside",
     "after-look",
+    "after-give-up",
     "before-build",
     "half-build",
     "after-build",
@@ -37,6 +39,8 @@ const MOMENTS: [&str; 14] = [
 /// The child's store, and where it is to die.
 const DIR: &str = "TOKENSMITH_TEST_STORE";
 const KILL_AT: &str = "TOKENSMITH_TEST_KILL_AT";
+/// How large its disk is.
+const DISK: &str = "TOKENSMITH_TEST_DISK";
 /// Above what is written at once while a database is made, so that there is a half.
 const LARGE: usize = 400_000;
 
@@ -44,16 +48,18 @@ const LARGE: usize = 400_000;
 #[test]
 fn child() {
     let (Ok(dir), Ok(at)) = (std::env::var(DIR), std::env::var(KILL_AT)) else { return };
-    let options = Options { kill_at: Some(Arc::new(at.parse().unwrap())), ..Options::default() };
+    let disk_bytes = std::env::var(DISK).ok().map(|bytes| bytes.parse().unwrap());
+    let options = Options { kill_at: Some(Arc::new(at.parse().unwrap())), disk_bytes, ..Options::default() };
     drop(SledStore::open(Path::new(&dir), options).unwrap());
 }
 
 /// Whether a start was killed at a moment, or never came to it.
-fn killed(dir: &Path, at: &str) -> bool {
+fn killed(dir: &Path, at: &str, crowded: bool) -> bool {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
         .env(KILL_AT, at)
+        .envs(disk(dir, crowded).map(|bytes| (DISK, bytes.to_string())))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -110,6 +116,25 @@ async fn grown(dir: &Path) {
     grown.set_len(40 << 20).unwrap();
 }
 
+/// A store whose database's snapshot is damaged.
+async fn damaged(dir: &Path) {
+    grown(dir).await;
+    fs::remove_file(dir.join("sled/blobs/1")).unwrap();
+    found(dir, false).await;
+    let snapshots = fs::read_dir(dir.join("sled")).unwrap().map(|e| e.unwrap().path());
+    let snapshot = snapshots.filter(|p| p.to_string_lossy().contains("/snap.")).max().unwrap();
+    fs::write(snapshot, b"too short").unwrap();
+}
+
+/// A disk that has no room for a copy, if it is to have none.
+fn disk(dir: &Path, crowded: bool) -> Option<u64> {
+    fn size(dir: &Path) -> u64 {
+        let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+        entries.map(|e| if e.path().is_dir() { size(&e.path()) } else { e.metadata().unwrap().len() }).sum()
+    }
+    crowded.then(|| size(dir) + (1 << 20))
+}
+
 /// All that is in a store, and which store it is.
 #[derive(Debug, PartialEq)]
 struct Found {
@@ -119,8 +144,9 @@ struct Found {
     marks: Option<Marks>,
 }
 
-async fn found(dir: &Path) -> (Found, String) {
-    let store = SledStore::open(dir, Options::default()).unwrap();
+async fn found(dir: &Path, crowded: bool) -> (Found, String) {
+    let options = Options { disk_bytes: disk(dir, crowded), ..Options::default() };
+    let store = SledStore::open(dir, options).unwrap();
     let ledger = store.ledger().unwrap();
     let listing = store.list("", None, 0).await.unwrap();
     let objects = listing.entries.into_iter().map(|e| (e.key, (e.revision, e.value))).collect();
@@ -155,18 +181,21 @@ fn copy_dir(from: &Path, to: &Path) {
 #[tokio::test]
 async fn a_start_that_is_killed_at_any_moment_loses_nothing_and_makes_nothing_anew() {
     let home = tempfile::tempdir().unwrap();
-    let (old, large) = (home.path().join("format 1"), home.path().join("grown"));
+    let [old, large, without] =
+        ["format 1", "grown", "without its snapshot"].map(|name| home.path().join(name));
     of_format_1(&old);
     grown(&large).await;
+    damaged(&without).await;
     let mut reached = BTreeSet::new();
-    for base in [None, Some(&old), Some(&large)] {
+    let bases = [(None, false), (Some(&old), false), (Some(&large), false), (Some(&without), true)];
+    for (base, crowded) in bases {
         let copy = |name: &str| {
             let dir = home.path().join(name);
             base.into_iter().for_each(|base| copy_dir(base, &dir));
             dir
         };
         let done = copy("done");
-        let (want, _) = found(&done).await;
+        let (want, _) = found(&done, crowded).await;
         let objects = base.map_or(0, |_| 5);
         assert_eq!((want.objects.len(), want.revocations.len()), (objects, objects / 5));
         for moment in MOMENTS {
@@ -175,7 +204,7 @@ async fn a_start_that_is_killed_at_any_moment_loses_nothing_and_makes_nothing_an
             // Once, and the start after that at the same moment, where it comes to it.
             let mut identity = before.clone();
             for _ in 0..2 {
-                if !killed(&dir, &format!("{moment}:1")) {
+                if !killed(&dir, &format!("{moment}:1"), crowded) {
                     break;
                 }
                 reached.insert(moment);
@@ -183,14 +212,16 @@ async fn a_start_that_is_killed_at_any_moment_loses_nothing_and_makes_nothing_an
                 assert!(identity.is_none() || now == identity, "{base:?} {moment}: another store");
                 identity = now;
             }
-            let (there, after) = found(&dir).await;
+            let (there, after) = found(&dir, crowded).await;
             assert_eq!(there, want, "{base:?} {moment}");
             assert!(identity.is_none_or(|i| i == after), "{base:?} {moment}: another store");
             let left: BTreeSet<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
             let parts = ["anchor", "lock", "log", "sled"].map(Into::into);
             assert_eq!(left, parts.into(), "{base:?} {moment}: what is left of it");
+            let mut parts = fs::read_dir(dir.join("sled")).unwrap().map(|e| e.unwrap().file_name());
+            assert!(!parts.any(|name| name.to_string_lossy().starts_with("unread.")), "{moment}");
             // What came of it goes on.
-            let (again, same) = found(&dir).await;
+            let (again, same) = found(&dir, crowded).await;
             assert_eq!((&again, &same), (&want, &after), "{base:?} {moment}");
             fs::remove_dir_all(&dir).unwrap();
         }

@@ -12,22 +12,27 @@ use crate::state::{Identity, State};
 /// What even an empty database takes, and some.
 const LEAST: u64 = 1 << 20;
 
-/// Makes a new database with the same records and puts it in the place of the other.
+/// Makes a new database with the same records and puts it in the place of the other. That must be closed before: sled
+/// removes blobs by their path when it likes, which would be the new one's.
 pub(super) fn rewrite(
     folder: &Folder,
     options: &Options,
-    db: &Database,
+    db: Database,
     format: u32,
     state: State,
     live: u64,
 ) -> Result<(), OpenError> {
     let (needed, free) = (live.saturating_mul(GROWN).saturating_add(LEAST), folder.room().free);
     if free < needed {
-        return Err(OpenError::NoRoom { dir: folder.dir.clone(), needed: needed >> 20, free: free >> 20 });
+        return Err(OpenError::NoRoom {
+            dir: folder.dir.clone(),
+            needed: needed.div_ceil(1 << 20),
+            free: free >> 20,
+        });
     }
     let mut builder = begin(folder, state.identity, options)?;
     let mut failed = None;
-    let read = scan::all(db, format, &mut |item| {
+    let read = scan::all(&db, format, &mut |item| {
         if failed.is_none() {
             failed = builder.add(&item).err();
         }
@@ -39,7 +44,11 @@ pub(super) fn rewrite(
     if made != state {
         return Err(folder.damaged(vec![Trouble::Database("it reads in two ways".into())], Whole::default()));
     }
-    install(folder, state)
+    let copy = db.is_copy();
+    match db.close() {
+        Err(e) if !copy => Err(folder.unopened(e)),
+        _ => install(folder, state),
+    }
 }
 
 /// Begins a new database, where [`install`] looks for it.

@@ -1,3 +1,6 @@
+#[cfg(debug_assertions)]
+mod room;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -40,8 +43,14 @@ async fn fill(dir: &Path) {
 }
 
 /// All that is in a store.
-async fn contents(dir: &Path) -> (u64, Vec<Entry>, Vec<Revocation>, Option<Marks>, usize) {
-    let store = SledStore::open(dir, Options::default()).unwrap();
+async fn contents(dir: &Path) -> Contents {
+    contents_by(dir, Options::default()).await
+}
+
+type Contents = (u64, Vec<Entry>, Vec<Revocation>, Option<Marks>, usize);
+
+async fn contents_by(dir: &Path, options: Options) -> Contents {
+    let store = SledStore::open(dir, options).unwrap();
     let ledger = store.ledger().unwrap();
     let listing = store.list("", None, 0).await.unwrap();
     let issued = ledger.list(&Filter::default(), 100, None).await.unwrap().records.len();
@@ -414,7 +423,11 @@ async fn a_store_is_made_anew_from_what_was_examined() {
 
 /// sled's snapshots of a store.
 fn snapshots(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("sled")).unwrap().map(|e| e.unwrap().path());
+    snapshots_in(&dir.join("sled"))
+}
+
+fn snapshots_in(sled: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sled).unwrap().map(|e| e.unwrap().path());
     entries.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("snap.")).collect()
 }
 
@@ -482,19 +495,4 @@ async fn a_store_of_format_1_whose_snapshot_is_damaged_does_not_start_and_is_exa
     let examined = examine(&dir, &mut |_| {}).unwrap();
     assert!(matches!(examined.troubles[..], [Trouble::Database(_)]), "{:?}", examined.troubles);
     assert_eq!((examined.whole.revocations, examined.whole.objects["pods"]), (1, 1), "what can be read");
-}
-
-#[test]
-fn snapshots_that_are_set_aside_come_back() {
-    let home = tempfile::tempdir().unwrap();
-    for name in ["db", "snap.1", "snap.2.generating"] {
-        fs::write(home.path().join(name), name).unwrap();
-    }
-    let before = files(home.path());
-    let aside = crate::folder::Aside::begin(home.path()).unwrap();
-    assert!(!crate::folder::has_snapshot(home.path()).unwrap());
-    drop(aside);
-    assert!(files(home.path()) == before);
-    crate::folder::Aside::begin(home.path()).unwrap().give_up().unwrap();
-    assert_eq!(files(home.path()).len(), 1);
 }
