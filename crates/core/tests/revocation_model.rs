@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokensmith_core::access::chain::AlwaysAllow;
 use tokensmith_core::access::{BearerToken, Identity, TokenAuthenticator};
 use tokensmith_core::clock::{Clock, ManualClock};
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
@@ -102,7 +101,7 @@ impl World {
             self.view.clone(),
             self.clock.clone(),
             self.keys.clone(),
-            Arc::new(AlwaysAllow),
+            Arc::default(),
             self.ledger.clone(),
             IssuerConfig {
                 issuer: ISSUER.into(),
@@ -114,7 +113,7 @@ impl World {
             },
         );
         let request = Object::from_value(json!({"spec": {"expirationSeconds": 3600}})).expect("it is one");
-        let minted = issuer.issue(&Identity::default(), "n", ACCOUNTS[account], request).await;
+        let minted = issuer.issue(&Identity::default(), "n", ACCOUNTS[account], request, false).await;
         let minted = minted.map_err(|e| TestCaseError::fail(format!("a token must come at once: {e}")))?;
         let text = minted.reply.str_at(&["status", "token"]).to_owned();
         let issued_at = self.clock.unix();

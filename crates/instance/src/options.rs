@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokensmith_core::access::admission::Admission;
 use tokensmith_core::access::authenticators::ClientCertificates;
 use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
 use tokensmith_core::access::node::NodeAuthorizer;
@@ -14,6 +15,8 @@ use tokensmith_server::{AppConfig, Route};
 
 /// What a server does. The defaults are those of `tokensmith serve`.
 pub struct Options {
+    /// Who else is asked about every write, after the members of admission that every server has.
+    pub admission: Vec<Arc<dyn Admission>>,
     /// What tokens are for that name no audience, and what they must be for here. None: the issuers.
     pub api_audiences: Vec<String>,
     /// Who is asked whether a request may be done, in order.
@@ -60,6 +63,7 @@ pub enum Authorization {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            admission: Vec::new(),
             api_audiences: Vec::new(),
             authorization: vec![Authorization::Node, Authorization::Rbac],
             authenticators: Vec::new(),

@@ -123,7 +123,7 @@ impl Instance {
             view.clone(),
             clock.clone(),
             keys.clone(),
-            authorizer.clone(),
+            registry.admission().clone(),
             ledger.clone(),
             IssuerConfig {
                 issuer,
@@ -189,7 +189,8 @@ async fn registry(
         implicit_service_account_token: options.implicit_tokens,
         root_ca: options.root_ca.clone(),
     };
-    let registry = Arc::new(Registry::new(store, view, clock, authorizer, config));
+    let registry = Registry::new(store, view, clock, authorizer, config);
+    let registry = Arc::new(registry.with_admission(options.admission.iter().cloned()));
     registry.ensure(bootstrap).await.map_err(StartError::BuiltIn)?;
     Ok(registry)
 }

@@ -11,8 +11,6 @@ use tokensmith_core::access::rbac::Rule;
 
 /// The namespaces of a fresh cluster.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-/// Those that cannot be deleted (`plugin/pkg/admission/namespace/lifecycle`).
-pub const PROTECTED: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const CA_MAP: &str = "kube-root-ca.crt";

@@ -29,11 +29,16 @@ impl Registry {
             object.remove(&["metadata", field]);
         }
         defaults::apply(kind, &mut object);
-        self.admit(request, kind, namespace, &mut object)?;
+        let snapshot = self.snapshot();
+        let dry_run = request.options.dry_run();
+        let write =
+            Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
+        self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
+        stays_in(namespace, &object)?;
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
         // A taken random name is tried again with another one (KEP-4420).
         for attempt in 0.. {
-            let result = self.create_once(request, kind, object.clone(), generated).await;
+            let result = self.create_once(request, kind, namespace, object.clone(), generated).await;
             match result {
                 Err(Error::AlreadyExists { .. }) if generated && attempt < 7 => {}
                 Err(Error::AlreadyExists { resource, name, .. }) if generated => {
@@ -47,36 +52,11 @@ impl Registry {
         Err(Error::Unavailable("no name could be generated".into()))
     }
 
-    /// What an object needs from those around it, before it has its name: messages have the name as it was sent.
-    fn admit(
-        &self,
-        request: &mut Request<'_>,
-        kind: &Kind,
-        namespace: &str,
-        object: &mut Object,
-    ) -> Result<(), Error> {
-        let snapshot = self.snapshot();
-        admission::namespace_is_open(&snapshot, kind, object)?;
-        if kind.group.is_empty() && kind.kind == "Pod" {
-            admission::service_account(&snapshot, object, &self.config, &mut request.warnings)?;
-        }
-        let write = Write {
-            operation: Operation::Create,
-            group: &kind.group,
-            resource: &kind.plural,
-            subresource: "",
-            namespace,
-            name: object.name(),
-            new: Some(object),
-            old: None,
-        };
-        self.restrict(request.user, &write)
-    }
-
     async fn create_once(
         &self,
         request: &mut Request<'_>,
         kind: &'static Kind,
+        namespace: &str,
         mut object: Object,
         generated: bool,
     ) -> Result<Arc<Object>, Error> {
@@ -96,10 +76,13 @@ impl Registry {
         let now = object_timestamp(self.clock.now());
         strategy::date_conditions(&mut object, &now);
         object.set(&["metadata", "creationTimestamp"], now);
-        self.check_escalation(request.user, kind, &object, None)?;
-        self.check_claims(request.user, kind, &object, None)?;
+        let snapshot = self.snapshot();
+        let dry_run = request.options.dry_run();
+        let write =
+            Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
+        self.admission.permit(&write, Some(&object)).await?;
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
-        self.check_attest(request.user, kind, &object, None)?;
+        self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
         let there = |snapshot: &Snapshot| {
             snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).cloned()

@@ -35,13 +35,13 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
-        self.delete_asked(request.user, kind, namespace, name, name, options).await
+        self.delete_asked(request, kind, namespace, name, name, options).await
     }
 
     /// `asked`: the name as the request has it, which is none when a collection is deleted; admission sees that.
     async fn delete_asked(
         &self,
-        user: &Identity,
+        request: &mut Request<'_>,
         kind: &'static Kind,
         namespace: &str,
         name: &str,
@@ -51,20 +51,14 @@ impl Registry {
         for _ in 0..5 {
             let old = self.get(kind, namespace, name)?;
             preconditions(kind, &old, options)?;
+            let snapshot = self.snapshot();
             let write = Write {
-                operation: Operation::Delete,
-                group: &kind.group,
-                resource: &kind.plural,
-                subresource: "",
-                namespace,
                 name: asked,
-                new: None,
                 old: Some(&old),
+                dry_run: options.dry_run(),
+                ..Write::of(request.user, Operation::Delete, kind, namespace, &snapshot)
             };
-            self.restrict(user, &write)?;
-            if kind.kind == "Namespace" && kind.group.is_empty() {
-                admission::namespace_may_go(name)?;
-            }
+            self.admission.admit(&write, None, &mut request.warnings).await?;
             match self.delete_once(kind, &old, options).await {
                 Err(Error::Conflict { .. })
                     if self.get(kind, namespace, name).is_ok_and(|now| now != old) => {}
@@ -83,7 +77,9 @@ impl Registry {
         found: &List,
         options: &DeleteOptions,
     ) -> Result<(), Error> {
-        self.delete_all(request.user, kind, &found.items, options).await
+        let warnings = self.delete_all(request.user, kind, &found.items, options).await?;
+        request.warnings.extend(warnings);
+        Ok(())
     }
 
     /// Boxed, as its parts are: futures that name their lifetimes can be sent to another thread.
@@ -93,25 +89,28 @@ impl Registry {
         kind: &'static Kind,
         objects: &'a [Arc<Object>],
         options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         let deletes = objects.iter().map(move |object| self.delete_of_many(user, kind, object, options));
-        futures::stream::iter(deletes).buffered(AT_ONCE).try_collect::<()>().boxed()
+        futures::stream::iter(deletes).buffered(AT_ONCE).try_concat().boxed()
     }
 
-    /// One of a collection; it may be gone already.
+    /// One of a collection; it may be gone already. Gives the warnings.
     fn delete_of_many<'a>(
         &'a self,
         user: &'a Identity,
         kind: &'static Kind,
         object: &'a Object,
         options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        let delete = self.delete_asked(user, kind, object.namespace(), object.name(), "", options);
-        let done = |result| match result {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e),
-        };
-        delete.map(done).boxed()
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        async move {
+            let mut request = Request::by(user);
+            match self.delete_asked(&mut request, kind, object.namespace(), object.name(), "", options).await
+            {
+                Ok(_) | Err(Error::NotFound { .. }) => Ok(request.warnings),
+                Err(e) => Err(e),
+            }
+        }
+        .boxed()
     }
 
     async fn delete_once(

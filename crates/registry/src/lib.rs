@@ -27,7 +27,7 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
 
-pub use builtin::{NAMESPACES, PROTECTED};
+pub use builtin::NAMESPACES;
 pub(crate) use builtin::{core_kind, system};
 pub use delete::Deleted;
 pub use list::List;
@@ -35,8 +35,8 @@ pub use options::{DeleteOptions, ListOptions, WriteOptions};
 pub use update::Subresource;
 pub use watch::Event;
 
-use tokensmith_core::access::restriction::{Operation, Write};
-use tokensmith_core::access::{Authorizer, Identity, rbac, restriction};
+use tokensmith_core::access::admission::{Admission, Admissions, Operation, Write};
+use tokensmith_core::access::{Authorizer, Identity};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::{Error, Qualified};
 use tokensmith_core::store::{Expect, Revision, Store, StoreError};
@@ -77,6 +77,7 @@ pub struct Registry {
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     authorizer: Arc<dyn Authorizer>,
+    admission: Arc<Admissions>,
     config: RegistryConfig,
     /// Snapshots that a list is being paged through, the latest last.
     paged: Mutex<list::Paged>,
@@ -91,7 +92,20 @@ impl Registry {
         authorizer: Arc<dyn Authorizer>,
         config: RegistryConfig,
     ) -> Self {
-        Registry { store, view, clock, authorizer, config, paged: Mutex::default() }
+        let admission = Arc::new(admission::built_in(&authorizer, config.implicit_service_account_token));
+        Registry { store, view, clock, authorizer, admission, config, paged: Mutex::default() }
+    }
+
+    /// Has further members of admission asked, after those that every server has.
+    #[must_use]
+    pub fn with_admission(mut self, members: impl IntoIterator<Item = Arc<dyn Admission>>) -> Self {
+        Arc::make_mut(&mut self.admission).extend(members);
+        self
+    }
+
+    /// What every write has to pass, also what is no object.
+    pub fn admission(&self) -> &Arc<Admissions> {
+        &self.admission
     }
 
     /// The objects as they are now.
@@ -126,82 +140,6 @@ impl Registry {
         self.view.reached(revision).await;
         Ok(Arc::new(with_revision(object, revision)))
     }
-
-    /// May `user` write this RBAC object? Who grants must hold. `old` is what it was before.
-    fn check_escalation(
-        &self,
-        user: &Identity,
-        kind: &Kind,
-        new: &Object,
-        old: Option<&Object>,
-    ) -> Result<(), Error> {
-        if kind.group != "rbac.authorization.k8s.io" {
-            return Ok(());
-        }
-        if old.is_some_and(|old| differs_for_the_collector_alone(new, old)) {
-            return Ok(());
-        }
-        let objects = self.view.snapshot();
-        let checked = match kind.kind.as_str() {
-            "Role" | "ClusterRole" => {
-                let gathers = |role: &Object| kind.kind == "ClusterRole" && rbac::gathers(role);
-                // Whoever may aggregate gets every right that any role will ever have, and whoever may end it keeps others
-                // from having less.
-                let aggregates = gathers(new) || old.is_some_and(gathers);
-                rbac::check_role(user, &*self.authorizer, &objects, new, &kind.plural, aggregates)
-            }
-            _ => rbac::check_binding(user, &*self.authorizer, &objects, new),
-        };
-        checked.map_err(|cause| match cause.strip_suffix(" not found") {
-            // Binding a role that is not there is a 404 to whom may not bind just any name.
-            Some(_) if kind.kind.ends_with("Binding") && !cause.starts_with("user ") => {
-                let plural =
-                    if new.str_at(&["roleRef", "kind"]) == "ClusterRole" { "clusterroles" } else { "roles" };
-                Error::not_found(&kind.group, plural, new.str_at(&["roleRef", "name"]))
-            }
-            _ => Error::forbidden(&kind.group, &kind.plural, new.name(), cause),
-        })
-    }
-
-    /// May `user` write this account's claims, and can tokens carry them?
-    fn check_claims(
-        &self,
-        user: &Identity,
-        kind: &Kind,
-        new: &Object,
-        old: Option<&Object>,
-    ) -> Result<(), Error> {
-        admission::claims(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
-    }
-
-    /// May `user` say what this bundle's signer is trusted by? Asked after validation, as upstream does.
-    fn check_attest(
-        &self,
-        user: &Identity,
-        kind: &Kind,
-        new: &Object,
-        old: Option<&Object>,
-    ) -> Result<(), Error> {
-        admission::attest(user, &*self.authorizer, &self.view.snapshot(), kind, new, old)
-    }
-
-    /// May a node do this? Asked of every write, by whatever path it comes, with what was sent.
-    pub fn restrict(&self, user: &Identity, write: &Write<'_>) -> Result<(), Error> {
-        restriction::admit(user, write, &*self.authorizer, &self.view.snapshot())
-    }
-}
-
-/// Whether an RBAC object has changed in nothing but what the collector of dependents writes (`IsOnlyMutatingGCFields`).
-/// A label is none of that: it can make the role's rules part of another role, which others are bound to.
-fn differs_for_the_collector_alone(new: &Object, old: &Object) -> bool {
-    let rest = |object: &Object| {
-        let mut rest = object.clone();
-        for field in ["finalizers", "managedFields", "ownerReferences"] {
-            rest.remove(&["metadata", field]);
-        }
-        rest
-    };
-    rest(new) == rest(old)
 }
 
 /// The object with its revision as `metadata.resourceVersion`.
@@ -241,9 +179,7 @@ fn modified(kind: &Kind, name: &str) -> Error {
 /// The namespace of the body against that of the URL (apiserver `registry/rest/meta.go`).
 fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Result<(), Error> {
     match (object.namespace(), kind.namespaced) {
-        (given, true) if !given.is_empty() && given != namespace => Err(Error::BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request".into(),
-        )),
+        (given, true) if !given.is_empty() && given != namespace => Err(elsewhere()),
         (_, true) => {
             object.set(&["metadata", "namespace"], namespace);
             Ok(())
@@ -253,6 +189,17 @@ fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Res
             Ok(())
         }
     }
+}
+
+/// Admission changes what is in an object, and not where it is: its place has been authorized.
+fn stays_in(namespace: &str, object: &Object) -> Result<(), Error> {
+    if object.namespace() == namespace { Ok(()) } else { Err(elsewhere()) }
+}
+
+fn elsewhere() -> Error {
+    Error::BadRequest(
+        "the namespace of the provided object does not match the namespace sent on the request".into(),
+    )
 }
 
 /// Puts metadata into Go's order, for replies and storage alike.

@@ -154,17 +154,17 @@ impl Registry {
             );
             return Err(Error::conflict(&kind.group, &kind.plural, name, cause));
         }
+        let snapshot = self.snapshot();
         let write = Write {
-            operation: Operation::Update,
-            group: &kind.group,
-            resource: &kind.plural,
             subresource: part.name(),
-            namespace: old.namespace(),
             name,
-            new: Some(&object),
             old: Some(old),
+            dry_run: request.options.dry_run(),
+            ..Write::of(request.user, Operation::Update, kind, old.namespace(), &snapshot)
         };
-        self.restrict(request.user, &write)?;
+        self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
+        stays_in(old.namespace(), &object)?;
+        check_name(&object, "", name)?;
         if object.resource_version().is_empty() && !updates_unconditionally(kind) {
             return Err(version_missing(kind, name));
         }
@@ -184,12 +184,13 @@ impl Registry {
                 None => drop(object.remove(&["metadata", field])),
             }
         }
-        self.check_escalation(request.user, kind, &object, Some(old))?;
-        self.check_claims(request.user, kind, &object, Some(old))?;
+        let snapshot = self.snapshot();
+        let write = Write { objects: &snapshot, ..write };
+        self.admission.permit(&write, Some(&object)).await?;
         if part == Subresource::None {
             invalid(kind, name, validate::update(kind, &object, old, &self.config.limits))?;
         }
-        self.check_attest(request.user, kind, &object, Some(old))?;
+        self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
         if object == **old {
             return Ok(old.clone());

@@ -98,6 +98,7 @@ pub(super) async fn server(
         stopping,
     };
     let options = Options {
+        admission: Vec::new(),
         api_audiences,
         authorization: args.authorization_mode.iter().copied().map(Mode::into).collect(),
         authenticators,

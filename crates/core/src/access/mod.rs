@@ -1,12 +1,12 @@
 //! Who is asking, and may they: authenticators, authorizers and what they exchange.
 
+pub mod admission;
 pub mod authenticators;
 pub mod authn;
 pub mod bearer;
 pub mod chain;
 pub mod header;
 pub mod impersonate;
-pub mod lifecycle;
 pub mod node;
 pub mod rbac;
 pub mod request;

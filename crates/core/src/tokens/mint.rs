@@ -14,9 +14,8 @@ use super::claims::{Bound, Claims, Reference};
 use super::ledger::TokenLedger;
 use super::lifetime::lifetime;
 use super::{ExtraClaims, TokenProfile, TokenProfiles, extra_claims, jws, mark, profile};
-use crate::access::lifecycle::open_namespace;
-use crate::access::restriction::{Operation, Write};
-use crate::access::{Authorizer, Identity, restriction};
+use crate::access::Identity;
+use crate::access::admission::{Admissions, Operation, Write};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::keys::{Algorithm, Keys};
@@ -52,7 +51,7 @@ pub struct TokenIssuer {
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
-    authorizer: Arc<dyn Authorizer>,
+    admission: Arc<Admissions>,
     ledger: Arc<TokenLedger>,
     config: IssuerConfig,
 }
@@ -81,16 +80,16 @@ struct Signed {
 const ATTEMPTS: usize = 8;
 
 impl TokenIssuer {
-    /// `authorizer` is asked whether a node may have an audience that no volume of its pod names.
+    /// `admission` is asked before each token, as before every other write.
     pub fn new(
         view: Arc<View>,
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
-        authorizer: Arc<dyn Authorizer>,
+        admission: Arc<Admissions>,
         ledger: Arc<TokenLedger>,
         config: IssuerConfig,
     ) -> Self {
-        TokenIssuer { view, clock, keys, authorizer, ledger, config }
+        TokenIssuer { view, clock, keys, admission, ledger, config }
     }
 
     /// What the operator decided.
@@ -98,39 +97,50 @@ impl TokenIssuer {
         &self.config
     }
 
-    /// Mints a token for an account. `request` is the decoded TokenRequest, before defaulting.
+    /// Mints a token for an account. `request` is the decoded TokenRequest, before defaulting. With `dry_run` it does, too, as
+    /// upstream: who asks relies on the answer having one.
     pub async fn issue(
         &self,
         user: &Identity,
         namespace: &str,
         name: &str,
         mut request: Object,
+        dry_run: bool,
     ) -> Result<Minted, Error> {
-        let objects = self.view.snapshot();
         if !["", namespace].contains(&request.namespace()) {
             let text =
                 "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Error::BadRequest(text.into()));
         }
-        open_namespace(&objects, "", "serviceaccounts", namespace, name)?;
+        let objects = self.view.snapshot();
         let write = Write {
+            user,
             operation: Operation::Create,
             group: "",
+            version: "v1",
+            kind: KIND,
             resource: "serviceaccounts",
             subresource: "token",
             namespace,
             name,
-            new: Some(&request),
             old: None,
+            dry_run,
+            objects: &objects,
         };
-        restriction::admit(user, &write, &*self.authorizer, &objects)?;
+        let mut warnings = Vec::new();
+        self.admission.mutate(&write, Some(&mut request), &mut warnings).await?;
+        // Admission may have waited for somebody: the token is for what is there now.
+        let objects = self.view.snapshot();
+        let write = Write { objects: &objects, ..write };
         let found = self.account(&objects, namespace, name, &request)?;
         let account = Reference::new(name, found.uid());
         let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let audiences = self.audiences(&request);
         let profile = self.profile(&audiences)?;
         let asked = complete(&mut request, &account, namespace, &audiences, profile, now);
+        self.admission.permit(&write, Some(&request)).await?;
         self.validate(asked, profile)?;
+        self.admission.validate(&write, Some(&request), &mut warnings).await?;
         let bound = match request.at(&["spec", "boundObjectRef"]) {
             Some(Value::Object(_)) => Some(bound(&objects, namespace, name, &request)?),
             _ => None,
@@ -140,7 +150,6 @@ impl TokenIssuer {
         let extendable = self.config.extend_expiration && to_pod && ours;
         let profile_max = profile.and_then(TokenProfile::max_seconds);
         let life = lifetime(asked, self.config.max_expiration_seconds, profile_max, extendable);
-        let mut warnings = Vec::new();
         if life.told < asked {
             warnings
                 .push(format!("requested expiration of {asked} seconds shortened to {} seconds", life.told));

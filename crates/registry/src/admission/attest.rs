@@ -1,42 +1,54 @@
 //! Who may say what a signer's trust anchors are: whoever trusts the signer trusts them
 //! (`plugin/pkg/admission/certificates/ctbattest`, `pkg/certauthorization`).
 
+use std::sync::Arc;
+
+use tokensmith_core::access::admission::{Admission, Answer, Write};
+use tokensmith_core::access::{Attributes, Authorizer};
+use tokensmith_core::error::Error;
 use tokensmith_objects::Object;
 use tokensmith_objects::field::go_quote;
-use tokensmith_objects::schema::Kind;
 
 use super::may;
-use tokensmith_core::access::{Attributes, Authorizer, Identity};
-use tokensmith_core::error::Error;
-use tokensmith_core::view::Snapshot;
 
 const GROUP: &str = "certificates.k8s.io";
 const VERB: &str = "attest";
 
 /// Judges a bundle that names a signer, on create and on each change but of its owners and finalizers. The signer
 /// cannot change, so it does not matter whose name is asked for.
-pub(in super::super) fn admit(
-    user: &Identity,
-    authorizer: &dyn Authorizer,
-    objects: &Snapshot,
-    kind: &Kind,
-    new: &Object,
-    old: Option<&Object>,
-) -> Result<(), Error> {
+pub(super) struct ClusterTrustBundleAttest {
+    pub(super) authorizer: Arc<dyn Authorizer>,
+}
+
+impl Admission for ClusterTrustBundleAttest {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.is_of(GROUP, "clustertrustbundles") && super::is_stored(write)
+    }
+
+    fn validate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a Object>,
+        _warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        new.map_or(Ok(()), |new| judge(write, new, &*self.authorizer)).into()
+    }
+}
+
+fn judge(write: &Write<'_>, new: &Object, authorizer: &dyn Authorizer) -> Result<(), Error> {
     let signer = new.str_at(&["spec", "signerName"]);
-    let is_bundle = kind.group == GROUP && kind.kind == "ClusterTrustBundle";
-    if !is_bundle || signer.is_empty() || old.is_some_and(|old| only_owners_differ(new, old)) {
+    if signer.is_empty() || write.old.is_some_and(|old| only_owners_differ(new, old)) {
         return Ok(());
     }
     let whole_domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-    if [signer, &whole_domain].iter().any(|name| allowed(user, authorizer, objects, name)) {
+    if [signer, &whole_domain].iter().any(|name| allowed(write, authorizer, name)) {
         return Ok(());
     }
     let cause = format!("user not permitted to attest for signerName {}", go_quote(signer));
-    Err(Error::forbidden(&kind.group, &kind.plural, new.name(), cause))
+    Err(write.forbidden(Some(new), cause))
 }
 
-fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, signer: &str) -> bool {
+fn allowed(write: &Write<'_>, authorizer: &dyn Authorizer, signer: &str) -> bool {
     let attributes = Attributes {
         verb: VERB.into(),
         group: GROUP.into(),
@@ -46,7 +58,7 @@ fn allowed(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, sig
         resource_request: true,
         ..Attributes::default()
     };
-    may(user, authorizer, objects, &attributes)
+    may(write, authorizer, &attributes)
 }
 
 /// Garbage collection sets these on every object (`pkg/registry/rbac`, `IsOnlyMutatingGCFields`).

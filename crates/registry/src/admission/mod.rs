@@ -1,41 +1,42 @@
-//! Admission: what a new object needs from the objects around it.
+//! The members of admission that every server has. Each is asked about every write, by whatever path it comes; a new
+//! one is a row in [`built_in`].
 
 mod attest;
 mod claims;
+mod escalation;
+mod lifecycle;
 mod service_account;
 
-use tokensmith_objects::Object;
-use tokensmith_objects::schema::Kind;
+use std::sync::Arc;
 
-pub(super) use attest::admit as attest;
-pub(super) use claims::admit as claims;
-pub(super) use service_account::admit as service_account;
+use attest::ClusterTrustBundleAttest;
+use claims::TokenClaims;
+use escalation::RbacEscalation;
+use lifecycle::NamespaceLifecycle;
+use service_account::ServiceAccount;
+use tokensmith_core::access::admission::{Admissions, Operation, Write};
+use tokensmith_core::access::restriction::NodeRestriction;
+use tokensmith_core::access::{Attributes, Authorizer, Decision, MASTERS};
 
-use super::PROTECTED;
-use tokensmith_core::access::lifecycle::open_namespace;
-use tokensmith_core::access::restriction::shown_name;
-use tokensmith_core::access::{Attributes, Authorizer, Decision, Identity, MASTERS};
-use tokensmith_core::error::Error;
-use tokensmith_core::view::Snapshot;
-
-/// Whether a user has a right that an admission asks for; the masters have every one.
-fn may(user: &Identity, authorizer: &dyn Authorizer, objects: &Snapshot, attributes: &Attributes) -> bool {
-    user.groups.iter().any(|group| group == MASTERS)
-        || matches!(authorizer.authorize(user, attributes, objects), Decision::Allow(_))
+/// The chain, in upstream's order (`pkg/kubeapiserver/options/plugins.go`).
+pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -> Admissions {
+    Admissions::new(vec![
+        Arc::new(NamespaceLifecycle),
+        Arc::new(ServiceAccount { implicit_token }),
+        Arc::new(NodeRestriction::new(authorizer.clone())),
+        Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
+        Arc::new(TokenClaims { authorizer: authorizer.clone() }),
+        Arc::new(ClusterTrustBundleAttest { authorizer: authorizer.clone() }),
+    ])
 }
 
-/// Nothing new in a namespace that is not there or is going (`plugin/pkg/admission/namespace/lifecycle`).
-pub(super) fn namespace_is_open(objects: &Snapshot, kind: &Kind, object: &Object) -> Result<(), Error> {
-    if !kind.namespaced {
-        return Ok(());
-    }
-    open_namespace(objects, &kind.group, &kind.plural, object.namespace(), shown_name(object))
+/// Whether an object is made or changed.
+fn is_stored(write: &Write<'_>) -> bool {
+    matches!(write.operation, Operation::Create | Operation::Update)
 }
 
-/// Some namespaces cannot be deleted.
-pub(super) fn namespace_may_go(name: &str) -> Result<(), Error> {
-    match PROTECTED.contains(&name) {
-        true => Err(Error::forbidden("", "namespaces", name, "this namespace may not be deleted")),
-        false => Ok(()),
-    }
+/// Whether who writes has a right that an admission asks for; the masters have every one.
+fn may(write: &Write<'_>, authorizer: &dyn Authorizer, attributes: &Attributes) -> bool {
+    write.user.groups.iter().any(|group| group == MASTERS)
+        || matches!(authorizer.authorize(write.user, attributes, write.objects), Decision::Allow(_))
 }

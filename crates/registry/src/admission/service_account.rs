@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use tokensmith_objects::Object;
 use tokensmith_objects::pod::{self, Place, Referent};
 
-use crate::RegistryConfig;
-use tokensmith_core::access::restriction::shown_name;
+use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_core::error::Error;
 use tokensmith_core::random;
-use tokensmith_core::view::Snapshot;
 
 const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const PREFIX: &str = "kube-api-access-";
@@ -19,13 +17,33 @@ const PREFIX: &str = "kube-api-access-";
 const EXPIRATION: i64 = 3607;
 
 /// Gives a new pod its account, its token volume and its pull secrets.
-pub(in super::super) fn admit(
-    objects: &Snapshot,
+pub(super) struct ServiceAccount {
+    /// Whether pods get a token volume of themselves.
+    pub(super) implicit_token: bool,
+}
+
+impl Admission for ServiceAccount {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.is_of("", "pods") && write.subresource.is_empty() && write.operation == Operation::Create
+    }
+
+    fn mutate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        new.map_or(Ok(()), |pod| admit(write, pod, self.implicit_token, warnings)).into()
+    }
+}
+
+fn admit(
+    write: &Write<'_>,
     pod: &mut Object,
-    config: &RegistryConfig,
+    implicit_token: bool,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let refuse = |pod: &Object, cause: &str| Err(Error::forbidden("", "pods", shown_name(pod), cause));
+    let refuse = |pod: &Object, cause: &str| Err(write.forbidden(Some(pod), cause));
     // A mirror pod is a node's report of a static pod: it may not reach for anything of the cluster.
     if pod::is_mirror(pod) {
         return match mirrored(pod) {
@@ -39,7 +57,7 @@ pub(in super::super) fn admit(
     let name = pod.str_at(&["spec", "serviceAccountName"]).to_owned();
     pod.set(&["spec", "serviceAccount"], name.clone());
     let namespace = pod.namespace().to_owned();
-    let Some(account) = objects.get("", "serviceaccounts", &namespace, &name) else {
+    let Some(account) = write.objects.get("", "serviceaccounts", &namespace, &name) else {
         let cause = format!(
             "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
         );
@@ -47,9 +65,11 @@ pub(in super::super) fn admit(
     };
     if account.annotation("kubernetes.io/enforce-mountable-secrets") == Some("true") {
         warnings.push("metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets".into());
-        mountable_only(pod, account)?;
+        if let Some(cause) = not_mountable(pod, account) {
+            return refuse(pod, &cause);
+        }
     }
-    if config.implicit_service_account_token && automount(pod, account) {
+    if implicit_token && automount(pod, account) {
         mount(pod);
     }
     let pulls =
@@ -115,7 +135,7 @@ fn mirrored(pod: &Object) -> Option<&'static str> {
 
 /// With the (deprecated) annotation, a pod uses only the Secrets that its account lists. Of volumes, as upstream, only
 /// those that are a Secret are looked at.
-fn mountable_only(pod: &Object, account: &Object) -> Result<(), Error> {
+fn not_mountable(pod: &Object, account: &Object) -> Option<String> {
     let owner = account.name();
     let mut secrets = pod::references(pod);
     secrets.retain(|r| r.to == Referent::Secret);
@@ -149,13 +169,12 @@ fn mountable_only(pod: &Object, account: &Object) -> Result<(), Error> {
         };
         if !listed(field) {
             let kind = if field == "secrets" { "secret" } else { "imagePullSecret" };
-            let cause = format!(
+            return Some(format!(
                 "{what}=\"{secret}\" is not allowed because service account {owner} does not reference that {kind}"
-            );
-            return Err(Error::forbidden("", "pods", shown_name(pod), cause));
+            ));
         }
     }
-    Ok(())
+    None
 }
 
 #[cfg(test)]
@@ -171,7 +190,8 @@ mod tests {
         let account = account.unwrap();
         let judge = |spec: Value| {
             let pod = Object::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
-            mountable_only(&pod, &account).err().map(|e| e.to_string())
+            let cause = not_mountable(&pod, &account)?;
+            Some(Error::forbidden("", "pods", pod.name(), cause).to_string())
         };
         let env = |kind: &str, name: &str| {
             let from = json!({"secretKeyRef": {"name": name}});

@@ -37,14 +37,14 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
-    let mut asked = sent.object;
+    let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
     let namespace = &caller.info.attributes.namespace;
-    if kind.namespaced && !["", namespace].contains(&asked.namespace()) {
+    if kind.namespaced && !["", namespace].contains(&sent.object.namespace()) {
         let text = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Error::BadRequest(text.into()).into());
     }
-    super::admit_review(&with.registry, caller, kind, &asked)?;
+    super::admit_review(&with.registry, caller, kind, &mut sent).await?;
+    let mut asked = sent.object;
     let objects = with.view.snapshot();
     match kind.kind.as_str() {
         "SelfSubjectRulesReview" => {

@@ -25,13 +25,14 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use tokensmith_core::access::RequestInfo;
-use tokensmith_core::access::restriction::{Operation, Write};
+use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_listen::Weight;
+use tokensmith_objects::Served;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{Object, Served};
 use tokensmith_registry::Registry;
 
 use crate::app::App;
+use crate::body::Sent;
 use crate::failure::Failure;
 use crate::gate::{Caller, Gate, caught, gate};
 use crate::heavy::Places;
@@ -212,18 +213,19 @@ fn needed<T: FromRef<Shared>>(all: &Shared) -> T {
 }
 
 /// A review is created, too: admission sees it before it is answered.
-fn admit_review(registry: &Registry, caller: &Caller, kind: &Kind, review: &Object) -> Result<(), Failure> {
+async fn admit_review(
+    registry: &Registry,
+    caller: &Caller,
+    kind: &Kind,
+    sent: &mut Sent,
+) -> Result<(), Failure> {
+    let objects = registry.snapshot();
+    let namespace = &caller.info.attributes.namespace;
     let write = Write {
-        operation: Operation::Create,
-        group: &kind.group,
-        resource: &kind.plural,
-        subresource: "",
-        namespace: &caller.info.attributes.namespace,
-        name: review.name(),
-        new: Some(review),
-        old: None,
+        dry_run: sent.options.dry_run(),
+        ..Write::of(&caller.user, Operation::Create, kind, namespace, &objects)
     };
-    Ok(registry.restrict(&caller.user, &write)?)
+    Ok(registry.admission().admit(&write, Some(&mut sent.object), &mut sent.warnings).await?)
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.

@@ -288,12 +288,12 @@ async fn delete(
     if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
         heavy::enter_for([&**object]).await;
     }
-    match deleted {
-        Deleted::Object(object) => Ok(show(with, kind, &object, StatusCode::OK, &format)),
+    let response = match deleted {
+        Deleted::Object(object) => show(with, kind, &object, StatusCode::OK, &format),
         Deleted::Pending(object) => {
             let old_words = options.cascades_in_old_words();
             let code = if old_words { StatusCode::ACCEPTED } else { StatusCode::OK };
-            Ok(show(with, kind, &object, code, &format))
+            show(with, kind, &object, code, &format)
         }
         Deleted::Status { name, uid } => {
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
@@ -303,9 +303,10 @@ async fn delete(
             {
                 details.shift_remove("group");
             }
-            Ok(reply::object(StatusCode::OK, &status, &format))
+            reply::object(StatusCode::OK, &status, &format)
         }
-    }
+    };
+    Ok(reply::warned(response, request.warnings))
 }
 
 async fn delete_collection(
@@ -327,5 +328,5 @@ async fn delete_collection(
     }
     with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
     heavy::enter_for(gone.items.iter().map(|object| &**object)).await;
-    Ok(show_list(with, kind, &gone, &format))
+    Ok(reply::warned(show_list(with, kind, &gone, &format), request.warnings))
 }

@@ -36,9 +36,9 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    super::admit_review(&with.registry, caller, kind, &mut sent).await?;
     let mut review = sent.object;
-    super::admit_review(&with.registry, caller, kind, &review)?;
     review.set(&["metadata"], json!({"creationTimestamp": timestamp(with.clock.now())}));
     review.set(&["status"], json!({"userInfo": user(&caller.user)}));
     Ok(reply::answered(&review, &sent.format, sent.warnings))

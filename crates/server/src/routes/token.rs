@@ -50,9 +50,13 @@ pub(super) async fn create(
     let asked = audiences(&request.object);
     let class_of_audiences = audience_class(&asked, &with.tokens.config().api_audiences);
     let bound = bound_object(&request.object);
+    let dry_run = request.options.dry_run();
     let before = with.clock.monotonic();
-    let result =
-        with.tokens.issue(&caller.user, &a.namespace, &a.name, request.object).await.map_err(Failure::from);
+    let result = with
+        .tokens
+        .issue(&caller.user, &a.namespace, &a.name, request.object, dry_run)
+        .await
+        .map_err(Failure::from);
     let took = with.clock.monotonic().saturating_sub(before);
 
     let mut line = line(&*with.clock, caller, "mint");

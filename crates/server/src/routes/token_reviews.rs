@@ -43,9 +43,9 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    super::admit_review(&with.registry, caller, kind, &mut sent).await?;
     let mut review = sent.object;
-    super::admit_review(&with.registry, caller, kind, &review)?;
     let text = review.str_at(&["spec", "token"]).to_owned();
     if text.is_empty() {
         return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());

@@ -1,6 +1,7 @@
 //! The server as one service, without sockets.
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod admission;
 mod aside;
 mod audit;
 mod backup;

@@ -57,7 +57,7 @@ impl World {
 }
 
 /// The least that an object of a kind must have.
-fn sample(kind: &Kind, name: &str) -> Value {
+pub fn sample(kind: &Kind, name: &str) -> Value {
     let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
     match kind.kind.as_str() {
         "ClusterTrustBundle" => {
@@ -76,7 +76,7 @@ fn sample(kind: &Kind, name: &str) -> Value {
     object
 }
 
-fn collection(kind: &Kind) -> String {
+pub fn collection(kind: &Kind) -> String {
     let api = if kind.group.is_empty() { "/api/v1".into() } else { format!("/apis/{}", kind.api_version()) };
     match kind.namespaced {
         true => format!("{api}/namespaces/default/{}", kind.plural),
@@ -85,7 +85,7 @@ fn collection(kind: &Kind) -> String {
 }
 
 /// The requests that write with these verbs: method, path below the collection.
-fn writes(verbs: &[String], name: &str, below: &str) -> Vec<(&'static str, String)> {
+pub fn writes(verbs: &[String], name: &str, below: &str) -> Vec<(&'static str, String)> {
     let one = format!("/{name}{below}");
     let request = |verb: &String| match verb.as_str() {
         "create" if below.is_empty() => Some(("POST", String::new())),

@@ -96,6 +96,10 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut AppConfig)) -> World {
+        World::with_options(|options| change(&mut options.http)).await
+    }
+
+    pub async fn with_options(change: impl FnOnce(&mut Options)) -> World {
         let ledger = Arc::new(MemoryLedger::new());
         World::build(TokenProfiles::default(), LedgerMode::Full, ledger, None, change).await
     }
@@ -140,7 +144,7 @@ impl World {
         mode: LedgerMode,
         ledger: Arc<dyn Ledger>,
         clients: Option<Arc<ClientCertificates>>,
-        change: impl FnOnce(&mut AppConfig),
+        change: impl FnOnce(&mut Options),
     ) -> World {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let place = (store, Arc::new(ManualClock::new(START)));
@@ -153,7 +157,7 @@ impl World {
         mode: LedgerMode,
         kept: Arc<dyn Ledger>,
         clients: Option<Arc<ClientCertificates>>,
-        change: impl FnOnce(&mut AppConfig),
+        change: impl FnOnce(&mut Options),
     ) -> World {
         let issuer = "https://issuer.test";
         let keys_config = KeysConfig {
@@ -175,7 +179,7 @@ impl World {
             root_ca: "CA".into(),
             ..Options::default()
         };
-        change(&mut options.http);
+        change(&mut options);
         let audit = Arc::new(Mutex::new(Vec::new()));
         let supervisor = Supervisor::new(clock.clone());
         let stop = watch::Sender::new(false);

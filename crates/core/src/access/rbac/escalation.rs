@@ -13,8 +13,23 @@ use crate::view::Snapshot;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// May the user write a role with these rules? `aggregates`: it gathers those of others, or did. `Err` is the cause of the
-/// 403.
+/// Why somebody may not grant.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EscalationError {
+    /// They do not hold what they would grant.
+    #[error("{0}")]
+    NotHeld(String),
+    /// There is no such role to bind, for who may not bind just any name.
+    #[error("{plural}.{GROUP} {} not found", go_quote(name))]
+    RoleNotFound {
+        /// `roles` or `clusterroles`.
+        plural: &'static str,
+        /// The role's name.
+        name: String,
+    },
+}
+
+/// May the user write a role with these rules? `aggregates`: it gathers those of others, or did.
 pub fn check_role(
     user: &Identity,
     authorizer: &dyn Authorizer,
@@ -22,7 +37,7 @@ pub fn check_role(
     role: &Object,
     plural: &str,
     aggregates: bool,
-) -> Result<(), String> {
+) -> Result<(), EscalationError> {
     if privileged(user)
         || allowed(user, authorizer, objects, "escalate", plural, role.namespace(), role.name())
     {
@@ -30,7 +45,8 @@ pub fn check_role(
     }
     confirm(user, authorizer, objects, role.namespace(), &Rule::all_of(role))?;
     if aggregates && confirm(user, authorizer, objects, role.namespace(), &everything()).is_err() {
-        return Err("must have cluster-admin privileges to use the aggregationRule".into());
+        let cause = "must have cluster-admin privileges to use the aggregationRule";
+        return Err(EscalationError::NotHeld(cause.into()));
     }
     Ok(())
 }
@@ -41,14 +57,13 @@ fn everything() -> [Rule; 2] {
     [resources, Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() }]
 }
 
-/// May the user bind the role that a binding refers to? `Err` is the cause of the 403, or of the 404 when the role
-/// is missing.
+/// May the user bind the role that a binding refers to?
 pub fn check_binding(
     user: &Identity,
     authorizer: &dyn Authorizer,
     objects: &Snapshot,
     binding: &Object,
-) -> Result<(), String> {
+) -> Result<(), EscalationError> {
     let (kind, name) = (binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]));
     let plural = if kind == "ClusterRole" { "clusterroles" } else { "roles" };
     if privileged(user) || allowed(user, authorizer, objects, "bind", plural, binding.namespace(), name) {
@@ -56,7 +71,7 @@ pub fn check_binding(
     }
     let namespace = if kind == "ClusterRole" { "" } else { binding.namespace() };
     let role = objects.get(GROUP, plural, namespace, name);
-    let role = role.ok_or_else(|| format!("{plural}.{GROUP} {} not found", go_quote(name)))?;
+    let role = role.ok_or_else(|| EscalationError::RoleNotFound { plural, name: name.into() })?;
     confirm(user, authorizer, objects, binding.namespace(), &Rule::all_of(role))
 }
 
@@ -92,7 +107,7 @@ fn confirm(
     objects: &Snapshot,
     namespace: &str,
     wanted: &[Rule],
-) -> Result<(), String> {
+) -> Result<(), EscalationError> {
     let found = authorizer.rules_for(user, namespace, objects);
     let held = Held::new(found.rules());
     let (mut budget, mut list, mut exhausted) = (Budget::REQUEST, Listed::default(), false);
@@ -121,7 +136,7 @@ fn confirm(
     if let Some(errors) = aggregate(&found.errors) {
         text.push_str(&format!("; resolution errors: [{errors}]"));
     }
-    Err(text)
+    Err(EscalationError::NotHeld(text))
 }
 
 const TOO_MUCH: &str = "that cannot be compared with those currently held: there are too many combinations of different rules, grant them by several roles";

@@ -13,7 +13,7 @@ mod prefixes;
 mod rule;
 
 pub use aggregate::{Aggregation, Gathered, gathers};
-pub use escalation::{check_binding, check_role};
+pub use escalation::{EscalationError, check_binding, check_role};
 pub use policy::{Policy, UserRules};
 pub use rule::Rule;
 

@@ -119,7 +119,7 @@ fn nobody_grants_what_they_do_not_hold() {
     assert_eq!(check_role(&jane, &rbac, &world, &role(pods(json!(["get"]))), "roles", false), Ok(()));
     assert_eq!(
         check_role(&jane, &rbac, &world, &role(pods(json!(["get", "list", "watch"]))), "roles", false),
-        Err("user \"jane\" (groups=[\"devs\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\" \"watch\"]}".into())
+        Err(EscalationError::NotHeld("user \"jane\" (groups=[\"devs\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\" \"watch\"]}".into()))
     );
     let all = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
     assert!(check_role(&jane, &rbac, &world, &role(all.clone()), "roles", false).is_err());
@@ -131,10 +131,9 @@ fn nobody_grants_what_they_do_not_hold() {
         .unwrap()
     };
     assert_eq!(check_binding(&jane, &rbac, &world, &binding("reader")), Ok(()));
-    assert_eq!(
-        check_binding(&jane, &rbac, &world, &binding("nope")),
-        Err("roles.rbac.authorization.k8s.io \"nope\" not found".into())
-    );
+    let missing = EscalationError::RoleNotFound { plural: "roles", name: "nope".into() };
+    assert_eq!(missing.to_string(), "roles.rbac.authorization.k8s.io \"nope\" not found");
+    assert_eq!(check_binding(&jane, &rbac, &world, &binding("nope")), Err(missing));
     assert!(check_binding(&user("eve", &[]), &rbac, &world, &binding("reader")).is_err());
 }
 

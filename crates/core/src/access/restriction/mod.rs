@@ -1,8 +1,8 @@
 //! NodeRestriction admission: what a node may write, beyond being authorized
 //! (`plugin/pkg/admission/noderestriction`).
 //!
-//! [`admit`] is asked for every write of every kind, by whatever path it came. It sees what was sent, before the
-//! server fills in or takes back anything, so a node is told of what it tried, not of what was left of it.
+//! It is asked for every write of every kind, by whatever path it came. It sees what was sent, before the server fills in
+//! or takes back anything, so a node is told of what it tried, not of what was left of it.
 
 mod certificates;
 mod nodes;
@@ -13,93 +13,51 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokensmith_objects::Object;
 
+use super::Authorizer;
+use super::admission::{Admission, Answer, Operation, Write};
 use super::node::node_name;
-use super::{Authorizer, Identity};
 use crate::error::Error;
-use crate::view::Snapshot;
 
-/// What is done to an object, as admission names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Something new, also below an object (`token`).
-    Create,
-    /// One object, also of a collection.
-    Delete,
-    /// By replacing or patching, also a part of the object.
-    Update,
+/// The member of the chain. Callers that are no node pass.
+pub struct NodeRestriction {
+    authorizer: Arc<dyn Authorizer>,
 }
 
-impl Operation {
-    /// As messages show it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Operation::Create => "CREATE",
-            Operation::Delete => "DELETE",
-            Operation::Update => "UPDATE",
-        }
+impl NodeRestriction {
+    /// `authorizer` is asked whether a node may have an audience that no volume of its pod names.
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        NodeRestriction { authorizer }
     }
 }
 
-/// A write that asks to be let in (`admission.Attributes`). Empty strings mean "not given".
-#[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
-    /// What is done.
-    pub operation: Operation,
-    /// API group.
-    pub group: &'a str,
-    /// Plural resource.
-    pub resource: &'a str,
-    /// E.g. `status`.
-    pub subresource: &'a str,
-    /// Namespace.
-    pub namespace: &'a str,
-    /// The request's: empty when a collection is deleted, or when the name is still to be made.
-    pub name: &'a str,
-    /// What was sent; none for a delete.
-    pub new: Option<&'a Object>,
-    /// What is there; none for a create.
-    pub old: Option<&'a Object>,
-}
-
-impl Write<'_> {
-    /// The name as messages about it have it.
-    fn shown_name(&self) -> &str {
-        match self.name {
-            "" => self.new.map_or(UNKNOWN, shown_name),
-            name => name,
-        }
+impl Admission for NodeRestriction {
+    /// Every write of every kind.
+    fn handles(&self, write: &Write<'_>) -> bool {
+        node_name(write.user).is_some()
     }
 
-    /// The 403 for this write.
-    fn forbidden(&self, cause: impl Into<String>) -> Error {
-        Error::forbidden(self.group, self.resource, self.shown_name(), cause)
+    fn mutate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        _warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        judge(write, new.as_deref(), &*self.authorizer).into()
     }
 }
 
-/// The name of a new object as admission's messages have it: before it is made, it is what it is made from
-/// (apiserver `admission/errors.go`).
-pub fn shown_name(object: &Object) -> &str {
-    let names = [object.name(), object.str_at(&["metadata", "generateName"])];
-    names.into_iter().find(|name| !name.is_empty()).unwrap_or(UNKNOWN)
-}
-
-const UNKNOWN: &str = "Unknown";
-
-/// Judges a write. Callers that are no node pass.
-pub fn admit(
-    user: &Identity,
-    write: &Write<'_>,
-    authorizer: &dyn Authorizer,
-    objects: &Snapshot,
-) -> Result<(), Error> {
-    let Some(node) = node_name(user) else { return Ok(()) };
+fn judge(write: &Write<'_>, new: Option<&Object>, authorizer: &dyn Authorizer) -> Result<(), Error> {
+    let Some(node) = node_name(write.user) else { return Ok(()) };
     if node.is_empty() {
-        return Err(write.forbidden(format!("could not determine node from user {}", quote(&user.name))));
+        let cause = format!("could not determine node from user {}", quote(&write.user.name));
+        return Err(write.forbidden(new, cause));
     }
-    let asked = Asked { node, user, write, authorizer, objects };
+    let asked = Asked { node, write, new, authorizer };
     // Kinds that are not here are a node's to write as far as it is authorized; a new one is a row.
     match (write.group, write.resource, write.subresource) {
         ("", "nodes", _) => asked.node(),
@@ -126,15 +84,14 @@ pub fn admit(
 /// A node's write, and what it is judged by.
 struct Asked<'a> {
     node: &'a str,
-    user: &'a Identity,
     write: &'a Write<'a>,
+    new: Option<&'a Object>,
     authorizer: &'a dyn Authorizer,
-    objects: &'a Snapshot,
 }
 
 impl Asked<'_> {
     fn refuse(&self, cause: impl Into<String>) -> Result<(), Error> {
-        Err(self.write.forbidden(cause))
+        Err(self.write.forbidden(self.new, cause))
     }
 
     /// The node's name in quotes, as most messages have it.
@@ -144,7 +101,7 @@ impl Asked<'_> {
 
     /// The text at a path of what was sent.
     fn sent(&self, path: &[&str]) -> &str {
-        self.write.new.map_or("", |object| object.str_at(path))
+        self.new.map_or("", |object| object.str_at(path))
     }
 
     /// The name that is meant: a create has it in the object alone.

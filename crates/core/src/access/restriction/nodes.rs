@@ -14,7 +14,7 @@ impl Asked<'_> {
         if meant != self.node {
             return self.refuse(format!("node {node} is not allowed to modify node {}", quote(meant)));
         }
-        match (self.write.operation, self.write.new, self.write.old) {
+        match (self.write.operation, self.new, self.write.old) {
             (Operation::Create, Some(new), _) => self.node_create(new),
             (Operation::Update, Some(new), Some(old)) => self.node_update(new, old),
             _ => Ok(()),

@@ -25,9 +25,9 @@ impl Asked<'_> {
     /// The authorizer sees neither what is created nor each object of a collection that is deleted.
     pub(super) fn slice(&self) -> Result<(), Error> {
         let (object, verb) = match self.write.operation {
-            Operation::Create => (self.write.new, "create"),
+            Operation::Create => (self.new, "create"),
             Operation::Delete => (self.write.old, "delete"),
-            Operation::Update => return Ok(()),
+            Operation::Connect | Operation::Update => return Ok(()),
         };
         if object.is_none_or(|slice| slice.str_at(&["spec", "nodeName"]) != self.node) {
             return self.refuse(format!(
@@ -43,8 +43,7 @@ impl Asked<'_> {
         if self.write.subresource != "status" {
             return self.refuse("may only update PVC status");
         }
-        let (Operation::Update, Some(new), Some(old)) =
-            (self.write.operation, self.write.new, self.write.old)
+        let (Operation::Update, Some(new), Some(old)) = (self.write.operation, self.new, self.write.old)
         else {
             return self.refuse(format!("unexpected operation {}", quote(self.write.operation.as_str())));
         };

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 impl Asked<'_> {
     pub(super) fn pod(&self) -> Result<(), Error> {
-        match (self.write.operation, self.write.new) {
+        match (self.write.operation, self.new) {
             (Operation::Create, Some(pod)) => self.mirror_pod(pod),
             (Operation::Delete, _) => {
                 // By the request's name, as upstream: a collection has none, so no pod of it goes.
@@ -31,7 +31,7 @@ impl Asked<'_> {
     }
 
     fn existing(&self, name: &str) -> Result<&Object, Error> {
-        let found = self.objects.get("", "pods", self.write.namespace, name);
+        let found = self.write.objects.get("", "pods", self.write.namespace, name);
         found.map(|pod| &**pod).ok_or_else(|| Error::not_found("", "pods", name))
     }
 
@@ -76,7 +76,7 @@ impl Asked<'_> {
         if owner["blockOwnerDeletion"] == true {
             return self.refuse(format!("node {node} must not set blockOwnerDeletion on an owner reference"));
         }
-        let Some(there) = self.objects.get("", "nodes", "", self.node) else {
+        let Some(there) = self.write.objects.get("", "nodes", "", self.node) else {
             return Err(Error::not_found("", "nodes", self.node));
         };
         let uid = owner["uid"].as_str().unwrap_or("");
@@ -89,8 +89,7 @@ impl Asked<'_> {
 
     pub(super) fn pod_status(&self) -> Result<(), Error> {
         let node = self.quoted();
-        let (Operation::Update, Some(new), Some(old)) =
-            (self.write.operation, self.write.new, self.write.old)
+        let (Operation::Update, Some(new), Some(old)) = (self.write.operation, self.new, self.write.old)
         else {
             return self.refuse(format!("unexpected operation {}", quote(self.write.operation.as_str())));
         };

@@ -21,7 +21,7 @@ impl Asked<'_> {
         if bound("uid").is_empty() {
             return self.refuse("node requested token with a pod binding without a uid");
         }
-        let Some(pod) = self.objects.get("", "pods", self.write.namespace, bound("name")) else {
+        let Some(pod) = self.write.objects.get("", "pods", self.write.namespace, bound("name")) else {
             return Err(Error::not_found("", "pods", bound("name")));
         };
         if pod.uid() != bound("uid") {
@@ -33,7 +33,7 @@ impl Asked<'_> {
         if pod.str_at(&["spec", "nodeName"]) != self.node {
             return self.refuse("node requested token bound to a pod scheduled on a different node");
         }
-        let audiences = self.write.new.and_then(|r| r.at(&["spec", "audiences"])).and_then(Value::as_array);
+        let audiences = self.new.and_then(|r| r.at(&["spec", "audiences"])).and_then(Value::as_array);
         let audience = match audiences.map(Vec::as_slice).unwrap_or_default() {
             [] => "",
             [one] => one.as_str().unwrap_or(""),
@@ -45,7 +45,7 @@ impl Asked<'_> {
         self.refuse(format!(
             "audience {} not found in pod spec volume, {} is not authorized to request tokens for this audience",
             quote(audience),
-            self.user.name
+            self.write.user.name
         ))
     }
 
@@ -57,9 +57,10 @@ impl Asked<'_> {
             }
             (_, Referent::CsiDriver) => self.driver_wants(&reference.name, audience),
             (_, Referent::PersistentVolumeClaim) => {
-                let claim = self.objects.get("", "persistentvolumeclaims", pod.namespace(), &reference.name);
+                let claim =
+                    self.write.objects.get("", "persistentvolumeclaims", pod.namespace(), &reference.name);
                 let volume = claim.map_or("", |c| c.str_at(&["spec", "volumeName"]));
-                let volume = self.objects.get("", "persistentvolumes", "", volume);
+                let volume = self.write.objects.get("", "persistentvolumes", "", volume);
                 let driver = volume.map_or("", |v| v.str_at(&["spec", "csi", "driver"]));
                 !driver.is_empty() && self.driver_wants(driver, audience)
             }
@@ -68,7 +69,7 @@ impl Asked<'_> {
     }
 
     fn driver_wants(&self, driver: &str, audience: &str) -> bool {
-        let driver = self.objects.get("storage.k8s.io", "csidrivers", "", driver);
+        let driver = self.write.objects.get("storage.k8s.io", "csidrivers", "", driver);
         let requests = driver.and_then(|d| d.at(&["spec", "tokenRequests"])).and_then(Value::as_array);
         requests.into_iter().flatten().any(|r| r["audience"].as_str().unwrap_or("") == audience)
     }
@@ -83,6 +84,9 @@ impl Asked<'_> {
             resource_request: true,
             ..Attributes::default()
         };
-        matches!(self.authorizer.authorize(self.user, &attributes, self.objects), Decision::Allow(_))
+        matches!(
+            self.authorizer.authorize(self.write.user, &attributes, self.write.objects),
+            Decision::Allow(_)
+        )
     }
 }

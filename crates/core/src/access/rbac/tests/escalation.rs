@@ -25,7 +25,9 @@ fn check(held: &[Rule], wanted: &[Rule]) -> Result<(), String> {
     let rules: Vec<Value> = wanted.iter().map(Value::from).collect();
     let role =
         Object::from_value(json!({"metadata": {"name": "r", "namespace": "n"}, "rules": rules})).unwrap();
-    check_role(&user("u", &["g"]), &Holds(held.to_vec()), &Snapshot::default(), &role, "roles", false)
+    let holds = Holds(held.to_vec());
+    let checked = check_role(&user("u", &["g"]), &holds, &Snapshot::default(), &role, "roles", false);
+    checked.map_err(|e| e.to_string())
 }
 
 fn multiplied(rule: &Rule) -> Vec<Rule> {

@@ -6,7 +6,9 @@ mod token;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::Identity;
 use crate::access::chain::AlwaysDeny;
+use crate::view::Snapshot;
 use crate::view::tests::put;
 
 fn object(value: Value) -> Object {
@@ -19,6 +21,32 @@ fn node(name: &str) -> Identity {
         groups: vec!["system:nodes".into()],
         ..Identity::default()
     }
+}
+
+/// A create of a resource in `n`, to be filled in.
+fn asked<'a>(user: &'a Identity, (group, resource): (&'a str, &'a str), objects: &'a Snapshot) -> Write<'a> {
+    Write {
+        user,
+        operation: Operation::Create,
+        group,
+        version: "v1",
+        kind: "",
+        resource,
+        subresource: "",
+        namespace: "n",
+        name: "",
+        old: None,
+        dry_run: false,
+        objects,
+    }
+}
+
+/// The message when a write is refused; who is no node passes with it.
+fn told(write: &Write<'_>, new: Option<&Object>, authorizer: &dyn Authorizer) -> Option<String> {
+    let admin = Identity { name: "admin".into(), ..Identity::default() };
+    let other = Write { user: &admin, ..*write };
+    assert!(judge(&other, new, authorizer).is_ok(), "who is no node passes");
+    judge(write, new, authorizer).err().map(|e| e.to_string())
 }
 
 /// Two nodes, and a pod on each.
@@ -58,48 +86,29 @@ fn write_in(
         .as_ref()
         .or(old.as_ref())
         .map_or("n", |o| if o.namespace().is_empty() { "n" } else { o.namespace() });
-    let write = Write {
-        operation,
-        group,
-        resource,
-        subresource,
-        namespace,
-        name,
-        new: new.as_ref(),
-        old: old.as_ref(),
-    };
-    let admin = Identity { name: "admin".into(), ..Identity::default() };
-    assert!(admit(&admin, &write, &AlwaysDeny, objects).is_ok(), "who is no node passes");
-    admit(&node("w"), &write, &AlwaysDeny, objects).err().map(|e| e.to_string())
+    let old = old.as_ref();
+    let user = node("w");
+    let write =
+        Write { operation, subresource, namespace, name, old, ..asked(&user, (group, resource), objects) };
+    told(&write, new.as_ref(), &AlwaysDeny)
 }
 
 #[test]
 fn a_node_that_cannot_be_told_writes_nothing() {
     let map = object(json!({"metadata": {"name": "a"}}));
-    let mut write = Write {
-        operation: Operation::Create,
-        group: "",
-        resource: "configmaps",
-        subresource: "",
-        namespace: "n",
-        name: "",
-        new: Some(&map),
-        old: None,
-    };
-    let told = |user: &Identity, write: &Write<'_>| {
-        admit(user, write, &AlwaysDeny, &world()).err().map(|e| e.to_string())
+    let objects = world();
+    let told = |user: &Identity, new: Option<&Object>| {
+        told(&asked(user, ("", "configmaps"), &objects), new, &AlwaysDeny)
     };
     let cause = "could not determine node from user \"system:node:\"";
-    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"a\" is forbidden: {cause}")));
-    assert_eq!(told(&node("w"), &write), None, "kinds without a rule are left to authorization");
+    assert_eq!(told(&node(""), Some(&map)), Some(format!("configmaps \"a\" is forbidden: {cause}")));
+    assert_eq!(told(&node("w"), Some(&map)), None, "kinds without a rule are left to authorization");
     let made = object(json!({"metadata": {"generateName": "a-"}}));
-    write.new = Some(&made);
-    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"a-\" is forbidden: {cause}")));
-    write.new = None;
-    assert_eq!(told(&node(""), &write), Some(format!("configmaps \"Unknown\" is forbidden: {cause}")));
+    assert_eq!(told(&node(""), Some(&made)), Some(format!("configmaps \"a-\" is forbidden: {cause}")));
+    assert_eq!(told(&node(""), None), Some(format!("configmaps \"Unknown\" is forbidden: {cause}")));
     let mut outside = node("");
     outside.groups.clear();
-    assert_eq!(told(&outside, &write), None);
+    assert_eq!(told(&outside, None), None);
 }
 
 #[test]

@@ -33,18 +33,9 @@ fn world() -> Snapshot {
 
 fn ask(objects: &Snapshot, authorizer: &dyn Authorizer, spec: Value) -> Option<String> {
     let request = object(json!({ "spec": spec }));
-    let write = Write {
-        operation: Operation::Create,
-        group: "",
-        resource: "serviceaccounts",
-        subresource: "token",
-        namespace: "n",
-        name: "sa",
-        new: Some(&request),
-        old: None,
-    };
-    assert!(admit(&Identity::default(), &write, authorizer, objects).is_ok());
-    admit(&node("w"), &write, authorizer, objects).err().map(|e| e.to_string())
+    let user = node("w");
+    let write = Write { subresource: "token", name: "sa", ..asked(&user, ("", "serviceaccounts"), objects) };
+    told(&write, Some(&request), authorizer)
 }
 
 fn bound(name: &str, uid: &str) -> Value {

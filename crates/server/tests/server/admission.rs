@@ -1,0 +1,252 @@
+//! Admission is a chain: who joins it is asked about every write, in each stage in its turn, with what the write is.
+
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use serde_json::{Value, json};
+use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+use tokensmith_objects::Object;
+
+use crate::nodes::{collection, sample, writes};
+use crate::world::{ADMIN, Answer as Reply, World};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// Notes what it is asked, as one line each, of who is `admin`.
+struct Noted {
+    name: &'static str,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Noted {
+    fn note(&self, stage: &str, write: &Write<'_>, new: Option<&Object>) {
+        let shown = |object: Option<&Object>| object.map_or("-".into(), |o| format!("{:?}", o.name()));
+        let line = format!(
+            "{} {stage} {} {}/{}/{} {}/{} {}/{:?} new={} old={} dry={} there={}",
+            self.name,
+            write.operation.as_str(),
+            write.group,
+            write.version,
+            write.resource,
+            write.kind,
+            write.subresource,
+            write.namespace,
+            write.name,
+            shown(new),
+            shown(write.old),
+            write.dry_run,
+            write.objects.get("", "namespaces", "", "default").is_some(),
+        );
+        self.lines.lock().unwrap().push(line);
+    }
+}
+
+impl Admission for Noted {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.user.name == "admin"
+    }
+
+    fn mutate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        self.note("mutate", write, new.as_deref());
+        warnings.push("noted".into());
+        // As a webhook: the answer comes later.
+        let later = async {
+            tokio::task::yield_now().await;
+            Ok(())
+        };
+        Answer::Later(later.boxed())
+    }
+
+    fn permit<'a>(&'a self, write: &'a Write<'a>, new: Option<&'a Object>) -> Answer<'a> {
+        self.note("permit", write, new);
+        Answer::Now(Ok(()))
+    }
+
+    fn validate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a Object>,
+        _: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        self.note("validate", write, new);
+        Answer::Now(Ok(()))
+    }
+}
+
+async fn send(world: &World, method: &str, path: &str, body: &Value) -> Reply {
+    let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    world.send(method, path, Some(ADMIN), &[("content-type", media)], body).await
+}
+
+/// Whoever adds a kind, a verb or a subresource adds a write: each is asked of each member, first as a dry run, which leaves
+/// everything as it was, then in earnest.
+#[tokio::test]
+async fn a_member_is_asked_for_every_verb_of_every_kind() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let member = |name| Arc::new(Noted { name, lines: lines.clone() }) as Arc<dyn Admission>;
+    let members = vec![member("a"), member("b")];
+    let served = tokensmith_objects::Served::parse(["api/all"]).unwrap();
+    let world = World::with_options(|options| {
+        options.http.served = served.clone();
+        options.admission = members;
+    })
+    .await;
+    let mut asked = 0;
+    for kind in served.kinds() {
+        let path = collection(kind);
+        let mut requests = writes(&kind.verbs, "there", "");
+        for part in &kind.subresources {
+            requests.extend(writes(&part.verbs, "there", &format!("/{}", part.name)));
+        }
+        // Collections last, since they take everything with them; an object that is there is made before each.
+        for (method, below) in requests {
+            if kind.stored {
+                let answer = world.post(&path, sample(kind, "there")).await;
+                assert!(answer.status.is_success() || answer.status == 409, "{}", kind.kind);
+            }
+            let sub = below.rsplit_once('/').filter(|_| below.matches('/').count() == 2).map_or("", |s| s.1);
+            let url = format!("{path}{below}");
+            let body = match (method, sub) {
+                ("DELETE", _) => Value::Null,
+                ("PATCH", _) => json!({"metadata": {"labels": {"a": "b"}}}),
+                ("POST", "token") => {
+                    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"})
+                }
+                ("POST", _) => sample(kind, "new"),
+                _ => sample(kind, "there"),
+            };
+            let (operation, name) = match (method, below.is_empty()) {
+                ("POST", true) => (Operation::Create, ""),
+                ("POST", false) => (Operation::Create, "there"),
+                ("DELETE", true) => (Operation::Delete, ""),
+                ("DELETE", false) => (Operation::Delete, "there"),
+                _ => (Operation::Update, "there"),
+            };
+            let what = if sub == "token" { "TokenRequest" } else { &kind.kind };
+            let namespace = if kind.namespaced { "default" } else { "" };
+            let start = |stage: &str| {
+                format!(
+                    "{stage} {} {}/{}/{} {what}/{sub} {namespace}/{name:?} ",
+                    operation.as_str(),
+                    kind.group,
+                    kind.version,
+                    kind.plural
+                )
+            };
+            for dry in [true, false] {
+                let before = world.get(&path, Some(ADMIN)).await.bytes;
+                lines.lock().unwrap().clear();
+                let query = if dry { "?dryRun=All" } else { "" };
+                let answer = send(&world, method, &format!("{url}{query}"), &body).await;
+                let told = std::mem::take(&mut *lines.lock().unwrap());
+                let what = format!("{method} {url}{query}: {} {told:#?}", answer.status);
+                assert!(told.len() >= 2, "{what}");
+                for stage in ["a mutate", "b mutate"] {
+                    assert!(
+                        told.iter().any(|line| line.starts_with(&start(stage))),
+                        "{}{what}",
+                        start(stage)
+                    );
+                }
+                let stages: Vec<_> = told.iter().map(|line| line.split(" new=").next().unwrap()).collect();
+                if answer.status.is_success() && method != "DELETE" {
+                    let all = ["a mutate", "b mutate", "a permit", "b permit", "a validate", "b validate"];
+                    assert_eq!(stages, all.map(|stage| start(stage).trim_end().to_owned()), "{what}");
+                }
+                for line in &told {
+                    assert!(line.ends_with(&format!("dry={dry} there=true")), "{what}");
+                    let (new, old) = line.split_once(" new=").unwrap().1.split_once(" old=").unwrap();
+                    assert_eq!(new == "-", operation == Operation::Delete, "{what}");
+                    assert_eq!(old.starts_with("- "), operation == Operation::Create, "{what}");
+                }
+                if answer.status.is_success() {
+                    assert_eq!(answer.header("warning"), "299 - \"noted\"", "{what}");
+                }
+                if dry {
+                    assert_eq!(world.get(&path, Some(ADMIN)).await.bytes, before, "{what}");
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 120, "{asked}");
+}
+
+/// What is sent to one place is not written to another.
+struct Moves(&'static [&'static str]);
+
+impl Admission for Moves {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.user.name == "admin" && write.is_of("", "configmaps")
+    }
+
+    fn mutate<'a>(
+        &'a self,
+        _: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        _: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        if let Some(new) = new {
+            new.set(&["metadata", "labels"], json!({"by": "admission"}));
+            if new.annotation("move").is_some() {
+                new.set(self.0, "kube-system");
+            }
+        }
+        Ok(()).into()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a Object>,
+        _: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        match new.is_some_and(|new| new.annotation("bad").is_some()) {
+            true => Answer::Now(Err(write.forbidden(new, "it is bad"))),
+            false => Answer::Now(Ok(())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_changes_an_object_and_not_its_place() {
+    for field in [&["metadata", "namespace"], &["metadata", "name"]] {
+        let world = World::with_options(|options| options.admission = vec![Arc::new(Moves(field))]).await;
+        let map = |notes: Value| json!({"metadata": {"name": "m", "annotations": notes}});
+        let made = world.post(MAPS, map(json!({}))).await.ok();
+        assert_eq!(made["metadata"]["labels"], json!({"by": "admission"}));
+        let there = format!("{MAPS}/m");
+        let bad = send(&world, "PATCH", &there, &map(json!({"bad": "x"}))).await;
+        assert_eq!(bad.json()["message"], "configmaps \"m\" is forbidden: it is bad");
+        let moved = send(&world, "PATCH", &there, &map(json!({"move": "x"}))).await;
+        assert_eq!(moved.status, 400);
+        if field[1] == "namespace" {
+            world.delete(&there).await.ok();
+            assert_eq!(world.post(MAPS, map(json!({"move": "x"}))).await.status, 400);
+        }
+        let elsewhere = world.get("/api/v1/namespaces/kube-system/configmaps/m", Some(ADMIN)).await;
+        assert_eq!(elsewhere.status, 404);
+    }
+}
+
+/// Nobody writes what a member refuses, and a member that comes later is not asked.
+#[tokio::test]
+async fn who_refuses_first_is_heard_alone() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let late = Arc::new(Noted { name: "late", lines: lines.clone() });
+    let world =
+        World::with_options(|options| options.admission = vec![Arc::new(Moves(&["kind"])), late]).await;
+    lines.lock().unwrap().clear();
+    let map = json!({"metadata": {"name": "m", "annotations": {"bad": "x"}}});
+    assert_eq!(world.post(MAPS, map).await.status, 403);
+    let told = lines.lock().unwrap().clone();
+    assert!(told.iter().all(|line| !line.contains(" validate ")), "{told:?}");
+    assert_eq!(told.len(), 2);
+    assert_eq!(world.get(&format!("{MAPS}/m"), Some(ADMIN)).await.status, 404);
+}
