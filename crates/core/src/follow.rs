@@ -48,6 +48,9 @@ pub struct Follower {
     due: Option<Revision>,
     /// Whether the watch has said anything since.
     heard: bool,
+    /// What the last check found to be on its way: once it has been told, that is current. This cannot be left to the next
+    /// check: a clock that stands brings none.
+    owed: Option<Revision>,
 }
 
 /// How often a watch is held against the store's revision. One that says nothing while the store moves on is given up at
@@ -88,6 +91,7 @@ impl Follower {
             check,
             due: None,
             heard: false,
+            owed: None,
         }
     }
 
@@ -118,17 +122,23 @@ impl Follower {
             self.at = Some(listing.revision);
             return Ok(Some(News::Anew(listing)));
         };
+        if self.owed.is_some_and(|owed| at >= owed) {
+            self.owed = None;
+            return Ok(Some(News::Current));
+        }
         let Some(changes) = &mut self.changes else {
             self.changes = Some(self.store.watch("/", at).await?);
             (self.check, self.due, self.heard) = (self.clock.monotonic().saturating_add(CHECK), None, false);
             return Ok(None);
         };
-        let left = self.check.saturating_sub(self.clock.monotonic());
-        if !left.is_zero() {
+        let clock = self.clock.clone();
+        let sleep = clock.sleep(self.check.saturating_sub(clock.monotonic()));
+        // Looked at again once the timer runs: a clock that moved in between has made it too long.
+        if self.check > clock.monotonic() {
             tokio::select! {
                 biased;
                 next = changes.next() => return self.take(next, at),
-                () = self.clock.sleep(left) => {}
+                () = sleep => {}
             }
         }
         let store = self.store.revision().await?;
@@ -185,10 +195,12 @@ impl Follower {
         let due = self.due.replace(store);
         if at >= store || due.is_some_and(|due| at >= due) {
             self.backoff.reset();
+            self.owed = None;
             return Ok(Some(News::Current));
         }
         // The first time, the change may be on its way.
         if due.is_none() || heard {
+            self.owed = Some(store);
             return Ok(None);
         }
         Err(Loss::Silent { store, at })
@@ -198,7 +210,7 @@ impl Follower {
     fn lose(&mut self, loss: &Loss) {
         let pause = self.backoff.pause();
         warn!(prefix = self.prefix, cause = %loss, ?pause, "what is watched in the store is read anew");
-        (self.changes, self.at) = (None, None);
+        (self.changes, self.at, self.owed) = (None, None, None);
         self.rest = (!pause.is_zero()).then(|| self.clock.monotonic().saturating_add(pause));
     }
 }

@@ -232,8 +232,9 @@ impl TokenLedger {
     pub async fn run(&self) {
         let mut written = None;
         loop {
-            crate::supervise::turn();
+            // Before the turn is told: a clock that moves in between is looked at again.
             let seen = self.clock.now();
+            crate::supervise::turn();
             let (settled, due) = self.settled(written);
             if let Some(time) = due {
                 match self.ledger.keep_marks(Marks { settled: Some(time), ..Marks::default() }).await {

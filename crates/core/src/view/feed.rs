@@ -27,7 +27,10 @@ impl View {
         loop {
             crate::supervise::turn();
             match follower.next().await {
-                News::Anew(listing) => self.publish(shown(listing)),
+                News::Anew(listing) => {
+                    self.publish(shown(listing));
+                    self.pulse.beat(clock.monotonic());
+                }
                 News::Changes(changes) => {
                     let mut snapshot = (*self.snapshot()).clone();
                     changes.iter().for_each(|change| apply(&mut snapshot, change));

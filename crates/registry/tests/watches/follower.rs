@@ -137,6 +137,24 @@ async fn a_watch_that_works_is_current_and_one_that_is_silent_is_given_up() {
     }
 }
 
+/// A clock that stands brings no other check.
+#[tokio::test]
+async fn what_a_check_found_to_be_on_its_way_is_current_once_it_has_come() {
+    let world = World::new(Watch::Works);
+    put(&world, "/a/1").await;
+    let mut follower = follower(&world);
+    assert!(matches!(follower.next().await, News::Anew(_)));
+    world.store.watches(Watch::Late);
+    assert!(ready(&mut follower).is_none());
+    put(&world, "/b/1").await;
+    world.clock.advance(CHECK);
+    assert!(ready(&mut follower).is_none(), "it is on its way");
+    world.store.comes();
+    assert!(matches!(ready(&mut follower), Some(News::Changes(_))));
+    assert!(matches!(ready(&mut follower), Some(News::Current)));
+    assert!(ready(&mut follower).is_none(), "told once");
+}
+
 #[tokio::test]
 async fn failures_are_tried_again_ever_more_slowly_up_to_a_bound() {
     let world = World::new(Watch::Works);

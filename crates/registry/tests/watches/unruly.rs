@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
+use tokio::sync::watch as channel;
 
 /// How watches behave that are opened from now on, and all changes of those that are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Watch {
     Compacted,
     /// Ends at once.
     Ends,
+    /// Tells nothing until [`Unruly::comes`].
+    Late,
     /// Tells of every second change only.
     Leaky,
     /// Makes who opens it panic.
@@ -50,6 +53,7 @@ pub struct Unruly {
     writes: Mutex<Calls>,
     /// How many watches were asked for.
     pub opened: AtomicUsize,
+    came: channel::Sender<bool>,
 }
 
 impl Unruly {
@@ -60,7 +64,13 @@ impl Unruly {
             reads: Mutex::new(Calls::Work),
             writes: Mutex::new(Calls::Work),
             opened: AtomicUsize::new(0),
+            came: channel::Sender::new(false),
         })
+    }
+
+    /// Lets go of what late watches have to tell.
+    pub fn comes(&self) {
+        self.came.send_replace(true);
     }
 
     pub fn watches(&self, watch: Watch) {
@@ -118,6 +128,11 @@ impl Store for Unruly {
             Watch::Breaks => stream::iter([Err(failed())]).boxed(),
             Watch::Compacted => return Err(StoreError::Compacted { oldest: after + 1 }),
             Watch::Ends => stream::empty().boxed(),
+            Watch::Late => {
+                let (all, mut came) = (self.inner.watch(prefix, after).await?, self.came.subscribe());
+                let wait = async move { drop(came.wait_for(|came| *came).await) };
+                wait.map(|()| all).flatten_stream().boxed()
+            }
             Watch::Leaky => {
                 let all = self.inner.watch(prefix, after).await?;
                 let half = all.enumerate().filter(|(n, _)| std::future::ready(n % 2 == 1));

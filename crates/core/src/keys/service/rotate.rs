@@ -36,7 +36,6 @@ impl Keys {
     async fn keep_schedule(&self) {
         let mut backoff = Backoff::default();
         loop {
-            crate::supervise::turn();
             let done = self.tick().await;
             if let Err(cause) = &done {
                 error!(cause = %chain(cause), "cannot carry out a change of the key ring that is due");
@@ -55,9 +54,12 @@ impl Keys {
                     _ => std::future::pending().await,
                 }
             };
+            // Said once the timer runs: a clock that moves in between would leave this task silent, and asleep.
+            let pause = self.clock.sleep(pause);
+            crate::supervise::turn();
             tokio::select! {
                 () = due => {}
-                () = self.clock.sleep(pause) => {}
+                () = pause => {}
                 () = self.changed.notified() => {}
             }
         }
