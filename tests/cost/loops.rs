@@ -131,7 +131,7 @@ fn the_lists_of_an_update_are_compared_in_linear_time() {
         };
         (map(names(1)), map(names(0)))
     };
-    linear("finalizers", 3_000, finalizers, |pair| assert!(update("configmaps", pair) > 0));
+    linear("finalizers", 10_000, finalizers, |pair| assert!(update("configmaps", pair) > 0));
     for list in ["tolerations", "schedulingGates"] {
         let pods = |count: usize| {
             let items = |shift: usize| {
