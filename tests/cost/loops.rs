@@ -30,7 +30,7 @@ fn cost<T>(input: &T, work: &impl Fn(&T)) -> Duration {
 fn linear<T>(what: &str, count: usize, make: impl Fn(usize) -> T, work: impl Fn(&T)) {
     let (few, many) = (make(count), make(10 * count));
     let (mut small, mut large) = (Duration::MAX, Duration::MAX);
-    for _ in 0..6 {
+    for _ in 0..24 {
         small = small.min(cost(&few, &work)).max(Duration::from_millis(10));
         large = large.min(cost(&many, &work));
         if large < small * 15 {
