@@ -32,6 +32,13 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// a pause until `now() + span` a month long.
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
 
+    /// Resolves once `monotonic()` has reached `end`; at once when it already has.
+    fn sleep_past(&self, end: Duration) -> BoxFuture<'_, ()> {
+        let sleep = self.sleep(end.saturating_sub(self.monotonic()));
+        // Looked at again once the timer runs: a manual clock that moved in between has made it too long.
+        if self.monotonic() >= end { std::future::ready(()).boxed() } else { sleep }
+    }
+
     /// Resolves when it is time to look at a clock again that showed `seen`: once that much time has passed. A manual
     /// clock's is as soon as it shows another time.
     fn look_again(&self, _seen: OffsetDateTime, after: Duration) -> BoxFuture<'_, ()> {

@@ -114,7 +114,7 @@ impl Follower {
     /// What is told must be in `self` again before the next await: a call may be dropped there.
     async fn step(&mut self) -> Result<Option<News>, Loss> {
         if let Some(until) = self.rest {
-            self.clock.sleep(until.saturating_sub(self.clock.monotonic())).await;
+            self.clock.sleep_past(until).await;
             self.rest = None;
         }
         let Some(at) = self.at else {
@@ -131,14 +131,11 @@ impl Follower {
             (self.check, self.due, self.heard) = (self.clock.monotonic().saturating_add(CHECK), None, false);
             return Ok(None);
         };
-        let clock = self.clock.clone();
-        let sleep = clock.sleep(self.check.saturating_sub(clock.monotonic()));
-        // Looked at again once the timer runs: a clock that moved in between has made it too long.
-        if self.check > clock.monotonic() {
+        if self.check > self.clock.monotonic() {
             tokio::select! {
                 biased;
                 next = changes.next() => return self.take(next, at),
-                () = sleep => {}
+                () = self.clock.sleep_past(self.check) => {}
             }
         }
         let store = self.store.revision().await?;
