@@ -15,6 +15,7 @@ use crate::Error;
 use crate::bearer::BearerHeader;
 use crate::target::Target;
 use crate::tls;
+use crate::unreachable::{cause, unreachable};
 use crate::watching::{Place, Watching};
 
 /// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
@@ -359,35 +360,6 @@ impl Refusal {
 
 fn text(value: Option<&Value>, pointer: &str) -> String {
     value.and_then(|value| value.pointer(pointer)?.as_str()).unwrap_or_default().to_owned()
-}
-
-/// Why there was no answer at all, with what to do about the usual causes.
-pub fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
-    let cause = cause(error);
-    let host = url.origin().ascii_serialization();
-    let hint = if cause.contains("UnknownIssuer") || cause.contains("BadSignature") {
-        ": its certificate is not signed by a CA that is trusted here; give --certificate-authority, or the kubeconfig of this server"
-    } else if cause.contains("NotValidForName") {
-        ": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one"
-    } else if cause.contains("refused") {
-        "; is `tokensmith serve` running there?"
-    } else {
-        ""
-    };
-    Error::failed(format!("cannot reach {host}: {cause}{hint}"))
-}
-
-/// The innermost cause, which is the one that says something, without the URL.
-pub(crate) fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let mut source: &dyn std::error::Error = error;
-    while let Some(next) = source.source() {
-        source = next;
-    }
-    let text = source.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ pub mod http;
 pub mod kubeconfig;
 pub mod target;
 pub mod tls;
+mod unreachable;
 mod watching;
 pub mod web;
 
 pub use error::Error;
 pub use http::{Client, Document, Refusal, segment};
 pub use target::{Credentials, Target, TargetOptions, Trust};
+pub use unreachable::unreachable;
 pub use web::Web;

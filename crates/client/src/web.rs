@@ -4,9 +4,10 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderValue, I
 use reqwest::{StatusCode, Url, redirect};
 
 use crate::Error;
-use crate::http::{builder, cause, read, unreachable};
+use crate::http::{builder, read};
 use crate::target::{Credentials, Trust};
 use crate::tls;
+use crate::unreachable::{cause, unreachable};
 
 /// Fetches what is public, with no identity of its own. Redirects are not followed: whoever names a URL has to name the
 /// right one, and a document must not be had from where its issuer never pointed to.

@@ -174,7 +174,7 @@ impl Asked {
         if let Some(token) = credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
             request = request.header(AUTHORIZATION, http::secret(&token)?);
         }
-        let answer = request.send().await.map_err(|e| http::unreachable(&self.server, &e))?;
+        let answer = request.send().await.map_err(|e| tokensmith_client::unreachable(&self.server, &e))?;
         Ok(answer.status())
     }
 }
