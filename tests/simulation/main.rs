@@ -1,9 +1,9 @@
-//! A thousand rotations against a real server whose clock is moved, seen by verifiers that keep key sets as real
+//! Rotations (250, or a thousand) against a real server whose clock is moved, seen by verifiers that keep key sets as real
 //! ones do: no valid token is refused but by who never fetches again, and a revoked one is taken for as long as each kind
 //! goes on: until its time is over, or, where time alone ends nothing, until it meets an unknown `kid` or starts anew. A
 //! poke, and the first token of `revoke --fresh`, are what it meets.
 //!
-//! `cargo test -p tokensmith-tests --test simulation -- --nocapture` shows the counts.
+//! `cargo test -p tokensmith-tests --test simulation -- --nocapture` shows the counts; with `--include-ignored` those of a thousand.
 
 mod agenda;
 mod issuer;
@@ -26,9 +26,19 @@ const MIB: u64 = 1 << 20;
 /// The defaults, but for a period as short as may be: a key is published for just as long as the slowest verifier keeps
 /// a key set. 26 hours leave the operator two to revoke the key that signs.
 #[tokio::test]
+async fn rotations_break_nobody() -> Result<()> {
+    none_broken(250).await
+}
+
+#[tokio::test]
+#[ignore = "minutes: `cargo test` does so with a quarter"]
 async fn a_thousand_rotations_break_nobody() -> Result<()> {
+    none_broken(1000).await
+}
+
+async fn none_broken(rotations: usize) -> Result<()> {
     let started = now();
-    let outcome = run(plan(["--key-rotation-period=26h", "--key-publish-before=24h"], 1000)).await?;
+    let outcome = run(plan(["--key-rotation-period=26h", "--key-publish-before=24h"], rotations)).await?;
     show("published 24 h before signing", &outcome, started.elapsed());
     for (kind, counts) in &outcome.counts {
         let Counts { valid_refused, within, past, blind, .. } = *counts;
@@ -41,10 +51,15 @@ async fn a_thousand_rotations_break_nobody() -> Result<()> {
         // Only who asks at once takes the first token of a key that came unannounced.
         ensure!((counts.unknown > 0) == (*kind != Kind::GoOidc3), "{kind:?}: {counts:?}");
     }
-    ensure!(outcome.pokes > 50, "{} pokes", outcome.pokes);
+    ensure!(outcome.pokes >= rotations / 20, "{} pokes", outcome.pokes);
     let Counts { checks, valid_refused, past, .. } = outcome.reviews;
-    ensure!(checks > 1000 && valid_refused == 0 && past == 0, "TokenReview: {:?}", outcome.reviews);
-    ensure!(outcome.rotations >= 1000 && outcome.revocations >= 50 && outcome.guarded >= 25);
+    ensure!(
+        checks > rotations as u64 && valid_refused == 0 && past == 0,
+        "TokenReview: {:?}",
+        outcome.reviews
+    );
+    ensure!(outcome.rotations >= rotations && outcome.revocations >= rotations / 20);
+    ensure!(outcome.guarded >= rotations / 40);
     // What the store in memory keeps for watchers is bounded by 64 MiB; nothing else may grow.
     let (early, late) = outcome.memory;
     ensure!(late < early + 100 * MIB, "the server grew from {} to {} MiB", early / MIB, late / MIB);
