@@ -35,14 +35,14 @@ pub fn limited(program: &Path, limit: Limit) -> Command {
 /// # Errors
 /// It ends before, or is not ready within a minute. Debug builds make an RSA key at the first start: seconds on a busy machine.
 pub async fn ready(child: &mut Child, file: &Path) -> Result<String> {
-    for _ in 0..1200 {
+    for _ in 0..60_000 {
         if let Some(text) = fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty()) {
             return Ok(text.trim().to_owned());
         }
         if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}");
         }
-        pause(Duration::from_millis(50)).await;
+        pause(Duration::from_millis(1)).await;
     }
     bail!("it was not ready within a minute")
 }

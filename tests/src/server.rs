@@ -68,6 +68,16 @@ impl Server {
         Self::launch_by(process::limited(&binary()?, limit), home, args, &[]).await
     }
 
+    /// Starts another binary than the one under test, on the caller's folder or on one that ends with the server.
+    ///
+    /// # Errors
+    /// As [`Self::start_in`].
+    pub async fn start_program(program: &Path, dir: Option<&Path>, args: &[&str]) -> Result<Self> {
+        let owned = dir.is_none().then(tempfile::tempdir).transpose()?;
+        let dir = dir.or(owned.as_ref().map(TempDir::path)).context("no folder")?.to_owned();
+        Self::launch_by(Command::new(program), Home { dir, owned, port: 0 }, args, &[]).await
+    }
+
     async fn launch(home: Home, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         Self::launch_by(Command::new(binary()?), home, args, env).await
     }
@@ -169,12 +179,17 @@ impl Server {
 
     /// A client that trusts this server's CA and nothing else.
     pub fn client(&self) -> Result<Client> {
-        Client::new(&self.url, &ca_of(&self.home().join("kubeconfig"))?)
+        Client::new(&self.url, &self.ca()?)
     }
 
     /// The same over HTTP/2.
     pub fn client_http2(&self) -> Result<Client> {
-        Client::http2(&self.url, &ca_of(&self.home().join("kubeconfig"))?)
+        Client::http2(&self.url, &self.ca()?)
+    }
+
+    /// The certificate of this server's CA, PEM.
+    pub fn ca(&self) -> Result<Vec<u8>> {
+        ca_of(&self.home().join("kubeconfig"))
     }
 
     /// CPU time of the process, all its threads.
