@@ -9,9 +9,12 @@
 //!
 //! `… --bin load sidecar [SECONDS [CONNECTIONS]]` (5 s, 32 connections) counts the requests that the sidecar verifies and
 //! passes on, beside the raw verification rate, and rotates the issuer's key under that load: none may be refused.
+//!
+//! `… --bin load scale` is described in `scale`.
 
 mod raw;
 mod rotation;
+mod scale;
 mod sidecar;
 mod steady;
 mod throughput;
@@ -26,6 +29,9 @@ const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|a| a == "scale").is_some() {
+        return scale::run(args.collect()).await;
+    }
     let rotation = args.next_if(|a| a == "rotation").is_some();
     let sidecar = args.next_if(|a| a == "sidecar").is_some();
     let (count, most) = if rotation { (12, 50) } else { (5, 60) };
