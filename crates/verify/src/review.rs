@@ -170,16 +170,16 @@ impl Reviews {
                     if let Some(answer) = self.remembered(&digest) {
                         return answer;
                     }
-                    let (tell, flight) = watch::channel(None);
+                    let (answers, flight) = watch::channel(None);
                     flights.insert(digest, flight.clone());
-                    let question = Question { reviews: self.clone(), digest, tell, answer: Answer::Away };
+                    let question = Question { reviews: self.clone(), digest, answers, answer: Answer::Away };
                     tokio::spawn(question.ask(token.to_owned(), verified.clone()));
                     flight
                 }
             }
         };
-        let told = tokio::time::timeout(self.config.deadline, answer.wait_for(Option::is_some)).await;
-        told.ok().and_then(|told| told.ok().and_then(|answer| *answer)).unwrap_or(Answer::Away)
+        let answered = tokio::time::timeout(self.config.deadline, answer.wait_for(Option::is_some)).await;
+        answered.ok().and_then(|seen| seen.ok().and_then(|answer| *answer)).unwrap_or(Answer::Away)
     }
 
     fn lock(&self) -> MutexGuard<'_, Flights> {
@@ -192,7 +192,7 @@ impl Reviews {
 struct Question {
     reviews: Arc<Reviews>,
     digest: TokenDigest,
-    tell: watch::Sender<Option<Answer>>,
+    answers: watch::Sender<Option<Answer>>,
     answer: Answer,
 }
 
@@ -240,7 +240,7 @@ impl Drop for Question {
         });
         reviews.answers.insert(self.digest, (self.answer, Moment::now(&*reviews.clock)));
         reviews.lock().remove(&self.digest);
-        self.tell.send_replace(Some(self.answer));
+        self.answers.send_replace(Some(self.answer));
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn rules(token: &UnverifiedToken, wanted: &[String], status: &ReviewS
     // `[invalid bearer token, CAUSE]`: the first is what every other authenticator says.
     let cause =
         error.strip_prefix("[invalid bearer token, ").and_then(|e| e.strip_suffix(']')).unwrap_or(error);
-    let Some(failed) = rule_of(cause) else {
+    let Some((failed, hint)) = read(cause) else {
         // Where it stopped is not known, so neither is what it had looked at.
         let rest = ORDER.iter().map(|name| Rule::unchecked(name, "the server does not say"));
         return std::iter::once(Rule::fails("review", cause)).chain(rest).collect();
@@ -41,7 +41,7 @@ pub(super) fn rules(token: &UnverifiedToken, wanted: &[String], status: &ReviewS
     let rule = |(i, name): (usize, &&'static str)| match i.cmp(&position) {
         std::cmp::Ordering::Less => Rule::holds(name, ""),
         std::cmp::Ordering::Equal if *name == AUDIENCE => Rule::fails(name, cause).with(Remedy::NameAudience),
-        std::cmp::Ordering::Equal => Rule::fails(name, explain(cause, token)),
+        std::cmp::Ordering::Equal => Rule::fails(name, explain(cause, hint, token)),
         std::cmp::Ordering::Greater => Rule::unchecked(name, "not reached"),
     };
     ORDER.iter().enumerate().map(rule).collect()
@@ -86,45 +86,62 @@ fn audience(wanted: &[String], status: &ReviewStatus) -> Rule {
     Rule::when(meant, AUDIENCE, granted.join(", "), no.into())
 }
 
-/// Which rule an error text of the server belongs to; `None` for words that are not known here.
-fn rule_of(cause: &str) -> Option<&'static str> {
+/// What lies behind a terse error.
+#[derive(Clone, Copy)]
+enum Hint {
+    /// What the token is bound to is gone.
+    Gone,
+    /// The signature is of another text, or by another key.
+    OtherSignature,
+    /// The server has no key of that id.
+    NoKey,
+    /// The server is not the issuer.
+    NotIssuer,
+    /// The text says it all.
+    None,
+}
+
+/// Which rule an error text of the server belongs to; `None` for words that are not known here. The text is all that a
+/// TokenReview has of it, and only what people read follows from it.
+fn read(cause: &str) -> Option<(&'static str, Hint)> {
     let has = |part: &str| cause.contains(part);
     Some(match cause {
-        _ if has("no keys found") => KEY,
-        _ if has("error in cryptographic primitive") => SIGNATURE,
-        _ if has("token issuer ") => ISSUER,
-        _ if has("token audiences ") => AUDIENCE,
-        _ if has("not valid yet") => NOT_BEFORE,
-        _ if has("has expired") => EXPIRY,
-        _ if has("issued in the future") => ISSUED,
-        _ if has("has been revoked") => REVOCATION,
-        _ if has("pod UID") || has("secret UID") || has("node UID") || has("has been invalidated") => BINDING,
-        _ if has("serviceaccounts \"") || has("ervice account UID") || has("has been deleted") => ACCOUNT,
+        _ if has("no keys found") => (KEY, Hint::NoKey),
+        _ if has("error in cryptographic primitive") => (SIGNATURE, Hint::OtherSignature),
+        _ if has("token issuer ") => (ISSUER, Hint::None),
+        _ if has("token audiences ") => (AUDIENCE, Hint::None),
+        _ if has("not valid yet") => (NOT_BEFORE, Hint::None),
+        _ if has("has expired") => (EXPIRY, Hint::None),
+        _ if has("issued in the future") => (ISSUED, Hint::None),
+        _ if has("has been revoked") => (REVOCATION, Hint::None),
+        _ if has("has been invalidated") => (BINDING, Hint::Gone),
+        _ if has("pod UID") || has("secret UID") || has("node UID") => (BINDING, Hint::None),
+        _ if has("serviceaccounts \"") || has("ervice account UID") || has("has been deleted") => {
+            (ACCOUNT, Hint::None)
+        }
         // That alone: no authenticator took it for its own.
-        "invalid bearer token" => ISSUER,
+        "invalid bearer token" => (ISSUER, Hint::NotIssuer),
         _ => return None,
     })
 }
 
 /// The server's words, and in ours what lies behind the terse ones.
-fn explain(cause: &str, token: &UnverifiedToken) -> String {
-    let hint = match rule_of(cause).unwrap_or_default() {
-        ISSUER if cause == "invalid bearer token" => {
-            format!(
-                "the server does not issue as {:?}, so it takes the token for no one's",
-                token.claim("iss")
-            )
-        }
-        KEY => format!(
-            "the server has no key {:?}: it signed elsewhere, or the key has been removed",
-            token.parameter("kid")
-        ),
-        SIGNATURE => "the text has been changed, or the key of that id is another one".into(),
-        BINDING if cause.contains("invalidated") => {
+fn explain(cause: &str, hint: Hint, token: &UnverifiedToken) -> String {
+    let hint = match hint {
+        Hint::Gone => {
             let what = token.binding().map_or("object", |b| b.kind);
             format!("the {what} that it is bound to is gone")
         }
-        _ => return cause.to_owned(),
+        Hint::NoKey => format!(
+            "the server has no key {:?}: it signed elsewhere, or the key has been removed",
+            token.parameter("kid")
+        ),
+        Hint::NotIssuer => format!(
+            "the server does not issue as {:?}, so it takes the token for no one's",
+            token.claim("iss")
+        ),
+        Hint::OtherSignature => "the text has been changed, or the key of that id is another one".into(),
+        Hint::None => return cause.to_owned(),
     };
     format!("{cause} ({hint})")
 }
