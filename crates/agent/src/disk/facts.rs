@@ -64,22 +64,22 @@ pub(super) fn probe(root: &Dir, tmpfs: Tmpfs) -> io::Result<Facts> {
     root.remove(SCRATCH, Mounts::Detach(&no_budget))?;
     let scratch = root.create_dir(SCRATCH, 0o700)?;
     let gives = gives(&scratch)?;
-    let seen = match Table::read(root) {
-        Ok(table) if table.seen_by_others() => Ok(()),
-        Ok(_) => Err("others would not see a mount that is made here".to_owned()),
-        Err(error) => Err(format!("/proc cannot be read: {error}")),
+    let unseen = match Table::read(root) {
+        Ok(table) if table.seen_by_others() => None,
+        Ok(_) => Some("others would not see a mount that is made here".to_owned()),
+        Err(error) => Some(format!("/proc cannot be read: {error}")),
     };
-    let may = |made: fn(&Dir) -> io::Result<()>| {
-        seen.clone().and_then(|()| made(&scratch).map_err(|error| format!("mounting failed: {error}")))
+    let obstacle = |made: fn(&Dir) -> io::Result<()>| {
+        unseen.clone().or_else(|| Some(format!("mounting failed: {}", made(&scratch).err()?)))
     };
     let medium = match (mount::on_memory(root)?, tmpfs) {
         (true, _) => Medium::Memory,
         (false, Tmpfs::Never) => Medium::Disk { why: "no tmpfs is wanted".into() },
-        (false, Tmpfs::Auto) => may(|scratch| try_mount(scratch, "tmpfs", |_| mount::tmpfs()))
-            .map_or_else(|why| Medium::Disk { why }, |()| Medium::Tmpfs),
+        (false, Tmpfs::Auto) => obstacle(|scratch| try_mount(scratch, "tmpfs", |_| mount::tmpfs()))
+            .map_or(Medium::Tmpfs, |why| Medium::Disk { why }),
     };
-    let view = may(|scratch| try_mount(scratch, "bind", |scratch| mount::tree(scratch, false)))
-        .map_or_else(|why| View::Link { why }, |()| View::Bind);
+    let view = obstacle(|scratch| try_mount(scratch, "bind", |scratch| mount::tree(scratch, false)))
+        .map_or(View::Bind, |why| View::Link { why });
     drop(scratch);
     root.remove(SCRATCH, Mounts::Detach(&no_budget))?;
     Ok(Facts { medium, view, gives })

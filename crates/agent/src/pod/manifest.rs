@@ -1,25 +1,87 @@
 //! Objects from a file, as `kubectl apply` reads them.
 
 use serde_json::Value;
+use tokensmith_api::json::SyntaxError;
+use tokensmith_api::yaml::YamlError;
 use tokensmith_api::{Media, json, yaml};
-use tokensmith_objects::codec::{self, Expected, FieldValidation};
+use tokensmith_objects::codec::{self, DecodeError, Expected, FieldValidation};
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::schema::{self, Kind};
 use tokensmith_objects::validate::{self, Limits};
-use tokensmith_objects::{Findings, Object, defaults, strategy};
+use tokensmith_objects::{Object, defaults, strategy};
 
 use super::error::one_line;
 
-/// Why a file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{cause}", if *.documents > 1 { format!("document {document}: ") } else { String::new() })]
+/// Why a file cannot be used, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}", if *.documents > 1 { format!("document {document}: ") } else { String::new() }, one_line(&cause.to_string()))]
 pub struct ManifestError {
     /// Which document, from 1.
     pub document: usize,
     /// How many the file has.
     pub documents: usize,
-    /// One line, in Kubernetes' words where it has them.
-    pub cause: String,
+    /// What is wrong with it.
+    pub cause: DocumentError,
+}
+
+/// What is wrong with a document, in Kubernetes' words where it has them.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// It does not say of which version its object is.
+    #[error("Object 'apiVersion' is missing")]
+    ApiVersion,
+    /// It is not an object of its kind.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A list has a field twice.
+    #[error("strict decoding error: duplicate field {}", go_quote(.0))]
+    Duplicate(String),
+    /// Nothing is in the file.
+    #[error("no objects in the manifest")]
+    Empty,
+    /// As the API server's 422 says it.
+    #[error(transparent)]
+    Invalid(Box<tokensmith_core::Error>),
+    /// An item of a list is wrong.
+    #[error("items[{at}]: {cause}")]
+    Item {
+        /// Which, from 0.
+        at: usize,
+        /// What is wrong with it.
+        #[source]
+        cause: Box<DocumentError>,
+    },
+    /// What a list holds is no list.
+    #[error("items must be a list")]
+    Items,
+    /// It is no JSON.
+    #[error("json parse error: {0}")]
+    Json(#[from] SyntaxError),
+    /// It does not say of which kind its object is.
+    #[error("Object 'Kind' is missing")]
+    Kind,
+    /// It is a text or a number.
+    #[error("the document is no object")]
+    NotAnObject,
+    /// More than an API server takes.
+    #[error("a manifest may not have more than {MAX_BYTES} bytes")]
+    TooLong,
+    /// A list has a field that lists do not have.
+    #[error("strict decoding error: unknown field {}", go_quote(.0))]
+    UnknownField(String),
+    /// No pod is made of it.
+    #[error(
+        "no use for kind {} in version {}: it must be one of {}", go_quote(kind), go_quote(version), KINDS.join(", ")
+    )]
+    Unused {
+        /// Its kind.
+        kind: String,
+        /// Its `apiVersion`.
+        version: String,
+    },
+    /// It is no YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
 }
 
 /// The longest file, in bytes; no request to an API server may be longer.
@@ -34,20 +96,16 @@ pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 pub fn manifest(text: &str, namespace: &str) -> Result<Vec<Object>, ManifestError> {
     let documents = documents(text);
     let count = documents.len();
-    let fail = |at: usize, cause: String| ManifestError {
-        document: at + 1,
-        documents: count,
-        cause: one_line(&cause),
-    };
+    let fail = |at: usize, cause| ManifestError { document: at + 1, documents: count, cause };
     if text.len() > MAX_BYTES {
-        return Err(fail(0, format!("a manifest may not have more than {MAX_BYTES} bytes")));
+        return Err(fail(0, DocumentError::TooLong));
     }
     let mut objects = Vec::new();
     for (at, document) in documents.iter().enumerate() {
         objects.extend(read(document, namespace).map_err(|cause| fail(at, cause))?);
     }
     match objects.is_empty() {
-        true => Err(fail(0, "no objects in the manifest".into())),
+        true => Err(fail(0, DocumentError::Empty)),
         false => Ok(objects),
     }
 }
@@ -72,42 +130,37 @@ fn documents(text: &str) -> Vec<&str> {
     documents
 }
 
-fn read(document: &str, namespace: &str) -> Result<Vec<Object>, String> {
+fn read(document: &str, namespace: &str) -> Result<Vec<Object>, DocumentError> {
     let json = document.trim_start().starts_with('{');
-    let parsed = if json {
-        json::parse(document.as_bytes()).map_err(|e| format!("json parse error: {e}"))?
-    } else {
-        yaml::parse(document.as_bytes()).map_err(|e| e.to_string())?
-    };
+    let parsed = if json { json::parse(document.as_bytes())? } else { yaml::parse(document.as_bytes())? };
     if parsed.value.is_null() {
         return Ok(Vec::new());
     }
     let (api_version, kind) = type_of(&parsed.value)?;
     if let Some(item) = kind.strip_suffix("List").filter(|_| api_version == "v1") {
-        if let Some(path) = parsed.duplicates.first() {
-            return Err(format!("strict decoding error: duplicate field {}", go_quote(path)));
+        if let Some(path) = parsed.duplicates.into_iter().next() {
+            return Err(DocumentError::Duplicate(path));
         }
         return items(parsed.value, item, namespace);
     }
     let expected = expected(&api_version, &kind)?;
     let media = if json { Media::Json } else { Media::Yaml };
-    let decoded = codec::decode(document.as_bytes(), media, &expected.1, FieldValidation::Strict)
-        .map_err(|e| e.to_string())?;
+    let decoded = codec::decode(document.as_bytes(), media, &expected.1, FieldValidation::Strict)?;
     finish(expected.0, decoded.object, namespace).map(|object| vec![object])
 }
 
 /// The objects of a `List`, or of a list of one kind.
-fn items(list: Value, kind: &str, namespace: &str) -> Result<Vec<Object>, String> {
+fn items(list: Value, kind: &str, namespace: &str) -> Result<Vec<Object>, DocumentError> {
     let Value::Object(mut list) = list else { return Ok(Vec::new()) };
     if let Some(field) =
         list.keys().find(|field| !matches!(field.as_str(), "apiVersion" | "items" | "kind" | "metadata"))
     {
-        return Err(format!("strict decoding error: unknown field {}", go_quote(field)));
+        return Err(DocumentError::UnknownField(field.clone()));
     }
     let items = match list.shift_remove("items") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
-        Some(_) => return Err("items must be a list".into()),
+        Some(_) => return Err(DocumentError::Items),
     };
     let read = |item: Value| {
         let (kind, expected) = match (kind, item.get("kind")) {
@@ -119,38 +172,33 @@ fn items(list: Value, kind: &str, namespace: &str) -> Result<Vec<Object>, String
             }
         };
         let decoded = codec::decode_value(item, &expected, FieldValidation::Strict);
-        finish(kind, decoded.map_err(|e| e.to_string())?.object, namespace)
+        finish(kind, decoded?.object, namespace)
     };
+    let failed = |at, cause| DocumentError::Item { at, cause: Box::new(cause) };
     let numbered = items.into_iter().enumerate();
-    numbered.map(|(at, item)| read(item).map_err(|cause| format!("items[{at}]: {cause}"))).collect()
+    numbered.map(|(at, item)| read(item).map_err(|cause| failed(at, cause))).collect()
 }
 
-fn type_of(value: &Value) -> Result<(String, String), String> {
-    let Value::Object(map) = value else { return Err("the document is no object".into()) };
+fn type_of(value: &Value) -> Result<(String, String), DocumentError> {
+    let Value::Object(map) = value else { return Err(DocumentError::NotAnObject) };
     let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     match (text("apiVersion"), text("kind")) {
-        (_, kind) if kind.is_empty() => Err("Object 'Kind' is missing".into()),
-        (version, _) if version.is_empty() => Err("Object 'apiVersion' is missing".into()),
+        (_, kind) if kind.is_empty() => Err(DocumentError::Kind),
+        (version, _) if version.is_empty() => Err(DocumentError::ApiVersion),
         both => Ok(both),
     }
 }
 
-fn expected(api_version: &str, kind: &str) -> Result<(&'static Kind, Expected<'static>), String> {
+fn expected(api_version: &str, kind: &str) -> Result<(&'static Kind, Expected<'static>), DocumentError> {
     let found = KINDS.contains(&kind) && api_version == "v1";
     match schema::kind_of("", "v1", kind).filter(|_| found) {
         Some(kind) => Ok((kind, Expected::kind(kind))),
-        None => {
-            let (kind, version) = (go_quote(kind), go_quote(api_version));
-            Err(format!(
-                "no use for kind {kind} in version {version}: it must be one of {}",
-                KINDS.join(", ")
-            ))
-        }
+        None => Err(DocumentError::Unused { kind: kind.to_owned(), version: api_version.to_owned() }),
     }
 }
 
 /// Defaults and validation, as on a create.
-fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, String> {
+fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, DocumentError> {
     if object.namespace().is_empty() {
         object.set(&["metadata", "namespace"], namespace);
     }
@@ -162,10 +210,11 @@ fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, St
     }
     let limits = Limits { min_token_expiration_seconds: i64::MIN };
     let errors = validate::create(kind, &created, &limits);
-    if errors.is_empty() { Ok(object) } else { Err(invalid(kind, object.name(), errors)) }
-}
-
-/// As the API server's 422 says it.
-fn invalid(kind: &Kind, name: &str, errors: Findings) -> String {
-    tokensmith_core::Error::invalid(&kind.group, &kind.kind, name, errors).to_string()
+    match errors.is_empty() {
+        true => Ok(object),
+        false => {
+            let invalid = tokensmith_core::Error::invalid(&kind.group, &kind.kind, object.name(), errors);
+            Err(DocumentError::Invalid(Box::new(invalid)))
+        }
+    }
 }

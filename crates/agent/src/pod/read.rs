@@ -31,8 +31,8 @@ pub(super) fn plan(pod: &Object) -> Parsed<PodPlan> {
             return Err(FieldError::duplicate(format!("{field}.name"), &volume.into()));
         }
         match self::volume(&field, &volume, value)? {
-            Ok(plan) => volumes.push(plan),
-            Err(kind) => ignored.push(Ignored::Volume { name: volume, kind }),
+            Volume::Planned(plan) => volumes.push(plan),
+            Volume::LeftOut(kind) => ignored.push(Ignored::Volume { name: volume, kind }),
         }
     }
     let planned: HashSet<&str> = volumes.iter().map(|v| v.name.as_str()).collect();
@@ -82,12 +82,17 @@ pub(super) fn plan(pod: &Object) -> Parsed<PodPlan> {
     })
 }
 
-/// A volume, or the kind that is left out.
-fn volume(field: &str, name: &str, value: &Value) -> Parsed<Result<VolumePlan, String>> {
+enum Volume {
+    /// It is not made of the API's objects: its kind.
+    LeftOut(String),
+    Planned(VolumePlan),
+}
+
+fn volume(field: &str, name: &str, value: &Value) -> Parsed<Volume> {
     let given = value.as_object().into_iter().flatten();
     let mut given = given.filter(|(kind, value)| *kind != "name" && !value.is_null());
     // Without a kind it is an empty folder.
-    let Some((kind, value)) = given.next() else { return Ok(Err("emptyDir".into())) };
+    let Some((kind, value)) = given.next() else { return Ok(Volume::LeftOut("emptyDir".into())) };
     if let Some((other, _)) = given.next() {
         let field = format!("{field}.{other}");
         return Err(FieldError::forbidden(field, "may not specify more than 1 volume type"));
@@ -99,11 +104,11 @@ fn volume(field: &str, name: &str, value: &Value) -> Parsed<Result<VolumePlan, S
     } else {
         match Source::of_volume(&field, kind, value)? {
             Some(source) => vec![source],
-            None => return Ok(Err(kind.clone())),
+            None => return Ok(Volume::LeftOut(kind.clone())),
         }
     };
     let default_mode = mode(value, &field, "defaultMode")?.unwrap_or(DEFAULT_MODE);
-    Ok(Ok(VolumePlan { name: name.into(), default_mode, sources }))
+    Ok(Volume::Planned(VolumePlan { name: name.into(), default_mode, sources }))
 }
 
 const DEFAULT_MODE: u32 = 0o644;

@@ -29,31 +29,56 @@ pub(super) fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
+/// A Unix socket's path that depends on where the process is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: the path of a Unix socket begins with /")]
+pub struct SocketPathError(String);
+
+/// Text that is no [`ListenAddress`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListenAddressError {
+    /// Neither an IP address with a port nor a Unix socket.
+    #[error("{0} is no address to listen on: say 127.0.0.1:8181, [::1]:8181 or unix:/path")]
+    Address(String),
+    /// What is behind the colon is no port.
+    #[error("{text}: {port:?} is no port")]
+    Port {
+        /// All of it.
+        text: String,
+        /// What should be a port.
+        port: String,
+    },
+    /// The socket's path is relative.
+    #[error(transparent)]
+    SocketPath(#[from] SocketPathError),
+}
+
 /// The path in `unix:/path`; `None` of what is no Unix socket.
-pub(super) fn socket_path(text: &str) -> Result<Option<PathBuf>, String> {
+pub(super) fn socket_path(text: &str) -> Result<Option<PathBuf>, SocketPathError> {
     let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
     // `unix:///path` is written by habit.
     let path = path.strip_prefix("//").unwrap_or(path);
     match path.starts_with('/') {
         true => Ok(Some(path.into())),
-        false => Err(format!("{text}: the path of a Unix socket begins with /")),
+        false => Err(SocketPathError(text.to_owned())),
     }
 }
 
 impl FromStr for ListenAddress {
-    type Err = String;
+    type Err = ListenAddressError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ListenAddressError> {
         if let Some(path) = socket_path(text)? {
             return Ok(ListenAddress::Unix(path));
         }
-        let port = |port: &str| port.parse().map_err(|_| format!("{text}: {port:?} is no port"));
+        let port = |port: &str| {
+            let no_port = |_| ListenAddressError::Port { text: text.to_owned(), port: port.to_owned() };
+            port.parse().map_err(no_port)
+        };
         if let Some(found) = text.strip_prefix("localhost:") {
             return Ok(ListenAddress::Tcp((IpAddr::from(Ipv4Addr::LOCALHOST), port(found)?).into()));
         }
-        text.parse().map(ListenAddress::Tcp).map_err(|_| {
-            format!("{text} is no address to listen on: say 127.0.0.1:8181, [::1]:8181 or unix:/path")
-        })
+        text.parse().map(ListenAddress::Tcp).map_err(|_| ListenAddressError::Address(text.to_owned()))
     }
 }
 
@@ -85,10 +110,16 @@ mod tests {
             let address: ListenAddress = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.is_local()), (text, local));
         }
-        assert_eq!("localhost:1".parse(), Ok::<_, String>(ListenAddress::Tcp(([127, 0, 0, 1], 1).into())));
-        assert_eq!("unix:///run/s".parse(), Ok::<_, String>(ListenAddress::Unix("/run/s".into())));
+        assert_eq!(
+            "localhost:1".parse(),
+            Ok::<_, ListenAddressError>(ListenAddress::Tcp(([127, 0, 0, 1], 1).into()))
+        );
+        assert_eq!(
+            "unix:///run/s".parse(),
+            Ok::<_, ListenAddressError>(ListenAddress::Unix("/run/s".into()))
+        );
         for bad in ["", "8181", ":8181", "unix:", "unix:run", "localhost:x", "example.com:80", "127.0.0.1"] {
-            let error = bad.parse::<ListenAddress>().unwrap_err();
+            let error = bad.parse::<ListenAddress>().unwrap_err().to_string();
             assert!(!error.contains('\n'), "{error}");
         }
     }

@@ -37,7 +37,7 @@ use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::RequestBody;
 use tokio::sync::watch;
 
-pub use address::ListenAddress;
+pub use address::{ListenAddress, ListenAddressError, SocketPathError};
 pub use connection::{Limits, Tls};
 pub use forward::ForwardMode;
 pub use gate::VerifierGate;
@@ -45,7 +45,7 @@ pub use guard::Guard;
 pub use listener::{ListenError, Listener};
 pub use reverse::{Denied, ForwardedUser, ForwardedUserError, Gate, ReverseMode};
 pub use token::TokenMode;
-pub use upstream::{Upstream, UpstreamAddress, UpstreamLimits, UpstreamProtocol};
+pub use upstream::{Upstream, UpstreamAddress, UpstreamAddressError, UpstreamLimits, UpstreamProtocol};
 
 use body::ReplyBody;
 use connection::Client;

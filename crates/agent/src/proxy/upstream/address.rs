@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, InvalidUri, Scheme};
 use http::{HeaderValue, Uri};
 
-use crate::proxy::address::{ListenAddress, socket_path};
+use crate::proxy::address::{ListenAddress, SocketPathError, socket_path};
 
 /// Where an upstream is: `http://HOST[:PORT]`, `https://HOST[:PORT]`, `unix:/PATH` (HTTP without TLS).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,34 +50,64 @@ impl UpstreamAddress {
     }
 }
 
-impl FromStr for UpstreamAddress {
-    type Err = String;
+/// Text that is no [`UpstreamAddress`].
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamAddressError {
+    /// A prefix of paths could be left again by `..`.
+    #[error("{0}: an upstream's URL has no path")]
+    Path(String),
+    /// There is a colon, and nothing behind it.
+    #[error("{0}: the port is missing")]
+    Port(String),
+    /// Neither HTTP nor a Unix socket.
+    #[error("{0} is no scheme for an upstream: it must be http, https or unix")]
+    Scheme(Scheme),
+    /// The socket's path is relative.
+    #[error(transparent)]
+    SocketPath(#[from] SocketPathError),
+    /// No URL at all.
+    #[error("{text} is no URL: {cause}")]
+    Url {
+        /// All of it.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        cause: InvalidUri,
+    },
+    /// A password in a URL is soon in a log; this one is not repeated.
+    #[error("an upstream's URL has no user name: the token is what it gets")]
+    User,
+    /// A path, or a host without a scheme.
+    #[error("{0} is no URL with a scheme: say http://HOST:PORT, https://HOST or unix:/PATH")]
+    WithoutScheme(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for UpstreamAddress {
+    type Err = UpstreamAddressError;
+
+    fn from_str(text: &str) -> Result<Self, UpstreamAddressError> {
         if let Some(path) = socket_path(text)? {
             let authority = Authority::from_static("localhost");
             return Ok(UpstreamAddress { scheme: Scheme::HTTP, authority, socket: Some(path) });
         }
-        let uri: Uri = text.parse().map_err(|e| format!("{text} is no URL: {e}"))?;
+        let url = |cause| UpstreamAddressError::Url { text: text.to_owned(), cause };
+        let uri: Uri = text.parse().map_err(url)?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(format!(
-                "{text} is no URL with a scheme: say http://HOST:PORT, https://HOST or unix:/PATH"
-            ));
+            return Err(UpstreamAddressError::WithoutScheme(text.to_owned()));
         };
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(format!("{scheme} is no scheme for an upstream: it must be http, https or unix"));
+            return Err(UpstreamAddressError::Scheme(scheme));
         }
-        // A password in a URL is soon in a log; this one is not repeated.
         if authority.as_str().contains('@') {
-            return Err("an upstream's URL has no user name: the token is what it gets".into());
+            return Err(UpstreamAddressError::User);
         }
-        // Paths go on as they come: a prefix could be left again by `..`.
+        // Paths go on as they come.
         if parts.path_and_query.is_some_and(|path| path.as_str() != "/") {
-            return Err(format!("{text}: an upstream's URL has no path"));
+            return Err(UpstreamAddressError::Path(text.to_owned()));
         }
         if authority.port().is_some_and(|port| port.as_u16() == 0) || authority.as_str().ends_with(':') {
-            return Err(format!("{text}: the port is missing"));
+            return Err(UpstreamAddressError::Port(text.to_owned()));
         }
         Ok(UpstreamAddress { scheme, authority, socket: None })
     }
@@ -127,7 +157,7 @@ mod tests {
             "unix:app.sock",
             "http://a b",
         ] {
-            let error = bad.parse::<UpstreamAddress>().unwrap_err();
+            let error = bad.parse::<UpstreamAddress>().unwrap_err().to_string();
             assert!(!error.contains('\n') && !error.contains("u:p"), "{error}");
         }
     }

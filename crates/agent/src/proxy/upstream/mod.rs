@@ -14,7 +14,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-pub use address::UpstreamAddress;
+pub use address::{UpstreamAddress, UpstreamAddressError};
 
 use super::body::Passed;
 use super::failure::Failure;
@@ -164,9 +164,10 @@ impl Upstream {
             tokio::time::timeout(self.limits.answer, answer).await.map_err(|_| Failure::UpstreamSlow)?
         };
         answered.map_err(|error| {
-            let told = if error.is_connect() { Failure::UpstreamUnreachable } else { Failure::UpstreamLost };
+            let failure =
+                if error.is_connect() { Failure::UpstreamUnreachable } else { Failure::UpstreamLost };
             tracing::warn!(upstream = %self.address, cause = %Chain(&error), "a request failed");
-            told
+            failure
         })
     }
 }

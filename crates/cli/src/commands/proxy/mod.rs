@@ -12,8 +12,8 @@ use http::{HeaderName, HeaderValue};
 use tokensmith_agent::api::{ApiServer, PodRef};
 use tokensmith_agent::ensure;
 use tokensmith_agent::proxy::{
-    ForwardMode, Guard, Limits, ListenAddress, Listener, Mode, Proxy, ProxyConfig, ReverseMode, Tls,
-    TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
+    ForwardMode, Guard, Limits, ListenAddress, ListenAddressError, Listener, Mode, Proxy, ProxyConfig,
+    ReverseMode, Tls, TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
 use tokensmith_client::{Client, Credentials, Trust, tls};
@@ -41,7 +41,8 @@ impl ProxyArgs {
         logs::start();
         tokensmith_listen::descriptors::raise();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let address: ListenAddress = self.listen.parse().map_err(Failure::usage)?;
+        let address: ListenAddress =
+            self.listen.parse().map_err(|e: ListenAddressError| Failure::usage(e.to_string()))?;
         let (verifier, mode) = match self.verify {
             true => {
                 let verifier = Arc::new(self.verifier(&clock)?);
