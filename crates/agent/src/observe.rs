@@ -10,29 +10,51 @@ use http_body_util::Full;
 use tokensmith_core::Clock;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, TcpAccept};
+use tokensmith_verify::StaleKeys;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::projector::Monitor;
+use crate::projector::{Alarms, Monitor};
 use crate::proxy::Proxy;
+use crate::source::TokenError;
 
 /// Something that can be looked at.
 #[async_trait]
 pub trait Observed: Send + Sync {
-    /// Whether all is well; else why not, in one line.
+    /// Whether all is well.
     ///
     /// # Errors
     /// All is not well.
-    async fn health(&self) -> Result<(), String>;
+    async fn health(&self) -> Result<(), Unwell>;
 
     /// Its metrics, in OpenMetrics' text format.
     fn metrics(&self) -> String;
 }
 
+/// Why not all is well, in one line.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unwell {
+    /// Volumes and tokens need someone.
+    #[error(transparent)]
+    Alarms(#[from] Alarms),
+    /// The keys that tokens are checked with are old.
+    #[error(transparent)]
+    Keys(#[from] StaleKeys),
+    /// Nobody keeps the volumes at this moment.
+    #[error("keeping the volumes has panicked, and is begun again")]
+    Panicked,
+    /// A task does not get on; as the supervisor says it.
+    #[error("{0}")]
+    Task(String),
+    /// There is no token to give out.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
 #[async_trait]
 impl Observed for Monitor {
-    async fn health(&self) -> Result<(), String> {
-        Monitor::health(self)
+    async fn health(&self) -> Result<(), Unwell> {
+        Ok(Monitor::health(self)?)
     }
 
     fn metrics(&self) -> String {
@@ -42,7 +64,7 @@ impl Observed for Monitor {
 
 #[async_trait]
 impl Observed for Proxy {
-    async fn health(&self) -> Result<(), String> {
+    async fn health(&self) -> Result<(), Unwell> {
         self.healthy().await
     }
 
@@ -120,8 +142,8 @@ mod tests {
 
     #[async_trait]
     impl Observed for Sick {
-        async fn health(&self) -> Result<(), String> {
-            Err("a token expires soon".into())
+        async fn health(&self) -> Result<(), Unwell> {
+            Err(Unwell::Panicked)
         }
 
         fn metrics(&self) -> String {

@@ -92,6 +92,13 @@ impl Secret {
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
+
+    /// Whether it can be a bearer token (RFC 6750, b64token). A space or a comma would say something else to those who parse the
+    /// header that it stands in.
+    pub(crate) fn is_bearer_token(&self) -> bool {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b);
+        !self.0.is_empty() && self.0.iter().all(allowed)
+    }
 }
 
 impl fmt::Debug for Secret {

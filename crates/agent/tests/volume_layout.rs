@@ -17,7 +17,7 @@ use time::macros::datetime;
 use tokensmith_agent::api::Resource;
 use tokensmith_agent::disk::{Facts, GRACE, Medium, Root, Tmpfs, Written};
 use tokensmith_agent::payload::Secret;
-use tokensmith_agent::pod::{Lookup, NodeResources, Objects, PodPlan, payload};
+use tokensmith_agent::pod::{Lookup, NodeResources, Objects, PodPlan, Unread, payload};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_objects::Object;
 
@@ -166,7 +166,7 @@ impl Objects for Cluster {
         self.0.get(name).map_or(Lookup::Missing, |object| Lookup::Found(object.clone()))
     }
 
-    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, String> {
+    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, Unread> {
         Ok(Vec::new())
     }
 }

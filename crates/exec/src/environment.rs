@@ -10,6 +10,7 @@ use tokensmith_agent::api::{ApiServer, Resource};
 use tokensmith_agent::disk::VOLUMES;
 use tokensmith_agent::pod::{
     ContainerKind, ContainerPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference, Source,
+    Unread,
 };
 use tokensmith_client::Target;
 use tokensmith_client::kubeconfig::{
@@ -198,7 +199,7 @@ impl Context<'_> {
             let lookup = match self.api.get(resource, namespace.as_deref(), &name).await {
                 Ok(Some(object)) => Lookup::Found(Arc::new(object)),
                 Ok(None) => Lookup::Missing,
-                Err(error) => Lookup::Unknown(error.to_string()),
+                Err(error) => Lookup::Unknown(Unread::Api(error)),
             };
             fetched.0.insert((resource, name), lookup);
         }
@@ -215,7 +216,7 @@ impl Objects for Fetched {
         self.0.get(&(resource, name.to_owned())).cloned().unwrap_or(Lookup::Missing)
     }
 
-    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, String> {
+    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, Unread> {
         Ok(Vec::new())
     }
 }

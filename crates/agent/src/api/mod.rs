@@ -160,7 +160,7 @@ pub enum Review {
 }
 
 /// Why there is no answer, or not the one that was asked for.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// A `Status`, in the server's own words.
     #[error("{message}")]
@@ -248,4 +248,10 @@ pub(crate) async fn within<T>(
             limit.as_secs()
         )))
     })
+}
+
+/// A text for one line of a log or a state, whatever a server puts into it: no control characters, and cut off. (A
+/// manifest's own mistakes are escaped, and whole: `pod::one_line`.)
+pub(crate) fn short_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
 }

@@ -11,10 +11,10 @@ use super::error::{PayloadError, SourceError};
 use super::plan::{Ownership, PodPlan, VolumePlan};
 use super::resource::{Containers, NodeResources};
 use super::source::{
-    DownwardFile, DownwardValue, ObjectSource, Source, TokenSource, TrustBundleSource, TrustBundles,
+    DownwardFile, DownwardValue, ObjectSource, Source, TokenProjection, TrustBundleSource, TrustBundles,
 };
 use super::trust;
-use crate::api::Resource;
+use crate::api::{ApiError, Resource, short_line};
 use crate::payload::{File, Payload, Secret};
 
 /// What is known of an object.
@@ -24,8 +24,22 @@ pub enum Lookup {
     Found(Arc<Object>),
     /// It is not there.
     Missing,
-    /// Nobody could tell: one line why. An optional source waits for it too, lest its files vanish.
-    Unknown(String),
+    /// Nobody could tell. An optional source waits for it too, lest its files vanish.
+    Unknown(Unread),
+}
+
+/// Why nobody can tell whether an object is there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// The API server does not say.
+    #[error("{}", short_line(&.0.to_string()))]
+    Api(ApiError),
+    /// Nobody looks at it.
+    #[error("it is not followed")]
+    NotFollowed,
+    /// The first answer is under way.
+    #[error("not read yet")]
+    NotYet,
 }
 
 /// The objects that volumes are made of, as they were seen last.
@@ -36,8 +50,8 @@ pub trait Objects {
     /// All ClusterTrustBundles of a signer, or more of them.
     ///
     /// # Errors
-    /// One line on why they are not known.
-    fn trust_bundles(&self, signer_name: &str) -> Result<Vec<Arc<Object>>, String>;
+    /// They are not known.
+    fn trust_bundles(&self, signer_name: &str) -> Result<Vec<Arc<Object>>, Unread>;
 }
 
 /// A volume's files. `pod` is the pod as it is now, which the plan may be older than.
@@ -49,7 +63,7 @@ pub fn payload(
     volume: &VolumePlan,
     pod: &Object,
     objects: &dyn Objects,
-    tokens: &dyn Fn(&TokenSource) -> Option<Secret>,
+    tokens: &dyn Fn(&TokenProjection) -> Option<Secret>,
     node: &NodeResources,
 ) -> Result<Payload, PayloadError> {
     let containers = Containers::of(pod);
@@ -71,7 +85,7 @@ struct Collector<'a> {
     pod: &'a Object,
     containers: Containers<'a>,
     objects: &'a dyn Objects,
-    tokens: &'a dyn Fn(&TokenSource) -> Option<Secret>,
+    tokens: &'a dyn Fn(&TokenProjection) -> Option<Secret>,
     node: &'a NodeResources,
 }
 
@@ -88,7 +102,7 @@ impl Collector<'_> {
         }
     }
 
-    fn token(&self, source: &TokenSource) -> Result<Files, SourceError> {
+    fn token(&self, source: &TokenProjection) -> Result<Files, SourceError> {
         let token = (self.tokens)(source).ok_or_else(|| SourceError::Token {
             audience: source.audience.clone(),
             path: source.path.to_string(),

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use tokensmith_objects::FieldError;
 use tokensmith_objects::field::go_quote;
 
+use super::collect::Unread;
+
 /// A pod that cannot be planned: what is wrong with it, in the words of the API server's validation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Pod {} is invalid: {}", go_quote(pod), one_line(&cause.to_string()))]
@@ -93,8 +95,8 @@ pub enum SourceError {
         kind: &'static str,
         /// The object, or the signer.
         name: String,
-        /// One line.
-        cause: String,
+        /// Why.
+        cause: Unread,
     },
 }
 

@@ -24,7 +24,7 @@ mod source;
 mod tests;
 mod trust;
 
-pub use collect::{CONFIG_MAP, Lookup, ObjectKind, Objects, SECRET, look_up, payload};
+pub use collect::{CONFIG_MAP, Lookup, ObjectKind, Objects, SECRET, Unread, look_up, payload};
 pub use error::{PayloadError, PlanError, SourceError, one_line};
 pub use field::FieldPath;
 pub use manifest::{DocumentError, ManifestError, manifest};
@@ -32,5 +32,5 @@ pub use plan::{ContainerKind, ContainerPlan, Ignored, MountPlan, Ownership, PodP
 pub use read::CONTAINERS;
 pub use resource::{Containers, NodeResources, ResourceField};
 pub use source::{
-    DownwardFile, DownwardValue, Item, ObjectSource, Source, TokenSource, TrustBundleSource, TrustBundles,
+    DownwardFile, DownwardValue, Item, ObjectSource, Source, TokenProjection, TrustBundleSource, TrustBundles,
 };

@@ -20,13 +20,12 @@ pub enum Source {
     /// Entries of a Secret.
     Secret(ObjectSource),
     /// A token of the pod's account.
-    ServiceAccountToken(TokenSource),
+    ServiceAccountToken(TokenProjection),
 }
 
-/// A token that is wanted (`serviceAccountToken` in a manifest); where an application gets its tokens from is
-/// [`source::TokenSource`](crate::source::TokenSource).
+/// A token that is wanted (`serviceAccountToken` in a manifest, Kubernetes' ServiceAccountTokenProjection).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TokenSource {
+pub struct TokenProjection {
     /// Whom it is for; `None` is the API server.
     pub audience: Option<String>,
     /// Seconds, positive; what the server allows is the server's to say.
@@ -137,7 +136,7 @@ impl Source {
 /// Seconds that a token lives when nobody says it.
 const DEFAULT_EXPIRATION: i64 = 3600;
 
-fn token(source: &str, field: &str, value: &Value) -> Parsed<TokenSource> {
+fn token(source: &str, field: &str, value: &Value) -> Parsed<TokenProjection> {
     let seconds = match &value["expirationSeconds"] {
         Value::Null => DEFAULT_EXPIRATION,
         given => given.as_i64().filter(|n| *n > 0).ok_or_else(|| {
@@ -146,7 +145,7 @@ fn token(source: &str, field: &str, value: &Value) -> Parsed<TokenSource> {
     };
     // The API server reports the path at the volume, not at the source.
     let projected = source.split(".sources[").next().unwrap_or(source);
-    Ok(TokenSource {
+    Ok(TokenProjection {
         audience: Some(text(value, "audience")).filter(|a| !a.is_empty()).map(Into::into),
         expiration_seconds: seconds,
         path: local_path(&format!("{projected}.path"), text(value, "path"))?,

@@ -20,25 +20,18 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 
+use super::DEADLINE;
 use super::checks_file::{ChecksFile, SeenKeys, SeenReviews};
-use super::deadline::{DEADLINE, short_line};
 use super::ids::{PodId, Task, TokenId};
 use super::job::blocking;
 use super::{Done, Projector};
-use crate::api::{ApiError, KeySet, Review, within};
-use crate::refresh::{LONGEST_WAIT, doubled};
+use crate::api::{ApiError, KeySet, Review, short_line, within};
+use crate::refresh::{IssuerKeys, LONGEST_WAIT, doubled, spread};
 
 /// How the tokens are checked.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    kids: Option<BTreeSet<String>>,
-    etag: Option<String>,
-    /// When the key set was asked for that was last seen.
-    seen: Option<OffsetDateTime>,
-    /// The server publishes none.
-    none: bool,
-    failures: u32,
-    error: Option<String>,
+    keys: IssuerKeys,
     reviews: Reviews,
     file: ChecksFile,
     writing_file: bool,
@@ -63,8 +56,6 @@ pub(super) enum Checked {
     Review { id: TokenId, sha256: String, result: Result<Review, ApiError> },
 }
 
-/// How often the key set is asked for, more or less.
-const KEYS: Duration = Duration::from_secs(10);
 /// How often a token is reviewed, whichever's turn it is: so that all have been within this time,
 const ROUND: Duration = Duration::from_secs(60);
 /// no more often than this,
@@ -73,13 +64,11 @@ const REVIEW: Duration = Duration::from_secs(5);
 const SUSPECT: Duration = Duration::from_millis(200);
 /// How old the note may become while nothing changes.
 const NOTE: time::Duration = time::Duration::seconds(30);
-/// Whole seconds are cut in tokens, and clocks differ a little.
-const SAME: Duration = Duration::from_secs(2);
 
 impl Checks {
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
-        self.seen = self.seen.map(|at| at.minus(by));
+        self.keys.move_back(by);
         self.reviews.state.at = self.reviews.state.at.map(|at| at.minus(by));
     }
 }
@@ -88,7 +77,7 @@ impl Projector {
     /// Asks for the key set.
     pub(super) fn keys_due(&mut self) {
         let (api, asked) = (self.ports.api.clone(), self.now());
-        let etag = self.checks.etag.clone();
+        let etag = self.checks.keys.etag.clone();
         let request = async move {
             let result = within(DEADLINE, api.key_set(etag.as_deref())).await;
             Done::Checked(Checked::Keys { asked, result })
@@ -114,7 +103,7 @@ impl Projector {
             }
         };
         let Some((id, (secret, sha256, audience))) = next else {
-            self.agenda.put(self.now().plus(spread(REVIEW)), Task::Review);
+            self.agenda.put(self.now().plus(spread(REVIEW, random::fraction())), Task::Review);
             return;
         };
         let api = self.ports.api.clone();
@@ -131,7 +120,7 @@ impl Projector {
         let now = self.now();
         let token = self.roster.token(id)?;
         let grant = token.grant()?;
-        if token.is_asked_for() || token.is_refused() || now >= grant.expires_at {
+        if token.renewal.is_asked_for() || token.is_refused() || now >= grant.expires_at {
             return None;
         }
         Some((token.secret()?.clone(), grant.sha256.clone(), token.source.audience.clone()))
@@ -147,63 +136,35 @@ impl Projector {
     }
 
     fn keys_came(&mut self, asked: OffsetDateTime, result: Result<KeySet, ApiError>) {
-        let checks = &mut self.checks;
-        let error = match result.and_then(|told| told.checked(checks.kids.is_some())) {
-            // What this server signs cannot be checked by anyone with it; tokens count by their times alone.
-            Ok(KeySet::None) => {
-                checks.none = true;
-                return;
-            }
-            Ok(KeySet::Same) => None,
-            Ok(KeySet::New { kids, etag }) => {
-                (checks.kids, checks.etag) = (Some(kids), etag);
-                None
-            }
-            Err(error) => Some(short_line(&error.to_string())),
-        };
-        let wait = match error {
-            None => {
-                if std::mem::take(&mut checks.failures) > 0 {
-                    tracing::info!("the issuer's key set can be read again");
-                }
-                (checks.seen, checks.error) = (Some(asked), None);
-                self.ports.monitor.keys_seen(asked);
-                self.compare_keys(None);
-                KEYS
-            }
-            Some(cause) => {
-                checks.failures = checks.failures.saturating_add(1);
-                self.ports.monitor.keys_failed();
-                if checks.failures == 1 {
-                    tracing::warn!(
-                        cause,
-                        "the issuer's key set cannot be read: whether tokens are good is not checked"
-                    );
-                }
-                checks.error = Some(cause);
-                doubled(KEYS, checks.failures)
-            }
-        };
-        self.agenda.put(self.now().plus(spread(wait)), Task::Keys);
+        let (now, keys) = (self.now(), &mut self.checks.keys);
+        keys.answered(result, asked, now);
+        if keys.none {
+            return;
+        }
+        self.agenda.put(now.plus(keys.pause(random::fraction())), Task::Keys);
+        if keys.failure.is_some() {
+            self.ports.monitor.keys_failed();
+        } else {
+            self.ports.monitor.keys_seen(asked);
+            self.compare_keys(None);
+        }
     }
 
     /// A token whose key has left the set is refused by everyone. Looks at one pod's, or at all.
     pub(super) fn compare_keys(&mut self, only: Option<PodId>) {
-        let (Some(kids), Some(seen)) = (&self.checks.kids, self.checks.seen) else { return };
         let (mut gone, mut good) = (Vec::new(), Vec::new());
         let one = only.and_then(|id| Some((id, self.roster.get(id)?)));
         let all = self.roster.iter().filter(|_| only.is_none());
         for (id, pod) in one.into_iter().chain(all) {
             for token_id in pod.token_ids(id) {
                 let token = &pod.volumes[token_id.volume].tokens[token_id.token];
-                let named =
-                    token.grant().and_then(|g| Some((g, g.kid.as_ref().filter(|kid| !kid.is_empty())?)));
-                let Some((grant, kid)) = named else { continue };
-                match kids.contains(kid) {
-                    true => good.push(token_id),
-                    // What was issued after the set was asked for may have a key that it did not have yet.
-                    false if grant.issued_at.plus(SAME) < seen => gone.push((token_id, kid.clone())),
-                    false => {}
+                let Some((grant, kid)) = token.grant().and_then(|g| Some((g, g.kid.as_ref()?))) else {
+                    continue;
+                };
+                match self.checks.keys.has(kid, grant.issued_at) {
+                    Some(true) => good.push(token_id),
+                    Some(false) => gone.push((token_id, kid.clone())),
+                    None => {}
                 }
             }
         }
@@ -252,7 +213,11 @@ impl Projector {
                 reviews.failures = 0;
                 let round_seconds = pace(reviews.tokens).saturating_mul(reviews.tokens).as_secs();
                 reviews.state = SeenReviews { at: Some(now), round_seconds, error: None };
-                if reviews.suspects.is_empty() { spread(pace(reviews.tokens)) } else { SUSPECT }
+                if reviews.suspects.is_empty() {
+                    spread(pace(reviews.tokens), random::fraction())
+                } else {
+                    SUSPECT
+                }
             }
             Some(error) => {
                 reviews.failures = reviews.failures.saturating_add(1);
@@ -267,8 +232,8 @@ impl Projector {
                 }
                 // Its turn comes again; a right that is missing will not be there in a moment.
                 match error.code() {
-                    Some(401 | 403 | 404) => spread(LONGEST_WAIT),
-                    _ => spread(doubled(REVIEW, reviews.failures)),
+                    Some(401 | 403 | 404) => spread(LONGEST_WAIT, random::fraction()),
+                    _ => spread(doubled(REVIEW, reviews.failures), random::fraction()),
                 }
             }
         };
@@ -304,7 +269,7 @@ impl Projector {
                     && token.grant().is_some_and(|grant| grant.kid == kid);
                 *other != id
                     && !token.is_refused()
-                    && (same_account || (same_key && self.checks.kids.is_none()))
+                    && (same_account || (same_key && self.checks.keys.kids.is_none()))
             }));
         }
         let known: BTreeSet<TokenId> = self.checks.reviews.suspects.iter().copied().collect();
@@ -343,10 +308,10 @@ impl Projector {
     fn write_file(&mut self) {
         let checks = &mut self.checks;
         let keys = SeenKeys {
-            at: checks.seen,
-            kids: checks.kids.clone().unwrap_or_default(),
-            none: checks.none,
-            error: checks.error.clone(),
+            at: checks.keys.seen,
+            kids: checks.keys.kids.clone().unwrap_or_default(),
+            none: checks.keys.none,
+            error: checks.keys.failure.as_ref().map(|failure| failure.message.clone()),
         };
         let new = ChecksFile { keys, reviews: checks.reviews.state.clone() };
         if checks.writing_file || new.is_as_good_as(&checks.file, NOTE) {
@@ -367,9 +332,4 @@ impl Projector {
 /// How long it is from one review to the next, with so many tokens.
 fn pace(tokens: u32) -> Duration {
     ROUND.checked_div(tokens).unwrap_or(ROUND).clamp(SUSPECT, REVIEW)
-}
-
-/// A quarter more or less, so that agents that were started at once do not come at once.
-fn spread(wait: Duration) -> Duration {
-    wait.mul_f64(0.75 + 0.5 * random::fraction())
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_objects::Object;
 
-use super::deadline::{DEADLINE, short_line};
+use super::DEADLINE;
 use crate::api::{ApiError, ApiServer, Event, List, Resource, Selection, within};
 use crate::refresh::{Retry, Trouble};
 
@@ -60,7 +60,7 @@ struct Watch {
 #[derive(Debug)]
 struct Outage {
     since: OffsetDateTime,
-    error: String,
+    error: ApiError,
 }
 
 /// How to read.
@@ -154,8 +154,8 @@ impl Feed {
     }
 
     /// Why it cannot be read.
-    pub(super) fn error(&self) -> Option<&str> {
-        self.outage.as_ref().map(|outage| outage.error.as_str())
+    pub(super) fn error(&self) -> Option<&ApiError> {
+        self.outage.as_ref().map(|outage| &outage.error)
     }
 
     /// Since when it cannot be read.
@@ -341,7 +341,7 @@ impl Feed {
             }
         };
         let since = self.failing_since().unwrap_or(now);
-        self.outage = Some(Outage { since, error: short_line(&error.to_string()) });
+        self.outage = Some(Outage { since, error });
         Step { change: None, events: None, again: Some(again), first_failure }
     }
 

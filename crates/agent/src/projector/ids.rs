@@ -41,7 +41,7 @@ pub(super) enum FeedId {
     Source(SourceId),
 }
 
-/// An entry of the agenda.
+/// An entry of the agenda. (Tokens are on the refresher's own.)
 #[derive(Debug)]
 pub(super) enum Task {
     /// A volume may be an alarm.
@@ -62,6 +62,4 @@ pub(super) enum Task {
     Review,
     /// What was kept for readers is to go.
     Sweep,
-    /// A token is due, if it is still its turn.
-    Token(TokenId, u64),
 }

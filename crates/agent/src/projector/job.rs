@@ -6,10 +6,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokensmith_objects::LocalPath;
 
-use super::deadline::short_line;
 use super::files::{Files, FilesError};
 use super::ids::{PodId, PodName};
 use super::state::{Grant, State};
+use crate::api::short_line;
 use crate::disk::Written;
 use crate::payload::{File, Payload, Secret};
 use crate::pod::{PodPlan, Source};

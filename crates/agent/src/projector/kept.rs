@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokensmith_core::supervise;
 
 use super::{Config, Monitor, Projector};
-use crate::observe::Observed;
+use crate::observe::{Observed, Unwell};
 use crate::pod::PlanError;
 
 /// Keeps a projector running, and tells how the one of this moment is. Cheap to clone.
@@ -102,10 +102,10 @@ impl Kept {
 
 #[async_trait]
 impl Observed for Kept {
-    async fn health(&self) -> Result<(), String> {
+    async fn health(&self) -> Result<(), Unwell> {
         match self.0.down.load(Ordering::Relaxed) {
-            true => Err("keeping the volumes has panicked, and is begun again".into()),
-            false => self.monitor().health(),
+            true => Err(Unwell::Panicked),
+            false => Ok(self.monitor().health()?),
         }
     }
 

@@ -15,9 +15,9 @@ use super::reading::Read;
 use super::sources::trimmed;
 use super::volume::Pod;
 use super::{Pods, Projector};
-use crate::api::{ApiError, Resource, Selection};
+use crate::api::{ApiError, Resource, Selection, short_line};
 use crate::pod::{PlanError, PodPlan};
-use crate::refresh::{FIRST_TOKEN_ALARM, Retry, Trouble};
+use crate::refresh::{FIRST_TOKEN_ALARM, Failure, Retry, Trouble};
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
@@ -39,9 +39,8 @@ struct Fixed {
     object: Object,
     /// Being asked for.
     asking: bool,
-    failures: u32,
-    failing_since: Option<OffsetDateTime>,
-    error: Option<String>,
+    /// Why its UID is not known.
+    failure: Option<Failure>,
 }
 
 /// What the alarm of the list of pods is about.
@@ -53,19 +52,18 @@ impl Members {
     pub(super) fn unfinished(&self) -> Vec<String> {
         let mut out: Vec<_> = self.invalid.iter().map(|(name, why)| format!("{name}: {why}")).collect();
         if let Some(error) = self.feed.as_ref().and_then(|feed| feed.error()) {
-            out.push(format!("failed to list pods: {error}"));
+            out.push(format!("failed to list pods: {}", short_line(&error.to_string())));
         }
-        let fixed = self.fixed.iter().filter_map(|(name, f)| Some((name, f.error.as_ref()?)));
-        out.extend(fixed.map(|(name, error)| format!("{name}: {error}")));
+        let fixed = self.fixed.iter().filter_map(|(name, f)| Some((name, f.failure.as_ref()?)));
+        out.extend(fixed.map(|(name, failure)| format!("{name}: {}", failure.message)));
         out
     }
 
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
         self.feed.iter_mut().for_each(|feed| feed.move_back(by));
-        for fixed in self.fixed.values_mut() {
-            fixed.failing_since = fixed.failing_since.map(|at| at.minus(by));
-        }
+        let failures = self.fixed.values_mut().filter_map(|fixed| fixed.failure.as_mut());
+        failures.for_each(|failure| failure.move_back(by));
         self.judge_at = self.judge_at.map(|at| at.minus(by));
     }
 
@@ -100,8 +98,7 @@ impl Projector {
     fn fix(&mut self, object: Object) -> Result<(), PlanError> {
         let plan = PodPlan::new(&object)?;
         let name = Arc::new(PodName { namespace: plan.namespace.clone(), name: plan.name.clone() });
-        let fixed =
-            Fixed { object: object.clone(), asking: false, failures: 0, failing_since: None, error: None };
+        let fixed = Fixed { object: object.clone(), asking: false, failure: None };
         self.members.fixed.insert(name.clone(), fixed);
         if plan.uid.is_empty() {
             self.resolve(&name);
@@ -128,7 +125,7 @@ impl Projector {
         let (error, retry_after, trouble) = match result {
             Ok(Some(pod)) => {
                 let new = known != Some(pod.uid());
-                (fixed.failures, fixed.failing_since, fixed.error) = (0, None, None);
+                fixed.failure = None;
                 let mut object = fixed.object.clone();
                 object.set(&["metadata", "uid"], pod.uid());
                 self.ports.monitor.alarm(name.to_string(), None);
@@ -144,20 +141,21 @@ impl Projector {
             // Its tokens tell what is wrong, and their next failure asks again.
             return;
         }
-        fixed.failures = fixed.failures.saturating_add(1);
-        let since = *fixed.failing_since.get_or_insert(now);
+        let mut failure = Failure::after(fixed.failure.as_ref(), error, now, None);
+        let (since, cause) = (failure.since, &failure.message);
         let (namespace, pod) = (&name.namespace, &name.name);
-        if fixed.failures == 1 {
-            tracing::warn!(namespace, pod, cause = error, "no token can be bound to the pod");
+        if failure.count == 1 {
+            tracing::warn!(namespace, pod, cause, "no token can be bound to the pod");
         }
-        let retry = Retry { failures: fixed.failures, trouble, retry_after, lease: None };
+        let retry = Retry { failures: failure.count, trouble, retry_after, lease: None };
         let mut at = now.plus(retry.delay(now, random::fraction()));
         if now.since(since) >= FIRST_TOKEN_ALARM {
-            self.ports.monitor.alarm(name.to_string(), Some(error.clone()));
+            self.ports.monitor.alarm(name.to_string(), Some(cause.clone()));
         } else {
             at = at.min(since.plus(FIRST_TOKEN_ALARM));
         }
-        fixed.error = Some(error);
+        failure.next_attempt = Some(at);
+        fixed.failure = Some(failure);
         self.agenda.put(at, Task::Resolve(name));
     }
 
@@ -312,7 +310,7 @@ impl Projector {
             self.members.judge_at = Some(at);
             self.agenda.put(at, Task::Listing);
         }
-        let error = feed.error().map(str::to_owned).filter(|_| long);
+        let error = feed.error().map(|error| short_line(&error.to_string())).filter(|_| long);
         if error.is_some() != self.members.alarm {
             self.members.alarm = error.is_some();
             match &error {

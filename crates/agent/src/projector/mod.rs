@@ -1,9 +1,9 @@
 //! The runtime of `tokensmith project`: decides what is to be done when, and has it done.
 //!
 //! ```text
-//! agenda (what is due) ┐                     ┌─► asking  (tokens, 16 at a time)  ─┐
-//! watches (what changed) ├─► Projector::start ─┼─► reading (lists, watches, 8)      ├─► Projector::finish ─► agenda
-//! answers (what came)  ┘                     └─► writing (volumes, states, 8)     ─┘
+//! agendas (what is due)  ┐                      ┌─► refresher (tokens, 16 at a time) ─► answered ┐
+//! watches (what changed) ├─► Projector::start ──┼─► reading (lists, watches, 8)     ─┐           ├─► agendas
+//! answers (what came)    ┘                      └─► writing (volumes, states, 8)    ─┴─► finish  ┘
 //! ```
 //!
 //! A manifest's way to the disk (whoever starts the projector has read it, and gives its pods as [`Pods`]):
@@ -13,12 +13,13 @@
 //!    is there (`applied`) and gets its plan; it is admitted to the `roster`, and what it refers to is claimed of `sources`,
 //!    which follow each object once (`feed`).
 //! 2. `writing`: the disk's work for the pod is queued (`queue_disk_work`), and `next_job` says what it is. The first job
-//!    reads what an earlier run left (`loaded`); then each token is put on the agenda (`asking`: `schedule`).
-//! 3. `asking`: a token is due (`token_due`), has a slot (`start_asking`), is answered (`answered`). `reading`: an object
-//!    came, or changed (`source_changed`). Either makes its volume dirty, and the disk's work is queued again.
+//!    reads what an earlier run left (`loaded`); then each token is put on the refresher's agenda (`asking`: `schedule`).
+//! 3. `asking`: a token is due (`token_due`), the refresher asks for it as soon as it has room (`start_asking`), and what
+//!    comes is held (`answered`). `reading`: an object came, or changed (`source_changed`). Either makes its volume dirty, and
+//!    the disk's work is queued again.
 //! 4. `writing`: `volume_job` makes the payload (`pod::payload`) as soon as every token and object is there. The job runs
 //!    on a thread of its own (`job`), writes volumes by the port `Files` (`files_on_disk`), and the state after them.
-//!    `job_done` then notes what the disk has now (`synced`), and queues the work again until nothing is left.
+//!    `job_done` then keeps what the disk has now (`synced`), and queues the work again until nothing is left.
 //!
 //! Each part owns what it counts and queues; only what concerns several is the projector's own. One task owns everything; what
 //! waits for others are futures that it polls. Nothing waits for anything else: a request that is slow holds a slot for ten
@@ -27,11 +28,10 @@
 //! `settle` does what is due and returns; `run` does so until it is told to stop. Nothing else keeps time, so a test
 //! moves the clock and settles.
 
-mod agenda;
+mod alarms;
 mod asking;
 mod checks;
 pub mod checks_file;
-mod deadline;
 mod feed;
 mod files;
 mod files_on_disk;
@@ -63,24 +63,21 @@ use tokensmith_core::Moment;
 use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_objects::Object;
 
-use self::agenda::Agenda;
-use self::asking::{Asked, Asking};
 use self::checks::{Checked, Checks};
-use self::deadline::short_line;
 use self::ids::{PodId, Task, TokenId};
 use self::members::Members;
 use self::reading::{Reading, Readout, Signal};
 use self::roster::Roster;
 use self::sources::Sources;
 use self::writing::Writing;
-use crate::api::{ApiServer, Selection};
+use crate::api::{ApiServer, Selection, short_line};
 use crate::pod::{NodeResources, PlanError};
-use crate::refresh::RefreshPolicy;
+use crate::refresh::{Agenda, Bounds, RefreshPolicy, Refresher, pause};
 
 pub use self::files::{Files, FilesError};
 pub use self::ids::PodName;
 pub use self::kept::Kept;
-pub use self::monitor::Monitor;
+pub use self::monitor::{Alarms, Monitor};
 
 /// What a projector is made of.
 #[derive(Clone)]
@@ -122,7 +119,8 @@ pub struct Projector {
     sources: Sources,
     /// What is due when.
     agenda: Agenda<Task>,
-    asking: Asking,
+    /// The requests for tokens.
+    refresher: Refresher<TokenId>,
     reading: Reading,
     writing: Writing,
     checks: Checks,
@@ -135,7 +133,6 @@ struct Ports {
     api: Arc<dyn ApiServer>,
     clock: Arc<dyn Clock>,
     files: Arc<dyn Files>,
-    policy: RefreshPolicy,
     node: NodeResources,
     monitor: Monitor,
 }
@@ -149,7 +146,6 @@ struct UnderWay {
 
 /// What came of something that was under way.
 enum Done {
-    Asked(Asked),
     Checked(Checked),
     Compared(Result<Vec<PodName>, FilesError>),
     Looked(Vec<(PodId, usize)>),
@@ -158,8 +154,10 @@ enum Done {
     Job(Box<job::Finished>),
 }
 
-/// A jump of the clock is noticed within this.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
+/// Requests end after this.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Requests for tokens at a time.
+const REQUESTS: usize = 16;
 
 impl Projector {
     /// A projector that has done nothing yet. To be used within a tokio runtime.
@@ -169,14 +167,16 @@ impl Projector {
     pub fn new(config: Config) -> Result<Self, PlanError> {
         let Config { api, clock, files, policy, pods, node } = config;
         let monitor = Monitor::new(clock.clone());
+        let bounds = Bounds { requests: REQUESTS, deadline: DEADLINE };
+        let refresher = Refresher::new(api.clone(), clock.clone(), policy, bounds);
         let mut projector = Projector {
             jumps: JumpDetector::new(clock.now(), clock.monotonic()),
-            ports: Ports { api, clock, files, policy, node, monitor },
+            ports: Ports { api, clock, files, node, monitor },
             members: Members::default(),
             roster: Roster::default(),
             sources: Sources::default(),
-            agenda: Agenda::new(),
-            asking: Asking::default(),
+            agenda: Agenda::default(),
+            refresher,
             reading: Reading::default(),
             writing: Writing::default(),
             checks: Checks::default(),
@@ -198,7 +198,7 @@ impl Projector {
             if let Some(Some(signal)) = self.under_way.watches.next().now_or_never() {
                 self.signalled(signal);
                 quiet = false;
-            } else if !self.under_way.work.is_empty() {
+            } else if !self.under_way.work.is_empty() || self.refresher.is_asking() {
                 self.step().await;
                 quiet = false;
             } else if quiet {
@@ -217,13 +217,12 @@ impl Projector {
         let clock = self.ports.clock.clone();
         loop {
             self.start();
-            // A wall clock that goes back makes any deadline far: so not for longer than a look at it may wait.
-            let timer = tokio::time::timeout(LOOK_AT_CLOCK, clock.sleep_until(self.next()));
+            let timer = pause(&*clock, Some(self.next()));
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 () = self.step() => {}
-                _ = timer => {}
+                () = timer => {}
             }
         }
         // What is known is written down; what was asked for is asked for again by the next run.
@@ -247,8 +246,8 @@ impl Projector {
     /// Whether there is no alarm.
     ///
     /// # Errors
-    /// One line on what is wrong.
-    pub fn health(&self) -> Result<(), String> {
+    /// There is one.
+    pub fn health(&self) -> Result<(), Alarms> {
         self.ports.monitor.health()
     }
 
@@ -264,7 +263,7 @@ impl Projector {
                     }
                     None => {}
                 }
-                let tokens = volume.tokens.iter().filter_map(|t| Some((t, t.failure.as_ref()?)));
+                let tokens = volume.tokens.iter().filter_map(|t| Some((t, t.renewal.failure()?)));
                 out.extend(tokens.filter(|_| volume.failure.is_none()).map(|(token, failure)| {
                     format!("{}: {}/{}: {}", pod.name, plan.name, token.source.path, failure.message)
                 }));
@@ -294,8 +293,10 @@ impl Projector {
                 Task::Review => self.review_due(),
                 Task::Sweep => self.sweep(),
                 Task::Resolve(name) => self.resolve(&name),
-                Task::Token(token, turn) => self.token_due(token, turn),
             }
+        }
+        while let Some(token) = self.refresher.due() {
+            self.token_due(token);
         }
         self.start_asking();
         self.start_reading();
@@ -304,8 +305,9 @@ impl Projector {
 
     /// Waits for something to happen, and deals with it. Never ends when nothing is under way or watched.
     async fn step(&mut self) {
-        let UnderWay { work, watches } = &mut self.under_way;
+        let Projector { refresher, under_way: UnderWay { work, watches }, .. } = self;
         tokio::select! {
+            asked = refresher.answer(), if refresher.is_asking() => self.answered(asked),
             Some(done) = work.next(), if !work.is_empty() => self.finish(done),
             Some(signal) = watches.next(), if !watches.is_empty() => self.signalled(signal),
             else => std::future::pending().await,
@@ -314,7 +316,6 @@ impl Projector {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Asked(asked) => self.answered(asked),
             Done::Checked(checked) => self.checked(checked),
             Done::Compared(Ok(on_disk)) => self.left_over(on_disk),
             Done::Compared(Err(error)) => {
@@ -330,7 +331,8 @@ impl Projector {
 
     fn next(&self) -> OffsetDateTime {
         // There is always the next look at the files.
-        self.agenda.next().unwrap_or_else(|| self.now().plus(writing::LOOK))
+        let next = self.agenda.next().unwrap_or_else(|| self.now().plus(writing::LOOK));
+        self.refresher.next().map_or(next, |token| token.min(next))
     }
 
     fn jumped(&mut self, jump: Jump, now: OffsetDateTime) {
@@ -346,6 +348,7 @@ impl Projector {
         };
         tracing::warn!(seconds = by.as_secs(), "the clock went back: tokens of its future are replaced");
         self.agenda.move_back(by);
+        self.refresher.move_back(by);
         self.members.move_back(by);
         self.checks.move_back(by);
         self.writing.move_back(by);

@@ -57,6 +57,18 @@ struct ByLabel {
     by: &'static str,
 }
 
+/// Volumes and tokens need someone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}: {why}", if *.count > 1 { format!("{count} alarms; ") } else { String::new() })]
+pub struct Alarms {
+    /// How many there are.
+    pub count: usize,
+    /// What the first one is about.
+    pub what: String,
+    /// And why it was raised.
+    pub why: String,
+}
+
 #[derive(Debug)]
 struct Board {
     clock: Arc<dyn Clock>,
@@ -115,13 +127,17 @@ impl Monitor {
         }
     }
 
-    /// For `/healthz`: an alarm's text, and how many there are.
-    pub fn health(&self) -> Result<(), String> {
+    /// For `/healthz`.
+    ///
+    /// # Errors
+    /// There are alarms.
+    pub fn health(&self) -> Result<(), Alarms> {
         let facts = self.board.facts();
-        match facts.alarms.iter().next() {
+        match facts.alarms.first_key_value() {
             None => Ok(()),
-            Some((what, why)) if facts.alarms.len() == 1 => Err(format!("{what}: {why}")),
-            Some((what, why)) => Err(format!("{} alarms; {what}: {why}", facts.alarms.len())),
+            Some((what, why)) => {
+                Err(Alarms { count: facts.alarms.len(), what: what.clone(), why: why.clone() })
+            }
         }
     }
 

@@ -9,11 +9,11 @@ use futures::{FutureExt, StreamExt, stream};
 use tokensmith_core::random;
 use tokensmith_objects::Object;
 
-use super::deadline::DEADLINE;
+use super::DEADLINE;
 use super::feed::{Change, Feed, Opened, Step, open};
 use super::ids::{FeedId, PodId, PodName, SourceId, Task, TokenId};
 use super::{Done, Projector};
-use crate::api::{ApiError, Event, Resource, within};
+use crate::api::{ApiError, Event, Resource, short_line, within};
 
 /// Reads that wait for a slot, and how many are taken.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ impl Projector {
         for (v, volume) in pod.volumes.iter().enumerate() {
             for (t, token) in volume.tokens.iter().enumerate() {
                 // One that failed waits for something to change: an account that appears is that.
-                if token.is_of_another_account(&uid) || token.failure.is_some() {
+                if token.is_of_another_account(&uid) || token.renewal.failure().is_some() {
                     dead.push(TokenId { pod: id, volume: v, token: t });
                 }
             }
@@ -206,7 +206,8 @@ impl Projector {
         let Some(feed) = self.feed(id) else { return };
         let resource = feed.resource.plural();
         let (namespace, name) = (feed.selection.namespace.clone(), feed.selection.name.clone());
-        let (cause, polls) = (feed.error().unwrap_or_default().to_owned(), feed.polls());
+        let cause = feed.error().map(|error| short_line(&error.to_string()));
+        let polls = feed.polls();
         // Accounts need not be readable: all that is lost is how soon a new one is noticed.
         if feed.resource == Resource::ServiceAccounts && polls {
             tracing::debug!(resource, namespace, name, cause, "service accounts are not watched");

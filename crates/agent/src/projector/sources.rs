@@ -9,7 +9,7 @@ use tokensmith_objects::Object;
 use super::feed::{Change, Feed};
 use super::ids::{PodId, SourceId};
 use crate::api::Resource;
-use crate::pod::{Lookup, Objects, Reference};
+use crate::pod::{Lookup, Objects, Reference, Unread};
 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
@@ -108,26 +108,26 @@ impl Objects for Sources {
     fn get(&self, resource: Resource, namespace: Option<&str>, name: &str) -> Lookup {
         let namespace = namespace.map(str::to_owned);
         let reference = Reference::Named { resource, namespace, name: name.to_owned() };
-        let Some(source) = self.find(&reference) else { return Lookup::Unknown("it is not followed".into()) };
+        let Some(source) = self.find(&reference) else { return Lookup::Unknown(Unread::NotFollowed) };
         match &source.objects {
             Some(objects) => objects.get(name).map_or(Lookup::Missing, |o| Lookup::Found(o.clone())),
-            None => Lookup::Unknown(source.unknown()),
+            None => Lookup::Unknown(source.unread()),
         }
     }
 
-    fn trust_bundles(&self, signer_name: &str) -> Result<Vec<Arc<Object>>, String> {
+    fn trust_bundles(&self, signer_name: &str) -> Result<Vec<Arc<Object>>, Unread> {
         let reference = Reference::Signer(signer_name.to_owned());
-        let Some(source) = self.find(&reference) else { return Err("it is not followed".into()) };
+        let Some(source) = self.find(&reference) else { return Err(Unread::NotFollowed) };
         match &source.objects {
             Some(objects) => Ok(objects.values().cloned().collect()),
-            None => Err(source.unknown()),
+            None => Err(source.unread()),
         }
     }
 }
 
 impl Followed {
-    fn unknown(&self) -> String {
-        self.feed.error().unwrap_or("not read yet").to_owned()
+    fn unread(&self) -> Unread {
+        self.feed.error().cloned().map_or(Unread::NotYet, Unread::Api)
     }
 }
 

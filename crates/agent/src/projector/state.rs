@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 
 use crate::payload::Secret;
-use crate::refresh::Lease;
+use crate::refresh::{Failure, Lease};
 
 /// A pod's state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,22 +114,6 @@ pub struct Grant {
     pub sha256: String,
 }
 
-/// Failures in a row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    /// The first.
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-    /// How many.
-    pub count: u32,
-    /// The last one's text.
-    pub message: String,
-    /// The next try; `None` when something has to change first.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub next_attempt: Option<OffsetDateTime>,
-}
-
 /// A state that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -185,24 +169,6 @@ impl Grant {
         self.ahead_seconds = lease.ahead.as_seconds_f64();
         self.due = self.due.minus(by);
         self.alarm_at = self.alarm_at.minus(by);
-    }
-}
-
-impl Failure {
-    /// The first of them, or one more.
-    pub(super) fn after(
-        previous: Option<&Failure>,
-        message: String,
-        now: OffsetDateTime,
-        next_attempt: Option<OffsetDateTime>,
-    ) -> Self {
-        let (since, count) = previous.map_or((now, 0), |f| (f.since, f.count));
-        Failure { since, count: count.saturating_add(1), message, next_attempt }
-    }
-
-    pub(super) fn move_back(&mut self, by: Duration) {
-        self.since = self.since.minus(by);
-        self.next_attempt = self.next_attempt.map(|at| at.minus(by));
     }
 }
 

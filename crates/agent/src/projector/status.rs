@@ -12,10 +12,10 @@ use tokensmith_core::Moment;
 
 use super::checks_file::{ChecksFile, SeenReviews};
 use super::ids::PodName;
-use super::state::{Failure, Grant, State, TokenState, VolumeState};
+use super::state::{Grant, State, StateError, TokenState, VolumeState};
 use super::token::GRACE;
 use crate::disk::{CHECKS, STATE};
-use crate::refresh::FIRST_TOKEN_ALARM;
+use crate::refresh::{FIRST_TOKEN_ALARM, Failure};
 
 /// All pods of a root.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -168,7 +168,7 @@ impl Status {
                 match read_state(&folder.join(STATE)) {
                     Ok(Some(state)) => status.judge(&pod, &state),
                     Ok(None) => {}
-                    Err(cause) => status.unreadable(pod, cause),
+                    Err(cause) => status.unreadable(pod, cause.to_string()),
                 }
             }
         }
@@ -380,20 +380,35 @@ fn read_checks(root: &Path) -> ChecksFile {
     bytes.map(|bytes| ChecksFile::read(&bytes)).unwrap_or_default()
 }
 
-fn read_state(path: &Path) -> Result<Option<State>, String> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.is_file() => return Err("it is no file".into()),
-        Ok(meta) if meta.len() > MAX_STATE => return Err("it is too large".into()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    }
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+/// Why a state cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it is no file")]
+    NotAFile,
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("it is too large")]
+    TooLarge,
+}
+
+/// A pod's state; `None` if there is none.
+fn read_state(path: &Path) -> Result<Option<State>, ReadError> {
+    let read = || {
+        let meta = fs::symlink_metadata(path)?;
+        if !meta.is_file() {
+            return Err(ReadError::NotAFile);
+        }
+        if meta.len() > MAX_STATE {
+            return Err(ReadError::TooLarge);
+        }
+        Ok(State::read(&fs::read(path)?)?)
     };
-    State::read(&bytes).map(Some).map_err(|error| error.to_string())
+    match read() {
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        state => state.map(Some),
+    }
 }
 
 /// A length of time as people say it: two units at most.

@@ -10,12 +10,12 @@ use tokensmith_objects::{LocalPath, Object};
 
 use super::ids::{PodId, PodName, TokenId};
 use super::monitor::FileLabels;
-use super::state::{Failure, Grant, State, VERSION, VolumeState};
+use super::state::{Grant, State, VERSION, VolumeState};
 use super::token::Token;
 use crate::api::{PodRef, Resource, TokenSpec};
 use crate::payload::Secret;
-use crate::pod::{PodPlan, Reference, Source, TokenSource, VolumePlan};
-use crate::refresh::{FIRST_TOKEN_ALARM, Jitter};
+use crate::pod::{PodPlan, Reference, Source, TokenProjection, VolumePlan};
+use crate::refresh::{FIRST_TOKEN_ALARM, Failure, Jitter};
 
 #[derive(Debug)]
 pub(super) struct Pod {
@@ -156,13 +156,13 @@ impl Pod {
 impl Volume {
     fn new(pod: &PodPlan, plan: &VolumePlan) -> Self {
         // Two tokens at one path are one file, and the later source is the one that is seen.
-        let mut sources: BTreeMap<&LocalPath, &TokenSource> = BTreeMap::new();
+        let mut sources: BTreeMap<&LocalPath, &TokenProjection> = BTreeMap::new();
         for source in &plan.sources {
             if let Source::ServiceAccountToken(token) = source {
                 sources.insert(&token.path, token);
             }
         }
-        let token = |source: &TokenSource| {
+        let token = |source: &TokenProjection| {
             let jitter = Jitter::of(&pod.namespace, &pod.uid, &plan.name, source.path.as_str());
             Token::new(source.clone(), jitter)
         };

@@ -9,7 +9,6 @@ use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
 
-use super::deadline::short_line;
 use super::files::FilesError;
 use super::ids::{PodId, PodName, Task};
 use super::job::{
@@ -18,9 +17,10 @@ use super::job::{
 use super::state::Grant;
 use super::volume::{OnDisk, Pod, Shown};
 use super::{Done, Projector};
+use crate::api::short_line;
 use crate::disk::Written;
 use crate::payload::Secret;
-use crate::pod::{PodPlan, TokenSource, payload};
+use crate::pod::{PayloadError, PodPlan, TokenProjection, payload};
 use crate::refresh::{LEEWAY, Retry, Trouble};
 
 /// The disk's work: who waits for it, and what is being done.
@@ -46,6 +46,15 @@ struct DiskWork {
     failures: u32,
     /// Not before this.
     retry_at: Option<OffsetDateTime>,
+}
+
+/// Why there is nothing to be written of a volume.
+#[derive(Debug, thiserror::Error)]
+enum ContentError {
+    #[error("{}", short_line(&.0.to_string()))]
+    Payload(PayloadError),
+    #[error("failed to fetch token: {0}")]
+    Token(String),
 }
 
 /// So often files are looked for (a folder that was removed is written again), and old generations swept.
@@ -154,24 +163,24 @@ impl Projector {
             return None;
         }
         let missing = volume.tokens.iter().find(|t| t.secret().is_none());
-        let wanted = match missing.map(|token| token.failure.as_ref()) {
+        let wanted = match missing.map(|token| token.renewal.failure()) {
             // The answer is under way.
             Some(None) => return None,
-            Some(Some(failure)) => Err(format!("failed to fetch token: {}", failure.message)),
+            Some(Some(failure)) => Err(ContentError::Token(failure.message.clone())),
             None => {
                 let secrets = volume.newest();
-                let token = |source: &TokenSource| secrets.get(&source.path).copied().flatten().cloned();
+                let token = |source: &TokenProjection| secrets.get(&source.path).copied().flatten().cloned();
                 payload(&pod.plan, plan, &pod.object, &self.sources, &token, &self.ports.node)
-                    .map_err(|error| short_line(&error.to_string()))
+                    .map_err(ContentError::Payload)
             }
         };
         let grants = volume.grants();
         let content = match wanted {
             Ok(payload) => Some(Content::Whole(payload)),
-            Err(message) => {
+            Err(error) => {
                 // The tokens of a volume that is there stay fresh, whatever else it lacks.
                 let tokens = (volume.is_there() && volume.has_news()).then(|| volume.secrets());
-                self.volume_failed(id, index, message, None);
+                self.volume_failed(id, index, error.to_string(), None);
                 tokens.map(Content::Tokens)
             }
         };
@@ -265,7 +274,7 @@ impl Projector {
 
     /// What an earlier run left is gone on with, if it is this pod's.
     fn loaded(&mut self, id: PodId, loaded: Loaded) {
-        let (now, monotonic, policy) = (self.now(), self.ports.clock.monotonic(), self.ports.policy);
+        let (now, monotonic, policy) = (self.now(), self.ports.clock.monotonic(), *self.refresher.policy());
         let Some(pod) = self.roster.get_mut(id) else { return };
         let name = pod.name.clone();
         let (namespace, pod_name) = (&name.namespace, &name.name);
@@ -299,10 +308,10 @@ impl Projector {
                     token.resume(state, file, now, &policy);
                 }
                 if went_back {
-                    token.renew(now);
+                    token.renewal.renew(now);
                 }
                 // What failed before still does, until it is known better.
-                if token.failure.is_some() {
+                if token.renewal.failure().is_some() {
                     token.trying = Some(monotonic);
                 }
             }

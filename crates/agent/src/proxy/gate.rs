@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 
 use super::reverse::{Denied, ForwardedUser, ForwardedUserError, Gate};
-use tokensmith_verify::{Rejection, Verified, Verifier, bearer};
+use tokensmith_verify::{Rejection, StaleKeys, Verified, Verifier, bearer};
 
 /// As many callers' headers are kept ready as the verifier remembers tokens.
 const READY: usize = 16_384;
@@ -51,8 +51,8 @@ impl Gate for VerifierGate {
         self.identity(verified).map_err(|_| denied(&Rejection::Malformed))
     }
 
-    fn health(&self) -> Result<(), String> {
-        self.verifier.health().map_err(|stale| stale.to_string())
+    fn health(&self) -> Result<(), StaleKeys> {
+        self.verifier.health()
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -64,15 +64,15 @@ impl Gate for VerifierGate {
 fn identity(verified: &Verified) -> Result<ForwardedUser, ForwardedUserError> {
     const PREFIX: &str = "authentication.kubernetes.io/";
     let mut extra = Vec::new();
-    let mut tell = |key: &str, value: String| extra.push((format!("{PREFIX}{key}"), value));
+    let mut add = |key: &str, value: String| extra.push((format!("{PREFIX}{key}"), value));
     if !verified.jti.is_empty() {
-        tell("credential-id", format!("JTI={}", verified.jti));
+        add("credential-id", format!("JTI={}", verified.jti));
     }
     for (what, reference) in [("node", &verified.node), ("pod", &verified.pod)] {
         let Some(reference) = reference else { continue };
-        tell(&format!("{what}-name"), reference.name.clone());
+        add(&format!("{what}-name"), reference.name.clone());
         if !reference.uid.is_empty() {
-            tell(&format!("{what}-uid"), reference.uid.clone());
+            add(&format!("{what}-uid"), reference.uid.clone());
         }
     }
     let groups = verified.groups.iter().map(String::as_str);

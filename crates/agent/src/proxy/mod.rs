@@ -37,6 +37,8 @@ use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::RequestBody;
 use tokio::sync::watch;
 
+use crate::observe::Unwell;
+
 pub use address::{ListenAddress, ListenAddressError, SocketPathError};
 pub use connection::{Limits, Tls};
 pub use forward::ForwardMode;
@@ -142,22 +144,22 @@ impl Proxy {
         }
     }
 
-    /// Whether it has what it needs to serve; why not, in one line.
+    /// Whether it has what it needs to serve.
     ///
     /// # Errors
     /// There is no good token, or a listener is down.
-    pub async fn healthy(&self) -> Result<(), String> {
+    pub async fn healthy(&self) -> Result<(), Unwell> {
         if let Some(problem) = self.0.supervisor.problem(Task::Listener) {
-            return Err(problem);
+            return Err(Unwell::Task(problem));
         }
         match &self.0.config.mode {
             Mode::Forward(mode) => {
-                let token = mode.source.token(mode.audience.as_deref()).await;
-                token.map(drop).map_err(|e| e.to_string())
+                mode.source.token(mode.audience.as_deref()).await?;
             }
-            Mode::Token(mode) => mode.source.healthy().await,
-            Mode::Reverse(mode) => mode.gate.health(),
+            Mode::Token(mode) => mode.source.healthy().await?,
+            Mode::Reverse(mode) => mode.gate.health()?,
         }
+        Ok(())
     }
 
     /// The metrics, as Prometheus' text (OpenMetrics 1.0).

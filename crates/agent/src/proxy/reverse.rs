@@ -10,6 +10,7 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prometheus_client::registry::Registry;
 use tokensmith_listen::{Lifetime, RequestBody};
+use tokensmith_verify::StaleKeys;
 
 use super::body::ReplyBody;
 use super::failure::Failure;
@@ -34,11 +35,11 @@ pub trait Gate: Send + Sync {
     /// Judges a request by its headers.
     async fn admit(&self, headers: &HeaderMap) -> Result<Arc<ForwardedUser>, Denied>;
 
-    /// Whether it can judge; else why not, in one line.
+    /// Whether it can judge.
     ///
     /// # Errors
-    /// It cannot.
-    fn health(&self) -> Result<(), String> {
+    /// Its keys are old.
+    fn health(&self) -> Result<(), StaleKeys> {
         Ok(())
     }
 

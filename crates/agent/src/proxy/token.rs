@@ -71,7 +71,7 @@ impl TokenMode {
     }
 
     async fn health(&self) -> Result<Response<ReplyBody>, Failure> {
-        self.source.healthy().await.map_err(Failure::Unavailable)?;
+        self.source.healthy().await.map_err(|e| Failure::Unavailable(e.to_string()))?;
         Ok(plain(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
     }
 

@@ -30,12 +30,18 @@ pub struct Lease {
     pub ahead: time::Duration,
 }
 
-/// A reply that no schedule can be made of: the kubelet would never refresh such a token.
+/// A reply that is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the API server answered with a token that lives for {seconds} seconds")]
-pub struct NonsenseReply {
-    /// What it said.
-    pub seconds: i64,
+pub enum NonsenseReply {
+    /// No schedule can be made of it: the kubelet would never refresh such a token.
+    #[error("the API server answered with a token that lives for {seconds} seconds")]
+    Lifetime {
+        /// What the reply has.
+        seconds: i64,
+    },
+    /// It has characters that no token has, or none at all.
+    #[error("the API server answered with something that is no token")]
+    Token,
 }
 
 impl Lease {
@@ -45,14 +51,16 @@ impl Lease {
         asked: OffsetDateTime,
         came: OffsetDateTime,
     ) -> Result<Self, NonsenseReply> {
+        if !reply.token.is_bearer_token() {
+            return Err(NonsenseReply::Token);
+        }
         let seconds = reply.expiration_seconds;
+        let nonsense = || NonsenseReply::Lifetime { seconds };
         // More than a century is as much nonsense as none, and would leave the range of dates.
         let lifetime = u64::try_from(seconds).ok().filter(|s| (1..=100 * 366 * 86400).contains(s));
-        let lifetime = Duration::from_secs(lifetime.ok_or(NonsenseReply { seconds })?);
-        let issued_at = reply
-            .expires_at
-            .checked_sub(time::Duration::seconds(seconds))
-            .ok_or(NonsenseReply { seconds })?;
+        let lifetime = Duration::from_secs(lifetime.ok_or_else(nonsense)?);
+        let issued_at =
+            reply.expires_at.checked_sub(time::Duration::seconds(seconds)).ok_or_else(nonsense)?;
         if issued_at >= asked.minus(SAME) && issued_at <= came.plus(SAME) {
             return Ok(Lease { issued_at, lifetime, ahead: time::Duration::ZERO });
         }
@@ -146,6 +154,10 @@ mod tests {
     fn a_reply_without_sense_is_an_error() {
         for bad in [0, -1, i64::MIN, i64::MAX, 1 << 40] {
             assert!(Lease::of_reply(&reply(NOW, bad), NOW, NOW).is_err(), "{bad}");
+        }
+        for bad in ["", "a b", "a\nb", "a,b"] {
+            let reply = IssuedToken { token: Secret::new(bad), ..reply(NOW + seconds(3600), 3600) };
+            assert_eq!(Lease::of_reply(&reply, NOW, NOW), Err(NonsenseReply::Token), "{bad:?}");
         }
         let first = time::PrimitiveDateTime::MIN.assume_utc();
         assert!(Lease::of_reply(&reply(first, 3600), NOW, NOW).is_err());

@@ -1,4 +1,5 @@
-//! When a token is due, when to try again, and when to raise the alarm. Pure: knows no clock, no disk, no server.
+//! When a token is due, when to try again, when to raise the alarm, and who asks: the [`Refresher`], for the projector and
+//! for `TokenSource` alike. All but it is pure, and knows no clock and no server; nothing here knows a disk.
 //!
 //! ```text
 //! issued ──────────────── due ── base ──────── alarm ──────── expires
@@ -10,11 +11,16 @@
 //! refresh on they come evenly; the periods differ a little, so that what falls into step falls out of it again; and who
 //! is late goes on at the time that was theirs before (`RefreshPolicy::due`), so that an outage leaves no new crowd.
 
+mod agenda;
+mod error;
+mod failure;
+mod keys;
 #[cfg(test)]
 mod kubelet;
 mod lease;
+mod refresher;
+mod renewal;
 mod retry;
-mod schedule;
 #[cfg(test)]
 mod simulation;
 
@@ -24,13 +30,19 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 use tokensmith_api::GoDuration;
+use tokensmith_api::duration::DurationError;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 
+pub(crate) use agenda::{Agenda, pause};
+pub use error::RefreshError;
+pub use failure::Failure;
+pub(crate) use keys::IssuerKeys;
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
+pub(crate) use refresher::{Asked, Bounds, Refresher};
+pub(crate) use renewal::{Granted, Renewal};
 pub use retry::{FIRST_TOKEN_ALARM, Retry, Trouble};
-pub(crate) use retry::{LONGEST_WAIT, doubled};
-pub use schedule::{Schedule, Setback};
+pub(crate) use retry::{LONGEST_WAIT, doubled, spread};
 
 /// When tokens are replaced. As text `80%` or `30m` (Go's durations).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,21 +123,38 @@ impl RefreshPolicy {
     }
 }
 
-impl FromStr for RefreshPolicy {
-    type Err = String;
+/// Text that says no [`RefreshPolicy`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// No length of time, and no percentage either.
+    #[error("{0}; say 80% or 30m")]
+    Age(DurationError),
+    /// What is before the `%` is no number.
+    #[error("invalid percentage {0:?}")]
+    Percentage(String),
+    /// Later than the kubelet, or all the time.
+    #[error("{0} is not between 1% and 80%, when the kubelet refreshes")]
+    Range(String),
+    /// Servers count in seconds.
+    #[error("{0} is less than a second")]
+    TooShort(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for RefreshPolicy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
         let at = if let Some(number) = text.strip_suffix('%') {
-            let percent: f64 = number.trim().parse().map_err(|_| format!("invalid percentage {text:?}"))?;
+            let percent: f64 = number.trim().parse().map_err(|_| PolicyError::Percentage(text.to_owned()))?;
             if !(1.0..=SHARE * 100.0).contains(&percent) {
-                return Err(format!("{text} is not between 1% and 80%, when the kubelet refreshes"));
+                return Err(PolicyError::Range(text.to_owned()));
             }
             RefreshAt::Share(percent / 100.0)
         } else {
-            let age: GoDuration = text.parse().map_err(|e| format!("{e}; say 80% or 30m"))?;
+            let age: GoDuration = text.parse().map_err(PolicyError::Age)?;
             match u64::try_from(age.whole_seconds()) {
                 Ok(seconds @ 1..) => RefreshAt::Age(Duration::from_secs(seconds)),
-                _ => return Err(format!("{text} is less than a second")),
+                _ => return Err(PolicyError::TooShort(text.to_owned())),
             }
         };
         Ok(RefreshPolicy { at, ..RefreshPolicy::default() })
@@ -173,7 +202,7 @@ mod tests {
         assert_eq!(base("30m", 600), 480);
         assert_eq!(base("2h", 3600), 2880);
         for bad in ["", "%", "0%", "81%", "-5%", "NaN%", "30", "0s", "-1m", "half"] {
-            let error = bad.parse::<RefreshPolicy>().unwrap_err();
+            let error = bad.parse::<RefreshPolicy>().unwrap_err().to_string();
             assert!(!error.is_empty() && !error.contains('\n'), "{bad}: {error}");
         }
     }

@@ -37,6 +37,11 @@ pub struct Retry {
 /// Who does not answer, or does not permit it, is asked no less often than this.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// A quarter more or less, so that agents that were started at once do not come at once. `random` is in [0, 1).
+pub(crate) fn spread(wait: Duration, random: f64) -> Duration {
+    wait.mul_f64(0.75 + 0.5 * random)
+}
+
 /// Twice as long for each failure in a row: for questions that no token depends on.
 pub(crate) fn doubled(wait: Duration, failures: u32) -> Duration {
     wait.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT)
@@ -141,8 +146,8 @@ mod tests {
         assert_eq!(wait(50, NOW + Duration::from_secs(9999), lease), 50);
         assert_eq!(wait(7200, NOW, None), 60);
         // Who was told the same second does not come back in the same second.
-        let told = Retry { retry_after: Some(Duration::from_secs(20)), ..retry(7) };
-        assert_eq!(told.delay(NOW, 0.5).as_secs(), 52);
+        let busy = Retry { retry_after: Some(Duration::from_secs(20)), ..retry(7) };
+        assert_eq!(busy.delay(NOW, 0.5).as_secs(), 52);
     }
 
     #[test]

@@ -1,26 +1,23 @@
 //! Tokens from an API server: the audiences that are held, and a bound on them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use time::OffsetDateTime;
 use tokensmith_core::Clock;
 use tokensmith_core::supervise::to_its_end;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
-use super::keys;
-use super::slot::{self, Slot};
-use super::{BearerToken, TokenError, TokenStatus};
+use super::slot::Slot;
+use super::{BearerToken, TokenError, TokenStatus, keeper, keys};
 use crate::api::{ApiServer, PodRef, TokenSpec};
 
 /// Kubernetes sets no bound. Each audience is a request every few minutes, and who asks for many is mistaken.
 pub(super) const AUDIENCES: usize = 16;
 /// An audience is a URL or a name.
 const LONGEST: usize = 1024;
-/// Requests at one time: callers that come with ever new audiences must not flood the API server.
-const CALLS: usize = 4;
 /// An audience that nobody has asked for this long is given up.
 pub(super) const IDLE: Duration = Duration::from_secs(3600);
 
@@ -37,21 +34,23 @@ pub struct TokenRequestTemplate {
     pub expiration_seconds: Option<i64>,
 }
 
-pub(super) struct ApiSource(Arc<Shared>);
+pub(super) struct ApiSource {
+    shared: Arc<Shared>,
+    /// The keeper, and who looks at the key set. They begin with the first audience, and end with the source.
+    tasks: OnceLock<[AbortHandle; 2]>,
+}
 
-/// What the tasks that ask know of the source. They do not keep it: with the last `TokenSource` its slots go, and
-/// with each slot its task.
+/// What the tasks know of the source.
 pub(super) struct Shared {
     pub(super) api: Arc<dyn ApiServer>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) calls: Semaphore,
+    /// Wakes the keeper: somebody asks for a token.
+    pub(super) wake: Arc<Notify>,
     template: TokenRequestTemplate,
     slots: ArcSwap<Slots>,
     /// Held while the map is changed; readers never wait.
     changing: Mutex<()>,
     bound: usize,
-    /// The task that looks at the key set is there.
-    looking: Once,
 }
 
 /// By audience; the default one is the empty string.
@@ -64,16 +63,16 @@ impl ApiSource {
         clock: Arc<dyn Clock>,
         bound: usize,
     ) -> Self {
-        ApiSource(Arc::new(Shared {
+        let shared = Shared {
             api,
             clock,
-            calls: Semaphore::new(CALLS),
+            wake: Arc::default(),
             template,
             slots: ArcSwap::default(),
             changing: Mutex::new(()),
             bound,
-            looking: Once::new(),
-        }))
+        };
+        ApiSource { shared: Arc::new(shared), tasks: OnceLock::new() }
     }
 
     pub(super) async fn token(&self, audience: &str) -> Result<Arc<BearerToken>, TokenError> {
@@ -85,37 +84,32 @@ impl ApiSource {
         }
         loop {
             // `None` when the slot was just given up: then another one is made.
-            if let Some(answer) = self.slot(audience)?.wait(&*self.0.clock).await {
+            if let Some(answer) = self.slot(audience)?.wait(&*self.shared.clock).await {
                 return answer;
             }
         }
     }
 
     pub(super) fn cached(&self, audience: &str) -> Option<Arc<BearerToken>> {
-        self.0.slots.load().get(audience)?.usable(&*self.0.clock)
+        self.shared.slots.load().get(audience)?.usable(&*self.shared.clock)
     }
 
     pub(super) fn rejected(&self, audience: &str, token: &Arc<BearerToken>) {
-        if let Some(slot) = self.0.slots.load().get(audience) {
-            slot.rejected(&*self.0.clock, token);
+        if let Some(slot) = self.shared.slots.load().get(audience) {
+            slot.rejected(&*self.shared.clock, token);
         }
     }
 
     pub(super) fn status(&self) -> Vec<TokenStatus> {
-        let mut all: Vec<_> = self
-            .0
-            .slots
-            .load()
-            .iter()
-            .map(|(audience, slot)| slot.status(audience, &*self.0.clock))
-            .collect();
+        let clock = &*self.shared.clock;
+        let mut all: Vec<_> = self.shared.slots().iter().map(|slot| slot.status(clock)).collect();
         all.sort_by(|a, b| a.audience.cmp(&b.audience));
         all
     }
 
-    /// The audience's slot. A new one starts its task.
+    /// The audience's slot.
     fn slot(&self, audience: &str) -> Result<Arc<Slot>, TokenError> {
-        let shared = &self.0;
+        let shared = &self.shared;
         if let Some(slot) = shared.slots.load().get(audience) {
             return Ok(slot.clone());
         }
@@ -125,38 +119,45 @@ impl ApiSource {
             return Ok(slot.clone());
         }
         if slots.len() >= shared.bound {
-            let now = shared.clock.now();
-            let idle = shared.clock.monotonic().saturating_sub(IDLE);
+            let now = shared.clock.monotonic();
+            let idle = now.saturating_sub(IDLE);
             // Those that came to nothing go first, then those that nobody wants.
             let (audience, _) = slots
                 .iter()
-                .filter(|(_, slot)| slot.failed(now) || slot.used() < idle)
-                .min_by_key(|(_, slot)| (!slot.failed(now), slot.used()))
+                .filter(|(_, slot)| slot.has_failed(now) || slot.used() < idle)
+                .min_by_key(|(_, slot)| (!slot.has_failed(now), slot.used()))
                 .ok_or(TokenError::TooManyAudiences(shared.bound))?;
             let audience = audience.clone();
             if let Some(slot) = slots.remove(&audience) {
                 slot.close();
             }
         }
-        shared.looking.call_once(|| {
-            let (source, clock) = (Arc::downgrade(shared), shared.clock.clone());
-            tokio::spawn(async move {
-                to_its_end("issuer-keys-watch", &*clock, || keys::run(source.clone())).await;
-            });
+        self.tasks.get_or_init(|| {
+            let (one, other) = (shared.clone(), shared.clone());
+            let keeper = async move { to_its_end("tokens", &*one.clock, || keeper::run(one.clone())).await };
+            let keys = async move {
+                to_its_end("issuer-keys-watch", &*other.clock, || keys::run(other.clone())).await
+            };
+            [tokio::spawn(keeper).abort_handle(), tokio::spawn(keys).abort_handle()]
         });
-        let slot = Arc::new(Slot::new(&*shared.clock));
-        let spec = shared.spec(audience);
-        let (source, own, clock) = (Arc::downgrade(shared), Arc::downgrade(&slot), shared.clock.clone());
-        slot.keep(tokio::spawn(async move {
-            to_its_end("token", &*clock, || slot::run(source.clone(), own.clone(), spec.clone())).await;
-        }));
+        let slot = Arc::new(Slot::new(shared.spec(audience), shared.wake.clone(), &*shared.clock));
         slots.insert(audience.to_owned(), slot.clone());
         shared.slots.store(Arc::new(slots));
         Ok(slot)
     }
 }
 
+impl Drop for ApiSource {
+    fn drop(&mut self) {
+        self.tasks.get().into_iter().flatten().for_each(AbortHandle::abort);
+    }
+}
+
 impl Shared {
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.load().values().cloned().collect()
+    }
+
     fn spec(&self, audience: &str) -> TokenSpec {
         TokenSpec {
             namespace: self.template.namespace.clone(),
@@ -167,22 +168,14 @@ impl Shared {
         }
     }
 
-    /// The tokens that are held since before a time.
-    pub(super) fn held_before(&self, at: OffsetDateTime) -> Vec<(Arc<Slot>, Arc<BearerToken>)> {
-        let slots = self.slots.load();
-        slots.values().filter_map(|slot| Some((slot.clone(), slot.held_before(at)?))).collect()
-    }
-
     /// Gives up a slot that nobody has used for long; false if somebody has meanwhile.
-    pub(super) fn give_up(&self, slot: &Weak<Slot>) -> bool {
+    pub(super) fn give_up(&self, slot: &Arc<Slot>) -> bool {
         let _turn = self.changing.lock().unwrap_or_else(|e| e.into_inner());
-        let idle = self.clock.monotonic().saturating_sub(IDLE);
-        let mut slots = Slots::clone(&self.slots.load());
-        let Some(slot) = slot.upgrade() else { return true };
-        if slot.used() > idle {
+        if slot.used() > self.clock.monotonic().saturating_sub(IDLE) {
             return false;
         }
-        slots.retain(|_, kept| !Arc::ptr_eq(kept, &slot));
+        let mut slots = Slots::clone(&self.slots.load());
+        slots.retain(|_, kept| !Arc::ptr_eq(kept, slot));
         self.slots.store(Arc::new(slots));
         slot.close();
         true

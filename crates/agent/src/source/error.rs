@@ -6,15 +6,11 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::api::ApiError;
-use crate::refresh::NonsenseReply;
+use crate::refresh::RefreshError;
 
 /// Why there is no token. One line, without secrets; kept and told to all who ask meanwhile.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The API server gives none.
-    #[error("cannot get a token: {0}")]
-    Api(ApiError),
     /// The file's token is for others.
     #[error("the token in {} is not for the audience {audience:?}", .path.display())]
     Audience {
@@ -44,15 +40,22 @@ pub enum TokenError {
     /// Characters that no token has.
     #[error("what should be a token has characters that none has")]
     NotAToken,
-    /// A reply that cannot be planned with.
+    /// The API server gives none.
     #[error("cannot get a token: {0}")]
-    Reply(NonsenseReply),
+    Refresh(#[from] RefreshError),
     /// No answer yet; asking goes on.
     #[error("the API server has not answered in time")]
     Slow,
     /// All places are taken.
     #[error("tokens for {0} other audiences are held: no more at one time")]
     TooManyAudiences(usize),
+}
+
+impl TokenError {
+    /// Of a token that was good until this time.
+    pub(super) fn expired(at: Option<OffsetDateTime>) -> Self {
+        at.map_or(TokenError::Empty, TokenError::Expired)
+    }
 }
 
 /// What is wrong with a token file.

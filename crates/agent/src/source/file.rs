@@ -116,7 +116,7 @@ impl FileSource {
             usable: self.usable(),
             refreshes: self.refreshes.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
-            trouble: state.trouble.as_ref().map(ToString::to_string),
+            trouble: state.trouble.clone(),
         }
     }
 
@@ -126,8 +126,8 @@ impl FileSource {
             return Err(state.trouble.clone().unwrap_or(TokenError::Empty));
         };
         if !held.token.usable(self.clock.now()) {
-            let expired = held.token.expires_at.map(TokenError::Expired);
-            return Err(state.trouble.clone().or(expired).unwrap_or(TokenError::Empty));
+            let expired = TokenError::expired(held.token.expires_at);
+            return Err(state.trouble.clone().unwrap_or(expired));
         }
         let fits = |list: &Vec<String>| list.iter().any(|found| found == audience);
         if !audience.is_empty() && !held.audiences.as_ref().as_ref().is_some_and(fits) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! token("a") ─► in memory and good? ─yes─► it, without a lock
-//!                    └no─► file: look again · API: wait for the one task that asks for "a"
+//!                    └no─► file: look again · API: wait for the keeper, which has `refresh` ask
 //! ```
 //!
 //! Promises: one request at a time per audience, a bounded number of audiences, and a token that is good is served
@@ -11,6 +11,7 @@
 mod api;
 mod error;
 mod file;
+mod keeper;
 mod keys;
 mod layer;
 mod slot;
@@ -66,7 +67,7 @@ enum Kind {
 }
 
 /// How it stands with one token, for metrics and health.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TokenStatus {
     /// The audience that was asked for; `None` for the default.
     pub audience: Option<String>,
@@ -79,7 +80,7 @@ pub struct TokenStatus {
     /// Tries that failed.
     pub failures: u64,
     /// Why the last try failed; `None` when it did not.
-    pub trouble: Option<String>,
+    pub trouble: Option<TokenError>,
 }
 
 impl TokenSource {
@@ -151,18 +152,18 @@ impl TokenSource {
         }
     }
 
-    /// Whether there is a good token in the file, or for all audiences that had one; why not, in one line. An audience that
+    /// Whether there is a good token in the file, or for all audiences that had one; why not. An audience that
     /// never had one was perhaps never right, and one that nobody has asked for yet is not missed.
     ///
     /// # Errors
     /// There is none, and no other is to be had.
-    pub async fn healthy(&self) -> Result<(), String> {
+    pub async fn healthy(&self) -> Result<(), TokenError> {
         if let Kind::File(file) = &*self.0 {
-            return file.token("").await.map(drop).map_err(|e| e.to_string());
+            return file.token("").await.map(drop);
         }
         let ill = self.status().into_iter().find(|token| !token.usable && token.refreshes > 0);
         match ill {
-            Some(token) => Err(token.trouble.unwrap_or_else(|| "the token has expired".into())),
+            Some(token) => Err(token.trouble.unwrap_or_else(|| TokenError::expired(token.expires_at))),
             None => Ok(()),
         }
     }

@@ -41,8 +41,7 @@ impl BearerToken {
         if bytes.is_empty() {
             return Err(TokenError::Empty);
         }
-        // RFC 6750, b64token. A space or a comma would say something else to those who parse the header.
-        if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b)) {
+        if !token.is_bearer_token() {
             return Err(TokenError::NotAToken);
         }
         let mut header =

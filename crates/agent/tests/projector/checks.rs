@@ -164,7 +164,7 @@ async fn a_refused_token_that_cannot_be_replaced_is_an_alarm() {
     assert_eq!(world.token().condition, Condition::Refused);
     assert_eq!(world.jti("web"), old, "what is there stays: somebody may still take it");
     world.pass(30).await;
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(
         health.contains("ns/web/tokens/token: the token is refused, the key \"k1\" that signed it"),
         "{health}"

@@ -20,7 +20,7 @@ async fn a_volume_waits_for_what_it_needs_and_says_what() {
     assert_eq!(world.projector.unfinished(), [want]);
     assert!(world.healthy());
     world.pass(61).await;
-    assert!(world.projector.health().unwrap_err().contains("configmap \"later\" not found"));
+    assert!(world.projector.health().unwrap_err().to_string().contains("configmap \"later\" not found"));
     let mut later = config_map("x");
     later.set(&["metadata", "name"], "later");
     world.api.put(Resource::ConfigMaps, later);
@@ -117,7 +117,7 @@ async fn an_invalid_pod_is_told_and_holds_up_no_other() {
     world.api.put(Resource::Pods, evil);
     world.api.put(Resource::Pods, pod("good", "pod-3"));
     world.settle().await;
-    assert!(world.projector.health().unwrap_err().contains("must not contain '..'"));
+    assert!(world.projector.health().unwrap_err().to_string().contains("must not contain '..'"));
     assert!(world.file("good", "token").is_some());
     world.api.delete(Resource::Pods, "ns", "evil");
     world.settle().await;

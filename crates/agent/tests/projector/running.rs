@@ -58,7 +58,7 @@ async fn a_run_that_panics_shows_and_is_followed_by_another() {
         let before = api.asked().len();
         api.panic_once();
         until(false, Duration::from_secs(10)).await;
-        let why = kept.health().await.unwrap_err();
+        let why = kept.health().await.unwrap_err().to_string();
         assert!(why.contains("has panicked"), "{why}");
         until(true, Duration::from_millis(100)).await;
         for _ in 0..100_000 {

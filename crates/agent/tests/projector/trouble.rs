@@ -53,7 +53,7 @@ async fn away_for_95_percent_is_an_alarm_at_90_that_ends_by_itself() {
     let failure = token.failure.unwrap();
     assert_eq!(failure.message, "connection refused");
     assert!(failure.count > 5, "{failure:?}");
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(
         health.starts_with("ns/web/tokens/token: the token expires at 2026-01-01T")
             && health.ends_with("connection refused"),
@@ -77,7 +77,7 @@ async fn away_for_110_percent_leaves_the_last_token_and_says_so() {
     assert!(alarm < 0.92, "{alarm}");
     // A file that is gone is no better than one with an old token, and some verifiers allow a leeway.
     assert!(world.left() < 0);
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(health.contains("connection refused"), "{health}");
     world.pass(130).await;
     assert!(world.healthy() && age(&world) < 0.1);
@@ -150,7 +150,7 @@ async fn a_fixed_pod_that_goes_is_told_and_followed_when_it_is_made_again() {
     world.pass_first_period().await;
     world.api.delete(Resource::Pods, "ns", "web");
     world.pass(3500).await;
-    assert!(world.projector.health().unwrap_err().contains("pods \"web\" not found"));
+    assert!(world.projector.health().unwrap_err().to_string().contains("pods \"web\" not found"));
     assert!(world.file("web", "token").is_some());
     world.api.put(Resource::Pods, pod("web", "pod-2"));
     world.pass(61).await;
@@ -167,7 +167,7 @@ async fn a_fixed_pod_without_a_uid_takes_it_from_the_api() {
     world.restart(Pods::Fixed(vec![pod("web", "")])).await;
     world.pass(100).await;
     assert_eq!(world.file("web", "token"), None);
-    assert!(world.projector.health().unwrap_err().contains("pods \"web\" not found"));
+    assert!(world.projector.health().unwrap_err().to_string().contains("pods \"web\" not found"));
     world.api.put(Resource::Pods, pod("web", "pod-7"));
     world.pass(61).await;
     assert_eq!(world.state("web").pod_uid, "pod-7");
@@ -210,7 +210,7 @@ async fn forty_that_get_no_answer_hold_up_no_other() {
         assert!(world.file(&format!("good-{n}"), "token").is_some(), "{n}");
     }
     world.pass(120).await;
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(
         health.starts_with("40 alarms") && health.contains("did not answer within 10 seconds"),
         "{health}"
@@ -230,7 +230,7 @@ async fn a_full_disk_is_told_and_written_when_there_is_room() {
     assert_eq!(world.jti("web"), token);
     // One token was fetched; that it cannot be written is no reason to fetch another.
     assert_eq!(world.asked(), 1);
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(health.contains("No space left on device"), "{health}");
     world.disk.full.store(false, Ordering::Relaxed);
     world.pass(121).await;
@@ -245,7 +245,7 @@ async fn a_disk_that_cannot_be_read_is_told() {
     world.disk.broken.store(true, Ordering::Relaxed);
     world.api.put(Resource::Pods, pod("new", "pod-2"));
     world.pass(61).await;
-    let health = world.projector.health().unwrap_err();
+    let health = world.projector.health().unwrap_err().to_string();
     assert!(health.starts_with("ns/new/tokens: ") && health.contains("Input/output error"), "{health}");
     world.disk.broken.store(false, Ordering::Relaxed);
     world.pass(121).await;
@@ -273,7 +273,9 @@ async fn who_cannot_list_pods_says_so_and_keeps_what_there_is() {
     world.api.fail(Some(away()));
     world.restart(all()).await;
     world.pass(120).await;
-    assert!(world.projector.health().unwrap_err().contains("failed to list pods: connection refused"));
+    assert!(
+        world.projector.health().unwrap_err().to_string().contains("failed to list pods: connection refused")
+    );
     assert!(world.file("web", "token").is_some());
     let status = world.status();
     assert_eq!(status.pods[0].volumes[0].tokens[0].condition, Condition::Fresh);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokensmith_agent::api::{ApiError, PodRef};
+use tokensmith_agent::refresh::RefreshError;
 use tokensmith_agent::source::{TokenError, TokenRequestTemplate, TokenSource};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
@@ -86,7 +87,7 @@ async fn the_last_good_token_is_served_while_it_is_good() {
         assert_eq!(place.token("a").await.unwrap(), first);
     }
     until("a failure", || async { place.source.status()[0].failures > 0 }).await;
-    assert_eq!(place.source.healthy().await, Ok(()));
+    place.source.healthy().await.unwrap();
     place.clock.advance(Duration::from_secs(100));
     let error = place.token("a").await.unwrap_err();
     assert_eq!(error.to_string(), "cannot get a token: down");
@@ -94,7 +95,7 @@ async fn the_last_good_token_is_served_while_it_is_good() {
     place.api.fail("a", None);
     place.clock.advance(Duration::from_secs(240));
     assert_ne!(place.token("a").await.unwrap(), first);
-    assert_eq!(place.source.healthy().await, Ok(()));
+    place.source.healthy().await.unwrap();
 }
 
 #[tokio::test]
@@ -217,6 +218,35 @@ async fn a_clock_that_goes_back_makes_no_token_live_longer() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_puts_off_no_retry() {
+    let place = place();
+    place.api.fail("a", Some(status(403, "forbidden")));
+    place.token("a").await.unwrap_err();
+    place.api.fail("a", None);
+    place.clock.jump(START - 30 * 24 * HOUR);
+    place.clock.advance(Duration::from_secs(60));
+    place.token("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_was_asked_for_before_the_clock_was_set_back_is_replaced_in_time() {
+    let place = place();
+    place.api.answers.forget_permits(1 << 20);
+    let answered = async {
+        until("a request", || async { place.api.calls() == 1 }).await;
+        place.clock.jump(START - 2 * HOUR);
+        // The keeper sees the jump before the answer comes, or after it.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        place.api.answers.add_permits(10);
+    };
+    tokio::join!(place.token("a"), answered).0.unwrap();
+    place.clock.advance(Duration::from_secs(2880));
+    until("another token", || async { place.refreshes("a") == 2 }).await;
+}
+
+#[tokio::test]
 async fn nothing_goes_on_when_the_source_is_gone() {
     let Place { clock, api, source } = place();
     source.token(Some("a")).await.unwrap();
@@ -247,5 +277,5 @@ async fn nonsense_is_no_token() {
     Arc::get_mut(&mut api).unwrap().lifetime = 0;
     let source = TokenSource::api(api, template(), clock);
     let error = source.token(None).await.unwrap_err();
-    assert!(matches!(error, TokenError::Reply(_)), "{error}");
+    assert!(matches!(error, TokenError::Refresh(RefreshError::Reply(_))), "{error}");
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokensmith_agent::api::Resource;
 use tokensmith_agent::payload::Secret;
-use tokensmith_agent::pod::{Lookup, NodeResources, Objects, Reference};
+use tokensmith_agent::pod::{Lookup, NodeResources, Objects, Reference, Unread};
 use tokensmith_objects::Object;
 
 use crate::EnvPlan;
@@ -31,7 +31,7 @@ impl Objects for Known {
         self.0.get(&(resource, name.to_owned())).map_or(Lookup::Missing, |o| Lookup::Found(Arc::clone(o)))
     }
 
-    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, String> {
+    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, Unread> {
         Ok(Vec::new())
     }
 }

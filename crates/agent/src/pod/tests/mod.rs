@@ -9,14 +9,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokensmith_objects::Object;
 
-use super::{Lookup, Objects};
-use crate::api::Resource;
+use super::{Lookup, Objects, Unread};
+use crate::api::{ApiError, Resource};
 
 /// Objects in memory.
 #[derive(Default)]
 struct Known {
     objects: BTreeMap<(Resource, String, String), Arc<Object>>,
-    unknown: Option<String>,
+    unknown: Option<Unread>,
 }
 
 impl Known {
@@ -29,7 +29,7 @@ impl Known {
 
     /// Nothing can be read, for this reason.
     fn away(cause: &str) -> Self {
-        Known { unknown: Some(cause.into()), ..Known::default() }
+        Known { unknown: Some(Unread::Api(ApiError::Unreachable(cause.into()))), ..Known::default() }
     }
 }
 
@@ -42,7 +42,7 @@ impl Objects for Known {
         self.objects.get(&key).map_or(Lookup::Missing, |object| Lookup::Found(Arc::clone(object)))
     }
 
-    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, String> {
+    fn trust_bundles(&self, _: &str) -> Result<Vec<Arc<Object>>, Unread> {
         if let Some(cause) = &self.unknown {
             return Err(cause.clone());
         }

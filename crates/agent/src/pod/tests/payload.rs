@@ -8,13 +8,13 @@ use tokensmith_objects::LocalPath;
 use super::{Known, pod, projected};
 use crate::api::Resource;
 use crate::payload::{Payload, Secret};
-use crate::pod::{NodeResources, PodPlan, TokenSource, payload};
+use crate::pod::{NodeResources, PodPlan, TokenProjection, payload};
 
 const NODE: NodeResources =
     NodeResources { cpu_millis: 2000, memory_bytes: 1 << 30, ephemeral_storage_bytes: 1 << 33 };
 
 /// A token names its audience and lifetime.
-fn token(source: &TokenSource) -> Option<Secret> {
+fn token(source: &TokenProjection) -> Option<Secret> {
     let audience = source.audience.as_deref().unwrap_or("api");
     (audience != "away").then(|| Secret::new(format!("{audience} {}", source.expiration_seconds)))
 }

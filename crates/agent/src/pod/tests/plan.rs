@@ -5,7 +5,7 @@ use super::{pod, projected};
 use crate::api::{Resource, Selection};
 use crate::pod::{
     ContainerKind, DownwardValue, FieldPath, Ignored, MountPlan, Ownership, PodPlan, Reference, Source,
-    TokenSource, TrustBundles,
+    TokenProjection, TrustBundles,
 };
 
 fn path(text: &str) -> LocalPath {
@@ -42,7 +42,7 @@ fn all_sources() {
     let volume = plan.volume("v").unwrap();
     assert_eq!((volume.default_mode, volume.sources.len()), (0o400, 8));
     let token = |audience: Option<&str>, expiration_seconds, at| {
-        Source::ServiceAccountToken(TokenSource {
+        Source::ServiceAccountToken(TokenProjection {
             audience: audience.map(Into::into),
             expiration_seconds,
             path: path(at),

@@ -5,13 +5,25 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokensmith_core::Moment;
+use tokensmith_core::{Clock, Moment};
 
 /// Tasks by their time; those of one time in the order in which they were put in.
 #[derive(Debug)]
-pub(super) struct Agenda<T> {
+pub(crate) struct Agenda<T> {
     entries: BinaryHeap<Entry<T>>,
     count: u64,
+}
+
+/// A jump of the clock is noticed within this.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
+
+/// Waits until something is due. Not for longer than a look at the clock may wait: one that is set back makes any time far.
+pub(crate) async fn pause(clock: &dyn Clock, next: Option<OffsetDateTime>) {
+    let look = clock.look_again(clock.now(), LOOK_AT_CLOCK);
+    match next {
+        Some(at) => drop(futures::future::select(clock.sleep_until(at), look).await),
+        None => look.await,
+    }
 }
 
 #[derive(Debug)]
@@ -21,19 +33,21 @@ struct Entry<T> {
     task: T,
 }
 
-impl<T> Agenda<T> {
-    pub(super) fn new() -> Self {
+impl<T> Default for Agenda<T> {
+    fn default() -> Self {
         Agenda { entries: BinaryHeap::new(), count: 0 }
     }
+}
 
+impl<T> Agenda<T> {
     /// Puts a task in. Nothing is taken out before its time: a task says for itself whether it still counts.
-    pub(super) fn put(&mut self, at: OffsetDateTime, task: T) {
+    pub(crate) fn put(&mut self, at: OffsetDateTime, task: T) {
         self.count += 1;
         self.entries.push(Entry { at, number: self.count, task });
     }
 
     /// The next task that is due.
-    pub(super) fn due(&mut self, now: OffsetDateTime) -> Option<T> {
+    pub(crate) fn due(&mut self, now: OffsetDateTime) -> Option<T> {
         if self.entries.peek()?.at > now {
             return None;
         }
@@ -41,12 +55,12 @@ impl<T> Agenda<T> {
     }
 
     /// When the next task is due.
-    pub(super) fn next(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn next(&self) -> Option<OffsetDateTime> {
         self.entries.peek().map(|entry| entry.at)
     }
 
     /// The wall clock went back: everything is as far away as it was.
-    pub(super) fn move_back(&mut self, by: Duration) {
+    pub(crate) fn move_back(&mut self, by: Duration) {
         let entries = std::mem::take(&mut self.entries);
         self.entries = entries.into_iter().map(|e| Entry { at: e.at.minus(by), ..e }).collect();
     }
@@ -83,7 +97,7 @@ mod tests {
     fn tasks_come_in_order_and_keep_their_distance() {
         let start = datetime!(2026-01-01 10:00 UTC);
         let at = |s: u64| start + Duration::from_secs(s);
-        let mut agenda = Agenda::new();
+        let mut agenda = Agenda::default();
         for (s, task) in [(30, "d"), (10, "a"), (20, "b"), (20, "c")] {
             agenda.put(at(s), task);
         }

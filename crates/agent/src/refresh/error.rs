@@ -1,0 +1,69 @@
+//! Why a request brought no token.
+
+use std::time::Duration;
+
+use super::{NonsenseReply, Trouble};
+use crate::api::ApiError;
+
+/// Why a request brought no token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The API server gives none.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Its reply cannot be planned with.
+    #[error(transparent)]
+    Reply(#[from] NonsenseReply),
+}
+
+/// The reasons of a `Status` that Kubernetes has.
+const REASONS: [&str; 12] = [
+    "BadRequest",
+    "Conflict",
+    "Forbidden",
+    "Gone",
+    "InternalError",
+    "Invalid",
+    "NotFound",
+    "ServerTimeout",
+    "ServiceUnavailable",
+    "Timeout",
+    "TooManyRequests",
+    "Unauthorized",
+];
+
+impl RefreshError {
+    /// In a word, for metrics: `Nonsense`, `Unreachable`, a `Status`' reason if Kubernetes has it, or its code. A server must not be
+    /// able to fill the memory with labels.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            RefreshError::Api(ApiError::Unreachable(_)) => "Unreachable".into(),
+            RefreshError::Api(ApiError::Status { reason, .. }) if REASONS.contains(&reason.as_str()) => {
+                reason.clone()
+            }
+            RefreshError::Api(ApiError::Status { code, .. }) => code.to_string(),
+            RefreshError::Reply(_) => "Nonsense".into(),
+        }
+    }
+
+    /// Whether the account or the pod is not there, or is another one by now.
+    pub(crate) fn says_gone(&self) -> bool {
+        matches!(self, RefreshError::Api(error) if matches!(error.code(), Some(404 | 409)))
+    }
+
+    /// Whether it looks as if it would pass. A reply without sense does not: the next one is from the same server.
+    pub(super) fn trouble(&self) -> Trouble {
+        match self {
+            RefreshError::Api(error) => Trouble::of(error),
+            RefreshError::Reply(_) => Trouble::Refused,
+        }
+    }
+
+    /// The server's `Retry-After`.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            RefreshError::Api(error) => error.retry_after(),
+            RefreshError::Reply(_) => None,
+        }
+    }
+}

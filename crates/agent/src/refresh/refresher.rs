@@ -1,0 +1,197 @@
+//! The one place where tokens are asked for: the projector's, by their files, and a source's, by their audiences.
+//!
+//! ```text
+//! schedule ─► agenda ─due─► ask ─► queue (fresh, failed) ─start─► requests ─answer─► answered ─► schedule
+//! ```
+//!
+//! Whoever keeps the tokens keeps a [`Renewal`] for each, and polls; nothing happens in between.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use time::OffsetDateTime;
+use tokensmith_core::{Clock, Moment, random};
+
+use super::agenda::Agenda;
+use super::{Granted, Lease, RefreshError, RefreshPolicy, Renewal};
+use crate::api::{ApiError, ApiServer, IssuedToken, TokenSpec, within};
+
+/// Asks for tokens when they are due. `K` says which token it is.
+pub(crate) struct Refresher<K> {
+    api: Arc<dyn ApiServer>,
+    clock: Arc<dyn Clock>,
+    policy: RefreshPolicy,
+    bounds: Bounds,
+    agenda: Agenda<K>,
+    /// Who waits for a slot; those whose last request failed apart.
+    fresh: VecDeque<K>,
+    failed: VecDeque<K>,
+    under_way: FuturesUnordered<BoxFuture<'static, Asked<K>>>,
+    taken_by_failed: usize,
+    /// How far the wall clock was moved back, in all.
+    moved_back: Duration,
+    /// The clock differs from the API server's.
+    skewed: bool,
+}
+
+/// What an API server is asked at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Requests at a time. Half of those for tokens whose last request failed: requests that get no answer must not stop
+    /// all others.
+    pub(crate) requests: usize,
+    /// How long an answer is waited for.
+    pub(crate) deadline: Duration,
+}
+
+/// A request that was answered, or was not in time.
+pub(crate) struct Asked<K> {
+    pub(crate) key: K,
+    failed_before: bool,
+    at: OffsetDateTime,
+    monotonic: Duration,
+    /// As the refresher's, at that time.
+    moved_back: Duration,
+    reply: Result<IssuedToken, ApiError>,
+}
+
+impl<K: Send + 'static> Refresher<K> {
+    /// Nothing is on its agenda.
+    pub(crate) fn new(
+        api: Arc<dyn ApiServer>,
+        clock: Arc<dyn Clock>,
+        policy: RefreshPolicy,
+        bounds: Bounds,
+    ) -> Self {
+        Refresher {
+            api,
+            clock,
+            policy,
+            bounds,
+            agenda: Agenda::default(),
+            fresh: VecDeque::new(),
+            failed: VecDeque::new(),
+            under_way: FuturesUnordered::new(),
+            taken_by_failed: 0,
+            moved_back: Duration::ZERO,
+            skewed: false,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &RefreshPolicy {
+        &self.policy
+    }
+
+    /// Puts a token on the agenda. An earlier entry stays, and asks for nothing before it is time.
+    pub(crate) fn schedule(&mut self, key: K, renewal: &Renewal) {
+        self.put(renewal.next(self.clock.now()), key);
+    }
+
+    /// Has a token looked at again.
+    pub(crate) fn put(&mut self, at: OffsetDateTime, key: K) {
+        self.agenda.put(at, key);
+    }
+
+    /// A token whose time has come.
+    pub(crate) fn due(&mut self) -> Option<K> {
+        self.agenda.due(self.clock.now())
+    }
+
+    /// When the next one's time comes.
+    pub(crate) fn next(&self) -> Option<OffsetDateTime> {
+        self.agenda.next()
+    }
+
+    /// Has a token asked for, if it is time. Gives whether it is.
+    pub(crate) fn ask(&mut self, key: K, renewal: &mut Renewal) -> bool {
+        let begins = renewal.begin(self.clock.now());
+        if begins {
+            let queue = if renewal.failure().is_some() { &mut self.failed } else { &mut self.fresh };
+            queue.push_back(key);
+        }
+        begins
+    }
+
+    /// Makes the requests that there is room for. `spec` says what is asked for; `None` if nobody wants it any more.
+    pub(crate) fn start(&mut self, spec: impl Fn(&K) -> Option<TokenSpec>) {
+        while let Some((key, failed_before)) = self.next_in_queue() {
+            let Some(spec) = spec(&key) else { continue };
+            self.taken_by_failed += usize::from(failed_before);
+            let (api, deadline) = (self.api.clone(), self.bounds.deadline);
+            let (at, monotonic, moved_back) = (self.clock.now(), self.clock.monotonic(), self.moved_back);
+            let request = async move {
+                let reply = within(deadline, api.token(&spec)).await;
+                Asked { key, failed_before, at, monotonic, moved_back, reply }
+            };
+            self.under_way.push(request.boxed());
+        }
+    }
+
+    /// Who gets a slot, if one is free, and whether it has failed.
+    fn next_in_queue(&mut self) -> Option<(K, bool)> {
+        let taken = self.under_way.len();
+        if taken >= self.bounds.requests {
+            return None;
+        }
+        let room = self.taken_by_failed < self.bounds.requests / 2;
+        // Neither queue makes the other wait for all of it.
+        let turn = self.taken_by_failed * 2 < taken || self.fresh.is_empty();
+        let failed = if room && turn { self.failed.pop_front() } else { None };
+        match failed {
+            Some(key) => Some((key, true)),
+            None => Some((self.fresh.pop_front()?, false)),
+        }
+    }
+
+    /// Whether requests are under way.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// The next answer; never, while nothing is under way.
+    pub(crate) async fn answer(&mut self) -> Asked<K> {
+        match self.under_way.next().await {
+            Some(asked) => {
+                self.taken_by_failed -= usize::from(asked.failed_before);
+                asked
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What an answer comes to. The token is to be scheduled anew.
+    pub(crate) fn answered(
+        &mut self,
+        asked: Asked<K>,
+        renewal: &mut Renewal,
+    ) -> Result<Granted, RefreshError> {
+        // By the clock as it is now: it may have been set back since.
+        let at = asked.at.minus(self.moved_back.saturating_sub(asked.moved_back));
+        let (when, now) = ((at, asked.monotonic), self.clock.now());
+        let granted = renewal.answered(asked.reply, when, now, &self.policy, random::fraction())?;
+        self.log_skew(&granted.lease);
+        Ok(granted)
+    }
+
+    /// The wall clock went back: everything is as far away as it was.
+    pub(crate) fn move_back(&mut self, by: Duration) {
+        self.agenda.move_back(by);
+        self.moved_back = self.moved_back.saturating_add(by);
+    }
+
+    fn log_skew(&mut self, lease: &Lease) {
+        let skewed = lease.skewed();
+        if skewed && !self.skewed {
+            tracing::warn!(
+                seconds = lease.ahead.whole_seconds(),
+                "the clock is ahead of the API server's (negative: behind); tokens are timed by their age"
+            );
+        }
+        self.skewed = skewed;
+    }
+}

@@ -1,0 +1,133 @@
+//! The one task that has the tokens of all audiences asked for.
+
+use std::sync::Arc;
+
+use tokensmith_core::Moment;
+use tokensmith_core::clock::{Jump, JumpDetector};
+
+use super::api::{IDLE, Shared};
+use super::slot::{Slot, WAIT};
+use super::{BearerToken, TokenError};
+use crate::refresh::{Asked, Bounds, Failure, RefreshPolicy, Refresher, pause};
+
+/// Requests at one time: callers that come with ever new audiences must not flood the API server.
+const REQUESTS: usize = 4;
+
+struct Keeper {
+    shared: Arc<Shared>,
+    refresher: Refresher<Arc<Slot>>,
+    jumps: JumpDetector,
+}
+
+/// Keeps the tokens fresh for as long as it is polled.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut keeper = Keeper::new(shared);
+    loop {
+        keeper.start();
+        keeper.step().await;
+    }
+}
+
+impl Keeper {
+    fn new(shared: Arc<Shared>) -> Self {
+        let clock = shared.clock.clone();
+        // Who waits for a token does not wait longer.
+        let bounds = Bounds { requests: REQUESTS, deadline: WAIT };
+        let mut keeper = Keeper {
+            jumps: JumpDetector::new(clock.now(), clock.monotonic()),
+            refresher: Refresher::new(shared.api.clone(), clock, RefreshPolicy::default(), bounds),
+            shared,
+        };
+        // There are some if this one follows one that has panicked.
+        for slot in keeper.shared.slots() {
+            slot.renewal().abandon();
+            keeper.schedule(&slot);
+        }
+        keeper
+    }
+
+    fn start(&mut self) {
+        let clock = self.shared.clock.clone();
+        let now = clock.now();
+        if let Some(Jump::Back(by)) = self.jumps.look(now, clock.monotonic()) {
+            self.refresher.move_back(by);
+            for slot in self.shared.slots() {
+                let mut renewal = slot.renewal();
+                if renewal.move_back(by, now) {
+                    renewal.renew(now);
+                }
+                drop(renewal);
+                self.schedule(&slot);
+            }
+        }
+        for slot in self.shared.slots().into_iter().filter(|slot| slot.is_wanted()) {
+            self.consider(slot);
+        }
+        while let Some(slot) = self.refresher.due() {
+            self.consider(slot);
+        }
+        self.refresher.start(|slot| Some(slot.spec.clone()).filter(|_| !slot.is_closed()));
+    }
+
+    async fn step(&mut self) {
+        let (shared, next) = (self.shared.clone(), self.refresher.next());
+        tokio::select! {
+            asked = self.refresher.answer() => self.answered(asked),
+            () = shared.wake.notified() => {}
+            () = pause(&*shared.clock, next) => {}
+        }
+    }
+
+    /// Has a token asked for, if it is time and somebody is served by it.
+    fn consider(&mut self, slot: Arc<Slot>) {
+        let clock = self.shared.clock.clone();
+        let now = clock.now();
+        let mut renewal = slot.renewal();
+        if slot.is_closed() || !renewal.is_due(now) {
+            return;
+        }
+        let idle = clock.monotonic().saturating_sub(slot.used()) >= IDLE;
+        if idle && self.shared.give_up(&slot) {
+            return;
+        }
+        if slot.take_wish() || slot.is_established() {
+            self.refresher.ask(slot.clone(), &mut renewal);
+        } else {
+            // Nobody was served yet: once the time has come, only those who ask make it try again.
+            self.refresher.put(now.plus(IDLE), slot.clone());
+        }
+    }
+
+    fn answered(&mut self, asked: Asked<Arc<Slot>>) {
+        let (slot, clock) = (asked.key.clone(), &*self.shared.clock);
+        let (namespace, account) = (&slot.spec.namespace, &slot.spec.account);
+        let mut renewal = slot.renewal();
+        let answer = self.refresher.answered(asked, &mut renewal);
+        let token = answer.map_err(TokenError::from).and_then(|granted| {
+            if granted.failed.is_some() {
+                tracing::info!(sa.namespace = %namespace, sa.name = %account, "a token could be had again");
+            }
+            let usable_until = Some(granted.lease.expires_at());
+            Ok((BearerToken::new(granted.token, Some(granted.expires_at), usable_until)?, granted.ends))
+        });
+        match token {
+            Ok((token, ends)) => slot.granted(token, ends),
+            Err(error) => {
+                // All failures are counted in the source's status.
+                if let Some(failure) = renewal.failure().filter(|failure| failure.is_news()) {
+                    let Failure { count: failures, message: cause, .. } = failure;
+                    tracing::warn!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
+                }
+                let now = clock.now();
+                slot.failed(error, clock.monotonic().saturating_add(renewal.next(now).left(now)));
+            }
+        }
+        drop(renewal);
+        self.schedule(&slot);
+    }
+
+    fn schedule(&mut self, slot: &Arc<Slot>) {
+        let renewal = slot.renewal();
+        self.refresher.schedule(slot.clone(), &renewal);
+    }
+}
