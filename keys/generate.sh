@@ -29,5 +29,6 @@ pkcs8 -in p256.pem -v2 aes-256-cbc -iter 1 -out p256.aes256.pem
 pkcs8 -in ed25519.pem -v2 aes-256-cbc -out ed25519.aes256.pem
 openssl rsa -in rsa2048.pem -traditional -aes256 -passout pass:test-only -out rsa2048.pkcs1.aes256.pem 2>/dev/null
 openssl rsa -in rsa2048.pem -traditional -des3 -passout pass:test-only -out rsa2048.pkcs1.des3.pem 2>/dev/null
+openssl rsa -in rsa2048.pem -traditional -des -provider legacy -provider default -passout pass:test-only -out rsa2048.pkcs1.des.pem 2>/dev/null
 openssl ec -in p256.sec1.pem -aes128 -passout pass:test-only -out p256.sec1.aes128.pem 2>/dev/null
 chmod 0644 ./*.pem

@@ -216,7 +216,12 @@ fn a_key_in_the_traditional_encrypted_form_is_refused_with_the_command_that_conv
     let dir = tempfile::tempdir().unwrap();
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../keys");
     fs::write(dir.path().join("passphrase"), "test-only\n").unwrap();
-    let names = ["rsa2048.pkcs1.aes256.pem", "rsa2048.pkcs1.des3.pem", "p256.sec1.aes128.pem"];
+    let names = [
+        "rsa2048.pkcs1.aes256.pem",
+        "rsa2048.pkcs1.des.pem",
+        "rsa2048.pkcs1.des3.pem",
+        "p256.sec1.aes128.pem",
+    ];
     for name in names {
         fs::copy(keys.join(name), dir.path().join(name)).unwrap();
         let flag = format!("--service-account-signing-key-file={name}");

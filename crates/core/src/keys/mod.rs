@@ -141,12 +141,12 @@ pub enum KeyError {
     /// openssl's form of before PKCS#8 (`Proc-Type: 4,ENCRYPTED`): its key is one MD5 of the passphrase, which whoever
     /// has the file guesses by the billion.
     #[error(
-        "the private key is encrypted in openssl's traditional form, which is not supported: convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW`"
+        "the private key is encrypted in openssl's traditional form, which is not supported: convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW` (openssl 3 opens DES-CBC and SEED with `-provider legacy -provider default` besides)"
     )]
     Traditional,
     /// DES, RC2, PBES1 and the like.
     #[error(
-        "the private key is encrypted in a way that is not supported: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW`"
+        "the private key is encrypted in a way that is not supported: encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW` (openssl 3 opens DES and RC2 with `-provider legacy -provider default` besides)"
     )]
     UnknownCipher,
     /// A key type that there is no algorithm for.

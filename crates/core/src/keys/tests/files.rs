@@ -56,7 +56,8 @@ fn no_wrong_passphrase_is_taken_for_a_right_one() {
     }
 }
 
-const TRADITIONAL: [&str; 3] = ["rsa2048.pkcs1.aes256.pem", "rsa2048.pkcs1.des3.pem", "p256.sec1.aes128.pem"];
+const TRADITIONAL: [&str; 4] =
+    ["rsa2048.pkcs1.aes256.pem", "rsa2048.pkcs1.des3.pem", "p256.sec1.aes128.pem", "rsa2048.pkcs1.des.pem"];
 
 #[test]
 fn the_traditional_encrypted_form_is_refused_with_the_command_that_converts_it() {
@@ -84,22 +85,28 @@ fn the_traditional_encrypted_form_is_refused_with_the_command_that_converts_it()
 #[ignore = "needs the openssl program"]
 fn what_the_named_commands_convert_is_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let command = |error: KeyError, key: &str, out: &str| {
+    let keys = format!("{}/../../keys", env!("CARGO_MANIFEST_DIR"));
+    // What stands between the text's backquotes: the command, and what openssl 3 may need besides.
+    let quoted = |error: &KeyError, at: usize| -> Vec<String> {
         let text = error.to_string();
-        let words: Vec<_> = text.split('`').nth(1).unwrap().split(' ').skip(1).collect();
-        let words = words.iter().map(|word| match *word {
-            "KEY" => format!("{}/../../keys/{key}", env!("CARGO_MANIFEST_DIR")),
+        text.split('`').nth(at).unwrap_or("").split_whitespace().map(Into::into).collect()
+    };
+    let run = |error: KeyError, key: &str, out: &str, besides: &[String]| {
+        let words = quoted(&error, 1).into_iter().skip(1).map(|word| match word.as_str() {
+            "KEY" => format!("{keys}/{key}"),
             "NEW" | "PLAIN" => dir.path().join(out).display().to_string(),
-            word => word.to_owned(),
+            _ => word,
         });
         let done = std::process::Command::new("openssl")
             .args(words)
+            .args(besides)
             .args(["-passin", "pass:test-only", "-passout", "pass:another"])
             .output()
             .expect("openssl, which made the files of keys/");
         assert!(done.status.success(), "{key}: {done:?}");
         std::fs::read(dir.path().join(out)).unwrap()
     };
+    let command = |error: KeyError, key: &str, out: &str| run(error, key, out, &[]);
     for (name, plain) in TRADITIONAL.iter().zip(["rsa2048.pem", "rsa2048.pem", "p256.sec1.pem"]) {
         let new = command(KeyError::Traditional, name, "new.pem");
         assert_eq!(open(new.clone(), None).unwrap_err(), KeyError::PassphraseNeeded, "{name}");
@@ -109,6 +116,14 @@ fn what_the_named_commands_convert_is_taken() {
     }
     let new = command(KeyError::UnknownCipher, "rsa2048.pbes1-unsupported.pem", "new.pem");
     assert_eq!(open(new, Some("another")).unwrap().public(), private("rsa2048.pem").public());
+    // A cipher that openssl 3 keeps in a provider of its own; one before has no such flags.
+    let version = std::process::Command::new("openssl").arg("version").output().unwrap();
+    let besides = quoted(&KeyError::Traditional, 3);
+    assert_eq!(besides, ["-provider", "legacy", "-provider", "default"]);
+    if String::from_utf8_lossy(&version.stdout).starts_with("OpenSSL 3") {
+        let new = run(KeyError::Traditional, "rsa2048.pkcs1.des.pem", "new.pem", &besides);
+        assert_eq!(open(new, Some("another")).unwrap().public(), private("rsa2048.pem").public());
+    }
 }
 
 #[test]
