@@ -85,8 +85,16 @@ fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {
     out
 }
 
+/// A key set of keys that are written already.
+pub(super) fn key_set(keys: impl IntoIterator<Item = String>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let mut set = Members::begin(&mut out);
+    list(set.member("keys"), keys, |out, key| out.extend_from_slice(key.as_bytes()));
+    set.end();
+    out
+}
+
 /// A JSON Web Key Set (RFC 7517 §5), compact.
 pub fn jwks(keys: &[Arc<PublicKey>]) -> Vec<u8> {
-    let keys: Vec<String> = keys.iter().map(|k| k.jwk()).collect();
-    format!("{{\"keys\":[{}]}}", keys.join(",")).into_bytes()
+    key_set(keys.iter().map(|key| key.jwk()))
 }

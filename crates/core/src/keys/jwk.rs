@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::algorithm::UnknownAlgorithm;
+use super::documents::key_set;
 use super::public::Half;
 use super::{Algorithm, KeyError, PublicKey};
 
@@ -208,7 +209,7 @@ pub fn jwks_gcp<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Result<Gcp
     }
     match taken.is_empty() {
         true => Err(NoGcpKey { left_out }),
-        false => Ok(GcpJwks { json: format!("{{\"keys\":[{}]}}", taken.join(",")).into_bytes(), left_out }),
+        false => Ok(GcpJwks { json: key_set(taken), left_out }),
     }
 }
 
