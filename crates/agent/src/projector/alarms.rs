@@ -19,33 +19,25 @@ impl Projector {
     }
 
     /// Raises and clears a volume's alarms.
-    pub(super) fn look_for_alarm(&mut self, id: PodId, volume: usize) {
+    pub(super) fn look_for_alarm(&mut self, id: PodId, index: usize) {
         let (now, monotonic) = (self.now(), self.ports.clock.monotonic());
-        let Some(pod) = self.roster.get_mut(id) else { return };
-        let (name, plan) = (pod.name.clone(), pod.plan.clone());
-        let (Some(v), Some(plan)) = (pod.volumes.get_mut(volume), plan.volumes.get(volume)) else { return };
+        let Some(kept) = self.roster.get_mut(id) else { return };
+        let (name, plan) = (kept.name.clone(), kept.plan.clone());
+        let (Some(v), Some(plan)) = (kept.volumes.get_mut(index), plan.volumes.get(index)) else { return };
         if v.look_at.is_some_and(|at| at <= now) {
             v.look_at = None;
         }
         let mut changed = false;
-        let (namespace, pod_name) = (&name.namespace, &name.name);
+        let (namespace, pod, volume) = (&name.namespace, &name.name, &plan.name);
         let whole = v.alarming(now);
         if whole != v.alarm {
             v.alarm = whole;
             changed = true;
-            let what = format!("{name}/{}", plan.name);
+            let what = format!("{name}/{volume}");
             let cause = v.failure.as_ref().map(|f| f.message.clone()).filter(|_| whole);
             match &cause {
-                Some(cause) => {
-                    tracing::error!(
-                        namespace,
-                        pod = pod_name,
-                        volume = plan.name,
-                        cause,
-                        "a volume is missing"
-                    );
-                }
-                None => tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there"),
+                Some(cause) => tracing::error!(namespace, pod, volume, cause, "a volume is missing"),
+                None => tracing::info!(namespace, pod, volume, "the volume is there"),
             }
             self.ports.monitor.alarm(what, cause);
         }
@@ -58,9 +50,9 @@ impl Projector {
             token.alarm = alarming;
             changed = true;
             let path = token.source.path.to_string();
-            let what = format!("{name}/{}/{path}", plan.name);
+            let what = format!("{name}/{volume}/{path}");
             if !alarming {
-                tracing::info!(namespace, pod = pod_name, volume = plan.name, path, "the token is fresh");
+                tracing::info!(namespace, pod, volume, path, "the token is fresh");
                 self.ports.monitor.alarm(what, None);
                 continue;
             }
@@ -68,24 +60,17 @@ impl Projector {
             let cause = cause.map_or("there was no answer yet", |f| &f.message);
             if let Some(refused) = token.refusal() {
                 let why = format!("the token is refused, {}: {cause}", refused.why);
-                tracing::error!(
-                    namespace,
-                    pod = pod_name,
-                    volume = plan.name,
-                    path,
-                    cause = why,
-                    "the token is dead"
-                );
+                tracing::error!(namespace, pod, volume, path, cause = why, "the token is dead");
                 self.ports.monitor.alarm(what, Some(why));
                 continue;
             }
-            let left = token.on_disk.as_ref().map_or(0, |g| g.expires_at.since(now).whole_seconds());
+            let seconds_left = token.on_disk.as_ref().map_or(0, |g| g.expires_at.since(now).whole_seconds());
             tracing::error!(
                 namespace,
-                pod = pod_name,
-                volume = plan.name,
+                pod,
+                volume,
                 path,
-                seconds_left = left,
+                seconds_left,
                 cause,
                 "the token is about to expire, or has"
             );
@@ -93,9 +78,9 @@ impl Projector {
             self.ports.monitor.alarm(what, Some(format!("the token expires at {expires_at}: {cause}")));
         }
         if changed {
-            pod.state_dirty = true;
+            kept.state_dirty = true;
             self.queue_disk_work(&name);
         }
-        self.plan_alarm(id, volume);
+        self.plan_alarm(id, index);
     }
 }

@@ -38,23 +38,24 @@ impl Projector {
 
     pub(super) fn answered(&mut self, asked: Asked<TokenId>) {
         let (id, now) = (asked.key, self.now());
-        let Some(pod) = self.roster.get_mut(id.pod) else { return };
-        let labels = pod.labels(id);
-        let Some(token) = pod.token(id) else { return };
+        let Some(kept) = self.roster.get_mut(id.pod) else { return };
+        let labels = kept.labels(id);
+        let Some(token) = kept.token(id) else { return };
         let answer = self.refresher.answered(asked, &mut token.renewal);
-        let FileLabels { namespace, pod: pod_name, volume, path } = &labels;
+        let FileLabels { namespace, pod, volume, path } = &labels;
         let mut gone = false;
         match answer {
             Ok(mut granted) => {
                 self.ports.monitor.granted();
                 if let Some(failed) = granted.failed.take() {
+                    let (seconds, failures) = (now.since(failed.since).whole_seconds(), failed.count);
                     tracing::info!(
                         namespace,
-                        pod = pod_name,
+                        pod,
                         volume,
                         path,
-                        seconds = now.since(failed.since).whole_seconds(),
-                        failures = failed.count,
+                        seconds,
+                        failures,
                         "the token is refreshed again"
                     );
                 }
@@ -69,12 +70,12 @@ impl Projector {
             }
         }
         let failed = token.renewal.failure().is_some();
-        pod.state_dirty = true;
+        kept.state_dirty = true;
         // Either there is a token to be written, or a volume has a new reason not to be there.
-        if !failed || !pod.volumes[id.volume].is_there() {
-            pod.volumes[id.volume].dirty = true;
+        if !failed || !kept.volumes[id.volume].is_there() {
+            kept.volumes[id.volume].dirty = true;
         }
-        let name = pod.name.clone();
+        let name = kept.name.clone();
         if gone {
             self.resolve(&name);
         }

@@ -11,7 +11,7 @@ use tokensmith_objects::Object;
 
 use super::DEADLINE;
 use crate::api::{ApiError, ApiServer, Event, List, Resource, Selection, within};
-use crate::refresh::{Retry, Trouble};
+use crate::refresh::Retry;
 
 pub(super) type Events = BoxStream<'static, Result<Event, ApiError>>;
 
@@ -271,7 +271,7 @@ impl Feed {
             None => {
                 self.broke(now);
                 self.failures = self.failures.saturating_add(1);
-                Step { again: Some(now.plus(self.delay(None, Trouble::Passing, now, random))), ..nothing }
+                Step { again: Some(now.plus(Retry::passing(self.failures).delay(now, random))), ..nothing }
             }
         }
     }
@@ -318,7 +318,7 @@ impl Feed {
             // The revision is too old. Nothing is wrong: all is read anew, after a moment that differs for each.
             Some(410) => {
                 self.read_anew();
-                let delay = self.delay(None, Trouble::Passing, now, random);
+                let delay = Retry::passing(self.failures).delay(now, random);
                 return Step {
                     change: None,
                     events: None,
@@ -337,7 +337,7 @@ impl Feed {
                 if self.failures > 1 && code.is_some() && error.retry_after().is_none() {
                     self.read_anew();
                 }
-                now.plus(self.delay(error.retry_after(), Trouble::of(&error), now, random))
+                now.plus(Retry::after(&error, self.failures, None).delay(now, random))
             }
         };
         let since = self.failing_since().unwrap_or(now);
@@ -350,16 +350,6 @@ impl Feed {
         if !self.polls() {
             self.resume = Resume::Anew;
         }
-    }
-
-    fn delay(
-        &self,
-        retry_after: Option<Duration>,
-        trouble: Trouble,
-        now: OffsetDateTime,
-        random: f64,
-    ) -> Duration {
-        Retry { failures: self.failures, trouble, retry_after, lease: None }.delay(now, random)
     }
 }
 

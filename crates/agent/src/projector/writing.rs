@@ -21,7 +21,7 @@ use crate::api::short_line;
 use crate::disk::Written;
 use crate::payload::Secret;
 use crate::pod::{PayloadError, PodPlan, TokenProjection, payload};
-use crate::refresh::{LEEWAY, Retry, Trouble};
+use crate::refresh::{LEEWAY, Retry};
 
 /// The disk's work: who waits for it, and what is being done.
 #[derive(Debug, Default)]
@@ -260,9 +260,7 @@ impl Projector {
         } else {
             tracing::debug!(namespace, pod, cause, "the disk cannot be written");
         }
-        let retry =
-            Retry { failures: work.failures, trouble: Trouble::Passing, retry_after: None, lease: None };
-        let at = now.plus(retry.delay(now, random::fraction()));
+        let at = now.plus(Retry::passing(work.failures).delay(now, random::fraction()));
         work.retry_at = Some(at);
         self.agenda.put(at, Task::Disk(name.clone()));
         let pod = self.roster.id_of(name).and_then(|id| self.roster.get_mut(id));
@@ -388,33 +386,28 @@ impl Projector {
         if written == Written::Updated {
             self.sweep_later(SWEEP);
         }
-        let Some(pod) = self.roster.get_mut(id) else { return };
-        let (name, plan) = (pod.name.clone(), pod.plan.clone());
-        let (Some(volume), Some(plan)) = (pod.volumes.get_mut(index), plan.volumes.get(index)) else {
+        let Some(kept) = self.roster.get_mut(id) else { return };
+        let (name, plan) = (kept.name.clone(), kept.plan.clone());
+        let (Some(there), Some(plan)) = (kept.volumes.get_mut(index), plan.volumes.get(index)) else {
             return;
         };
-        for (token, grant) in volume.tokens.iter_mut().zip(grants) {
+        for (token, grant) in there.tokens.iter_mut().zip(grants) {
             if let Some(grant) = grant {
                 token.written(grant);
             }
         }
         if !whole {
-            if let OnDisk::Whole { files: there } = &mut volume.on_disk {
-                *there = files;
+            if let OnDisk::Whole { files: old } = &mut there.on_disk {
+                *old = files;
             }
             return;
         }
-        let (namespace, pod_name) = (&name.namespace, &name.name);
-        if volume.written(files) {
-            tracing::info!(namespace, pod = pod_name, volume = plan.name, "the volume is there");
+        let (namespace, pod, volume) = (&name.namespace, &name.name, &plan.name);
+        if there.written(files) {
+            tracing::info!(namespace, pod, volume, "the volume is there");
         }
-        if volume.failure.take().is_some() {
-            tracing::info!(
-                namespace,
-                pod = pod_name,
-                volume = plan.name,
-                "the volume is as it should be again"
-            );
+        if there.failure.take().is_some() {
+            tracing::info!(namespace, pod, volume, "the volume is as it should be again");
             // The state that was written with it says so already.
         }
     }

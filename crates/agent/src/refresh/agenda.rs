@@ -1,7 +1,6 @@
 //! What is to be done when: one queue for everything, so that 10,000 volumes need one timer.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -10,7 +9,7 @@ use tokensmith_core::{Clock, Moment};
 /// Tasks by their time; those of one time in the order in which they were put in.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
-    entries: BinaryHeap<Entry<T>>,
+    entries: BTreeMap<(OffsetDateTime, u64), T>,
     count: u64,
 }
 
@@ -26,16 +25,9 @@ pub(crate) async fn pause(clock: &dyn Clock, next: Option<OffsetDateTime>) {
     }
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    at: OffsetDateTime,
-    number: u64,
-    task: T,
-}
-
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Agenda { entries: BinaryHeap::new(), count: 0 }
+        Agenda { entries: BTreeMap::new(), count: 0 }
     }
 }
 
@@ -43,49 +35,27 @@ impl<T> Agenda<T> {
     /// Puts a task in. Nothing is taken out before its time: a task says for itself whether it still counts.
     pub(crate) fn put(&mut self, at: OffsetDateTime, task: T) {
         self.count += 1;
-        self.entries.push(Entry { at, number: self.count, task });
+        self.entries.insert((at, self.count), task);
     }
 
     /// The next task that is due.
     pub(crate) fn due(&mut self, now: OffsetDateTime) -> Option<T> {
-        if self.entries.peek()?.at > now {
-            return None;
-        }
-        self.entries.pop().map(|entry| entry.task)
+        let entry = self.entries.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
     }
 
     /// When the next task is due.
     pub(crate) fn next(&self) -> Option<OffsetDateTime> {
-        self.entries.peek().map(|entry| entry.at)
+        self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// The wall clock went back: everything is as far away as it was.
     pub(crate) fn move_back(&mut self, by: Duration) {
         let entries = std::mem::take(&mut self.entries);
-        self.entries = entries.into_iter().map(|e| Entry { at: e.at.minus(by), ..e }).collect();
+        self.entries =
+            entries.into_iter().map(|((at, number), task)| ((at.minus(by), number), task)).collect();
     }
 }
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives the greatest first.
-        (other.at, other.number).cmp(&(self.at, self.number))
-    }
-}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Entry<T> {}
 
 #[cfg(test)]
 mod tests {

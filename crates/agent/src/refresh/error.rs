@@ -1,8 +1,6 @@
 //! Why a request brought no token.
 
-use std::time::Duration;
-
-use super::{NonsenseReply, Trouble};
+use super::{Lease, NonsenseReply, Retry, Trouble};
 use crate::api::ApiError;
 
 /// Why a request brought no token.
@@ -51,19 +49,11 @@ impl RefreshError {
         matches!(self, RefreshError::Api(error) if matches!(error.code(), Some(404 | 409)))
     }
 
-    /// Whether it looks as if it would pass. A reply without sense does not: the next one is from the same server.
-    pub(super) fn trouble(&self) -> Trouble {
+    /// How the next try is chosen. A reply without sense does not look as if it would pass: the next one is from the same server.
+    pub(super) fn retry(&self, failures: u32, lease: Option<Lease>) -> Retry {
         match self {
-            RefreshError::Api(error) => Trouble::of(error),
-            RefreshError::Reply(_) => Trouble::Refused,
-        }
-    }
-
-    /// The server's `Retry-After`.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            RefreshError::Api(error) => error.retry_after(),
-            RefreshError::Reply(_) => None,
+            RefreshError::Api(error) => Retry::after(error, failures, lease),
+            RefreshError::Reply(_) => Retry { failures, trouble: Trouble::Refused, retry_after: None, lease },
         }
     }
 }

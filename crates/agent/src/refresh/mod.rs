@@ -1,4 +1,4 @@
-//! When a token is due, when to try again, when to raise the alarm, and who asks: the [`Refresher`], for the projector and
+//! When a token is due, when to try again, when to raise the alarm, and who asks: the `Refresher`, for the projector and
 //! for `TokenSource` alike. All but it is pure, and knows no clock and no server; nothing here knows a disk.
 //!
 //! ```text

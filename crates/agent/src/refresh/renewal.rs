@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
 
-use super::{Failure, Jitter, LEEWAY, Lease, RefreshError, RefreshPolicy, Retry};
+use super::{Failure, Jitter, LEEWAY, Lease, RefreshError, RefreshPolicy};
 use crate::api::{ApiError, IssuedToken, short_line};
 use crate::payload::Secret;
 
@@ -167,9 +167,13 @@ impl Renewal {
         let (lease, issued) = match reply.map_err(RefreshError::Api).and_then(read) {
             Ok(read) => read,
             Err(error) => {
-                let next = if outdated { now } else { self.next_attempt(&error, now, random) };
                 let message = short_line(&error.to_string());
-                self.failure = Some(Failure::after(self.failure.as_ref(), message, now, Some(next)));
+                let mut failure = Failure::after(self.failure.as_ref(), message, now, Some(now));
+                if !outdated {
+                    let pause = error.retry(failure.count, self.lease()).delay(now, random);
+                    failure.next_attempt = Some(now.plus(pause));
+                }
+                self.failure = Some(failure);
                 return Err(error);
             }
         };
@@ -191,16 +195,6 @@ impl Renewal {
             on_schedule: turn.is_some(),
             failed,
         })
-    }
-
-    fn next_attempt(&self, error: &RefreshError, now: OffsetDateTime, random: f64) -> OffsetDateTime {
-        let retry = Retry {
-            failures: self.failure.as_ref().map_or(0, |f| f.count).saturating_add(1),
-            trouble: error.trouble(),
-            retry_after: error.retry_after(),
-            lease: self.lease(),
-        };
-        now.plus(retry.delay(now, random))
     }
 
     /// The local clock went back. True if verifiers that follow it find a token of the future.

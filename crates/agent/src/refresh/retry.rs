@@ -69,6 +69,16 @@ impl Trouble {
 }
 
 impl Retry {
+    /// After something that looks as if it would pass, and that no token hangs on.
+    pub(crate) fn passing(failures: u32) -> Self {
+        Retry { failures, trouble: Trouble::Passing, retry_after: None, lease: None }
+    }
+
+    /// After an API server's answer.
+    pub(crate) fn after(error: &ApiError, failures: u32, lease: Option<Lease>) -> Self {
+        Retry { failures, trouble: Trouble::of(error), retry_after: error.retry_after(), lease }
+    }
+
     /// How long to wait. Full jitter: anywhere between now and a bound that doubles up to two minutes or 5 %
     /// of the lifetime, so that those who failed together do not come back together.
     ///

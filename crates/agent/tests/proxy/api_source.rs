@@ -114,6 +114,26 @@ async fn failures_are_not_hammered() {
 }
 
 #[tokio::test]
+async fn audiences_that_get_no_answer_leave_room_for_others() {
+    let place = place();
+    for n in 0..8 {
+        let bad = format!("bad{n}");
+        place.api.fail(&bad, Some(status(503, "busy")));
+        place.token(&bad).await.unwrap_err();
+    }
+    place.api.answers.forget_permits(1 << 20);
+    let before = place.api.calls();
+    place.clock.advance(Duration::from_secs(60));
+    until("requests for those that have failed", || async { place.api.calls() == before + 2 }).await;
+    let last = || place.api.specs.lock().unwrap().last().unwrap().audiences.clone();
+    tokio::select! {
+        _ = place.token("good") => panic!("nothing is answered"),
+        () = until("a request for another", || async { last() == ["good"] }) => {}
+    }
+    assert_eq!(place.api.calls(), before + 3);
+}
+
+#[tokio::test]
 async fn an_audience_that_came_to_nothing_is_left_alone() {
     let place = place();
     place.api.fail("a", Some(status(422, "no such audience")));
