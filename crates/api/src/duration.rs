@@ -21,6 +21,16 @@ pub struct GoDuration(i64);
 const SECOND: i64 = 1_000_000_000;
 
 impl GoDuration {
+    /// From nanoseconds, as protobuf has it.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        GoDuration(nanos)
+    }
+
+    /// All of it in nanoseconds.
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+
     /// Whole seconds, cut.
     pub const fn whole_seconds(self) -> i64 {
         self.0 / SECOND

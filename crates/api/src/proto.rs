@@ -170,6 +170,12 @@ pub fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     varint(out, value);
 }
 
+/// Writes eight bytes: a `double`.
+pub fn put_fixed64(out: &mut Vec<u8>, number: u32, bits: u64) {
+    varint(out, u64::from(number) << 3 | 1);
+    out.extend_from_slice(&bits.to_le_bytes());
+}
+
 /// Writes a length-delimited field.
 pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     varint(out, u64::from(number) << 3 | 2);

@@ -3,13 +3,20 @@
 
     generate.py           write them
     generate.py --check   exit 1 when what is there differs (CI)
-    generate.py --trim DIR  copy from DIR, a whole description of the API, what the kinds below need
+    generate.py --trim DIR  copy from DIR, a whole description of the API, what is needed of it
 
-table.json: type -> [fields], each field [json name, protobuf number, shape, flags], in Go's field order (which
-is protobuf.json's). A shape is a scalar (string, int32, int64, bool, bytes), a special (Time, MicroTime, Duration,
-Quantity, IntOrString, Raw, Fields), a type's name, or list:SHAPE / map:SHAPE. Flags: `inline` (the message's
-fields stand in the enclosing object), `always` (in replies even when empty), `enum`, `key` (patch merge key, or
-the list's map keys), `list` (list type), `patch` (patch strategy).
+table.json: `kinds`, "GROUP/VERSION KIND" -> type, and `types`, type -> fields in Go's order, one a line: the program
+reads a line when it first needs it. All of it is what Go declares (kubernetes-1.36/go-types.json), with what only
+the published schemas know. A field is [JSON name, Go type, protobuf number, flags, enum]:
+  JSON name   "" where Go embeds the type: its fields stand in the enclosing object
+  Go type     `*T` pointer, `[]T`, `map[K]T`, `bytes`, a scalar, `SCALAR:NAME` a scalar with a name, `NAME=T` another
+              type with a name, or a type of the table
+  number      0 where protobuf has not got it (`kind` and `apiVersion` stand in the frame)
+  flags       `omitempty`, `omitzero`, `inline`, `patch=` (strategy), `key=` (patch merge key), all from Go; `list=`
+              (list type), `keys=` (what tells a list's items apart), `map=` (map type), from the schemas
+  enum        the values that the schemas list, of a list those of its items
+A type that is merged as a whole has `map=atomic` before its fields. What is shown of an empty field follows from Go's
+types alone (codec/encode.rs); nothing here is guessed.
 kinds.json: the kinds that are served, in discovery's order, with their columns; `offByDefault` marks those that
 are served only when asked for.
 kubernetes-1.36/off-by-default.json: what the recorded description lacks, by hand; --trim leaves it alone.
@@ -28,131 +35,88 @@ ANSWERED = [("authentication.k8s.io", "v1", k) for k in ("SelfSubjectReview", "T
         "LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview")]
 # Subresources that are served; the rest of discovery's list is not there.
 SUBRESOURCES = {"serviceaccounts/token", "pods/status", "namespaces/status", "namespaces/finalize", "nodes/status"}
-# Further types that bodies are made of.
-META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-EXTRA = ["io.k8s.api.authentication.v1.TokenRequest", META + "DeleteOptions", META + "Status"]
+# Where the published schemas' names differ from Go's: "apis/meta/v1.Time" is "io.k8s.apimachinery.pkg.apis.meta.v1.Time".
+PACKAGES = {
+    "apiextensions/v1": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
+    "apiregistration/v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1",
+    "api/resource": "io.k8s.apimachinery.pkg.api.resource", "apis/meta/v1": "io.k8s.apimachinery.pkg.apis.meta.v1",
+    "runtime": "io.k8s.apimachinery.pkg.runtime", "util/intstr": "io.k8s.apimachinery.pkg.util.intstr",
+}
 
-SPECIAL = {
-    META + "Time": "Time", META + "MicroTime": "MicroTime", META + "Duration": "Duration", META + "FieldsV1": "Fields",
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": "Quantity",
-    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "IntOrString",
-    "io.k8s.apimachinery.pkg.runtime.RawExtension": "Raw",
-    "io.k8s.api.authentication.v1.ExtraValue": "Strings", "io.k8s.api.authorization.v1.ExtraValue": "Strings",
-    META + "Verbs": "Strings",
+
+# Types whose JSON is made by methods of their own: in protobuf they are these messages (protobuf.json of the description).
+OWN_FORM = {
+    "api/resource.Quantity": [["string", "string", 1]],
+    "apiextensions/v1.JSON": [["raw", "bytes", 1]],
+    "apis/meta/v1.Duration": [["duration", "int64", 1]],
+    "apis/meta/v1.FieldsV1": [["Raw", "bytes", 1]],
+    "apis/meta/v1.MicroTime": [["seconds", "int64", 1], ["nanos", "int32", 2]],
+    "apis/meta/v1.Time": [["seconds", "int64", 1], ["nanos", "int32", 2]],
+    "runtime.RawExtension": [["raw", "bytes", 1]],
+    "util/intstr.IntOrString": [["type", "int64", 1], ["intVal", "int32", 2], ["strVal", "string", 3]],
 }
-# Go writes these without omitempty although the schema calls them optional.
-ALWAYS = {
-    "io.k8s.api.core.v1.ContainerStateRunning": {"startedAt"},
-    "io.k8s.api.core.v1.ContainerStateTerminated": {"finishedAt", "startedAt"},
-    "io.k8s.api.core.v1.NamespaceCondition": {"lastTransitionTime"},
-    "io.k8s.api.core.v1.NodeCondition": {"lastHeartbeatTime", "lastTransitionTime"},
-    "io.k8s.api.core.v1.PodCondition": {"lastProbeTime", "lastTransitionTime"},
-    "io.k8s.api.authentication.v1.TokenRequestSpec": {"audiences", "expirationSeconds", "boundObjectRef"},
-    "io.k8s.api.authentication.v1.TokenRequestStatus": {"token", "expirationTimestamp"},
-    "io.k8s.api.rbac.v1.ClusterRole": {"rules"},
-    "io.k8s.api.rbac.v1.Role": {"rules"},
-}
-# On the protobuf wire Go writes every field that is no pointer, zeros too; these zeros mean "not given".
-PLAIN_INTS = set("hostPort initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold weight generation "
-                 "observedGeneration restartCount".split())
-# Of the booleans most are plain; a false in one of these was meant.
-POINTER_BOOLS = set("automountServiceAccountToken enableServiceLinks optional allowPrivilegeEscalation privileged immutable "
-                    "readOnlyRootFilesystem runAsNonRoot blockOwnerDeletion controller shareProcessNamespace hostUsers "
-                    "setHostnameAsFQDN orphanDependents started ignoreStoreReadErrorWithClusterBreakingPotential".split())
 
 
 def load(name, folder=SOURCE):
     return json.loads((folder / name).read_text())
 
 
-def type_names(schemas):
-    """(group, version, kind) -> type name."""
-    found = {}
-    for name, schema in schemas.items():
-        for gvk in schema.get("x-kubernetes-group-version-kind", []):
-            found.setdefault((gvk["group"], gvk["version"], gvk["kind"]), name)
-    return found
+def schema_name(name):
+    package, _, short = name.rpartition(".")
+    return PACKAGES.get(package, "io.k8s.api." + package.replace("/", ".")) + "." + short
 
 
-def shape(text):
-    for prefix in ("list:", "map:"):
-        if text.startswith(prefix):
-            return prefix + shape(text[len(prefix):])
-    return SPECIAL.get(text, text)
+def published(prop):
+    """What only the schemas know of a field."""
+    list_type, keys = prop.get("x-kubernetes-list-type"), prop.get("x-kubernetes-list-map-keys")
+    words = [f"list={list_type}"] if list_type else []
+    words += ["keys=" + ",".join(keys)] if keys else []
+    words += ["map=atomic"] if prop.get("x-kubernetes-map-type") == "atomic" else []
+    return words
 
 
-def parts(text):
-    return text.removeprefix("list:").removeprefix("map:")
+def properties(name, fields, types, schemas):
+    """The schema's properties of a type; those of an embedded type stand among them."""
+    own = schemas.get(schema_name(name), {}).get("properties")
+    if own is None:  # a type that is only ever embedded: what the types that embed it have
+        holders = [n for n, fs in types.items() if [f for f in fs if f[0] == "" and f[1] == name and "inline" in f[3:]]]
+        own = {k: v for n in holders for k, v in schemas.get(schema_name(n), {}).get("properties", {}).items()}
+    return own
 
 
-def reachable(protobuf, roots):
-    seen, todo = [], list(roots)
-    while todo:
-        name = todo.pop(0)
-        if name in seen or name in SPECIAL or name not in protobuf:
-            continue
-        seen.append(name)
-        todo += [parts(field[1]) for field in protobuf[name].values() if "." in field[1]]
-    return seen
-
-
-def flags(name, field, spec, schemas):
-    schema = schemas.get(name, {})
-    prop = schema.get("properties", {}).get(field, {})
+def table(types, schemas):
     out = {}
-    if len(spec) > 2:
-        out["inline"] = True
-    required = field in schema.get("required", [])
-    if required or "default" in prop or field in ALWAYS.get(name, ()):
-        out["always"] = True
-    if "default" not in prop and field in ALWAYS.get(name, ()):
-        out["pointer"] = True
-    if field in PLAIN_INTS or (spec[1] == "bool" and field not in POINTER_BOOLS):
-        out["plain"] = True
-    if "enum" in prop:
-        out["enum"] = prop["enum"]
-    key = prop.get("x-kubernetes-patch-merge-key")
-    keys = prop.get("x-kubernetes-list-map-keys")
-    if keys or key:
-        out["key"] = keys or [key]
-    if key and key != (keys or [key])[0]:
-        out["mergeKey"] = key
-    if "x-kubernetes-list-type" in prop:
-        out["list"] = prop["x-kubernetes-list-type"]
-    if "x-kubernetes-patch-strategy" in prop:
-        out["patch"] = prop["x-kubernetes-patch-strategy"]
-    return out
-
-
-def table(schemas, protobuf, roots):
-    out = {}
-    for name in reachable(protobuf, roots):
-        fields = []
-        for field, spec in protobuf[name].items():
-            row = [field, spec[0], shape(spec[1])]
-            extra = flags(name, field, spec, schemas)
-            fields.append(row + [extra] if extra else row)
-        out[name] = fields
+    for name, fields in (types | OWN_FORM).items():
+        props = properties(name, fields, types, schemas)
+        whole = schemas.get(schema_name(name), {}).get("x-kubernetes-map-type") == "atomic"
+        rows = ["map=atomic"] if whole else []
+        for field, of, number, *said in fields:
+            prop = props.get(field, {}) if field else {}
+            row, words = [field, of, number], " ".join(said + published(prop))
+            values = prop.get("enum") or prop.get("items", {}).get("enum")
+            rows.append(row + ([words, values] if values else [words] if words else []))
+        out[name] = rows
     return out
 
 
 def complete():
     """The recorded description and what off-by-default.json adds to it, and the kinds that it adds."""
-    schemas, protobuf = load("schemas.json"), load("protobuf.json")
+    schemas, go = load("schemas.json"), load("go-types.json")
     discovery, columns, off = load("discovery.json")["resources"], load("table-columns.json"), []
     for group_version, api in load("off-by-default.json")["apis"].items():
         schemas |= api["schemas"]
-        protobuf |= api["protobuf"]
+        go["types"] |= api["types"]
+        go["kinds"] |= api["kinds"]
         columns |= {f"{group_version}/{plural}": c for plural, c in api["table-columns"].items()}
         at = list(discovery).index(api["before"])
         entries = list(discovery.items())
         discovery = dict(entries[:at] + [(group_version, {"resources": api["resources"]})] + entries[at:])
         off += [(*group_version.split("/"), r["kind"]) for r in api["resources"]]
-    return schemas, protobuf, {"resources": discovery}, columns, off
+    return schemas, go, {"resources": discovery}, columns, off
 
 
-def kinds(schemas, discovery, columns, off):
-    names, out = type_names(schemas), []
+def kinds(types, discovery, columns, off):
+    out = []
     wanted = {gvk: True for gvk in STORED + off} | {gvk: False for gvk in ANSWERED}
     for group_version in discovery["resources"]:
         group, _, version = group_version.rpartition("/")
@@ -166,7 +130,7 @@ def kinds(schemas, discovery, columns, off):
                 "group": group, "version": version, "kind": r["kind"], "plural": r["name"],
                 "singular": r["singularName"], "namespaced": r["namespaced"], "stored": wanted[gvk],
                 "verbs": r["verbs"], "shortNames": r.get("shortNames", []), "categories": r.get("categories", []),
-                "storageVersionHash": r.get("storageVersionHash", ""), "type": names[gvk],
+                "storageVersionHash": r.get("storageVersionHash", ""), "type": types[f"{group_version} {r['kind']}"],
                 "subresources": [{
                     "name": s["name"].split("/")[1], "kind": s["kind"], "group": s.get("group", ""),
                     "version": s.get("version", ""), "verbs": s["verbs"],
@@ -177,23 +141,19 @@ def kinds(schemas, discovery, columns, off):
     return out
 
 
-def roots(schemas, off=()):
-    names = type_names(schemas)
-    return [names[gvk] for gvk in STORED + ANSWERED] + EXTRA + [names[gvk] for gvk in off]
-
-
 def trim(whole):
-    schemas, protobuf = load("schemas.json", whole), load("protobuf.json", whole)
-    needed = reachable(protobuf, roots(schemas))
-    keep = lambda data: {k: v for k, v in data.items() if k in needed or k in SPECIAL}
+    schemas, go = load("schemas.json", whole), load("go-types.json", whole)
+    registered = sorted((g["group"], g["version"], g["kind"]) for s in schemas.values()
+                        for g in s.get("x-kubernetes-group-version-kind", []) if not g["kind"].endswith("List"))
+    schemas = {k: v for k, v in schemas.items() if k in set(map(schema_name, go["types"]))}
     discovery, columns = load("discovery.json", whole), load("table-columns.json", whole)
     groups = {g + "/" + v if g else v for g, v, _ in STORED + ANSWERED}
     discovery = {"resources": {gv: r for gv, r in discovery["resources"].items() if gv in groups}}
     columns = {k: c for k, c in columns.items() if k.rpartition("/")[0] in groups}
-    registered = [" ".join(gvk) for gvk in sorted(type_names(schemas)) if not gvk[2].endswith("List")]
     SOURCE.mkdir(exist_ok=True)
-    (SOURCE / "registered.json").write_text(json.dumps(registered, indent=0) + "\n")
-    for name, data in (("schemas", keep(schemas)), ("protobuf", keep(protobuf)), ("discovery", discovery),
+    (SOURCE / "registered.json").write_text(json.dumps([" ".join(r) for r in registered], indent=0) + "\n")
+    (SOURCE / "go-types.json").write_bytes((whole / "go-types.json").read_bytes())
+    for name, data in (("schemas", schemas), ("discovery", discovery),
                        ("table-columns", columns), ("rbac-bootstrap", load("rbac-bootstrap.json", whole))):
         (SOURCE / f"{name}.json").write_text(json.dumps(data, indent=1, sort_keys=name == "schemas") + "\n")
 
@@ -209,10 +169,11 @@ def lines(data):
 def main():
     if sys.argv[1:2] == ["--trim"]:
         trim(pathlib.Path(sys.argv[2]))
-    schemas, protobuf, discovery, columns, off = complete()
+    schemas, go, discovery, columns, off = complete()
+    parts = {"kinds": go["kinds"], "types": table(go["types"], schemas)}
     made = {
-        "table.json": lines(table(schemas, protobuf, roots(schemas, off))),
-        "kinds.json": lines(kinds(schemas, discovery, columns, off)),
+        "table.json": "{" + ",\n".join(f'"{part}":{lines(data).rstrip()}' for part, data in parts.items()) + "}\n",
+        "kinds.json": lines(kinds(go["kinds"], discovery, columns, off)),
     }
     stale = [name for name, text in made.items() if not (HERE / name).exists() or (HERE / name).read_text() != text]
     if sys.argv[1:] == ["--check"]:

@@ -120,7 +120,7 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
             all.push(match (sub.name.as_str(), verb.as_str()) {
                 (_, "get") => continue,
                 ("token", "create") => {
-                    let type_name = "io.k8s.api.authentication.v1.TokenRequest";
+                    let type_name = "authentication/v1.TokenRequest";
                     let of = Of {
                         kind: "TokenRequest",
                         api_version: "authentication.k8s.io/v1",
@@ -170,7 +170,7 @@ impl Endpoint {
 }
 
 fn deletes(size: usize) -> Vec<Body> {
-    let places = places::of_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    let places = places::of_type("apis/meta/v1.DeleteOptions");
     // The options in a body count in place of those in its query.
     let base = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
     let mut all = bodies::of_any(&base, size);

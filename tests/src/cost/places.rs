@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
-use tokensmith_objects::schema::{self, Kind, Shape, Type};
+use tokensmith_objects::schema::{self, Kind, Shape, TypeRef};
 
 /// A list or a map within a kind.
 #[derive(Clone, Debug)]
@@ -57,12 +57,17 @@ pub fn of_type(name: &str) -> Vec<Place> {
     found
 }
 
-fn walk(of: &'static Type, path: &mut Vec<Step>, seen: &mut HashSet<&'static str>, found: &mut Vec<Place>) {
-    if !seen.insert(&of.name) {
+fn walk(
+    of: TypeRef<'static>,
+    path: &mut Vec<Step>,
+    seen: &mut HashSet<&'static str>,
+    found: &mut Vec<Place>,
+) {
+    if !seen.insert(of.name()) {
         return;
     }
     let mut within = Vec::new();
-    for field in &of.fields {
+    for field in of.fields() {
         if !field.inline {
             path.push(Step::Field(&field.name));
         }
@@ -89,7 +94,7 @@ fn walk(of: &'static Type, path: &mut Vec<Step>, seen: &mut HashSet<&'static str
     }
     // What is near the top first: it is looked into where it is usual.
     for (id, mut path) in within {
-        walk(schema::type_at(id), &mut path, seen, found);
+        walk(of.at(id), &mut path, seen, found);
     }
 }
 
@@ -222,25 +227,24 @@ fn value(of: &Shape, items: Items, at: usize, depth: usize) -> Value {
         Shape::Bool => true.into(),
         Shape::Bytes => "eA==".into(),
         Shape::Duration => "1h".into(),
+        Shape::Either(_) => json!({}),
         Shape::Fields => json!({"f:a": {}}),
-        Shape::Int32 | Shape::Int64 => (at % 60_000 + 1).into(),
+        Shape::Float64 | Shape::Int32 | Shape::Int64 => (at % 60_000 + 1).into(),
         Shape::IntOrString => "x".into(),
         Shape::List(of) => Value::Array(vec![value(of, items, at, depth + 1)]),
         Shape::Map(of) => json!({ items.text(at): value(of, items, at, depth + 1) }),
         Shape::Message(id) if depth < 3 => {
             let mut map = Map::new();
-            for field in &schema::type_at(*id).fields {
+            for field in schema::types().at(*id).fields() {
                 let wanted = match &field.shape {
-                    Shape::String => {
-                        TELLING.contains(&field.name.as_str()) || field.keys.contains(&field.name)
-                    }
-                    Shape::Bool => field.name == "controller",
+                    Shape::String => TELLING.contains(&&*field.name) || field.keys.contains(&field.name),
+                    Shape::Bool => &*field.name == "controller",
                     Shape::List(of) => **of == Shape::String,
-                    Shape::Int32 => field.name == "containerPort",
+                    Shape::Int32 => &*field.name == "containerPort",
                     _ => false,
                 };
                 if wanted {
-                    map.insert(field.name.clone(), value(&field.shape, items, at, depth + 1));
+                    map.insert(field.name.to_string(), value(&field.shape, items, at, depth + 1));
                 }
             }
             Value::Object(map)

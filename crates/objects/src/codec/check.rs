@@ -4,16 +4,19 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use tokensmith_api::{Findings, moment};
+use tokensmith_api::duration::DurationError;
+use tokensmith_api::{Findings, GoDuration, moment};
 
 use crate::field::go_quote;
-use crate::schema::{Field, Shape, Type, type_at};
+use crate::schema::{Field, Shape, TypeRef, go_item, go_type};
 
 /// Why a value has not its Go type, in the words of Go's decoders.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TypeError {
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
+    #[error(transparent)]
+    Duration(#[from] DurationError),
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Quantity,
     #[error("parsing time {} as \"{layout}\": cannot parse {} as \"2006\"", go_quote(text), go_quote(text))]
@@ -50,7 +53,7 @@ impl Check {
     /// The top-level object: `kind` and `apiVersion` stand outside the table. Fields come out in Go's order.
     pub(super) fn object(
         &mut self,
-        of: &'static Type,
+        of: TypeRef<'_>,
         mut map: Map<String, Value>,
     ) -> Result<Map<String, Value>, TypeError> {
         map.shift_remove("kind");
@@ -58,12 +61,8 @@ impl Check {
         self.message(of, map)
     }
 
-    fn message(
-        &mut self,
-        of: &'static Type,
-        map: Map<String, Value>,
-    ) -> Result<Map<String, Value>, TypeError> {
-        let mut checked: Vec<(&'static Field, Value)> = Vec::with_capacity(map.len());
+    fn message(&mut self, of: TypeRef<'_>, map: Map<String, Value>) -> Result<Map<String, Value>, TypeError> {
+        let mut checked: Vec<(&Field, Value)> = Vec::with_capacity(map.len());
         for (name, value) in map {
             let (path, names) = (self.path.len(), self.names.len());
             push(&mut self.path, &name);
@@ -71,7 +70,11 @@ impl Check {
             match of.field(&name) {
                 // In Go null leaves the field at its zero value: as if it were not there.
                 Some(_) if value.is_null() => {}
-                Some(field) => checked.push((field, self.value(of, field, &field.shape, value)?)),
+                Some(field) => match self.value(of, &field.shape, field.go(), value)? {
+                    // What Go never shows is the same as nothing, in a comparison too.
+                    value if field.omits(&value) => {}
+                    value => checked.push((field, value)),
+                },
                 None => self.odd.push(|| format!("unknown field {}", go_quote(&self.path))),
             }
             self.path.truncate(path);
@@ -80,21 +83,17 @@ impl Check {
         Ok(in_order(of, checked))
     }
 
+    /// `go` is the Go type of the value, for the error.
     fn value(
         &mut self,
-        owner: &Type,
-        field: &Field,
+        owner: TypeRef<'_>,
         shape: &Shape,
+        go: &str,
         value: Value,
     ) -> Result<Value, TypeError> {
         let wrong = |this: &Self, value: &Value| {
-            let of = if matches!(shape, Shape::List(_) | Shape::Map(_)) {
-                field.go_type()
-            } else {
-                shape.go_type()
-            };
             let (what, owner) = (what_of(value, shape), owner.short_name().to_string());
-            TypeError::Unmarshal { what, owner, path: this.names.clone(), of: of.to_string() }
+            TypeError::Unmarshal { what, owner, path: this.names.clone(), of: go_type(go) }
         };
         match (shape, value) {
             (Shape::Bool, v @ Value::Bool(_)) | (Shape::String, v @ Value::String(_)) => Ok(v),
@@ -108,7 +107,8 @@ impl Check {
             },
             (Shape::Time, Value::String(text)) => time(&text, false),
             (Shape::MicroTime, Value::String(text)) => time(&text, true),
-            (Shape::Duration, v @ Value::String(_)) => Ok(v),
+            (Shape::Duration, Value::String(text)) => Ok(text.parse::<GoDuration>()?.to_string().into()),
+            (Shape::Float64, Value::Number(n)) => Ok(float(n.as_f64().unwrap_or_default())),
             (Shape::Quantity, v @ (Value::String(_) | Value::Number(_))) => quantity(v),
             (Shape::IntOrString, v @ Value::String(_)) => Ok(v),
             (Shape::IntOrString, Value::Number(n))
@@ -118,9 +118,10 @@ impl Check {
             }
             (Shape::Raw | Shape::Fields, v @ Value::Object(_)) => Ok(v),
             (Shape::Raw, v) => Ok(v),
-            (Shape::Message(id), Value::Object(map)) => self.message(type_at(*id), map).map(Value::Object),
-            (Shape::List(of), Value::Array(items)) => self.list(owner, field, of, items),
-            (Shape::Strings, Value::Array(items)) => self.list(owner, field, &Shape::String, items),
+            (Shape::Message(id), Value::Object(map)) => self.message(owner.at(*id), map).map(Value::Object),
+            (Shape::Either(id), value) => self.either(owner.at(*id), go, value),
+            (Shape::List(of), Value::Array(items)) => self.list(owner, of, go_item(go), items),
+            (Shape::Strings, Value::Array(items)) => self.list(owner, &Shape::String, go_item(go), items),
             (Shape::Map(of), Value::Object(map)) => {
                 let mut out = Map::with_capacity(map.len());
                 for (key, value) in map {
@@ -129,7 +130,7 @@ impl Check {
                     // A null value of a map is Go's zero value of the element.
                     let value = match value {
                         Value::Null => zero(of),
-                        value => self.value(owner, field, of, value)?,
+                        value => self.value(owner, of, go_item(go), value)?,
                     };
                     self.path.truncate(path);
                     self.names.truncate(names);
@@ -141,11 +142,22 @@ impl Check {
         }
     }
 
+    /// One of several shapes, told apart by what JSON has there.
+    fn either(&mut self, of: TypeRef<'_>, go: &str, value: Value) -> Result<Value, TypeError> {
+        match arm(of, &value) {
+            Some(field) => self.value(of, &field.shape, field.go(), value),
+            None => {
+                let (what, owner) = (what(&value).to_owned(), of.short_name().to_owned());
+                Err(TypeError::Unmarshal { what, owner, path: self.names.clone(), of: go_type(go) })
+            }
+        }
+    }
+
     fn list(
         &mut self,
-        owner: &Type,
-        field: &Field,
+        owner: TypeRef<'_>,
         of: &Shape,
+        go: &str,
         items: Vec<Value>,
     ) -> Result<Value, TypeError> {
         let mut out = Vec::with_capacity(items.len());
@@ -154,7 +166,7 @@ impl Check {
             self.path.push_str(&format!("[{at}]"));
             out.push(match item {
                 Value::Null => zero(of),
-                item => self.value(owner, field, of, item)?,
+                item => self.value(owner, of, go, item)?,
             });
             self.path.truncate(path);
         }
@@ -163,29 +175,42 @@ impl Check {
 }
 
 /// Puts a message's fields into Go's order.
-pub(super) fn in_order(of: &'static Type, mut fields: Vec<(&'static Field, Value)>) -> Map<String, Value> {
-    let rank = |field: &'static Field| {
-        of.fields.iter().position(|f| std::ptr::eq(f, field)).unwrap_or_else(|| {
-            // An inlined field stands where the message that holds it does.
-            of.fields.iter().position(|f| f.inline).unwrap_or(usize::MAX)
-        })
-    };
+pub(super) fn in_order(of: TypeRef<'_>, mut fields: Vec<(&Field, Value)>) -> Map<String, Value> {
     if fields.len() > 1 {
-        fields.sort_by_cached_key(|(field, _)| rank(field));
+        fields.sort_by_cached_key(|(field, _)| of.rank(&field.name));
     }
-    fields.into_iter().map(|(field, value)| (field.name.clone(), value)).collect()
+    fields.into_iter().map(|(field, value)| (field.name.to_string(), value)).collect()
+}
+
+/// The field of an [`Shape::Either`] that takes a value of this kind.
+pub(super) fn arm<'a>(of: TypeRef<'a>, value: &Value) -> Option<&'a Field> {
+    of.fields().iter().find(|field| {
+        matches!(
+            (&field.shape, value),
+            (Shape::Bool, Value::Bool(_))
+                | (Shape::List(_), Value::Array(_))
+                | (Shape::Message(_), Value::Object(_))
+        )
+    })
 }
 
 /// Go's zero value, as it stands in JSON.
 fn zero(shape: &Shape) -> Value {
     match shape {
         Shape::Bool => false.into(),
-        Shape::Int32 | Shape::Int64 | Shape::IntOrString => 0.into(),
+        Shape::Duration => "0s".into(),
+        Shape::Float64 | Shape::Int32 | Shape::Int64 | Shape::IntOrString => 0.into(),
         Shape::Message(_) => Value::Object(Map::new()),
         Shape::Bytes | Shape::String => "".into(),
         Shape::Quantity => "0".into(),
         _ => Value::Null,
     }
+}
+
+/// A number as Go writes it: without a fraction where it has none.
+pub(super) fn float(n: f64) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if n.fract() == 0.0 && n.abs() < EXACT { Value::from(n as i64) } else { Value::from(n) }
 }
 
 /// Go's word for a JSON value.

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 use tokensmith_api::json::{Members, indent, list, sorted, write};
 use tokensmith_api::{Media, proto, yaml};
 
+use super::check::arm;
 use super::protobuf;
 use crate::Object;
-use crate::schema::{self, Field, Shape, Type, type_at};
+use crate::schema::{self, Field, Shape, TypeRef};
 
 /// Encodes an object, a list, a Status or a Table. JSON ends with a newline; `pretty` indents it.
 pub fn encode(object: &Object, media: Media, pretty: bool) -> Vec<u8> {
@@ -52,17 +53,17 @@ fn encode_map(map: &Map<String, Value>, media: Media, pretty: bool) -> Vec<u8> {
     }
 }
 
-fn type_for(api_version: &str, kind: &str) -> Option<&'static Type> {
+fn type_for(api_version: &str, kind: &str) -> Option<TypeRef<'static>> {
     let (group, version) = schema::group_version(api_version);
     match schema::kind_of(group, version, kind) {
         Some(kind) => schema::type_of(&kind.type_name),
-        None if kind == "TokenRequest" => schema::type_of("io.k8s.api.authentication.v1.TokenRequest"),
-        None if kind == "Status" => schema::type_of("io.k8s.apimachinery.pkg.apis.meta.v1.Status"),
+        None if kind == "TokenRequest" => schema::type_of("authentication/v1.TokenRequest"),
+        None if kind == "Status" => schema::type_of("apis/meta/v1.Status"),
         None => None,
     }
 }
 
-fn json(map: &Map<String, Value>, of: Option<&'static Type>, item: Option<&'static Type>) -> Vec<u8> {
+fn json(map: &Map<String, Value>, of: Option<TypeRef<'static>>, item: Option<TypeRef<'static>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut object = Members::begin(&mut out);
     for name in ["kind", "apiVersion"] {
@@ -79,8 +80,16 @@ fn json(map: &Map<String, Value>, of: Option<&'static Type>, item: Option<&'stat
     out
 }
 
+/// An object of a type alone.
+#[cfg(test)]
+pub(super) fn typed(map: &Map<String, Value>, of: TypeRef<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    message(&mut out, of, Some(map), true);
+    out
+}
+
 /// What no type describes, in the map's order. A typed list's items carry no kind and version of their own.
-fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<&'static Type>) {
+fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<TypeRef<'static>>) {
     for (name, value) in map.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
         let out = object.member(name);
         match (name.as_str(), item, value) {
@@ -92,7 +101,7 @@ fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<&'stati
     }
 }
 
-fn message(out: &mut Vec<u8>, of: &'static Type, map: Option<&Map<String, Value>>, top: bool) {
+fn message(out: &mut Vec<u8>, of: TypeRef<'_>, map: Option<&Map<String, Value>>, top: bool) {
     let mut object = Members::begin(out);
     match map {
         Some(map) => fields(&mut object, of, map, top),
@@ -102,16 +111,20 @@ fn message(out: &mut Vec<u8>, of: &'static Type, map: Option<&Map<String, Value>
 }
 
 /// `top`: at an object's top level `kind` and `apiVersion` are not the table's to write.
-fn fields(object: &mut Members<'_>, of: &'static Type, map: &Map<String, Value>, top: bool) {
-    for field in &of.fields {
+fn fields(object: &mut Members<'_>, of: TypeRef<'_>, map: &Map<String, Value>, top: bool) {
+    for field in of.fields() {
         if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
-            fields(object, type_at(*inner), map, true);
+            // `kind` and `apiVersion` of an object that is no field of another one have been written.
+            if field.number > 0 || !top {
+                fields(object, of.at(*inner), map, true);
+            }
             continue;
         }
-        match map.get(&field.name) {
+        match map.get(&*field.name) {
             None | Some(Value::Null) if !field.always => {}
-            None | Some(Value::Null) => zero(object.member(&field.name), field),
-            Some(value) => shaped(object.member(&field.name), &field.shape, value),
+            None | Some(Value::Null) => zero(object.member(&field.name), of, field),
+            Some(value) if field.omits(value) => {}
+            Some(value) => shaped(object.member(&field.name), of, &field.shape, value),
         }
     }
     if top {
@@ -123,15 +136,19 @@ fn fields(object: &mut Members<'_>, of: &'static Type, map: &Map<String, Value>,
     }
 }
 
-fn shaped(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
+fn shaped(out: &mut Vec<u8>, owner: TypeRef<'_>, shape: &Shape, value: &Value) {
     match (shape, value) {
-        (Shape::Message(id), Value::Object(map)) => message(out, type_at(*id), Some(map), false),
-        (Shape::List(of), Value::Array(items)) => list(out, items, |out, item| shaped(out, of, item)),
+        (Shape::Message(id), Value::Object(map)) => message(out, owner.at(*id), Some(map), false),
+        (Shape::Either(id), value) => match arm(owner.at(*id), value) {
+            Some(field) => shaped(out, owner.at(*id), &field.shape, value),
+            None => write(out, value),
+        },
+        (Shape::List(of), Value::Array(items)) => list(out, items, |out, item| shaped(out, owner, of, item)),
         // Go writes maps with sorted keys.
         (Shape::Map(of), Value::Object(map)) => {
             let mut object = Members::begin(out);
             for (name, value) in sorted(map) {
-                shaped(object.member(name), of, value);
+                shaped(object.member(name), owner, of, value);
             }
             object.end();
         }
@@ -139,14 +156,16 @@ fn shaped(out: &mut Vec<u8>, shape: &Shape, value: &Value) {
     }
 }
 
-fn zero(out: &mut Vec<u8>, field: &Field) {
+/// What Go shows of a field that is always shown, where nothing is there.
+fn zero(out: &mut Vec<u8>, owner: TypeRef<'_>, field: &Field) {
     match &field.shape {
         _ if field.pointer => out.extend_from_slice(b"null"),
         Shape::Bool => out.extend_from_slice(b"false"),
-        Shape::Int32 | Shape::Int64 => out.push(b'0'),
+        Shape::Float64 | Shape::Int32 | Shape::Int64 | Shape::IntOrString => out.push(b'0'),
         Shape::String => out.extend_from_slice(b"\"\""),
+        Shape::Duration => out.extend_from_slice(b"\"0s\""),
         Shape::Quantity => out.extend_from_slice(b"\"0\""),
-        Shape::Message(id) => message(out, type_at(*id), None, false),
+        Shape::Message(id) => message(out, owner.at(*id), None, false),
         _ => out.extend_from_slice(b"null"),
     }
 }

@@ -34,7 +34,7 @@ use tokensmith_api::{Findings, Media, json, proto, yaml};
 pub use encode::{encode, encode_value};
 
 use crate::Object;
-use crate::schema::{self, Kind, Type};
+use crate::schema::{self, Kind, TypeRef};
 
 /// What a body must be.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub struct Expected<'a> {
     /// Kind.
     pub kind: &'a str,
     /// Its type in the table.
-    pub schema: &'static Type,
+    pub schema: TypeRef<'a>,
 }
 
 impl Expected<'static> {
@@ -116,8 +116,8 @@ pub fn decode(
 /// Decodes the options of a delete. They may say that they are of any group and version, as upstream's scheme of
 /// options has it; unknown fields mean nothing, and the texts are the decoder's own.
 pub fn decode_delete_options(body: &[u8], media: Media) -> Result<Object, DecodeError> {
-    let schema = schema::type_of("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
-        .expect("the options are in the table, a test says so");
+    let schema =
+        schema::type_of("apis/meta/v1.DeleteOptions").expect("the options are in the table, a test says so");
     let known = |api_version: &str, kind: &str| match kind {
         "" | DELETE_OPTIONS => Ok(()),
         kind => {
@@ -197,9 +197,9 @@ fn decode_tree(
     let (map, api_version, kind) = document(value).map_err(|cause| unrecognized(expected, &cause, body))?;
     if let Err(other) = expect_kind(&api_version, &kind, expected) {
         // What it says that it is is read first: a field of the wrong type counts before the wrong kind.
-        let (group, version) = schema::group_version(&api_version);
-        let of = schema::kind_of(group, version, &kind).and_then(|kind| schema::type_of(&kind.type_name));
-        let read = of.map(|of| check::Check::default().object(of, map));
+        let (_, version) = schema::group_version(&api_version);
+        let read =
+            schema::type_of_kind(&api_version, &kind).map(|of| check::Check::default().object(of, map));
         return Err(match read {
             Some(Err(cause)) => DecodeError(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",

@@ -5,50 +5,48 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokensmith_api::json::MAX_DEPTH;
-use tokensmith_api::moment;
-use tokensmith_api::proto::{Field as Wire, ProtoError, Reader, frame, put_bytes, put_varint};
+use tokensmith_api::proto::{Field as Wire, ProtoError, Reader, frame, put_bytes, put_fixed64, put_varint};
+use tokensmith_api::{GoDuration, moment};
 
-use super::check::{in_order, micro_timestamp};
+use super::check::{arm, float, in_order, micro_timestamp};
 use crate::object::timestamp;
-use crate::schema::{Field, Shape, Type, type_at};
+use crate::schema::{Field, Shape, TypeRef};
 
 /// Decodes one message. Empty strings, zeros and empty messages that stand for "unset" in proto2 come out as
 /// absent, as they do in Go.
-pub(super) fn decode(raw: &[u8], of: &'static Type) -> Result<Map<String, Value>, ProtoError> {
+pub(super) fn decode(raw: &[u8], of: TypeRef<'_>) -> Result<Map<String, Value>, ProtoError> {
     message(raw, of, 0)
 }
 
-fn message(raw: &[u8], of: &'static Type, depth: usize) -> Result<Map<String, Value>, ProtoError> {
+fn message(raw: &[u8], of: TypeRef<'_>, depth: usize) -> Result<Map<String, Value>, ProtoError> {
     if depth > MAX_DEPTH {
         return Err(ProtoError::Malformed("exceeded max depth"));
     }
-    let mut found: Vec<(&'static Field, Value)> = Vec::new();
+    let mut found: Vec<(&Field, Value)> = Vec::new();
     fields(raw, of, depth, &mut found)?;
     Ok(in_order(of, found))
 }
 
-fn fields(
+fn fields<'a>(
     raw: &[u8],
-    of: &'static Type,
+    of: TypeRef<'a>,
     depth: usize,
-    found: &mut Vec<(&'static Field, Value)>,
+    found: &mut Vec<(&'a Field, Value)>,
 ) -> Result<(), ProtoError> {
     let mut reader = Reader::new(raw);
     while let Some((number, wire)) = reader.next()? {
         let Some(field) = of.numbered(number) else { continue };
         match (&field.shape, field.inline, wire) {
-            (Shape::Message(inner), true, Wire::Bytes(raw)) => {
-                fields(raw, type_at(*inner), depth + 1, found)?
-            }
+            (Shape::Message(inner), true, Wire::Bytes(raw)) => fields(raw, of.at(*inner), depth + 1, found)?,
             (Shape::List(item), _, wire) => {
-                let value = single(item, wire, depth)?;
+                let value = single(of, item, wire, depth)?;
                 match slot(found, field) {
                     Some(Value::Array(items)) => items.push(value),
                     _ => found.push((field, Value::Array(vec![value]))),
                 }
             }
-            (Shape::Map(of), _, Wire::Bytes(raw)) => {
-                let (key, value) = entry(raw, of, depth)?;
+            (Shape::Map(item), _, Wire::Bytes(raw)) => {
+                let (key, value) = entry(raw, of, item, depth)?;
                 match slot(found, field) {
                     Some(Value::Object(map)) => {
                         map.insert(key, value);
@@ -57,8 +55,9 @@ fn fields(
                 }
             }
             (shape, _, wire) => {
-                let value = single(shape, wire, depth)?;
-                if is_unset(field, &value) {
+                let value = single(of, shape, wire, depth)?;
+                // Go's encoder writes every field that is no pointer, also when it is zero.
+                if value.is_null() || field.omits(&value) {
                     continue;
                 }
                 match slot(found, field) {
@@ -71,29 +70,20 @@ fn fields(
     Ok(())
 }
 
-fn slot<'a>(found: &'a mut [(&'static Field, Value)], field: &Field) -> Option<&'a mut Value> {
+fn slot<'a>(found: &'a mut [(&Field, Value)], field: &Field) -> Option<&'a mut Value> {
     found.iter_mut().find(|(f, _)| std::ptr::eq(*f, field)).map(|(_, value)| value)
 }
 
-/// Go's encoder writes every field that is no pointer, also when it is zero; an empty string never means anything.
-fn is_unset(field: &Field, value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty() && !field.always,
-        Value::Number(n) => field.plain && n.as_i64() == Some(0),
-        Value::Bool(set) => field.plain && !set,
-        _ => false,
-    }
-}
-
-fn single(shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
+fn single(owner: TypeRef<'_>, shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
     const WRONG: ProtoError = ProtoError::Malformed("wrong wireType");
     Ok(match (shape, wire) {
         (Shape::Bool, Wire::Varint(n)) => Value::Bool(n != 0),
         (Shape::Int32, Wire::Varint(n)) => Value::from(n as i32),
         (Shape::Int64, Wire::Varint(n)) => Value::from(n as i64),
+        (Shape::Float64, Wire::Fixed64(bits)) => float(f64::from_bits(bits)),
         (Shape::String, Wire::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned().into(),
         (Shape::Bytes, Wire::Bytes(bytes)) => BASE64_STANDARD.encode(bytes).into(),
+        (Shape::Duration, Wire::Bytes(raw)) => duration(raw)?,
         (Shape::Time, Wire::Bytes(raw)) => time(raw, false)?,
         (Shape::MicroTime, Wire::Bytes(raw)) => time(raw, true)?,
         (Shape::Quantity, Wire::Bytes(raw)) => part(raw, 1)?
@@ -122,7 +112,8 @@ fn single(shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoErr
             }
             if kind == 0 { int.into() } else { text.into() }
         }
-        (Shape::Message(id), Wire::Bytes(raw)) => Value::Object(message(raw, type_at(*id), depth + 1)?),
+        (Shape::Message(id), Wire::Bytes(raw)) => Value::Object(message(raw, owner.at(*id), depth + 1)?),
+        (Shape::Either(id), Wire::Bytes(raw)) => either(raw, owner.at(*id), depth)?,
         _ => return Err(WRONG),
     })
 }
@@ -157,12 +148,34 @@ fn time(raw: &[u8], micro: bool) -> Result<Value, ProtoError> {
     Ok(if micro { micro_timestamp(time) } else { timestamp(time) }.into())
 }
 
-fn entry(raw: &[u8], of: &Shape, depth: usize) -> Result<(String, Value), ProtoError> {
+/// `duration`=1: nanoseconds.
+fn duration(raw: &[u8]) -> Result<Value, ProtoError> {
+    let (mut reader, mut nanos) = (Reader::new(raw), 0);
+    while let Some(field) = reader.next()? {
+        if let (1, Wire::Varint(n)) = field {
+            nanos = n as i64;
+        }
+    }
+    Ok(GoDuration::from_nanos(nanos).to_string().into())
+}
+
+/// The field that is set; of a bool and a schema beside it the schema says more.
+fn either(raw: &[u8], of: TypeRef<'_>, depth: usize) -> Result<Value, ProtoError> {
+    let mut found = Vec::new();
+    if depth > MAX_DEPTH {
+        return Err(ProtoError::Malformed("exceeded max depth"));
+    }
+    fields(raw, of, depth + 1, &mut found)?;
+    found.sort_by_key(|(_, value)| value.is_boolean());
+    Ok(found.into_iter().next().map_or(Value::Null, |(_, value)| value))
+}
+
+fn entry(raw: &[u8], owner: TypeRef<'_>, of: &Shape, depth: usize) -> Result<(String, Value), ProtoError> {
     let (mut reader, mut key, mut value) = (Reader::new(raw), String::new(), None);
     while let Some((number, wire)) = reader.next()? {
         match (number, wire) {
             (1, Wire::Bytes(bytes)) => key = String::from_utf8_lossy(bytes).into_owned(),
-            (2, wire) => value = Some(single(of, wire, depth)?),
+            (2, wire) => value = Some(single(owner, of, wire, depth)?),
             _ => {}
         }
     }
@@ -170,7 +183,7 @@ fn entry(raw: &[u8], of: &Shape, depth: usize) -> Result<(String, Value), ProtoE
 }
 
 /// Encodes a whole object in its frame.
-pub(super) fn encode(api_version: &str, kind: &str, of: &'static Type, map: &Map<String, Value>) -> Vec<u8> {
+pub(super) fn encode(api_version: &str, kind: &str, of: TypeRef<'_>, map: &Map<String, Value>) -> Vec<u8> {
     let mut raw = Vec::with_capacity(512);
     put_message(&mut raw, of, map);
     frame(api_version, kind, &raw)
@@ -180,7 +193,7 @@ pub(super) fn encode(api_version: &str, kind: &str, of: &'static Type, map: &Map
 pub(super) fn encode_list(
     api_version: &str,
     kind: &str,
-    of: &'static Type,
+    of: TypeRef<'_>,
     map: &Map<String, Value>,
 ) -> Vec<u8> {
     let mut raw = Vec::with_capacity(4096);
@@ -202,30 +215,35 @@ pub(super) fn encode_list(
     frame(api_version, kind, &raw)
 }
 
-fn put_message(out: &mut Vec<u8>, of: &'static Type, map: &Map<String, Value>) {
-    for field in &of.fields {
+fn put_message(out: &mut Vec<u8>, of: TypeRef<'_>, map: &Map<String, Value>) {
+    for field in of.fields().iter().filter(|field| field.number > 0) {
         if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
             let mut raw = Vec::new();
-            put_message(&mut raw, type_at(*inner), map);
+            put_message(&mut raw, of.at(*inner), map);
             if !raw.is_empty() {
                 put_bytes(out, field.number, &raw);
             }
             continue;
         }
-        match map.get(&field.name) {
+        match map.get(&*field.name) {
             None | Some(Value::Null) => {}
-            Some(value) => put_value(out, field.number, &field.shape, value),
+            Some(value) => put_value(out, of, field.number, &field.shape, value),
         }
     }
 }
 
-fn put_value(out: &mut Vec<u8>, number: u32, shape: &Shape, value: &Value) {
+fn put_value(out: &mut Vec<u8>, owner: TypeRef<'_>, number: u32, shape: &Shape, value: &Value) {
     match (shape, value) {
         (Shape::Bool, Value::Bool(b)) => put_varint(out, number, u64::from(*b)),
         (Shape::Int32 | Shape::Int64, Value::Number(n)) => {
             put_varint(out, number, n.as_i64().unwrap_or(0) as u64)
         }
-        (Shape::String | Shape::Duration, Value::String(text)) => put_bytes(out, number, text.as_bytes()),
+        (Shape::Float64, Value::Number(n)) => put_fixed64(out, number, n.as_f64().unwrap_or(0.0).to_bits()),
+        (Shape::String, Value::String(text)) => put_bytes(out, number, text.as_bytes()),
+        (Shape::Duration, Value::String(text)) => {
+            let nanos = text.parse::<GoDuration>().map_or(0, GoDuration::nanos);
+            wrapped(out, number, |raw| put_varint(raw, 1, nanos as u64));
+        }
         (Shape::Bytes, Value::String(text)) => {
             put_bytes(out, number, &BASE64_STANDARD.decode(text).unwrap_or_default())
         }
@@ -257,16 +275,28 @@ fn put_value(out: &mut Vec<u8>, number: u32, shape: &Shape, value: &Value) {
             }
         }),
         (Shape::Message(id), Value::Object(map)) => {
-            wrapped(out, number, |raw| put_message(raw, type_at(*id), map))
+            wrapped(out, number, |raw| put_message(raw, owner.at(*id), map))
+        }
+        (Shape::Either(id), value) => {
+            let of = owner.at(*id);
+            let Some(field) = arm(of, value) else { return };
+            wrapped(out, number, |raw| {
+                // A schema in the place of a bool means that the bool is true.
+                if let Some(allows) = of.fields().iter().find(|f| f.shape == Shape::Bool && value.is_object())
+                {
+                    put_varint(raw, allows.number, 1);
+                }
+                put_value(raw, of, field.number, &field.shape, value);
+            });
         }
         (Shape::List(of), Value::Array(items)) => {
-            items.iter().for_each(|item| put_value(out, number, of, item))
+            items.iter().for_each(|item| put_value(out, owner, number, of, item))
         }
         (Shape::Map(of), Value::Object(map)) => {
             for (key, value) in map {
                 wrapped(out, number, |raw| {
                     put_bytes(raw, 1, key.as_bytes());
-                    put_value(raw, 2, of, value);
+                    put_value(raw, owner, 2, of, value);
                 });
             }
         }

@@ -4,13 +4,7 @@ use tokensmith_api::Media;
 use super::*;
 
 fn token_request() -> Expected<'static> {
-    Expected::named(
-        "authentication.k8s.io",
-        "v1",
-        "TokenRequest",
-        "io.k8s.api.authentication.v1.TokenRequest",
-    )
-    .unwrap()
+    Expected::named("authentication.k8s.io", "v1", "TokenRequest", "authentication/v1.TokenRequest").unwrap()
 }
 
 fn pod() -> Expected<'static> {
@@ -128,6 +122,99 @@ fn lists_drop_their_items_kinds() {
     assert!(text.starts_with("{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[{\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":null},"), "{text}");
     let yaml = String::from_utf8(encode(&list, Media::Yaml, false)).unwrap();
     assert!(yaml.starts_with("apiVersion: v1\nitems:\n"), "{yaml}");
+}
+
+/// The types of Go's API that no served kind has, each as a body of its own.
+fn shown(of: &str, body: Value) -> Value {
+    let name = of.rsplit('.').next().unwrap();
+    let expected = Expected { group: "", version: "v1", kind: name, schema: schema::type_of(of).unwrap() };
+    let map = decode_value(body, &expected, FieldValidation::Strict).unwrap().object.0;
+    let raw = protobuf::encode("v1", name, expected.schema, &map);
+    let back = decode(&raw, Media::Protobuf, &expected, FieldValidation::Strict).unwrap().object.0;
+    let text = encode::typed(&map, expected.schema);
+    assert_eq!(encode::typed(&back, expected.schema), text, "as protobuf has it");
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn what_is_empty_is_shown_as_go_shows_it() {
+    for (of, body, want) in [
+        // Without omitempty: always. A nil slice and a nil pointer are null, a struct is shown by its own rule.
+        ("core/v1.ContainerImage", json!({}), json!({"names": null})),
+        (
+            "core/v1.PersistentVolumeClaimSpec",
+            json!({"dataSource": {}}),
+            json!({"resources": {}, "dataSource": {"apiGroup": null, "kind": "", "name": ""}}),
+        ),
+        ("core/v1.ResourceFieldSelector", json!({}), json!({"resource": "", "divisor": "0"})),
+        (
+            "core/v1.PodCondition",
+            json!({}),
+            json!({"type": "", "status": "", "lastProbeTime": null, "lastTransitionTime": null}),
+        ),
+        (
+            "apps/v1.DeploymentSpec",
+            json!({"replicas": 0}),
+            json!({"replicas": 0, "selector": null, "template": {"metadata": {}, "spec": {"containers": null}}, "strategy": {}}),
+        ),
+        // With it a zero says nothing, unless a pointer leads to it.
+        (
+            "core/v1.ContainerPort",
+            json!({"name": "", "hostPort": 0, "containerPort": 0}),
+            json!({"containerPort": 0}),
+        ),
+        (
+            "core/v1.SecurityContext",
+            json!({"privileged": false, "runAsUser": 0}),
+            json!({"privileged": false, "runAsUser": 0}),
+        ),
+        (
+            "core/v1.ServiceAccount",
+            json!({"metadata": {"labels": {}, "finalizers": []}, "imagePullSecrets": []}),
+            json!({"metadata": {}}),
+        ),
+    ] {
+        assert_eq!(shown(of, body), want, "{of}");
+    }
+}
+
+#[test]
+fn forms_of_their_own() {
+    let schema = |body: Value| shown("apiextensions/v1.JSONSchemaProps", body);
+    for body in [
+        json!({"maximum": 1.5, "minimum": -2, "multipleOf": 1e300}),
+        json!({"additionalProperties": true}),
+        json!({"additionalProperties": false}),
+        json!({"additionalProperties": {"type": "string"}, "items": {"type": "object"}}),
+        json!({"items": [{"type": "object"}, {}], "default": {"a": [1]}, "enum": [1, "x", null]}),
+    ] {
+        assert_eq!(schema(body.clone()), body);
+    }
+    assert_eq!(schema(json!({"maximum": 3.0})), json!({"maximum": 3}));
+    let refused = |body: Value, of: &str| {
+        let expected = Expected { group: "", version: "v1", kind: "X", schema: schema::type_of(of).unwrap() };
+        decode_value(body, &expected, FieldValidation::Warn).unwrap_err().0
+    };
+    let error = refused(json!({"items": 1}), "apiextensions/v1.JSONSchemaProps");
+    assert!(error.ends_with("items of type v1.JSONSchemaPropsOrArray"), "{error}");
+    let error = refused(json!({"imagePullPolicy": 1}), "core/v1.Container");
+    assert!(error.ends_with("Container.imagePullPolicy of type v1.PullPolicy"), "{error}");
+}
+
+/// A claim's template is a whole object in Go, with a kind of its own; protobuf has not got that.
+#[test]
+fn an_object_within_an_object_keeps_its_kind() {
+    let expected = Expected {
+        group: "apps",
+        version: "v1",
+        kind: "StatefulSet",
+        schema: schema::type_of("apps/v1.StatefulSet").unwrap(),
+    };
+    let template = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": {"name": "d"}});
+    let body = json!({"metadata": {}, "spec": {"volumeClaimTemplates": [template]}});
+    let map = decode_value(body, &expected, FieldValidation::Strict).unwrap().object.0;
+    let text = String::from_utf8(encode::typed(&map, expected.schema)).unwrap();
+    assert!(text.contains(r#""volumeClaimTemplates":[{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{"name":"d"},"spec":{"resources":{}},"status":{}}]"#), "{text}");
 }
 
 proptest::proptest! {

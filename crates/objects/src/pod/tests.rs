@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::schema::{Shape, Type, type_at, type_of};
+use crate::schema::{Shape, TypeRef, type_of};
 
 fn pod(spec: Value) -> Object {
     Object::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
@@ -14,23 +14,23 @@ fn found(spec: Value) -> Vec<(Referent, String)> {
 }
 
 /// A value of a type in which every text says where it stands.
-fn filled(of: &Type, path: &str, depth: usize) -> Value {
+fn filled(of: TypeRef<'_>, path: &str, depth: usize) -> Value {
     let mut out = serde_json::Map::new();
-    for field in &of.fields {
-        let here = format!("{path}.{}", field.name);
-        let Some(value) = sample(&field.shape, &here, depth) else { continue };
+    for field in of.fields() {
+        let here = if field.inline { path.to_owned() } else { format!("{path}.{}", field.name) };
+        let Some(value) = sample(of, &field.shape, &here, depth) else { continue };
         match value {
             Value::Object(inner) if field.inline => out.extend(inner),
-            value => drop(out.insert(field.name.clone(), value)),
+            value => drop(out.insert(field.name.to_string(), value)),
         }
     }
     Value::Object(out)
 }
 
-fn sample(shape: &Shape, path: &str, depth: usize) -> Option<Value> {
+fn sample(owner: TypeRef<'_>, shape: &Shape, path: &str, depth: usize) -> Option<Value> {
     match shape {
-        Shape::List(of) => sample(of, path, depth).map(|item| json!([item])),
-        Shape::Message(id) if depth > 0 => Some(filled(type_at(*id), path, depth - 1)),
+        Shape::List(of) => sample(owner, of, path, depth).map(|item| json!([item])),
+        Shape::Message(id) if depth > 0 => Some(filled(owner.at(*id), path, depth - 1)),
         Shape::String => Some(path.into()),
         _ => None,
     }
@@ -54,15 +54,15 @@ fn every_place_that_the_schema_has_is_walked() {
         // The pod's own, whatever it is called.
         "spec.serviceAccount",
         // The template of a claim is its controller's business; the claim that comes of it is walked.
-        "spec.volumes.volumeSource.ephemeral.volumeClaimTemplate.",
+        "spec.volumes.ephemeral.volumeClaimTemplate.",
         "spec.resourceClaims.resourceClaimTemplateName",
         // What the pod calls its claim, and which of these a container uses.
         "spec.resourceClaims.name",
         ".resources.claims.",
         // Key, path and the like beside a reference.
-        "spec.volumes.volumeSource.secret.items.",
+        "spec.volumes.secret.items.",
     ];
-    let spec = filled(type_of("io.k8s.api.core.v1.PodSpec").unwrap(), "spec", 9);
+    let spec = filled(type_of("core/v1.PodSpec").unwrap(), "spec", 9);
     let mut all = BTreeSet::new();
     texts(&spec, &mut all);
     let names = |path: &&String| {
@@ -84,11 +84,9 @@ fn every_place_that_the_schema_has_is_walked() {
 
 #[test]
 fn every_volume_source_of_the_schema_is_known() {
-    for (volume, of) in
-        [("io.k8s.api.core.v1.VolumeSource", false), ("io.k8s.api.core.v1.VolumeProjection", true)]
-    {
-        for field in &type_of(volume).unwrap().fields {
-            let source = json!({ field.name.clone(): {} });
+    for (volume, of) in [("core/v1.VolumeSource", false), ("core/v1.VolumeProjection", true)] {
+        for field in type_of(volume).unwrap().fields() {
+            let source = json!({ field.name.to_string(): {} });
             let value = if of { json!({"projected": {"sources": [source]}}) } else { source };
             let found = found(json!({"volumes": [value]}));
             assert!(

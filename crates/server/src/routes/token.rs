@@ -85,7 +85,7 @@ pub(super) async fn create(
 }
 
 async fn read(limit: Limit, parts: &Parts, body: Body) -> Result<Sent, Failure> {
-    let schema = "io.k8s.api.authentication.v1.TokenRequest";
+    let schema = "authentication/v1.TokenRequest";
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
     body::create(limit, parts, body, &expected, |_| false).await

@@ -1,8 +1,8 @@
 //! Every number, time and quantity that the schema table knows, at the ends of its range, as JSON and as protobuf.
 
 use serde_json::{Map, Value, json};
-use tokensmith_api::proto::{frame, put_bytes, put_varint};
-use tokensmith_objects::schema::{Kind, Shape, Type, kinds, type_at, type_of};
+use tokensmith_api::proto::{frame, put_bytes, put_fixed64, put_varint};
+use tokensmith_objects::schema::{Kind, Shape, TypeRef, kinds, type_of};
 
 use super::all_goes_on;
 use crate::world::{ADMIN, World};
@@ -33,20 +33,20 @@ struct Leaf {
 /// Deeper there is only more of the same.
 const DEPTH: usize = 7;
 
-fn leaves(of: &'static Type, way: &[Step], found: &mut Vec<Leaf>) {
+fn leaves(of: TypeRef<'_>, way: &[Step], found: &mut Vec<Leaf>) {
     if way.len() == DEPTH {
         return;
     }
-    for field in &of.fields {
+    for field in of.fields() {
         let (shape, within) = match &field.shape {
-            Shape::List(of) => (&**of, Within::List),
-            Shape::Map(of) => (&**of, Within::Map),
+            Shape::List(item) => (&**item, Within::List),
+            Shape::Map(item) => (&**item, Within::Map),
             shape => (shape, Within::Nothing),
         };
-        let step = Step { name: field.name.clone(), number: field.number, within, inline: field.inline };
+        let step = Step { name: field.name.to_string(), number: field.number, within, inline: field.inline };
         let way: Vec<Step> = way.iter().cloned().chain([step]).collect();
         match shape {
-            Shape::Message(id) => leaves(type_at(*id), &way, found),
+            Shape::Message(id) | Shape::Either(id) => leaves(of.at(*id), &way, found),
             Shape::Bool | Shape::Bytes | Shape::Fields | Shape::Raw | Shape::String | Shape::Strings => {}
             shape => found.push(Leaf { way, shape: shape.clone() }),
         }
@@ -100,7 +100,12 @@ fn put(out: &mut Vec<u8>, number: u32, shape: &Shape, turn: usize) {
             put_varint(&mut either, 2, wild);
             put_bytes(out, number, &either);
         }
-        Shape::Duration => put_bytes(out, number, values(shape)[turn % 3].trim_matches('"').as_bytes()),
+        Shape::Duration => {
+            let mut duration = Vec::new();
+            put_varint(&mut duration, 1, wild);
+            put_bytes(out, number, &duration);
+        }
+        Shape::Float64 => put_fixed64(out, number, wild),
         _ => put_varint(out, number, wild),
     }
 }
@@ -183,11 +188,11 @@ fn path(kind: &Kind) -> String {
 async fn no_number_in_a_body_panics() {
     let world = World::new().await;
     let (mut asked, mut taken) = (0, 0);
-    let mut places: Vec<(String, &'static Type, Value)> = Vec::new();
+    let mut places: Vec<(String, TypeRef<'static>, Value)> = Vec::new();
     for kind in kinds().iter().filter(|k| !k.off_by_default && k.verbs.iter().any(|verb| verb == "create")) {
         places.push((path(kind), type_of(&kind.type_name).unwrap(), base(kind)));
     }
-    let request = type_of("io.k8s.api.authentication.v1.TokenRequest").unwrap();
+    let request = type_of("authentication/v1.TokenRequest").unwrap();
     let token = "/api/v1/namespaces/default/serviceaccounts/default/token".to_owned();
     places.push((token, request, json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"})));
     for (path, of, base) in places {
