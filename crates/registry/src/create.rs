@@ -3,6 +3,7 @@
 use super::*;
 use tokensmith_core::random;
 use tokensmith_objects::object::timestamp as object_timestamp;
+use tracing::instrument;
 
 /// As long as a generated name may be, less its random end.
 const MAX_GENERATED: usize = 63 - SUFFIX;
@@ -10,6 +11,7 @@ const SUFFIX: usize = 5;
 
 impl Registry {
     /// Creates an object. `namespace` is the URL's, empty for cluster-scoped kinds; `object` has been decoded.
+    #[instrument(level = "debug", name = "registry.create", skip_all, fields(resource = kind.plural))]
     pub async fn create(
         &self,
         request: &mut Request<'_>,

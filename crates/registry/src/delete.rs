@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::deletion::{Step, step};
 use super::*;
+use tracing::instrument;
 
 /// What a delete answers with.
 #[derive(Debug, PartialEq)]
@@ -39,6 +40,7 @@ impl Registry {
     }
 
     /// `asked`: the name as the request has it, which is none when a collection is deleted; admission sees that.
+    #[instrument(level = "debug", name = "registry.delete", skip_all, fields(resource = kind.plural))]
     async fn delete_asked(
         &self,
         request: &mut Request<'_>,

@@ -6,6 +6,7 @@ use tokensmith_objects::patch::{Patch, PatchError};
 use super::*;
 use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::{Attributes, Decision};
+use tracing::instrument;
 
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ const ATTEMPTS: usize = 5;
 
 impl Registry {
     /// Replaces an object. Gives it, and whether it was created (RBAC kinds may be).
+    #[instrument(level = "debug", name = "registry.update", skip_all, fields(resource = kind.plural))]
     pub async fn update(
         &self,
         request: &mut Request<'_>,
@@ -94,6 +96,7 @@ impl Registry {
     }
 
     /// Applies a patch to an object.
+    #[instrument(level = "debug", name = "registry.patch", skip_all, fields(resource = kind.plural))]
     pub async fn patch(
         &self,
         request: &mut Request<'_>,

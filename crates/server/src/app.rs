@@ -11,6 +11,7 @@ use tokensmith_core::view::View;
 use tokensmith_objects::Served;
 use tokensmith_registry::Registry;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::audit::Audit;
 use crate::backup::Backup;
@@ -87,6 +88,7 @@ impl Used {
         let (registry, namespace, name) =
             (self.registry.clone(), secret.namespace.clone(), secret.name.clone());
         // Not awaited: that a label is late harms nobody, a slow disk would harm the request.
-        tokio::spawn(async move { registry.note_legacy_use(&namespace, &name).await });
+        let noted = async move { registry.note_legacy_use(&namespace, &name).await };
+        tokio::spawn(noted.in_current_span());
     }
 }

@@ -23,6 +23,7 @@ use tokensmith_core::random;
 use tokensmith_listen::Room;
 use tokensmith_objects::codec::encode_value;
 use tokensmith_registry::options;
+use tracing::{Instrument, debug_span};
 
 use crate::app::{App, Used};
 use crate::audit::{self, Known};
@@ -34,6 +35,7 @@ use crate::metrics::Served;
 use crate::needs::Shared;
 use crate::reply::{self, Format};
 use crate::routes::{Access, labels};
+use crate::spans;
 
 /// No request but a watch takes longer (apiserver's handlers give up then, too).
 const DEADLINE: Duration = Duration::from_secs(34);
@@ -75,18 +77,34 @@ pub(crate) struct Gate {
 }
 
 /// The middleware around every route.
-pub(crate) async fn gate(
-    State(Gate { app, access, places }): State<Gate>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let arrived = app.clock.monotonic();
+pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let arrived = gate.app.clock.monotonic();
     let audit_id = random::uuid().to_string();
     let path = decode(request.uri().path());
     let query = request.uri().query().unwrap_or("").to_owned();
     let info = RequestInfo::parse(request.method().as_str(), &path, &query);
+    let served = labels(&gate.app, &info);
+    let span = spans::request(&info, served, request.headers(), &audit_id);
+    pass(gate, Arrival { arrived, audit_id, query, info, served }, request, next).instrument(span).await
+}
+
+/// What a request says before anybody has looked at who sends it.
+struct Arrival {
+    /// By the monotonic clock.
+    arrived: Duration,
+    audit_id: String,
+    query: String,
+    info: RequestInfo,
+    /// The served resource and subresource.
+    served: (&'static str, &'static str),
+}
+
+/// Lets a request in, or not, and sees to its answer.
+async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) -> Response {
+    let Gate { app, access, places } = gate;
+    let Arrival { arrived, audit_id, query, info, served } = arrival;
     let headers = request.headers().clone();
-    let (method, served) = (request.method().clone(), labels(&app, &info));
+    let method = request.method().clone();
 
     let (mut warnings, mut known) = (Vec::new(), Known::default());
     let entered = enter((&app, access), &request, &info, &mut warnings, &mut known);
@@ -123,12 +141,9 @@ pub(crate) async fn gate(
         response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
     }
     let (resource, subresource) = served;
-    app.metrics.served(Served {
-        verb: verb(&method),
-        resource,
-        subresource,
-        code: response.status().as_u16(),
-    });
+    let code = response.status().as_u16();
+    app.metrics.served(Served { verb: verb(&method), resource, subresource, code });
+    tracing::debug!(code, "answered");
     response
 }
 
@@ -215,7 +230,7 @@ fn enter(
     known: &mut Known,
 ) -> Result<Entered, Failure> {
     let before = app.clock.monotonic();
-    let found = authenticate(app, request, warnings, &mut known.why);
+    let found = debug_span!("authenticate").in_scope(|| authenticate(app, request, warnings, &mut known.why));
     let took = app.clock.monotonic().saturating_sub(before);
     let (user, notes) = match found {
         Ok(found) => {
@@ -228,6 +243,7 @@ fn enter(
         }
     };
     known.user.clone_from(&user.name);
+    spans::say("user", &user.name, request.headers());
     Used::from_ref(&Shared(app.clone())).note(&notes);
     if notes.legacy_secret.as_ref().is_some_and(|s| s.auto_generated) {
         warnings.push("Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.".into());
@@ -241,6 +257,7 @@ fn enter(
             }
             known.user = std::mem::take(&mut known.impersonated_user);
             known.impersonated_by.clone_from(&user.name);
+            spans::say("impersonated.user", &wish.identity.name, request.headers());
             (wish.identity, Some(user.name))
         }
     };
@@ -292,8 +309,9 @@ fn authorize_route(app: &App, access: Access, user: &Identity, info: &RequestInf
 
 /// 403 with upstream's text, unless allowed.
 pub(crate) fn authorize(app: &App, user: &Identity, wanted: &Attributes) -> Result<(), Failure> {
+    let span = debug_span!("authorize", decision = tracing::field::Empty);
     let before = app.clock.monotonic();
-    let decision = app.authorizer.authorize(user, wanted, &app.view.snapshot());
+    let decision = span.in_scope(|| app.authorizer.authorize(user, wanted, &app.view.snapshot()));
     let took = app.clock.monotonic().saturating_sub(before);
     let (result, reason) = match decision {
         Decision::Allow(_) => ("allowed", None),
@@ -301,6 +319,7 @@ pub(crate) fn authorize(app: &App, user: &Identity, wanted: &Attributes) -> Resu
         Decision::NoOpinion(reason) => ("no-opinion", Some(reason)),
     };
     app.metrics.authorized(result, took);
+    span.record("decision", result);
     let Some(reason) = reason else { return Ok(()) };
     let text = forbidden_text(user, wanted, &reason);
     let (text, details) = if wanted.resource_request {

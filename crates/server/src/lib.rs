@@ -23,6 +23,7 @@ mod needs;
 pub mod possession;
 mod reply;
 pub mod routes;
+mod spans;
 mod warnings;
 
 pub use app::{App, AppConfig};

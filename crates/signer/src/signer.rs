@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 use tokensmith_core::Clock;
-use tokensmith_core::keys::{Algorithm, Keys, PublicKey, ReserveError, SignError, ring};
+use tokensmith_core::keys::{Algorithm, Keys, PublicKey, ReserveError, SignError, ring, signature};
 
 use tokensmith_core::tokens::claims::Payload;
 
@@ -144,7 +144,7 @@ impl ExternalSigner {
         check_algorithm(signer.algorithm())?;
         let header = format!(r#"{{"alg":"{}","kid":"{}","typ":"JWT"}}"#, signer.algorithm(), signer.key_id());
         let header = BASE64.encode(header);
-        let signature = signer.sign(format!("{header}.{claims}").as_bytes()).await?;
+        let signature = signature(&*signer, format!("{header}.{claims}").as_bytes()).await?;
         if let Some(witness) = &self.witness {
             witness(claims::told(claims), signer.key_id().to_owned()).await;
         }

@@ -10,6 +10,8 @@ use futures::StreamExt;
 use futures::stream;
 use tokensmith_core::store::{Change, Changes, Revision, StoreError};
 use tokio::sync::watch;
+use tracing::field::Empty;
+use tracing::{Span, debug_span};
 
 use crate::log::{Log, PAGE, PAGE_BYTES};
 
@@ -124,11 +126,12 @@ impl History {
             Err(StoreError::Compacted { oldest }) if self.log.is_some() => oldest,
             other => return other,
         };
-        let history = self.clone();
-        let page = tokio::task::spawn_blocking(move || match &history.log {
+        let (history, span) = (self.clone(), Span::current());
+        let page = move || match &history.log {
             Some(log) => log.page(after, gone),
             None => Err(StoreError::Compacted { oldest: gone }),
-        });
+        };
+        let page = tokio::task::spawn_blocking(move || span.in_scope(page));
         let page = page.await.map_err(|e| StoreError::Backend(Box::new(e)))??;
         Ok(page.into_iter().map(Arc::new).collect())
     }
@@ -164,6 +167,17 @@ impl Watcher {
 fn size(change: &Change) -> usize {
     let len = |v: &Option<bytes::Bytes>| v.as_ref().map_or(0, |v| v.len());
     change.key.len() + len(&change.value) + len(&change.previous)
+}
+
+/// The span of a write, until it is on disk. Where such spans are not wanted, what is logged is its caller's all the same.
+pub(crate) fn write_span(key: &str) -> Span {
+    debug_span!("store.write", key, revision = Empty).or_current()
+}
+
+/// Says in a write's span that it is done.
+pub(crate) fn is_written(span: &Span, revision: Revision) {
+    span.record("revision", revision);
+    span.in_scope(|| tracing::debug!("written"));
 }
 
 /// Whether what a write expects holds.

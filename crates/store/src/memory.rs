@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokensmith_core::store::{Change, Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 
-use crate::history::{Bounds, History, holds};
+use crate::history::{Bounds, History, holds, is_written, write_span};
 
 /// The `Store` port in memory.
 pub struct MemoryStore {
@@ -34,6 +34,7 @@ impl MemoryStore {
         value: Option<Bytes>,
         expect: Expect,
     ) -> Result<Option<Revision>, StoreError> {
+        let span = write_span(key).entered();
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
         let found = data.get(key).map(|(value, revision)| entry(key, value, *revision));
         let found = holds(expect, found)?;
@@ -48,6 +49,7 @@ impl MemoryStore {
         let previous = found.map(|e| e.value);
         // Under the lock, so that the history has the order of the data.
         self.history.extend([Change { key: key.into(), value, previous, revision }]);
+        is_written(&span, revision);
         Ok(Some(revision))
     }
 }

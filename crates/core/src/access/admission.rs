@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
+use tracing::{Instrument, Span, debug_span};
 
 use super::Identity;
 use crate::error::Error;
@@ -128,6 +129,15 @@ pub enum Answer<'a> {
     Later(BoxFuture<'a, Result<(), Error>>),
 }
 
+impl Answer<'_> {
+    async fn told(self, span: Span) -> Result<(), Error> {
+        match self {
+            Answer::Now(result) => result,
+            Answer::Later(result) => result.instrument(span).await,
+        }
+    }
+}
+
 impl From<Result<(), Error>> for Answer<'_> {
     fn from(result: Result<(), Error>) -> Self {
         Answer::Now(result)
@@ -139,6 +149,12 @@ impl From<Result<(), Error>> for Answer<'_> {
 /// A write that loses a race is asked about again, with what is there then. `new` is none for a delete. Warnings are told
 /// each once, however often they are given.
 pub trait Admission: Send + Sync {
+    /// What logs call it.
+    fn name(&self) -> &str {
+        let name = std::any::type_name::<Self>();
+        name.rsplit("::").next().unwrap_or(name)
+    }
+
     /// Whether it is to be asked about a write: by what is written, not by what is in it.
     fn handles(&self, write: &Write<'_>) -> bool;
 
@@ -194,10 +210,9 @@ impl Admissions {
         warnings: &mut Vec<String>,
     ) -> Result<(), Error> {
         for member in self.0.iter().filter(|member| member.handles(write)) {
-            match member.mutate(write, new.as_deref_mut(), warnings) {
-                Answer::Now(result) => result?,
-                Answer::Later(result) => result.await?,
-            }
+            let span = span("mutate", &**member);
+            let answer = span.in_scope(|| member.mutate(write, new.as_deref_mut(), warnings));
+            answer.told(span).await?;
         }
         Ok(())
     }
@@ -208,10 +223,9 @@ impl Admissions {
     /// Those of the first member that refuses.
     pub async fn permit(&self, write: &Write<'_>, new: Option<&Object>) -> Result<(), Error> {
         for member in self.0.iter().filter(|member| member.handles(write)) {
-            match member.permit(write, new) {
-                Answer::Now(result) => result?,
-                Answer::Later(result) => result.await?,
-            }
+            let span = span("permit", &**member);
+            let answer = span.in_scope(|| member.permit(write, new));
+            answer.told(span).await?;
         }
         Ok(())
     }
@@ -227,10 +241,9 @@ impl Admissions {
         warnings: &mut Vec<String>,
     ) -> Result<(), Error> {
         for member in self.0.iter().filter(|member| member.handles(write)) {
-            match member.validate(write, new, warnings) {
-                Answer::Now(result) => result?,
-                Answer::Later(result) => result.await?,
-            }
+            let span = span("validate", &**member);
+            let answer = span.in_scope(|| member.validate(write, new, warnings));
+            answer.told(span).await?;
         }
         Ok(())
     }
@@ -249,4 +262,8 @@ impl Admissions {
         self.permit(write, new.as_deref()).await?;
         self.validate(write, new.as_deref(), warnings).await
     }
+}
+
+fn span(stage: &'static str, member: &dyn Admission) -> Span {
+    debug_span!("admission", stage, member = member.name())
 }

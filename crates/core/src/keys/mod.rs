@@ -74,7 +74,7 @@ pub use published::{PassedOver, PublishedError, PublishedKeys};
 pub use seal::{NotOpened, SealKey, SealKeys, SealMemory, SealSource, SealSourceError, UnsealError};
 pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, RING_KEY, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};
-pub use signer::{SignError, Signer};
+pub use signer::{SignError, Signer, signature};
 
 use algorithm::UnknownAlgorithm;
 

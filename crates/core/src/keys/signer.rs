@@ -1,6 +1,7 @@
 //! The Signer port: who turns a message into a signature, here or far away.
 
 use futures::future::BoxFuture;
+use tracing::{Instrument, debug_span};
 
 use super::Algorithm;
 
@@ -14,6 +15,13 @@ pub trait Signer: Send + Sync {
 
     /// The signature in JWS form: for ECDSA r‖s of fixed length (RFC 7518 §3.4), not DER.
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
+}
+
+/// The signature that a signer gives, asked for in a span of its own.
+pub async fn signature(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    let span = debug_span!("sign", key.id = signer.key_id(), alg = signer.algorithm().as_str());
+    // A local one signs at once, when it is asked.
+    async { signer.sign(message).await }.instrument(span).await
 }
 
 /// Why there is no signature.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde::Deserialize;
 
-use crate::keys::{Algorithm, PublicKey, SignError, Signer};
+use crate::keys::{Algorithm, PublicKey, SignError, Signer, signature};
 
 /// A token taken apart; its signature is not checked yet.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub async fn sign(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignErr
     BASE64.encode_string(header, &mut token);
     token.push('.');
     BASE64.encode_string(payload, &mut token);
-    let signature = signer.sign(token.as_bytes()).await?;
+    let signature = signature(signer, token.as_bytes()).await?;
     token.push('.');
     BASE64.encode_string(signature, &mut token);
     Ok(token)

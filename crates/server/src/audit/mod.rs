@@ -17,4 +17,6 @@ mod writer;
 
 pub(crate) use entry::{Entry, Known};
 pub use line::Line;
+pub(crate) use secrets::shows_credential;
+pub(crate) use text::{HIDDEN, cut};
 pub use writer::{Audit, Counts, Opener};

@@ -66,6 +66,15 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// Whether a text has a word in it that a request shows as its credential, whole. What a token is told by, `text` knows.
+pub(crate) fn shows_credential(text: &str, headers: &HeaderMap) -> bool {
+    let values = [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL].into_iter().flat_map(|name| headers.get_all(name));
+    let mut words = values.flat_map(|value| value.as_bytes().split(|b| b" ,\t".contains(b)));
+    // No word is looked for that cannot be in it: a token is longer than most names.
+    let fits = |word: &[u8]| (SHORTEST_ACCEPTED..=text.len()).contains(&word.len());
+    words.any(|word| fits(word) && std::str::from_utf8(word).is_ok_and(|word| text.contains(word)))
+}
+
 /// The words of the headers that hold credentials, also of those that cannot be read as a whole.
 fn words(headers: &HeaderMap) -> Words {
     let values = [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL].into_iter().flat_map(|name| headers.get_all(name));

@@ -5,12 +5,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 /// What stands for a token.
-pub(super) const HIDDEN: &str = "[token]";
+pub(crate) const HIDDEN: &str = "[token]";
 /// No token is shorter; replacing less would make a text longer.
 const SHORTEST: usize = 16;
 
 /// As much of a text as takes `most` bytes in JSON, and how much is missing.
-pub(super) fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     let (mut out, mut size) = (String::new(), 0);
     for (at, c) in text.char_indices() {
         let before = out.len();

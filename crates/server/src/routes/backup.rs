@@ -15,6 +15,7 @@ use tokensmith_core::keys::Keys;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_core::{Clock, Error};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::keys::check_reason;
 use super::token;
@@ -87,7 +88,7 @@ fn begin(with: &Making) -> Result<Body, Failure> {
     };
     let (out, pieces) = mpsc::channel(PIECES);
     let mut stopping = with.stopping.clone();
-    let writing = tokio::spawn(async move {
+    let writing = async move {
         let done = tokio::select! {
             done = write(&source, &out) => done,
             // Nobody waits for it: what is sent has no trailer.
@@ -99,7 +100,8 @@ fn begin(with: &Making) -> Result<Body, Failure> {
             Err(e) => tracing::error!(cause = %chain(e), "a backup broke off"),
         }
         done.map(drop)
-    });
+    };
+    let writing = tokio::spawn(writing.in_current_span());
     Ok(Body::from_stream(stream::unfold(Some((pieces, writing)), |state| async {
         let (mut pieces, writing): (mpsc::Receiver<Bytes>, _) = state?;
         if let Some(piece) = pieces.recv().await {

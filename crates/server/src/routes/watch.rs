@@ -16,6 +16,7 @@ use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
 use tokensmith_registry::{Event, ListOptions};
+use tracing::Span;
 
 use super::objects::{Objects, convertible, enter_for_all, metadata_only};
 use crate::failure::Failure;
@@ -46,8 +47,9 @@ pub(super) async fn serve(
     let (clock, stopping) = (with.clock.clone(), with.stopping.clone());
     let end = with.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
     let shown = {
-        let clock = with.clock.clone();
-        events.map(move |event| line(&*clock, kind, &format, event))
+        // The stream goes on when the request is answered.
+        let (clock, span) = (with.clock.clone(), Span::current());
+        events.map(move |event| span.in_scope(|| line(&*clock, kind, &format, event)))
     };
     let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(ended(clock, end, stopping));
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))

@@ -20,6 +20,7 @@ mod profiles;
 mod reviews;
 mod routes;
 mod sizes;
+mod spans;
 mod tokens;
 mod trust_bundles;
 mod world;

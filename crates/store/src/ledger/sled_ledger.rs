@@ -10,6 +10,7 @@ use tokensmith_core::ledger::{
     Revocation,
 };
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use super::keys::{
     ISSUED_END, MARKS, REVOCATION, corrupt, issued_key, issued_start, parse, position, revocation_key,
@@ -70,13 +71,13 @@ impl SledLedger {
         few: &Arc<Semaphore>,
         work: impl FnOnce(&Database) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (db, few, disk) = (self.db.clone(), few.clone(), self.disk.clone());
+        let (db, few, disk, span) = (self.db.clone(), few.clone(), self.disk.clone(), Span::current());
         // Nothing of it happens before somebody waits for it.
         let work = async move {
             let turn = few.acquire_owned().await.map_err(|e| LedgerError::Backend(Box::new(e)))?;
             let task = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let done = work(&db);
+                let done = span.in_scope(|| work(&db));
                 disk.answered();
                 done
             });

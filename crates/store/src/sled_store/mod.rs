@@ -25,12 +25,13 @@ use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use crate::anchor::Anchor;
 use crate::database::{Database, Fault};
 use crate::disk::{Disk, STUCK};
 use crate::health::Health;
-use crate::history::{Bounds, History};
+use crate::history::{Bounds, History, write_span};
 use crate::ledger::SledLedger;
 use crate::moment::Point;
 use crate::open::{self, OpenError, Options};
@@ -130,13 +131,14 @@ impl SledStore {
         expect: Expect,
     ) -> Result<Option<Revision>, StoreError> {
         let (done, answer) = oneshot::channel();
-        let write = Write { key: key.into(), value, expect, done };
+        let span = write_span(key);
+        let write = Write { key: key.into(), value, expect, done, span: span.clone() };
         let sent = self.writes.as_ref().is_some_and(|w| w.send(write).is_ok());
         let ended = || StoreError::Backend("the store's writer has ended".into());
         if !sent {
             return Err(ended());
         }
-        let answer = self.disk.wait(answer).await;
+        let answer = self.disk.wait(answer).instrument(span).await;
         answer.map_err(|_| StoreError::Refused(STUCK.into()))?.map_err(|_| ended())?
     }
 

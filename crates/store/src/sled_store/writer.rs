@@ -11,13 +11,14 @@ use tokensmith_core::store::{Change, Entry, Expect, Revision, StoreError};
 use tokensmith_core::supervise::Task;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::anchor::Anchor;
 use crate::checksum::{Checksum, Place};
 use crate::database::Database;
 use crate::disk::Disk;
 use crate::health::{Health, words};
-use crate::history::{History, holds};
+use crate::history::{History, holds, is_written};
 use crate::moment::{Moment, Point};
 use crate::record::{self, Header, META_STATE, Read, data_key};
 use crate::space::{self, Need, Room};
@@ -32,6 +33,8 @@ pub(super) struct Write {
     pub(super) value: Option<Bytes>,
     pub(super) expect: Expect,
     pub(super) done: Done,
+    /// What is logged of it is logged on behalf of who waits.
+    pub(super) span: Span,
 }
 
 pub(super) struct Writer {
@@ -82,7 +85,7 @@ struct Group {
     batch: sled::Batch,
     objects: Objects,
     changes: Vec<Change>,
-    accepted: Vec<(Done, Revision)>,
+    accepted: Vec<(Done, Span, Revision)>,
     bytes: usize,
     /// What the disk had when the group was begun.
     room: Room,
@@ -160,10 +163,10 @@ impl Writer {
             && (group.logged || group.cost < PACED)
             && let Some(write) = waiting.pop_front()
         {
-            match self.take(&mut group, &write) {
+            match write.span.in_scope(|| self.take(&mut group, &write)) {
                 Err(e) => drop(write.done.send(Err(e))),
                 Ok(Taken::Nothing) => drop(write.done.send(Ok(None))),
-                Ok(Taken::At(revision)) => group.accepted.push((write.done, revision)),
+                Ok(Taken::At(revision)) => group.accepted.push((write.done, write.span, revision)),
                 Ok(Taken::Later) => {
                     waiting.push_front(write);
                     break;
@@ -182,7 +185,8 @@ impl Writer {
                 self.disk.lives(group.live);
                 self.history.extend(group.changes);
                 self.persisting.set(false);
-                for (done, revision) in group.accepted {
+                for (done, span, revision) in group.accepted {
+                    is_written(&span, revision);
                     let _ = done.send(Ok(Some(revision)));
                 }
                 // The log is written to as long as there is much room.
@@ -194,7 +198,7 @@ impl Writer {
                 let failed = failed(&*e);
                 self.health.fail(failed.clone());
                 tracing::error!(error = %e, "the store cannot write: no further write is accepted until a restart");
-                for (done, _) in group.accepted {
+                for (done, ..) in group.accepted {
                     let _ = done.send(Err(StoreError::Refused(
                         format!("{failed}; whether this one is on disk shows at a restart").into(),
                     )));
@@ -356,7 +360,8 @@ mod tests {
     const RESERVED: &str = "/tokensmith/";
 
     fn write(key: &str) -> Write {
-        Write { key: key.into(), value: None, expect: Expect::Any, done: oneshot::channel().0 }
+        let done = oneshot::channel().0;
+        Write { key: key.into(), value: None, expect: Expect::Any, done, span: Span::none() }
     }
 
     /// It slept for as long as the last group had been large, and all that waited was told that the disk does not answer.

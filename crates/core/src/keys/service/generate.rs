@@ -1,6 +1,7 @@
 //! Making keys, away from the tasks that answer requests.
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::keys::{Algorithm, KeyError, PrivateKey};
 
@@ -16,7 +17,9 @@ pub(in crate::keys) enum Haste {
 /// Makes a key. An RSA key takes up to seconds of CPU, so each is made on a thread of its own.
 pub(in crate::keys) async fn generate(algorithm: Algorithm, haste: Haste) -> Result<PrivateKey, KeyError> {
     let (done, made) = oneshot::channel();
+    let span = Span::current();
     let work = move || {
+        let _on_behalf_of = span.enter();
         // Elsewhere the whole process would step back. A thread that may not makes its key all the same.
         if haste == Haste::Spare && cfg!(target_os = "linux") {
             let _ = rustix::process::nice(LEAST);

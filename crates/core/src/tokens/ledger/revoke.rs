@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
 use crate::keys::{KeyInfo, Origin, ring::NEVER};
@@ -32,7 +34,7 @@ impl TokenLedger {
             return Err(self.no_revocations());
         }
         let ledger = Arc::clone(self);
-        let task = tokio::spawn(async move { ledger.finish(what, by, reason).await });
+        let task = tokio::spawn(async move { ledger.finish(what, by, reason).await }.in_current_span());
         task.await.map_err(|e| Error::internal("the revocation did not end", e))?
     }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokensmith_objects::validate::{self, Limits};
 use tokensmith_objects::{FieldError, Object, names};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
 
 use super::claims::{Bound, Claims, Reference};
 use super::ledger::TokenLedger;
@@ -104,6 +106,19 @@ impl TokenIssuer {
         user: &Identity,
         namespace: &str,
         name: &str,
+        request: Object,
+        dry_run: bool,
+    ) -> Result<Minted, Error> {
+        // What the URL says is anything; the fields are said once there is such an account, and a token.
+        let span = debug_span!("mint", sa.namespace = Empty, sa.name = Empty, jti = Empty, key.id = Empty);
+        self.issue_in(&span, user, (namespace, name), request, dry_run).instrument(span.clone()).await
+    }
+
+    async fn issue_in(
+        &self,
+        span: &Span,
+        user: &Identity,
+        (namespace, name): (&str, &str),
         mut request: Object,
         dry_run: bool,
     ) -> Result<Minted, Error> {
@@ -134,6 +149,7 @@ impl TokenIssuer {
         let write = Write { objects: &objects, ..write };
         let found = self.account(&objects, namespace, name, &request)?;
         let account = Reference::new(name, found.uid());
+        span.record("sa.namespace", namespace).record("sa.name", name);
         let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let audiences = self.audiences(&request);
         let profile = self.profile(&audiences)?;
@@ -173,18 +189,20 @@ impl TokenIssuer {
             warn_after: life.warn_after.map(|after| issued_at.saturating_add(after)),
             extra,
         };
-        let signed = self.sign(&user.name, claims, profile.and_then(TokenProfile::algorithm)).await?;
+        let signed = self.sign(span, &user.name, claims, profile.and_then(TokenProfile::algorithm)).await?;
         request.set(&["status", "token"], signed.token);
         request.set(
             &["status", "expirationTimestamp"],
             object_timestamp(now.plus(Duration::seconds(life.told))),
         );
+        tracing::debug!("a token was minted");
         Ok(Minted { reply: request, id: signed.id, key_id: signed.key_id, warnings })
     }
 
     /// Signs with an id that no revocation covers: one that came meanwhile has it signed again, at once.
     async fn sign(
         &self,
+        span: &Span,
         requester: &str,
         claims: Claims<'_>,
         algorithm: Option<Algorithm>,
@@ -196,6 +214,7 @@ impl TokenIssuer {
             // First the promise that the key stays published for as long as the token lives, then the signature.
             let signer = self.keys.reserve(algorithm, claims.expires_at).await;
             let signer = signer.map_err(|e| Error::internal(failed(&e), e))?;
+            span.record("jti", id.as_str()).record("key.id", signer.key_id());
             let token =
                 jws::sign(&*signer, &claims.to_json()).await.map_err(|e| Error::internal(failed(&e), e))?;
             match self.ledger.issued(requester, &claims, signer.key_id()).await {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError};
 use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_core::{Error, Moment};
+use tracing::Instrument;
 
 use super::super::token;
 use super::Ring;
@@ -172,7 +173,7 @@ pub(super) async fn done(
 pub(super) async fn finished<T: Send + 'static>(
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
-    let task = tokio::spawn(work);
+    let task = tokio::spawn(work.in_current_span());
     task.await.map_err(|_| Failure::internal("the change of the keys did not end"))?
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokensmith_core::access::request::parameter;
 use tokensmith_core::keys::{Passphrase, PublicKey, jwks, jwks_gcp};
+use tracing::Span;
 
 use super::Ring;
 use super::commands::{audit, bad, check_reason, failure};
@@ -69,7 +70,9 @@ pub(crate) async fn private(
     audit(&ring, &caller, "keys.export-private", &id, &wanted.reason, key.as_ref().err());
     let (key, passphrase) = (key?, wanted.passphrase.map(Passphrase::new));
     // Deriving a key from a passphrase takes a good part of a second on purpose: not on a task that answers others.
-    let pem = tokio::task::spawn_blocking(move || key.to_pem(passphrase.as_ref())).await;
+    let span = Span::current();
+    let write = move || span.in_scope(|| key.to_pem(passphrase.as_ref()));
+    let pem = tokio::task::spawn_blocking(write).await;
     let pem = pem.map_err(|_| Failure::internal("the key could not be written"))?;
     let pem = pem.map_err(|e| bad(&format!("the key cannot be written: {e}")))?;
     answer(&json!({ "pem": pem.as_str() }), &headers)

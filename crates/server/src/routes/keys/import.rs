@@ -10,6 +10,7 @@ use tokensmith_core::keys::{
     Algorithm, Command, Import, KeyError, NewKey, Origin, Passphrase, PrivateKey, PrivatePem, PublicKey,
 };
 use tokensmith_core::moment;
+use tracing::Span;
 
 use super::Ring;
 use super::commands::{algorithm, bad, cause, finished, report};
@@ -51,7 +52,9 @@ pub(crate) async fn import(
     let cause = cause(&caller, wanted.reason, wanted.force)?;
     let (pem, passphrase) = (PrivatePem::new(wanted.pem), wanted.passphrase.map(Passphrase::new));
     // An encrypted file takes as long as its writer has chosen: not on a task that answers others.
-    let read = tokio::task::spawn_blocking(move || read(&pem, passphrase.as_ref(), algorithm, sign)).await;
+    let span = Span::current();
+    let read = move || span.in_scope(|| read(&pem, passphrase.as_ref(), algorithm, sign));
+    let read = tokio::task::spawn_blocking(read).await;
     let read = read.map_err(|_| Failure::internal("the key could not be read"))?;
     let read = read.map_err(|e| bad(&format!("the key cannot be used: {e}")))?;
     let told = finished(async move {
