@@ -90,11 +90,11 @@ impl Activity {
     pub(crate) async fn silent(&self, span: Duration) {
         let since = self.now();
         loop {
-            let quiet = self.now().saturating_sub(get(&self.moved).max(since));
-            match span.checked_sub(Duration::from_millis(quiet)).filter(|left| !left.is_zero()) {
-                None => return,
-                Some(left) => self.clock.sleep(left).await,
+            let end = Duration::from_millis(get(&self.moved).max(since)).saturating_add(span);
+            if self.clock.monotonic() >= end {
+                return;
             }
+            self.clock.sleep_past(end).await;
         }
     }
 

@@ -126,6 +126,7 @@ where
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut stopping: Option<Duration> = None;
     loop {
+        let judged = clock.monotonic();
         let verdict = match stopping {
             None => activity.verdict(&bounds, http2),
             Some(since) => activity.farewell(&bounds, http2, since),
@@ -151,7 +152,7 @@ where
                 stopping = Some(clock.monotonic());
             }
             () = activity.alarm() => {}
-            () = clock.sleep(rest) => shared.unread.sweep(place.id, bounds.stall),
+            () = clock.sleep_past(judged.saturating_add(rest)) => shared.unread.sweep(place.id, bounds.stall),
         }
     }
 }

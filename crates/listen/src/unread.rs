@@ -100,12 +100,14 @@ impl Unread {
             if self.take_back(|found| within(found, owner, scope), self.patience) {
                 continue;
             }
-            if self.clock.monotonic().saturating_sub(since) >= self.room {
+            let now = self.clock.monotonic();
+            if now.saturating_sub(since) >= self.room {
                 return false;
             }
+            let again = now.saturating_add(self.patience.checked_div(5).unwrap_or_default());
             tokio::select! {
                 () = freed => {}
-                () = self.clock.sleep(self.patience.checked_div(5).unwrap_or_default()) => {}
+                () = self.clock.sleep_past(again) => {}
             }
         }
     }
@@ -189,5 +191,29 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.unread.lock().answers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use time::macros::datetime;
+    use tokensmith_core::clock::ManualClock;
+
+    use super::*;
+    use crate::block::Block;
+
+    #[test]
+    fn who_waits_for_room_is_told_in_time_though_the_clock_moves_before_its_timer_runs() {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 10:00 UTC)));
+        let bounds = Bounds { unread_bytes: [1; 3], ..Bounds::default() };
+        let unread = Unread::new(&bounds, clock.clone(), Arc::default());
+        let owner = Owner { connection: 1, block: Block::Local };
+        let _full = unread.count(owner, 1);
+        clock.slip(bounds.room);
+        let room = pin!(unread.room(owner, clock.monotonic()));
+        assert_eq!(room.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(false));
     }
 }

@@ -60,15 +60,17 @@ impl Kept {
             if let Some(done) = supervise::attempt(work(&mut projector)).await {
                 return Ok(Some(done));
             }
+            // Before anybody can see it, and move a clock by the pause that follows.
+            let at = clock.monotonic();
             down.store(true, Ordering::Relaxed);
             drop(projector);
-            if clock.monotonic().saturating_sub(begun) >= LONGEST {
+            if at.saturating_sub(begun) >= LONGEST {
                 pause = REST;
             }
             tracing::error!(?pause, "keeping the volumes has panicked, and is begun again");
             let written = || Arc::strong_count(&config.files) <= *holders;
             let rested = async {
-                clock.sleep(pause).await;
+                clock.sleep_past(at.saturating_add(pause)).await;
                 // What was being written is written whole, and not by two at once.
                 while !written() {
                     clock.sleep(REST).await;

@@ -12,8 +12,11 @@ use crate::refresh::IssuerKeys;
 /// Looks at the key set for as long as it is polled, and has tokens replaced whose key has left it.
 pub(super) async fn run(shared: Arc<Shared>) {
     let (clock, mut keys) = (&*shared.clock, IssuerKeys::default());
+    let mut last = clock.monotonic();
     while !keys.none {
-        clock.sleep(keys.pause(random::fraction())).await;
+        // From when it was asked for last: what came of that may be seen, and the clock moved on, before this timer runs.
+        clock.sleep_past(last.saturating_add(keys.pause(random::fraction()))).await;
+        last = clock.monotonic();
         let asked = clock.now();
         let answer = within(WAIT, shared.api.key_set(keys.etag.as_deref())).await;
         keys.answered(answer, asked, clock.now());

@@ -32,7 +32,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// a pause until `now() + span` a month long.
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
 
-    /// Resolves once `monotonic()` has reached `end`; at once when it already has.
+    /// Resolves once `monotonic()` has reached `end`; at once when it already has. For a pause that began earlier, and for
+    /// what is left until a time: who computes a span for [`sleep`](Self::sleep) finds it too long when a manual clock moves before
+    /// its timer runs, and sleeps on with nobody to move the clock again.
     fn sleep_past(&self, end: Duration) -> BoxFuture<'_, ()> {
         let sleep = self.sleep(end.saturating_sub(self.monotonic()));
         // Looked at again once the timer runs: a manual clock that moved in between has made it too long.
@@ -113,20 +115,27 @@ pub struct ManualClock {
 struct Shown {
     now: OffsetDateTime,
     monotonic: Duration,
+    /// It moves by so much before the next pause begins.
+    slip: Duration,
+}
+
+impl Shown {
+    fn set(&mut self, now: OffsetDateTime) {
+        self.monotonic = self.monotonic.saturating_add(now.left(self.now));
+        self.now = now;
+    }
 }
 
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn new(now: OffsetDateTime) -> Self {
-        ManualClock { shown: channel::Sender::new(Shown { now, monotonic: Duration::ZERO }) }
+        let shown = Shown { now, monotonic: Duration::ZERO, slip: Duration::ZERO };
+        ManualClock { shown: channel::Sender::new(shown) }
     }
 
     /// Moves the wall clock, forwards or backwards, and wakes the sleepers whose time has come.
     pub fn set(&self, now: OffsetDateTime) {
-        self.shown.send_modify(|shown| {
-            shown.monotonic = shown.monotonic.saturating_add(now.left(shown.now));
-            shown.now = now;
-        });
+        self.shown.send_modify(|shown| shown.set(now));
     }
 
     /// Sets the wall clock as an operator or a time server does: no time passes.
@@ -137,6 +146,12 @@ impl ManualClock {
     /// Moves the clock forwards.
     pub fn advance(&self, step: Duration) {
         self.set(self.now().plus(step));
+    }
+
+    /// Moves the clock forwards as soon as somebody is about to [`sleep`](Clock::sleep), before their timer runs: as another
+    /// thread's [`advance`](Self::advance) may.
+    pub fn slip(&self, step: Duration) {
+        self.shown.send_modify(|shown| shown.slip = step);
     }
 }
 
@@ -159,6 +174,11 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        self.shown.send_if_modified(|shown| {
+            let slip = std::mem::take(&mut shown.slip);
+            shown.set(shown.now.plus(slip));
+            !slip.is_zero()
+        });
         let mut changes = self.shown.subscribe();
         let end = self.monotonic().saturating_add(span);
         async move {
@@ -192,5 +212,18 @@ mod tests {
         clock.advance(Duration::from_secs(30));
         assert!((&mut pause).now_or_never().is_some());
         assert!((&mut until).now_or_never().is_none(), "a time is a time");
+    }
+
+    #[test]
+    fn a_pause_that_began_earlier_ends_when_it_should_though_the_clock_moves_before_its_timer_runs() {
+        let clock = ManualClock::new(datetime!(2026-02-02 10:00 UTC));
+        let (second, end) = (Duration::from_secs(1), Duration::from_secs(30));
+        clock.slip(end);
+        assert!(clock.sleep_past(end).now_or_never().is_some());
+        assert_eq!(clock.monotonic(), end, "it slips once");
+        clock.slip(second);
+        assert!(clock.sleep_past(end + second * 2).now_or_never().is_none());
+        clock.slip(second);
+        assert!(clock.sleep(second).now_or_never().is_none(), "one that begins now takes its time");
     }
 }

@@ -118,23 +118,25 @@ impl Supervisor {
         let mut backoff = Backoff::default();
         loop {
             let begun = self.clock.monotonic();
-            let ended = {
+            let (ended, at) = {
                 let _running = self.of(task).pulse.begin(&*self.clock);
                 // Made under the guard too: what panics before its first await is a panic of the task.
                 let work = AssertUnwindSafe(async { work().await }).catch_unwind();
-                CURRENT.scope((self.clone(), task), work).await
+                let ended = CURRENT.scope((self.clone(), task), work).await;
+                // Before anybody can see it, and move a clock by the pause that follows.
+                (ended, self.clock.monotonic())
             };
             match ended {
                 _ if stopping() => return,
                 Ok(()) => tracing::error!(task = task.name(), "a task has ended that was to run on"),
                 Err(_) => self.panicked(task),
             }
-            if self.clock.monotonic().saturating_sub(begun) >= STEADY {
+            if at.saturating_sub(begun) >= STEADY {
                 backoff.reset();
             }
             let pause = backoff.pause().max(REST);
             tracing::warn!(task = task.name(), ?pause, "the task is begun again");
-            self.clock.sleep(pause).await;
+            self.clock.sleep_past(at.saturating_add(pause)).await;
             self.of(task).restarts.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -269,6 +271,21 @@ mod tests {
         assert_eq!(supervisor.health(), [("task/controllers", None)]);
         clock.advance(Task::Controllers.longest() + Duration::from_secs(1));
         assert!(supervisor.health()[0].1.as_ref().is_some_and(|why| why.contains("has not got on")));
+    }
+
+    #[test]
+    fn a_clock_that_moves_when_a_task_is_seen_to_be_down_ends_its_pause() {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 10:00 UTC)));
+        let supervisor = Supervisor::new(clock.clone());
+        let calls = AtomicUsize::new(0);
+        let work = || async {
+            assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "a test's");
+            std::future::pending().await
+        };
+        clock.slip(REST);
+        let mut running = supervisor.clone().run(Task::Controllers, work).boxed_local();
+        assert!(poll(&mut running));
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     #[test]

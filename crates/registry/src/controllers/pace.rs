@@ -159,9 +159,9 @@ impl Outage {
         now < self.until
     }
 
-    /// For how long, if so.
-    pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
-        self.lasts(now).then(|| self.until.saturating_sub(now))
+    /// Until when, if so.
+    pub(super) fn end(&self, now: Duration) -> Option<Duration> {
+        self.lasts(now).then_some(self.until)
     }
 }
 

@@ -164,8 +164,8 @@ impl Queue {
 
     /// Waits until something is due.
     pub(super) async fn due(&self, clock: &dyn Clock) {
-        if let Some(rest) = self.outage.rest(clock.monotonic()) {
-            clock.sleep(rest).await;
+        if let Some(end) = self.outage.end(clock.monotonic()) {
+            clock.sleep_past(end).await;
         }
         // It may have ended since somebody asked for the next.
         if !self.turns.is_empty() {
@@ -179,7 +179,7 @@ impl Queue {
         };
         let span = async {
             match self.spans.first() {
-                Some((at, _)) => clock.sleep(at.saturating_sub(clock.monotonic())).await,
+                Some((at, _)) => clock.sleep_past(*at).await,
                 None => std::future::pending().await,
             }
         };
@@ -259,6 +259,7 @@ fn lane(key: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use time::macros::datetime;
 
     use super::*;
@@ -432,6 +433,20 @@ mod tests {
         clock.advance(Outage::LONGEST);
         queue.due(&*clock).await;
         assert_eq!(queue.next(Now::of(&*clock)), Some(key));
+    }
+
+    #[test]
+    fn what_is_due_is_found_though_the_clock_moves_before_its_timer_runs() {
+        let (mut queue, clock) = (Queue::default(), clock());
+        queue.add(&pod("n", 0), Now::of(&clock));
+        let key = queue.next(Now::of(&clock)).unwrap();
+        queue.failed(key.clone(), Now::of(&clock));
+        clock.slip(Duration::from_secs(60));
+        assert!(queue.due(&clock).now_or_never().is_some(), "a second try");
+        let key = queue.next(Now::of(&clock)).unwrap();
+        queue.store_failed(key, Now::of(&clock));
+        clock.slip(Outage::LONGEST);
+        assert!(queue.due(&clock).now_or_never().is_some(), "the end of an outage");
     }
 
     #[test]

@@ -93,8 +93,11 @@ impl Keys {
     /// Reads the ring so often that it is never older than the lag, whatever the watch says or does not say: only what
     /// was read counts as seen.
     async fn reread(&self) {
+        let mut read = self.opened;
         loop {
-            self.clock.sleep(self.look_again()).await;
+            // Counted from the last one: it may be seen to have been, and the clock moved on, before this timer runs.
+            self.clock.sleep_past(read.saturating_add(self.look_again())).await;
+            read = self.clock.monotonic();
             if let Err(cause) = self.refresh().await {
                 warn!(cause = %chain(&cause), "cannot read the key ring");
             }
