@@ -52,3 +52,26 @@ async fn they_can_be_opened_to_everyone_and_nothing_else_with_them() {
     }
     assert_eq!(world.get("/metrics", None).await.status, 403);
 }
+
+/// The authorizers compare paths as they are, and are asked before anything is routed: a stranger learns no more of a path
+/// that is none of the documents' than of any other, whatever a router would make of it. As kube-apiserver, where
+/// `nonResourceURLs` are exact.
+#[tokio::test]
+async fn what_is_almost_the_path_of_an_open_document_is_closed() {
+    let world = World::with(|config| config.anonymous_oidc = true).await;
+    for path in [DISCOVERY, JWKS] {
+        assert_eq!(world.get(&format!("{path}/"), None).await.status, 200);
+        for other in
+            [format!("{path}//"), format!("/{path}"), format!("{path}/x"), path.replace("/op", "//op")]
+        {
+            let answer = world.get(&other, None).await;
+            let text = format!(r#"forbidden: User "system:anonymous" cannot get path "{other}""#);
+            assert_eq!(
+                (answer.status.as_u16(), answer.json()["message"].as_str()),
+                (403, Some(text.as_str())),
+                "{other}"
+            );
+            assert_eq!(world.get(&other, Some(ADMIN)).await.status, 404, "{other}");
+        }
+    }
+}
