@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<OffsetDateTime, ParseError> {
 }
 
 /// Why a text is no time.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// It is a time that cannot be written.
     #[error("year outside of range [0,9999]")]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::iter::successors;
 
 use tokensmith_objects::{FieldError, Findings};
 
@@ -181,6 +182,12 @@ impl Error {
     ) -> Self {
         Error::Internal { cause: cause.into(), source: Some(source.into()) }
     }
+}
+
+/// An error with its causes in one line, for logs and for operators.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn quoted(name: &str) -> String {

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::*;
+use tokensmith_api::json::SyntaxError;
 use tokensmith_core::view::collection_key;
+
+use super::*;
 
 /// A page.
 #[derive(Debug)]
@@ -105,20 +107,29 @@ fn encode(revision: Revision, after: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-fn decode(token: &str) -> Result<(Revision, String), String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|e| base64_cause(&e))?;
-    let json = tokensmith_api::json::parse(&bytes).map_err(|e| e.to_string())?.value;
+fn decode(token: &str) -> Result<(Revision, String), ContinueError> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token)?;
+    let json = tokensmith_api::json::parse(&bytes)?.value;
     let start = json["start"].as_str().and_then(|start| start.strip_suffix('\0'));
     let revision = json["rv"].as_u64();
-    revision.zip(start.map(str::to_owned)).ok_or_else(|| "encoded start key is not valid".into())
+    revision.zip(start.map(str::to_owned)).ok_or(ContinueError::Start)
 }
 
-/// Go's words.
-fn base64_cause(e: &base64::DecodeError) -> String {
-    let at = match e {
+/// Why a token does not say where to go on, in Go's words.
+#[derive(Debug, thiserror::Error)]
+enum ContinueError {
+    #[error("illegal base64 data at input byte {}", first_wrong(.0))]
+    Base64(#[from] base64::DecodeError),
+    #[error(transparent)]
+    Json(#[from] SyntaxError),
+    #[error("encoded start key is not valid")]
+    Start,
+}
+
+fn first_wrong(e: &base64::DecodeError) -> usize {
+    match e {
         base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
         base64::DecodeError::InvalidLength(at) => *at,
         base64::DecodeError::InvalidPadding => 0,
-    };
-    format!("illegal base64 data at input byte {at}")
+    }
 }

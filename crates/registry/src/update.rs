@@ -264,7 +264,7 @@ fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error>
 
 fn refused(kind: &Kind, name: &str, e: PatchError) -> Error {
     match e {
-        PatchError::Malformed(text) => Error::BadRequest(text),
+        PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
         PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
         PatchError::Unfit => {
             Error::UnfitPatch { kind: Qualified::new(&kind.group, &kind.kind), name: name.into() }

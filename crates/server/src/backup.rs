@@ -1,5 +1,7 @@
 //! What a backup is made from, besides what every handler has.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokensmith_core::ledger::Ledger;
@@ -8,7 +10,17 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 /// Files from beside the store, with their names, as they are now.
-pub type Files = Box<dyn Fn() -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, String> + Send + Sync>;
+pub type Files = Box<dyn Fn() -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, FileError> + Send + Sync>;
+
+/// A file from beside the store cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}", path.display())]
+pub struct FileError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
 
 /// What a backup is made from.
 pub struct Backup {

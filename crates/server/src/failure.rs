@@ -6,6 +6,7 @@ use http::header::RETRY_AFTER;
 use tokensmith_api::status::{Cause, Details, Status};
 use tokensmith_core::Error;
 use tokensmith_core::error::Qualified;
+use tokensmith_core::error::chain;
 use tokensmith_core::keys::command::when;
 use tokensmith_objects::codec::DecodeError;
 
@@ -94,11 +95,7 @@ impl From<Error> for Failure {
                 (403, "Forbidden", Some(details))
             }
             Error::Internal { cause, source } => {
-                tracing::error!(
-                    cause,
-                    source = source.as_deref().map(tracing::field::display),
-                    "internal error"
-                );
+                tracing::error!(cause, source = source.as_deref().map(|e| chain(e)), "internal error");
                 let causes = vec![Cause { message: cause.clone(), ..Cause::default() }];
                 (500, "InternalError", Some(Details { causes, ..Details::default() }))
             }
@@ -144,7 +141,7 @@ impl From<Error> for Failure {
 
 impl From<DecodeError> for Failure {
     fn from(error: DecodeError) -> Self {
-        Error::BadRequest(error.0).into()
+        Error::BadRequest(error.to_string()).into()
     }
 }
 

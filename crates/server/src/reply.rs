@@ -10,7 +10,7 @@ use tokensmith_core::Error;
 use tokensmith_core::access::request::{flag, parameter};
 use tokensmith_objects::table::Include;
 use tokensmith_objects::{Object, codec};
-use tokensmith_registry::options::include_object;
+use tokensmith_registry::options::{UnknownInclude, include_object};
 
 use crate::failure::Failure;
 use crate::gate::Warnings;
@@ -22,13 +22,13 @@ pub(crate) struct Format {
     pub(crate) convert: Option<As>,
     pub(crate) pretty: bool,
     /// What each row of a table carries, or why nobody can say.
-    include: Result<Include, String>,
+    include: Result<Include, UnknownInclude>,
 }
 
 impl Format {
     /// 400 for a representation that cannot be made; a write asks before it happens.
     pub(crate) fn judge(&self) -> Result<(), Error> {
-        self.include.as_ref().map(drop).map_err(|text| Error::BadRequest(text.clone()))
+        self.include.as_ref().map(drop).map_err(|e| Error::BadRequest(e.to_string()))
     }
 
     /// What each row of a table carries.
@@ -53,7 +53,7 @@ impl Format {
             accepted.or_else(|| negotiate(header, &convertible)).ok_or_else(Failure::not_acceptable)?;
         let Accepted { media, convert, pretty } = accepted;
         let include = match convert.as_ref().is_some_and(|c| c.kind == "Table") {
-            true => include_object(query).map_err(|e| e.to_string()),
+            true => include_object(query),
             false => Ok(Include::default()),
         };
         Ok(Format { media, convert, pretty: pretty || wants_pretty(headers, query), include })

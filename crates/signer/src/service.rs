@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokensmith_core::error::chain;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -84,10 +85,4 @@ fn status(refusal: Refusal) -> Status {
             Status::internal(text)
         }
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

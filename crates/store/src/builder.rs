@@ -7,6 +7,7 @@ use tokensmith_core::ledger::{Issued, Marks, Revocation};
 use tokensmith_core::store::{Entry, Revision};
 
 use crate::checksum::Place;
+use crate::damage::BadRecord;
 use crate::database::{Database, Fault};
 use crate::ledger::keys::{self, Kind};
 use crate::moment::{Moment, Point};
@@ -140,7 +141,7 @@ fn sync(dir: &Path) -> std::io::Result<()> {
 
 impl Record {
     /// As it is found in a database.
-    pub(crate) fn from_item(item: Item) -> Option<Result<Record, crate::scan::Bad>> {
+    pub(crate) fn from_item(item: Item) -> Option<Result<Record, BadRecord>> {
         let parsed = match item {
             Item::Bad(bad) => return Some(Err(bad)),
             Item::Object(entry, _) => Some(Record::Object(entry)),

@@ -49,16 +49,23 @@ pub enum Trouble {
     /// Database and anchor are of two stores.
     OtherStore,
     /// A record does not verify.
-    Record {
-        /// Where it stands.
-        place: String,
-        /// Why.
-        why: String,
-    },
+    Record(BadRecord),
     /// Further records that do not verify, when they are many.
     Records(u64),
     /// The database does not say what it holds.
     StateMissing(What),
+}
+
+/// A record that does not verify.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct BadRecord {
+    /// What it is of; `None` for an issue record, which is no reason not to start.
+    pub what: Option<What>,
+    /// Where it stands.
+    pub place: String,
+    /// Why.
+    pub why: &'static str,
 }
 
 /// A part of a store.
@@ -126,7 +133,7 @@ impl fmt::Display for Trouble {
             Trouble::DatabaseMissing => write!(f, "its database is missing"),
             Trouble::Differs(what) => write!(f, "its {what} are not those that were written"),
             Trouble::OtherStore => write!(f, "its database and its anchor are of two stores"),
-            Trouble::Record { place, why } => write!(f, "{place} cannot be read: {why}"),
+            Trouble::Record(bad) => write!(f, "{} cannot be read: {}", bad.place, bad.why),
             Trouble::Records(more) => write!(f, "{more} further records cannot be read"),
             Trouble::StateMissing(what) => write!(f, "what it says of its {what} cannot be read"),
         }

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -65,6 +65,7 @@ impl Database {
         let (done, answer) = mpsc::channel();
         let path: PathBuf = dir.into();
         let file = dir.join("db");
+        let lock = file.clone();
         // A thread of its own: one that never ends is left behind, and said.
         let thread = std::thread::Builder::new().name("store-open".into()).spawn(move || {
             let opened = quietly(|| {
@@ -73,7 +74,8 @@ impl Database {
                     .cache_capacity(cache_bytes)
                     .mode(sled::Mode::HighThroughput)
                     .temporary(copy);
-                let db = unlocked(|| config.open())?;
+                await_unlocked(&lock);
+                let db = config.open()?;
                 let (objects, ledger) = (db.open_tree("tokensmith")?, db.open_tree("ledger")?);
                 Ok(Trees { db, objects, ledger })
             });
@@ -133,23 +135,19 @@ impl Database {
     }
 }
 
-/// Opens it once its file is unlocked. Who made the database a moment ago was this process, and sled's own threads may hold
-/// its file a little longer than the handle that was closed; other processes are kept away by the store's lock.
-fn unlocked<T>(open: impl Fn() -> sled::Result<T>) -> sled::Result<T> {
+/// Waits a while until sled's file is unlocked. Who made the database a moment ago was this process, and sled's own threads
+/// may hold its file a little longer than the handle that was closed; other processes are kept away by the store's lock.
+fn await_unlocked(file: &Path) {
     let mut left = CLOSING;
-    loop {
-        match open() {
-            Err(sled::Error::Io(e)) if e.to_string().contains(LOCKED) && !left.is_zero() => {
-                std::thread::park_timeout(PAUSE);
-                left = left.saturating_sub(PAUSE);
-            }
-            done => return done,
-        }
+    // The lock that this takes goes with the handle.
+    while File::open(file).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        && !left.is_zero()
+    {
+        std::thread::park_timeout(PAUSE);
+        left = left.saturating_sub(PAUSE);
     }
 }
 
-/// sled's word for that: the error's kind is none.
-const LOCKED: &str = "could not acquire lock";
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Drop for Database {

@@ -10,7 +10,7 @@ use tokensmith_core::store::Revision;
 
 use crate::anchor::{Anchor, FILE};
 use crate::builder::{Builder, Record};
-use crate::damage::{Trouble, Whole};
+use crate::damage::{BadRecord, Trouble, Whole};
 use crate::database::{Database, Fault};
 use crate::open::{self, FORMAT, Folder, OpenError, Options};
 use crate::scan::{self, Item, Said, Tally};
@@ -35,7 +35,7 @@ pub fn is_of_format_1(dir: &Path) -> bool {
 
 /// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
 /// where those stand that do not. Works on a copy, in the same folder: the files stay as they are.
-pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Result<Examined, OpenError> {
+pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, BadRecord>)) -> Result<Examined, OpenError> {
     examine_in(dir, None, each)
 }
 
@@ -43,7 +43,7 @@ pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, String>)) -> Resu
 pub fn examine_in(
     dir: &Path,
     scratch: Option<&Path>,
-    each: &mut dyn FnMut(Result<Record, String>),
+    each: &mut dyn FnMut(Result<Record, BadRecord>),
 ) -> Result<Examined, OpenError> {
     let io = |source| OpenError::Io { dir: dir.into(), source };
     fs::read_dir(dir).map_err(io)?;
@@ -72,7 +72,7 @@ pub fn examine_in(
     }
     attempt(snapshot, &mut |item| {
         if let Some(found) = Record::from_item(item) {
-            each(found.map_err(|bad| format!("{}: {}", bad.place, bad.why)));
+            each(found);
         }
     })?;
     Ok(best)

@@ -22,15 +22,21 @@ pub struct KillAt {
     groups: AtomicU64,
 }
 
+/// A text names no fail point.
+#[derive(Debug, thiserror::Error)]
+#[error("a fail point is before:N or after:N, or of a group or a start {groups}, not {0:?}", groups = others())]
+pub struct NoFailPoint(String);
+
+fn others() -> String {
+    Moment::ALL[2..].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 /// `before:N` or `after:N`, or a moment of a group or of a start.
 impl FromStr for KillAt {
-    type Err = String;
+    type Err = NoFailPoint;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            let others = Moment::ALL[2..].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            format!("a fail point is before:N or after:N, or of a group or a start {others}, not {text:?}")
-        };
+    fn from_str(text: &str) -> Result<Self, NoFailPoint> {
+        let wrong = || NoFailPoint(text.to_owned());
         let (moment, step) = text.split_once(':').ok_or_else(wrong)?;
         let (_, moment) = Moment::ALL.into_iter().find(|(name, _)| *name == moment).ok_or_else(wrong)?;
         let step = step.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
@@ -161,7 +167,10 @@ mod tests {
     #[test]
     fn a_fail_point_is_a_moment_and_a_step() {
         for wrong in ["", "before", "before:", "before:0", "during:1", "after:x", "after:-1"] {
-            assert!(wrong.parse::<KillAt>().unwrap_err().contains("before:N or after:N"), "{wrong}");
+            assert!(
+                wrong.parse::<KillAt>().unwrap_err().to_string().contains("before:N or after:N"),
+                "{wrong}"
+            );
         }
         let at: KillAt = "after:3".parse().unwrap();
         assert_eq!((at.moment, at.step), (Moment::After, 3));

@@ -32,11 +32,11 @@ mod space;
 mod state;
 
 pub use builder::Record;
-pub use damage::{Damage, Trouble, What, Whole};
+pub use damage::{BadRecord, Damage, Trouble, What, Whole};
 pub use examine::{Create, Examined, examine, examine_in, is_of_format_1};
 
 #[cfg(debug_assertions)]
-pub use fail_points::{FailPoints, KillAt};
+pub use fail_points::{FailPoints, KillAt, NoFailPoint};
 pub use folder::lock;
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use tokensmith_core::store::{Entry, Revision};
 
 use crate::checksum::{Checksum, Place, of_record};
-use crate::damage::{Damage, Trouble, What, Whole, collection};
+use crate::damage::{BadRecord, Damage, Trouble, What, Whole, collection};
 use crate::database::{Database, Fault, Trees};
 use crate::ledger::keys::{self, Kind};
 use crate::record::{self, META_FORMAT, META_REVISION, META_STATE, Read};
@@ -18,15 +18,7 @@ pub(crate) enum Item {
     /// One of the ledger: its key in the tree, and what it says.
     Ledger(Kind, Vec<u8>, Vec<u8>, Checksum),
     /// One that does not verify.
-    Bad(Bad),
-}
-
-/// A record that does not verify.
-pub(crate) struct Bad {
-    /// An issue record; these are counted and left out.
-    pub(crate) issued: bool,
-    pub(crate) place: String,
-    pub(crate) why: String,
+    Bad(BadRecord),
 }
 
 /// Takes what is found.
@@ -52,7 +44,7 @@ pub(crate) fn objects(db: &Database, format: u32, backwards: bool, each: Each<'_
         b"d",
         backwards,
         |trees, stored, record| {
-            let bad = |place, why: &str| Item::Bad(Bad { issued: false, place, why: why.into() });
+            let bad = |place, why| Item::Bad(BadRecord { what: Some(What::Objects), place, why });
             let Ok(key) = String::from_utf8(stored[1..].to_vec()) else {
                 let shown = String::from_utf8_lossy(&stored[1..]).into_owned();
                 each(bad(shown, "its key is not UTF-8"));
@@ -96,10 +88,10 @@ pub(crate) fn ledger(db: &Database, format: u32, backwards: bool, each: Each<'_>
                 let found = found.filter(|(_, value)| format > 1 || kind.parses(key, value));
                 each(match found {
                     Some((checksum, value)) => Item::Ledger(kind, key.to_vec(), value.to_vec(), checksum),
-                    None => Item::Bad(Bad {
-                        issued: kind == Kind::Issued,
+                    None => Item::Bad(BadRecord {
+                        what: (kind != Kind::Issued).then_some(What::Revocations),
                         place: keys::shown(kind, key),
-                        why: "its checksum does not fit".into(),
+                        why: "its checksum does not fit",
                     }),
                 });
                 Ok(())
@@ -203,12 +195,9 @@ impl Tally {
                     }
                 }
             }
-            Item::Bad(bad) if bad.issued => self.whole.issued_damaged += 1,
+            Item::Bad(BadRecord { what: None, .. }) => self.whole.issued_damaged += 1,
             Item::Bad(_) if self.troubles.len() == NAMED => self.more += 1,
-            Item::Bad(bad) => {
-                let (place, why) = (bad.place.clone(), bad.why.clone());
-                self.troubles.push(Trouble::Record { place, why });
-            }
+            Item::Bad(bad) => self.troubles.push(Trouble::Record(bad.clone())),
         }
     }
 

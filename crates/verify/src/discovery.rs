@@ -2,7 +2,7 @@
 
 use http::Uri;
 use serde::Deserialize;
-use tokensmith_core::keys::issuer::discovery_problem;
+use tokensmith_core::keys::issuer::check_discovery;
 
 use crate::DiscoveryError;
 
@@ -15,12 +15,10 @@ pub fn check_issuer(issuer: &str) -> Result<(), DiscoveryError> {
     if loopback(issuer) {
         return Ok(());
     }
-    match discovery_problem(issuer) {
-        Some(problem) => Err(DiscoveryError::Issuer(problem)),
-        None if plain(issuer).is_none() => {
-            Err(DiscoveryError::Issuer(format!("issuer URL {issuer:?} is not valid")))
-        }
-        None => Ok(()),
+    check_discovery(issuer)?;
+    match plain(issuer) {
+        None => Err(DiscoveryError::Url(issuer.to_owned())),
+        Some(_) => Ok(()),
     }
 }
 

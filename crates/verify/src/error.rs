@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use tokensmith_core::keys::PublishedError;
+use tokensmith_core::keys::issuer::NoDiscovery;
 
 /// A document was not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FetchError(String);
+#[error(transparent)]
+pub struct FetchError(#[from] tokensmith_client::Error);
 
 impl FetchError {
     /// Why, in one line.
     pub fn new(why: impl Into<String>) -> Self {
-        FetchError(why.into())
+        FetchError(tokensmith_client::Error::failed(why))
     }
 }
 
@@ -30,12 +31,15 @@ pub enum DiscoveryError {
     /// Something that is needed is not in it.
     #[error("the discovery document has no issuer and jwks_uri")]
     Incomplete,
-    /// The issuer's own name is no URL that a document can be had from, in Kubernetes' words.
-    #[error("{0}")]
-    Issuer(String),
+    /// No document can be had from the issuer's own name.
+    #[error(transparent)]
+    Issuer(#[from] NoDiscovery),
     /// Its key set could come from anyone.
     #[error("the discovery document's jwks_uri must use https scheme, got: {0:?}")]
     JwksUri(String),
+    /// The issuer's own name is a URL with a user, or without a host.
+    #[error("issuer URL {0:?} is not valid")]
+    Url(String),
 }
 
 /// Why an attempt to get an issuer's keys has failed.

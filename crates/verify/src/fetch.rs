@@ -36,10 +36,8 @@ pub struct Fetched {
 #[async_trait]
 impl Fetch for Web {
     async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, FetchError> {
-        let url = target::parse_url(url).map_err(|e| FetchError::new(e.to_string()))?;
-        let page = Web::get(self, &url, None, etag, MAX_DOCUMENT)
-            .await
-            .map_err(|e| FetchError::new(e.to_string()))?;
+        let url = target::parse_url(url)?;
+        let page = Web::get(self, &url, None, etag, MAX_DOCUMENT).await?;
         Ok(Fetched {
             status: page.status.as_u16(),
             body: page.body.into(),

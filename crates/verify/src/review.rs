@@ -29,12 +29,15 @@ pub trait Review: Send + Sync {
 /// Why there is no answer, in one line without the token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReviewError {
+    /// Its answer is no TokenReview with a status.
+    #[error("the server's TokenReview has no status")]
+    NoStatus,
     /// The server does not let the caller review tokens, or fails.
     #[error("{}", .0.message)]
     Refused(Refusal),
-    /// There is no server, or none that makes sense.
-    #[error("{0}")]
-    Unavailable(String),
+    /// There is no answer.
+    #[error(transparent)]
+    Unavailable(#[from] tokensmith_client::Error),
 }
 
 /// A TokenReview's status.

@@ -17,10 +17,8 @@ impl Review for Client {
             spec["audiences"] = audiences.into();
         }
         let body = json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": spec });
-        let unavailable = |why: String| ReviewError::Unavailable(why);
-        let answer = self.post(PATH, &body).await.map_err(|e| unavailable(e.to_string()))?;
-        let answer = answer.map_err(ReviewError::Refused)?;
-        status(&answer["status"]).ok_or_else(|| unavailable("the server's TokenReview has no status".into()))
+        let answer = self.post(PATH, &body).await?.map_err(ReviewError::Refused)?;
+        status(&answer["status"]).ok_or(ReviewError::NoStatus)
     }
 }
 

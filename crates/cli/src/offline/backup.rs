@@ -39,8 +39,8 @@ pub fn begin(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: dir.kept_issuer()?,
         identity,
-        files: dir.kept()().map_err(Failure::failed)?,
-        seal: Box::new(move || Ok(seal.clone())),
+        files: dir.kept()().map_err(anyhow::Error::new)?,
+        seal: Box::new(move || seal.clone()),
     };
     let (out, pieces) = mpsc::channel::<Bytes>(4);
     let writing = tokio::spawn(async move { write(&source, &out).await });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{KeyRing, NotOpened};
-use tokensmith_store::{Examined, OpenError, Record, examine_in};
+use tokensmith_store::{BadRecord, Examined, OpenError, Record, examine_in};
 
 use super::said::troubles;
 use crate::client::flags::DATA_DIR;
@@ -92,7 +92,7 @@ impl CheckArgs {
 pub fn look(
     data_dir: &Path,
     scratch: Option<&Path>,
-    each: &mut dyn FnMut(Result<Record, String>),
+    each: &mut dyn FnMut(Result<Record, BadRecord>),
 ) -> Result<Examined, Failure> {
     let dir = DataDir::look(data_dir);
     if !dir.holds_store() {

@@ -38,8 +38,7 @@ fn of_others(trouble: &Trouble) -> bool {
         | Trouble::Count { what, .. }
         | Trouble::Differs(what)
         | Trouble::StateMissing(what) => *what != What::Revocations,
-        // An object's key begins so; what is named otherwise is the ledger's.
-        Trouble::Record { place, .. } => place.starts_with('/'),
+        Trouble::Record(bad) => bad.what != Some(What::Revocations),
         Trouble::AnchorMissing
         | Trouble::AnchorUnreadable(_)
         | Trouble::Database(_)
@@ -51,11 +50,14 @@ fn of_others(trouble: &Trouble) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokensmith_store::BadRecord;
+
     use super::*;
 
     #[test]
     fn revocations_are_lost_unless_others_alone_are_concerned() {
-        let record = |place: &str| Trouble::Record { place: place.into(), why: String::new() };
+        let record =
+            |what, place: &str| Trouble::Record(BadRecord { what: Some(what), place: place.into(), why: "" });
         let behind = |what| Trouble::Behind { what, anchor: 2, found: 1 };
         let count = |what| Trouble::Count { what, written: 2, found: 1 };
         for what in [What::Objects, What::Ring] {
@@ -63,7 +65,13 @@ mod tests {
             assert!(!revocations_lost(&others));
             assert!(revocations_lost(&[others[0].clone(), Trouble::AnchorMissing]), "one is enough");
         }
-        assert!(!revocations_lost(&[]) && !revocations_lost(&[record("/registry/pods/a/b")]));
+        assert!(
+            !revocations_lost(&[])
+                && !revocations_lost(&[
+                    record(What::Objects, "/registry/pods/a/b"),
+                    record(What::Objects, "not UTF-8")
+                ])
+        );
         let what = What::Revocations;
         for trouble in [
             behind(what),
@@ -76,8 +84,8 @@ mod tests {
             Trouble::DatabaseMissing,
             Trouble::OtherStore,
             Trouble::Records(1),
-            record("the revocation {}"),
-            record("what is kept of the marks of tokens"),
+            record(what, "the revocation {}"),
+            record(what, "what is kept of the marks of tokens"),
         ] {
             assert!(revocations_lost(std::slice::from_ref(&trouble)), "{trouble:?}");
         }

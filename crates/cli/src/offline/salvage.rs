@@ -9,7 +9,7 @@ use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::KeyRing;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::ledger::{Marks, Revocation};
-use tokensmith_store::Record;
+use tokensmith_store::{BadRecord, Record};
 
 use super::check::look;
 use super::contents::count;
@@ -157,7 +157,7 @@ impl SalvageArgs {
     /// What stands beside the store.
     fn files(&self) -> Result<Kept, Failure> {
         let dir = DataDir::look(&self.data_dir);
-        let mut files = dir.kept()().map_err(Failure::failed)?;
+        let mut files = dir.kept()().map_err(anyhow::Error::new)?;
         if let Some(seal) = read_if_there(&dir.file(SEAL))? {
             files.push((SEAL.to_owned(), seal.into()));
         }
@@ -166,13 +166,13 @@ impl SalvageArgs {
 }
 
 impl Found {
-    fn take(&mut self, record: Result<Record, String>, fill: &mut Fill) {
+    fn take(&mut self, record: Result<Record, BadRecord>, fill: &mut Fill) {
         if self.failed.is_some() {
             return;
         }
         let done = match record {
-            Err(lost) => {
-                self.lost.push(lost);
+            Err(bad) => {
+                self.lost.push(bad.to_string());
                 Ok(())
             }
             Ok(Record::Object(entry)) if entry.key == RING_KEY => {

@@ -1,12 +1,14 @@
 //! The data directory: what is where, and what a first start makes.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokensmith_core::random;
+use tokensmith_server::backup::FileError;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -103,12 +105,16 @@ impl DataDir {
     }
 
     /// Reads what a backup takes along, as it is when it is asked.
-    pub fn kept(&self) -> impl Fn() -> Result<Kept, String> + Send + Sync + 'static {
+    pub fn kept(&self) -> impl Fn() -> Result<Kept, FileError> + Send + Sync + 'static {
         let path = self.path.clone();
         move || {
             let read = |name: &&str| {
-                let bytes = files::read_if_there(&path.join(name)).map_err(|e| format!("{e:#}"));
-                Ok(bytes?.map(|bytes| ((*name).to_owned(), Zeroizing::new(bytes))))
+                let path = path.join(name);
+                match fs::read(&path) {
+                    Ok(bytes) => Ok(Some(((*name).to_owned(), Zeroizing::new(bytes)))),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(FileError { path, source }),
+                }
             };
             KEPT.iter().filter_map(|name| read(name).transpose()).collect()
         }

@@ -122,15 +122,21 @@ pub struct KeyArgs {
 const MAX_SPAN: i64 = 87_600 * 3600;
 
 /// What the default key may sign with: what Kubernetes signs with, so that every verifier of its tokens knows it.
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let usual = Algorithm::list(Algorithm::KUBERNETES);
+fn algorithm(name: &str) -> Result<Algorithm, NoDefault> {
     match name.parse::<Algorithm>() {
         Ok(algorithm) if Algorithm::KUBERNETES.contains(&algorithm) => Ok(algorithm),
-        Ok(other) => {
-            Err(format!("{other} keys sign only where a token profile asks for it: use {usual} here"))
-        }
-        Err(_) => Err(format!("unknown signing algorithm: use {usual}")),
+        Ok(other) => Err(NoDefault::ProfilesOnly(other)),
+        Err(_) => Err(NoDefault::Unknown),
     }
+}
+
+/// What the default key may not sign with.
+#[derive(Debug, thiserror::Error)]
+enum NoDefault {
+    #[error("{0} keys sign only where a token profile asks for it: use {usual} here", usual = Algorithm::list(Algorithm::KUBERNETES))]
+    ProfilesOnly(Algorithm),
+    #[error("unknown signing algorithm: use {}", Algorithm::list(Algorithm::KUBERNETES))]
+    Unknown,
 }
 
 impl KeyArgs {

@@ -101,17 +101,13 @@ impl SealingFile {
 
 impl SealSource for SealingFile {
     fn load(&self) -> Result<SealKeys, SealSourceError> {
-        let missing = || SealSourceError(format!("{} is missing", self.path.display()));
-        self.read().map_err(failed)?.ok_or_else(missing)
+        let missing = || SealSourceError(format!("{} is missing", self.path.display()).into());
+        self.read().map_err(|e| SealSourceError(e.into()))?.ok_or_else(missing)
     }
 
     fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
-        self.write(keys).map_err(failed)
+        self.write(keys).map_err(|e| SealSourceError(e.into()))
     }
-}
-
-fn failed(error: anyhow::Error) -> SealSourceError {
-    SealSourceError(format!("{error:#}"))
 }
 
 fn needed_by(sealed: &[String]) -> String {

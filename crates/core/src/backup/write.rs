@@ -49,7 +49,7 @@ pub struct Source {
     /// Files from beside the store, with their names.
     pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
     /// The sealing keys as they are now. Asked for at the end, so that they are those of the ring.
-    pub seal: Box<dyn Fn() -> Result<Arc<SealKeys>, String> + Send + Sync>,
+    pub seal: Box<dyn Fn() -> Arc<SealKeys> + Send + Sync>,
 }
 
 /// Why there is no backup.
@@ -67,9 +67,6 @@ pub enum WriteError {
     /// The ring makes no sense.
     #[error("the key ring cannot be used")]
     Ring(#[from] RingError),
-    /// There are no sealing keys.
-    #[error("the sealing keys cannot be read: {0}")]
-    Seal(String),
     /// They are not those of the ring.
     #[error("signing key {0} was sealed anew meanwhile, or cannot be opened: back up again")]
     Sealed(String),
@@ -207,7 +204,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn end(mut self, revision: Revision, source: &Source) -> Result<Trailer, WriteError> {
-        let seal = (source.seal)().map_err(WriteError::Seal)?;
+        let seal = (source.seal)();
         // One that was sealed anew while this was written may be there under a sealing key that is gone.
         if let Some(ring) = &self.ring {
             seal.opens(&KeyRing::from_json(&ring.value)?).map_err(|e| WriteError::Sealed(e.id))?;

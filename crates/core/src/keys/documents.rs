@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use tokensmith_api::json::{Members, list, write_str};
 
-use super::issuer::discovery_problem;
+use super::issuer::{NoDiscovery, check_discovery};
 use super::{Algorithm, PublicKey};
 
 /// A body that is served as it is.
@@ -40,20 +40,16 @@ pub struct Documents {
     pub jwks: Option<Document>,
     /// For `Cache-Control: public, max-age=…`.
     pub max_age: Duration,
-    /// Why the documents are not served, in Kubernetes' words; for the log.
-    pub problem: Option<String>,
+    /// Why the documents are not served.
+    pub problem: Option<NoDocuments>,
 }
 
 impl Documents {
     /// Renders the documents for the issuer (byte for byte as in tokens) and the published keys.
     pub fn render(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>], max_age: Duration) -> Self {
-        let problem =
-            discovery_problem(issuer).or_else(|| keys.is_empty().then(|| "no keys to publish".into()));
+        let problem = check_discovery(issuer).err().map(NoDocuments::Issuer);
+        let problem = problem.or_else(|| keys.is_empty().then_some(NoDocuments::NoKeys));
         if let Some(problem) = problem {
-            let problem = format!(
-                "Could not construct pre-rendered responses for ServiceAccountIssuerDiscovery endpoints. \
-                 Endpoints will not be enabled. Error: {problem}"
-            );
             return Documents { max_age, problem: Some(problem), ..Documents::default() };
         }
         Documents {
@@ -64,6 +60,19 @@ impl Documents {
         }
     }
 }
+
+/// Why there are no documents, in Kubernetes' words; for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoDocuments {
+    /// Nobody could find them.
+    #[error("{DISABLED} {0}")]
+    Issuer(#[source] NoDiscovery),
+    /// There is nothing to publish.
+    #[error("{DISABLED} no keys to publish")]
+    NoKeys,
+}
+
+const DISABLED: &str = "Could not construct pre-rendered responses for ServiceAccountIssuerDiscovery endpoints. Endpoints will not be enabled. Error:";
 
 /// Names the algorithms of all published keys, not only the signing one's, sorted.
 fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {

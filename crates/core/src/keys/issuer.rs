@@ -17,24 +17,24 @@ pub enum IssuerError {
     #[error("service-account-issuer is a required flag")]
     Missing,
     /// Looks like a URL and is none.
-    #[error("service-account-issuer {issuer:?} contained a ':' but was not a valid URL: {cause}")]
+    #[error("service-account-issuer {issuer:?} contained a ':' but was not a valid URL: {source}")]
     Url {
         /// The issuer.
         issuer: String,
         /// What is wrong with it.
-        cause: &'static str,
+        source: UrlError,
     },
 }
 
 /// Checks the list of `--service-account-issuer`.
 ///
 /// ```
-/// use tokensmith_core::keys::issuer::{check_issuers, discovery_problem};
+/// use tokensmith_core::keys::issuer::{check_discovery, check_issuers};
 ///
 /// assert!(check_issuers(&["https://issuer.example".into()]).is_ok());
 /// assert!(check_issuers(&["https://[bad".into()]).is_err());
 /// // Tokens can have it, but nobody can find its keys.
-/// assert!(discovery_problem("http://issuer.example").is_some());
+/// assert!(check_discovery("http://issuer.example").is_err());
 /// ```
 pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
     if issuers.is_empty() {
@@ -45,7 +45,7 @@ pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
             return Err(IssuerError::Empty);
         }
         if issuer.contains(':') {
-            parse(issuer).map_err(|cause| IssuerError::Url { issuer: issuer.clone(), cause })?;
+            parse(issuer).map_err(|source| IssuerError::Url { issuer: issuer.clone(), source })?;
         }
         if issuers[..i].contains(issuer) {
             return Err(IssuerError::Duplicate(issuer.clone()));
@@ -62,18 +62,67 @@ pub fn check_jwks_uri(uri: &str) -> Result<(), IssuerError> {
     }
 }
 
-/// Why there is no discovery for an issuer; tokens are issued and verified all the same.
-pub fn discovery_problem(issuer: &str) -> Option<String> {
+/// Why there is no discovery for an issuer, in Kubernetes' words; tokens are issued and verified all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoDiscovery {
+    /// It has no name.
+    #[error("empty issuer URL")]
+    Empty,
+    /// Its URL has a fragment.
+    #[error("issuer URL may not include a fragment, got: {0}")]
+    Fragment(String),
+    /// Anyone could answer in its place.
+    #[error("issuer URL must use https scheme, got: {0}")]
+    NotHttps(String),
+    /// Its URL has a query.
+    #[error("issuer URL may not include a query, got: {0}")]
+    Query(String),
+    /// Its name is no URL.
+    #[error("issuer URL {issuer:?} is not valid: {source}")]
+    Url {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+}
+
+/// Whether an issuer's documents can be found by its name.
+///
+/// # Errors
+/// They cannot, and why.
+pub fn check_discovery(issuer: &str) -> Result<(), NoDiscovery> {
     if issuer.is_empty() {
-        return Some("empty issuer URL".into());
+        return Err(NoDiscovery::Empty);
     }
+    let named = || issuer.to_owned();
     match parse(issuer) {
-        Err(cause) => Some(format!("issuer URL {issuer:?} is not valid: {cause}")),
-        Ok(url) if !url.https() => Some(format!("issuer URL must use https scheme, got: {issuer}")),
-        Ok(url) if url.query => Some(format!("issuer URL may not include a query, got: {issuer}")),
-        Ok(url) if url.fragment => Some(format!("issuer URL may not include a fragment, got: {issuer}")),
-        Ok(_) => None,
+        Err(source) => Err(NoDiscovery::Url { issuer: named(), source }),
+        Ok(url) if !url.https() => Err(NoDiscovery::NotHttps(named())),
+        Ok(url) if url.query => Err(NoDiscovery::Query(named())),
+        Ok(url) if url.fragment => Err(NoDiscovery::Fragment(named())),
+        Ok(_) => Ok(()),
     }
+}
+
+/// Why a text is no URL, in Go's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// A bracket of an IPv6 address alone.
+    #[error("missing ']' in host")]
+    Bracket,
+    /// A character that no host name has.
+    #[error("invalid character in host name")]
+    Character,
+    /// What stands before the colon is no scheme.
+    #[error("first path segment in URL cannot contain colon")]
+    Colon,
+    /// A control character.
+    #[error("invalid control character in URL")]
+    Control,
+    /// Nothing stands before the colon.
+    #[error("missing protocol scheme")]
+    Scheme,
 }
 
 /// As much of a URL as the rules need.
@@ -89,9 +138,9 @@ impl Url<'_> {
     }
 }
 
-fn parse(text: &str) -> Result<Url<'_>, &'static str> {
+fn parse(text: &str) -> Result<Url<'_>, UrlError> {
     if text.chars().any(|c| c.is_ascii_control()) {
-        return Err("invalid control character in URL");
+        return Err(UrlError::Control);
     }
     let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -99,17 +148,17 @@ fn parse(text: &str) -> Result<Url<'_>, &'static str> {
         && !(scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(plain))
     {
         return Err(match scheme {
-            "" => "missing protocol scheme",
-            _ => "first path segment in URL cannot contain colon",
+            "" => UrlError::Scheme,
+            _ => UrlError::Colon,
         });
     }
     if let Some(after) = rest.strip_prefix("//") {
         let host = after.split(['/', '?', '#']).next().unwrap_or_default();
         if host.contains([' ', '<', '>', '"', '\\', '^', '{', '}', '|', '`']) {
-            return Err("invalid character in host name");
+            return Err(UrlError::Character);
         }
         if host.contains('[') != host.contains(']') {
-            return Err("missing ']' in host");
+            return Err(UrlError::Bracket);
         }
     }
     let (before, fragment) = rest.split_once('#').unwrap_or((rest, ""));
@@ -134,7 +183,8 @@ mod tests {
             ("https://a.example#x", Some("issuer URL may not include a fragment, got: https://a.example#x")),
         ];
         for (issuer, problem) in cases {
-            assert_eq!(discovery_problem(issuer).as_deref(), problem, "{issuer}");
+            let found = check_discovery(issuer).err().map(|e| e.to_string());
+            assert_eq!(found.as_deref(), problem, "{issuer}");
         }
     }
 

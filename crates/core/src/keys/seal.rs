@@ -205,10 +205,10 @@ pub struct NotOpened {
     pub id: String,
 }
 
-/// Why sealing keys cannot be read, or are as they were; one line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SealSourceError(pub String);
+/// Why sealing keys cannot be read, or are as they were: the error of whoever keeps them.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SealSourceError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Where the sealing keys are kept, apart from the store.
 pub trait SealSource: Send + Sync {

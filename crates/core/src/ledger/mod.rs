@@ -25,8 +25,8 @@ pub enum LedgerError {
     #[error("the ledger failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What is stored makes no sense.
-    #[error("the ledger holds what cannot be read: {0}")]
-    Corrupt(String),
+    #[error("the ledger holds what cannot be read")]
+    Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Not all that was recorded is on disk.
     #[error("the ledger cannot write")]
     Failed,

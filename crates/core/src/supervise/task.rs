@@ -95,12 +95,17 @@ impl fmt::Display for Task {
     }
 }
 
-impl FromStr for Task {
-    type Err = String;
+/// No task has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no task {0:?}")]
+pub struct UnknownTask(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Task {
+    type Err = UnknownTask;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTask> {
         let found = Task::ALL.into_iter().find(|task| task.name() == text);
-        found.ok_or_else(|| format!("there is no task {text:?}"))
+        found.ok_or_else(|| UnknownTask(text.to_owned()))
     }
 }
 

@@ -11,20 +11,45 @@ use crate::field::go_quote;
 use crate::schema::{Field, Shape, TypeRef, go_item, go_type};
 
 /// Why a value has not its Go type, in the words of Go's decoders.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TypeError {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TypeError {
+    /// No base64; from where on.
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
+    /// No span of time.
     #[error(transparent)]
     Duration(#[from] DurationError),
+    /// No quantity.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Quantity,
+    /// No time.
     #[error("parsing time {} as \"{layout}\": cannot parse {} as \"2006\"", go_quote(text), go_quote(text))]
-    Time { text: String, layout: &'static str },
-    #[error("parsing time {}: {cause}", go_quote(text))]
-    TimeOutOfRange { text: String, cause: moment::ParseError },
+    Time {
+        /// What stands there.
+        text: String,
+        /// Go's layout.
+        layout: &'static str,
+    },
+    /// A time that cannot be written.
+    #[error("parsing time {}: {source}", go_quote(text))]
+    TimeOutOfRange {
+        /// What stands there.
+        text: String,
+        /// Why not.
+        source: moment::ParseError,
+    },
+    /// Another JSON type.
     #[error("json: cannot unmarshal {what} into Go struct field {owner}.{path} of type {of}")]
-    Unmarshal { what: String, owner: String, path: String, of: String },
+    Unmarshal {
+        /// What stands there.
+        what: String,
+        /// The Go struct.
+        owner: String,
+        /// The field's path in it.
+        path: String,
+        /// The Go type.
+        of: String,
+    },
 }
 
 /// Walks one tree; collects what the type does not know.
@@ -259,7 +284,7 @@ fn time(text: &str, micro: bool) -> Result<Value, TypeError> {
     }
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
     let parsed = moment::parse(text).map_err(|e| match e {
-        moment::ParseError::OutOfRange => TypeError::TimeOutOfRange { text: text.into(), cause: e },
+        moment::ParseError::OutOfRange => TypeError::TimeOutOfRange { text: text.into(), source: e },
         moment::ParseError::Syntax(_) => TypeError::Time { text: text.into(), layout },
     })?;
     Ok(if micro { micro_timestamp(parsed) } else { crate::object::timestamp(parsed) }.into())

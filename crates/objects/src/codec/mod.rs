@@ -26,11 +26,10 @@ mod check;
 mod encode;
 mod protobuf;
 
-use std::fmt;
-
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
+pub use check::TypeError;
 pub use encode::{encode, encode_value};
 
 use crate::Object;
@@ -90,13 +89,81 @@ pub struct Decoded {
 
 /// Why a body is not what was expected; the text is the message that the client sees.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DecodeError(pub String);
-
-impl From<check::TypeError> for DecodeError {
-    fn from(error: check::TypeError) -> Self {
-        DecodeError(error.to_string())
-    }
+pub enum DecodeError {
+    /// It says what it is, and that is not what was expected.
+    #[error("{kind} in version \"{version}\" cannot be handled as a {expected}: {source}")]
+    CannotHandle {
+        /// The kind that it says.
+        kind: String,
+        /// The version that it says.
+        version: String,
+        /// The kind that was expected.
+        expected: String,
+        /// Why not.
+        source: Box<DecodeError>,
+    },
+    /// Its kind is known, and is no form of the expected one.
+    #[error("converting ({version}.{kind}) to ({group}.{expected}): unknown conversion")]
+    Conversion {
+        /// The kind that it says.
+        kind: String,
+        /// The version that it says.
+        version: String,
+        /// The expected kind's group, as Go's packages are named.
+        group: String,
+        /// The expected kind.
+        expected: String,
+    },
+    /// It is no JSON.
+    #[error("couldn't get version/kind; json parse error: {0}")]
+    Json(#[from] json::SyntaxError),
+    /// Its kind is not known.
+    #[error("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"")]
+    NoKind {
+        /// The kind that it says.
+        kind: String,
+        /// The version that it says.
+        version: String,
+        /// Where upstream's scheme is made: part of a message that clients see.
+        scheme: &'static str,
+    },
+    /// It is JSON, but no object.
+    #[error(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {0} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )]
+    NoObject(&'static str),
+    /// It is no protobuf message.
+    #[error(transparent)]
+    Protobuf(#[from] proto::ProtoError),
+    /// Fields that are unknown or repeated.
+    #[error("strict decoding error: {}", .0.join(", "))]
+    Strict(Vec<String>),
+    /// A field has another type.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    /// `kind` or `apiVersion` is no string.
+    #[error(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go struct field .{field} of type string"
+    )]
+    TypeMeta {
+        /// What it is.
+        what: &'static str,
+        /// Which of them.
+        field: &'static str,
+    },
+    /// It does not even say what it is (apiserver `handlers/rest.go`, `transformDecodeError`).
+    #[error("the object provided is unrecognized (must be of type {expected}): {source} ({start})")]
+    Unrecognized {
+        /// The kind that was expected.
+        expected: String,
+        /// Why not.
+        source: Box<DecodeError>,
+        /// How it begins.
+        start: String,
+    },
+    /// It is no YAML.
+    #[error("{}", .0.cause())]
+    Yaml(#[from] yaml::YamlError),
 }
 
 /// Decodes a body.
@@ -109,7 +176,7 @@ pub fn decode(
     if media == Media::Protobuf {
         return decode_protobuf(body, expected);
     }
-    let (value, odd) = parse(body, media).map_err(|cause| unrecognized(expected, &cause, body))?;
+    let (value, odd) = parse(body, media).map_err(|cause| unrecognized(expected, cause, body))?;
     decode_tree(value, odd, expected, validation, body)
 }
 
@@ -122,17 +189,14 @@ pub fn decode_delete_options(body: &[u8], media: Media) -> Result<Object, Decode
         "" | DELETE_OPTIONS => Ok(()),
         kind => {
             let version = if api_version.is_empty() { "v1" } else { api_version };
-            let scheme = OPTIONS_SCHEME;
-            let text =
-                format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"");
-            Err(DecodeError(text))
+            Err(DecodeError::NoKind { kind: kind.into(), version: version.into(), scheme: OPTIONS_SCHEME })
         }
     };
     let decoded = match media {
         Media::Protobuf => {
-            let unknown = proto::unframe(body).map_err(|e| DecodeError(e.to_string()))?;
+            let unknown = proto::unframe(body)?;
             known(unknown.api_version, unknown.kind)?;
-            protobuf::decode(unknown.raw, schema).map_err(|e| DecodeError(e.to_string()))
+            Ok(protobuf::decode(unknown.raw, schema)?)
         }
         media => parse(body, media).and_then(|(value, _)| {
             let (map, api_version, kind) = document(value)?;
@@ -148,12 +212,11 @@ const DELETE_OPTIONS: &str = "DeleteOptions";
 /// A body's value, and what strict reading says of it.
 fn parse(body: &[u8], media: Media) -> Result<(Value, Findings), DecodeError> {
     if media == Media::Yaml {
-        let parsed = yaml::parse(body).map_err(|e| DecodeError(e.cause().to_owned()))?;
+        let parsed = yaml::parse(body)?;
         let odd = if parsed.duplicates.is_empty() { None } else { yaml::repeated(body) };
         return Ok((parsed.value, Findings::after(odd.into_iter().collect())));
     }
-    let parsed = json::parse(body)
-        .map_err(|e| DecodeError(format!("couldn't get version/kind; json parse error: {e}")))?;
+    let parsed = json::parse(body)?;
     let mut odd = Findings::default();
     repeated(&parsed.duplicates).into_iter().for_each(|text| odd.push(|| text));
     Ok((parsed.value, odd))
@@ -169,10 +232,7 @@ fn document(value: Value) -> Result<(serde_json::Map<String, Value>, String, Str
     // `null` decodes into an empty struct in Go.
     let value = if value.is_null() { Value::Object(Default::default()) } else { value };
     let Value::Object(map) = value else {
-        return Err(DecodeError(format!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-            check::what(&value)
-        )));
+        return Err(DecodeError::NoObject(check::what(&value)));
     };
     let (api_version, kind) = (type_meta(&map, "apiVersion")?, type_meta(&map, "kind")?);
     Ok((map, api_version, kind))
@@ -194,21 +254,19 @@ fn decode_tree(
     validation: FieldValidation,
     body: &[u8],
 ) -> Result<Decoded, DecodeError> {
-    let (map, api_version, kind) = document(value).map_err(|cause| unrecognized(expected, &cause, body))?;
+    let (map, api_version, kind) = document(value).map_err(|cause| unrecognized(expected, cause, body))?;
     if let Err(other) = expect_kind(&api_version, &kind, expected) {
         // What it says that it is is read first: a field of the wrong type counts before the wrong kind.
         let (_, version) = schema::group_version(&api_version);
         let read =
             schema::type_of_kind(&api_version, &kind).map(|of| check::Check::default().object(of, map));
         return Err(match read {
-            Some(Err(cause)) => DecodeError(format!(
-                "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",
-                expected.kind
-            )),
+            Some(Err(cause)) => cannot_handle(&kind, version, expected, cause),
             _ => other,
         });
     }
-    typed(map, odd, expected, validation).map_err(|cause| cannot_handle(expected, &cause))
+    typed(map, odd, expected, validation)
+        .map_err(|cause| cannot_handle(expected.kind, expected.version, expected, cause))
 }
 
 /// Decodes what a patch has made of an object. The texts are the decoder's own: upstream puts them behind the document.
@@ -238,28 +296,26 @@ fn typed(
         FieldValidation::Warn => odd.into_texts(),
         FieldValidation::Strict if odd.is_empty() => Vec::new(),
         FieldValidation::Strict => {
-            return Err(DecodeError(format!("strict decoding error: {}", odd.into_texts().join(", "))));
+            return Err(DecodeError::Strict(odd.into_texts()));
         }
     };
     Ok(Decoded { object: with_type_meta(object, expected), warnings })
 }
 
 fn decode_protobuf(body: &[u8], expected: &Expected<'_>) -> Result<Decoded, DecodeError> {
-    let unknown = proto::unframe(body).map_err(|e| unrecognized(expected, &e, body))?;
+    let unknown = proto::unframe(body).map_err(|e| unrecognized(expected, e, body))?;
     expect_kind(unknown.api_version, unknown.kind, expected)?;
-    let object = protobuf::decode(unknown.raw, expected.schema).map_err(|e| cannot_handle(expected, &e))?;
+    let object = protobuf::decode(unknown.raw, expected.schema)
+        .map_err(|e| cannot_handle(expected.kind, expected.version, expected, e))?;
     Ok(Decoded { object: with_type_meta(object, expected), warnings: Vec::new() })
 }
 
 /// `kind` or `apiVersion` of a body; Go reads them first and on their own.
-fn type_meta(map: &serde_json::Map<String, Value>, field: &str) -> Result<String, DecodeError> {
+fn type_meta(map: &serde_json::Map<String, Value>, field: &'static str) -> Result<String, DecodeError> {
     match map.get(field) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(DecodeError(format!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
-            check::what(other)
-        ))),
+        Some(other) => Err(DecodeError::TypeMeta { what: check::what(other), field }),
     }
 }
 
@@ -277,22 +333,20 @@ fn expect_kind(api_version: &str, kind: &str, expected: &Expected<'_>) -> Result
         schema::is_registered(group, version, kind) || schema::kind_of(group, version, kind).is_some()
     };
     let cause = if known(kind) || kind.strip_suffix("List").is_some_and(known) {
-        let internal = match expected.group.split('.').next() {
+        let group = match expected.group.split('.').next() {
             Some("") | None => "core",
             Some(first) => first,
         };
-        format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
+        let (kind, version) = (kind.to_owned(), version.to_owned());
+        DecodeError::Conversion { kind, version, group: group.into(), expected: expected.kind.into() }
     } else {
-        let given = schema::api_version(group, version);
-        format!("no kind \"{kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
+        let version = schema::api_version(group, version);
+        DecodeError::NoKind { kind: kind.into(), version, scheme: SCHEME }
     };
-    Err(DecodeError(format!(
-        "{kind} in version \"{version}\" cannot be handled as a {}: {cause}",
-        expected.kind
-    )))
+    Err(cannot_handle(kind, version, expected, cause))
 }
 
-/// Where upstream's scheme is made: part of a message that clients see.
+/// Where upstream's scheme of objects is made.
 const SCHEME: &str = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30";
 /// The same of the scheme that knows options.
 const OPTIONS_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
@@ -305,18 +359,26 @@ fn with_type_meta(object: serde_json::Map<String, Value>, expected: &Expected<'_
     Object(map)
 }
 
-fn cannot_handle(expected: &Expected<'_>, cause: &dyn fmt::Display) -> DecodeError {
-    let Expected { kind, version, .. } = expected;
-    DecodeError(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {cause}"))
+fn cannot_handle(
+    kind: &str,
+    version: &str,
+    expected: &Expected<'_>,
+    source: impl Into<DecodeError>,
+) -> DecodeError {
+    DecodeError::CannotHandle {
+        kind: kind.into(),
+        version: version.into(),
+        expected: expected.kind.into(),
+        source: Box::new(source.into()),
+    }
 }
 
-/// The body does not even say what it is (apiserver `handlers/rest.go`, `transformDecodeError`).
-fn unrecognized(expected: &Expected<'_>, cause: &dyn fmt::Display, body: &[u8]) -> DecodeError {
-    let kind = expected.kind;
-    DecodeError(format!(
-        "the object provided is unrecognized (must be of type {kind}): {cause} ({})",
-        summary(body)
-    ))
+fn unrecognized(expected: &Expected<'_>, source: impl Into<DecodeError>, body: &[u8]) -> DecodeError {
+    DecodeError::Unrecognized {
+        expected: expected.kind.into(),
+        source: Box::new(source.into()),
+        start: summary(body),
+    }
 }
 
 fn summary(body: &[u8]) -> String {

@@ -12,7 +12,7 @@ fn pod() -> Expected<'static> {
 }
 
 fn error(body: &str) -> String {
-    decode(body.as_bytes(), Media::Json, &token_request(), FieldValidation::Strict).unwrap_err().0
+    decode(body.as_bytes(), Media::Json, &token_request(), FieldValidation::Strict).unwrap_err().to_string()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn protobuf_comes_back() {
 #[test]
 fn bytes_times_and_quantities_are_checked() {
     let secret = Expected::kind(schema::kind("", "secrets").unwrap());
-    let bad = |value| decode_value(value, &secret, FieldValidation::Warn).unwrap_err().0;
+    let bad = |value| decode_value(value, &secret, FieldValidation::Warn).unwrap_err().to_string();
     assert!(bad(json!({"data": {"k": "!"}})).contains("illegal base64 data at input byte 0"));
     assert!(bad(json!({"metadata": {"creationTimestamp": "soon"}})).contains("parsing time \"soon\""));
     let pod_error = decode_value(
@@ -105,7 +105,7 @@ fn bytes_times_and_quantities_are_checked() {
         &pod(),
         FieldValidation::Warn,
     );
-    assert!(pod_error.unwrap_err().0.contains("quantities must match"));
+    assert!(pod_error.unwrap_err().to_string().contains("quantities must match"));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn forms_of_their_own() {
     assert_eq!(schema(json!({"maximum": 3.0})), json!({"maximum": 3}));
     let refused = |body: Value, of: &str| {
         let expected = Expected { group: "", version: "v1", kind: "X", schema: schema::type_of(of).unwrap() };
-        decode_value(body, &expected, FieldValidation::Warn).unwrap_err().0
+        decode_value(body, &expected, FieldValidation::Warn).unwrap_err().to_string()
     };
     let error = refused(json!({"items": 1}), "apiextensions/v1.JSONSchemaProps");
     assert!(error.ends_with("items of type v1.JSONSchemaPropsOrArray"), "{error}");

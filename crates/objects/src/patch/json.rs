@@ -4,16 +4,14 @@ use serde_json::Value;
 use tokensmith_api::json::MAX_DEPTH;
 
 use super::tree::Node;
-use super::{MAX_OPERATIONS, PatchError};
+use super::{MAX_OPERATIONS, Malformed, PatchError};
 
 /// `copy` can double a document at each step: together, copies may not add more than a body may weigh.
 const MAX_COPIED: usize = 3 << 20;
 
 pub(super) fn apply(document: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Array(operations) = patch else {
-        return Err(PatchError::Malformed(
-            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".into(),
-        ));
+        return Err(Malformed::NoList.into());
     };
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooMany(operations.len()));

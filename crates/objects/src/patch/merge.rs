@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::{Malformed, PatchError};
 
 pub(super) fn apply(document: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Object(changes) = patch else {
-        return Err(PatchError::Malformed("Invalid JSON Patch".into()));
+        return Err(Malformed::NoObject.into());
     };
     let mut out = document.clone();
     merge(&mut out, changes);

@@ -29,14 +29,28 @@ enum Change {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
     /// 400: it is no patch.
-    #[error("{0}")]
-    Malformed(String),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// 413: it has more operations than allowed.
     #[error("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {0}")]
     TooMany(usize),
     /// 422: it does not fit the document.
     #[error("the server rejected our request due to an error in our request")]
     Unfit,
+}
+
+/// Why a body is no patch, in the words of upstream's libraries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// No JSON.
+    #[error(transparent)]
+    Json(#[from] tokensmith_api::json::SyntaxError),
+    /// A JSON patch is a list.
+    #[error("json: cannot unmarshal object into Go value of type jsonpatch.Patch")]
+    NoList,
+    /// A merge patch is an object.
+    #[error("Invalid JSON Patch")]
+    NoObject,
 }
 
 /// As many operations as kube-apiserver takes in one JSON patch.
@@ -56,7 +70,7 @@ impl Patch {
     pub fn read(media: &str, body: &[u8]) -> Option<Result<Patch, PatchError>> {
         let read = |wrap: fn(Value) -> Change, whose: &str| {
             let parsed = tokensmith_api::json::parse(body);
-            let parsed = parsed.map_err(|e| PatchError::Malformed(e.to_string()))?;
+            let parsed = parsed.map_err(Malformed::from)?;
             let odd = repeated(&parsed.duplicates).into_iter().map(|text| format!("{whose}{text}")).collect();
             Ok(Patch { change: wrap(parsed.value), odd })
         };

@@ -76,7 +76,7 @@ impl ListOptions {
             return Ok(0);
         }
         unsigned(text).map_err(|cause| {
-            let error = FieldError::invalid("resourceVersion", &text.into(), cause);
+            let error = FieldError::invalid("resourceVersion", &text.into(), cause.to_string());
             Error::BadRequest(format!("invalid resource version: {error}"))
         })
     }

@@ -16,7 +16,7 @@ mod tests;
 
 pub use delete::{DeleteOptions, Propagation};
 pub use list::ListOptions;
-pub use table::include_object;
+pub use table::{UnknownInclude, include_object};
 pub use timeout::timeout;
 pub use write::WriteOptions;
 

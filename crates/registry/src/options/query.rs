@@ -38,20 +38,34 @@ impl Query {
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Error> {
         let Some(text) = self.first(name) else { return Ok(None) };
         let parsed = text.parse().map(Some);
-        parsed.map_err(|e| Error::BadRequest(format!("strconv.ParseInt: {}", cause(text, &e))))
+        parsed.map_err(|e| Error::BadRequest(NoNumber::new("ParseInt", text, e).to_string()))
     }
 }
 
 /// A number as Go's `strconv.ParseUint` reads it: digits alone.
-pub(super) fn unsigned(text: &str) -> Result<u64, String> {
+pub(super) fn unsigned(text: &str) -> Result<u64, NoNumber> {
     let digits = if text.starts_with('+') { "-" } else { text };
-    digits.parse().map_err(|e| format!("strconv.ParseUint: {}", cause(text, &e)))
+    digits.parse().map_err(|e| NoNumber::new("ParseUint", text, e))
 }
 
-fn cause(text: &str, e: &ParseIntError) -> String {
-    let cause = match e.kind() {
+/// A text that is no number, in the words of Go's `strconv`.
+#[derive(Debug, thiserror::Error)]
+#[error("strconv.{function}: parsing {}: {}", go_quote(text), go_words(source))]
+pub(super) struct NoNumber {
+    function: &'static str,
+    text: String,
+    source: ParseIntError,
+}
+
+impl NoNumber {
+    fn new(function: &'static str, text: &str, source: ParseIntError) -> Self {
+        NoNumber { function, text: text.to_owned(), source }
+    }
+}
+
+fn go_words(e: &ParseIntError) -> &'static str {
+    match e.kind() {
         IntErrorKind::NegOverflow | IntErrorKind::PosOverflow => "value out of range",
         _ => "invalid syntax",
-    };
-    format!("parsing {}: {cause}", go_quote(text))
+    }
 }

@@ -11,6 +11,7 @@ use futures::stream;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokensmith_core::backup::{Source, WriteError, write};
+use tokensmith_core::error::chain;
 use tokensmith_core::keys::Keys;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_core::{Clock, Error};
@@ -74,7 +75,7 @@ pub(super) async fn create(
 fn begin(with: &Making) -> Result<Body, Failure> {
     let busy = |_| Error::TooManyRequests { message: BUSY.into(), retry_after: 10 };
     let turn = with.backup.turn.clone().try_acquire_owned().map_err(busy)?;
-    let files = (with.backup.files)().map_err(|cause| Failure::internal(&cause))?;
+    let files = (with.backup.files)().map_err(|e| Failure::internal(&chain(&e)))?;
     let keys = with.keys.clone();
     let source = Source {
         store: with.backup.store.clone(),
@@ -84,7 +85,7 @@ fn begin(with: &Making) -> Result<Body, Failure> {
         issuer: Some(with.tokens.config().issuer.clone()),
         identity: with.backup.identity.clone(),
         files,
-        seal: Box::new(move || Ok(keys.seal_keys())),
+        seal: Box::new(move || keys.seal_keys()),
     };
     let (out, pieces) = mpsc::channel(PIECES);
     let mut stopping = with.stopping.clone();
@@ -114,14 +115,4 @@ fn begin(with: &Making) -> Result<Body, Failure> {
             Err(e) => Some((Err(std::io::Error::other(e)), None)),
         }
     })))
-}
-
-fn chain(error: &WriteError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

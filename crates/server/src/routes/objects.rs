@@ -259,7 +259,7 @@ async fn patch(
     enter_for(kind, Some(&old)).await;
     let patch = match Patch::read(&media, &bytes) {
         Some(Ok(patch)) => patch,
-        Some(Err(PatchError::Malformed(text))) => return Err(Error::BadRequest(text).into()),
+        Some(Err(PatchError::Malformed(e))) => return Err(Error::BadRequest(e.to_string()).into()),
         Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
         None => return Err(Failure::unsupported_media(PATCHES)),
     };

@@ -71,7 +71,7 @@ pub(crate) fn issued_key(position: &Position) -> Vec<u8> {
 
 pub(crate) fn position(key: &[u8]) -> Result<Position, LedgerError> {
     let rest = key.get(ISSUED.len()..).and_then(<[u8]>::split_first_chunk);
-    let (expires_at, jti) = rest.ok_or_else(|| LedgerError::Corrupt("a key is too short".into()))?;
+    let (expires_at, jti) = rest.ok_or_else(|| corrupt("a key is too short"))?;
     let jti = String::from_utf8(jti.to_vec()).map_err(corrupt)?;
     Ok(Position { expires_at: i64::from_be_bytes(*expires_at) ^ i64::MIN, jti })
 }
@@ -84,6 +84,6 @@ pub(crate) fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, LedgerError>
     serde_json::from_slice(value).map_err(corrupt)
 }
 
-pub(crate) fn corrupt(e: impl std::fmt::Display) -> LedgerError {
-    LedgerError::Corrupt(e.to_string())
+pub(crate) fn corrupt(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LedgerError {
+    LedgerError::Corrupt(e.into())
 }

@@ -133,8 +133,8 @@ fn tells(examined: &Examined, lost: What) -> bool {
         Trouble::Behind { what, .. } | Trouble::StateMissing(what) => {
             *what == lost || *what == What::Objects && lost == What::Ring
         }
-        Trouble::Record { place, .. } if lost == What::Ring => place.contains(RING_KEY),
-        Trouble::Record { .. } | Trouble::Records(_) => true,
+        Trouble::Record(bad) if lost == What::Ring => bad.place == RING_KEY,
+        Trouble::Record(_) | Trouble::Records(_) => true,
         // How far the store had come, or what it held, is not known at all.
         Trouble::AnchorMissing
         | Trouble::AnchorUnreadable(_)

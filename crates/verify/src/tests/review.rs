@@ -123,7 +123,7 @@ async fn without_an_answer() {
     let key = es256();
     for error in ["connection refused", "panic"] {
         let (strict, api) = world(&key, |_| {});
-        *api.answer.lock().unwrap() = Err(ReviewError::Unavailable(error.into()));
+        *api.answer.lock().unwrap() = Err(ReviewError::Unavailable(tokensmith_client::Error::failed(error)));
         let token = strict.token(&key);
         for _ in 0..3 {
             assert_eq!(strict.verify(&token).await, Err(Rejection::ReviewUnavailable));
@@ -134,7 +134,7 @@ async fn without_an_answer() {
         strict.verify(&token).await.unwrap();
 
         let (lenient, api) = world(&key, |r| r.without = WithoutReview::RelyOnToken);
-        *api.answer.lock().unwrap() = Err(ReviewError::Unavailable(error.into()));
+        *api.answer.lock().unwrap() = Err(ReviewError::Unavailable(tokensmith_client::Error::failed(error)));
         lenient.verify(&lenient.token(&key)).await.unwrap();
         // A no is a no, all the same.
         *api.answer.lock().unwrap() = Ok(ReviewStatus::default());

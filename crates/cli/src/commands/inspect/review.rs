@@ -23,7 +23,7 @@ pub async fn verify(
             403 => Failure::failed(format!("reviewing a token needs rights of its own: {}", refusal.message)),
             _ => Failure::failed(format!("failed to review the token: {}", refusal.message)),
         },
-        ReviewError::Unavailable(why) => Failure::failed(why),
+        other => Failure::failed(other.to_string()),
     })?;
     Ok(Report::by_review(token, audiences, &status, target.server.as_str().trim_end_matches('/')))
 }

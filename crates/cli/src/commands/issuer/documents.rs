@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tokensmith_api::json;
-use tokensmith_core::keys::issuer::discovery_problem;
+use tokensmith_core::keys::issuer::{NoDiscovery, check_discovery};
 
 /// Where the discovery document is, below the issuer (OpenID Connect Discovery 1.0 §4).
 pub const DISCOVERY: [&str; 2] = [".well-known", "openid-configuration"];
@@ -36,7 +36,7 @@ pub enum DocumentError {
     },
     /// An issuer that nobody can discover.
     #[error("the discovery document's issuer cannot be published: {0}")]
-    Issuer(String),
+    Issuer(#[from] NoDiscovery),
     /// Something that is no key, or a set without one that tokens can name.
     #[error("the key set {0}")]
     Keys(&'static str),
@@ -44,12 +44,12 @@ pub enum DocumentError {
     #[error("the key set cannot be a file at {0:?}: jwks_uri must be the issuer and a plain path")]
     Place(String),
     /// No JSON.
-    #[error("the {document} is not valid JSON: {cause}")]
+    #[error("the {document} is not valid JSON: {source}")]
     Syntax {
         /// Which one.
         document: &'static str,
         /// What is wrong with it.
-        cause: String,
+        source: json::SyntaxError,
     },
 }
 
@@ -61,9 +61,7 @@ pub fn discovery(bytes: &[u8]) -> Result<Discovery, DocumentError> {
         found.map(str::to_owned).ok_or(DocumentError::Absent(name))
     };
     let (issuer, uri) = (text("issuer")?, text("jwks_uri")?);
-    if let Some(problem) = discovery_problem(&issuer) {
-        return Err(DocumentError::Issuer(problem));
-    }
+    check_discovery(&issuer)?;
     let below = uri.strip_prefix(issuer.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
     let Some(path) = below else {
         let jwks = JWKS.map(str::to_owned).into();
@@ -96,7 +94,7 @@ pub fn key_set(bytes: &[u8]) -> Result<usize, DocumentError> {
 }
 
 fn read(document: &'static str, bytes: &[u8]) -> Result<Value, DocumentError> {
-    let parsed = json::parse(bytes).map_err(|e| DocumentError::Syntax { document, cause: e.to_string() })?;
+    let parsed = json::parse(bytes).map_err(|source| DocumentError::Syntax { document, source })?;
     match parsed.duplicates.into_iter().next() {
         Some(key) => Err(DocumentError::Duplicate { document, key }),
         None => Ok(parsed.value),

@@ -16,7 +16,7 @@ use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Document};
 use crate::client::target::Trust;
 use crate::commands::staying;
-use crate::duration::GoDuration;
+use crate::duration::{DurationError, GoDuration};
 use crate::failure::Failure;
 use crate::output;
 
@@ -54,11 +54,19 @@ pub struct PublishArgs {
     client: ClientFlags,
 }
 
-fn interval(text: &str) -> Result<GoDuration, String> {
-    match text.parse::<GoDuration>().map_err(|e| e.to_string())? {
+fn interval(text: &str) -> Result<GoDuration, NoInterval> {
+    match text.parse::<GoDuration>()? {
         given if given.is_whole() && (1..=86_400).contains(&given.whole_seconds()) => Ok(given),
-        _ => Err("use whole seconds from 1s to 24h".into()),
+        _ => Err(NoInterval::OutOfRange),
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NoInterval {
+    #[error(transparent)]
+    Duration(#[from] DurationError),
+    #[error("use whole seconds from 1s to 24h")]
+    OutOfRange,
 }
 
 /// The longest pause while the server is away.

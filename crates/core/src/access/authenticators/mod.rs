@@ -3,5 +3,7 @@
 mod certificate;
 mod token_file;
 
-pub use certificate::{AnchorError, CertificateError, ClientCas, ClientCertificates, Shown, identity_of};
+pub use certificate::{
+    AnchorError, CertificateError, ClientCas, ClientCertificates, Shown, Untrusted, identity_of,
+};
 pub use token_file::{TokenFile, TokenFileError};

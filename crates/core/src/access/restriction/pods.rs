@@ -131,9 +131,18 @@ impl Asked<'_> {
     }
 }
 
+/// A volume of which it is not known what it refers to, in upstream's words (the two spaces are its own).
+#[derive(Debug, thiserror::Error)]
+enum UnknownSource {
+    #[error("unknown source for projected volume {}", quote(.0))]
+    Projected(String),
+    #[error("unknown volume type for volume  {}", quote(.0))]
+    Volume(String),
+}
+
 /// What of the API a pod refers to, as messages call it; `Err` when that cannot be said for sure
 /// (`pkg/api/pod`, `HasAPIObjectReference`).
-fn api_reference(pod: &Object) -> Result<Option<&'static str>, String> {
+fn api_reference(pod: &Object) -> Result<Option<&'static str>, UnknownSource> {
     let all = pod::references(pod);
     let named = |to| all.iter().any(|r| r.to == to && !r.name.is_empty());
     if named(Referent::ServiceAccount) {
@@ -160,7 +169,7 @@ fn api_reference(pod: &Object) -> Result<Option<&'static str>, String> {
             }
             (Place::Volume { source: "persistentVolumeClaim", .. }, _) => "persistentvolumeclaims",
             (Place::Volume { volume, .. }, Referent::Unknown) => {
-                return Err(format!("unknown volume type for volume  {}", quote(volume)));
+                return Err(UnknownSource::Volume(volume.to_string()));
             }
             (Place::Projected { .. }, Referent::ConfigMap) => "configmaps (via projected volumes)",
             (Place::Projected { .. }, Referent::Secret) => "secrets (via projected volumes)",
@@ -168,7 +177,7 @@ fn api_reference(pod: &Object) -> Result<Option<&'static str>, String> {
             (Place::Projected { .. }, Referent::ClusterTrustBundle) => "clustertrustbundles",
             (Place::Projected { .. }, Referent::PodCertificate) => "podcertificates",
             (Place::Projected { volume, .. }, _) => {
-                return Err(format!("unknown source for projected volume {}", quote(volume)));
+                return Err(UnknownSource::Projected(volume.to_string()));
             }
             // A reference without a name, where a source may have one but need not.
             _ => continue,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::generate::{Haste, generate};
 use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
+use crate::error::chain;
 use crate::keys::command::{Command, Import, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
 use crate::keys::verifiers::Told;
@@ -37,9 +38,12 @@ pub enum CommandError {
     /// The ring could not be read or written.
     #[error(transparent)]
     Ring(#[from] ReserveError),
-    /// The sealing keys cannot be read or written.
-    #[error("{0}")]
+    /// The sealing keys cannot be read or written. An operator asked: the text has the causes.
+    #[error("{}", chain(.0))]
     Seal(SealSourceError),
+    /// The new sealing key could not be put where the sealing keys are.
+    #[error("{}: put a new key in front of it yourself, and reseal with --keep-file", chain(.0))]
+    SealKept(SealSourceError),
     /// A private half cannot be opened.
     #[error("the private half of signing key {id} cannot be opened")]
     Unseal {
@@ -156,11 +160,7 @@ impl Keys {
             }
             // All of them open: only now does anything change.
             if fresh && !stored {
-                self.sealing.store(&seal).map_err(|e| {
-                    CommandError::Seal(SealSourceError(format!(
-                        "{e}: put a new key in front of it yourself, and reseal with --keep-file"
-                    )))
-                })?;
+                self.sealing.store(&seal).map_err(CommandError::SealKept)?;
                 stored = true;
             }
             self.seal.store(Arc::new(self.sealing.load().map_err(CommandError::Seal)?));

@@ -109,7 +109,7 @@ pub enum KeysError {
     #[error("the key ring cannot be used")]
     Ring(#[from] RingError),
     /// The sealing keys.
-    #[error("{0}")]
+    #[error(transparent)]
     Seal(SealSourceError),
     /// The signing-key file.
     #[error("the signing key file cannot be used")]

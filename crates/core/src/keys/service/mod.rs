@@ -38,6 +38,7 @@ use super::{
     Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, SealSource, Signer,
 };
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::pulse::Pulse;
 use crate::store::{Entry, Expect, Revision, Store, StoreError};
 pub use admin::{CommandError, Outcome};
@@ -410,16 +411,4 @@ fn is_open(signers: &Signers, key: &RingKey) -> bool {
 
 fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

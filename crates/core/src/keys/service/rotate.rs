@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
 use super::generate::{Haste, generate};
-use super::{ATTEMPTS, Keys, RING_KEY, ReserveError, chain};
+use super::{ATTEMPTS, Keys, RING_KEY, ReserveError};
+use crate::error::chain;
 use crate::follow::{Backoff, Follower, News};
 use crate::keys::journal::Cause;
 use crate::keys::{Algorithm, KeySet, Origin, PrivateKey, Step};

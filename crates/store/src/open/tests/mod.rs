@@ -8,6 +8,7 @@ use tokensmith_core::ledger::{Filter, Ledger, Marks, Revocation, What as Of};
 use tokensmith_core::store::{Entry, Expect, Store};
 
 use super::*;
+use crate::BadRecord;
 use crate::damage::What;
 use crate::ledger::contract::{issued, revocation};
 use crate::ledger::keys::{self, issued_key, revocation_key};
@@ -150,10 +151,11 @@ async fn a_store_from_which_something_is_missing_does_not_start() {
                 let other = objects.get(data_key("/registry/configmaps/default/c1")).unwrap().unwrap();
                 drop(objects.insert(data_key("/registry/configmaps/default/c2"), other));
             },
-            Trouble::Record {
+            Trouble::Record(BadRecord {
+                what: Some(What::Objects),
                 place: "/registry/configmaps/default/c2".into(),
-                why: "its checksum does not fit".into(),
-            },
+                why: "its checksum does not fit",
+            }),
         ),
         (|objects, _| drop(objects.remove(META_STATE)), Trouble::StateMissing(What::Objects)),
         (|_, ledger| drop(ledger.remove(keys::STATE)), Trouble::StateMissing(What::Revocations)),
@@ -396,9 +398,9 @@ async fn a_store_is_made_anew_from_what_was_examined() {
     let want = contents(&dir).await;
     let before = files(&dir);
     let (mut records, mut lost) = (Vec::new(), Vec::new());
-    let mut each = |found: Result<Record, String>| match found {
+    let mut each = |found: Result<Record, BadRecord>| match found {
         Ok(record) => records.push(record),
-        Err(place) => lost.push(place),
+        Err(bad) => lost.push(bad.to_string()),
     };
     let examined = examine(&dir, &mut each).unwrap();
     assert_eq!((examined.troubles, examined.anchored, examined.format), (vec![], Some(23), Some(FORMAT)));
@@ -411,9 +413,9 @@ async fn a_store_is_made_anew_from_what_was_examined() {
     // What does not verify is told, and is no reason not to give the rest.
     tamper(&dir, |objects, _| drop(objects.insert(data_key("/registry/configmaps/default/c1"), b"x")));
     let (mut count, mut lost) = (0, Vec::new());
-    let mut each = |found: Result<Record, String>| match found {
+    let mut each = |found: Result<Record, BadRecord>| match found {
         Ok(_) => count += 1,
-        Err(place) => lost.push(place),
+        Err(bad) => lost.push(bad.to_string()),
     };
     let examined = examine(&dir, &mut each).unwrap();
     assert_eq!(lost, ["/registry/configmaps/default/c1: it is too short"]);

@@ -3,9 +3,22 @@
 
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
+use x509_parser::nom;
 use x509_parser::prelude::{FromDer, X509Version};
 
 use super::Validity;
+
+/// Why a certificate cannot be trusted as a CA.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UntrustedAnchor {
+    #[error(transparent)]
+    Malformed(nom::Err<X509Error>),
+    #[error(transparent)]
+    Path(#[from] webpki::Error),
+    #[error("there is something behind it")]
+    Trailing,
+}
 
 /// A certificate of the operator's file.
 pub(super) struct Anchor {
@@ -22,13 +35,13 @@ pub(super) struct Anchor {
 }
 
 impl Anchor {
-    pub(super) fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
+    pub(super) fn parse(der: &CertificateDer<'_>) -> Result<Self, UntrustedAnchor> {
         let parsed = match X509Certificate::from_der(der) {
             Ok(([], parsed)) => parsed,
-            Ok(_) => return Err("there is something behind it".into()),
-            Err(e) => return Err(e.to_string()),
+            Ok(_) => return Err(UntrustedAnchor::Trailing),
+            Err(e) => return Err(UntrustedAnchor::Malformed(e)),
         };
-        let trust = webpki::anchor_from_trusted_cert(der).map_err(|e| e.to_string())?.to_owned();
+        let trust = webpki::anchor_from_trusted_cert(der)?.to_owned();
         let constraints = parsed.basic_constraints().ok().flatten().map(|found| found.value);
         // X.509 v1 has no way to say so (crypto/x509 `CheckSignatureFrom`).
         let ca = parsed.version() == X509Version::V1 || constraints.is_some_and(|found| found.ca);

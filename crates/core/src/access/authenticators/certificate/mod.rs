@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 pub use subject::identity_of;
 
 use crate::access::Identity;
-use anchor::Anchor;
+use anchor::{Anchor, UntrustedAnchor};
 
 /// Why a certificate does not count. For the log: a caller is told nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,15 +36,32 @@ pub enum CertificateError {
     NoName,
     /// No trusted CA vouches for it now, or not as a client's.
     #[error("verifying the client certificate failed: {0}")]
-    Untrusted(String),
+    Untrusted(#[from] Untrusted),
+}
+
+/// Why no CA vouches for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    /// It stands in the file of CAs itself.
+    #[error("it is trusted by name, but not valid now, or not a client's")]
+    Itself,
+    /// Its time has not come, or is over.
+    #[error("it is not valid now")]
+    NotNow,
+    /// There is no path to a CA.
+    #[error(transparent)]
+    Path(#[from] webpki::Error),
+    /// X.509 v1 must be signed by a CA of the file.
+    #[error("X.509 v1, and no trusted CA signed it")]
+    V1,
 }
 
 /// A file of CAs holds something else.
 #[derive(Debug, thiserror::Error)]
-#[error("certificate {number} is none that can be trusted: {cause}")]
+#[error("certificate {number} is none that can be trusted: {source}")]
 pub struct AnchorError {
     number: usize,
-    cause: String,
+    source: UntrustedAnchor,
 }
 
 /// The CAs that vouch for clients.
@@ -57,7 +74,7 @@ impl ClientCas {
     /// One of them is none.
     pub fn parse(certificates: &[CertificateDer<'_>]) -> Result<Self, AnchorError> {
         let anchors = certificates.iter().enumerate().map(|(at, certificate)| {
-            Anchor::parse(certificate).map_err(|cause| AnchorError { number: at + 1, cause })
+            Anchor::parse(certificate).map_err(|source| AnchorError { number: at + 1, source })
         });
         Ok(ClientCas(anchors.collect::<Result<_, _>>()?))
     }

@@ -16,7 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{FromDer, X509Version};
 
 use super::anchor::{Anchor, may_sign, validity};
-use super::{CertificateError, Validity};
+use super::{CertificateError, Untrusted, Validity};
 
 /// Judges a chain, leaf first, of which the peer holds the leaf's key.
 pub(super) fn judge(
@@ -29,12 +29,12 @@ pub(super) fn judge(
     if let Some(anchor) = anchors.iter().find(|anchor| anchor.is(leaf)) {
         return match anchor.stands_for_client(now) {
             true => Ok(()),
-            false => Err(untrusted("it is trusted by name, but not valid now, or not a client's")),
+            false => Err(Untrusted::Itself.into()),
         };
     }
     match parsed.version() {
         X509Version::V1 => v1(leaf, &parsed, anchors, now),
-        _ => v3(leaf, between, anchors, now).map_err(untrusted),
+        _ => Ok(v3(leaf, between, anchors, now).map_err(Untrusted::from)?),
     }
 }
 
@@ -45,10 +45,6 @@ pub(super) fn validities(chain: &[CertificateDer<'_>]) -> impl Iterator<Item = V
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(certificate).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, parsed)| parsed)
-}
-
-fn untrusted(cause: impl ToString) -> CertificateError {
-    CertificateError::Untrusted(cause.to_string())
 }
 
 fn v3(
@@ -90,7 +86,7 @@ fn v1(
     let tbs = &parsed.tbs_certificate;
     let (first, last) = validity(parsed);
     if !(first..=last).contains(&now) {
-        return Err(untrusted("it is not valid now"));
+        return Err(Untrusted::NotNow.into());
     }
     let odd = !tbs.extensions().is_empty() || tbs.issuer_uid.is_some() || tbs.subject_uid.is_some();
     if odd || tbs.signature != parsed.signature_algorithm || parsed.signature_value.unused_bits != 0 {
@@ -107,7 +103,7 @@ fn v1(
     // Names that a CA is bound to cannot be compared with those of a certificate that has none but its subject.
     let mut vouching =
         anchors.iter().filter(|a| a.vouches(now) && a.name() == issuer && a.trust.name_constraints.is_none());
-    vouching.find(signed_by).map(drop).ok_or_else(|| untrusted("X.509 v1, and no trusted CA signed it"))
+    vouching.find(signed_by).map(drop).ok_or(Untrusted::V1.into())
 }
 
 /// What its `signatureAlgorithm` holds.
