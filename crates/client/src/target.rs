@@ -33,6 +33,18 @@ pub struct TargetOptions {
 }
 
 /// A server and who one is there.
+///
+/// ```
+/// use tokensmith_client::target::{Bearer, Target, TargetOptions};
+///
+/// let target = Target::resolve(&TargetOptions {
+///     server: Some("https://127.0.0.1:6443".into()),
+///     token: Some(Bearer::Fixed("secret".into())),
+///     ..TargetOptions::default()
+/// })?;
+/// assert_eq!(target.server.as_str(), "https://127.0.0.1:6443/");
+/// # Ok::<_, tokensmith_client::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Target {
     /// The base URL.

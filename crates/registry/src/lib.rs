@@ -72,6 +72,22 @@ impl<'a> Request<'a> {
 }
 
 /// All objects.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tokensmith_core::access::chain::AlwaysAllow;
+/// use tokensmith_core::clock::SystemClock;
+/// use tokensmith_core::view::{Snapshot, View};
+/// use tokensmith_objects::{schema, validate::Limits};
+/// use tokensmith_registry::{Registry, RegistryConfig};
+/// use tokensmith_store::MemoryStore;
+///
+/// let config = RegistryConfig { limits: Limits::default(), implicit_service_account_token: true, root_ca: String::new() };
+/// let view = Arc::new(View::new(Snapshot::default()));
+/// let registry = Registry::new(Arc::new(MemoryStore::new()), view, Arc::new(SystemClock::new()), Arc::new(AlwaysAllow), config);
+/// let missing = registry.get(schema::kind("", "pods").unwrap(), "default", "web").unwrap_err();
+/// assert_eq!(missing.to_string(), r#"pods "web" not found"#);
+/// ```
 pub struct Registry {
     store: Arc<dyn Store>,
     view: Arc<View>,

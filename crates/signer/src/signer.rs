@@ -25,6 +25,24 @@ const MOST_SECONDS: i64 = 1 << 32;
 pub type Witness = Box<dyn Fn(Payload, String) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Signs for an API server.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tokensmith_core::keys::KeysError> {
+/// use std::sync::Arc;
+/// use tokensmith_core::clock::SystemClock;
+/// use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+/// use tokensmith_signer::{ExternalSigner, StartError};
+/// use tokensmith_store::MemoryStore;
+///
+/// let clock = Arc::new(SystemClock::new());
+/// let config = KeysConfig { algorithm: Some(Algorithm::ES256), ..KeysConfig::new("https://issuer.example", SealKey::generate()) };
+/// let keys = Keys::open(Arc::new(MemoryStore::new()), clock.clone(), config).await?;
+/// assert!(ExternalSigner::new(keys.clone(), clock.clone(), None).is_ok());
+/// assert_eq!(ExternalSigner::new(keys, clock, Some(60)).err(), Some(StartError::Lifetime(60)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct ExternalSigner {
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,

@@ -2,6 +2,20 @@
 //!
 //! Both pass one contract suite (`contract`). Neither knows what the bytes mean. The same two carry the `Ledger` port
 //! ([`SledLedger`], [`MemoryLedger`]).
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tokensmith_core::store::StoreError> {
+//! use tokensmith_core::store::{Expect, Store, StoreError};
+//! use tokensmith_store::MemoryStore;
+//!
+//! let store = MemoryStore::new();
+//! let revision = store.put("/registry/pods/default/web", "{}".into(), Expect::Absent).await?;
+//! let late = store.put("/registry/pods/default/web", "{}".into(), Expect::Absent).await;
+//! assert!(matches!(late, Err(StoreError::Conflict(Some(found))) if found.revision == revision));
+//! # Ok(())
+//! # }
+//! ```
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

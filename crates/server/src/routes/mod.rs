@@ -50,6 +50,14 @@ pub enum Access {
 }
 
 /// An endpoint that the schema table does not describe: of our own, or of another crate.
+///
+/// ```
+/// use axum::routing::get;
+/// use tokensmith_server::{Access, Route};
+///
+/// let route = Route::new("/echo", &["GET"], Access::Authorized, get(async || "hello"));
+/// assert_eq!((route.path, route.access), ("/echo", Access::Authorized));
+/// ```
 pub struct Route {
     /// In axum's form.
     pub path: &'static str,

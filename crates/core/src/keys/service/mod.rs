@@ -50,6 +50,22 @@ pub const RING_KEY: &str = "/tokensmith/keys/ring";
 pub const JOURNAL: &str = "/tokensmith/keys/journal/";
 
 /// The keys of one server.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tokensmith_core::keys::KeysError> {
+/// use std::sync::Arc;
+/// use tokensmith_core::clock::SystemClock;
+/// use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+/// use tokensmith_store::MemoryStore;
+///
+/// let config = KeysConfig::new("https://issuer.example", SealKey::generate());
+/// let config = KeysConfig { algorithm: Some(Algorithm::ES256), ..config };
+/// let keys = Keys::open(Arc::new(MemoryStore::new()), Arc::new(SystemClock::new()), config).await?;
+/// assert!(keys.current().documents().jwks.is_some(), "its key is published");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Keys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
