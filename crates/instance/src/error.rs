@@ -5,7 +5,7 @@ use std::io;
 use tokensmith_core::keys::{KeysError, ReserveError};
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::StoreError;
-use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
+use tokensmith_core::tokens::ledger::LedgerOpenError;
 
 use crate::certificates::CertificateError;
 use crate::tls::TlsError;

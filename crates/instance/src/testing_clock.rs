@@ -37,7 +37,7 @@ async fn show(State(with): State<With>, headers: HeaderMap) -> Result<Response, 
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct ClockChange {
     now: String,
     /// Sets the wall clock alone, as a time server does: no time passes.
     #[serde(default)]
@@ -47,7 +47,7 @@ struct Wanted {
 /// `PUT` of the same: moves the clock, forwards (that time passes, unless `jump` is said) or backwards. What is due by then
 /// is done when it is answered, so that a test need not wait for it.
 async fn set(State(with): State<With>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
-    let wanted: Wanted = json_body(with.limit, &headers, body).await?;
+    let wanted: ClockChange = json_body(with.limit, &headers, body).await?;
     let bad = |cause: moment::ParseError| {
         Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")))
     };

@@ -25,7 +25,7 @@ use crate::audit;
 
 /// A label for one of few outcomes.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Outcome {
+pub struct ResultLabel {
     /// `success`, `failure`, `error`; `allowed`, `denied`, `no-opinion`.
     pub result: &'static str,
 }
@@ -76,7 +76,7 @@ struct TaskLabel {
     task: &'static str,
 }
 
-type Seconds = Family<Outcome, Histogram, fn() -> Histogram>;
+type Seconds = Family<ResultLabel, Histogram, fn() -> Histogram>;
 
 /// As many namespaces get a label of their own.
 const NAMESPACES: usize = 1000;
@@ -89,9 +89,9 @@ pub struct Metrics {
     valid: Counter,
     legacy_manual: Counter,
     legacy_auto: Counter,
-    attempts: Family<Outcome, Gauge<u64, AtomicU64>>,
+    attempts: Family<ResultLabel, Gauge<u64, AtomicU64>>,
     authentication: Seconds,
-    authorizations: Family<Outcome, Counter>,
+    authorizations: Family<ResultLabel, Counter>,
     authorization: Seconds,
     requests: Family<Served, Counter>,
     token_requests: Family<Requested, Counter>,
@@ -264,14 +264,14 @@ impl Metrics {
     /// A request was authenticated (`success`), had bad credentials (`error`) or none where some are needed
     /// (`failure`).
     pub fn authenticated(&self, result: &'static str, took: Duration) {
-        self.attempts.get_or_create(&Outcome { result }).inc();
-        self.authentication.get_or_create(&Outcome { result }).observe(took.as_secs_f64());
+        self.attempts.get_or_create(&ResultLabel { result }).inc();
+        self.authentication.get_or_create(&ResultLabel { result }).observe(took.as_secs_f64());
     }
 
     /// A request was authorized or not.
     pub fn authorized(&self, result: &'static str, took: Duration) {
-        self.authorizations.get_or_create(&Outcome { result }).inc();
-        self.authorization.get_or_create(&Outcome { result }).observe(took.as_secs_f64());
+        self.authorizations.get_or_create(&ResultLabel { result }).inc();
+        self.authorization.get_or_create(&ResultLabel { result }).observe(took.as_secs_f64());
     }
 
     /// A token was used.

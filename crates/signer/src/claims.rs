@@ -36,27 +36,27 @@ pub(crate) fn expiry(claims: &str) -> Result<Option<i64>, ClaimsError> {
 }
 
 /// What a payload says of its token. Nothing is refused for it any more: what cannot be read is left empty.
-pub(crate) fn told(claims: &str) -> Payload {
+pub(crate) fn payload_of(claims: &str) -> Payload {
     let json = BASE64.decode(claims).unwrap_or_default();
-    let told: Told = serde_json::from_slice(&json).unwrap_or_default();
-    let audiences = match told.aud.map(RawValue::get) {
-        Some(one) if one.starts_with('"') => read(told.aud).into_iter().collect(),
-        _ => read(told.aud).unwrap_or_default(),
+    let raw: RawClaims = serde_json::from_slice(&json).unwrap_or_default();
+    let audiences = match raw.aud.map(RawValue::get) {
+        Some(one) if one.starts_with('"') => read(raw.aud).into_iter().collect(),
+        _ => read(raw.aud).unwrap_or_default(),
     };
     Payload {
-        id: read(told.jti).unwrap_or_default(),
-        subject: read(told.sub).unwrap_or_default(),
+        id: read(raw.jti).unwrap_or_default(),
+        subject: read(raw.sub).unwrap_or_default(),
         audiences,
-        issued_at: read(told.iat),
-        expires_at: read(told.exp),
-        kubernetes: read(told.kubernetes).unwrap_or_default(),
+        issued_at: read(raw.iat),
+        expires_at: read(raw.exp),
+        kubernetes: read(raw.kubernetes).unwrap_or_default(),
         ..Payload::default()
     }
 }
 
 /// Each by itself, so that one that is odd takes no other with it.
 #[derive(Default, Deserialize)]
-struct Told<'a> {
+struct RawClaims<'a> {
     #[serde(borrow)]
     aud: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_odd_takes_nothing_else_with_it() {
-        let told = |json: &str| told(&BASE64.encode(json));
+        let told = |json: &str| payload_of(&BASE64.encode(json));
         let all = told(
             r#"{"aud":["a","b"],"exp":9,"iat":8,"jti":"j","kubernetes.io":{"namespace":"n",
             "serviceaccount":{"name":"s","uid":"u"},"pod":{"name":"p","uid":"v"}},"sub":"system:serviceaccount:n:s"}"#,

@@ -48,11 +48,11 @@ pub struct ExternalSigner {
     clock: Arc<dyn Clock>,
     max_seconds: Option<i64>,
     witness: Option<Witness>,
-    last: Mutex<Published>,
+    last: Mutex<GivenKeys>,
 }
 
 /// The key ids that were given out last, and since when they have been the ones.
-struct Published {
+struct GivenKeys {
     ids: Vec<String>,
     since: OffsetDateTime,
 }
@@ -146,7 +146,7 @@ impl ExternalSigner {
         if let Some(low) = max_seconds.filter(|max| *max < LEAST_SECONDS) {
             return Err(StartError::Lifetime(low));
         }
-        let last = Mutex::new(Published { ids: Vec::new(), since: OffsetDateTime::UNIX_EPOCH });
+        let last = Mutex::new(GivenKeys { ids: Vec::new(), since: OffsetDateTime::UNIX_EPOCH });
         let signer = ExternalSigner { keys, clock, max_seconds, witness, last };
         signer.check_active()?;
         Ok(Arc::new(signer))
@@ -164,7 +164,7 @@ impl ExternalSigner {
         let header = BASE64.encode(header);
         let signature = signature(&*signer, format!("{header}.{claims}").as_bytes()).await?;
         if let Some(witness) = &self.witness {
-            witness(claims::told(claims), signer.key_id().to_owned()).await;
+            witness(claims::payload_of(claims), signer.key_id().to_owned()).await;
         }
         Ok(Signed { header, signature: BASE64.encode(signature) })
     }

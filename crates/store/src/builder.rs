@@ -14,7 +14,7 @@ use crate::moment::{Moment, Point};
 use crate::open::{FORMAT, OpenError};
 use crate::record::{self, META_FORMAT, META_STATE};
 use crate::scan::{Item, Tally};
-use crate::state::{self, Identity, State};
+use crate::state::{self, State, StoreId};
 
 /// A record of a store.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub enum Record {
 pub(crate) struct Builder {
     dir: PathBuf,
     db: Database,
-    identity: Identity,
+    identity: StoreId,
     ring: &'static str,
     tally: Tally,
     objects: sled::Batch,
@@ -49,7 +49,7 @@ impl Builder {
     /// Begins one in `dir`, where nothing is.
     pub(crate) fn begin(
         dir: &Path,
-        identity: Identity,
+        identity: StoreId,
         ring: &'static str,
         point: Point,
     ) -> Result<Self, Fault> {

@@ -13,7 +13,7 @@ use crate::builder::{Builder, Record};
 use crate::damage::{BadRecord, Trouble, Whole};
 use crate::database::{Database, Fault};
 use crate::open::{self, FORMAT, Folder, OpenError, Options};
-use crate::scan::{self, Item, Said, Tally};
+use crate::scan::{self, Item, Tally, TreeStates};
 
 /// What was found in a store's folder.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ fn attempt(
         return Err(OpenError::NewerFormat { dir: folder.dir.clone(), found });
     }
     let layout = format.unwrap_or(FORMAT);
-    let said = Said::read(&db).unwrap_or_default();
+    let said = TreeStates::read(&db).unwrap_or_default();
     let (mut tally, mut seen) = (Tally::default(), HashSet::new());
     let mut take = |item: Item| {
         // Seen from both ends.

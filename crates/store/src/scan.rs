@@ -9,7 +9,7 @@ use crate::damage::{BadRecord, Damage, Trouble, What, Whole, collection};
 use crate::database::{Database, Fault, Trees};
 use crate::ledger::keys::{self, Kind};
 use crate::record::{self, META_FORMAT, META_REVISION, META_STATE, Read};
-use crate::state::{self, Identity, Ledger, Objects, State};
+use crate::state::{self, Ledger, Objects, State, StoreId};
 
 /// A record that was found.
 pub(crate) enum Item {
@@ -202,7 +202,7 @@ impl Tally {
     }
 
     /// All that is wrong with the records, given what the database and the anchor say they must be.
-    pub(crate) fn judge(mut self, said: &Said, anchor: Option<&State>) -> (Vec<Trouble>, Whole) {
+    pub(crate) fn judge(mut self, said: &TreeStates, anchor: Option<&State>) -> (Vec<Trouble>, Whole) {
         if self.more > 0 {
             self.troubles.push(Trouble::Records(self.more));
         }
@@ -253,10 +253,10 @@ impl Tally {
 
     /// Whether the ring that was found is the last that was written. An older one verifies as well, and by it a key that
     /// was revoked since signs again: only the anchor tells, or a database that has seen more than its anchor.
-    fn has_last_ring(&self, said: &Said, anchor: Option<&State>) -> bool {
+    fn has_last_ring(&self, said: &TreeStates, anchor: Option<&State>) -> bool {
         let Some(anchor) = anchor else { return false };
         let found = &self.state.objects.ring;
-        let later = |(identity, now): &(Identity, Objects)| {
+        let later = |(identity, now): &(StoreId, Objects)| {
             *identity == anchor.identity && now.revision > anchor.objects.revision && now.ring == *found
         };
         anchor.objects.ring == *found || said.objects.as_ref().is_some_and(later)
@@ -281,12 +281,12 @@ fn differs(what: What, written: &crate::checksum::Sum, found: &crate::checksum::
 
 /// What the trees say of themselves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) objects: Option<(Identity, Objects)>,
-    pub(crate) ledger: Option<(Identity, Ledger)>,
+pub(crate) struct TreeStates {
+    pub(crate) objects: Option<(StoreId, Objects)>,
+    pub(crate) ledger: Option<(StoreId, Ledger)>,
 }
 
-impl Said {
+impl TreeStates {
     pub(crate) fn read(db: &Database) -> Result<Self, Fault> {
         let objects = db.call(|t| t.objects.get(META_STATE))?;
         let ledger = db.call(|t| t.ledger.get(keys::STATE))?;
@@ -298,7 +298,7 @@ impl Said {
             let (identity, mut numbers) = state::unsealed(Place::Ledger, keys::STATE, &stored)?;
             Some((identity, Ledger::read(&mut numbers)?))
         });
-        Ok(Said { objects, ledger })
+        Ok(TreeStates { objects, ledger })
     }
 
     /// All of it, where both trees say theirs and are of one store.

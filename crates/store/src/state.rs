@@ -3,7 +3,7 @@
 use crate::checksum::{Checksum, Place, Sum, of_record};
 
 /// A random number that says which store a file belongs to.
-pub(crate) type Identity = [u8; 16];
+pub(crate) type StoreId = [u8; 16];
 
 /// Of the tree with revisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) struct Ledger {
 /// All of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    pub(crate) identity: Identity,
+    pub(crate) identity: StoreId,
     pub(crate) objects: Objects,
     pub(crate) ledger: Ledger,
 }
@@ -60,13 +60,13 @@ impl Ledger {
 }
 
 /// A tree's own record of its state: identity and numbers behind a checksum.
-pub(crate) fn sealed(place: Place, key: &[u8], identity: &Identity, numbers: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(place: Place, key: &[u8], identity: &StoreId, numbers: &[u8]) -> Vec<u8> {
     let body = [identity, numbers].concat();
     [&of_record(place, key, 0, &body)[..], &body].concat()
 }
 
-/// Identity and numbers of a record that verifies.
-pub(crate) fn unsealed<'a>(place: Place, key: &[u8], stored: &'a [u8]) -> Option<(Identity, &'a [u8])> {
+/// The store and the numbers of a record that verifies.
+pub(crate) fn unsealed<'a>(place: Place, key: &[u8], stored: &'a [u8]) -> Option<(StoreId, &'a [u8])> {
     let (checksum, body) = stored.split_first_chunk::<32>()?;
     let (identity, numbers) = body.split_first_chunk()?;
     (*checksum == of_record(place, key, 0, body)).then_some((*identity, numbers))

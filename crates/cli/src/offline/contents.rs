@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use tokensmith_core::backup::{Decoder, Finished, Record, Refused, Sealed};
+use tokensmith_core::backup::{Decoder, Finished, ReadError, Record, Sealed};
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{KeyRing, RingError};
 use tokensmith_core::ledger::{Marks, Revocation};
@@ -155,7 +155,7 @@ pub fn records(
     }
 }
 
-fn refused(path: &Path, why: &Refused) -> Failure {
+fn refused(path: &Path, why: &ReadError) -> Failure {
     Failure::failed(format!("{} cannot be used: {why}", path.display()))
 }
 

@@ -159,8 +159,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         };
         let reload_tokens = tokio::select! {
             told = signals.next() => match told {
-                Told::End => break,
-                Told::Reload => true,
+                OnSignal::End => break,
+                OnSignal::Reload => true,
             },
             () = renewal => false,
         };
@@ -249,7 +249,7 @@ fn external_url(args: &ServeArgs, port: u16) -> String {
 }
 
 /// What a signal asks for.
-enum Told {
+enum OnSignal {
     End,
     Reload,
 }
@@ -270,11 +270,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> OnSignal {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::End,
-            _ = self.terminate.recv() => Told::End,
-            _ = self.reload.recv() => Told::Reload,
+            _ = self.interrupt.recv() => OnSignal::End,
+            _ = self.terminate.recv() => OnSignal::End,
+            _ = self.reload.recv() => OnSignal::Reload,
         }
     }
 }

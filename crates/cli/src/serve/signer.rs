@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use super::data_dir::{ADDRESS, DataDir};
 use super::first_start::{FirstStart, Who};
 use super::keys::{self, KeyArgs, KeyFiles};
-use super::{Signals, Told, start};
+use super::{OnSignal, Signals, start};
 use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
@@ -116,7 +116,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     // There is nothing to reload, and SIGHUP must not end it.
     let failure = loop {
         tokio::select! {
-            told = signals.next() => if let Told::End = told { break None },
+            told = signals.next() => if let OnSignal::End = told { break None },
             // Nobody asks for its readiness: who has started it sees its exit code.
             why = supervisor.lasting(LASTING) => break Some(Failure::failed(format!("{why}, for a minute now"))),
         }

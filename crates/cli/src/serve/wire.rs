@@ -9,7 +9,7 @@ use tokensmith::{Authorization, Instance, Options, Parts, StartError};
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::access::{Identity, MASTERS, TokenAuthenticator};
 use tokensmith_core::supervise::Supervisor;
-use tokensmith_core::tokens::ledger::OpenError as LedgerOpenError;
+use tokensmith_core::tokens::ledger::LedgerOpenError;
 use tokensmith_objects::validate::Limits;
 use tokensmith_server::AppConfig;
 use tokensmith_server::audit::Audit;
@@ -51,7 +51,7 @@ pub(super) async fn server(
     };
     let api_audiences =
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
-    let wanted = issuers::Wanted {
+    let wanted = issuers::Requested {
         args,
         issuers: &issuers,
         audiences: &api_audiences,

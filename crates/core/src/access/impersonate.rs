@@ -42,7 +42,7 @@ const EXTRA: &str = "impersonate-extra-";
 
 /// What the headers ask for, before anything is filled in.
 #[derive(Default)]
-struct Wanted {
+struct ImpersonationHeaders {
     /// Empty: the header is there, and is empty.
     name: Option<String>,
     uid: Option<String>,
@@ -57,12 +57,12 @@ struct Wanted {
 pub fn read<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
 ) -> Result<Option<Impersonation>, ImpersonationError> {
-    let Some(wanted) = Wanted::read(headers)? else { return Ok(None) };
+    let Some(wanted) = ImpersonationHeaders::read(headers)? else { return Ok(None) };
     let user = match &wanted.name {
         Some(name) if !name.is_empty() => name.clone(),
         _ => return Err(ImpersonationError::NoUser(wanted.to_go())),
     };
-    let Wanted { uid, groups: asked, extra, .. } = wanted;
+    let ImpersonationHeaders { uid, groups: asked, extra, .. } = wanted;
     let mut checks = Vec::new();
     let mut check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         checks.push(Attributes {
@@ -106,12 +106,13 @@ pub fn read<'a>(
     Ok(Some(Impersonation { checks, identity }))
 }
 
-impl Wanted {
+impl ImpersonationHeaders {
     /// `None` when there is no such header.
     fn read<'a>(
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Option<Wanted>, ImpersonationError> {
-        let (mut users, mut uids, mut wanted, mut any) = (Vec::new(), Vec::new(), Wanted::default(), false);
+    ) -> Result<Option<ImpersonationHeaders>, ImpersonationError> {
+        let (mut users, mut uids, mut wanted, mut any) =
+            (Vec::new(), Vec::new(), ImpersonationHeaders::default(), false);
         for (name, value) in headers {
             match name {
                 "impersonate-user" => users.push(value),

@@ -22,7 +22,7 @@ mod write;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-pub use read::{Decoder, Finished, Refused};
+pub use read::{Decoder, Finished, ReadError};
 pub use restored::Bump;
 pub use write::{Source, WriteError, write};
 

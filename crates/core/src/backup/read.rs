@@ -8,7 +8,7 @@ use crate::keys::{SealKeys, UnsealError};
 
 /// Why a stream is not taken for a backup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ReadError {
     /// A record is not as it was written.
     #[error("it is damaged: record {record}, at byte {offset}, is not as it was written")]
     Changed {
@@ -65,17 +65,17 @@ impl Decoder {
     ///
     /// # Errors
     /// The stream is not as it was written.
-    pub fn record(&mut self) -> Result<Option<Record>, Refused> {
+    pub fn record(&mut self) -> Result<Option<Record>, ReadError> {
         if !self.begun && !self.begin()? {
             return Ok(None);
         }
         if self.trailer.is_some() {
             return match self.buffer.is_empty() {
                 true => Ok(None),
-                false => Err(Refused::Behind { offset: self.offset }),
+                false => Err(ReadError::Behind { offset: self.offset }),
             };
         }
-        let changed = Refused::Changed { record: self.records + 1, offset: self.offset };
+        let changed = ReadError::Changed { record: self.records + 1, offset: self.offset };
         let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let [kind, length @ ..] = *head;
         let length = u32::from_be_bytes(length) as usize;
@@ -102,15 +102,15 @@ impl Decoder {
     ///
     /// # Errors
     /// It came too early.
-    pub fn finish(mut self) -> Result<Finished, Refused> {
+    pub fn finish(mut self) -> Result<Finished, ReadError> {
         let left = self.record()?;
         match (self.header.take(), self.trailer.take()) {
             (Some(header), Some(trailer)) if left.is_none() => {
                 let check = self.before;
                 Ok(Finished { header, trailer, check, digest: hex(&self.check), bytes: self.offset })
             }
-            _ if !self.begun && !MAGIC.starts_with(&self.buffer) => Err(Refused::NoBackup),
-            _ => Err(Refused::Cut { record: self.records, offset: self.offset }),
+            _ if !self.begun && !MAGIC.starts_with(&self.buffer) => Err(ReadError::NoBackup),
+            _ => Err(ReadError::Cut { record: self.records, offset: self.offset }),
         }
     }
 
@@ -120,7 +120,7 @@ impl Decoder {
     }
 
     /// Reads what a backup begins with, once it is there.
-    fn begin(&mut self) -> Result<bool, Refused> {
+    fn begin(&mut self) -> Result<bool, ReadError> {
         if self.buffer.len() < MAGIC.len() {
             return Ok(false);
         }
@@ -129,7 +129,7 @@ impl Decoder {
             let newer = std::str::from_utf8(&magic).ok().and_then(|text| {
                 text.strip_prefix("tokensmith backup ")?.trim_end().parse().ok().filter(|f| *f > FORMAT)
             });
-            return Err(newer.map_or(Refused::NoBackup, Refused::Newer));
+            return Err(newer.map_or(ReadError::NoBackup, ReadError::Newer));
         }
         (self.begun, self.offset) = (true, MAGIC.len() as u64);
         Ok(true)

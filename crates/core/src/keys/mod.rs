@@ -49,6 +49,7 @@ pub mod private;
 pub mod public;
 pub mod published;
 pub mod ring;
+mod ring_flags;
 pub mod seal;
 pub mod service;
 pub mod set;
@@ -57,7 +58,6 @@ mod spki;
 #[cfg(test)]
 mod tests;
 pub mod verifiers;
-mod wanted;
 
 pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::{Algorithm, Family};
@@ -72,7 +72,7 @@ pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
 pub use published::{PassedOver, PublishedError, PublishedKeys};
 pub use seal::{NotOpened, SealKey, SealKeys, SealMemory, SealSource, SealSourceError, UnsealError};
-pub use service::{CommandError, Keys, KeysConfig, KeysError, Outcome, RING_KEY, ReserveError};
+pub use service::{CommandError, CommandReport, Keys, KeysConfig, KeysError, RING_KEY, ReserveError};
 pub use set::{KeyInfo, KeySet, Next};
 pub use signer::{SignError, Signer, signature};
 

@@ -49,16 +49,16 @@ struct Active {
 }
 
 /// What the documents say besides the keys.
-pub(super) struct Published {
+pub(super) struct DocumentSettings {
     issuer: String,
     jwks_uri: String,
     policy: RotationPolicy,
 }
 
-impl Published {
+impl DocumentSettings {
     pub(super) fn new(issuer: String, jwks_uri: Option<String>, policy: RotationPolicy) -> Self {
         let jwks_uri = jwks_uri.unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
-        Published { issuer, jwks_uri, policy }
+        DocumentSettings { issuer, jwks_uri, policy }
     }
 }
 
@@ -119,9 +119,9 @@ impl KeySet {
         ring: KeyRing,
         signers: &Signers,
         listed: &[PublicKey],
-        documents: &Published,
+        documents: &DocumentSettings,
     ) -> Self {
-        let Published { issuer, jwks_uri, policy } = documents;
+        let DocumentSettings { issuer, jwks_uri, policy } = documents;
         let default = ring.active().id.clone();
         let mut keys: Vec<_> = ring.keys().iter().collect();
         keys.sort_by_key(|k| (k.id != default, rank(&k.phase), std::cmp::Reverse(k.phase.since())));

@@ -49,7 +49,7 @@ struct Watched {
 
 /// What is counted of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct TaskCounts {
     /// How often it has panicked.
     pub panics: u64,
     /// How often it was begun again.
@@ -203,11 +203,13 @@ impl Supervisor {
     }
 
     /// What was counted, of every task there is.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, Counts)> {
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, TaskCounts)> {
         Task::ALL.into_iter().map(|task| {
             let Watched { panics, restarts, .. } = self.of(task);
-            let counts =
-                Counts { panics: panics.load(Ordering::Relaxed), restarts: restarts.load(Ordering::Relaxed) };
+            let counts = TaskCounts {
+                panics: panics.load(Ordering::Relaxed),
+                restarts: restarts.load(Ordering::Relaxed),
+            };
             (task.name(), counts)
         })
     }
@@ -261,7 +263,7 @@ mod tests {
             let down = Some("the task controllers is down".to_owned());
             assert_eq!(supervisor.health(), [("task/controllers", down)]);
             let counts = supervisor.counts().find(|(name, _)| *name == "controllers").unwrap().1;
-            assert_eq!(counts, Counts { panics, restarts: panics - 1 });
+            assert_eq!(counts, TaskCounts { panics, restarts: panics - 1 });
             clock.advance(Duration::from_secs(pause) - Duration::from_millis(1));
             assert!(poll(&mut running));
             assert_eq!(calls.load(Ordering::Relaxed) as u64, panics, "it rests");

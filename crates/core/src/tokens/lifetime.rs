@@ -9,9 +9,9 @@ const EXTENDED: i64 = 365 * 24 * 3600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifetime {
     /// What the reply says.
-    pub told: i64,
+    pub in_reply: i64,
     /// What the token says.
-    pub real: i64,
+    pub in_token: i64,
     /// `warnafter`
     pub warn_after: Option<i64>,
 }
@@ -21,11 +21,11 @@ pub(super) struct Lifetime {
 /// its audiences are the API server's: only then may it be extended, since other parties must not get tokens that live
 /// longer than was asked.
 pub(super) fn lifetime(asked: i64, max: Option<i64>, profile_max: Option<i64>, extendable: bool) -> Lifetime {
-    let told = [max, profile_max].into_iter().flatten().fold(asked, i64::min);
+    let in_reply = [max, profile_max].into_iter().flatten().fold(asked, i64::min);
     let extended = profile_max.map_or(EXTENDED, |max| max.min(EXTENDED));
-    match extendable && told == MARKED && extended > told {
-        true => Lifetime { told, real: extended, warn_after: Some(MARKED) },
-        false => Lifetime { told, real: told, warn_after: None },
+    match extendable && in_reply == MARKED && extended > in_reply {
+        true => Lifetime { in_reply, in_token: extended, warn_after: Some(MARKED) },
+        false => Lifetime { in_reply, in_token: in_reply, warn_after: None },
     }
 }
 
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn only_marked_tokens_are_extended() {
-        let plain = |told| Lifetime { told, real: told, warn_after: None };
-        let extended = Lifetime { told: 3607, real: 31_536_000, warn_after: Some(3607) };
+        let plain = |in_reply| Lifetime { in_reply, in_token: in_reply, warn_after: None };
+        let extended = Lifetime { in_reply: 3607, in_token: 31_536_000, warn_after: Some(3607) };
         for (asked, max, extendable, want) in [
             (3607, None, true, extended),
             (3607, None, false, plain(3607)),
@@ -53,8 +53,8 @@ mod tests {
 
     #[test]
     fn a_profiles_maximum_binds_extended_tokens_too() {
-        let plain = |told| Lifetime { told, real: told, warn_after: None };
-        let until = |real| Lifetime { told: 3607, real, warn_after: Some(3607) };
+        let plain = |in_reply| Lifetime { in_reply, in_token: in_reply, warn_after: None };
+        let until = |in_token| Lifetime { in_reply: 3607, in_token, warn_after: Some(3607) };
         for (asked, max, profile, extendable, want) in [
             (3607, None, 7200, true, until(7200)),
             (3607, None, 40_000_000, true, until(EXTENDED)),

@@ -1,6 +1,6 @@
 //! What is not as it was written is refused, wherever it was changed.
 
-use tokensmith_core::backup::{MAGIC, Refused};
+use tokensmith_core::backup::{MAGIC, ReadError};
 
 use crate::{World, read};
 
@@ -52,13 +52,13 @@ async fn records_that_were_taken_out_doubled_or_exchanged_are_refused() {
 async fn what_is_wrong_is_said() {
     let bytes = World::new().await.backup().await;
     let refused = |bytes: &[u8]| read(bytes, 4096).unwrap_err();
-    assert_eq!(refused(b""), Refused::Cut { record: 0, offset: 0 });
-    assert_eq!(refused(b"-----BEGIN"), Refused::NoBackup);
-    assert_eq!(refused(&[b'x'; 100]), Refused::NoBackup);
-    assert_eq!(refused(b"tokensmith backup 2\nwhatever"), Refused::Newer(2));
-    assert_eq!(refused(&[&bytes[..], b"x"].concat()), Refused::Behind { offset: bytes.len() as u64 });
+    assert_eq!(refused(b""), ReadError::Cut { record: 0, offset: 0 });
+    assert_eq!(refused(b"-----BEGIN"), ReadError::NoBackup);
+    assert_eq!(refused(&[b'x'; 100]), ReadError::NoBackup);
+    assert_eq!(refused(b"tokensmith backup 2\nwhatever"), ReadError::Newer(2));
+    assert_eq!(refused(&[&bytes[..], b"x"].concat()), ReadError::Behind { offset: bytes.len() as u64 });
     let huge = [&MAGIC[..], b"e\xff\xff\xff\xff"].concat();
-    assert_eq!(refused(&huge), Refused::Changed { record: 1, offset: 20 }, "4 GiB are not waited for");
+    assert_eq!(refused(&huge), ReadError::Changed { record: 1, offset: 20 }, "4 GiB are not waited for");
 }
 
 /// Where each record begins and ends.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokensmith_core::backup::{Decoder, Finished, Record, Refused, Source, Trailer, WriteError, write};
+use tokensmith_core::backup::{Decoder, Finished, ReadError, Record, Source, Trailer, WriteError, write};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealKeys};
 use tokensmith_core::ledger::{Issued, Ledger, Marks, NamespacedName, Revocation, What};
@@ -102,7 +102,7 @@ async fn backup(source: &Source) -> Result<Vec<u8>, WriteError> {
 }
 
 /// All records of a backup that comes in pieces of this length.
-fn read(bytes: &[u8], piece: usize) -> Result<(Vec<Record>, Finished), Refused> {
+fn read(bytes: &[u8], piece: usize) -> Result<(Vec<Record>, Finished), ReadError> {
     let (mut decoder, mut records) = (Decoder::default(), Vec::new());
     for piece in bytes.chunks(piece) {
         decoder.push(piece);

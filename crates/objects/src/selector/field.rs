@@ -38,11 +38,11 @@ impl FieldRequirement {
 /// Requirements on fields; all must hold. They are kept by field: an object costs as much as the fields that a kind can be
 /// selected by, however many requirements there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSelector(BTreeMap<String, Wanted>);
+pub struct FieldSelector(BTreeMap<String, FieldDemands>);
 
 /// What all requirements together want of one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct FieldDemands {
     equal: BTreeSet<String>,
     unequal: HashSet<String>,
 }
@@ -54,7 +54,7 @@ impl FieldSelector {
     /// It is no selector, or names a field that the kind is not selected by.
     pub fn parse(kind: &Kind, text: &str) -> Result<Self, SelectorError> {
         let all = FieldRequirement::parse(text)?;
-        let mut by_field: BTreeMap<String, Wanted> = BTreeMap::new();
+        let mut by_field: BTreeMap<String, FieldDemands> = BTreeMap::new();
         for FieldRequirement { field, equal, value } in all {
             if !supported(kind).contains(&field.as_str()) {
                 return Err(SelectorError::Unsupported(field));

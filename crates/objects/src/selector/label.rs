@@ -13,7 +13,7 @@ use crate::{Object, names};
 /// there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector {
-    by_key: HashMap<String, Wanted>,
+    by_key: HashMap<String, LabelDemands>,
     /// Labels that must be there.
     needed: usize,
 }
@@ -87,7 +87,7 @@ impl LabelSelector {
     }
 
     fn new(all: Vec<Requirement>) -> Self {
-        let mut by_key: HashMap<String, Wanted> = HashMap::new();
+        let mut by_key: HashMap<String, LabelDemands> = HashMap::new();
         for requirement in all {
             let Requirement { key, operator, values } = requirement;
             by_key.entry(key).or_default().add(operator, values);
@@ -143,7 +143,7 @@ pub(super) enum Anchor<'a> {
 
 /// What all requirements together want of one label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct LabelDemands {
     there: bool,
     absent: bool,
     /// One of these.
@@ -156,7 +156,7 @@ struct Wanted {
     below: Option<i64>,
 }
 
-impl Wanted {
+impl LabelDemands {
     fn add(&mut self, operator: Operator, values: Vec<String>) {
         let number = values.first().and_then(|value| value.parse::<i64>().ok());
         match operator {

@@ -48,7 +48,7 @@ pub const MEDIA: &str = "application/vnd.tokensmith.backup";
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Wanted {
+struct BackupBody {
     reason: String,
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(with.limit, &headers, body).await?;
+    let wanted: BackupBody = body::json(with.limit, &headers, body).await?;
     check_reason(&wanted.reason)?;
     let mut line = token::line(&*with.clock, &caller, "backup");
     let begun = begin(&with);

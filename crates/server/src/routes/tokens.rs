@@ -32,7 +32,7 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let query = query.unwrap_or_default();
     let format = Format::of(&headers, &query, |_| false)?;
-    let wanted = Wanted::parse(&query)?;
+    let wanted = TokenQuery::parse(&query)?;
     let page = ledger.list(wanted.filter, wanted.limit, wanted.after.as_ref()).await?;
     let moment = ledger.moment();
     let tokens: Vec<_> = page.records.iter().map(|r| show(r, moment.standing(r))).collect();
@@ -44,15 +44,15 @@ pub(super) async fn list(
 }
 
 #[derive(Debug)]
-struct Wanted {
+struct TokenQuery {
     filter: Filter,
     limit: usize,
     after: Option<Position>,
 }
 
-impl Wanted {
+impl TokenQuery {
     fn parse(query: &str) -> Result<Self, Failure> {
-        let mut wanted = Wanted { filter: Filter::default(), limit: PAGE.0, after: None };
+        let mut wanted = TokenQuery { filter: Filter::default(), limit: PAGE.0, after: None };
         let filter = &mut wanted.filter;
         let mut given = HashSet::new();
         for (name, value) in parameters(query) {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tokensmith_core::backup::{Decoder, Finished, Record, Refused};
+use tokensmith_core::backup::{Decoder, Finished, ReadError, Record};
 use tokensmith_core::store::Expect;
 use tower::ServiceExt;
 
@@ -12,7 +12,7 @@ use crate::world::{ADMIN, JANE, World};
 
 const PATH: &str = "/admin/v1/backup";
 
-fn read(bytes: &[u8]) -> Result<(Vec<Record>, Finished), Refused> {
+fn read(bytes: &[u8]) -> Result<(Vec<Record>, Finished), ReadError> {
     let (mut decoder, mut records) = (Decoder::default(), Vec::new());
     decoder.push(bytes);
     while let Some(record) = decoder.record()? {
@@ -116,5 +116,5 @@ async fn a_stop_breaks_a_backup_off_and_nobody_takes_the_half_for_the_whole() {
         }
     };
     assert!(matches!(ended, Some(Err(_))), "the connection is not ended as if all were there");
-    assert!(matches!(read(&half), Err(Refused::Cut { .. })));
+    assert!(matches!(read(&half), Err(ReadError::Cut { .. })));
 }

@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    /// A write has failed. Said once in a row.
+    /// A write has failed. TreeStates once in a row.
     pub(super) fn failed(&self, cause: &dyn std::fmt::Display) {
         if self.healthy.swap(false, Ordering::AcqRel) {
             tracing::error!(%cause, "the ledger cannot write: issue records will be lost if this lasts");
@@ -158,7 +158,7 @@ impl State {
         self.drop_records(count);
     }
 
-    /// So many records were found that cannot be read. Said when there are more than before.
+    /// So many records were found that cannot be read. TreeStates when there are more than before.
     pub(super) fn damaged(&self, count: u64) {
         if self.damaged.fetch_max(count, Ordering::Relaxed) < count {
             tracing::warn!(count, "issue records that cannot be read are left out");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokensmith_core::store::{Change, Revision};
 
 use crate::checksum::{Place, of_record};
-use crate::state::{Identity, chunk, number};
+use crate::state::{StoreId, chunk, number};
 
 const MAGIC: &[u8; 16] = b"tokensmith log 2";
 /// Magic and identity.
@@ -38,7 +38,7 @@ pub(super) struct Frame {
 }
 
 impl Segment {
-    pub(super) fn create(dir: &Path, first: Revision, identity: &Identity) -> io::Result<Self> {
+    pub(super) fn create(dir: &Path, first: Revision, identity: &StoreId) -> io::Result<Self> {
         let path = dir.join(format!("{first:020}"));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.write_all_at(&[&MAGIC[..], identity].concat(), 0)?;
@@ -50,7 +50,7 @@ impl Segment {
     pub(super) fn open(
         path: &Path,
         first: Revision,
-        identity: &Identity,
+        identity: &StoreId,
         until: Revision,
     ) -> io::Result<Option<Self>> {
         let file = File::options().read(true).write(true).open(path)?;
@@ -146,7 +146,7 @@ impl Frame {
     }
 
     /// The change, if it is as it was written.
-    pub(super) fn read(&self, identity: &Identity) -> Option<Change> {
+    pub(super) fn read(&self, identity: &StoreId) -> Option<Change> {
         let mut bytes = vec![0; usize::try_from(self.len()).ok()?];
         self.file.read_exact_at(&mut bytes, self.start).ok()?;
         let bytes = Bytes::from(bytes);
@@ -164,7 +164,7 @@ impl Frame {
 
 /// A change as it stands in a file: key, value and previous value, each behind its length; a length of all ones means
 /// "none".
-pub(super) fn encode(change: &Change, identity: &Identity) -> Vec<u8> {
+pub(super) fn encode(change: &Change, identity: &StoreId) -> Vec<u8> {
     let parts = [Some(change.key.as_bytes()), change.value.as_deref(), change.previous.as_deref()];
     let size: usize = parts.iter().map(|part| 4 + part.map_or(0, <[u8]>::len)).sum();
     let mut out = Vec::with_capacity(FRAME + size);

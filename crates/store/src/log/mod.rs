@@ -19,13 +19,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokensmith_core::store::{Change, Revision, StoreError};
 
 use crate::Options;
-use crate::state::Identity;
+use crate::state::StoreId;
 use file::{Segment, encode};
 
 /// The log of a store that is open.
 pub(crate) struct Log {
     dir: PathBuf,
-    identity: Identity,
+    identity: StoreId,
     /// At most so many changes.
     changes: u64,
     /// At most so many bytes.
@@ -49,7 +49,7 @@ pub(crate) const PAGE_BYTES: u64 = 1 << 20;
 
 impl Log {
     /// Opens the log in `dir`. What does not lead up to `revision` without a gap is removed.
-    pub(crate) fn open(dir: &Path, identity: Identity, revision: Revision, options: &Options) -> Self {
+    pub(crate) fn open(dir: &Path, identity: StoreId, revision: Revision, options: &Options) -> Self {
         let log = Log {
             dir: dir.into(),
             identity,

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 
-const IDENTITY: Identity = [3; 16];
+const IDENTITY: StoreId = [3; 16];
 
 fn change(revision: Revision, len: usize) -> Change {
     let value = |n: u64| Bytes::from(vec![n as u8; len]);

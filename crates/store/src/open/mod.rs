@@ -35,7 +35,7 @@ use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, 
 pub(crate) use crate::folder::{Folder, remove, take_lock};
 use crate::log::Log;
 use crate::moment::Moment;
-use crate::scan::{self, Said, Tally};
+use crate::scan::{self, Tally, TreeStates};
 use crate::state::{Objects, State};
 pub(crate) use rewrite::{begin, install};
 
@@ -184,7 +184,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
     let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
     // The copy has shown that all is there; that these files open alike is seen by their state.
-    if Said::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
+    if TreeStates::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
         db.give_up();
         return Err(folder.damaged(vec![Trouble::Database("it opens in two ways".into())], Whole::default()));
     }
@@ -326,7 +326,7 @@ fn judge_by(
         folder.point.reach(Moment::AfterLook);
         return Ok((migrate(folder, options, db, tally, anchor)?, live));
     }
-    let said = Said::read(&db).map_err(broken)?;
+    let said = TreeStates::read(&db).map_err(broken)?;
     let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
     if matches!(anchor, Ok(None)) {
         troubles.push(Trouble::AnchorMissing);

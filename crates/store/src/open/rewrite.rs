@@ -7,7 +7,7 @@ use crate::damage::{Trouble, Whole};
 use crate::database::Database;
 use crate::moment::Moment;
 use crate::scan;
-use crate::state::{Identity, State};
+use crate::state::{State, StoreId};
 
 /// What even an empty database takes, and some.
 const LEAST: u64 = 1 << 20;
@@ -52,7 +52,7 @@ pub(super) fn rewrite(
 }
 
 /// Begins a new database, where [`install`] looks for it.
-pub(crate) fn begin(folder: &Folder, identity: Identity, options: &Options) -> Result<Builder, OpenError> {
+pub(crate) fn begin(folder: &Folder, identity: StoreId, options: &Options) -> Result<Builder, OpenError> {
     remove(&folder.copy()).map_err(|e| folder.io(e))?;
     Builder::begin(&folder.copy(), identity, options.ring, folder.point.clone()).map_err(|e| folder.fault(e))
 }

@@ -43,7 +43,7 @@ struct Named {
 }
 
 /// What a start asks for.
-pub(super) struct Wanted<'a> {
+pub(super) struct Requested<'a> {
     pub(super) args: &'a ServeArgs,
     pub(super) issuers: &'a [String],
     pub(super) audiences: &'a [String],
@@ -62,11 +62,11 @@ pub(super) struct Passed(Option<Record>);
 /// # Errors
 /// A guard's refusal with the flags that keep both; wrong usage; the store cannot be read.
 pub(super) async fn check(
-    wanted: Wanted<'_>,
+    wanted: Requested<'_>,
     store: &dyn Store,
     ledger: &dyn Ledger,
 ) -> Result<Passed, Failure> {
-    let Wanted { args, issuers, audiences, .. } = &wanted;
+    let Requested { args, issuers, audiences, .. } = &wanted;
     for (flag, dropped, kept) in [
         ("service-account-issuer", &args.drop_service_account_issuer, issuers),
         ("api-audience", &args.drop_api_audience, audiences),

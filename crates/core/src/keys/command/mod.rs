@@ -9,7 +9,7 @@ use tokensmith_objects::object::timestamp;
 
 use super::policy::{inherit, later};
 use super::ring::NewKey;
-use super::verifiers::{self, Told};
+use super::verifiers::{self, VerifierAdvice};
 use super::{Algorithm, KeyRing, Origin, RingError, RingKey, RotationPolicy, Then};
 
 /// What an operator asks for.
@@ -62,7 +62,7 @@ pub struct Planned {
     /// What the operator should know besides.
     pub warnings: Vec<String>,
     /// How verifiers elsewhere follow; empty where that is nothing new.
-    pub verifiers: Vec<Told>,
+    pub verifiers: Vec<VerifierAdvice>,
     /// Whether a guard was overruled.
     pub overruled: bool,
     /// Which invariant was set aside, by its name.
@@ -150,7 +150,7 @@ struct Planner<'a> {
     exception: Option<Exception>,
     made: Option<NewKey>,
     warnings: Vec<String>,
-    verifiers: Vec<Told>,
+    verifiers: Vec<VerifierAdvice>,
 }
 
 type Done = Result<(String, String), Refused>;

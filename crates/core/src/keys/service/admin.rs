@@ -7,13 +7,13 @@ use super::{ATTEMPTS, JOURNAL, Keys, ReserveError, record};
 use crate::error::chain;
 use crate::keys::command::{Command, Import, Planned, Refused, plan};
 use crate::keys::journal::{Cause, Change, Entry, diff};
-use crate::keys::verifiers::Told;
+use crate::keys::verifiers::VerifierAdvice;
 use crate::keys::{KeyError, Origin, PrivateKey, RingError, SealKeys, SealSourceError, UnsealError};
 use crate::store::StoreError;
 
 /// What a command has done.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CommandReport {
     /// The key that it is about.
     pub key: String,
     /// What happened, in one line.
@@ -21,7 +21,7 @@ pub struct Outcome {
     /// What the operator should know besides.
     pub warnings: Vec<String>,
     /// How verifiers elsewhere follow; empty where that is nothing new.
-    pub verifiers: Vec<Told>,
+    pub verifiers: Vec<VerifierAdvice>,
     /// What has changed.
     pub changes: Vec<Change>,
 }
@@ -60,7 +60,7 @@ impl Keys {
     ///
     /// # Errors
     /// A guard refuses, or the ring could not be changed; it is then as it was.
-    pub async fn command(&self, command: &Command, cause: &Cause) -> Result<Outcome, CommandError> {
+    pub async fn command(&self, command: &Command, cause: &Cause) -> Result<CommandReport, CommandError> {
         self.change(|_| command.clone(), cause).await
     }
 
@@ -68,7 +68,7 @@ impl Keys {
     ///
     /// # Errors
     /// As [`Self::command`]'s.
-    pub async fn import(&self, key: &PrivateKey, cause: &Cause) -> Result<Outcome, CommandError> {
+    pub async fn import(&self, key: &PrivateKey, cause: &Cause) -> Result<CommandReport, CommandError> {
         self.change(|seal| Command::Import(Import::Sign(seal.new_key(key, Origin::Imported))), cause).await
     }
 
@@ -76,7 +76,7 @@ impl Keys {
         &self,
         command: impl Fn(&SealKeys) -> Command,
         cause: &Cause,
-    ) -> Result<Outcome, CommandError> {
+    ) -> Result<CommandReport, CommandError> {
         let mut made: Option<PrivateKey> = None;
         self.refresh().await?;
         self.set_back().await?;
@@ -105,7 +105,7 @@ impl Keys {
             ring.log(Some(&set.ring), &cause, now);
             if self.write(ring, set.revision).await? {
                 self.post().await;
-                return Ok(Outcome { key, text, warnings, verifiers, changes });
+                return Ok(CommandReport { key, text, warnings, verifiers, changes });
             }
         }
         Err(ReserveError::Busy.into())

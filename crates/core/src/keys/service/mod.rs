@@ -9,8 +9,8 @@
 //! From the schedule: `rotate` sleeps until the next step is due, `tick` applies what is due to a copy of the ring, and
 //! `Keys::write` puts that into the store in the place of the revision that it was made from. From another replica:
 //! `follow` is told of the new ring by the watch, or `reread` finds it, and `Keys::install` takes it if its revision is
-//! newer. Both end in `Keys::replace`, which opens the private halves that are new, and `Keys::swap`, which renders
-//! the documents and puts the new set in the old one's place. (The function `replace` is another one: it writes a ring at
+//! newer. Both end in `Keys::adopt`, which opens the private halves that are new, and `Keys::swap`, which renders
+//! the documents and puts the new set in the old one's place. (`put_ring` writes a ring at
 //! the start, when there are no `Keys` yet.)
 
 mod admin;
@@ -31,9 +31,9 @@ use tracing::{error, warn};
 use super::issuer::check_jwks_uri;
 use super::journal::{Cause, Entry as Record};
 use super::policy::promise_ahead;
+use super::ring_flags::RingFlags;
 use super::seal::UnsealError;
-use super::set::{Opened, Published, Signers};
-use super::wanted::Wanted;
+use super::set::{DocumentSettings, Opened, Signers};
 use super::{
     Algorithm, KeyRing, KeySet, LocalSigner, PublicKey, RingKey, RotationPolicy, SealKeys, SealSource, Signer,
 };
@@ -41,7 +41,7 @@ use crate::clock::Clock;
 use crate::error::chain;
 use crate::pulse::Pulse;
 use crate::store::{Entry, Expect, Revision, Store, StoreError};
-pub use admin::{CommandError, Outcome};
+pub use admin::{CommandError, CommandReport};
 pub use config::{KeysConfig, KeysError, ReserveError};
 
 /// Where the ring is in the store: one value, so that every change of it is one compare-and-swap.
@@ -73,7 +73,7 @@ pub struct Keys {
     /// The sealing keys as they were last read. Changed under `writing` alone.
     seal: ArcSwap<SealKeys>,
     policy: RotationPolicy,
-    published: Published,
+    published: DocumentSettings,
     current: ArcSwap<KeySet>,
     inputs: Mutex<Inputs>,
     /// One writer at a time in this process; between processes the store's compare-and-swap decides.
@@ -113,7 +113,7 @@ impl Keys {
             check_jwks_uri(uri)?;
         }
         let policy = config.policy();
-        let mut wanted = Wanted::new(&config, policy)?;
+        let mut wanted = RingFlags::new(&config, policy)?;
         let seal = config.seal.load().map_err(KeysError::Seal)?;
         let mut problem = None;
         let mut attempts = 0..ATTEMPTS;
@@ -130,7 +130,7 @@ impl Keys {
                     if policy.set_back(&mut mended, now) {
                         // By itself, as what follows may be refused until a wait is over, which must begin.
                         mended.log(Some(ring), &Cause::set_back(), now);
-                        replace(&*store, &mended, found.as_ref()).await?;
+                        put_ring(&*store, &mended, found.as_ref()).await?;
                         continue;
                     }
                     mended
@@ -155,11 +155,11 @@ impl Keys {
             if let (Some(entry), true) = (&found, before.as_ref() == Some(&ring)) {
                 break (ring, entry.revision, signers);
             }
-            if let Some(revision) = replace(&*store, &ring, found.as_ref()).await? {
+            if let Some(revision) = put_ring(&*store, &ring, found.as_ref()).await? {
                 break (ring, revision, signers);
             }
         };
-        let published = Published::new(config.issuer, config.jwks_uri, policy);
+        let published = DocumentSettings::new(config.issuer, config.jwks_uri, policy);
         let set = KeySet::new(revision, ring, &signers, &config.verification_keys, &published);
         if let Some(problem) = &set.documents.problem {
             warn!("{problem}");
@@ -264,7 +264,7 @@ impl Keys {
                 self.seen(asked);
                 let mut inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
                 inputs.signers.extend(opened);
-                self.replace(revision, ring, &mut inputs);
+                self.adopt(revision, ring, &mut inputs);
                 Ok(true)
             }
             Err(StoreError::Conflict(Some(entry))) => {
@@ -337,13 +337,13 @@ impl Keys {
         let mut inputs = self.inputs.lock().unwrap_or_else(|e| e.into_inner());
         if entry.revision > self.current.load().revision {
             let ring = KeyRing::from_json(&entry.value)?;
-            self.replace(entry.revision, ring, &mut inputs);
+            self.adopt(entry.revision, ring, &mut inputs);
         }
         Ok(())
     }
 
     /// Makes the key set of a ring, opening what is not open yet.
-    fn replace(&self, revision: Revision, ring: KeyRing, inputs: &mut Inputs) {
+    fn adopt(&self, revision: Revision, ring: KeyRing, inputs: &mut Inputs) {
         let signs: Vec<&RingKey> = ring.keys().iter().filter(|k| k.sealed.is_some()).collect();
         let fits =
             |id: &str, o: &Opened| signs.iter().any(|k| k.id == id && k.algorithm == o.signer.algorithm());
@@ -379,7 +379,7 @@ impl Keys {
 const ATTEMPTS: usize = 16;
 
 /// Writes the ring in the place of what was found, unless another one has.
-async fn replace(
+async fn put_ring(
     store: &dyn Store,
     ring: &KeyRing,
     found: Option<&Entry>,

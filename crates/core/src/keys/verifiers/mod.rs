@@ -58,7 +58,7 @@ pub enum Asks {
 
 /// What verifiers of one family do about something that has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct VerifierAdvice {
     /// [`Family::name`]
     pub verifier: &'static str,
     /// What they do.
@@ -88,7 +88,7 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 /// What becomes of a key's tokens elsewhere once it is revoked. Nobody needs to wait for those who meet an unknown `kid`.
-pub fn after_revocation(policy: &RotationPolicy, now: OffsetDateTime) -> Vec<Told> {
+pub fn after_revocation(policy: &RotationPolicy, now: OffsetDateTime) -> Vec<VerifierAdvice> {
     let told = |family: &Family| {
         let until = family.forgets.time(policy).map(|time| later(now, time));
         let first = match until {
@@ -116,13 +116,13 @@ pub fn after_revocation(policy: &RotationPolicy, now: OffsetDateTime) -> Vec<Tol
                 format!("; one that they meet before {over} may do nothing")
             }
         };
-        Told { verifier: family.name, text: first + &sooner, until }
+        VerifierAdvice { verifier: family.name, text: first + &sooner, until }
     };
     FAMILIES.iter().map(told).collect()
 }
 
 /// What a token with an unknown `kid` makes verifiers do.
-pub fn poked(policy: &RotationPolicy) -> Vec<Told> {
+pub fn poked(policy: &RotationPolicy) -> Vec<VerifierAdvice> {
     let told = |family: &Family| {
         let text = match (family.asks, family.forgets) {
             (_, Forgets::AtOnce) => "need none: they ask about each token".to_owned(),
@@ -142,13 +142,17 @@ pub fn poked(policy: &RotationPolicy) -> Vec<Told> {
             }
             (Asks::Never, forgets) => format!("do not fetch: they do so {forgets}"),
         };
-        Told { verifier: family.name, text, until: None }
+        VerifierAdvice { verifier: family.name, text, until: None }
     };
     FAMILIES.iter().map(told).collect()
 }
 
 /// Who may refuse tokens of a key that was published at `published_at`, and until when.
-pub fn refusing(policy: &RotationPolicy, published_at: OffsetDateTime, now: OffsetDateTime) -> Vec<Told> {
+pub fn refusing(
+    policy: &RotationPolicy,
+    published_at: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Vec<VerifierAdvice> {
     let told = |family: &Family| {
         let time = match (family.asks, family.forgets) {
             (Asks::AtOnce, _) | (_, Forgets::AtOnce) => return None,
@@ -162,14 +166,14 @@ pub fn refusing(policy: &RotationPolicy, published_at: OffsetDateTime, now: Offs
             Some(until) => format!("until {}", when(until)),
             None => format!("until they {}", family.forgets.event()),
         };
-        Some(Told { verifier: family.name, text, until })
+        Some(VerifierAdvice { verifier: family.name, text, until })
     };
-    let mut all: Vec<Told> = FAMILIES.iter().filter_map(told).collect();
+    let mut all: Vec<VerifierAdvice> = FAMILIES.iter().filter_map(told).collect();
     let longest = all.iter().filter_map(|told| told.until).max();
     let set_for = later(published_at, policy.publish_before);
     if set_for > now && longest.is_none_or(|longest| set_for > longest) {
         let verifier = "verifiers that --key-publish-before was set for";
-        all.push(Told { verifier, text: format!("until {}", when(set_for)), until: Some(set_for) });
+        all.push(VerifierAdvice { verifier, text: format!("until {}", when(set_for)), until: Some(set_for) });
     }
     all
 }

@@ -6,7 +6,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 10:00:00 UTC);
 
 /// What is told of the one family whose name begins so.
 #[track_caller]
-fn of<'a>(all: &'a [Told], name: &str) -> &'a Told {
+fn of<'a>(all: &'a [VerifierAdvice], name: &str) -> &'a VerifierAdvice {
     let mut found = all.iter().filter(|told| told.verifier.starts_with(name));
     let one = found.next().unwrap_or_else(|| panic!("nothing is told of {name}"));
     assert!(found.next().is_none(), "{name} is told of twice");
@@ -78,7 +78,7 @@ fn a_poke_makes_fetch_who_asks_at_an_unknown_kid() {
 #[test]
 fn a_key_that_nobody_knows_is_refused_by_who_does_not_ask_at_once() {
     let policy = RotationPolicy::default();
-    let names = |all: &[Told]| all.iter().map(|told| told.verifier).collect::<Vec<_>>();
+    let names = |all: &[VerifierAdvice]| all.iter().map(|told| told.verifier).collect::<Vec<_>>();
     let all = refusing(&policy, NOW, NOW);
     let taken = ["go-oidc v3", "TokenReview", "kube-apiserver with our", "jwks-rsa"];
     for family in FAMILIES {

@@ -15,7 +15,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{LedgerError, OpenError, TokenLedger};
+use super::{LedgerError, LedgerOpenError, TokenLedger};
 use crate::error::Error;
 use crate::keys::{KeySet, ring::NEVER};
 use crate::ledger::{Ledger, Marks, Revocation};
@@ -32,13 +32,13 @@ pub(super) async fn open(
     stored: &mut [Revocation],
     keys: &KeySet,
     now: i64,
-) -> Result<Marks, OpenError> {
+) -> Result<Marks, LedgerOpenError> {
     let kept = ledger.marks().await?;
     let first = || Marks { limit: 0, unmarked_until: last_expiry(keys), settled: Some(now) };
     let mut marks = kept.unwrap_or_else(first);
     marks.limit = stored.iter().filter_map(|r| r.epoch).fold(marks.limit, u32::max);
     let mut older: Vec<_> = stored.iter_mut().filter(|r| r.is_bulk() && r.epoch.is_none()).collect();
-    let write = async |marks| ledger.keep_marks(marks).await.map_err(OpenError::Write);
+    let write = async |marks| ledger.keep_marks(marks).await.map_err(LedgerOpenError::Write);
     if older.is_empty() && kept.is_none() {
         write(marks).await?;
     }
@@ -48,7 +48,7 @@ pub(super) async fn open(
         let older: Vec<_> = older.into_iter().map(|r| r.clone()).collect();
         // First the limit: whatever a crash leaves of this is done anew.
         write(marks).await?;
-        ledger.revoke(&older).await.map_err(OpenError::Write)?;
+        ledger.revoke(&older).await.map_err(LedgerOpenError::Write)?;
     }
     Ok(marks)
 }

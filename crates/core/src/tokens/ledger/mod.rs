@@ -57,7 +57,7 @@ impl LedgerMode {
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum LedgerOpenError {
     /// It cannot be read.
     #[error(
         "cannot read the ledger, and what is revoked would be accepted again without it: put the store back from a backup"
@@ -116,7 +116,7 @@ impl TokenLedger {
         clock: Arc<dyn Clock>,
         keys: Arc<Keys>,
         view: Arc<View>,
-    ) -> Result<Arc<Self>, OpenError> {
+    ) -> Result<Arc<Self>, LedgerOpenError> {
         let now = clock.unix();
         let mut stored = ledger.revocations().await?;
         // Those of tokens in Secrets are for ever, and cost nothing: they are obeyed in every mode.
@@ -125,7 +125,7 @@ impl TokenLedger {
         };
         let in_force: Vec<_> = stored.iter().filter(counts).collect();
         if let (LedgerMode::Off, Some(last)) = (mode, in_force.iter().map(|r| r.until).max()) {
-            return Err(OpenError::Revoked { count: in_force.len(), last });
+            return Err(LedgerOpenError::Revoked { count: in_force.len(), last });
         }
         let marks = marks::open(&*ledger, &mut stored, &keys.current(), now).await?;
         let mut settled = Settled::new(marks.settled, now, clock.monotonic());

@@ -166,17 +166,19 @@ impl TokenIssuer {
         let extendable = self.config.extend_expiration && to_pod && ours;
         let profile_max = profile.and_then(TokenProfile::max_seconds);
         let life = lifetime(asked, self.config.max_expiration_seconds, profile_max, extendable);
-        if life.told < asked {
-            warnings
-                .push(format!("requested expiration of {asked} seconds shortened to {} seconds", life.told));
-            request.set(&["spec", "expirationSeconds"], life.told);
+        if life.in_reply < asked {
+            warnings.push(format!(
+                "requested expiration of {asked} seconds shortened to {} seconds",
+                life.in_reply
+            ));
+            request.set(&["spec", "expirationSeconds"], life.in_reply);
         }
 
         let annotated = annotated_claims(found, profile)?;
         let extra = annotated.as_ref().map(ExtraClaims::as_slice);
         let extra = extra.or(profile.map(TokenProfile::claims)).unwrap_or_default();
         let issued_at = now.unix_timestamp();
-        let expires_at = issued_at.saturating_add(life.real);
+        let expires_at = issued_at.saturating_add(life.in_token);
         let claims = Claims {
             issuer: &self.config.issuer,
             audiences: &audiences,
@@ -193,7 +195,7 @@ impl TokenIssuer {
         request.set(&["status", "token"], signed.token);
         request.set(
             &["status", "expirationTimestamp"],
-            object_timestamp(now.plus(Duration::seconds(life.told))),
+            object_timestamp(now.plus(Duration::seconds(life.in_reply))),
         );
         tracing::debug!("a token was minted");
         Ok(Minted { reply: request, id: signed.id, key_id: signed.key_id, warnings })

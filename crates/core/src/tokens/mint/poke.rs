@@ -55,7 +55,7 @@ impl TokenIssuer {
         let now = self.clock.now().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (most, profile_most) =
             (self.config.max_expiration_seconds, profile.and_then(TokenProfile::max_seconds));
-        let life = lifetime(usual_seconds(profile), most, profile_most, false).real;
+        let life = lifetime(usual_seconds(profile), most, profile_most, false).in_token;
         let expires_at = now.plus(time::Duration::seconds(life));
         let claims = json!({
             "aud": audiences,

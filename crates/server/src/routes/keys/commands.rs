@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, Outcome, Refused, RingError};
+use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, CommandReport, Refused, RingError};
 use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_core::{Error, Moment};
 use tracing::Instrument;
@@ -24,7 +24,7 @@ const MAX_REASON: usize = 1024;
 /// What every command may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Said {
+pub(super) struct CommandBody {
     pub(super) algorithm: Option<String>,
     pub(super) force: bool,
     pub(super) reason: String,
@@ -37,7 +37,7 @@ pub(crate) async fn prepare(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said: Said = body::json(ring.limit, &headers, body).await?;
+    let said: CommandBody = body::json(ring.limit, &headers, body).await?;
     let algorithm = match algorithm(said.algorithm.as_deref())? {
         Some(algorithm) => algorithm,
         None => ring.keys.current().ring().default_algorithm(),
@@ -53,7 +53,7 @@ pub(crate) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let said: Said = body::json(ring.limit, &headers, body).await?;
+    let said: CommandBody = body::json(ring.limit, &headers, body).await?;
     let command = Command::Rotate { algorithm: algorithm(said.algorithm.as_deref())? };
     answer(&done(&ring, &caller, "keys.rotate", &command, said.force, said.reason).await?, &headers)
 }
@@ -197,7 +197,7 @@ pub(super) fn report(
     action: &'static str,
     about: &str,
     cause: &Cause,
-    outcome: Result<Outcome, CommandError>,
+    outcome: Result<CommandReport, CommandError>,
 ) -> Result<Value, Failure> {
     let outcome = outcome.map_err(|e| failure(ring, about, e));
     let key = outcome.as_ref().map_or(about, |done| &done.key).to_owned();
@@ -205,7 +205,7 @@ pub(super) fn report(
     Ok(told(ring, &outcome?))
 }
 
-fn told(ring: &Ring, outcome: &Outcome) -> Value {
+fn told(ring: &Ring, outcome: &CommandReport) -> Value {
     let changes: Vec<_> = outcome
         .changes
         .iter()
@@ -250,7 +250,7 @@ pub(super) fn bad(text: &str) -> Failure {
 }
 
 /// A key has its algorithm: saying one is a mistake.
-fn unfit(said: Said) -> Result<Said, Failure> {
+fn unfit(said: CommandBody) -> Result<CommandBody, Failure> {
     match said.algorithm {
         None => Ok(said),
         Some(_) => Err(bad("the key is named: leave the algorithm out")),

@@ -51,7 +51,7 @@ pub(crate) async fn export(State(ring): State<Ring>, RawQuery(query): RawQuery) 
 /// The body. `Debug` is left out: it holds a passphrase.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Wanted {
+struct ExportBody {
     passphrase: Option<String>,
     reason: String,
 }
@@ -64,7 +64,7 @@ pub(crate) async fn private(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
+    let wanted: ExportBody = body::json(ring.limit, &headers, body).await?;
     check_reason(&wanted.reason)?;
     let key = ring.keys.private(&id).map_err(|e| failure(&ring, &id, e));
     audit(&ring, &caller, "keys.export-private", &id, &wanted.reason, key.as_ref().err());

@@ -22,7 +22,7 @@ use crate::gate::Caller;
 /// The body. `Debug` is left out: it holds a private key.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Wanted {
+struct ImportBody {
     pem: String,
     passphrase: Option<String>,
     /// `sign` or `verify`.
@@ -41,7 +41,7 @@ pub(crate) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
+    let wanted: ImportBody = body::json(ring.limit, &headers, body).await?;
     let algorithm = algorithm(wanted.algorithm.as_deref())?;
     let sign = match wanted.r#use.as_str() {
         "sign" => true,

@@ -18,7 +18,7 @@ use crate::gate::Caller;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Wanted {
+struct PokeBody {
     audience: String,
 }
 
@@ -29,7 +29,7 @@ pub(crate) async fn poke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body::json(ring.limit, &headers, body).await?;
+    let wanted: PokeBody = body::json(ring.limit, &headers, body).await?;
     let poke = ring.tokens.poke(&wanted.audience).await.map_err(Failure::from);
     let mut line = token::line(&*ring.clock, &caller, "keys.poke");
     line.audiences = vec![wanted.audience];

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_core::keys::command::when;
-use tokensmith_core::keys::verifiers::Told;
+use tokensmith_core::keys::verifiers::VerifierAdvice;
 use tokensmith_core::keys::{KeyInfo, KeySet};
 use tokensmith_core::{Error, Moment};
 use tokensmith_objects::object::timestamp;
@@ -82,8 +82,8 @@ pub(super) fn answer(value: &Value, headers: &HeaderMap) -> Result<Response, Fai
 }
 
 /// What verifiers elsewhere do, a line for each family.
-pub(super) fn followers(told: &[Told]) -> Value {
-    let line = |told: &Told| {
+pub(super) fn followers(told: &[VerifierAdvice]) -> Value {
+    let line = |told: &VerifierAdvice| {
         let mut out = json!({ "verifier": told.verifier, "text": told.text });
         if let Some(until) = told.until {
             out["until"] = when(until).into();

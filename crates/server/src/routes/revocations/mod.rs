@@ -1,6 +1,6 @@
 //! `POST /admin/v1/tokens/revoke` and `GET /admin/v1/revocations`.
 
-mod wanted;
+mod request;
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokensmith_core::tokens::ledger::{Known, Own, Revoked, shown};
 use tokensmith_core::tokens::{LedgerMode, TokenLedger, legacy};
 use tokensmith_core::{Clock, Error};
 
-use self::wanted::{Target, Wanted};
+use self::request::{RevocationBody, Target};
 use super::{token, tokens};
 use crate::audit::Line;
 use crate::body;
@@ -44,7 +44,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", |_| false)?;
-    let wanted: Wanted = body::json(with.limit, &headers, body).await?;
+    let wanted: RevocationBody = body::json(with.limit, &headers, body).await?;
     let target = wanted.target()?;
     let mut line = token::line(&*with.clock, &caller, "revoke");
     let done = revoke(&with.ledger, &caller, target, wanted.force, &wanted.reason, &mut line).await;

@@ -9,8 +9,8 @@ use super::{
 };
 
 /// What the operator asks of the ring.
-pub(super) struct Wanted {
-    signer: Signer,
+pub(super) struct RingFlags {
+    signer: DefaultKey,
     /// What token profiles ask for.
     profiles: std::collections::BTreeSet<Algorithm>,
     policy: RotationPolicy,
@@ -18,8 +18,8 @@ pub(super) struct Wanted {
     made: Vec<PrivateKey>,
 }
 
-/// What is to sign by default. (Not the port `keys::Signer`.)
-enum Signer {
+/// What is to sign by default.
+enum DefaultKey {
     /// This key.
     File(PrivateKey),
     /// A key of this algorithm.
@@ -28,7 +28,7 @@ enum Signer {
     Any,
 }
 
-impl Wanted {
+impl RingFlags {
     pub(super) fn new(config: &KeysConfig, policy: RotationPolicy) -> Result<Self, KeysError> {
         let file = config
             .signing_key
@@ -40,22 +40,22 @@ impl Wanted {
             (Some(key), Some(flag)) if flag != key.public().algorithm() => {
                 return Err(KeysError::Algorithm { file: key.public().algorithm(), flag });
             }
-            (Some(key), _) => Signer::File(key),
-            (None, Some(algorithm)) => Signer::Algorithm(algorithm),
-            (None, None) => Signer::Any,
+            (Some(key), _) => DefaultKey::File(key),
+            (None, Some(algorithm)) => DefaultKey::Algorithm(algorithm),
+            (None, None) => DefaultKey::Any,
         };
-        Ok(Wanted { signer, profiles: config.profile_algorithms.clone(), policy, made: Vec::new() })
+        Ok(RingFlags { signer, profiles: config.profile_algorithms.clone(), policy, made: Vec::new() })
     }
 
     /// A new ring. All that is asked for signs at once: nobody can have cached a key set without it.
     pub(super) async fn first(&mut self, seal: &SealKeys, now: OffsetDateTime) -> Result<KeyRing, KeysError> {
         let key = match &self.signer {
-            Signer::File(key) => seal.new_key(key, Origin::File),
-            Signer::Algorithm(algorithm) => {
+            DefaultKey::File(key) => seal.new_key(key, Origin::File),
+            DefaultKey::Algorithm(algorithm) => {
                 let algorithm = *algorithm;
                 self.generated(algorithm, seal).await?
             }
-            Signer::Any => self.generated(Algorithm::RS256, seal).await?,
+            DefaultKey::Any => self.generated(Algorithm::RS256, seal).await?,
         };
         let mut ring = KeyRing::new(key, now);
         let others: Vec<_> =
@@ -77,12 +77,12 @@ impl Wanted {
         self.ask_profiles(ring, now)?;
         self.forget_files(ring, now)?;
         match &self.signer {
-            Signer::Any => Ok(()),
-            Signer::Algorithm(algorithm) => {
+            DefaultKey::Any => Ok(()),
+            DefaultKey::Algorithm(algorithm) => {
                 let algorithm = *algorithm;
                 self.ask_algorithm(ring, algorithm, seal, now).await
             }
-            Signer::File(key) => ask_file(ring, seal, key, &self.policy, now),
+            DefaultKey::File(key) => ask_file(ring, seal, key, &self.policy, now),
         }
     }
 
@@ -90,7 +90,7 @@ impl Wanted {
     /// leaves with the wish that it stood for if it waits.
     fn forget_files(&self, ring: &mut KeyRing, now: OffsetDateTime) -> Result<(), KeysError> {
         let named = match &self.signer {
-            Signer::File(key) => Some(key.public().key_id()),
+            DefaultKey::File(key) => Some(key.public().key_id()),
             _ => None,
         };
         let unnamed = |k: &&RingKey| k.origin == Origin::File && named != Some(k.id.as_str());

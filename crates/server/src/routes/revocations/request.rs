@@ -13,7 +13,7 @@ const MAX_TOKEN: usize = 64 << 10;
 /// Exactly one of account, jti, key, pod and token. Has no `Debug`: what was given may be a token.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Wanted {
+pub(super) struct RevocationBody {
     account: Option<String>,
     jti: Option<String>,
     key: Option<String>,
@@ -33,7 +33,7 @@ pub(super) enum Target {
     Token(String),
 }
 
-impl Wanted {
+impl RevocationBody {
     pub(super) fn target(&self) -> Result<Target, Error> {
         let fields = [
             ("account", &self.account),
