@@ -11,7 +11,8 @@ use serde_json::json;
 use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::{Attributes, Authorizer, Identity};
 use tokensmith_core::view::{Snapshot, object_key};
-use tokensmith_objects::{Object, Served, bootstrap, pod};
+use tokensmith_objects::schema::Schema;
+use tokensmith_objects::{Object, bootstrap, pod};
 
 const PODS: usize = 20_000;
 const NODES: usize = 200;
@@ -47,7 +48,7 @@ fn bench(c: &mut Criterion) {
         groups: vec!["system:nodes".into()],
         ..Identity::default()
     };
-    let authorizer = NodeAuthorizer::new(&bootstrap::rbac(&Served::default()));
+    let authorizer = NodeAuthorizer::new(&bootstrap::rbac(Schema::builtin()));
     let asks = |name: &str| Attributes {
         verb: "get".into(),
         resource: "secrets".into(),

@@ -9,8 +9,9 @@ use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authorizer, Authorizers, TokenAuthenticator};
 use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
+use tokensmith_objects::Object;
+use tokensmith_objects::schema::Schema;
 use tokensmith_objects::validate::Limits;
-use tokensmith_objects::{Object, Served};
 use tokensmith_server::{AppConfig, Route};
 
 /// What a server does. The defaults are those of `tokensmith serve`.
@@ -73,7 +74,7 @@ impl Default for Options {
                 anonymous_auth: true,
                 anonymous_oidc: false,
                 max_request_bytes: 3 << 20,
-                served: Served::default(),
+                served: Schema::builtin().clone(),
                 version: env!("CARGO_PKG_VERSION"),
             },
             implicit_tokens: true,

@@ -16,6 +16,7 @@ use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealKey};
 use tokensmith_core::random;
 use tokensmith_core::supervise::Supervisor;
+use tokensmith_objects::schema::Current;
 use tokensmith_server::audit::Audit;
 use tokensmith_server::{App, listener};
 use tokio::net::TcpListener;
@@ -68,6 +69,11 @@ impl Server {
     /// without it the folder is of no use, and nobody else should have both. CA and administrator are new at each start.
     pub fn on_disk(folder: impl Into<PathBuf>, seal: SealKey) -> Builder {
         Builder::on(Storage::Disk { folder: folder.into(), seal })
+    }
+
+    /// The kinds that it serves: one that is added is served at once, one that is taken away is a 404.
+    pub fn schema(&self) -> &Arc<Current> {
+        &self.app().schema
     }
 
     /// Where it listens: `https://127.0.0.1:PORT`.

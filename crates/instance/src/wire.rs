@@ -12,6 +12,7 @@ use tokensmith_core::store::Store;
 use tokensmith_core::supervise::{Supervisor, Task, Tasks};
 use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
+use tokensmith_objects::schema::Current;
 use tokensmith_objects::{Object, bootstrap};
 use tokensmith_registry::controllers::Controllers;
 use tokensmith_registry::{Registry, RegistryConfig};
@@ -88,10 +89,11 @@ impl Instance {
         let fed = (view.clone(), store.clone(), clock.clone());
         tasks.run(Task::Objects, &fed, |(view, from, by)| async move { view.feed(from, by).await });
 
+        let schema = Arc::new(Current::new(options.http.served.clone()));
         let bootstrap = bootstrap::rbac(&options.http.served);
         let authorizer = options.authorizer(&bootstrap);
         let place = (store.clone(), view.clone(), clock.clone());
-        let registry = registry(place, authorizer.clone(), bootstrap, &options).await?;
+        let registry = registry(place, authorizer.clone(), &schema, bootstrap, &options).await?;
         let controllers =
             Controllers::new(registry.clone(), keys.clone(), clock.clone(), options.root_ca.clone());
         tasks.run(
@@ -139,6 +141,7 @@ impl Instance {
             config: options.http,
             clock,
             clock_watch,
+            schema,
             view,
             registry,
             keys,
@@ -181,6 +184,7 @@ impl Instance {
 async fn registry(
     (store, view, clock): (Arc<dyn Store>, Arc<View>, Arc<dyn Clock>),
     authorizer: Arc<dyn Authorizer>,
+    schema: &Arc<Current>,
     bootstrap: Vec<Object>,
     options: &Options,
 ) -> Result<Arc<Registry>, StartError> {
@@ -189,7 +193,7 @@ async fn registry(
         implicit_service_account_token: options.implicit_tokens,
         root_ca: options.root_ca.clone(),
     };
-    let registry = Registry::new(store, view, clock, authorizer, config);
+    let registry = Registry::new(store, view, clock, authorizer, config).with_schema(schema.clone());
     let registry = Arc::new(registry.with_admission(options.admission.iter().cloned()));
     registry.ensure(bootstrap).await.map_err(StartError::BuiltIn)?;
     Ok(registry)

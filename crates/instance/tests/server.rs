@@ -7,8 +7,11 @@ use axum::routing::get;
 use http::Method;
 use serde_json::{Value, json};
 use tokensmith::{Access, Algorithm, Authorization, CallError, Route, SealKey, Server, StartError};
+use tokensmith_api::Media;
 use tokensmith_core::access::Identity;
 use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_objects::codec::{self, Expected, FieldValidation};
+use tokensmith_objects::schema::{Kind, types};
 
 const SEAL: [u8; 32] = [7; 32];
 
@@ -149,3 +152,141 @@ async fn keys_rotate_when_the_clock_moves() {
     server.clock().advance(Duration::from_secs(31 * 86_400)).await.unwrap();
     assert_ne!(active().await, first);
 }
+
+/// A kind that nobody has built in, as data: a type of its own that uses Kubernetes' ones.
+fn widget() -> Kind {
+    let own = json!({
+        "example.com/v1.Widget": [
+            ["metadata", "apis/meta/v1.ObjectMeta", 1, "omitempty"],
+            ["spec", "example.com/v1.WidgetSpec", 2],
+            ["status", "example.com/v1.WidgetStatus", 3, "omitempty"],
+        ],
+        "example.com/v1.WidgetSpec": [
+            ["size", "int32", 1], ["every", "*apis/meta/v1.Duration", 2, "omitempty"], ["weight", "*float64", 3, "omitempty"],
+            ["limits", "core/v1.ResourceList=map[string:core/v1.ResourceName]api/resource.Quantity", 4, "omitempty"],
+        ],
+        "example.com/v1.WidgetStatus": [["phase", "string", 1, "omitempty"]],
+    });
+    let facts = json!({
+        "group": "example.com", "version": "v1", "kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["wd"],
+        "namespaced": true, "stored": true, "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+        "type": "example.com/v1.Widget", "subresources": [{"name": "status", "kind": "Widget", "verbs": ["get", "update"]}],
+        "columns": [["Name", "string", "name", 0], ["Size", "integer", "", 0, ["spec", "size"]], ["Age", "string", "", 0]],
+    });
+    let types = types().with(own.as_object().expect("an object")).expect("types that fit together");
+    let facts = serde_json::from_value(facts).expect("what a kind has");
+    Kind::new(facts, Arc::new(types)).expect("its type is there")
+}
+
+#[tokio::test]
+async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
+    let server = Server::ephemeral().start().await.unwrap();
+    let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
+    let http = http.no_proxy().build().unwrap();
+    let config: Value = serde_json::from_str(&server.kubeconfig()).unwrap();
+    let admin = config["users"][0]["user"]["token"].as_str().unwrap();
+    let send = async |method: &str, path: &str, kinds: [&str; 2], body: Vec<u8>| {
+        let request =
+            http.request(method.parse().unwrap(), format!("{}{path}", server.url())).bearer_auth(admin);
+        let request = request.header("content-type", kinds[0]).header("accept", kinds[1]).body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+    };
+    let ask = async |method: &str, path: &str, body: Value| {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { JSON };
+        let (code, bytes) = send(method, path, [kind, JSON], body).await;
+        (code, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+    };
+    let (api, all) = ("/apis/example.com/v1", "/apis/example.com/v1/namespaces/default/widgets");
+    let one = &*format!("{all}/a");
+    for path in [api, all, one] {
+        assert_eq!(ask("GET", path, Value::Null).await.0, 404, "{path}");
+    }
+
+    let kind = Arc::new(widget());
+    server.schema().change(|now| now.with(kind.clone()));
+    let (_, groups) = ask("GET", "/apis", Value::Null).await;
+    assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == "example.com"));
+    let (_, resources) = ask("GET", api, Value::Null).await;
+    assert_eq!(resources["resources"][0]["shortNames"], json!(["wd"]));
+    assert_eq!(resources["resources"][1]["name"], "widgets/status");
+
+    let url = format!("{}{all}?watch=true", server.url());
+    let mut watch = http.get(url).bearer_auth(admin).send().await.unwrap();
+    let spec = json!({"size": 1, "every": "90s", "weight": 0.5, "limits": {"cpu": "0.5"}});
+    let body = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec, "status": {"phase": "Up"}});
+    let (code, made) = ask("POST", all, body).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"], json!({"size": 1, "every": "1m30s", "weight": 0.5, "limits": {"cpu": "500m"}}));
+    assert_eq!(made["status"], json!({}), "that is /status's");
+    let odd = json!({"metadata": {"name": "b"}, "spec": {"size": 1, "colour": "red"}});
+    let (code, refused) = ask("POST", &format!("{all}?fieldValidation=Strict"), odd).await;
+    assert!(
+        code == 400 && refused["message"].as_str().unwrap().contains("unknown field \"spec.colour\""),
+        "{refused}"
+    );
+    let (code, refused) = ask("POST", all, json!({"metadata": {"name": "b"}, "spec": {"size": "1"}})).await;
+    assert!(
+        code == 400 && refused["message"].as_str().unwrap().contains("WidgetSpec.spec.size of type int32"),
+        "{refused}"
+    );
+
+    let mut next = made.clone();
+    next["spec"]["size"] = 0.into();
+    let (code, replaced) = ask("PUT", one, next.clone()).await;
+    assert_eq!((code, &replaced["spec"]["size"]), (200, &json!(0)));
+    assert_eq!(ask("PUT", one, next).await.0, 409, "by who has not seen the change");
+    let (_, patched) = ask("PATCH", one, json!({"spec": {"every": null, "size": 3}})).await;
+    assert_eq!(patched["spec"], json!({"size": 3, "weight": 0.5, "limits": {"cpu": "500m"}}));
+    let mut up = patched.clone();
+    up["status"]["phase"] = "Up".into();
+    up["spec"]["size"] = 7.into();
+    let (_, up) = ask("PUT", &format!("{one}/status"), up).await;
+    assert_eq!((&up["spec"]["size"], &up["status"]["phase"]), (&json!(3), &json!("Up")));
+
+    let (code, bytes) = send("GET", one, [JSON, PROTOBUF], Vec::new()).await;
+    let decoded =
+        codec::decode(&bytes, Media::Protobuf, &Expected::kind(&kind), FieldValidation::Strict).unwrap();
+    assert_eq!((code, decoded.object.into_value()), (200, up.clone()));
+    let copy = json!({"metadata": {"name": "b"}, "spec": {"size": 2, "every": "2h", "weight": 3}});
+    let copy = codec::decode_value(copy, &Expected::kind(&kind), FieldValidation::Strict).unwrap().object;
+    let copy = codec::encode_of(&kind, &copy.0, Media::Protobuf, false);
+    let (code, made) = send("POST", all, [PROTOBUF, JSON], copy).await;
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    assert_eq!((code, &made["spec"]), (201, &json!({"size": 2, "every": "2h0m0s", "weight": 3})));
+
+    let (_, list) = ask("GET", &format!("{all}?limit=1"), Value::Null).await;
+    assert_eq!((&list["kind"], &list["metadata"]["remainingItemCount"]), (&json!("WidgetList"), &json!(1)));
+    let (_, table) =
+        send("GET", all, [JSON, "application/json;as=Table;v=v1;g=meta.k8s.io"], Vec::new()).await;
+    let table: Value = serde_json::from_slice(&table).unwrap();
+    let cells = |at: usize| table["rows"][at]["cells"].as_array().unwrap()[..2].to_vec();
+    assert_eq!((cells(0), cells(1)), (vec![json!("a"), json!(3)], vec![json!("b"), json!(2)]));
+
+    assert_eq!(ask("DELETE", one, Value::Null).await.0, 200);
+    let (mut seen, mut line) = (Vec::new(), Vec::new());
+    while seen.last().is_none_or(|last| last != "DELETED a") {
+        let chunk =
+            tokio::time::timeout(Duration::from_secs(30), watch.chunk()).await.unwrap().unwrap().unwrap();
+        for byte in chunk {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let event: Value = serde_json::from_slice(&std::mem::take(&mut line)).unwrap();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            seen.push(format!("{} {}", text(&event["type"]), text(&event["object"]["metadata"]["name"])));
+        }
+    }
+    assert_eq!(seen, ["ADDED a", "MODIFIED a", "MODIFIED a", "MODIFIED a", "ADDED b", "DELETED a"]);
+
+    server.schema().change(|now| now.without("example.com", "v1", "widgets"));
+    for path in [api, all, &format!("{all}/b")] {
+        assert_eq!(ask("GET", path, Value::Null).await.0, 404, "{path}");
+    }
+    assert_eq!(ask("GET", "/api/v1/namespaces/default", Value::Null).await.0, 200);
+}
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";

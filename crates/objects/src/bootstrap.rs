@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Object, Served};
+use crate::Object;
+use crate::schema::Schema;
 
 /// The bootstrap roles and bindings as full objects, from the same data as the schema table, with those that come with
 /// an API that is off by default and is served.
-pub fn rbac(served: &Served) -> Vec<Object> {
+pub fn rbac(schema: &Schema) -> Vec<Object> {
     let mut rows: Vec<Map<String, Value>> =
         serde_json::from_str(include_str!("../schema/kubernetes-1.36/rbac-bootstrap.json"))
             .expect("the file is part of the source and tested");
     let off: OffByDefault =
         serde_json::from_str(include_str!("../schema/kubernetes-1.36/off-by-default.json"))
             .expect("the file is part of the source and tested");
-    for (_, api) in off.apis.into_iter().filter(|(api_version, _)| served.has(api_version)) {
+    for (_, api) in off.apis.into_iter().filter(|(api_version, _)| schema.serves(api_version)) {
         for row in rows.iter_mut().filter(|row| row["kind"] == "ClusterRole") {
             let more = row.get("name").and_then(Value::as_str).and_then(|name| api.added_rules.get(name));
             if let (Some(more), Some(rules)) = (more, row.get_mut("rules").and_then(Value::as_array_mut)) {
@@ -62,14 +63,13 @@ fn object(mut row: Map<String, Value>) -> Object {
 mod tests {
     use super::*;
     use crate::codec::{Expected, FieldValidation, decode_value};
-    use crate::schema::kind_of;
 
     #[test]
     fn every_bootstrap_object_is_valid() {
-        let all = rbac(&Served::parse(["api/all"]).unwrap());
+        let all = rbac(&Schema::serving(["api/all"]).unwrap());
         assert!(all.len() > 100);
         for object in all {
-            let kind = kind_of("rbac.authorization.k8s.io", "v1", object.kind()).unwrap();
+            let kind = Schema::builtin().kind("rbac.authorization.k8s.io", "v1", object.kind()).unwrap();
             assert_eq!(kind.namespaced, !object.namespace().is_empty(), "{object:?}");
             decode_value(object.clone().into_value(), &Expected::kind(kind), FieldValidation::Strict)
                 .unwrap();
@@ -81,7 +81,7 @@ mod tests {
         let name = "system:cluster-trust-bundle-discovery";
         let read = json!({"apiGroups": ["certificates.k8s.io"], "resources": ["clustertrustbundles"], "verbs": ["get", "list", "watch"]});
         for (entries, served) in [(&[][..], false), (&["api/beta"], true)] {
-            let all = rbac(&Served::parse(entries.iter().copied()).unwrap());
+            let all = rbac(&Schema::serving(entries.iter().copied()).unwrap());
             let found: Vec<_> = all.iter().filter(|o| o.name() == name).map(Object::kind).collect();
             let want = if served { vec!["ClusterRole", "ClusterRoleBinding"] } else { Vec::new() };
             assert_eq!(found, want);

@@ -35,6 +35,9 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
         }
         ("", "Secret") => string_data(object),
         ("", "ServiceAccount") => secret_names(object),
+        // A node tells its state as it comes.
+        ("", "Node") => {}
+        _ if kind.subresource("status").is_some() => drop(object.remove(&["status"])),
         _ => {}
     }
     // Other kinds do not count changes; what a client says then stays, as it does upstream.
@@ -54,22 +57,16 @@ pub fn date_conditions(object: &mut Object, now: &str) {
 /// Before an object is replaced: what only its status subresource may change stays as it was.
 pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
     keep(object, old, &["metadata", "generation"]);
+    if kind.subresource("status").is_some() {
+        keep(object, old, &["status"]);
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
             keep(object, old, &["spec", "finalizers"]);
-            keep(object, old, &["status"]);
         }
-        ("", "Node") => keep(object, old, &["status"]),
-        ("", "Pod") => {
-            keep(object, old, &["status"]);
-            if object.get("spec") != old.get("spec") {
-                let next = old
-                    .at(&["metadata", "generation"])
-                    .and_then(Value::as_i64)
-                    .unwrap_or(0)
-                    .saturating_add(1);
-                object.set(&["metadata", "generation"], next);
-            }
+        ("", "Pod") if object.get("spec") != old.get("spec") => {
+            let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+            object.set(&["metadata", "generation"], before.saturating_add(1));
         }
         ("", "Secret") => string_data(object),
         ("", "ServiceAccount") => secret_names(object),

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use tokensmith_api::Moment;
 
 use crate::Object;
-use crate::schema::Kind;
+use crate::schema::{Column, Kind};
 
 /// What each row carries of its object (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn table<'a>(
 }
 
 fn row(kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> Value {
-    let cells: Vec<_> = kind.columns.iter().map(|c| cell(kind, object, &c.0, now)).collect();
+    let cells: Vec<_> = kind.columns.iter().map(|c| cell(kind, object, c, now)).collect();
     let shown = match include {
         Include::None => None,
         Include::Object => Some(object.clone().into_value()),
@@ -56,13 +56,17 @@ fn row(kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> V
     Value::Object(row)
 }
 
-fn cell(kind: &Kind, object: &Object, column: &str, now: OffsetDateTime) -> Value {
+fn cell(kind: &Kind, object: &Object, Column(column, .., path): &Column, now: OffsetDateTime) -> Value {
     let count = |path: &[&str]| match object.at(path) {
         Some(Value::Object(map)) => map.len(),
         Some(Value::Array(items)) => items.len(),
         _ => 0,
     };
-    match (kind.kind.as_str(), column) {
+    if !path.is_empty() {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        return object.at(&path).cloned().unwrap_or_default();
+    }
+    match (kind.kind.as_str(), column.as_str()) {
         (_, "Name") => object.name().into(),
         (_, "Age") => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now.since(t)).into()),
         ("ClusterRole", "Created At") | ("Role", "Created At") => {
@@ -224,7 +228,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::schema::{kind, kinds};
+    use crate::schema::{Schema, kind};
 
     #[test]
     fn ages() {
@@ -250,7 +254,7 @@ mod tests {
     #[test]
     fn every_column_of_every_kind_is_known() {
         let now = datetime!(2026-01-01 00:00 UTC);
-        for kind in kinds().iter().filter(|k| k.stored) {
+        for kind in Schema::builtin().kinds().filter(|k| k.stored) {
             let object = Object::from_value(
                 json!({"metadata": {"name": "a", "creationTimestamp": "2025-12-31T23:59:00Z"}}),
             )

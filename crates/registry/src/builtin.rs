@@ -3,7 +3,6 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Map, json};
-use tokensmith_objects::schema::{self, kind_of};
 
 use super::*;
 use tokensmith_core::access::MASTERS;
@@ -20,11 +19,14 @@ pub(crate) fn system() -> Identity {
     Identity { name: "system:apiserver".into(), groups: vec![MASTERS.into()], ..Identity::default() }
 }
 
-pub(crate) fn core_kind(plural: &str) -> &'static Kind {
-    schema::kind("", plural).expect("the core kinds are in the table, a test says so")
-}
-
 impl Registry {
+    /// A kind of the core group, as the server has it just now; built in, if it has been taken away.
+    pub(crate) fn core(&self, plural: &str) -> Arc<Kind> {
+        let (now, builtin) = (self.schema(), Schema::builtin());
+        let found = now.stored("", plural).or_else(|| builtin.stored("", plural));
+        found.expect("the core kinds are built in, a test says so").clone()
+    }
+
     /// Brings a store to what every cluster has: namespaces with their content, and the bootstrap RBAC objects.
     /// Roles and bindings that were changed get back what they lack, unless they are marked not to be.
     pub async fn ensure(&self, rbac: Vec<Object>) -> Result<(), Error> {
@@ -34,7 +36,7 @@ impl Registry {
                 json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}),
             );
             match self
-                .create(&mut Request::by(&user), core_kind("namespaces"), "", object.unwrap_or_default())
+                .create(&mut Request::by(&user), &self.core("namespaces"), "", object.unwrap_or_default())
                 .await
             {
                 Ok(_) => {}
@@ -43,8 +45,8 @@ impl Registry {
             }
         }
         for wanted in rbac {
-            let kind = kind_of(RBAC, "v1", wanted.kind());
-            let Some(kind) = kind else { continue };
+            let schema = self.schema();
+            let Some(kind) = schema.kind(RBAC, "v1", wanted.kind()) else { continue };
             let namespace = wanted.namespace().to_owned();
             match self.get(kind, &namespace, wanted.name()) {
                 Ok(there) => {
@@ -95,7 +97,7 @@ impl Registry {
                 let mut mended = (**map).clone();
                 mended.set(&["data"], data);
                 mended.remove(&["metadata", "resourceVersion"]);
-                let kind = core_kind("configmaps");
+                let kind = &self.core("configmaps");
                 let done = self
                     .update(&mut Request::by(&user), kind, namespace, CA_MAP, Subresource::None, mended)
                     .await;
@@ -118,7 +120,7 @@ impl Registry {
         value: Value,
     ) -> Result<(), Error> {
         let object = Object::from_value(value).unwrap_or_default();
-        match self.create(&mut Request::by(user), core_kind(plural), namespace, object).await {
+        match self.create(&mut Request::by(user), &self.core(plural), namespace, object).await {
             Ok(_) | Err(Error::AlreadyExists { .. } | Error::Forbidden { .. } | Error::NotFound { .. }) => {
                 Ok(())
             }

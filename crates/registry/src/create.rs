@@ -15,7 +15,7 @@ impl Registry {
     pub async fn create(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         mut object: Object,
     ) -> Result<Arc<Object>, Error> {
@@ -57,7 +57,7 @@ impl Registry {
     async fn create_once(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         mut object: Object,
         generated: bool,

@@ -31,7 +31,7 @@ impl Registry {
     pub async fn delete(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
@@ -44,7 +44,7 @@ impl Registry {
     async fn delete_asked(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         name: &str,
         asked: &str,
@@ -75,7 +75,7 @@ impl Registry {
     pub async fn delete_collection(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         found: &List,
         options: &DeleteOptions,
     ) -> Result<(), Error> {
@@ -88,7 +88,7 @@ impl Registry {
     fn delete_all<'a>(
         &'a self,
         user: &'a Identity,
-        kind: &'static Kind,
+        kind: &'a Kind,
         objects: &'a [Arc<Object>],
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
@@ -100,7 +100,7 @@ impl Registry {
     fn delete_of_many<'a>(
         &'a self,
         user: &'a Identity,
-        kind: &'static Kind,
+        kind: &'a Kind,
         object: &'a Object,
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
@@ -117,7 +117,7 @@ impl Registry {
 
     async fn delete_once(
         &self,
-        kind: &'static Kind,
+        kind: &Kind,
         old: &Arc<Object>,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
@@ -154,7 +154,7 @@ impl Registry {
     /// Writes what a deletion changes, unless that is nothing.
     async fn mark(
         &self,
-        kind: &'static Kind,
+        kind: &Kind,
         old: &Arc<Object>,
         object: Object,
         options: &DeleteOptions,

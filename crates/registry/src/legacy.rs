@@ -1,6 +1,6 @@
 //! What the server itself writes about tokens in Secrets.
 
-use super::builtin::{core_kind, system};
+use super::builtin::system;
 use super::*;
 use tokensmith_core::tokens::legacy::{LAST_USED, day};
 
@@ -11,7 +11,7 @@ impl Registry {
     /// Writes down, once, since when uses of tokens in Secrets are tracked.
     pub async fn track_legacy_tokens(&self) -> Result<(), Error> {
         let (namespace, name) = TRACKING;
-        if self.get(core_kind("configmaps"), namespace, name).is_ok() {
+        if self.get(&self.core("configmaps"), namespace, name).is_ok() {
             return Ok(());
         }
         let map = serde_json::json!({
@@ -22,7 +22,7 @@ impl Registry {
 
     /// Labels a Secret with today, the day on which its token was used. Who loses a race leaves it to the next use.
     pub async fn note_legacy_use(&self, namespace: &str, name: &str) {
-        let kind = core_kind("secrets");
+        let kind = &self.core("secrets");
         let Ok(secret) = self.get(kind, namespace, name) else { return };
         let mut labelled = (*secret).clone();
         labelled.set(&["metadata", "labels", LAST_USED], day(self.clock.now()));

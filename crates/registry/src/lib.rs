@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokensmith_objects::codec::FieldValidation;
-use tokensmith_objects::schema::Kind;
+use tokensmith_objects::schema::{Current, Kind, Schema};
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, defaults, strategy, validate};
 
 pub use builtin::NAMESPACES;
-pub(crate) use builtin::{core_kind, system};
+pub(crate) use builtin::system;
 pub use delete::Deleted;
 pub use list::List;
 pub use options::{DeleteOptions, ListOptions, WriteOptions};
@@ -95,6 +95,7 @@ pub struct Registry {
     authorizer: Arc<dyn Authorizer>,
     admission: Arc<Admissions>,
     config: RegistryConfig,
+    schema: Arc<Current>,
     /// Snapshots that a list is being paged through, the latest last.
     paged: Mutex<list::Paged>,
 }
@@ -109,7 +110,20 @@ impl Registry {
         config: RegistryConfig,
     ) -> Self {
         let admission = Arc::new(admission::built_in(&authorizer, config.implicit_service_account_token));
-        Registry { store, view, clock, authorizer, admission, config, paged: Mutex::default() }
+        let schema = Arc::new(Current::new(Schema::builtin().clone()));
+        Registry { store, view, clock, authorizer, admission, config, schema, paged: Mutex::default() }
+    }
+
+    /// Goes by another schema than the built-in one, and by what becomes of it.
+    #[must_use]
+    pub fn with_schema(mut self, schema: Arc<Current>) -> Self {
+        self.schema = schema;
+        self
+    }
+
+    /// The kinds that there are just now.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.schema.now()
     }
 
     /// Has further members of admission asked, after those that every server has.
@@ -219,7 +233,7 @@ fn elsewhere() -> Error {
 }
 
 /// Puts metadata into Go's order, for replies and storage alike.
-fn normalise(kind: &'static Kind, object: Object) -> Result<Object, Error> {
+fn normalise(kind: &Kind, object: Object) -> Result<Object, Error> {
     use tokensmith_objects::codec::{Expected, decode_value};
     let decoded = decode_value(object.into_value(), &Expected::kind(kind), FieldValidation::Ignore);
     decoded.map(|d| d.object).map_err(|e| Error::BadRequest(e.to_string()))

@@ -38,7 +38,7 @@ impl Registry {
     pub async fn update(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         name: &str,
         part: Subresource,
@@ -100,7 +100,7 @@ impl Registry {
     pub async fn patch(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         name: &str,
         part: Subresource,
@@ -143,7 +143,7 @@ impl Registry {
     async fn replace(
         &self,
         request: &mut Request<'_>,
-        kind: &'static Kind,
+        kind: &Kind,
         part: Subresource,
         mut object: Object,
         old: &Arc<Object>,

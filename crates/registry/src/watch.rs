@@ -26,7 +26,7 @@ impl Registry {
     /// 400 for a wrong selector or version; 410 when the history does not reach back that far.
     pub async fn watch(
         &self,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         options: &ListOptions,
     ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {

@@ -8,7 +8,7 @@ use tokensmith_core::clock::{Clock, ClockWatch};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::{Current, Schema};
 use tokensmith_registry::Registry;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -30,8 +30,8 @@ pub struct AppConfig {
     pub anonymous_oidc: bool,
     /// `--max-request-bytes`
     pub max_request_bytes: usize,
-    /// `--runtime-config`: the kinds that are served.
-    pub served: Served,
+    /// `--runtime-config`: the kinds that are served at the start.
+    pub served: Arc<Schema>,
     /// The server's own version.
     pub version: &'static str,
 }
@@ -44,6 +44,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Counts its jumps.
     pub clock_watch: Arc<ClockWatch>,
+    /// The kinds that are served just now.
+    pub schema: Arc<Current>,
     /// The objects as they are.
     pub view: Arc<View>,
     /// The objects, to be changed.

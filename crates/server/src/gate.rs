@@ -84,7 +84,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let query = request.uri().query().unwrap_or("").to_owned();
     let info = RequestInfo::parse(request.method().as_str(), &path, &query);
     let served = labels(&gate.app, &info);
-    let span = spans::request(&info, served, request.headers(), &audit_id);
+    let span = spans::request(&info, (&served.0, &served.1), request.headers(), &audit_id);
     pass(gate, Arrival { arrived, audit_id, query, info, served }, request, next).instrument(span).await
 }
 
@@ -96,7 +96,7 @@ struct Arrival {
     query: String,
     info: RequestInfo,
     /// The served resource and subresource.
-    served: (&'static str, &'static str),
+    served: (String, String),
 }
 
 /// Lets a request in, or not, and sees to its answer.

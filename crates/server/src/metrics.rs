@@ -47,9 +47,9 @@ pub struct Served {
     /// The HTTP method.
     pub verb: &'static str,
     /// A served resource, or empty.
-    pub resource: &'static str,
+    pub resource: String,
     /// A served subresource, or empty.
-    pub subresource: &'static str,
+    pub subresource: String,
     /// The HTTP status.
     pub code: u16,
 }

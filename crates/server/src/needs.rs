@@ -9,7 +9,7 @@ use tokensmith_core::clock::{Clock, ClockWatch};
 use tokensmith_core::keys::Keys;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::Schema;
 use tokensmith_registry::Registry;
 use tokio::sync::watch;
 
@@ -55,6 +55,7 @@ parts! {
     Arc<Keys>: app => app.keys.clone();
     Arc<Metrics>: app => app.metrics.clone();
     Arc<Registry>: app => app.registry.clone();
+    Arc<Schema>: app => app.schema.now();
     Arc<Supervisor>: app => app.supervisor.clone();
     Arc<TokenIssuer>: app => app.tokens.clone();
     Arc<TokenLedger>: app => app.ledger.clone();
@@ -62,7 +63,6 @@ parts! {
     Arc<dyn Authorizer>: app => app.authorizer.clone();
     Arc<dyn Clock>: app => app.clock.clone();
     Checks: app => app.checks.clone();
-    Served: app => app.config.served.clone();
     Limit: app => Limit(app.config.max_request_bytes);
     Stopping: app => app.stopping.clone();
     Version: app => Version(app.config.version);

@@ -33,15 +33,10 @@ const VERBS: [&str; 13] = [
 ];
 
 /// The span of a request. `served` are its resource and subresource, if the server has them: nothing of a client's.
-pub(crate) fn request(
-    info: &RequestInfo,
-    served: (&'static str, &'static str),
-    headers: &HeaderMap,
-    audit_id: &str,
-) -> Span {
+pub(crate) fn request(info: &RequestInfo, served: (&str, &str), headers: &HeaderMap, audit_id: &str) -> Span {
     let a = &info.attributes;
     let (resource, subresource) = served;
-    let own = |text: &'static str| Some(text).filter(|text| !text.is_empty());
+    let own = |text| Some(text).filter(|text: &&str| !text.is_empty());
     error_span!(
         "request",
         audit.id = audit_id,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tokensmith::testing_clock;
-use tokensmith_objects::schema::{Kind, kinds};
+use tokensmith_objects::schema::{Kind, Schema};
 use tokensmith_server::routes;
 
 use super::places::{self, Items, Place};
@@ -68,7 +68,7 @@ const ID: &str = "x";
 /// # Panics
 /// The table or the routes have one that nobody has thought of.
 pub fn all() -> Vec<Endpoint> {
-    let mut all: Vec<Endpoint> = kinds().iter().flat_map(of_kind).collect();
+    let mut all: Vec<Endpoint> = Schema::builtin().kinds().flat_map(|kind| of_kind(kind)).collect();
     let own = routes::OWN.iter().map(|route| (route.path, route.methods));
     for (path, methods) in own.chain([(testing_clock::PATH, testing_clock::METHODS)]) {
         let methods = methods.iter().filter(|method| WRITES.contains(method));

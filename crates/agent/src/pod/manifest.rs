@@ -6,7 +6,7 @@ use tokensmith_api::yaml::YamlError;
 use tokensmith_api::{Media, json, yaml};
 use tokensmith_objects::codec::{self, DecodeError, Expected, FieldValidation};
 use tokensmith_objects::field::go_quote;
-use tokensmith_objects::schema::{self, Kind};
+use tokensmith_objects::schema::{Kind, Schema};
 use tokensmith_objects::validate::{self, Limits};
 use tokensmith_objects::{Object, defaults, strategy};
 
@@ -191,8 +191,8 @@ fn type_of(value: &Value) -> Result<(String, String), DocumentError> {
 
 fn expected(api_version: &str, kind: &str) -> Result<(&'static Kind, Expected<'static>), DocumentError> {
     let found = KINDS.contains(&kind) && api_version == "v1";
-    match schema::kind_of("", "v1", kind).filter(|_| found) {
-        Some(kind) => Ok((kind, Expected::kind(kind))),
+    match Schema::builtin().kind("", "v1", kind).filter(|_| found) {
+        Some(kind) => Ok((&**kind, Expected::kind(kind))),
         None => Err(DocumentError::Unused { kind: kind.to_owned(), version: api_version.to_owned() }),
     }
 }

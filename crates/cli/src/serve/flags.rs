@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{ArgAction, Args};
 use tokensmith_core::tokens::LedgerMode;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::Schema;
 use tokensmith_signer::Address;
 
 use super::keys::KeyArgs;
@@ -346,8 +347,8 @@ impl ServeArgs {
     ///
     /// # Errors
     /// Wrong usage: an unknown API, or no boolean.
-    pub fn served(&self) -> Result<Served, Failure> {
-        let served = Served::parse(self.runtime_config.iter().map(String::as_str));
+    pub fn served(&self) -> Result<Arc<Schema>, Failure> {
+        let served = Schema::serving(self.runtime_config.iter().map(String::as_str));
         served.map_err(|e| Failure::usage(format!("--runtime-config: {e}")))
     }
 

@@ -11,7 +11,7 @@ use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::Supervisor;
 use tokensmith_core::tokens::TokenProfiles;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::Schema;
 use tokensmith_server::app::Check;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
@@ -31,7 +31,7 @@ pub(super) struct Settings {
     pub(super) max_token_seconds: Option<i64>,
     pub(super) min_token_seconds: i64,
     pub(super) profiles: TokenProfiles,
-    pub(super) served: Served,
+    pub(super) served: Arc<Schema>,
     pub(super) token_file: Option<Arc<TokenFile>>,
 }
 

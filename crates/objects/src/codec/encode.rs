@@ -7,38 +7,38 @@ use tokensmith_api::{Media, proto, yaml};
 use super::check::arm;
 use super::protobuf;
 use crate::Object;
-use crate::schema::{self, Field, Shape, TypeRef};
+use crate::schema::{self, Field, Kind, Shape, TypeRef};
 
-/// Encodes an object, a list, a Status or a Table. JSON ends with a newline; `pretty` indents it.
+/// Encodes what has a built-in type: a review, a Status, a Table. JSON ends with a newline; `pretty` indents it.
 pub fn encode(object: &Object, media: Media, pretty: bool) -> Vec<u8> {
-    encode_map(&object.0, media, pretty)
+    encode_map(&object.0, None, media, pretty)
 }
 
 /// Encodes a JSON object that may be no API object (`Status`, `APIResourceList`).
 pub fn encode_value(value: &Value, media: Media, pretty: bool) -> Vec<u8> {
     match value {
-        Value::Object(map) => encode_map(map, media, pretty),
+        Value::Object(map) => encode_map(map, None, media, pretty),
         other => tokensmith_api::json::to_vec(other),
     }
 }
 
-fn encode_map(map: &Map<String, Value>, media: Media, pretty: bool) -> Vec<u8> {
+/// Encodes an object of a kind, or a list of such.
+pub fn encode_of(kind: &Kind, map: &Map<String, Value>, media: Media, pretty: bool) -> Vec<u8> {
+    encode_map(map, Some(kind), media, pretty)
+}
+
+fn encode_map(map: &Map<String, Value>, of: Option<&Kind>, media: Media, pretty: bool) -> Vec<u8> {
     let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or("");
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let of = type_for(api_version, kind);
+    let (of, item) = types_for(of, api_version, kind);
     if media == Media::Protobuf {
-        return match (of, kind.strip_suffix("List").and_then(|item| type_for(api_version, item))) {
+        return match (of, item) {
             (Some(of), _) => protobuf::encode(api_version, kind, of, map),
             (None, Some(item)) => protobuf::encode_list(api_version, kind, item, map),
             // Nothing else has field numbers: the frame carries JSON, and says so.
             (None, None) => proto::frame(api_version, kind, &json(map, None, None)),
         };
     }
-    let item = if of.is_none() {
-        kind.strip_suffix("List").and_then(|item| type_for(api_version, item))
-    } else {
-        None
-    };
     let compact = json(map, of, item);
     match media {
         Media::Yaml => {
@@ -53,17 +53,24 @@ fn encode_map(map: &Map<String, Value>, media: Media, pretty: bool) -> Vec<u8> {
     }
 }
 
-fn type_for(api_version: &str, kind: &str) -> Option<TypeRef<'static>> {
-    let (group, version) = schema::group_version(api_version);
-    match schema::kind_of(group, version, kind) {
-        Some(kind) => schema::type_of(&kind.type_name),
-        None if kind == "TokenRequest" => schema::type_of("authentication/v1.TokenRequest"),
-        None if kind == "Status" => schema::type_of("apis/meta/v1.Status"),
-        None => None,
+/// The type of an object, or that of a list's items.
+fn types_for<'a>(
+    of: Option<&'a Kind>,
+    api_version: &str,
+    kind: &str,
+) -> (Option<TypeRef<'a>>, Option<TypeRef<'a>>) {
+    let find = |wanted: &str| match of.filter(|of| of.kind == wanted) {
+        Some(of) => Some(of.message()),
+        None if wanted == "Status" => schema::type_of("apis/meta/v1.Status"),
+        None => schema::type_of_kind(api_version, wanted),
+    };
+    match kind.strip_suffix("List").and_then(&find) {
+        Some(item) => (None, Some(item)),
+        None => (find(kind), None),
     }
 }
 
-fn json(map: &Map<String, Value>, of: Option<TypeRef<'static>>, item: Option<TypeRef<'static>>) -> Vec<u8> {
+fn json(map: &Map<String, Value>, of: Option<TypeRef<'_>>, item: Option<TypeRef<'_>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut object = Members::begin(&mut out);
     for name in ["kind", "apiVersion"] {
@@ -89,7 +96,7 @@ pub(super) fn typed(map: &Map<String, Value>, of: TypeRef<'_>) -> Vec<u8> {
 }
 
 /// What no type describes, in the map's order. A typed list's items carry no kind and version of their own.
-fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<TypeRef<'static>>) {
+fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<TypeRef<'_>>) {
     for (name, value) in map.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
         let out = object.member(name);
         match (name.as_str(), item, value) {

@@ -30,7 +30,7 @@ use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
 pub use check::TypeError;
-pub use encode::{encode, encode_value};
+pub use encode::{encode, encode_of, encode_value};
 
 use crate::Object;
 use crate::schema::{self, Kind, TypeRef};
@@ -48,20 +48,14 @@ pub struct Expected<'a> {
     pub schema: TypeRef<'a>,
 }
 
-impl Expected<'static> {
-    /// A served kind.
-    pub fn kind(kind: &'static Kind) -> Self {
-        let schema = schema::type_of(&kind.type_name).expect("each kind has its type, a test says so");
-        Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, schema }
+impl<'a> Expected<'a> {
+    /// An object of a kind.
+    pub fn kind(kind: &'a Kind) -> Self {
+        Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, schema: kind.message() }
     }
 
-    /// A type of the table that is no served kind: `TokenRequest`.
-    pub fn named(
-        group: &'static str,
-        version: &'static str,
-        kind: &'static str,
-        type_name: &str,
-    ) -> Option<Self> {
+    /// A built-in type that is no kind's: `TokenRequest`.
+    pub fn named(group: &'a str, version: &'a str, kind: &'a str, type_name: &str) -> Option<Self> {
         Some(Expected { group, version, kind, schema: schema::type_of(type_name)? })
     }
 }
@@ -330,7 +324,8 @@ fn expect_kind(api_version: &str, kind: &str, expected: &Expected<'_>) -> Result
         return Ok(());
     }
     let known = |kind: &str| {
-        schema::is_registered(group, version, kind) || schema::kind_of(group, version, kind).is_some()
+        schema::is_registered(group, version, kind)
+            || schema::type_of_kind(&schema::api_version(group, version), kind).is_some()
     };
     let cause = if known(kind) || kind.strip_suffix("List").is_some_and(known) {
         let group = match expected.group.split('.').next() {

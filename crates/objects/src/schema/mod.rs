@@ -1,173 +1,165 @@
-//! The schema table: which kinds are served, and what every type is made of.
+//! The kinds that a server serves, and what every type is made of. Both are values.
 //!
-//! Read once from data that `schema/generate.py` makes from Kubernetes' published API. A new kind is a line
-//! there, not code here.
+//! A [`Kind`] says what discovery tells of it and has the [`Types`] of its objects. A [`Schema`] is a set of kinds; a server
+//! holds one in [`Current`] and may take another one at any time, and a request keeps the one that it began with. What is
+//! built in is data that `schema/generate.py` makes from what Kubernetes' Go declares.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tokensmith_objects::schema::{Facts, Kind, Schema, types};
+//!
+//! let types = types().with(&serde_json::from_str(
+//!     r#"{"example.com/v1.Widget": [["metadata", "apis/meta/v1.ObjectMeta", 1, "omitempty"], ["size", "int32", 2]]}"#,
+//! )?)?;
+//! let widget: Facts = serde_json::from_str(
+//!     r#"{"group": "example.com", "version": "v1", "kind": "Widget", "plural": "widgets", "singular": "widget",
+//!         "namespaced": true, "stored": true, "verbs": ["get"], "type": "example.com/v1.Widget"}"#,
+//! )?;
+//! let schema = Schema::builtin().with(Arc::new(Kind::new(widget, Arc::new(types))?));
+//! assert_eq!(schema.resource("example.com", "v1", "widgets").unwrap().kind, "Widget");
+//! assert!(schema.without("example.com", "v1", "widgets").resource("example.com", "v1", "widgets").is_none());
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
+mod builtin;
+mod current;
 mod field;
+mod kind;
+mod serving;
 mod types;
 
-use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use serde::Deserialize;
+use indexmap::{Equivalent, IndexMap};
 
+pub use builtin::{is_registered, type_of, type_of_kind, types};
+pub use current::Current;
 pub use field::{Field, ListType, Shape, go_item, go_type};
+pub use kind::{Column, Facts, Kind, NoType, Subresource, api_version, group_version};
+pub use serving::ServingError;
 pub use types::{TypeId, TypeRef, Types, TypesError};
 
-/// A kind that is served.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Kind {
-    /// API group, `""` for core.
-    pub group: String,
-    /// API version, e.g. `v1`.
-    pub version: String,
-    /// E.g. `ServiceAccount`.
-    pub kind: String,
-    /// E.g. `serviceaccounts`.
-    pub plural: String,
-    /// E.g. `serviceaccount`.
-    pub singular: String,
-    /// Whether its objects live in namespaces.
-    pub namespaced: bool,
-    /// Whether its objects are stored, or only answered (reviews).
-    pub stored: bool,
-    /// The verbs that discovery lists.
-    pub verbs: Vec<String>,
-    /// E.g. `sa`.
-    pub short_names: Vec<String>,
-    /// E.g. `all`.
-    pub categories: Vec<String>,
-    /// As discovery shows it; may be empty.
-    pub storage_version_hash: String,
-    /// Go's name of its type, e.g. `core/v1.Pod`.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// What is served below an object of it.
-    pub subresources: Vec<Subresource>,
-    /// kubectl's columns.
-    pub columns: Vec<Column>,
-    /// Whether it is served only when asked for ([`Served`](crate::Served)).
-    #[serde(default)]
-    pub off_by_default: bool,
+/// A set of kinds, in discovery's order, and which of them are served.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// By group, version and resource.
+    kinds: IndexMap<Key, Entry>,
+    /// By group, version and kind.
+    by_kind: IndexMap<Key, Arc<Kind>>,
+    /// By group and resource: whatever version is served, an object is stored once.
+    stored: IndexMap<Key, Arc<Kind>>,
 }
 
-/// Something served below an object: `token`, `status`.
-#[derive(Debug, Deserialize)]
-pub struct Subresource {
-    /// E.g. `token`.
-    pub name: String,
-    /// The kind of its bodies, e.g. `TokenRequest`.
-    pub kind: String,
-    /// That kind's group, `""` where it is the parent's.
-    pub group: String,
-    /// That kind's version, `""` where it is the parent's.
-    pub version: String,
-    /// E.g. `create`.
-    pub verbs: Vec<String>,
+#[derive(Clone, Debug)]
+struct Entry {
+    kind: Arc<Kind>,
+    served: bool,
 }
 
-/// A column of `kubectl get`: name, type, format, priority.
-#[derive(Debug, Deserialize)]
-pub struct Column(pub String, pub String, pub String, pub i32);
+/// What a kind is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key(String, String, String);
 
-impl Kind {
-    /// `GROUP/VERSION`, or the version alone in the core group.
-    pub fn api_version(&self) -> String {
-        api_version(&self.group, &self.version)
-    }
+/// The same, looked for: no string is made for that.
+#[derive(Hash)]
+struct Wanted<'a>(&'a str, &'a str, &'a str);
 
-    /// The kind of its collections, e.g. `PodList`.
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
-    }
-
-    /// A subresource by name.
-    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
-        self.subresources.iter().find(|s| s.name == name)
+impl Equivalent<Key> for Wanted<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        (self.0, self.1, self.2) == (key.0.as_str(), key.1.as_str(), key.2.as_str())
     }
 }
 
-/// Joins a group and a version as `apiVersion` fields do.
-pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.into() } else { format!("{group}/{version}") }
-}
+impl Schema {
+    /// The built-in kinds; those that are off by default are known and not served.
+    pub fn builtin() -> &'static Arc<Schema> {
+        static BUILTIN: OnceLock<Arc<Schema>> = OnceLock::new();
+        let make = || {
+            let entry = |kind: Arc<Kind>| Entry { served: !kind.off_by_default, kind };
+            Arc::new(builtin::kinds().into_iter().map(entry).collect())
+        };
+        BUILTIN.get_or_init(make)
+    }
 
-/// Splits an `apiVersion` into group and version.
-pub fn group_version(api_version: &str) -> (&str, &str) {
-    api_version.split_once('/').unwrap_or(("", api_version))
-}
+    /// What is served of a path: one look-up.
+    pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        let entry = self.kinds.get(&Wanted(group, version, plural))?;
+        entry.served.then_some(&entry.kind)
+    }
 
-/// The kinds that there are, in discovery's order. What one server serves of them: [`Served`](crate::Served).
-pub fn kinds() -> &'static [Kind] {
-    &schema().kinds
-}
+    /// A kind by what its objects say that they are, served or not.
+    pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        self.by_kind.get(&Wanted(group, version, kind))
+    }
 
-/// A kind by group and plural.
-pub fn kind(group: &str, plural: &str) -> Option<&'static Kind> {
-    kinds().iter().find(|k| k.group == group && k.plural == plural)
-}
+    /// The kind of what is stored of a resource, served or not.
+    pub fn stored(&self, group: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.stored.get(&Wanted(group, "", plural))
+    }
 
-/// A kind by group, version and kind.
-pub fn kind_of(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
-    kinds().iter().find(|k| k.kind == kind && k.group == group && k.version == version)
-}
+    /// All kinds, in discovery's order.
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.kinds.values().map(|entry| &entry.kind)
+    }
 
-/// Whether a real server knows this group, version and kind, served here or not.
-pub fn is_registered(group: &str, version: &str, kind: &str) -> bool {
-    schema().registered.contains_key(&format!("{group} {version} {kind}"))
-}
+    /// Those that are served.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.kinds.values().filter(|entry| entry.served).map(|entry| &entry.kind)
+    }
 
-/// A type by Go's name, e.g. `core/v1.Pod`.
-pub fn type_of(name: &str) -> Option<TypeRef<'static>> {
-    schema().types.get(name)
-}
+    /// Whether anything of an API (`GROUP/VERSION`) is served.
+    pub fn serves(&self, api_version: &str) -> bool {
+        let (group, version) = group_version(api_version);
+        self.served().any(|kind| kind.group == group && kind.version == version)
+    }
 
-/// The type of a kind that Go declares, served here or not.
-pub fn type_of_kind(api_version: &str, kind: &str) -> Option<TypeRef<'static>> {
-    schema().kind_types.get(&(api_version, kind)).and_then(|name| type_of(name))
-}
-
-/// The built-in types.
-pub fn types() -> &'static Types {
-    &schema().types
-}
-
-struct Schema {
-    kinds: Vec<Kind>,
-    types: Types,
-    kind_types: HashMap<(&'static str, &'static str), &'static str>,
-    registered: HashMap<String, ()>,
-}
-
-/// The table is a constant that is too large to write as one; it is parsed at its first use.
-fn schema() -> &'static Schema {
-    static SCHEMA: OnceLock<Schema> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
-        let kinds = serde_json::from_str(include_str!("../../schema/kinds.json"));
-        let registered: Vec<String> = parse(include_str!("../../schema/kubernetes-1.36/registered.json"));
-        let rows = include_str!("../../schema/table.json").lines().filter_map(row);
-        // A kind's row holds a type's name, a type's row its fields.
-        let (types, kind_types): (Vec<_>, Vec<_>) = rows.partition(|(_, text)| text.starts_with('['));
-        let split =
-            |(key, name): (&'static str, &'static str)| Some((key.split_once(' ')?, name.trim_matches('"')));
-        Schema {
-            kinds: kinds.expect("kinds.json is generated and tested"),
-            types: Types::of_rows(types.into_iter()),
-            kind_types: kind_types.into_iter().filter_map(split).collect(),
-            registered: registered.into_iter().map(|r| (r, ())).collect(),
+    /// With one more kind, which is served and takes the place of one of the same group, version and resource. The kinds are
+    /// shared.
+    #[must_use]
+    pub fn with(&self, kind: Arc<Kind>) -> Schema {
+        let added = Entry { kind, served: true };
+        let there = Key::of(&added.kind);
+        let mut all: Vec<Entry> = self.kinds.values().cloned().collect();
+        match self.kinds.get_index_of(&there) {
+            Some(at) => all[at] = added,
+            None => all.push(added),
         }
-    })
+        all.into_iter().collect()
+    }
+
+    /// Without a kind.
+    #[must_use]
+    pub fn without(&self, group: &str, version: &str, plural: &str) -> Schema {
+        let gone = Wanted(group, version, plural);
+        self.kinds.iter().filter(|(key, _)| !gone.equivalent(key)).map(|(_, entry)| entry.clone()).collect()
+    }
 }
 
-/// A line of the table: `"NAME":VALUE,`.
-fn row(line: &'static str) -> Option<(&'static str, &'static str)> {
-    let (name, value) = line.strip_prefix('"')?.split_once("\":")?;
-    Some((name, value.trim_end_matches([',', '}'])))
+impl Key {
+    fn of(kind: &Kind) -> Key {
+        Key(kind.group.clone(), kind.version.clone(), kind.plural.clone())
+    }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).expect("the file is generated and tested")
+impl FromIterator<Entry> for Schema {
+    fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Schema {
+        let mut schema = Schema::default();
+        for entry in entries {
+            let kind = &entry.kind;
+            let key = |version: &str, name: &str| Key(kind.group.clone(), version.into(), name.into());
+            schema.by_kind.insert(key(&kind.version, &kind.kind), kind.clone());
+            if kind.stored {
+                schema.stored.entry(key("", &kind.plural)).or_insert_with(|| kind.clone());
+            }
+            schema.kinds.insert(Key::of(kind), entry);
+        }
+        schema
+    }
+}
+
+/// A built-in kind by group and resource.
+pub fn kind(group: &str, plural: &str) -> Option<&'static Arc<Kind>> {
+    Schema::builtin().kinds().find(|kind| kind.group == group && kind.plural == plural)
 }
 
 #[cfg(test)]
@@ -175,50 +167,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_holds_together() {
-        assert_eq!(kind("", "pods").map(|k| k.api_version()), Some("v1".into()));
-        let role = kind_of("rbac.authorization.k8s.io", "v1", "Role").unwrap();
+    fn a_kind_is_found_by_what_a_path_says_and_by_what_an_object_says() {
+        let schema = Schema::builtin();
+        assert_eq!(schema.resource("", "v1", "pods").map(|k| k.api_version()), Some("v1".into()));
+        assert!(schema.resource("", "v2", "pods").is_none() && schema.resource("a", "v1", "pods").is_none());
+        let role = schema.kind("rbac.authorization.k8s.io", "v1", "Role").unwrap();
         assert_eq!(
             (role.api_version().as_str(), role.list_kind().as_str()),
             ("rbac.authorization.k8s.io/v1", "RoleList")
         );
-        for kind in kinds() {
-            assert!(type_of(&kind.type_name).is_some(), "{}", kind.kind);
-        }
-        assert_eq!(
-            kind("", "serviceaccounts").and_then(|k| k.subresource("token")).map(|s| s.kind.as_str()),
-            Some("TokenRequest")
-        );
+        assert!(Arc::ptr_eq(role, schema.stored("rbac.authorization.k8s.io", "roles").unwrap()));
+        assert!(schema.stored("authentication.k8s.io", "tokenreviews").is_none());
+        let accounts = schema.resource("", "v1", "serviceaccounts").unwrap();
+        assert_eq!(accounts.subresource("token").map(|s| s.kind.as_str()), Some("TokenRequest"));
+        assert_eq!(accounts.message().name(), "core/v1.ServiceAccount");
     }
 
     #[test]
-    fn inlined_fields_are_found_by_their_json_name() {
-        let volume = type_of("core/v1.Volume").unwrap();
-        assert_eq!(volume.field("projected").map(|f| f.number), Some(26));
-        assert!(volume.field("").is_none());
-        assert_eq!(volume.field("name").map(|f| f.go()), Some("string"));
-        let container = type_of("core/v1.EphemeralContainer").unwrap();
-        assert!(container.rank("name") < container.rank("tty"));
-        assert_eq!(
-            container.rank("targetContainerName"),
-            container.at(container.fields()[0].shape.message().unwrap()).fields().len()
-        );
+    fn what_is_off_is_known_and_not_served() {
+        let (schema, group) = (Schema::builtin(), "certificates.k8s.io");
+        assert!(schema.resource(group, "v1beta1", "clustertrustbundles").is_none());
+        assert!(schema.stored(group, "clustertrustbundles").is_some());
+        assert!(schema.kind(group, "v1beta1", "ClusterTrustBundle").is_some());
+        assert!(!schema.serves("certificates.k8s.io/v1beta1") && schema.serves("v1"));
     }
 
     #[test]
-    fn every_kind_that_go_declares_has_its_type() {
-        let kinds = &schema().kind_types;
-        assert!(kinds.len() > 138, "{}", kinds.len());
-        for ((api_version, kind), name) in kinds {
-            assert!(type_of(name).is_some(), "{api_version} {kind}");
-        }
-        assert_eq!(type_of_kind("apps/v1", "Deployment").map(|t| t.go_name()), Some("v1.Deployment".into()));
-        assert!(type_of_kind("v1", "Deployment").is_none());
-    }
-
-    #[test]
-    fn registered_kinds_include_those_not_served() {
-        assert!(is_registered("apps", "v1", "Deployment") && is_registered("", "v1", "Pod"));
-        assert!(!is_registered("", "v1", "TokenRequest"));
+    fn kinds_come_and_go_and_the_others_are_shared() {
+        let before = Schema::builtin();
+        let facts =
+            Facts { version: "v2".into(), ..(**before.resource("", "v1", "configmaps").unwrap()).clone() };
+        let with = before.with(Arc::new(Kind::new(facts.clone(), types().clone()).unwrap()));
+        assert_eq!(with.kinds().count(), before.kinds().count() + 1);
+        assert!(Arc::ptr_eq(
+            with.resource("", "v1", "pods").unwrap(),
+            before.resource("", "v1", "pods").unwrap()
+        ));
+        assert_eq!(with.stored("", "configmaps").unwrap().version, "v1", "the first one");
+        assert_eq!(with.served().last().unwrap().version, "v2");
+        let again = with.with(Arc::new(Kind::new(facts, types().clone()).unwrap()));
+        assert_eq!(again.kinds().count(), with.kinds().count());
+        let without = again.without("", "v1", "configmaps");
+        assert!(without.resource("", "v1", "configmaps").is_none());
+        assert_eq!(without.stored("", "configmaps").unwrap().version, "v2");
     }
 }

@@ -108,7 +108,8 @@ impl Controllers {
 
     /// Brings what a key concerns to what it should be.
     async fn handle(&self, key: &str) -> Result<Done, Error> {
-        let Some(place) = Place::of(key) else { return Ok(Done::default()) };
+        let schema = self.registry.schema();
+        let Some(place) = Place::of(&schema, key) else { return Ok(Done::default()) };
         let Place { kind, namespace, name } = place;
         let mut done = match (kind.group.as_str(), kind.plural.as_str()) {
             ("", "configmaps") if name == "kube-root-ca.crt" => {
@@ -150,7 +151,8 @@ impl Controllers {
 
     /// Adds what a change concerns.
     fn note(&self, change: &Change, queue: &mut Queue) {
-        let Some(place) = Place::of(&change.key) else { return };
+        let schema = self.registry.schema();
+        let Some(place) = Place::of(&schema, &change.key) else { return };
         queue.add(&change.key, self.now());
         let also = match () {
             () if place.is(roles::GROUP, "clusterroles") => self.gatherers(change),
@@ -170,11 +172,11 @@ impl Controllers {
         if let Err(e) = self.registry.track_legacy_tokens().await {
             tracing::warn!(cause = %e, "the start of the tracking of legacy tokens was not written");
         }
-        let snapshot = self.registry.snapshot();
+        let (snapshot, schema) = (self.registry.snapshot(), self.registry.schema());
         let closing = snapshot.list("", "namespaces", "").filter(|(_, ns)| ns.deletion_timestamp().is_some());
         let closing: HashSet<&str> = closing.map(|(_, ns)| ns.name()).collect();
         for (key, object) in snapshot.scan(REGISTRY.to_owned(), None) {
-            let Some(place) = Place::of(key) else { continue };
+            let Some(place) = Place::of(&schema, key) else { continue };
             let wanted = object.deletion_timestamp().is_some()
                 || closing.contains(place.namespace)
                 || match (place.kind.group.as_str(), place.kind.plural.as_str()) {

@@ -5,16 +5,17 @@
 //! whether anything is left when it has gone. So a namespace costs as much as it holds, and none holds up another.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
-use tokensmith_objects::schema::{Kind, kinds};
+use tokensmith_objects::schema::{Kind, Schema};
 
 use super::Controllers;
 use super::place::Place;
 use super::queue::{Done, Key};
-use crate::{DeleteOptions, Request, core_kind, system};
+use crate::{DeleteOptions, Request, system};
 use tokensmith_core::error::Error;
-use tokensmith_core::view::{Snapshot, collection_key};
+use tokensmith_core::view::collection_key;
 
 /// The closing namespaces whose content has been told, by name: their UIDs.
 #[derive(Default)]
@@ -42,9 +43,11 @@ impl Closing {
 impl Controllers {
     pub(super) async fn namespace(&self, name: &str) -> Result<Done, Error> {
         let mut done = Done::wrote(self.registry.furnish(name).await?);
-        let Ok(namespace) = self.registry.get(core_kind("namespaces"), "", name) else { return Ok(done) };
+        let Ok(namespace) = self.registry.get(&self.registry.core("namespaces"), "", name) else {
+            return Ok(done);
+        };
         if namespace.deletion_timestamp().is_some() && self.closes(name, namespace.uid()) {
-            done.also = content(&self.registry.snapshot(), name);
+            done.also = self.content_of(name);
         }
         Ok(done.and(self.empty(name).await?))
     }
@@ -77,9 +80,9 @@ impl Controllers {
 
     /// Removes a closing namespace that holds nothing any more.
     async fn empty(&self, name: &str) -> Result<Done, Error> {
-        let kind = core_kind("namespaces");
+        let kind = &self.registry.core("namespaces");
         let Ok(namespace) = self.registry.get(kind, "", name) else { return Ok(Done::default()) };
-        if namespace.deletion_timestamp().is_none() || holds_something(&self.registry.snapshot(), name) {
+        if namespace.deletion_timestamp().is_none() || self.holds_something(name) {
             return Ok(Done::default());
         }
         if namespace.finalizers().next().is_some() {
@@ -91,7 +94,18 @@ impl Controllers {
         }
         self.registry.remove(kind, &namespace).await?;
         // A create that saw the namespace open may have been on its way.
-        Ok(Done { wrote: true, also: content(&self.registry.snapshot(), name), again: None })
+        Ok(Done { wrote: true, also: self.content_of(name), again: None })
+    }
+
+    fn content_of(&self, namespace: &str) -> Vec<Key> {
+        let (snapshot, schema) = (self.registry.snapshot(), self.registry.schema());
+        let of = |kind: &Arc<Kind>| snapshot.scan(collection_key(&kind.group, &kind.plural, namespace), None);
+        namespaced(&schema).flat_map(of).map(|(key, _)| key.into()).collect()
+    }
+
+    fn holds_something(&self, namespace: &str) -> bool {
+        let (snapshot, schema) = (self.registry.snapshot(), self.registry.schema());
+        namespaced(&schema).any(|kind| snapshot.list(&kind.group, &kind.plural, namespace).next().is_some())
     }
 
     /// Remembers that a namespace closes; whether that is news.
@@ -109,17 +123,8 @@ impl Controllers {
 }
 
 /// What can be in a namespace.
-fn namespaced() -> impl Iterator<Item = &'static Kind> {
-    kinds().iter().filter(|kind| kind.stored && kind.namespaced)
-}
-
-fn content(snapshot: &Snapshot, namespace: &str) -> Vec<Key> {
-    let of = |kind: &Kind| snapshot.scan(collection_key(&kind.group, &kind.plural, namespace), None);
-    namespaced().flat_map(of).map(|(key, _)| key.into()).collect()
-}
-
-fn holds_something(snapshot: &Snapshot, namespace: &str) -> bool {
-    namespaced().any(|kind| snapshot.list(&kind.group, &kind.plural, namespace).next().is_some())
+fn namespaced(schema: &Schema) -> impl Iterator<Item = &Arc<Kind>> {
+    schema.kinds().filter(|kind| kind.stored && kind.namespaced)
 }
 
 #[cfg(test)]

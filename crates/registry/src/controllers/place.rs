@@ -1,29 +1,24 @@
 //! Where an object is, by its key.
 
-use tokensmith_objects::schema::{Kind, kind};
+use tokensmith_objects::schema::{Kind, Schema};
 
 use tokensmith_core::view::REGISTRY;
 
 /// Kind, namespace and name of a key.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) kind: &'static Kind,
+    pub(super) kind: &'a Kind,
     /// `""` for what has none.
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
 }
 
 impl<'a> Place<'a> {
-    /// `None` for a key that is no object's.
-    pub(super) fn of(key: &'a str) -> Option<Self> {
-        let (first, rest) = key.strip_prefix(REGISTRY)?.split_once('/')?;
-        let (group, plural, rest) = match first.contains('.') {
-            true => rest.split_once('/').map(|(plural, rest)| (first, plural, rest))?,
-            false => ("", first, rest),
-        };
-        let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
-        let kind = kind(group, plural)?;
-        (!name.contains('/')).then_some(Place { kind, namespace, name })
+    /// `None` for a key that is no object's, or that of a kind which is not there.
+    pub(super) fn of(schema: &'a Schema, key: &'a str) -> Option<Self> {
+        let Parts { group, plural, namespace, name } = parts(key)?;
+        let kind = schema.stored(group, plural)?;
+        Some(Place { kind, namespace, name })
     }
 
     /// Whether it is of a kind, as `GROUP/PLURAL`.
@@ -32,13 +27,43 @@ impl<'a> Place<'a> {
     }
 }
 
+/// What a key says by itself.
+pub(super) struct Parts<'a> {
+    group: &'a str,
+    plural: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// The namespace that it is in, or is.
+    pub(super) fn around(&self) -> &'a str {
+        match (self.group, self.plural) {
+            ("", "namespaces") => self.name,
+            _ => self.namespace,
+        }
+    }
+}
+
+/// Takes a key apart, of whatever kind it is.
+pub(super) fn parts(key: &str) -> Option<Parts<'_>> {
+    let (first, rest) = key.strip_prefix(REGISTRY)?.split_once('/')?;
+    let (group, plural, rest) = match first.contains('.') {
+        true => rest.split_once('/').map(|(plural, rest)| (first, plural, rest))?,
+        false => ("", first, rest),
+    };
+    let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
+    (!name.contains('/')).then_some(Parts { group, plural, namespace, name })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn keys_are_places() {
-        let told = |key| Place::of(key).map(|p| (p.kind.kind.as_str(), p.namespace, p.name));
+        let told =
+            |key| Place::of(Schema::builtin(), key).map(|p| (p.kind.kind.as_str(), p.namespace, p.name));
         for (key, place) in [
             ("/registry/namespaces/a", Some(("Namespace", "", "a"))),
             ("/registry/pods/a/b", Some(("Pod", "a", "b"))),

@@ -2,13 +2,13 @@
 
 use super::Controllers;
 use super::queue::Done;
-use crate::{DeleteOptions, Request, core_kind, system};
+use crate::{DeleteOptions, Request, system};
 use tokensmith_core::error::Error;
 
 impl Controllers {
     /// Removes a pod whose time is over; else says when it will be.
     pub(super) async fn pod(&self, namespace: &str, name: &str) -> Result<Done, Error> {
-        let kind = core_kind("pods");
+        let kind = &self.registry.core("pods");
         let Ok(pod) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
         let Some(end) = pod.deletion_timestamp() else { return Ok(Done::default()) };
         if end > self.clock.now() {

@@ -251,10 +251,7 @@ impl Queue {
 
 /// Whose turn a key takes: that of its namespace, which for a namespace is itself.
 fn lane(key: &str) -> &str {
-    super::place::Place::of(key).map_or("", |place| match (place.namespace, place.kind.kind.as_str()) {
-        ("", "Namespace") => place.name,
-        (namespace, _) => namespace,
-    })
+    super::place::parts(key).map_or("", |parts| parts.around())
 }
 
 #[cfg(test)]

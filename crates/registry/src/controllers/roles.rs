@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokensmith_objects::{Object, schema};
+use tokensmith_objects::Object;
 
 use super::Controllers;
 use super::queue::{Done, Key};
@@ -21,7 +21,8 @@ const AT_ONCE: usize = 1_000;
 impl Controllers {
     /// Brings a role that gathers others up to date.
     pub(super) async fn role(&self, name: &str) -> Result<Done, Error> {
-        let Some(kind) = schema::kind(GROUP, "clusterroles") else { return Ok(Done::default()) };
+        let schema = self.registry.schema();
+        let Some(kind) = schema.stored(GROUP, "clusterroles") else { return Ok(Done::default()) };
         let _one = self.gathering.lock().await;
         let snapshot = self.registry.snapshot();
         let Some(rule) = snapshot.gatherer(name) else { return Ok(Done::default()) };

@@ -7,7 +7,7 @@ use tokensmith_objects::Object;
 
 use super::Controllers;
 use super::queue::{Done, Key};
-use crate::{DeleteOptions, Request, Subresource, core_kind, system};
+use crate::{DeleteOptions, Request, Subresource, system};
 use tokensmith_core::error::Error;
 use tokensmith_core::tokens::Reference;
 use tokensmith_core::tokens::legacy::{ACCOUNT, ACCOUNT_UID, SECRET_TYPE, mint};
@@ -22,14 +22,14 @@ impl Controllers {
     }
 
     pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Done, Error> {
-        let kind = core_kind("secrets");
+        let kind = &self.registry.core("secrets");
         let Ok(secret) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
         if !asks(&secret) || secret.deletion_timestamp().is_some() {
             return Ok(Done::default());
         }
         let user = system();
         let account = secret.annotation(ACCOUNT).unwrap_or_default();
-        let owner = self.registry.get(core_kind("serviceaccounts"), namespace, account).ok();
+        let owner = self.registry.get(&self.registry.core("serviceaccounts"), namespace, account).ok();
         let bound_to = secret.annotation(ACCOUNT_UID).unwrap_or_default();
         // Without its account, or with another one of the same name, the token is worth nothing.
         let Some(owner) = owner.filter(|o| bound_to.is_empty() || bound_to == o.uid()) else {

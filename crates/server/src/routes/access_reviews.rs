@@ -33,7 +33,7 @@ needs! {
 pub(super) async fn create(
     with: &Judges,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {

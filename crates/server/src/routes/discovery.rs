@@ -1,14 +1,15 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one
 //! (`apiserver/pkg/endpoints/discovery`).
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tokensmith_api::media::As;
-use tokensmith_objects::Served;
-use tokensmith_objects::schema::{Kind, api_version};
+use tokensmith_objects::schema::{Kind, Schema, api_version};
 
 use crate::failure::Failure;
 use crate::reply::{self, Format};
@@ -20,23 +21,26 @@ fn aggregated(to: &As) -> bool {
 }
 
 /// `GET /api`
-pub(super) async fn core(State(served): State<Served>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn core(State(schema): State<Arc<Schema>>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&served, &[""], &format));
+        return Ok(list_of(&schema, &[""], &format));
     }
     let value = json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
     Ok(reply::object(StatusCode::OK, &value, &format))
 }
 
 /// `GET /apis`
-pub(super) async fn groups(State(served): State<Served>, headers: HeaderMap) -> Result<Response, Failure> {
-    let served = &served;
+pub(super) async fn groups(
+    State(schema): State<Arc<Schema>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let schema = &*schema;
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(served, &named_groups(served), &format));
+        return Ok(list_of(schema, &named_groups(schema), &format));
     }
-    let groups: Vec<_> = named_groups(served).into_iter().map(|name| group(served, name)).collect();
+    let groups: Vec<_> = named_groups(schema).into_iter().map(|name| group(schema, name)).collect();
     Ok(reply::object(
         StatusCode::OK,
         &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
@@ -45,12 +49,12 @@ pub(super) async fn groups(State(served): State<Served>, headers: HeaderMap) -> 
 }
 
 /// `GET /api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`
-pub(super) fn below(served: &Served, request: &Request, path: &str) -> Result<Response, Failure> {
+pub(super) fn below(schema: &Schema, request: &Request, path: &str) -> Result<Response, Failure> {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     let value = match parts.as_slice() {
-        ["api", version] => resources(served, "", version),
-        ["apis", name] => named_groups(served).contains(name).then(|| {
-            let mut value = group(served, name);
+        ["api", version] => resources(schema, "", version),
+        ["apis", name] => named_groups(schema).contains(name).then(|| {
+            let mut value = group(schema, name);
             if let Value::Object(map) = &mut value {
                 let mut head = Map::new();
                 head.insert("kind".into(), "APIGroup".into());
@@ -60,7 +64,7 @@ pub(super) fn below(served: &Served, request: &Request, path: &str) -> Result<Re
             }
             value
         }),
-        ["apis", group, version] => resources(served, group, version),
+        ["apis", group, version] => resources(schema, group, version),
         _ => None,
     };
     let value = value.ok_or_else(Failure::no_such_path)?;
@@ -72,9 +76,9 @@ pub(super) fn below(served: &Served, request: &Request, path: &str) -> Result<Re
 }
 
 /// Groups but the core one, in the table's order.
-fn named_groups(served: &Served) -> Vec<&'static str> {
+fn named_groups(schema: &Schema) -> Vec<&str> {
     let mut groups: Vec<&str> = Vec::new();
-    for kind in served.kinds().iter().filter(|k| !k.group.is_empty()) {
+    for kind in schema.served().filter(|k| !k.group.is_empty()) {
         if !groups.contains(&kind.group.as_str()) {
             groups.push(&kind.group);
         }
@@ -83,9 +87,9 @@ fn named_groups(served: &Served) -> Vec<&'static str> {
 }
 
 /// The versions of a group, best first; each kind of the table has one.
-fn versions(served: &Served, group: &str) -> Vec<&'static str> {
+fn versions<'a>(schema: &'a Schema, group: &str) -> Vec<&'a str> {
     let mut versions: Vec<&str> = Vec::new();
-    for kind in served.kinds().iter().filter(|k| k.group == group) {
+    for kind in schema.served().filter(|k| k.group == group) {
         if !versions.contains(&kind.version.as_str()) {
             versions.push(&kind.version);
         }
@@ -93,17 +97,17 @@ fn versions(served: &Served, group: &str) -> Vec<&'static str> {
     versions
 }
 
-fn group(served: &Served, name: &str) -> Value {
-    let versions: Vec<_> = versions(served, name)
+fn group(schema: &Schema, name: &str) -> Value {
+    let versions: Vec<_> = versions(schema, name)
         .into_iter()
         .map(|v| json!({"groupVersion": api_version(name, v), "version": v}))
         .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
-fn resources(served: &Served, group: &str, version: &str) -> Option<Value> {
+fn resources(schema: &Schema, group: &str, version: &str) -> Option<Value> {
     let of: Vec<&Kind> =
-        served.kinds().iter().filter(|k| k.group == group && k.version == version).copied().collect();
+        schema.served().filter(|k| k.group == group && k.version == version).map(|kind| &**kind).collect();
     if of.is_empty() {
         return None;
     }
@@ -145,8 +149,8 @@ fn resource(kind: &Kind) -> Vec<Value> {
     std::iter::once(own).chain(below).collect()
 }
 
-fn list_of(served: &Served, groups: &[&str], format: &Format) -> Response {
-    let items: Vec<_> = groups.iter().map(|g| aggregated_group(served, g)).collect();
+fn list_of(schema: &Schema, groups: &[&str], format: &Format) -> Response {
+    let items: Vec<_> = groups.iter().map(|g| aggregated_group(schema, g)).collect();
     let value = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     });
@@ -156,11 +160,11 @@ fn list_of(served: &Served, groups: &[&str], format: &Format) -> Response {
     response
 }
 
-fn aggregated_group(served: &Served, name: &str) -> Value {
-    let versions: Vec<_> = versions(served, name)
+fn aggregated_group(schema: &Schema, name: &str) -> Value {
+    let versions: Vec<_> = versions(schema, name)
         .into_iter()
         .map(|version| {
-            let of = served.kinds().iter().filter(|k| k.group == name && k.version == version);
+            let of = schema.served().filter(|k| k.group == name && k.version == version);
             json!({"version": version, "resources": of.map(|kind| aggregated_resource(kind)).collect::<Vec<_>>(), "freshness": "Current"})
         })
         .collect();

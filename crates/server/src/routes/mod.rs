@@ -27,8 +27,7 @@ use http::Method;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_listen::Weight;
-use tokensmith_objects::Served;
-use tokensmith_objects::schema::Kind;
+use tokensmith_objects::schema::{Kind, Schema};
 use tokensmith_registry::Registry;
 
 use crate::app::App;
@@ -178,22 +177,22 @@ impl tower_http::compression::Predicate for Large {
 }
 
 /// The served resource and subresource of a request, for metrics: never what a client made up.
-pub(crate) fn labels(app: &App, info: &RequestInfo) -> (&'static str, &'static str) {
-    let kind = app.config.served.kind(&info.attributes.group, &info.attributes.resource);
-    let Some(kind) = kind else { return ("", "") };
-    let below = kind.subresource(&info.attributes.subresource);
-    (&kind.plural, below.map_or("", |s| s.name.as_str()))
+pub(crate) fn labels(app: &App, info: &RequestInfo) -> (String, String) {
+    let (schema, a) = (app.schema.now(), &info.attributes);
+    let Some(kind) = schema.resource(&a.group, &a.version, &a.resource) else { return Default::default() };
+    let below = kind.subresource(&a.subresource);
+    (kind.plural.clone(), below.map_or_else(String::new, |s| s.name.clone()))
 }
 
 /// Everything under `/api` and `/apis`, by the schema table.
 async fn api(State(all): State<Shared>, request: Request) -> Result<Response, Failure> {
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Failure::internal("the request has not passed the gate"))?;
-    let (info, served) = (&caller.info, &all.0.config.served);
+    let (info, schema) = (&caller.info, all.0.schema.now());
     if !info.attributes.resource_request {
-        return discovery::below(served, &request, &info.attributes.path);
+        return discovery::below(&schema, &request, &info.attributes.path);
     }
-    let kind = served_kind(served, info).ok_or_else(Failure::no_such_path)?;
+    let kind = served_kind(&schema, info).ok_or_else(Failure::no_such_path)?;
     let (parts, body) = request.into_parts();
     let method = &parts.method;
     match (kind.kind.as_str(), info.attributes.subresource.as_str()) {
@@ -237,9 +236,9 @@ async fn admit_review(
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.
-fn served_kind(served: &Served, info: &RequestInfo) -> Option<&'static Kind> {
+fn served_kind<'a>(schema: &'a Schema, info: &RequestInfo) -> Option<&'a Arc<Kind>> {
     let a = &info.attributes;
-    let kind = served.kind(&a.group, &a.resource).filter(|k| k.version == a.version)?;
+    let kind = schema.resource(&a.group, &a.version, &a.resource)?;
     if info.parts.len() > 2 || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some()) {
         return None;
     }

@@ -38,7 +38,7 @@ needs! {
 pub(super) async fn serve(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Arc<Kind>,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -65,7 +65,7 @@ pub(super) async fn serve(
 pub(super) async fn part(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -129,11 +129,8 @@ fn show(with: &Objects, kind: &Kind, object: &Object, code: StatusCode, format: 
         }
         Some(_) => metadata_only(object),
         None => {
-            return reply::bytes(
-                code,
-                codec::encode(object, format.media, format.pretty),
-                format.media.as_str(),
-            );
+            let body = codec::encode_of(kind, &object.0, format.media, format.pretty);
+            return reply::bytes(code, body, format.media.as_str());
         }
     };
     reply::object(code, &value, format)
@@ -193,13 +190,17 @@ fn show_list(with: &Objects, kind: &Kind, list: &List, format: &Format) -> Respo
             })
         }
     };
-    reply::object(StatusCode::OK, &value, format)
+    let body = match &value {
+        Value::Object(list) => codec::encode_of(kind, list, format.media, format.pretty),
+        _ => Vec::new(),
+    };
+    reply::bytes(StatusCode::OK, body, format.media.as_str())
 }
 
 async fn create(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -215,7 +216,7 @@ async fn create(
 async fn update(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Subresource,
     parts: &Parts,
     body: Body,
@@ -237,7 +238,7 @@ const PATCHES: &str = "the body of the request was in an unknown format - accept
 async fn patch(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Subresource,
     parts: &Parts,
     body: Body,
@@ -274,7 +275,7 @@ async fn patch(
 async fn delete(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -312,7 +313,7 @@ async fn delete(
 async fn delete_collection(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {

@@ -32,7 +32,7 @@ needs! {
 pub(super) async fn create(
     with: &Mirror,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {

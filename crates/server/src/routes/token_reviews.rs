@@ -39,7 +39,7 @@ needs! {
 pub(super) async fn create(
     with: &Reviewing,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Kind,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {

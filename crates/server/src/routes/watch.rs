@@ -31,7 +31,7 @@ const TIMEOUT: i64 = 1800;
 pub(super) async fn serve(
     with: &Objects,
     caller: &Caller,
-    kind: &'static Kind,
+    kind: &Arc<Kind>,
     parts: &Parts,
 ) -> Result<Response, Failure> {
     let query = parts.uri.query().unwrap_or("");
@@ -48,8 +48,8 @@ pub(super) async fn serve(
     let end = with.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
     let shown = {
         // The stream goes on when the request is answered.
-        let (clock, span) = (with.clock.clone(), Span::current());
-        events.map(move |event| span.in_scope(|| line(&*clock, kind, &format, event)))
+        let (clock, kind, span) = (with.clock.clone(), kind.clone(), Span::current());
+        events.map(move |event| span.in_scope(|| line(&*clock, &kind, &format, event)))
     };
     let body = shown.map(Ok::<Bytes, std::convert::Infallible>).take_until(ended(clock, end, stopping));
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(body), "application/json"))

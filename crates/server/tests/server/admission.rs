@@ -91,14 +91,14 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let member = |name| Arc::new(Noted { name, lines: lines.clone() }) as Arc<dyn Admission>;
     let members = vec![member("a"), member("b")];
-    let served = tokensmith_objects::Served::parse(["api/all"]).unwrap();
+    let served = tokensmith_objects::schema::Schema::serving(["api/all"]).unwrap();
     let world = World::with_options(|options| {
         options.http.served = served.clone();
         options.admission = members;
     })
     .await;
     let mut asked = 0;
-    for kind in served.kinds() {
+    for kind in served.served() {
         let path = collection(kind);
         let mut requests = writes(&kind.verbs, "there", "");
         for part in &kind.subresources {

@@ -104,11 +104,11 @@ pub fn writes(verbs: &[String], name: &str, below: &str) -> Vec<(&'static str, S
 /// write nothing, so with every right there is, it must be refused everywhere.
 #[tokio::test]
 async fn every_write_of_every_served_kind_is_judged() {
-    let served = tokensmith_objects::Served::parse(["api/all"]).unwrap();
+    let served = tokensmith_objects::schema::Schema::serving(["api/all"]).unwrap();
     let world = World::serving("api/all").await;
     world.let_nodes(json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])).await;
     let mut judged = 0;
-    for kind in served.kinds() {
+    for kind in served.served() {
         let path = collection(kind);
         if kind.stored {
             let answer = world.post(&path, sample(kind, "there")).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::world::{JANE, World};
 use serde_json::Value;
 use tokensmith::testing_clock;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::Schema;
 use tokensmith_server::routes::OWN;
 
 /// What is no kind's: the server's own endpoints, and the clock's, which come from another crate.
@@ -18,7 +18,7 @@ fn own() -> Vec<(&'static str, &'static [&'static str])> {
 fn all() -> Vec<(&'static str, String)> {
     let mut all: Vec<_> =
         own().iter().flat_map(|(path, methods)| methods.iter().map(|m| (*m, (*path).to_owned()))).collect();
-    for kind in Served::parse(["api/all"]).unwrap().kinds() {
+    for kind in Schema::serving(["api/all"]).unwrap().served() {
         let root = match kind.group.as_str() {
             "" => format!("/api/{}", kind.version),
             group => format!("/apis/{group}/{}", kind.version),

@@ -21,7 +21,7 @@ use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
 use tokensmith_core::tokens::{LedgerMode, TokenLedger, TokenProfiles};
 use tokensmith_core::view::View;
-use tokensmith_objects::Served;
+use tokensmith_objects::schema::Schema;
 use tokensmith_server::AppConfig;
 use tokensmith_server::audit::Audit;
 use tokensmith_store::{MemoryLedger, MemoryStore};
@@ -91,7 +91,7 @@ impl World {
 
     /// With `--runtime-config`.
     pub async fn serving(entry: &str) -> World {
-        let served = Served::parse([entry]).unwrap();
+        let served = Schema::serving([entry]).unwrap();
         World::with(|config| config.served = served).await
     }
 

@@ -42,8 +42,9 @@ fn refused(who: &Identity, request: &str) -> Option<String> {
     let (method, url) = request.split_once(' ').unwrap();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let asked = RequestInfo::parse(method, path, query).attributes;
-    let authorizer =
-        NodeAuthorizer::new(&tokensmith_objects::bootstrap::rbac(&tokensmith_objects::Served::default()));
+    let authorizer = NodeAuthorizer::new(&tokensmith_objects::bootstrap::rbac(
+        tokensmith_objects::schema::Schema::builtin(),
+    ));
     match authorizer.authorize(who, &asked, &world()) {
         Decision::Allow(_) => None,
         Decision::NoOpinion(reason) => Some(reason),

@@ -1,16 +1,13 @@
-//! What one server serves of the kinds that there are (`--runtime-config`).
+//! Which of the kinds a server serves (`--runtime-config`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::schema::{Kind, kinds};
-
-/// The kinds that a server serves: those that are on by default, and those that were asked for.
-#[derive(Clone, Debug)]
-pub struct Served(Vec<&'static Kind>);
+use super::{Kind, Schema};
 
 /// What cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServedError {
+pub enum ServingError {
     /// What is on by default stays on.
     #[error("{key}={value}: what is on by default cannot be turned off")]
     AlwaysOn {
@@ -35,20 +32,13 @@ pub enum ServedError {
     },
 }
 
-impl Default for Served {
-    /// What is on by default.
-    fn default() -> Self {
-        Served(kinds().iter().filter(|kind| !kind.off_by_default).collect())
-    }
-}
-
-impl Served {
-    /// What is served with these entries: `KEY=BOOL` or `KEY`, where the key is `GROUP/VERSION/RESOURCE`,
+impl Schema {
+    /// The built-in kinds, served with these entries: `KEY=BOOL` or `KEY`, where the key is `GROUP/VERSION/RESOURCE`,
     /// `GROUP/VERSION`, `api/beta` or `api/all`. The narrower key counts, and of the same key the last one.
     ///
     /// # Errors
     /// An unknown key, a value that is no boolean, or one that would turn off what is always on.
-    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, ServedError> {
+    pub fn serving<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Arc<Schema>, ServingError> {
         let mut wanted = BTreeMap::new();
         for entry in entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty()) {
             let (key, value) = entry.split_once('=').unwrap_or((entry, "true"));
@@ -56,34 +46,22 @@ impl Served {
                 // As Go's `strconv.ParseBool`; empty is true too.
                 "" | "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
                 "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
-                _ => return Err(ServedError::NoBool { key: key.into(), value: value.into() }),
+                _ => return Err(ServingError::NoBool { key: key.into(), value: value.into() }),
             };
             if !known().iter().any(|known| known == key) {
-                return Err(ServedError::Unknown { key: key.into() });
+                return Err(ServingError::Unknown { key: key.into() });
             }
             if key == ALL && !on {
-                return Err(ServedError::AlwaysOn { key: key.into(), value: value.into() });
+                return Err(ServingError::AlwaysOn { key: key.into(), value: value.into() });
             }
             wanted.insert(key, on);
         }
         let on = |kind: &Kind| keys(kind).iter().find_map(|key| wanted.get(key.as_str())).copied();
-        let served = kinds().iter().filter(|kind| !kind.off_by_default || on(kind).unwrap_or(false));
-        Ok(Served(served.collect()))
-    }
-
-    /// The kinds, in discovery's order.
-    pub fn kinds(&self) -> &[&'static Kind] {
-        &self.0
-    }
-
-    /// A kind by group and plural.
-    pub fn kind(&self, group: &str, plural: &str) -> Option<&'static Kind> {
-        self.0.iter().find(|kind| kind.group == group && kind.plural == plural).copied()
-    }
-
-    /// Whether anything of an API (`GROUP/VERSION`) is served.
-    pub fn has(&self, api_version: &str) -> bool {
-        self.0.iter().any(|kind| kind.api_version() == api_version)
+        let mut schema = Schema::clone(Schema::builtin());
+        for entry in schema.kinds.values_mut() {
+            entry.served = !entry.kind.off_by_default || on(&entry.kind).unwrap_or(false);
+        }
+        Ok(Arc::new(schema))
     }
 }
 
@@ -104,8 +82,9 @@ fn keys(kind: &Kind) -> Vec<String> {
 /// All keys, the narrowest last.
 fn known() -> Vec<String> {
     let mut known: Vec<String> = Vec::new();
-    for key in kinds().iter().filter(|kind| kind.off_by_default).flat_map(|kind| keys(kind).into_iter().rev())
-    {
+    let builtin = Schema::builtin();
+    let off = builtin.kinds().filter(|kind| kind.off_by_default);
+    for key in off.flat_map(|kind| keys(kind).into_iter().rev()) {
         if !known.contains(&key) {
             known.push(key);
         }
@@ -121,11 +100,11 @@ mod tests {
     const BUNDLES: &str = "certificates.k8s.io/v1beta1/clustertrustbundles";
 
     fn on(entries: &[&str]) -> bool {
-        let served = Served::parse(entries.iter().copied()).unwrap();
-        let on = served.kind("certificates.k8s.io", "clustertrustbundles").is_some();
-        assert_eq!(served.has(API), on);
-        assert_eq!(served.kinds().len(), Served::default().kinds().len() + usize::from(on));
-        assert!(served.kind("", "pods").is_some(), "whatever else is asked for");
+        let served = Schema::serving(entries.iter().copied()).unwrap();
+        let on = served.resource("certificates.k8s.io", "v1beta1", "clustertrustbundles").is_some();
+        assert_eq!(served.serves(API), on);
+        assert_eq!(served.served().count(), Schema::builtin().served().count() + usize::from(on));
+        assert!(served.resource("", "v1", "pods").is_some(), "whatever else is asked for");
         on
     }
 
@@ -151,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_for_is_told() {
-        let refused = |entry: &str| Served::parse([entry]).unwrap_err().to_string();
+        let refused = |entry: &str| Schema::serving([entry]).unwrap_err().to_string();
         assert_eq!(
             refused("apps/v1=true"),
             format!("unknown API \"apps/v1\": there is api/all, api/beta, {API}, {BUNDLES}")

@@ -1,0 +1,142 @@
+//! A kind: what discovery tells of it, and the type of its objects.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::types::{TypeId, TypeRef, Types};
+
+/// What is said of a kind, as `schema/kinds.json` says it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// API group, `""` for core.
+    pub group: String,
+    /// API version, e.g. `v1`.
+    pub version: String,
+    /// E.g. `ServiceAccount`.
+    pub kind: String,
+    /// E.g. `serviceaccounts`.
+    pub plural: String,
+    /// E.g. `serviceaccount`.
+    pub singular: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether its objects are stored, or only answered (reviews).
+    pub stored: bool,
+    /// The verbs that discovery lists.
+    pub verbs: Vec<String>,
+    /// E.g. `sa`.
+    #[serde(default)]
+    pub short_names: Vec<String>,
+    /// E.g. `all`.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// As discovery shows it; may be empty.
+    #[serde(default)]
+    pub storage_version_hash: String,
+    /// Go's name of its type, e.g. `core/v1.Pod`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// What is served below an object of it.
+    #[serde(default)]
+    pub subresources: Vec<Subresource>,
+    /// kubectl's columns.
+    #[serde(default)]
+    pub columns: Vec<Column>,
+    /// Whether it is served only when asked for ([`Schema::serving`](super::Schema::serving)).
+    #[serde(default)]
+    pub off_by_default: bool,
+}
+
+/// Something served below an object: `token`, `status`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Subresource {
+    /// E.g. `token`.
+    pub name: String,
+    /// The kind of its bodies, e.g. `TokenRequest`.
+    pub kind: String,
+    /// That kind's group, `""` where it is the parent's.
+    #[serde(default)]
+    pub group: String,
+    /// That kind's version, `""` where it is the parent's.
+    #[serde(default)]
+    pub version: String,
+    /// E.g. `create`.
+    pub verbs: Vec<String>,
+}
+
+/// A column of `kubectl get`: name, type, format, priority; and where its value stands in an object of a kind that has no
+/// rule of its own for it (`["spec", "size"]`).
+#[derive(Clone, Debug, Deserialize)]
+pub struct Column(pub String, pub String, pub String, pub i32, #[serde(default)] pub Vec<String>);
+
+/// A kind, with the types that its objects are made of. A value: what a server serves of them is its [`Schema`](super::Schema)'s.
+#[derive(Debug)]
+pub struct Kind {
+    facts: Facts,
+    types: Arc<Types>,
+    root: TypeId,
+}
+
+/// Its type is not in the table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} has no type: there is no {type_name:?}")]
+pub struct NoType {
+    /// The kind.
+    pub kind: String,
+    /// The type that it names.
+    pub type_name: String,
+}
+
+impl Kind {
+    /// A kind whose objects have a type of this table.
+    ///
+    /// # Errors
+    /// The table has no such type.
+    pub fn new(facts: Facts, types: Arc<Types>) -> Result<Kind, NoType> {
+        match types.id(&facts.type_name) {
+            Some(root) => Ok(Kind { facts, types, root }),
+            None => Err(NoType { kind: facts.kind, type_name: facts.type_name }),
+        }
+    }
+
+    /// The type of its objects.
+    pub fn message(&self) -> TypeRef<'_> {
+        self.types.at(self.root)
+    }
+
+    /// `GROUP/VERSION`, or the version alone in the core group.
+    pub fn api_version(&self) -> String {
+        api_version(&self.group, &self.version)
+    }
+
+    /// The kind of its collections, e.g. `PodList`.
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    /// A subresource by name.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+}
+
+impl Deref for Kind {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// Joins a group and a version as `apiVersion` fields do.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.into() } else { format!("{group}/{version}") }
+}
+
+/// Splits an `apiVersion` into group and version.
+pub fn group_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
