@@ -19,7 +19,7 @@ impl Projector {
     /// A token is of no use any more: another, at once.
     pub(super) fn renew(&mut self, id: TokenId, now: OffsetDateTime) {
         let Some(token) = self.roster.token(id) else { return };
-        token.renewal.renew(now);
+        token.renew(now);
         self.schedule(id);
     }
 

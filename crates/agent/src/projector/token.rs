@@ -119,6 +119,21 @@ impl Token {
         self.held = Some((secret, grant));
     }
 
+    /// It is of no use any more: another, at once.
+    pub(super) fn renew(&mut self, now: OffsetDateTime) {
+        self.renewal.renew(now);
+        self.keep_due();
+    }
+
+    /// Has it written down when the token is due: the next run must know what this one has not come to.
+    fn keep_due(&mut self) {
+        let Some(((_, held), due)) = self.held.as_mut().zip(self.renewal.due()) else { return };
+        held.due = due;
+        if let Some(on_disk) = self.on_disk.as_mut().filter(|on_disk| on_disk.sha256 == held.sha256) {
+            on_disk.due = due;
+        }
+    }
+
     /// Its newest token is dead. When another is to be asked for; `None` where that is known already.
     pub(super) fn refuse(&mut self, now: OffsetDateTime, why: String) -> Option<OffsetDateTime> {
         if self.is_refused() {
@@ -134,6 +149,7 @@ impl Token {
         };
         self.fruitless = self.fruitless.saturating_add(1);
         self.renewal.bring_forward(now.plus(wait));
+        self.keep_due();
         self.renewal.due()
     }
 
@@ -307,10 +323,32 @@ mod tests {
         answer(&mut token, "{}", late);
         assert!(token.grant().unwrap().on_schedule);
         assert_eq!(token.renewal.next(late), due + Duration::from_secs(2880));
-        token.renewal.renew(late);
+        token.renew(late);
         answer(&mut token, "{}", late);
         assert!(!token.grant().unwrap().on_schedule);
         assert_eq!(token.renewal.next(late), late + Duration::from_secs(1512));
+    }
+
+    #[test]
+    fn what_is_due_out_of_turn_is_written_down_with_the_token() {
+        for refused in [false, true] {
+            let mut token = token();
+            answer(&mut token, "{}", NOW);
+            token.written(token.grant().unwrap().clone());
+            let later = NOW + Duration::from_secs(60);
+            match refused {
+                true => assert_eq!(token.refuse(later, "revoked".into()), Some(later)),
+                false => token.renew(later),
+            }
+            assert_eq!(token.on_disk.as_ref().unwrap().due, later);
+            assert_eq!(token.grant(), token.on_disk.as_ref());
+            // The answer to a request that was made before is of no use either: what it brings is due at once.
+            token.renewal.bring_forward(later);
+            assert!(token.renewal.begin(later));
+            token.renew(later);
+            answer(&mut token, "{}", later);
+            assert_eq!(token.grant().unwrap().due, later);
+        }
     }
 
     #[test]

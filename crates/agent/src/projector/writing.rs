@@ -306,7 +306,7 @@ impl Projector {
                     token.resume(state, file, now, &policy);
                 }
                 if went_back {
-                    token.renewal.renew(now);
+                    token.renew(now);
                 }
                 // What failed before still does, until it is known better.
                 if token.renewal.failure().is_some() {

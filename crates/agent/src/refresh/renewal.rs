@@ -121,7 +121,7 @@ impl Renewal {
     }
 
     /// Begins a request, if it is due.
-    pub(super) fn begin(&mut self, now: OffsetDateTime) -> bool {
+    pub(crate) fn begin(&mut self, now: OffsetDateTime) -> bool {
         let begins = self.is_due(now);
         if begins {
             self.request = Request::Pending;
@@ -185,6 +185,7 @@ impl Renewal {
         if outdated {
             self.renew(now);
         }
+        let due = self.due().unwrap_or(due);
         Ok(Granted {
             token: issued.token,
             expires_at: issued.expires_at,

@@ -6,7 +6,7 @@ use tokensmith_agent::api::Resource;
 use tokensmith_agent::projector::status::{Condition, Status};
 
 use crate::api::away;
-use crate::world::{World, account, all, name, pod};
+use crate::world::{World, account, all, config_map, name, pod};
 
 impl World {
     /// What `project status` shows.
@@ -69,6 +69,36 @@ async fn what_speaks_against_a_token_has_it_fetched_again() {
     assert_eq!(world.asked(), 1);
     // A clock that was set back.
     world.clock.jump(world.now() - time::Duration::hours(1));
+    world.restart(all()).await;
+    assert_eq!(world.asked(), 1);
+    world.restart(all()).await;
+    assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_went_back_is_not_forgotten_by_a_run_that_ends_before_the_answer() {
+    let mut world = World::new().await;
+    world.pass_first_period().await;
+    // Old enough not to be of the future afterwards; and the state is of now.
+    world.pass(1500).await;
+    world.api.put(Resource::ConfigMaps, config_map("ca-2"));
+    world.settle().await;
+    world.api.silence(["web".to_owned()]);
+    world.clock.jump(world.now() - time::Duration::minutes(20));
+    world.projector = crate::world::projector(&world.clock, &world.api, &world.disk, all());
+    let now = world.now();
+    // The answer never comes; what is due is written down meanwhile.
+    for _ in 0..100_000 {
+        if world.due() <= now {
+            break;
+        }
+        let _ =
+            futures::future::select(Box::pin(world.projector.settle()), Box::pin(tokio::task::yield_now()))
+                .await;
+    }
+    assert_eq!(world.due(), now);
+    assert_eq!(world.status().pods[0].volumes[0].tokens[0].condition, Condition::Due);
+    world.api.silence([]);
     world.restart(all()).await;
     assert_eq!(world.asked(), 1);
     world.restart(all()).await;
