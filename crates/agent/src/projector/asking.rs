@@ -23,9 +23,9 @@ impl Projector {
         self.schedule(id);
     }
 
-    pub(super) fn token_due(&mut self, id: TokenId) {
+    pub(super) fn token_due(&mut self, id: TokenId, now: OffsetDateTime) {
         let Some(token) = self.roster.token(id) else { return };
-        if self.refresher.ask(id, &mut token.renewal) {
+        if self.refresher.ask(id, &mut token.renewal, now) {
             token.trying.get_or_insert(self.ports.clock.monotonic());
             self.plan_alarm(id.pod, id.volume);
         }

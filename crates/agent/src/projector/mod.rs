@@ -295,8 +295,8 @@ impl Projector {
                 Task::Resolve(name) => self.resolve(&name),
             }
         }
-        while let Some(token) = self.refresher.due() {
-            self.token_due(token);
+        while let Some(token) = self.refresher.due(now) {
+            self.token_due(token, now);
         }
         self.start_asking();
         self.start_reading();

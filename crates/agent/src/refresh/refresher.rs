@@ -97,9 +97,10 @@ impl<K: Send + 'static> Refresher<K> {
         self.agenda.put(at, key);
     }
 
-    /// A token whose time has come.
-    pub(crate) fn due(&mut self) -> Option<K> {
-        self.agenda.due(self.clock.now())
+    /// A token whose time has come. It is to be [asked](Self::ask) for by the same time: by a clock that was set back in between
+    /// it would not be due, and nothing on the agenda any more.
+    pub(crate) fn due(&mut self, now: OffsetDateTime) -> Option<K> {
+        self.agenda.due(now)
     }
 
     /// When the next one's time comes.
@@ -108,8 +109,8 @@ impl<K: Send + 'static> Refresher<K> {
     }
 
     /// Has a token asked for, if it is time. Gives whether it is.
-    pub(crate) fn ask(&mut self, key: K, renewal: &mut Renewal) -> bool {
-        let begins = renewal.begin(self.clock.now());
+    pub(crate) fn ask(&mut self, key: K, renewal: &mut Renewal, now: OffsetDateTime) -> bool {
+        let begins = renewal.begin(now);
         if begins {
             let queue = if renewal.failure().is_some() { &mut self.failed } else { &mut self.fresh };
             queue.push_back(key);

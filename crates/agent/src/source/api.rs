@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
 use tokensmith_core::Clock;
+use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_core::supervise::to_its_end;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -46,6 +48,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// Wakes the keeper: somebody asks for a token.
     pub(super) wake: Arc<Notify>,
+    jumps: Mutex<JumpDetector>,
     template: TokenRequestTemplate,
     slots: ArcSwap<Slots>,
     /// Held while the map is changed; readers never wait.
@@ -65,6 +68,7 @@ impl ApiSource {
     ) -> Self {
         let shared = Shared {
             api,
+            jumps: Mutex::new(JumpDetector::new(clock.now(), clock.monotonic())),
             clock,
             wake: Arc::default(),
             template,
@@ -156,6 +160,12 @@ impl Drop for ApiSource {
 impl Shared {
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         self.slots.load().values().cloned().collect()
+    }
+
+    /// What the clock has done since the last look: also since that of a keeper that has panicked.
+    pub(super) fn jumped(&self, now: OffsetDateTime) -> Option<Jump> {
+        let mut jumps = self.jumps.lock().unwrap_or_else(|e| e.into_inner());
+        jumps.look(now, self.clock.monotonic())
     }
 
     fn spec(&self, audience: &str) -> TokenSpec {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
 use tokensmith_core::Moment;
-use tokensmith_core::clock::{Jump, JumpDetector};
+use tokensmith_core::clock::Jump;
 
 use super::api::{IDLE, Shared};
 use super::slot::{Slot, WAIT};
@@ -16,7 +17,6 @@ const REQUESTS: usize = 4;
 struct Keeper {
     shared: Arc<Shared>,
     refresher: Refresher<Arc<Slot>>,
-    jumps: JumpDetector,
 }
 
 /// Keeps the tokens fresh for as long as it is polled.
@@ -34,7 +34,6 @@ impl Keeper {
         // Who waits for a token does not wait longer.
         let bounds = Bounds { requests: REQUESTS, deadline: WAIT };
         let mut keeper = Keeper {
-            jumps: JumpDetector::new(clock.now(), clock.monotonic()),
             refresher: Refresher::new(shared.api.clone(), clock, RefreshPolicy::default(), bounds),
             shared,
         };
@@ -47,9 +46,8 @@ impl Keeper {
     }
 
     fn start(&mut self) {
-        let clock = self.shared.clock.clone();
-        let now = clock.now();
-        if let Some(Jump::Back(by)) = self.jumps.look(now, clock.monotonic()) {
+        let now = self.shared.clock.now();
+        if let Some(Jump::Back(by)) = self.shared.jumped(now) {
             self.refresher.move_back(by);
             for slot in self.shared.slots() {
                 let mut renewal = slot.renewal();
@@ -61,10 +59,10 @@ impl Keeper {
             }
         }
         for slot in self.shared.slots().into_iter().filter(|slot| slot.is_wanted()) {
-            self.consider(slot);
+            self.consider(slot, now);
         }
-        while let Some(slot) = self.refresher.due() {
-            self.consider(slot);
+        while let Some(slot) = self.refresher.due(now) {
+            self.consider(slot, now);
         }
         self.refresher.start(|slot| Some(slot.spec.clone()).filter(|_| !slot.is_closed()));
     }
@@ -79,19 +77,22 @@ impl Keeper {
     }
 
     /// Has a token asked for, if it is time and somebody is served by it.
-    fn consider(&mut self, slot: Arc<Slot>) {
-        let clock = self.shared.clock.clone();
-        let now = clock.now();
+    fn consider(&mut self, slot: Arc<Slot>, now: OffsetDateTime) {
+        let monotonic = self.shared.clock.monotonic();
         let mut renewal = slot.renewal();
+        // The wall clock may not know: one that is set back by little and little makes no jump.
+        if slot.has_ended(monotonic) && renewal.failure().is_none() && !renewal.is_asked_for() {
+            renewal.renew(now);
+        }
         if slot.is_closed() || !renewal.is_due(now) {
             return;
         }
-        let idle = clock.monotonic().saturating_sub(slot.used()) >= IDLE;
+        let idle = monotonic.saturating_sub(slot.used()) >= IDLE;
         if idle && self.shared.give_up(&slot) {
             return;
         }
         if slot.take_wish() || slot.is_established() {
-            self.refresher.ask(slot.clone(), &mut renewal);
+            self.refresher.ask(slot.clone(), &mut renewal, now);
         } else {
             // Nobody was served yet: once the time has come, only those who ask make it try again.
             self.refresher.put(now.plus(IDLE), slot.clone());

@@ -159,6 +159,11 @@ impl Slot {
         self.state.load().held.is_some()
     }
 
+    /// Whether its token has ended, whatever the wall clock says.
+    pub(super) fn has_ended(&self, now: Duration) -> bool {
+        self.state.load().held.as_ref().is_some_and(|held| now >= held.ends)
+    }
+
     /// Whether it never had a token and is not about to try.
     pub(super) fn has_failed(&self, now: Duration) -> bool {
         let state = self.state.load();

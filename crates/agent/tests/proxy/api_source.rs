@@ -1,8 +1,11 @@
 //! Tokens from an API server.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use time::OffsetDateTime;
 use tokensmith_agent::api::{ApiError, PodRef};
 use tokensmith_agent::refresh::RefreshError;
 use tokensmith_agent::source::{TokenError, TokenRequestTemplate, TokenSource};
@@ -21,9 +24,66 @@ struct Place {
 
 fn place() -> Place {
     let clock = Arc::new(ManualClock::new(START));
+    place_by(clock.clone(), clock)
+}
+
+/// The source goes by `seen`, which shows `clock`.
+fn place_by(clock: Arc<ManualClock>, seen: Arc<dyn Clock>) -> Place {
     let api = FakeApi::new(clock.clone());
-    let source = TokenSource::api(api.clone(), template(), clock.clone());
+    let source = TokenSource::api(api.clone(), template(), seen);
     Place { clock, api, source }
+}
+
+/// A clock that may be bad.
+#[derive(Debug)]
+struct BadClock {
+    clock: Arc<ManualClock>,
+    /// Who waits for it next, as the keeper does, panics.
+    panics: AtomicBool,
+    /// What it shows may be a second less than it was a moment ago. `None`: it shows the time.
+    trembles: Option<Mutex<u64>>,
+}
+
+impl BadClock {
+    fn place(trembles: bool) -> (Place, Arc<Self>) {
+        let clock = Arc::new(ManualClock::new(START));
+        let trembles = trembles.then(|| Mutex::new(1));
+        let bad = Arc::new(BadClock { clock: clock.clone(), panics: AtomicBool::new(false), trembles });
+        (place_by(clock, bad.clone()), bad)
+    }
+
+    /// The keeper panics, and rests.
+    async fn fell_the_keeper(&self) {
+        self.panics.store(true, Ordering::SeqCst);
+        self.clock.advance(Duration::from_secs(1));
+        until("a panic", || async { !self.panics.load(Ordering::SeqCst) }).await;
+    }
+}
+
+impl Clock for BadClock {
+    fn now(&self) -> OffsetDateTime {
+        let Some(state) = &self.trembles else { return self.clock.now() };
+        let mut state = state.lock().unwrap();
+        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.clock.now() - Duration::from_secs(*state >> 63)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn sleep_until(&self, deadline: OffsetDateTime) -> BoxFuture<'_, ()> {
+        self.clock.sleep_until(deadline)
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        self.clock.sleep(span)
+    }
+
+    fn look_again(&self, _: OffsetDateTime, after: Duration) -> BoxFuture<'_, ()> {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "told to panic");
+        self.clock.look_again(self.clock.now(), after)
+    }
 }
 
 impl Place {
@@ -235,6 +295,48 @@ async fn a_clock_that_goes_back_makes_no_token_live_longer() {
     place.clock.set(START - 3 * HOUR);
     place.clock.advance(Duration::from_secs(3600));
     assert!(place.token("a").await.is_err());
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_while_nobody_looks_makes_no_token_live_longer() {
+    let (place, clock) = BadClock::place(false);
+    place.token("a").await.unwrap();
+    clock.fell_the_keeper().await;
+    place.clock.jump(START - 3 * HOUR);
+    place.clock.advance(Duration::from_secs(3000));
+    until("a new token", || async { place.refreshes("a") == 2 }).await;
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_replaced_though_the_clock_has_crept_back() {
+    let place = place();
+    let first = place.token("a").await.unwrap();
+    for _ in 0..900 {
+        place.clock.advance(Duration::from_secs(4));
+        place.clock.jump(START);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let another = tokio::time::timeout(Duration::from_secs(10), place.token("a")).await.unwrap();
+    assert_ne!(another.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_clock_that_trembles_loses_no_token() {
+    let (place, _) = BadClock::place(true);
+    let audiences: Vec<_> = (0..16).map(|n| format!("a{n}")).collect();
+    for audience in &audiences {
+        place.token(audience).await.unwrap();
+    }
+    for _ in 0..2 * 2881 {
+        place.clock.advance(Duration::from_millis(500));
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let all = || audiences.iter().all(|audience| place.refreshes(audience) >= 2);
+    until("all replaced", || async { all() }).await;
 }
 
 #[tokio::test]
