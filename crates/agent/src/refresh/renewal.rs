@@ -169,9 +169,10 @@ impl Renewal {
             Err(error) => {
                 let message = short_line(&error.to_string());
                 let mut failure = Failure::after(self.failure.as_ref(), message, now, Some(now));
-                if !outdated {
-                    let pause = error.retry(failure.count, self.lease()).delay(now, random);
-                    failure.next_attempt = Some(now.plus(pause));
+                let retry = error.retry(failure.count, self.lease());
+                // What happened since does not make a server that asks to be left alone ready.
+                if !outdated || retry.retry_after.is_some() {
+                    failure.next_attempt = Some(now.plus(retry.delay(now, random)));
                 }
                 self.failure = Some(failure);
                 return Err(error);
@@ -264,6 +265,17 @@ mod tests {
         }
         answer(&mut renewal, issued(START), START, 0.5);
         assert!(renewal.next(START) > START);
+    }
+
+    #[test]
+    fn a_server_that_asks_to_be_left_alone_is_also_after_an_answer_that_is_out_of_date() {
+        let mut renewal = renewal();
+        assert!(renewal.begin(START));
+        renewal.renew(START);
+        let retry_after = Some(Duration::from_secs(20));
+        let busy = ApiError::Status { code: 429, reason: String::new(), message: String::new(), retry_after };
+        let _ = renewal.answered(Err(busy), (START, Duration::ZERO), START, &RefreshPolicy::default(), 0.0);
+        assert_eq!(renewal.next(START), START + Duration::from_secs(20));
     }
 
     #[test]

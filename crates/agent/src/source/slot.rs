@@ -75,7 +75,9 @@ impl Slot {
 
     /// The token, and when it was issued.
     pub(super) fn held(&self) -> Option<(Arc<BearerToken>, OffsetDateTime)> {
-        let issued_at = self.renewal().lease()?.issued_at;
+        // The keeper has it while it puts another token in: the time is that of this one.
+        let renewal = self.renewal();
+        let issued_at = renewal.lease()?.issued_at;
         Some((self.state.load().held.as_ref()?.token.clone(), issued_at))
     }
 
@@ -136,7 +138,7 @@ impl Slot {
         }
     }
 
-    fn want(&self) {
+    pub(super) fn want(&self) {
         self.wanted.store(true, Ordering::Release);
         self.wake.notify_one();
     }

@@ -150,3 +150,19 @@ async fn a_clock_that_is_set_back_does_not_keep_the_sidecar_from_looking() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_set_of_before_the_clock_was_set_back_says_nothing_of_a_token_of_after() {
+    let clock = Arc::new(ManualClock::new(START));
+    let api = Signing::new(&clock, set(&["k1"]));
+    let source = TokenSource::api(api.clone(), template(), clock.clone());
+    source.token(Some("vault")).await.unwrap();
+    api.looked(&clock, "a look").await;
+    (*api.keys.lock().unwrap(), *api.signs.lock().unwrap()) = (Err(status(503, "later")), "k2");
+    clock.jump(START - Duration::from_secs(3600));
+    until("a token of after", || async { api.inner.calls() == 2 }).await;
+    for look in ["a look that fails", "the second", "the third"] {
+        api.looked(&clock, look).await;
+    }
+    assert_eq!(api.inner.calls(), 2);
+}
