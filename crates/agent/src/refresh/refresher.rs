@@ -7,6 +7,7 @@
 //! Whoever keeps the tokens keeps a [`Renewal`] for each, and polls; nothing happens in between.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,12 +90,7 @@ impl<K: Send + 'static> Refresher<K> {
 
     /// Puts a token on the agenda. An earlier entry stays, and asks for nothing before it is time.
     pub(crate) fn schedule(&mut self, key: K, renewal: &Renewal) {
-        self.put(renewal.next(self.clock.now()), key);
-    }
-
-    /// Has a token looked at again.
-    pub(crate) fn put(&mut self, at: OffsetDateTime, key: K) {
-        self.agenda.put(at, key);
+        self.agenda.put(renewal.next(self.clock.now()), key);
     }
 
     /// A token whose time has come. It is to be [asked](Self::ask) for by the same time: by a clock that was set back in between
@@ -126,7 +122,10 @@ impl<K: Send + 'static> Refresher<K> {
             let (api, deadline) = (self.api.clone(), self.bounds.deadline);
             let (at, monotonic, moved_back) = (self.clock.now(), self.clock.monotonic(), self.moved_back);
             let request = async move {
-                let reply = within(deadline, api.token(&spec)).await;
+                // One that panics has failed: the others are not made again for it.
+                let reply = AssertUnwindSafe(within(deadline, api.token(&spec)));
+                let panicked = |_| Err(ApiError::Unreachable("the request has panicked".into()));
+                let reply = reply.catch_unwind().await.unwrap_or_else(panicked);
                 Asked { key, failed_before, at, monotonic, moved_back, reply }
             };
             self.under_way.push(request.boxed());

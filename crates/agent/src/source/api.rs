@@ -191,3 +191,76 @@ impl Shared {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+    use time::macros::datetime;
+    use tokensmith_core::clock::ManualClock;
+    use tokensmith_objects::Object;
+
+    use super::*;
+    use crate::api::{ApiError, Event, IssuedToken, List, Resource, Selection};
+
+    /// An API server that refuses everything.
+    struct Refusing;
+
+    impl Refusing {
+        fn error<T>() -> Result<T, ApiError> {
+            let message = "no such audience".to_owned();
+            Err(ApiError::Status { code: 422, reason: String::new(), message, retry_after: None })
+        }
+    }
+
+    #[async_trait]
+    impl ApiServer for Refusing {
+        async fn token(&self, _: &TokenSpec) -> Result<IssuedToken, ApiError> {
+            Self::error()
+        }
+
+        async fn get(&self, _: Resource, _: Option<&str>, _: &str) -> Result<Option<Object>, ApiError> {
+            Self::error()
+        }
+
+        async fn list(&self, _: Resource, _: &Selection) -> Result<List, ApiError> {
+            Self::error()
+        }
+
+        async fn watch(
+            &self,
+            _: Resource,
+            _: &Selection,
+            _: &str,
+        ) -> Result<BoxStream<'static, Result<Event, ApiError>>, ApiError> {
+            Self::error()
+        }
+
+        async fn create(&self, _: Resource, _: &Object) -> Result<Object, ApiError> {
+            Self::error()
+        }
+    }
+
+    #[tokio::test]
+    async fn audiences_that_gave_way_to_others_leave_nothing_behind() {
+        let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 10:00 UTC)));
+        let template = TokenRequestTemplate {
+            namespace: "team-a".into(),
+            account: "web".into(),
+            pod: None,
+            expiration_seconds: None,
+        };
+        let source = ApiSource::new(Arc::new(Refusing), template, clock.clone(), 1);
+        for n in 0..10 {
+            source.token(&format!("a{n}")).await.map(drop).unwrap_err();
+            for _ in 0..3 {
+                clock.advance(Duration::from_secs(120));
+                for _ in 0..50 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        // Each slot has it, and the source.
+        assert_eq!(Arc::strong_count(&source.shared.wake), 2);
+    }
+}

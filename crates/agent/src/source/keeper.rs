@@ -39,7 +39,13 @@ impl Keeper {
         };
         // There are some if this one follows one that has panicked.
         for slot in keeper.shared.slots() {
-            slot.renewal().abandon();
+            let mut renewal = slot.renewal();
+            if renewal.is_asked_for() {
+                // Who waits for the answer, which is lost, waits for another.
+                slot.want();
+            }
+            renewal.abandon();
+            drop(renewal);
             keeper.schedule(&slot);
         }
         keeper
@@ -58,7 +64,7 @@ impl Keeper {
                 self.schedule(&slot);
             }
         }
-        for slot in self.shared.slots().into_iter().filter(|slot| slot.is_wanted()) {
+        for slot in self.shared.slots().into_iter().filter(|s| s.is_wanted() || !s.is_established()) {
             self.consider(slot, now);
         }
         while let Some(slot) = self.refresher.due(now) {
@@ -93,9 +99,6 @@ impl Keeper {
         }
         if slot.take_wish() || slot.is_established() {
             self.refresher.ask(slot.clone(), &mut renewal, now);
-        } else {
-            // Nobody was served yet: once the time has come, only those who ask make it try again.
-            self.refresher.put(now.plus(IDLE), slot.clone());
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Memory {
     pub full: AtomicBool,
     /// Nothing can be read.
     pub broken: AtomicBool,
+    /// The next write of something new panics, with whoever has it written.
+    pub panics: AtomicBool,
     pub writes: AtomicUsize,
     pub states: AtomicUsize,
     /// What was last seen of key set and reviews.
@@ -99,6 +101,7 @@ impl Files for Memory {
         if volumes.get(volume) == Some(payload) {
             return Ok(Written::Unchanged);
         }
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "told to panic");
         self.writes.fetch_add(1, Ordering::Relaxed);
         volumes.insert(volume.into(), payload.clone());
         Ok(Written::Updated)

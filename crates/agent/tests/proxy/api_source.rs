@@ -204,6 +204,8 @@ async fn an_audience_that_came_to_nothing_is_left_alone() {
         tokio::task::yield_now().await;
     }
     assert!(place.api.calls() <= calls + 1, "nobody asks for it any more");
+    place.clock.advance(Duration::from_secs(60));
+    until("given up", || async { place.source.status().is_empty() }).await;
 }
 
 #[tokio::test]
@@ -390,6 +392,41 @@ async fn who_gives_up_waiting_stops_nothing() {
     place.api.answers.add_permits(10);
     place.token("a").await.unwrap();
     assert_eq!(place.api.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_a_failure_of_its_own_audience() {
+    let place = place();
+    place.api.answers.forget_permits(1 << 20);
+    *place.api.panics.lock().unwrap() = Some("bad".into());
+    let bad = async {
+        until("a request", || async { place.api.calls() == 1 }).await;
+        let error = place.token("bad").await.unwrap_err();
+        place.api.answers.add_permits(1);
+        error.to_string()
+    };
+    let (good, bad) = tokio::join!(place.token("good"), bad);
+    assert_eq!(bad, "cannot get a token: the request has panicked");
+    good.unwrap();
+    let asked = |name: &str| place.api.specs.lock().unwrap().iter().filter(|s| s.audiences == [name]).count();
+    assert_eq!(asked("good"), 1);
+}
+
+#[tokio::test]
+async fn who_waits_is_served_though_the_keeper_panics() {
+    let (place, clock) = BadClock::place(false);
+    place.api.answers.forget_permits(1 << 20);
+    let panics = async {
+        until("a request", || async { place.api.calls() == 1 }).await;
+        clock.fell_the_keeper().await;
+        place.api.answers.add_permits(10);
+        until("another request", || async {
+            place.clock.advance(Duration::from_secs(1));
+            place.api.calls() > 1
+        })
+        .await;
+    };
+    tokio::join!(place.token("a"), panics).0.unwrap();
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ pub struct FakeApi {
     /// By audience (the default is empty): what it answers instead of a token.
     pub trouble: Mutex<HashMap<String, ApiError>>,
     pub specs: Mutex<Vec<TokenSpec>>,
+    /// The request for a token for this audience panics.
+    pub panics: Mutex<Option<String>>,
     /// Each answer takes a permit.
     pub answers: Semaphore,
 }
@@ -73,6 +75,7 @@ impl FakeApi {
             lifetime: 3600,
             trouble: Mutex::default(),
             specs: Mutex::default(),
+            panics: Mutex::default(),
             answers: Semaphore::new(1 << 20),
         })
     }
@@ -99,6 +102,8 @@ impl ApiServer for FakeApi {
     async fn token(&self, spec: &TokenSpec) -> Result<IssuedToken, ApiError> {
         let id = self.calls.fetch_add(1, Ordering::SeqCst);
         self.specs.lock().unwrap().push(spec.clone());
+        let panics = self.panics.lock().unwrap().clone();
+        assert!(panics.is_none() || panics != spec.audiences.first().cloned(), "told to panic");
         self.answers.acquire().await.unwrap().forget();
         let audience = spec.audiences.first().cloned().unwrap_or_default();
         if let Some(error) = self.trouble.lock().unwrap().get(&audience) {
