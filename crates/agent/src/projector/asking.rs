@@ -41,6 +41,7 @@ impl Projector {
         let Some(kept) = self.roster.get_mut(id.pod) else { return };
         let labels = kept.labels(id);
         let Some(token) = kept.token(id) else { return };
+        let before = token.renewal.failure().map(|failure| failure.message.clone());
         let answer = self.refresher.answered(asked, &mut token.renewal);
         let FileLabels { namespace, pod, volume, path } = &labels;
         let mut gone = false;
@@ -65,7 +66,7 @@ impl Projector {
                 self.ports.monitor.failed(error.reason());
                 gone = error.says_gone();
                 if let Some(failure) = token.renewal.failure() {
-                    log_failure(failure, &labels);
+                    log_failure(failure, before.as_deref(), &labels);
                 }
             }
         }
@@ -85,10 +86,10 @@ impl Projector {
     }
 }
 
-fn log_failure(failure: &Failure, labels: &FileLabels) {
+fn log_failure(failure: &Failure, before: Option<&str>, labels: &FileLabels) {
     let FileLabels { namespace, pod, volume, path } = labels;
     let Failure { count: failures, message: cause, .. } = failure;
-    if failure.is_news() {
+    if failure.is_news(before) {
         tracing::warn!(namespace, pod, volume, path, failures, cause, "Couldn't update token");
     } else {
         tracing::debug!(namespace, pod, volume, path, failures, cause, "Couldn't update token");

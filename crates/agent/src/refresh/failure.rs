@@ -37,14 +37,38 @@ impl Failure {
         Failure { since, count: count.saturating_add(1), message, next_attempt }
     }
 
-    /// Whether it is worth a warning.
-    pub(crate) fn is_news(&self) -> bool {
-        self.count == 1 || self.count.is_multiple_of(WARN_EVERY)
+    /// Whether it is worth a warning. `before` is the text of the one before.
+    pub(crate) fn is_news(&self, before: Option<&str>) -> bool {
+        let changed = before.is_some_and(|before| before != self.message);
+        self.count == 1 || self.count.is_multiple_of(WARN_EVERY) || changed
     }
 
     /// The wall clock went back.
     pub(crate) fn move_back(&mut self, by: Duration) {
         self.since = self.since.minus(by);
         self.next_attempt = self.next_attempt.map(|at| at.minus(by));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_first_failure_one_in_thirty_and_one_for_another_reason_are_news() {
+        let now = datetime!(2026-01-01 10:00 UTC);
+        let mut last: Option<Failure> = None;
+        let mut news = Vec::new();
+        for n in 1..=61 {
+            let text = if n < 40 { "busy" } else { "forbidden" };
+            let failure = Failure::after(last.as_ref(), text.into(), now, None);
+            if failure.is_news(last.as_ref().map(|last| last.message.as_str())) {
+                news.push(n);
+            }
+            last = Some(failure);
+        }
+        assert_eq!(news, [1, 30, 40, 60]);
     }
 }

@@ -100,12 +100,15 @@ impl Keeper {
         if slot.take_wish() || slot.is_established() {
             self.refresher.ask(slot.clone(), &mut renewal, now);
         }
+        // Else nobody was served yet, and only those who ask make it try again. It is not on the agenda, which would keep it
+        // long after it gave way to another: who names audiences must not fill the memory.
     }
 
     fn answered(&mut self, asked: Asked<Arc<Slot>>) {
         let (slot, clock) = (asked.key.clone(), &*self.shared.clock);
         let (namespace, account) = (&slot.spec.namespace, &slot.spec.account);
         let mut renewal = slot.renewal();
+        let before = renewal.failure().map(|failure| failure.message.clone());
         let answer = self.refresher.answered(asked, &mut renewal);
         let token = answer.map_err(TokenError::from).and_then(|granted| {
             if granted.failed.is_some() {
@@ -118,9 +121,13 @@ impl Keeper {
             Ok((token, ends)) => slot.granted(token, ends),
             Err(error) => {
                 // All failures are counted in the source's status.
-                if let Some(failure) = renewal.failure().filter(|failure| failure.is_news()) {
+                if let Some(failure) = renewal.failure() {
                     let Failure { count: failures, message: cause, .. } = failure;
-                    tracing::warn!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
+                    if failure.is_news(before.as_deref()) {
+                        tracing::warn!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
+                    } else {
+                        tracing::debug!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
+                    }
                 }
                 let now = clock.now();
                 slot.failed(error, clock.monotonic().saturating_add(renewal.next(now).left(now)));
