@@ -10,7 +10,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::keys::{
     Algorithm, Cause, Command, CommandError, Keys, KeysConfig, KeysError, NewKey, Origin, PrivateKey,
-    PrivatePem, Refused, SealKey, SealKeys, SealSource,
+    PrivatePem, Refused, SealKey, SealKeys, SealMemory, SealSource,
 };
 use tokensmith_core::store::Store;
 use tokensmith_store::MemoryStore;
@@ -28,7 +28,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START));
-        World { store: Arc::new(MemoryStore::new()), clock, sealing: SealKey::generate().into() }
+        World { store: Arc::new(MemoryStore::new()), clock, sealing: SealMemory::new(SealKey::generate()) }
     }
 
     /// A start of the server, with what is due done.

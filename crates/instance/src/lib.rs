@@ -25,4 +25,4 @@ pub use wire::{Instance, Parts};
 
 pub use tokensmith_server::{Access, Route};
 
-pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey};
+pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey, SealKeys, SealSource, SealSourceError};

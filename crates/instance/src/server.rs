@@ -13,7 +13,7 @@ use serde_json::json;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::access::{Identity, MASTERS};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
-use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealKey};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealSource};
 use tokensmith_core::random;
 use tokensmith_core::supervise::Supervisor;
 use tokensmith_objects::schema::Current;
@@ -67,8 +67,12 @@ impl Server {
 
     /// A server whose objects, keys and ledger are in a folder, with the machine's clock. `seal` opens its private keys:
     /// without it the folder is of no use, and nobody else should have both. CA and administrator are new at each start.
-    pub fn on_disk(folder: impl Into<PathBuf>, seal: SealKey) -> Builder {
-        Builder::on(Storage::Disk { folder: folder.into(), seal })
+    ///
+    /// A bare [`SealKey`] is the caller's to keep, so `POST /admin/v1/keys/reseal` is refused. To replace it, hand over
+    /// [`SealKeys`](crate::SealKeys), the new one first, and reseal with `"keepFile": true`; or hand over a
+    /// [`SealSource`] that keeps what it is given, as an `Arc<dyn SealSource>`.
+    pub fn on_disk(folder: impl Into<PathBuf>, seal: impl Into<Arc<dyn SealSource>>) -> Builder {
+        Builder::on(Storage::Disk { folder: folder.into(), seal: seal.into() })
     }
 
     /// The kinds that it serves: one that is added is served at once, one that is taken away is a 404.

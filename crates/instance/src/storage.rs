@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokensmith_core::Supervisor;
-use tokensmith_core::keys::SealKey;
+use tokensmith_core::keys::{SealKey, SealMemory, SealSource};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_server::app::Check;
@@ -13,7 +13,7 @@ use tokensmith_store::{MemoryLedger, MemoryStore, Options, SledStore};
 use crate::error::StartError;
 
 pub(crate) enum Storage {
-    Disk { folder: PathBuf, seal: SealKey },
+    Disk { folder: PathBuf, seal: Arc<dyn SealSource> },
     Memory,
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum Storage {
 pub(crate) struct Stored {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) seal: SealKey,
+    pub(crate) seal: Arc<dyn SealSource>,
     pub(crate) identity: Option<String>,
     /// What keeps the store from taking writes.
     pub(crate) problem: Check,
@@ -36,7 +36,7 @@ impl Storage {
                     store: Arc::new(MemoryStore::new()),
                     ledger: Arc::new(MemoryLedger::new()),
                     // It goes with the store that it seals.
-                    seal: SealKey::generate(),
+                    seal: SealMemory::new(SealKey::generate()),
                     identity: None,
                     problem: Box::new(|| None),
                 });

@@ -101,12 +101,12 @@ impl SealingFile {
 
 impl SealSource for SealingFile {
     fn load(&self) -> Result<SealKeys, SealSourceError> {
-        let missing = || SealSourceError(format!("{} is missing", self.path.display()).into());
-        self.read().map_err(|e| SealSourceError(e.into()))?.ok_or_else(missing)
+        let missing = || SealSourceError::Failed(format!("{} is missing", self.path.display()).into());
+        self.read().map_err(|e| SealSourceError::Failed(e.into()))?.ok_or_else(missing)
     }
 
     fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
-        self.write(keys).map_err(|e| SealSourceError(e.into()))
+        self.write(keys).map_err(|e| SealSourceError::Failed(e.into()))
     }
 }
 

@@ -205,10 +205,18 @@ pub struct NotOpened {
     pub id: String,
 }
 
-/// Why sealing keys cannot be read, or are as they were: the error of whoever keeps them.
+/// Why sealing keys cannot be read, or are as they were.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct SealSourceError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum SealSourceError {
+    /// The error of whoever keeps them.
+    #[error(transparent)]
+    Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// They are kept where the server cannot write.
+    #[error(
+        "the sealing key was handed to this server, which cannot replace it where it is kept: a new one would end with the process, and every private key with it"
+    )]
+    Given,
+}
 
 /// Where the sealing keys are kept, apart from the store.
 pub trait SealSource: Send + Sync {
@@ -225,8 +233,29 @@ pub trait SealSource: Send + Sync {
     fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError>;
 }
 
-/// Sealing keys that end with the process.
+/// Sealing keys that whoever builds the server keeps, out of its reach. They open and seal, and are never replaced: what
+/// is sealed under a key that nobody has kept is lost.
+struct SealGiven(SealKeys);
+
+impl SealSource for SealGiven {
+    fn load(&self) -> Result<SealKeys, SealSourceError> {
+        Ok(self.0.copy())
+    }
+
+    fn store(&self, _: &SealKeys) -> Result<(), SealSourceError> {
+        Err(SealSourceError::Given)
+    }
+}
+
+/// Sealing keys that end with the process, as the store must that they are for.
 pub struct SealMemory(Mutex<SealKeys>);
+
+impl SealMemory {
+    /// Begins with these.
+    pub fn new(keys: impl Into<SealKeys>) -> Arc<Self> {
+        Arc::new(SealMemory(Mutex::new(keys.into())))
+    }
+}
 
 impl SealSource for SealMemory {
     fn load(&self) -> Result<SealKeys, SealSourceError> {
@@ -239,9 +268,17 @@ impl SealSource for SealMemory {
     }
 }
 
+/// A bare key is kept by whoever hands it over: resealing under a new one is refused.
 impl From<SealKey> for Arc<dyn SealSource> {
     fn from(key: SealKey) -> Self {
-        Arc::new(SealMemory(Mutex::new(key.into())))
+        SealKeys::from(key).into()
+    }
+}
+
+/// The same for several.
+impl From<SealKeys> for Arc<dyn SealSource> {
+    fn from(keys: SealKeys) -> Self {
+        Arc::new(SealGiven(keys))
     }
 }
 

@@ -1,51 +1,19 @@
 //! One server, as people use it.
 
+mod disk;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::get;
 use http::Method;
 use serde_json::{Value, json};
-use tokensmith::{Access, Algorithm, Authorization, CallError, Route, SealKey, Server, StartError};
+use tokensmith::{Access, Authorization, CallError, Route, Server, StartError};
 use tokensmith_api::Media;
 use tokensmith_core::access::Identity;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_objects::codec::{self, Expected, FieldValidation};
 use tokensmith_objects::schema::{Kind, types};
-
-const SEAL: [u8; 32] = [7; 32];
-
-#[tokio::test]
-async fn what_is_on_disk_outlives_a_server_and_what_is_in_memory_does_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = || {
-        let server = Server::on_disk(folder.path(), SealKey::new(SEAL)).algorithm(Algorithm::ES256);
-        server.issuer("https://issuer.test").start()
-    };
-    let server = start().await.unwrap();
-    let token = server.token("shop/cart").audience("vault").await.unwrap();
-    let ca = server.ca().to_owned();
-    server.stop().await.unwrap();
-
-    let again = start().await.unwrap();
-    let review = again.review(token.as_str(), "vault").await.unwrap();
-    assert_eq!((review.authenticated, &*review.user), (true, "system:serviceaccount:shop:cart"));
-    assert_ne!(again.ca(), ca, "a CA is in memory alone");
-    // While it runs, nobody else uses its folder.
-    assert!(matches!(start().await.err(), Some(StartError::Store(_))));
-    again.stop().await.unwrap();
-
-    let memory = Server::ephemeral().issuer("https://issuer.test").start().await.unwrap();
-    assert!(!memory.review(token.as_str(), "vault").await.unwrap().authenticated);
-}
-
-#[tokio::test]
-async fn another_sealing_key_opens_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = |seal| Server::on_disk(folder.path(), SealKey::new(seal)).algorithm(Algorithm::ES256).start();
-    start(SEAL).await.unwrap().stop().await.unwrap();
-    assert!(matches!(start([8; 32]).await.err(), Some(StartError::Keys(_))));
-}
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_said() {

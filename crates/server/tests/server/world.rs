@@ -15,7 +15,7 @@ use tokensmith::{Instance, Options, Parts};
 use tokensmith_core::Supervisor;
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::clock::ManualClock;
-use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey};
+use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealMemory, SealSource};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::{Expect, Store};
 use tokensmith_core::tokens::profile::ServerLimits;
@@ -163,7 +163,7 @@ impl World {
         let keys_config = KeysConfig {
             algorithm: Some(Algorithm::ES256),
             profile_algorithms: profiles.algorithms(),
-            ..KeysConfig::new(issuer, SealKey::new(SEAL))
+            ..KeysConfig::new(issuer, SealMemory::new(SealKey::new(SEAL)) as Arc<dyn SealSource>)
         };
         let keys = Keys::open(store.clone(), clock.clone(), keys_config).await.unwrap();
         let users =

@@ -160,7 +160,10 @@ impl Keys {
             }
             // All of them open: only now does anything change.
             if fresh && !stored {
-                self.sealing.store(&seal).map_err(CommandError::SealKept)?;
+                self.sealing.store(&seal).map_err(|e| match e {
+                    SealSourceError::Given => CommandError::Seal(e),
+                    e => CommandError::SealKept(e),
+                })?;
                 stored = true;
             }
             self.seal.store(Arc::new(self.sealing.load().map_err(CommandError::Seal)?));

@@ -6,7 +6,9 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokensmith_core::keys::{Algorithm, Cause, Command, CommandError, CommandReport, Refused, RingError};
+use tokensmith_core::keys::{
+    Algorithm, Cause, Command, CommandError, CommandReport, Refused, RingError, SealSourceError,
+};
 use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_core::{Error, Moment};
 use tracing::Instrument;
@@ -266,6 +268,7 @@ pub(super) fn failure(ring: &Ring, id: &str, error: CommandError) -> Failure {
             // Rounded up: who comes back then comes back in time.
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }
+        CommandError::Seal(given @ SealSourceError::Given) => Error::Disabled(given.to_string()),
         CommandError::Refused(refused) => Error::conflict("", "keys", id, refused.to_string()),
         other => Error::internal(other.to_string(), other),
     };

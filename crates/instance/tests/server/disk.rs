@@ -1,0 +1,125 @@
+//! A server whose data outlive it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+use serde_json::json;
+use tokensmith::{
+    Algorithm, Builder, CallError, SealKey, SealKeys, SealSource, SealSourceError, Server, StartError,
+};
+
+const SEAL: [u8; 32] = [7; 32];
+const RESEAL: &str = "/admin/v1/keys/reseal";
+
+fn on_disk(folder: &Path, seal: impl Into<Arc<dyn SealSource>>) -> Builder {
+    Server::on_disk(folder, seal).algorithm(Algorithm::ES256).issuer("https://issuer.test")
+}
+
+#[tokio::test]
+async fn what_is_on_disk_outlives_a_server_and_what_is_in_memory_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || on_disk(folder.path(), SealKey::new(SEAL)).start();
+    let server = start().await.unwrap();
+    let token = server.token("shop/cart").audience("vault").await.unwrap();
+    let ca = server.ca().to_owned();
+    server.stop().await.unwrap();
+
+    let again = start().await.unwrap();
+    let review = again.review(token.as_str(), "vault").await.unwrap();
+    assert_eq!((review.authenticated, &*review.user), (true, "system:serviceaccount:shop:cart"));
+    assert_ne!(again.ca(), ca, "a CA is in memory alone");
+    // While it runs, nobody else uses its folder.
+    assert!(matches!(start().await.err(), Some(StartError::Store(_))));
+    again.stop().await.unwrap();
+
+    let memory = Server::ephemeral().issuer("https://issuer.test").start().await.unwrap();
+    assert!(!memory.review(token.as_str(), "vault").await.unwrap().authenticated);
+}
+
+#[tokio::test]
+async fn another_sealing_key_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |seal| on_disk(folder.path(), SealKey::new(seal)).start();
+    start(SEAL).await.unwrap().stop().await.unwrap();
+    assert!(matches!(start([8; 32]).await.err(), Some(StartError::Keys(_))));
+}
+
+/// A place for sealing keys that outlives a server.
+struct Kept(Mutex<Vec<[u8; 32]>>);
+
+impl Kept {
+    fn bytes(&self) -> Vec<[u8; 32]> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl SealSource for Kept {
+    fn load(&self) -> Result<SealKeys, SealSourceError> {
+        let mut keys = self.bytes().into_iter().map(SealKey::new);
+        let first = keys.next().ok_or_else(|| SealSourceError::Failed("there is none".into()))?;
+        Ok(SealKeys::new(first, keys.collect()))
+    }
+
+    fn store(&self, keys: &SealKeys) -> Result<(), SealSourceError> {
+        *self.0.lock().unwrap() = keys.all().iter().map(|key| *key.expose()).collect();
+        Ok(())
+    }
+}
+
+/// The private half of the key that signs, which opens only under the right sealing key.
+async fn private(server: &Server) -> String {
+    let keys = server.call(Method::GET, "/admin/v1/keys", None).await.unwrap();
+    let active = keys["keys"].as_array().unwrap().iter().find(|key| key["phase"] == "active").unwrap();
+    let path = format!("/admin/v1/private-keys/{}", active["id"].as_str().unwrap());
+    let shown = server.call(Method::POST, &path, Some(&json!({}))).await.unwrap();
+    shown["pem"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_sealing_key_that_only_the_caller_keeps_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || on_disk(folder.path(), SealKey::new(SEAL)).start();
+    let server = start().await.unwrap();
+    let before = private(&server).await;
+    let refused = server.call(Method::POST, RESEAL, Some(&json!({}))).await.unwrap_err();
+    let CallError::Refused { code, message, .. } = &refused else { panic!("{refused:?}") };
+    assert!(*code == 409 && message.contains("was handed to this server"), "{code} {message}");
+    // The half that the key seals already may be sealed under it anew.
+    server.call(Method::POST, RESEAL, Some(&json!({"keepFile": true}))).await.unwrap();
+    server.stop().await.unwrap();
+    let again = start().await.unwrap();
+    assert_eq!(private(&again).await, before);
+    again.stop().await.unwrap();
+
+    // The caller replaces it: the new one in front, sealed under it, the old one gone.
+    let both = SealKeys::new(SealKey::new([8; 32]), vec![SealKey::new(SEAL)]);
+    let server = on_disk(folder.path(), both).start().await.unwrap();
+    assert!(server.call(Method::POST, RESEAL, None).await.is_err());
+    server.call(Method::POST, RESEAL, Some(&json!({"keepFile": true}))).await.unwrap();
+    server.stop().await.unwrap();
+    let server = on_disk(folder.path(), SealKey::new([8; 32])).start().await.unwrap();
+    assert_eq!(private(&server).await, before);
+}
+
+#[tokio::test]
+async fn a_sealing_key_is_replaced_where_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Arc::new(Kept(Mutex::new(vec![SEAL])));
+    let start = || on_disk(folder.path(), kept.clone() as Arc<dyn SealSource>).start();
+    let server = start().await.unwrap();
+    let before = private(&server).await;
+    server.call(Method::POST, RESEAL, Some(&json!({}))).await.unwrap();
+    server.stop().await.unwrap();
+    assert!(kept.bytes().len() == 1 && kept.bytes() != [SEAL], "a new one alone");
+    let again = start().await.unwrap();
+    assert_eq!(private(&again).await, before);
+}
+
+#[tokio::test]
+async fn what_is_in_memory_alone_is_sealed_anew_like_anything_else() {
+    let server = Server::ephemeral().start().await.unwrap();
+    let before = private(&server).await;
+    server.call(Method::POST, RESEAL, Some(&json!({}))).await.unwrap();
+    assert_eq!(private(&server).await, before);
+}
