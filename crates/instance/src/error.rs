@@ -2,10 +2,12 @@
 
 use std::io;
 
-use tokensmith_core::keys::{KeysError, ReserveError};
+use tokensmith_core::keys::issuer::IssuerError;
+use tokensmith_core::keys::{KeysError, PolicyError, ReserveError};
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::StoreError;
 use tokensmith_core::tokens::ledger::LedgerOpenError;
+use tokensmith_core::tokens::profile::AudienceError;
 
 use crate::certificates::CertificateError;
 use crate::tls::TlsError;
@@ -13,12 +15,23 @@ use crate::tls::TlsError;
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The documents are open to callers whom nothing else lets in.
+    #[error(
+        "anonymous_oidc opens the documents to callers without credentials, and anonymous_auth refuses all of those: leave one of them out"
+    )]
+    AnonymousOidc,
+    /// What tokens are for that name no audience.
+    #[error("the API's audiences and the token profiles do not go together")]
+    Audiences(#[from] AudienceError),
     /// The built-in objects.
     #[error("cannot make the built-in objects")]
     BuiltIn(#[source] tokensmith_core::Error),
     /// The CA, or the certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The issuers.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -31,12 +44,21 @@ pub enum StartError {
     /// The address.
     #[error("cannot listen")]
     Listen(#[source] io::Error),
+    /// The longest that tokens may live.
+    #[error("max_token_seconds must be between 3600 and 2^32, not {0}: leave it out for no bound")]
+    MaxTokenSeconds(i64),
+    /// The shortest that they may be asked to live.
+    #[error("limits.min_token_expiration_seconds must be between 1 and 2^32, not {0}")]
+    MinTokenSeconds(i64),
     /// There are no issuers.
     #[error("a server has at least one issuer")]
     NoIssuer,
     /// The objects.
     #[error("cannot read the objects")]
     Objects(#[source] StoreError),
+    /// When keys change.
+    #[error(transparent)]
+    Rotation(#[from] PolicyError),
     /// The folder on disk.
     #[error(transparent)]
     Store(#[from] tokensmith_store::OpenError),

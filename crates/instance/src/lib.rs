@@ -18,7 +18,7 @@ mod wire;
 pub use call::{CallError, Review, Token, TokenRequest};
 pub use clock::TestClock;
 pub use error::{EndError, StartError};
-pub use options::{Authorization, Options};
+pub use options::{Authorization, MAX_TOKEN_SECONDS, MIN_TOKEN_SECONDS, Options};
 pub use server::{Builder, Server};
 pub use storage::store_problem;
 pub use wire::{Instance, Parts};

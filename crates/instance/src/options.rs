@@ -1,5 +1,6 @@
 //! What an operator decides, as types: no flag, no file and no environment is read here.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tokensmith_core::access::admission::Admission;
@@ -8,11 +9,19 @@ use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
 use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authorizer, Authorizers, TokenAuthenticator};
+use tokensmith_core::keys::issuer::check_issuers;
 use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Schema;
-use tokensmith_objects::validate::Limits;
+use tokensmith_objects::validate::{Limits, MAX_TOKEN_EXPIRATION};
 use tokensmith_server::{AppConfig, Route};
+
+use crate::error::StartError;
+
+/// What [`Limits::min_token_expiration_seconds`] may be: a token that is dead when it is minted is of no use.
+pub const MIN_TOKEN_SECONDS: RangeInclusive<i64> = 1..=MAX_TOKEN_EXPIRATION;
+/// What [`Options::max_token_seconds`] may be: an hour at the least, as kube-apiserver has it.
+pub const MAX_TOKEN_SECONDS: RangeInclusive<i64> = 3600..=MAX_TOKEN_EXPIRATION;
 
 /// What a server does. The defaults are those of `tokensmith serve`.
 pub struct Options {
@@ -90,6 +99,38 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether all that is decided goes together: the rules that `tokensmith serve` holds its flags against. No issuers are
+    /// none that are wrong; a server that starts has one.
+    ///
+    /// # Errors
+    /// Something does not go; says what.
+    pub fn check(&self) -> Result<(), StartError> {
+        if self.http.anonymous_oidc && !self.http.anonymous_auth {
+            return Err(StartError::AnonymousOidc);
+        }
+        if !self.issuers.is_empty() {
+            check_issuers(&self.issuers)?;
+        }
+        let min = self.limits.min_token_expiration_seconds;
+        if !MIN_TOKEN_SECONDS.contains(&min) {
+            return Err(StartError::MinTokenSeconds(min));
+        }
+        if let Some(max) = self.max_token_seconds.filter(|max| !MAX_TOKEN_SECONDS.contains(max)) {
+            return Err(StartError::MaxTokenSeconds(max));
+        }
+        // Who names no audience gets these: they must go together, or nobody would get such a token.
+        self.profiles.choose(self.audiences())?;
+        Ok(())
+    }
+
+    /// What tokens are for that name no audience.
+    pub(crate) fn audiences(&self) -> &[String] {
+        match self.api_audiences.as_slice() {
+            [] => &self.issuers,
+            given => given,
+        }
+    }
+
     /// The authorizers, as one. `bootstrap` are the built-in RBAC objects.
     pub(crate) fn authorizer(&self, bootstrap: &[Object]) -> Arc<dyn Authorizer> {
         let modes = self.authorization.iter().map(|mode| -> Arc<dyn Authorizer> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -193,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// When its keys change.
+    /// When its keys change. The longest life of tokens is that of [`Options::max_token_seconds`], where it is said.
     pub fn rotation(mut self, policy: RotationPolicy) -> Self {
         self.rotation = policy;
         self
@@ -214,9 +215,15 @@ impl Builder {
     /// Starts it. It listens when this returns.
     ///
     /// # Errors
-    /// The address is taken, or the folder cannot be used.
+    /// The options do not go together, the address is taken, or the folder cannot be used.
     pub async fn start(self) -> Result<Server, StartError> {
-        let Builder { address, algorithm, mut options, rotation, storage, stands } = self;
+        let Builder { address, algorithm, mut options, mut rotation, storage, stands } = self;
+        // First, before anything is made.
+        options.check()?;
+        if let Some(seconds) = options.max_token_seconds {
+            rotation.max_token_lifetime = Some(Duration::from_secs(seconds.unsigned_abs()));
+        }
+        rotation.check()?;
         let socket = TcpListener::bind(address).await.map_err(StartError::Listen)?;
         let address = socket.local_addr().map_err(StartError::Listen)?;
         let url = format!("https://{address}");

@@ -71,14 +71,12 @@ impl Instance {
     /// Puts a server together: makes what every cluster has, and begins its tasks.
     ///
     /// # Errors
-    /// What is in the store cannot be read, or what is missing not be written.
+    /// The options do not go together; what is in the store cannot be read, or what is missing not be written.
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
+        options.check()?;
         let Parts { store, ledger, keys, clock, test_clock, supervisor, .. } = parts;
         let issuer = options.issuers.first().cloned().ok_or(StartError::NoIssuer)?;
-        let audiences = match options.api_audiences.as_slice() {
-            [] => options.issuers.clone(),
-            given => given.to_vec(),
-        };
+        let audiences = options.audiences().to_vec();
         let view = Arc::new(View::load(&*store).await.map_err(StartError::Objects)?);
         let backup = Backup::new(store.clone(), ledger.clone(), parts.files, parts.identity);
         let ledger =

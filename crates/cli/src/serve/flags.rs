@@ -358,7 +358,7 @@ impl ServeArgs {
     /// Wrong usage: below a second.
     pub fn min_token_seconds(&self) -> Result<i64, Failure> {
         match self.min_token_expiration.whole_seconds() {
-            seconds if (1..=1 << 32).contains(&seconds) => Ok(seconds),
+            seconds if tokensmith::MIN_TOKEN_SECONDS.contains(&seconds) => Ok(seconds),
             _ => Err(Failure::usage("--min-token-expiration must be between 1s and 2^32 seconds")),
         }
     }

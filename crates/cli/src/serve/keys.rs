@@ -11,7 +11,8 @@ use clap::Args;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{
-    Algorithm, KeyRing, Keys, KeysConfig, KeysError, PrivateKey, PrivatePem, PublicKey, RotationPolicy,
+    Algorithm, KeyRing, Keys, KeysConfig, KeysError, PolicyError, PrivateKey, PrivatePem, PublicKey,
+    RotationPolicy,
 };
 use tokensmith_core::store::Store;
 use tokensmith_signer::check_algorithm;
@@ -118,9 +119,6 @@ pub struct KeyArgs {
     pub sealing_key_file: Option<PathBuf>,
 }
 
-/// Ten years, seconds: beyond that nobody means it.
-const MAX_SPAN: i64 = 87_600 * 3600;
-
 /// What the default key may sign with: what Kubernetes signs with, so that every verifier of its tokens knows it.
 fn algorithm(name: &str) -> Result<Algorithm, NoDefault> {
     match name.parse::<Algorithm>() {
@@ -145,39 +143,20 @@ impl KeyArgs {
     /// # Errors
     /// Wrong usage: what does not go together.
     pub fn rotation(&self) -> Result<RotationPolicy, Failure> {
-        let span = |flag: &str, value: GoDuration, least: i64| match value.whole_seconds() {
-            seconds if (least..=MAX_SPAN).contains(&seconds) && value.is_whole() => {
-                Ok(Duration::from_secs(seconds.unsigned_abs()))
-            }
-            _ => Err(Failure::usage(format!(
-                "{flag} must be between {} and 87600h, in whole seconds",
-                if least == 60 { "1m" } else { "1s" }
-            ))),
+        // What is below zero or has a fraction is no span that the check would take.
+        let span = |value: GoDuration| {
+            let seconds = if value.is_whole() { value.whole_seconds() } else { 0 };
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
         };
         let policy = RotationPolicy {
-            signs_for: span("--key-rotation-period", self.key_rotation_period, 1)?,
-            publish_before: span("--key-publish-before", self.key_publish_before, 1)?,
+            signs_for: span(self.key_rotation_period),
+            publish_before: span(self.key_publish_before),
             max_token_lifetime: self.max_token_seconds()?.map(|s| Duration::from_secs(s.unsigned_abs())),
-            // Our own verifier has a minute of leeway: a key may not go before.
-            leeway: span("--key-token-leeway", self.key_token_leeway, 60)?,
-            max_age: span("--key-set-max-age", self.key_set_max_age, 1)?,
-            lag: span("--key-replica-lag", self.key_replica_lag, 1)?,
+            leeway: span(self.key_token_leeway),
+            max_age: span(self.key_set_max_age),
+            lag: span(self.key_replica_lag),
         };
-        if policy.lag >= policy.max_age {
-            return Err(Failure::usage("--key-replica-lag must be below --key-set-max-age"));
-        }
-        let least = policy.least_publish_before();
-        if policy.publish_before < least {
-            return Err(Failure::usage(format!(
-                "--key-publish-before must be at least {}s: --key-set-max-age, for which verifiers keep a key set, and twice --key-replica-lag",
-                least.as_secs()
-            )));
-        }
-        if policy.signs_for < policy.publish_before {
-            return Err(Failure::usage(
-                "--key-rotation-period must be at least --key-publish-before: the next key is published only when the last one has begun to sign",
-            ));
-        }
+        policy.check().map_err(policy_refused)?;
         Ok(policy)
     }
 
@@ -188,12 +167,37 @@ impl KeyArgs {
     pub fn max_token_seconds(&self) -> Result<Option<i64>, Failure> {
         match self.service_account_max_token_expiration.whole_seconds() {
             0 => Ok(None),
-            seconds if (3600..=1 << 32).contains(&seconds) => Ok(Some(seconds)),
+            seconds if tokensmith::MAX_TOKEN_SECONDS.contains(&seconds) => Ok(Some(seconds)),
             _ => Err(Failure::usage(
                 "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds",
             )),
         }
     }
+}
+
+/// The same in the flags' names.
+fn policy_refused(e: PolicyError) -> Failure {
+    Failure::usage(match e {
+        PolicyError::Lag => "--key-replica-lag must be below --key-set-max-age".into(),
+        PolicyError::PublishBefore { least } => format!(
+            "--key-publish-before must be at least {}s: --key-set-max-age, for which verifiers keep a key set, and twice --key-replica-lag",
+            least.as_secs()
+        ),
+        PolicyError::SignsFor => {
+            "--key-rotation-period must be at least --key-publish-before: the next key is published only when the last one has begun to sign".into()
+        }
+        PolicyError::Span { field, least } => {
+            let flag = match field {
+                "signs_for" => "--key-rotation-period",
+                "publish_before" => "--key-publish-before",
+                "leeway" => "--key-token-leeway",
+                "max_age" => "--key-set-max-age",
+                _ => "--key-replica-lag",
+            };
+            let least = if least.as_secs() == 60 { "1m" } else { "1s" };
+            format!("{flag} must be between {least} and 87600h, in whole seconds")
+        }
+    })
 }
 
 /// What the key files hold, read and checked.

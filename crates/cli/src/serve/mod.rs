@@ -95,7 +95,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authority = certificates::open(&dir, system.now())?;
-    let sources = tls::Sources::new(&args, &dir, authority, settings.client_certificates.clone());
+    let sources = tls::Sources::new(&args, &dir, authority, settings.options.client_certificates.clone());
     let trust = sources.trust()?;
     let (stop, stopped) = watch::channel(false);
     let server = wire::server(

@@ -1,5 +1,8 @@
 //! `--token-profile-file`, read before anything is made.
 
+use std::error::Error;
+use std::path::Path;
+
 use tokensmith_core::tokens::TokenProfiles;
 use tokensmith_core::tokens::profile::ServerLimits;
 
@@ -10,22 +13,18 @@ use crate::failure::Failure;
 /// The profiles; none without the flag.
 ///
 /// # Errors
-/// The file cannot be read, makes no sense, or does not go with the other flags; says which place of it.
+/// The file cannot be read, makes no sense, or does not go with the bounds of the flags; says which place of it.
 pub(super) fn read(args: &ServeArgs) -> Result<TokenProfiles, Failure> {
     let Some(path) = &args.token_profile_file else { return Ok(TokenProfiles::default()) };
     let limits =
         ServerLimits { min_seconds: args.min_token_seconds()?, max_seconds: args.keys.max_token_seconds()? };
-    let refuse = |e: &dyn std::error::Error| {
-        Failure::failed(format!("the token profile file {} cannot be used: {e}", path.display()))
-    };
-    let profiles = TokenProfiles::parse(&keys::read(path)?, &limits).map_err(|e| refuse(&e))?;
-    // Who names no audience gets these: they must go together, or nobody would get such a token.
-    let own = match args.api_audiences.as_slice() {
-        [] => &args.service_account_issuer,
-        given => given,
-    };
-    profiles.choose(own).map_err(|e| refuse(&e))?;
-    Ok(profiles)
+    TokenProfiles::parse(&keys::read(path)?, &limits).map_err(|e| refused(args, &e))
+}
+
+/// Why the file cannot be used.
+pub(super) fn refused(args: &ServeArgs, e: &dyn Error) -> Failure {
+    let path = args.token_profile_file.as_deref().unwrap_or(Path::new(""));
+    Failure::failed(format!("the token profile file {} cannot be used: {e}", path.display()))
 }
 
 #[cfg(test)]

@@ -4,49 +4,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokensmith::{Options, StartError};
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
-use tokensmith_core::keys::issuer::{check_issuers, check_jwks_uri};
+use tokensmith_core::keys::issuer::check_jwks_uri;
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::Supervisor;
-use tokensmith_core::tokens::TokenProfiles;
-use tokensmith_objects::schema::Schema;
+use tokensmith_objects::validate::Limits;
+use tokensmith_server::AppConfig;
 use tokensmith_server::app::Check;
-use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
+use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledStore};
 
 use super::data_dir::DataDir;
 use super::fail::FailPoints;
-use super::flags::ServeArgs;
+use super::flags::{Mode, ServeArgs};
 use super::keys::{KeyFiles, read};
-use super::tls;
+use super::{profiles, tls};
 use crate::failure::Failure;
 use crate::files::check_given;
 
 /// What the flags and their files say, read and checked.
 pub(super) struct Settings {
-    pub(super) client_certificates: Option<Arc<ClientCertificates>>,
-    pub(super) implicit_token: bool,
     pub(super) keys: KeyFiles,
-    pub(super) max_token_seconds: Option<i64>,
-    pub(super) min_token_seconds: i64,
-    pub(super) profiles: TokenProfiles,
-    pub(super) served: Arc<Schema>,
+    /// All but what the data directory and the address decide.
+    pub(super) options: Options,
     pub(super) token_file: Option<Arc<TokenFile>>,
 }
 
 impl Settings {
     /// Reads all that the flags name.
     pub(super) fn read(args: &ServeArgs) -> Result<Self, Failure> {
-        if args.anonymous_oidc && !args.anonymous_auth {
-            return Err(Failure::usage(
-                "--anonymous-oidc opens the documents to callers without credentials, and --anonymous-auth=false refuses all of those: leave one of them out",
-            ));
-        }
         let open = check_files(args)?;
-        if !args.service_account_issuer.is_empty() {
-            check_issuers(&args.service_account_issuer).map_err(|e| Failure::usage(e.to_string()))?;
-        }
         if let Some(uri) = &args.service_account_jwks_uri {
             check_jwks_uri(uri).map_err(|e| Failure::usage(e.to_string()))?;
         }
@@ -64,23 +53,46 @@ impl Settings {
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
         };
-        let profiles = super::profiles::read(args)?;
+        let profiles = profiles::read(args)?;
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
+        let options = Options {
+            api_audiences: args.api_audiences.clone(),
+            authorization: args.authorization_mode.iter().copied().map(Mode::into).collect(),
+            client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
+            extend_tokens: args.service_account_extend_token_expiration,
+            http: AppConfig {
+                anonymous_auth: args.anonymous_auth,
+                anonymous_oidc: args.anonymous_oidc,
+                max_request_bytes: args.max_request_bytes,
+                served: args.served()?,
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            implicit_tokens: args.implicit_token()?,
+            issuers: args.service_account_issuer.clone(),
+            ledger: args.ledger.into(),
+            limits: Limits { min_token_expiration_seconds: args.min_token_seconds()? },
+            max_token_seconds: args.keys.max_token_seconds()?,
+            profiles,
+            ..Options::default()
+        };
+        options.check().map_err(|e| refused(args, e))?;
         // Only now: what stops the start is said alone.
         for path in open {
             tracing::warn!("{} holds a secret and may be read by everyone: `chmod 600` it", path.display());
         }
-        Ok(Settings {
-            client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
-            implicit_token: args.implicit_token()?,
-            keys,
-            max_token_seconds: args.keys.max_token_seconds()?,
-            min_token_seconds: args.min_token_seconds()?,
-            profiles,
-            served: args.served()?,
-            token_file,
-        })
+        Ok(Settings { keys, options, token_file })
+    }
+}
+
+/// What does not go together, in the flags' names.
+fn refused(args: &ServeArgs, e: StartError) -> Failure {
+    match &e {
+        StartError::AnonymousOidc => Failure::usage(
+            "--anonymous-oidc opens the documents to callers without credentials, and --anonymous-auth=false refuses all of those: leave one of them out",
+        ),
+        StartError::Audiences(cause) => profiles::refused(args, cause),
+        _ => Failure::usage(e.to_string()),
     }
 }
 
@@ -146,7 +158,8 @@ pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Fail
 pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
-    let options = Options { supervisor: time.supervisor.clone(), ..Options::default() };
+    let options =
+        tokensmith_store::Options { supervisor: time.supervisor.clone(), ..tokensmith_store::Options::default() };
     let opened = SledStore::open(&path, fail.options(options)).map_err(|e| not_opened(&path, e))?;
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let identity = Some(opened.identity());

@@ -10,8 +10,6 @@ use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::access::{Identity, MASTERS, TokenAuthenticator};
 use tokensmith_core::supervise::Supervisor;
 use tokensmith_core::tokens::ledger::LedgerOpenError;
-use tokensmith_objects::validate::Limits;
-use tokensmith_server::AppConfig;
 use tokensmith_server::audit::Audit;
 use tokio::sync::watch;
 
@@ -64,13 +62,13 @@ pub(super) async fn server(
         dir.issuer(&issuers[0])?;
     }
     let jwks_uri = args.service_account_jwks_uri.as_deref();
-    let profile_algorithms = settings.profiles.algorithms();
+    let profile_algorithms = settings.options.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail, first };
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
     passed.keep(&*store).await?;
 
     if args.service_account_extend_token_expiration
-        && settings.max_token_seconds.is_some_and(|max| max < 3607)
+        && settings.options.max_token_seconds.is_some_and(|max| max < 3607)
     {
         tracing::warn!(
             "--service-account-max-token-expiration is below 3607s: tokens of automatic volumes are not extended"
@@ -97,29 +95,8 @@ pub(super) async fn server(
         audit,
         stopping,
     };
-    let options = Options {
-        admission: Vec::new(),
-        api_audiences,
-        authorization: args.authorization_mode.iter().copied().map(Mode::into).collect(),
-        authenticators,
-        client_certificates: settings.client_certificates,
-        extend_tokens: args.service_account_extend_token_expiration,
-        http: AppConfig {
-            anonymous_auth: args.anonymous_auth,
-            anonymous_oidc: args.anonymous_oidc,
-            max_request_bytes: args.max_request_bytes,
-            served: settings.served,
-            version: env!("CARGO_PKG_VERSION"),
-        },
-        implicit_tokens: settings.implicit_token,
-        issuers,
-        ledger: args.ledger.into(),
-        limits: Limits { min_token_expiration_seconds: settings.min_token_seconds },
-        max_token_seconds: settings.max_token_seconds,
-        profiles: settings.profiles,
-        root_ca: trust.to_owned(),
-        routes: Vec::new(),
-    };
+    let options =
+        Options { api_audiences, authenticators, issuers, root_ca: trust.to_owned(), ..settings.options };
     let instance = Instance::start(parts, options).await.map_err(not_started)?;
     Ok(Server { instance, admin_token, issuer, token_file: settings.token_file })
 }

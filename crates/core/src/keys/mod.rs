@@ -67,7 +67,7 @@ pub use journal::Cause;
 pub use jwk::{JwkError, jwks_gcp};
 pub use local::LocalSigner;
 pub use passphrase::Passphrase;
-pub use policy::{Overdue, RotationPolicy, Step};
+pub use policy::{Overdue, PolicyError, RotationPolicy, Step};
 pub use private::{PrivateKey, PrivatePem};
 pub use public::PublicKey;
 pub use published::{PassedOver, PublishedError, PublishedKeys};

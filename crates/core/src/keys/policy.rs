@@ -44,6 +44,39 @@ impl Default for RotationPolicy {
     }
 }
 
+/// Why a policy would have keys sign that nobody knows, or go while their tokens live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// The lag of replicas.
+    #[error("lag must be below max_age")]
+    Lag,
+    /// The next key would sign before every verifier knows it.
+    #[error(
+        "publish_before must be at least {} s: max_age, for which verifiers keep a key set, and twice lag",
+        .least.as_secs()
+    )]
+    PublishBefore {
+        /// What would do.
+        least: Duration,
+    },
+    /// The next key would be due before it is published.
+    #[error(
+        "signs_for must be at least publish_before: the next key is published only when the last one has begun to sign"
+    )]
+    SignsFor,
+    /// A span out of bounds.
+    #[error("{field} must be between {} s and ten years, in whole seconds", .least.as_secs())]
+    Span {
+        /// Its field.
+        field: &'static str,
+        /// The shortest that it may be.
+        least: Duration,
+    },
+}
+
+/// Beyond that nobody means it: ten years, as 87600h.
+const LONGEST: Duration = Duration::from_secs(87_600 * 3600);
+
 /// One change that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -105,6 +138,37 @@ pub struct Advanced {
 }
 
 impl RotationPolicy {
+    /// Whether its parts go together.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        for (field, span, least) in [
+            ("signs_for", self.signs_for, 1),
+            ("publish_before", self.publish_before, 1),
+            // Our own verifier has a minute of leeway: a key may not go before.
+            ("leeway", self.leeway, 60),
+            ("max_age", self.max_age, 1),
+            ("lag", self.lag, 1),
+        ] {
+            let least = Duration::from_secs(least);
+            if !(least..=LONGEST).contains(&span) || span.subsec_nanos() != 0 {
+                return Err(PolicyError::Span { field, least });
+            }
+        }
+        if self.lag >= self.max_age {
+            return Err(PolicyError::Lag);
+        }
+        let least = self.least_publish_before();
+        if self.publish_before < least {
+            return Err(PolicyError::PublishBefore { least });
+        }
+        if self.signs_for < self.publish_before {
+            return Err(PolicyError::SignsFor);
+        }
+        Ok(())
+    }
+
     /// How long a key must be published at the least before it signs: a verifier may hold a key set for `max_age`, got
     /// from a replica that is `lag` behind; and the clock that says that the time is over may be `lag` ahead.
     pub fn least_publish_before(&self) -> Duration {

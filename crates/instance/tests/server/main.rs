@@ -1,6 +1,7 @@
 //! One server, as people use it.
 
 mod disk;
+mod options;
 
 use std::sync::Arc;
 use std::time::Duration;
