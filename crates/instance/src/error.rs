@@ -8,6 +8,7 @@ use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::StoreError;
 use tokensmith_core::tokens::ledger::LedgerOpenError;
 use tokensmith_core::tokens::profile::AudienceError;
+use tokensmith_server::RouteError;
 
 use crate::certificates::CertificateError;
 use crate::tls::TlsError;
@@ -59,6 +60,9 @@ pub enum StartError {
     /// When keys change.
     #[error(transparent)]
     Rotation(#[from] PolicyError),
+    /// An endpoint of another crate.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The folder on disk.
     #[error(transparent)]
     Store(#[from] tokensmith_store::OpenError),

@@ -23,6 +23,6 @@ pub use server::{Builder, Server};
 pub use storage::store_problem;
 pub use wire::{Instance, Parts};
 
-pub use tokensmith_server::{Access, Route};
+pub use tokensmith_server::{Access, Route, RouteError};
 
 pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey, SealKeys, SealSource, SealSourceError};

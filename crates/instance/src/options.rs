@@ -14,9 +14,10 @@ use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Schema;
 use tokensmith_objects::validate::{Limits, MAX_TOKEN_EXPIRATION};
-use tokensmith_server::{AppConfig, Route};
+use tokensmith_server::{AppConfig, Route, routes};
 
 use crate::error::StartError;
+use crate::testing_clock;
 
 /// What [`Limits::min_token_expiration_seconds`] may be: a token that is dead when it is minted is of no use.
 pub const MIN_TOKEN_SECONDS: RangeInclusive<i64> = 1..=MAX_TOKEN_EXPIRATION;
@@ -120,7 +121,8 @@ impl Options {
         }
         // Who names no audience gets these: they must go together, or nobody would get such a token.
         self.profiles.choose(self.audiences())?;
-        Ok(())
+        // The clock's path is not free on any server, so that a clock that can be moved changes nothing else.
+        Ok(routes::check(self.routes.iter().map(|route| route.path).chain([testing_clock::PATH]))?)
     }
 
     /// What tokens are for that name no audience.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use axum::routing::get;
 use http::Method;
-use tokensmith::{Builder, RotationPolicy, SealKey, Server, StartError};
+use tokensmith::{Access, Builder, RotationPolicy, Route, RouteError, SealKey, Server, StartError};
 use tokensmith_core::keys::PolicyError;
 use tokensmith_core::keys::issuer::IssuerError;
 use tokensmith_core::tokens::TokenProfiles;
@@ -86,5 +87,30 @@ async fn a_rotation_under_which_keys_sign_that_nobody_knows_is_refused() {
 async fn keys_are_told_the_longest_life_of_tokens() {
     let server = Server::ephemeral().with(|o| o.max_token_seconds = Some(7200)).start().await.unwrap();
     let policy = server.call(Method::GET, "/admin/v1/keys/policy", None).await.unwrap();
-    assert!(policy.to_string().contains("7200") || policy.to_string().contains("2h"), "{policy}");
+    assert_eq!(policy["maxTokenLifetimeSeconds"], 7200);
+}
+
+#[tokio::test]
+async fn routes_that_overlap_or_are_none_are_refused_and_no_panic() {
+    let start = |paths: &[&'static str]| {
+        let route = |path| Route::new(path, &["GET"], Access::Authorized, get(|| async { "" }));
+        let routes = paths.iter().copied().map(route).collect();
+        refused(|server| server.with(|o| o.routes = routes))
+    };
+    for (paths, earlier) in [
+        (&["/hello", "/hello"][..], "/hello"),
+        (&["/hello/{name}", "/hello/{other}"], "/hello/{name}"),
+        (&["/version"], "/version"),
+        (&["/admin/v1/keys/{kid}"], "/admin/v1/keys/{id}"),
+        (&["/testing/v1/clock"], "/testing/v1/clock"),
+    ] {
+        match start(paths).await {
+            StartError::Route(RouteError::Overlap { with, .. }) => assert_eq!(with, earlier),
+            other => panic!("{paths:?}: {other:?}"),
+        }
+    }
+    for malformed in ["", "hello", "/{", "/{a}{b}", "/{*all}/more", "/:old", "/*old"] {
+        let refused = start(&[malformed]).await;
+        assert!(matches!(refused, StartError::Route(RouteError::Path { .. })), "{malformed:?}: {refused:?}");
+    }
 }

@@ -24,6 +24,7 @@ use axum::extract::{FromRef, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
+use matchit::InsertError;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_listen::Weight;
@@ -137,7 +138,55 @@ pub const OWN: &[Route] = &[
     Route::own("/version", GET, Access::Authorized, || get(version::show)),
 ];
 
+/// Why an endpoint from elsewhere cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Two would answer the same path.
+    #[error("the route {path} overlaps with {with}")]
+    Overlap {
+        /// The later one's path.
+        path: String,
+        /// The earlier one's.
+        with: String,
+    },
+    /// A path that axum does not take.
+    #[error("the route {path:?} cannot be served: {cause}")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// Whether [`router`] takes endpoints with these paths beside our own; it panics where this refuses.
+///
+/// # Errors
+/// A path that is none, or that two would answer.
+pub fn check<'a>(more: impl IntoIterator<Item = &'a str>) -> Result<(), RouteError> {
+    // axum finds routes with this very library.
+    let mut all = matchit::Router::new();
+    for path in OWN.iter().map(|route| route.path).chain(more) {
+        let wrong = |cause: String| RouteError::Path { path: path.to_owned(), cause };
+        if !path.starts_with('/') {
+            return Err(wrong("a path starts with /".into()));
+        }
+        // What parameters looked like in axum 0.7.
+        if path.split('/').any(|segment| segment.starts_with([':', '*'])) {
+            return Err(wrong("a parameter is written {NAME} or {*NAME}".into()));
+        }
+        all.insert(path, ()).map_err(|e| match e {
+            InsertError::Conflict { with } => RouteError::Overlap { path: path.to_owned(), with },
+            e => wrong(e.to_string()),
+        })?;
+    }
+    Ok(())
+}
+
 /// The whole server as one service: our own endpoints, those of the API, and `more` of other crates.
+///
+/// # Panics
+/// [`check`] refuses the paths of `more`.
 pub fn router(app: Arc<App>, more: &[Route]) -> Router {
     let places = Places::of_this_machine();
     // Each with a gate that knows its rule: what lets a request in is of the very route that answers it.
