@@ -30,6 +30,9 @@ pub enum StartError {
     /// The CA, or the certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The folder for the store.
+    #[error("cannot make the folder")]
+    Folder(#[source] io::Error),
     /// The issuers.
     #[error(transparent)]
     Issuer(#[from] IssuerError),

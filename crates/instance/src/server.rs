@@ -215,16 +215,26 @@ impl Builder {
     /// Starts it. It listens when this returns.
     ///
     /// # Errors
-    /// The options do not go together, the address is taken, or the folder cannot be used.
-    pub async fn start(self) -> Result<Server, StartError> {
-        let Builder { address, algorithm, mut options, mut rotation, storage, stands } = self;
-        // First, before anything is made.
-        options.check()?;
-        if let Some(seconds) = options.max_token_seconds {
-            rotation.max_token_lifetime = Some(Duration::from_secs(seconds.unsigned_abs()));
+    /// The options do not go together, the address is taken, or the folder cannot be used. A folder that was not there
+    /// before is not there afterwards.
+    pub async fn start(mut self) -> Result<Server, StartError> {
+        self.options.check()?;
+        if let Some(seconds) = self.options.max_token_seconds {
+            self.rotation.max_token_lifetime = Some(Duration::from_secs(seconds.unsigned_abs()));
         }
-        rotation.check()?;
-        let socket = TcpListener::bind(address).await.map_err(StartError::Listen)?;
+        self.rotation.check()?;
+        let socket = TcpListener::bind(self.address).await.map_err(StartError::Listen)?;
+        let made = self.storage.make()?;
+        let started = self.run(socket).await;
+        if started.is_err() {
+            made.undo();
+        }
+        started
+    }
+
+    /// Makes and begins all that is checked by now.
+    async fn run(self, socket: TcpListener) -> Result<Server, StartError> {
+        let Builder { algorithm, mut options, rotation, storage, stands, .. } = self;
         let address = socket.local_addr().map_err(StartError::Listen)?;
         let url = format!("https://{address}");
         if options.issuers.is_empty() {

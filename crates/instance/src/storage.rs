@@ -1,5 +1,8 @@
 //! Where a server keeps what must outlive a request.
 
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +30,33 @@ pub(crate) struct Stored {
     pub(crate) problem: Check,
 }
 
+/// The folder that a start has made, if it was not there: it goes with a start that fails.
+pub(crate) struct Made(Option<PathBuf>);
+
+impl Made {
+    /// Lets it go. Nobody uses it any more, but for somebody who was quick: theirs it is then.
+    pub(crate) fn undo(self) {
+        let Some(folder) = self.0 else { return };
+        if let Err(e) = tokensmith_store::discard(&folder) {
+            tracing::warn!(cause = %e, "a start that has failed leaves its folder");
+        }
+    }
+}
+
 impl Storage {
+    /// Makes the folder, unless it is there.
+    pub(crate) fn make(&self) -> Result<Made, StartError> {
+        let Storage::Disk { folder, .. } = self else { return Ok(Made(None)) };
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(StartError::Folder)?;
+        }
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => Ok(Made(Some(folder.clone()))),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Made(None)),
+            Err(e) => Err(StartError::Folder(e)),
+        }
+    }
+
     pub(crate) fn open(self, supervisor: &Arc<Supervisor>) -> Result<Stored, StartError> {
         let (folder, seal) = match self {
             Storage::Disk { folder, seal } => (folder, seal),

@@ -163,6 +163,16 @@ pub fn lock(dir: &Path) -> Result<File, OpenError> {
     take_lock(dir)
 }
 
+/// Removes a store's folder with all that is in it.
+///
+/// # Errors
+/// Another process has it, or the disk does not let it go.
+pub fn discard(dir: &Path) -> Result<(), OpenError> {
+    // Held meanwhile: who begins to use the folder now is told.
+    let _lock = take_lock(dir)?;
+    remove(dir).map_err(|source| OpenError::Io { dir: dir.into(), source })
+}
+
 /// sled locks its file too, but says so only by an I/O error; this lock names who holds it.
 pub(crate) fn take_lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");

@@ -51,7 +51,7 @@ pub use examine::{Create, Examined, examine, examine_in, is_of_format_1};
 
 #[cfg(debug_assertions)]
 pub use fail_points::{FailPoints, KillAt, NoFailPoint};
-pub use folder::lock;
+pub use folder::{discard, lock};
 pub use ledger::{MemoryLedger, SledLedger};
 pub use memory::MemoryStore;
 pub use open::{FORMAT, OpenError, Options};

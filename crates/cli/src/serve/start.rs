@@ -158,8 +158,10 @@ pub(super) fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Opened, Fail
 pub(super) fn open_sled(dir: &DataDir, time: Time) -> Result<Opened, Failure> {
     let path = dir.store();
     let fail = FailPoints::from_env()?;
-    let options =
-        tokensmith_store::Options { supervisor: time.supervisor.clone(), ..tokensmith_store::Options::default() };
+    let options = tokensmith_store::Options {
+        supervisor: time.supervisor.clone(),
+        ..tokensmith_store::Options::default()
+    };
     let opened = SledStore::open(&path, fail.options(options)).map_err(|e| not_opened(&path, e))?;
     let ledger = Arc::new(opened.ledger().context("cannot open the token ledger")?);
     let identity = Some(opened.identity());

@@ -67,6 +67,19 @@ impl SealSource for Kept {
     }
 }
 
+/// A place that cannot be read.
+struct Gone;
+
+impl SealSource for Gone {
+    fn load(&self) -> Result<SealKeys, SealSourceError> {
+        Err(SealSourceError::Failed("it is gone".into()))
+    }
+
+    fn store(&self, _: &SealKeys) -> Result<(), SealSourceError> {
+        Err(SealSourceError::Failed("it is gone".into()))
+    }
+}
+
 /// The private half of the key that signs, which opens only under the right sealing key.
 async fn private(server: &Server) -> String {
     let keys = server.call(Method::GET, "/admin/v1/keys", None).await.unwrap();
@@ -122,4 +135,28 @@ async fn what_is_in_memory_alone_is_sealed_anew_like_anything_else() {
     let before = private(&server).await;
     server.call(Method::POST, RESEAL, Some(&json!({}))).await.unwrap();
     assert_eq!(private(&server).await, before);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_folder_and_takes_none_away() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("deep").join("data");
+    let fails = || on_disk(&folder, Arc::new(Gone) as Arc<dyn SealSource>).start();
+    assert!(matches!(fails().await.err(), Some(StartError::Keys(_))));
+    assert!(!folder.exists(), "it was made by that start");
+
+    let server = on_disk(&folder, SealKey::new(SEAL)).start().await.unwrap();
+    let before = private(&server).await;
+    // Neither while another server has it, nor when it was there before.
+    assert!(fails().await.is_err());
+    server.stop().await.unwrap();
+    assert!(matches!(fails().await.err(), Some(StartError::Keys(_))));
+    let again = on_disk(&folder, SealKey::new(SEAL)).start().await.unwrap();
+    assert_eq!(private(&again).await, before);
+    again.stop().await.unwrap();
+
+    let empty = temp.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(on_disk(&empty, Arc::new(Gone) as Arc<dyn SealSource>).start().await.is_err());
+    assert!(empty.exists(), "somebody else has made it");
 }

@@ -66,7 +66,10 @@ async fn a_rotation_under_which_keys_sign_that_nobody_knows_is_refused() {
             PolicyError::PublishBefore { least: usual.max_age + 2 * usual.lag },
         ),
         (RotationPolicy { signs_for: usual.publish_before - MINUTE, ..usual }, PolicyError::SignsFor),
-        (RotationPolicy { leeway: MINUTE / 2, ..usual }, PolicyError::Span { field: "leeway", least: MINUTE }),
+        (
+            RotationPolicy { leeway: MINUTE / 2, ..usual },
+            PolicyError::Span { field: "leeway", least: MINUTE },
+        ),
         (
             RotationPolicy { max_age: Duration::from_millis(1500), ..usual },
             PolicyError::Span { field: "max_age", least: Duration::from_secs(1) },
