@@ -11,6 +11,7 @@ use tokensmith_core::tokens::profile::AudienceError;
 use tokensmith_server::RouteError;
 
 use crate::certificates::CertificateError;
+use crate::issuers::IssuersError;
 use crate::tls::TlsError;
 
 /// Why a server does not start.
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The issuers.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
+    /// Tokens of before would be refused.
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

@@ -7,6 +7,7 @@ pub mod certificates;
 mod clock;
 pub mod end;
 mod error;
+pub mod issuers;
 mod options;
 mod renewal;
 mod server;

@@ -36,6 +36,10 @@ pub struct Options {
     pub authenticators: Vec<Arc<dyn TokenAuthenticator>>,
     /// Which client certificates are believed.
     pub client_certificates: Option<Arc<ClientCertificates>>,
+    /// Audiences of the API that were accepted so far, and whose tokens may be refused from now on.
+    pub dropped_audiences: Vec<String>,
+    /// Issuers that were accepted so far, and whose tokens may be refused from now on.
+    pub dropped_issuers: Vec<String>,
     /// Whether tokens of automatic volumes live for a year, for clients that do not read them again.
     pub extend_tokens: bool,
     /// What HTTP allows.
@@ -79,6 +83,8 @@ impl Default for Options {
             authorization: vec![Authorization::Node, Authorization::Rbac],
             authenticators: Vec::new(),
             client_certificates: None,
+            dropped_audiences: Vec::new(),
+            dropped_issuers: Vec::new(),
             extend_tokens: true,
             http: AppConfig {
                 anonymous_auth: true,

@@ -29,6 +29,7 @@ use crate::call::TokenRequest;
 use crate::certificates::Authority;
 use crate::clock::TestClock;
 use crate::error::{EndError, StartError};
+use crate::issuers::{self, StartIssuers};
 use crate::options::Options;
 use crate::renewal::Renewal;
 use crate::storage::Storage;
@@ -72,6 +73,11 @@ impl Server {
     /// A bare [`SealKey`] is the caller's to keep, so `POST /admin/v1/keys/reseal` is refused. To replace it, hand over
     /// [`SealKeys`](crate::SealKeys), the new one first, and reseal with `"keepFile": true`; or hand over a
     /// [`SealSource`] that keeps what it is given, as an `Arc<dyn SealSource>`.
+    ///
+    /// The issuer of the first start stays, as do the API's audiences: where neither [`Builder::issuer`] nor
+    /// [`Builder::address`] is said, it is the URL of that start, whose port the next one need not have. A start that would
+    /// refuse tokens of before is refused, unless [`Options::dropped_issuers`] or [`Options::dropped_audiences`] lets them
+    /// go. Who verifies by discovery needs an issuer that can be reached: say one.
     pub fn on_disk(folder: impl Into<PathBuf>, seal: impl Into<Arc<dyn SealSource>>) -> Builder {
         Builder::on(Storage::Disk { folder: folder.into(), seal: seal.into() })
     }
@@ -86,7 +92,7 @@ impl Server {
         &self.url
     }
 
-    /// `iss` of its tokens: its URL, unless told otherwise.
+    /// `iss` of its tokens: its URL, or on disk that of the first start, unless told otherwise.
     pub fn issuer(&self) -> &str {
         &self.app().tokens.config().issuer
     }
@@ -182,7 +188,7 @@ impl Builder {
         self
     }
 
-    /// `iss` of its tokens, instead of its URL.
+    /// `iss` of its tokens, instead of its URL (on disk, of the first start's).
     pub fn issuer(mut self, issuer: &str) -> Self {
         self.options.issuers = vec![issuer.to_owned()];
         self
@@ -237,9 +243,6 @@ impl Builder {
         let Builder { algorithm, mut options, rotation, storage, stands, .. } = self;
         let address = socket.local_addr().map_err(StartError::Listen)?;
         let url = format!("https://{address}");
-        if options.issuers.is_empty() {
-            options.issuers.push(url.clone());
-        }
         let system = Arc::new(SystemClock::new());
         let authority = Authority::make(system.now())?;
         let (ca, admin_token) = (authority.pem().to_owned(), administrator(&mut options));
@@ -254,6 +257,21 @@ impl Builder {
         };
         let supervisor = Supervisor::new(clock.clone());
         let stored = storage.open(&supervisor)?;
+        if options.issuers.is_empty() {
+            // The port of this start may be another: tokens of before keep their issuer.
+            let recorded = issuers::recorded(&*stored.store).await?;
+            options.issuers.push(recorded.unwrap_or_else(|| url.clone()));
+        }
+        let wanted = StartIssuers {
+            issuers: &options.issuers,
+            audiences: options.audiences(),
+            dropped_issuers: &options.dropped_issuers,
+            dropped_audiences: &options.dropped_audiences,
+            kept: None,
+            listed: false,
+            now: clock.now(),
+        };
+        let passed = issuers::check(wanted, &*stored.store, &*stored.ledger).await?;
         let config = KeysConfig {
             algorithm,
             profile_algorithms: options.profiles.algorithms(),
@@ -261,6 +279,7 @@ impl Builder {
             ..KeysConfig::new(options.issuers[0].clone(), stored.seal)
         };
         let keys = Keys::open(stored.store.clone(), clock.clone(), config).await?;
+        passed.keep(&*stored.store).await?;
         let (stop, stopping) = watch::channel(false);
         let parts = Parts {
             store: stored.store,

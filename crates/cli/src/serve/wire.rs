@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokensmith::issuers::StartIssuers;
 use tokensmith::{Authorization, Instance, Options, Parts, StartError};
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::access::{Identity, MASTERS, TokenAuthenticator};
@@ -49,15 +50,17 @@ pub(super) async fn server(
     };
     let api_audiences =
         if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
-    let wanted = issuers::Requested {
-        args,
+    let wanted = StartIssuers {
         issuers: &issuers,
         audiences: &api_audiences,
+        dropped_issuers: &args.drop_service_account_issuer,
+        dropped_audiences: &args.drop_api_audience,
         kept: dir.kept_issuer()?,
         listed: !settings.keys.verification.is_empty(),
         now: clock.now(),
     };
-    let passed = issuers::check(wanted, &*store, &*ledger).await?;
+    let passed = tokensmith::issuers::check(wanted, &*store, &*ledger).await;
+    let passed = passed.map_err(|e| issuers::refused(e, &issuers, &api_audiences))?;
     if args.service_account_issuer.is_empty() {
         dir.issuer(&issuers[0])?;
     }
@@ -65,7 +68,7 @@ pub(super) async fn server(
     let profile_algorithms = settings.options.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail, first };
     let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
-    passed.keep(&*store).await?;
+    passed.keep(&*store).await.map_err(anyhow::Error::new)?;
 
     if args.service_account_extend_token_expiration
         && settings.options.max_token_seconds.is_some_and(|max| max < 3607)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use http::Method;
 use serde_json::json;
+use tokensmith::issuers::IssuersError;
 use tokensmith::{
     Algorithm, Builder, CallError, SealKey, SealKeys, SealSource, SealSourceError, Server, StartError,
 };
@@ -159,4 +160,52 @@ async fn a_start_that_fails_leaves_no_folder_and_takes_none_away() {
     std::fs::create_dir(&empty).unwrap();
     assert!(on_disk(&empty, Arc::new(Gone) as Arc<dyn SealSource>).start().await.is_err());
     assert!(empty.exists(), "somebody else has made it");
+}
+
+#[tokio::test]
+async fn the_issuer_of_the_first_start_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || Server::on_disk(folder.path(), SealKey::new(SEAL)).algorithm(Algorithm::ES256).start();
+    let server = start().await.unwrap();
+    let first = server.issuer().to_owned();
+    assert_eq!(first, server.url());
+    let token = server.token("shop/cart").await.unwrap();
+    server.stop().await.unwrap();
+    // Somebody else has the port by now.
+    let port = first.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    let again = start().await.unwrap();
+    assert_ne!(again.url(), first);
+    assert_eq!(again.issuer(), first);
+    let review = again.review(token.as_str(), &first).await.unwrap();
+    assert!(review.authenticated, "{}", review.error);
+}
+
+#[tokio::test]
+async fn a_start_that_would_refuse_tokens_of_before_is_refused() {
+    const OLD: &str = "https://issuer.test";
+    const NEW: &str = "https://new.test";
+    let folder = tempfile::tempdir().unwrap();
+    let start = || on_disk(folder.path(), SealKey::new(SEAL));
+    let server = start().start().await.unwrap();
+    let token = server.token("shop/cart").audience("vault").await.unwrap();
+    server.stop().await.unwrap();
+
+    let both = |o: &mut tokensmith::Options| o.issuers = vec![NEW.into(), OLD.into()];
+    match start().issuer(NEW).start().await.err() {
+        Some(StartError::Issuers(IssuersError::Issuer(lost))) => assert_eq!(lost.name, OLD),
+        other => panic!("{other:?}"),
+    }
+    match start().with(|o| o.api_audiences = vec!["api".into()]).start().await.err() {
+        Some(StartError::Issuers(IssuersError::Audiences(lost))) => assert_eq!(lost.names, [OLD]),
+        other => panic!("{other:?}"),
+    }
+    let contradicts = start().with(|o| o.dropped_issuers = vec![OLD.into()]).start().await.err();
+    assert!(matches!(contradicts, Some(StartError::Issuers(IssuersError::DroppedIssuer(_)))));
+
+    let server = start().with(both).start().await.unwrap();
+    assert!(server.review(token.as_str(), "vault").await.unwrap().authenticated);
+    server.stop().await.unwrap();
+    let server = start().issuer(NEW).with(|o| o.dropped_issuers = vec![OLD.into()]).start().await.unwrap();
+    assert!(!server.review(token.as_str(), "vault").await.unwrap().authenticated);
 }
