@@ -53,6 +53,9 @@ pub struct Serving {
     pub renew_at: OffsetDateTime,
 }
 
+/// The names and addresses of a machine by which it reaches itself.
+pub const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 impl Authority {
     /// A new one.
     ///

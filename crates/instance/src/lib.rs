@@ -9,7 +9,7 @@ pub mod end;
 mod error;
 pub mod issuers;
 mod options;
-mod renewal;
+pub mod renewal;
 mod server;
 mod storage;
 pub mod testing_clock;

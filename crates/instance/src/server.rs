@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rustls::ClientConfig;
 use serde_json::json;
-use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::access::{Identity, MASTERS};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy, SealSource};
@@ -26,7 +25,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::call::TokenRequest;
-use crate::certificates::Authority;
+use crate::certificates::{Authority, OWN_NAMES};
 use crate::clock::TestClock;
 use crate::error::{EndError, StartError};
 use crate::issuers::{self, StartIssuers};
@@ -247,8 +246,7 @@ impl Builder {
         let authority = Authority::make(system.now())?;
         let (ca, admin_token) = (authority.pem().to_owned(), administrator(&mut options));
         options.root_ca.clone_from(&ca);
-        let certificates = Renewal { authority, address, clients: options.client_certificates.clone() };
-        let (tls, renew_at) = certificates.make(system.now())?;
+        let renewal = renewal(system.clone(), authority, address, options.client_certificates.clone())?;
 
         let test_clock = stands.then(|| Arc::new(ManualClock::new(system.now())));
         let clock: Arc<dyn Clock> = match &test_clock {
@@ -296,11 +294,9 @@ impl Builder {
         };
         let instance = Instance::start(parts, options).await?;
         let app = &instance.app;
-        let live: listener::Tls = Arc::new(ArcSwap::from_pointee(tls));
-        let stats = app.metrics.listening();
+        let (live, stats) = (renewal.live(), app.metrics.listening());
         let mut serving = JoinSet::new();
-        let renewing = certificates.renew(live.clone(), renew_at, system, stopping.clone());
-        serving.spawn(renewing);
+        serving.spawn(renewal.run(supervisor.clone(), stopping.clone()));
         serving.spawn(listener::serve(
             socket,
             Some(live),
@@ -315,6 +311,25 @@ impl Builder {
         }
         Ok(Server { instance, url, ca, admin_token, stop, serving })
     }
+}
+
+/// TLS with a certificate of the CA, made anew before it ends.
+fn renewal(
+    clock: Arc<dyn Clock>,
+    authority: Authority,
+    address: SocketAddr,
+    clients: Option<Arc<ClientCertificates>>,
+) -> Result<Renewal, StartError> {
+    let mut names = OWN_NAMES.map(str::to_owned).to_vec();
+    let own = address.ip().to_string();
+    if !address.ip().is_unspecified() && !names.contains(&own) {
+        names.push(own);
+    }
+    Renewal::begin(clock, move |now| {
+        let made = authority.serving(&names, now)?;
+        let cas = clients.as_ref().map(|clients| clients.cas());
+        Ok::<_, StartError>((tls::server(made.chain, made.key, cas.as_deref())?, Some(made.renew_at)))
+    })
 }
 
 /// Makes an administrator that nobody else knows. Gives their token.

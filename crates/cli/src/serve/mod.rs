@@ -20,11 +20,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use tokensmith::renewal::Renewal;
+use tokensmith_core::Clock;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::supervise::Task;
-use tokensmith_core::{Clock, Moment};
 use tokensmith_listen::descriptors;
 use tokensmith_server::listener;
 use tokio::net::TcpListener;
@@ -109,8 +109,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     )
     .await?;
     // Only now: who cannot open the keys leaves the certificate's file as it is, too.
-    let (config, renew_at) = sources.build(system.now())?;
-    let live: listener::Tls = Arc::new(ArcSwap::from_pointee(config));
+    let mut renewal = Renewal::begin(system, move |now| sources.build(now))?;
 
     let external =
         signer_socket.map(|socket| signer::beside(&server.instance.app).map(|signer| (socket, signer)));
@@ -128,7 +127,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let router = server.instance.router.clone();
     let mut listeners = tokio::task::JoinSet::new();
     let stats = server.instance.app.metrics.listening();
-    let tls = Some(live.clone());
+    let tls = Some(renewal.live());
     let supervisor = &server.instance.app.supervisor;
     let served =
         listener::serve(secure, tls, router.clone(), stats.clone(), supervisor.clone(), stopped.clone());
@@ -146,36 +145,18 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     }
     banner::print(&args, &url, &server.issuer, &kubeconfig);
 
-    // Certificates are checked by clients with clocks of their own, so they follow the system's, never a test clock.
-    let mut renew_at = renew_at;
     let supervisor = server.instance.app.supervisor.clone();
     let renewing = supervisor.begin(Task::Certificates);
     loop {
-        let renewal = async {
-            match renew_at {
-                Some(at) => system.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
+        let told = tokio::select! {
+            told = signals.next() => Some(told),
+            () = renewal.due() => None,
         };
-        let reload_tokens = tokio::select! {
-            told = signals.next() => match told {
-                OnSignal::End => break,
-                OnSignal::Reload => true,
-            },
-            () = renewal => false,
-        };
-        let built = supervisor.step(Task::Certificates, || sources.build(system.now()));
-        match built.unwrap_or_else(|| Err(anyhow::anyhow!("building them has panicked"))) {
-            Ok((config, next)) => {
-                live.store(Arc::new(config));
-                renew_at = next;
-            }
-            Err(e) => {
-                tracing::error!(cause = %format!("{e:#}"), "the TLS files stay as they were");
-                renew_at = renew_at.map(|_| system.now().plus(time::Duration::hours(1)));
-            }
+        if let Some(OnSignal::End) = told {
+            break;
         }
-        if reload_tokens {
+        renewal.renew(&supervisor);
+        if told.is_some() {
             server.instance.app.audit.reopen();
             supervisor.step(Task::Certificates, || {
                 reload(args.token_auth_file.as_deref(), server.token_file.as_deref());

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
-use tokensmith::certificates::Authority;
+use tokensmith::certificates::{Authority, OWN_NAMES};
+use tokensmith::renewal::Made;
 use tokensmith_core::access::authenticators::{ClientCas, ClientCertificates};
 
 use super::data_dir::{DataDir, SERVING_CERT};
@@ -33,7 +33,7 @@ impl Sources {
         authority: Authority,
         clients: Option<Arc<ClientCertificates>>,
     ) -> Self {
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+        let mut names = OWN_NAMES.map(str::to_owned).to_vec();
         names.push(args.bind_address.to_string());
         names.extend(args.external_hostname.clone());
         names.extend(args.tls_san.iter().filter(|n| !n.is_empty()).cloned());
@@ -67,7 +67,7 @@ impl Sources {
     ///
     /// # Errors
     /// A file cannot be read or used; says which.
-    pub fn build(&self, now: OffsetDateTime) -> Result<(ServerConfig, Option<OffsetDateTime>)> {
+    pub fn build(&self, now: OffsetDateTime) -> Result<Made> {
         let (chain, key, pem, renew_at) = match &self.own {
             Some((cert, key)) => {
                 let (chain, pem) = chain_of(cert)?;
