@@ -118,6 +118,15 @@ impl<'a> IntoFuture for TokenRequest<'a> {
     }
 }
 
+/// How a patch says what changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// A list of operations (RFC 6902).
+    Json,
+    /// The parts that change (RFC 7396).
+    Merge,
+}
+
 /// What a TokenReview says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
@@ -135,6 +144,28 @@ impl Server {
     /// # Errors
     /// The answer is a `Status` that is no success.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CallError> {
+        self.ask(method, path, "application/json", body).await
+    }
+
+    /// Changes an object as the administrator.
+    ///
+    /// # Errors
+    /// As [`Server::call`].
+    pub async fn patch(&self, path: &str, patch: Patch, body: &Value) -> Result<Value, CallError> {
+        let media_type = match patch {
+            Patch::Json => "application/json-patch+json",
+            Patch::Merge => "application/merge-patch+json",
+        };
+        self.ask(Method::PATCH, path, media_type, Some(body)).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, CallError> {
         let mut bearer = http::HeaderValue::try_from(format!("Bearer {}", &**self.admin_token()))
             .map_err(http::Error::from)?;
         bearer.set_sensitive(true);
@@ -143,7 +174,7 @@ impl Server {
             .uri(path)
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, media_type);
         let request = request.body(body.map_or(Body::empty(), |body| body.to_string().into()))?;
         let answer: Response = match self.router().oneshot(request).await {
             Ok(answer) => answer,

@@ -25,6 +25,9 @@ pub enum StartError {
     /// What tokens are for that name no audience.
     #[error("the API's audiences and the token profiles do not go together")]
     Audiences(#[from] AudienceError),
+    /// The audit log's thread.
+    #[error("cannot start the audit log")]
+    Audit(#[source] io::Error),
     /// The built-in objects.
     #[error("cannot make the built-in objects")]
     BuiltIn(#[source] tokensmith_core::Error),

@@ -15,16 +15,16 @@ use tokensmith_store::{MemoryLedger, MemoryStore, Options, SledStore};
 
 use crate::error::StartError;
 
-pub(crate) enum Storage {
-    Disk { folder: PathBuf, seal: Arc<dyn SealSource> },
-    Memory,
+pub(crate) struct Storage {
+    /// None: in memory.
+    folder: Option<PathBuf>,
+    pub(crate) seal: Arc<dyn SealSource>,
 }
 
 /// The ports, open.
 pub(crate) struct Stored {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) seal: Arc<dyn SealSource>,
     pub(crate) identity: Option<String>,
     /// What keeps the store from taking writes.
     pub(crate) problem: Check,
@@ -44,9 +44,18 @@ impl Made {
 }
 
 impl Storage {
+    pub(crate) fn disk(folder: PathBuf, seal: Arc<dyn SealSource>) -> Self {
+        Storage { folder: Some(folder), seal }
+    }
+
+    /// The sealing key goes with the store that it seals.
+    pub(crate) fn memory() -> Self {
+        Storage { folder: None, seal: SealMemory::new(SealKey::generate()) }
+    }
+
     /// Makes the folder, unless it is there.
     pub(crate) fn make(&self) -> Result<Made, StartError> {
-        let Storage::Disk { folder, .. } = self else { return Ok(Made(None)) };
+        let Some(folder) = &self.folder else { return Ok(Made(None)) };
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent).map_err(StartError::Folder)?;
         }
@@ -57,27 +66,22 @@ impl Storage {
         }
     }
 
-    pub(crate) fn open(self, supervisor: &Arc<Supervisor>) -> Result<Stored, StartError> {
-        let (folder, seal) = match self {
-            Storage::Disk { folder, seal } => (folder, seal),
-            Storage::Memory => {
-                return Ok(Stored {
-                    store: Arc::new(MemoryStore::new()),
-                    ledger: Arc::new(MemoryLedger::new()),
-                    // It goes with the store that it seals.
-                    seal: SealMemory::new(SealKey::generate()),
-                    identity: None,
-                    problem: Box::new(|| None),
-                });
-            }
+    pub(crate) fn open(&self, supervisor: &Arc<Supervisor>) -> Result<Stored, StartError> {
+        let Some(folder) = &self.folder else {
+            return Ok(Stored {
+                store: Arc::new(MemoryStore::new()),
+                ledger: Arc::new(MemoryLedger::new()),
+                identity: None,
+                problem: Box::new(|| None),
+            });
         };
         let options = Options { supervisor: supervisor.clone(), ..Options::default() };
-        let opened = SledStore::open(&folder, options)?;
+        let opened = SledStore::open(folder, options)?;
         let ledger = Arc::new(opened.ledger().map_err(StartError::LedgerTree)?);
         let identity = Some(opened.identity());
         let store = Arc::new(opened);
         let problem = store_problem(&store);
-        Ok(Stored { store, ledger, seal, identity, problem })
+        Ok(Stored { store, ledger, identity, problem })
     }
 }
 

@@ -8,6 +8,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokensmith_core::access::authenticators::ClientCas;
 use tokensmith_server::possession::Possession;
+use zeroize::Zeroizing;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +16,38 @@ pub enum TlsError {
     /// A certificate that is no use as an authority.
     #[error("the certificate authority cannot be used")]
     Authority,
+    /// A chain that is to be served.
+    #[error("the chain holds no certificate (PEM)")]
+    Chain,
+    /// A key that is to be served.
+    #[error("the certificate's key cannot be read (PEM, unencrypted)")]
+    Key,
     /// What is to be served.
     #[error("the certificate and its key do not belong together")]
     Pair(#[source] rustls::Error),
     /// The library.
     #[error("cannot set up TLS")]
     Setup(#[source] rustls::Error),
+}
+
+/// A certificate from elsewhere, PEM.
+pub struct Certificate {
+    /// What clients must trust: the CA.
+    pub ca: String,
+    /// The certificate, with those between it and its CA.
+    pub chain: String,
+    /// Its key, unencrypted.
+    pub key: Zeroizing<String>,
+}
+
+impl Certificate {
+    /// The settings that serve it.
+    pub(crate) fn server(&self, clients: Option<&ClientCas>) -> Result<ServerConfig, TlsError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(TlsError::Chain)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| TlsError::Key)?;
+        server(chain, key, clients)
+    }
 }
 
 /// Serves a certificate chain. Clients that show a certificate of one of the CAs must have its key; what it is worth is

@@ -1,6 +1,7 @@
 //! One server, as people use it.
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod built;
 mod disk;
 mod options;
 
