@@ -27,6 +27,34 @@ pub use storage::store_problem;
 pub use tls::Certificate;
 pub use wire::{Instance, Parts};
 
-pub use tokensmith_server::{Access, Route, RouteError};
+// What the doors above name of the crates below, so that whoever uses the library names no other.
+pub use tokensmith_core::access::admission::{self, Admission};
+pub use tokensmith_core::access::authenticators::{ClientCas, ClientCertificates, TokenFile};
+pub use tokensmith_core::access::{
+    AuthError, Authenticated, BearerToken, Identity, MASTERS, TokenAuthenticator,
+};
+pub use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
+pub use tokensmith_core::keys::issuer::IssuerError;
+pub use tokensmith_core::keys::{
+    Algorithm, Keys, KeysConfig, KeysError, PolicyError, PrivateKey, PrivatePem, PublicKey, ReserveError,
+    RotationPolicy, SealKey, SealKeys, SealSource, SealSourceError,
+};
+pub use tokensmith_core::ledger::{Ledger, LedgerError};
+pub use tokensmith_core::store::{Store, StoreError};
+pub use tokensmith_core::tokens::profile::{AudienceError, ProfileError, ServerLimits};
+pub use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
+pub use tokensmith_core::view::Snapshot;
+pub use tokensmith_core::{Error, Supervisor};
+pub use tokensmith_objects::Object;
+pub use tokensmith_objects::schema::{self, Schema};
+pub use tokensmith_objects::validate::Limits;
+pub use tokensmith_server::app::Check;
+pub use tokensmith_server::audit::Audit;
+pub use tokensmith_server::backup::{FileError, Files};
+pub use tokensmith_server::{
+    Access, App, AppConfig, Caller, Failure, Limit, Route, RouteError, json_body, json_reply,
+};
+pub use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledLedger, SledStore};
 
-pub use tokensmith_core::keys::{Algorithm, RotationPolicy, SealKey, SealKeys, SealSource, SealSourceError};
+// Their types are in those doors, too.
+pub use {axum, http, rustls, serde_json, time};
