@@ -5,6 +5,34 @@ use tokensmith_core::random;
 use tokensmith_objects::object::timestamp as object_timestamp;
 use tracing::instrument;
 
+/// What an object that is to be made is named by. Admission changes what is in it, and not its name, by which it may have been
+/// authorized, and by which whoever has sent it looks for it.
+struct Name {
+    name: String,
+    generate: String,
+}
+
+impl Name {
+    fn of(object: &Object) -> Self {
+        Name { name: object.name().into(), generate: object.str_at(&["metadata", "generateName"]).into() }
+    }
+
+    fn stays(&self, object: &Object) -> Result<(), Error> {
+        let now = Name::of(object);
+        for (field, sent, now) in
+            [("name", &self.name, &now.name), ("generateName", &self.generate, &now.generate)]
+        {
+            if sent != now {
+                let text = format!(
+                    "the {field} of the object ({now}) does not match the one that was sent ({sent})"
+                );
+                return Err(Error::BadRequest(text));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// As long as a generated name may be, less its random end.
 const MAX_GENERATED: usize = 63 - SUFFIX;
 const SUFFIX: usize = 5;
@@ -35,8 +63,12 @@ impl Registry {
         let dry_run = request.options.dry_run();
         let write =
             Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
+        let name = Name::of(&object);
         self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
         stays_in(namespace, &object)?;
+        name.stays(&object)?;
+        // What admission has put in has defaults, too.
+        defaults::apply(kind, &mut object);
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
         // A taken random name is tried again with another one (KEP-4420).
         for attempt in 0.. {

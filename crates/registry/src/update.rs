@@ -168,6 +168,8 @@ impl Registry {
         self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
         stays_in(old.namespace(), &object)?;
         check_name(&object, "", name)?;
+        // What admission has put in has defaults, too.
+        defaults::apply(kind, &mut object);
         if object.resource_version().is_empty() && !updates_unconditionally(kind) {
             return Err(version_missing(kind, name));
         }

@@ -147,7 +147,8 @@ impl From<Result<(), Error>> for Answer<'_> {
 /// A member of the chain. It speaks in the stages that it implements.
 ///
 /// A write that loses a race is asked about again, with what is there then. `new` is none for a delete. Warnings are told
-/// each once, however often they are given.
+/// each once, however often they are given. An object that was marked for deletion and goes because nothing holds it any more
+/// is not asked about again: its deletion was.
 pub trait Admission: Send + Sync {
     /// What logs call it.
     fn name(&self) -> &str {
@@ -158,7 +159,8 @@ pub trait Admission: Send + Sync {
     /// Whether it is to be asked about a write: by what is written, not by what is in it.
     fn handles(&self, write: &Write<'_>) -> bool;
 
-    /// Judges what was sent, and may change it. It cannot move an object to another name or namespace.
+    /// Judges what was sent, and may change it. It cannot move an object to another name or namespace: that is refused, as 400.
+    /// What it leaves open gets its defaults once the whole chain has spoken.
     fn mutate<'a>(
         &'a self,
         _write: &'a Write<'a>,

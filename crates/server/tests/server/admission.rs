@@ -6,6 +6,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_objects::Object;
+use tokio::sync::Semaphore;
 
 use crate::nodes::{collection, sample, writes};
 use crate::world::{ADMIN, Answer as Reply, World};
@@ -155,9 +156,15 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
                     );
                 }
                 let stages: Vec<_> = told.iter().map(|line| line.split(" new=").next().unwrap()).collect();
-                if answer.status.is_success() && method != "DELETE" {
-                    let all = ["a mutate", "b mutate", "a permit", "b permit", "a validate", "b validate"];
-                    assert_eq!(stages, all.map(|stage| start(stage).trim_end().to_owned()), "{what}");
+                let all = ["a mutate", "b mutate", "a permit", "b permit", "a validate", "b validate"];
+                let all = all.map(|stage| start(stage).trim_end().to_owned());
+                if answer.status.is_success() && (method, name) != ("DELETE", "") {
+                    assert_eq!(stages, all, "{what}");
+                } else if answer.status.is_success() {
+                    // Objects of a collection are deleted side by side.
+                    let each = stages.len() / all.len();
+                    let count = |stage| stages.iter().filter(|told| **told == stage).count();
+                    assert!(each > 0 && all.iter().all(|stage| count(stage.as_str()) == each), "{what}");
                 }
                 for line in &told {
                     assert!(line.ends_with(&format!("dry={dry} there=true")), "{what}");
@@ -216,7 +223,7 @@ impl Admission for Moves {
 
 #[tokio::test]
 async fn a_member_changes_an_object_and_not_its_place() {
-    for field in [&["metadata", "namespace"], &["metadata", "name"]] {
+    for field in [&["metadata", "namespace"], &["metadata", "name"], &["metadata", "generateName"]] {
         let world = World::with_options(|options| options.admission = vec![Arc::new(Moves(field))]).await;
         let map = |notes: Value| json!({"metadata": {"name": "m", "annotations": notes}});
         let made = world.post(MAPS, map(json!({}))).await.ok();
@@ -225,11 +232,17 @@ async fn a_member_changes_an_object_and_not_its_place() {
         let bad = send(&world, "PATCH", &there, &map(json!({"bad": "x"}))).await;
         assert_eq!(bad.json()["message"], "configmaps \"m\" is forbidden: it is bad");
         let moved = send(&world, "PATCH", &there, &map(json!({"move": "x"}))).await;
-        assert_eq!(moved.status, 400);
-        if field[1] == "namespace" {
-            world.delete(&there).await.ok();
-            assert_eq!(world.post(MAPS, map(json!({"move": "x"}))).await.status, 400);
+        assert_eq!(moved.status, if field[1] == "generateName" { 200 } else { 400 });
+        world.delete(&there).await.ok();
+        for named in [json!({"name": "m"}), json!({"generateName": "m-"})] {
+            let mut map = map(json!({"move": "x"}));
+            map["metadata"]["name"].take();
+            map["metadata"].as_object_mut().unwrap().extend(named.as_object().unwrap().clone());
+            let refused = world.post(MAPS, map).await;
+            assert_eq!(refused.status, 400, "{}", refused.json());
+            assert!(refused.json()["message"].as_str().unwrap().contains("does not match"));
         }
+        assert_eq!(world.get(MAPS, Some(ADMIN)).await.json()["items"].as_array().unwrap().len(), 1);
         let elsewhere = world.get("/api/v1/namespaces/kube-system/configmaps/m", Some(ADMIN)).await;
         assert_eq!(elsewhere.status, 404);
     }
@@ -249,4 +262,115 @@ async fn who_refuses_first_is_heard_alone() {
     assert!(told.iter().all(|line| !line.contains(" validate ")), "{told:?}");
     assert_eq!(told.len(), 2);
     assert_eq!(world.get(&format!("{MAPS}/m"), Some(ADMIN)).await.status, 404);
+}
+
+/// Takes away what has a default.
+struct Opens;
+
+impl Admission for Opens {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.user.name == "admin" && (write.resource == "secrets" || write.resource == "rolebindings")
+    }
+
+    fn mutate<'a>(
+        &'a self,
+        _: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        _: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        if let Some(new) = new {
+            new.remove(&["type"]);
+            new.remove(&["roleRef", "apiGroup"]);
+        }
+        Answer::Now(Ok(()))
+    }
+}
+
+/// As after each mutating step of upstream's.
+#[tokio::test]
+async fn what_a_member_leaves_open_gets_its_default() {
+    let world = World::with_options(|options| options.admission = vec![Arc::new(Opens)]).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let made = world.post(secrets, json!({"metadata": {"name": "s"}, "type": "x"})).await.ok();
+    assert_eq!(made["type"], "Opaque");
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let changed = send(&world, "PATCH", &format!("{secrets}/s"), &label).await.ok();
+    assert_eq!(changed["type"], "Opaque");
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"});
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": role});
+    let made = world.post(bindings, binding).await.ok();
+    assert_eq!(made["roleRef"], role);
+    let replaced = send(&world, "PUT", &format!("{bindings}/b"), &made).await.ok();
+    assert_eq!(replaced["roleRef"], role);
+}
+
+/// Answers a token request late, once the test has gone on.
+struct Late {
+    asked: Semaphore,
+    go: Semaphore,
+}
+
+impl Admission for Late {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.subresource == "token"
+    }
+
+    fn validate<'a>(&'a self, _: &'a Write<'a>, _: Option<&'a Object>, _: &'a mut Vec<String>) -> Answer<'a> {
+        let later = async {
+            self.asked.add_permits(1);
+            self.go.acquire().await.unwrap().forget();
+            Ok(())
+        };
+        Answer::Later(later.boxed())
+    }
+}
+
+/// A webhook may take seconds to answer: a pod, or an account, that was deleted or replaced meanwhile still got its token.
+#[tokio::test]
+async fn what_has_gone_while_admission_was_asked_gets_no_token() {
+    let late = Arc::new(Late { asked: Semaphore::new(0), go: Semaphore::new(0) });
+    let member = late.clone();
+    let world = World::with_options(|options| options.admission = vec![member]).await;
+    let core = "/api/v1/namespaces/default";
+    let mint = format!("{core}/serviceaccounts/builder/token");
+    let account = json!({"metadata": {"name": "builder"}});
+    let pod = json!({
+        "metadata": {"name": "web"},
+        "spec": {"serviceAccountName": "builder", "containers": [{"name": "c", "image": "i"}]},
+    });
+    let secret = json!({"metadata": {"name": "held"}});
+    let objects = [("serviceaccounts", account), ("pods", pod), ("secrets", secret)];
+    for (plural, object) in &objects {
+        world.post(&format!("{core}/{plural}"), object.clone()).await.ok();
+    }
+    let gone = "deleted and then recreated";
+    for (kind, plural, again, code, message) in [
+        ("Pod", "pods", true, 409, gone),
+        ("Pod", "pods", false, 404, "pods \"web\" not found"),
+        ("Secret", "secrets", true, 409, gone),
+        ("Secret", "secrets", false, 404, "secrets \"held\" not found"),
+        ("", "serviceaccounts", true, 409, "the UID in the token request"),
+        ("", "serviceaccounts", false, 404, "serviceaccounts \"builder\" not found"),
+    ] {
+        let object = &objects.iter().find(|(name, _)| *name == plural).unwrap().1;
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let spec = match kind {
+            "" => json!({}),
+            kind => json!({"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name}}),
+        };
+        let meanwhile = async {
+            late.asked.acquire().await.unwrap().forget();
+            world.delete(&format!("{core}/{plural}/{name}?gracePeriodSeconds=0")).await.ok();
+            if again {
+                world.post(&format!("{core}/{plural}"), object.clone()).await.ok();
+            }
+            late.go.add_permits(1);
+        };
+        let asking = world.post(&mint, json!({"spec": spec}));
+        let (answer, ()) = tokio::join!(asking, meanwhile);
+        let told = answer.json();
+        assert_eq!(answer.status, code, "{plural} {again}: {told}");
+        assert!(told["message"].as_str().unwrap().contains(message), "{told}");
+    }
 }

@@ -144,8 +144,8 @@ impl TokenIssuer {
         };
         let mut warnings = Vec::new();
         self.admission.mutate(&write, Some(&mut request), &mut warnings).await?;
-        // Admission may have waited for somebody: the token is for what is there now.
-        let objects = self.view.snapshot();
+        // Admission may have waited for somebody.
+        let mut objects = self.view.snapshot();
         let write = Write { objects: &objects, ..write };
         let found = self.account(&objects, namespace, name, &request)?;
         let account = Reference::new(name, found.uid());
@@ -157,8 +157,12 @@ impl TokenIssuer {
         self.admission.permit(&write, Some(&request)).await?;
         self.validate(asked, profile)?;
         self.admission.validate(&write, Some(&request), &mut warnings).await?;
+        // The last member may have waited for long. A token is never for what has gone meanwhile, nor for what has come in its
+        // place: the request has the account's UID by now, so that a new one of its name is a conflict.
+        let before = std::mem::replace(&mut objects, self.view.snapshot());
+        let found = self.account(&objects, namespace, name, &request)?;
         let bound = match request.at(&["spec", "boundObjectRef"]) {
-            Some(Value::Object(_)) => Some(bound(&objects, namespace, name, &request)?),
+            Some(Value::Object(_)) => Some(bound(&before, &objects, namespace, name, &request)?),
             _ => None,
         };
         let to_pod = matches!(bound, Some(Bound::Pod { .. }));
@@ -330,8 +334,15 @@ fn annotated_claims(account: &Object, profile: Option<&TokenProfile>) -> Result<
     all.map(Some).map_err(|e| e.of_account(account.name()))
 }
 
-/// The object that the token is to be bound to. Its UID comes from the object, never from the request.
-fn bound(objects: &Snapshot, namespace: &str, account: &str, request: &Object) -> Result<Bound, Error> {
+/// The object that the token is to be bound to, as it is now. Its UID comes from the object, never from the request. `before`: what
+/// was there when admission was asked, which has judged the object of then.
+fn bound(
+    before: &Arc<Snapshot>,
+    objects: &Arc<Snapshot>,
+    namespace: &str,
+    account: &str,
+    request: &Object,
+) -> Result<Bound, Error> {
     let field = |key: &str| request.str_at(&["spec", "boundObjectRef", key]);
     // Only the group counts: any version, even none, means the core group's one.
     let (group, version) = match field("apiVersion").split_once('/') {
@@ -361,12 +372,18 @@ fn bound(objects: &Snapshot, namespace: &str, account: &str, request: &Object) -
         );
         return Err(Error::BadRequest(text));
     }
-    if !["", found.uid()].contains(&field("uid")) {
-        let cause = format!(
-            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
-            field("uid")
-        );
-        return Err(Error::conflict("", field("kind"), name, cause));
+    // Where nothing has changed meanwhile, it is the same.
+    let judged = match Arc::ptr_eq(before, objects) {
+        true => None,
+        false => before.get("", plural, scope, name),
+    };
+    for uid in [field("uid"), judged.map_or("", |judged| judged.uid())] {
+        if !["", found.uid()].contains(&uid) {
+            let cause = format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+            );
+            return Err(Error::conflict("", field("kind"), name, cause));
+        }
     }
     let to = Reference::new(name, found.uid());
     Ok(match plural {
