@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::certificates::{Authority, OWN_NAMES};
+use crate::end::Ground;
 use crate::error::StartError;
 use crate::issuers::{self, StartIssuers};
 use crate::options::Options;
@@ -163,7 +164,7 @@ impl Builder {
         let made = self.storage.make()?;
         let started = self.run(keys, system, (socket, address), renewal, ca).await;
         if started.is_err() {
-            made.undo();
+            made.undo().await;
         }
         started
     }
@@ -207,7 +208,8 @@ impl Builder {
             Some(out) => Audit::to(out, supervisor.clone()).map_err(StartError::Audit)?,
             None => Audit::none(),
         };
-        let stored = storage.open(&supervisor)?;
+        let stored = storage.open(&supervisor).await?;
+        let ground = Ground::new(&stored.store, &stored.ledger, None);
         if options.issuers.is_empty() {
             // The port of this start may be another: tokens of before keep their issuer.
             let recorded = issuers::recorded(&*stored.store).await?;
@@ -240,6 +242,7 @@ impl Builder {
             audit,
             stopping: stopping.clone(),
         };
+        ground.hand_over();
         let instance = Instance::start(parts, options).await?;
         let (live, stats) = (renewal.live(), instance.app.metrics.listening());
         let mut serving = JoinSet::new();

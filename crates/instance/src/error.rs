@@ -79,6 +79,9 @@ pub enum StartError {
     /// The spare key.
     #[error("cannot make the spare signing key")]
     Tick(#[source] ReserveError),
+    /// Opening the folder has panicked.
+    #[error("the folder could not be opened")]
+    Opening(#[source] tokio::task::JoinError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -90,6 +93,9 @@ pub enum EndError {
     /// Letting go of the store has panicked.
     #[error("the store was not closed well: the last issue records may be lost")]
     Broken,
+    /// It was closed as far as this server goes, and somebody still has it.
+    #[error("something still holds the server's store: its folder is not free until that lets go")]
+    Held,
     /// The disk does not answer.
     #[error(
         "the disk has not answered for {seconds} s: ended without it. What was acknowledged is on disk; the last issue records may be lost"

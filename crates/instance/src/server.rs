@@ -26,7 +26,8 @@ use crate::wire::Instance;
 /// The administrator, whose token is in [`Server::kubeconfig`].
 pub(crate) const ADMIN: &str = "admin";
 
-/// A server that runs. Dropped, it is gone: its tasks, connections, threads and memory.
+/// A server that runs. Dropped, it goes: at once its listener, its tasks and its connections, a moment later its store, on a
+/// thread of its own. Who wants to know that all of it has gone waits for [`Server::stop`].
 pub struct Server {
     pub(crate) instance: Instance,
     pub(crate) url: String,
@@ -116,11 +117,11 @@ impl Server {
         self.instance.clock.as_ref().expect("a server that goes by the machine's clock has none to move")
     }
 
-    /// Stops: open requests end, all that is queued is written, and the store is closed. To drop a server is enough where
-    /// nothing of it is to stay.
+    /// Stops: open requests end, all that is queued is written, and the store is closed: its folder is free when this returns.
+    /// To drop a server is enough where nothing of it is to stay.
     ///
     /// # Errors
-    /// The disk does not answer.
+    /// The disk does not answer, or somebody else still has the store.
     pub async fn stop(self) -> Result<(), EndError> {
         let Server { instance, stop, mut serving, .. } = self;
         stop.send_replace(true);

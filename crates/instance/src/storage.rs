@@ -3,15 +3,16 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokensmith_core::Supervisor;
 use tokensmith_core::keys::{SealKey, SealMemory, SealSource};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_server::app::Check;
-use tokensmith_store::{MemoryLedger, MemoryStore, Options, SledStore};
+use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, Options, SledStore};
 
 use crate::error::StartError;
 
@@ -34,11 +35,17 @@ pub(crate) struct Stored {
 pub(crate) struct Made(Option<PathBuf>);
 
 impl Made {
-    /// Lets it go. Nobody uses it any more, but for somebody who was quick: theirs it is then.
-    pub(crate) fn undo(self) {
+    /// Lets it go, once the start's store is closed. Nobody uses it any more, but for somebody who was quick: theirs it is then.
+    pub(crate) async fn undo(self) {
         let Some(folder) = self.0 else { return };
-        if let Err(e) = tokensmith_store::discard(&folder) {
-            tracing::warn!(cause = %e, "a start that has failed leaves its folder");
+        let undoing = tokio::task::spawn_blocking(move || {
+            closed(&folder);
+            tokensmith_store::discard(&folder)
+        });
+        match undoing.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(cause = %e, "a start that has failed leaves its folder"),
+            Err(e) => tracing::warn!(cause = %e, "a start that has failed leaves its folder"),
         }
     }
 }
@@ -66,8 +73,9 @@ impl Storage {
         }
     }
 
-    pub(crate) fn open(&self, supervisor: &Arc<Supervisor>) -> Result<Stored, StartError> {
-        let Some(folder) = &self.folder else {
+    /// Opens it where no task waits for a disk.
+    pub(crate) async fn open(&self, supervisor: &Arc<Supervisor>) -> Result<Stored, StartError> {
+        let Some(folder) = self.folder.clone() else {
             return Ok(Stored {
                 store: Arc::new(MemoryStore::new()),
                 ledger: Arc::new(MemoryLedger::new()),
@@ -75,13 +83,36 @@ impl Storage {
                 problem: Box::new(|| None),
             });
         };
-        let options = Options { supervisor: supervisor.clone(), ..Options::default() };
-        let opened = SledStore::open(folder, options)?;
-        let ledger = Arc::new(opened.ledger().map_err(StartError::LedgerTree)?);
-        let identity = Some(opened.identity());
-        let store = Arc::new(opened);
-        let problem = store_problem(&store);
-        Ok(Stored { store, ledger, identity, problem })
+        let supervisor = supervisor.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            closed(&folder);
+            open(&folder, supervisor)
+        });
+        opening.await.map_err(StartError::Opening)?
+    }
+}
+
+fn open(folder: &Path, supervisor: Arc<Supervisor>) -> Result<Stored, StartError> {
+    let opened = SledStore::open(folder, Options { supervisor, ..Options::default() })?;
+    let ledger = Arc::new(opened.ledger().map_err(StartError::LedgerTree)?);
+    let identity = Some(opened.identity());
+    let store = Arc::new(opened);
+    let problem = store_problem(&store);
+    Ok(Stored { store, ledger, identity, problem })
+}
+
+/// A server that was dropped closes its folder on a thread. So long who opens it again waits for that.
+const CLOSING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until this process has let go of a folder, for a while: a server that runs keeps it.
+fn closed(folder: &Path) {
+    let ours =
+        |e: &OpenError| matches!(e, OpenError::InUse { pid: Some(pid), .. } if *pid == std::process::id());
+    let mut left = CLOSING;
+    while tokensmith_store::lock(folder).as_ref().is_err_and(ours) && !left.is_zero() {
+        std::thread::park_timeout(PAUSE);
+        left = left.saturating_sub(PAUSE);
     }
 }
 

@@ -24,7 +24,7 @@ use tokensmith_server::{App, Backup, Limit};
 use tokio::sync::watch;
 
 use crate::clock::TestClock;
-use crate::end;
+use crate::end::{self, Ground};
 use crate::error::{EndError, StartError};
 use crate::options::Options;
 use crate::testing_clock;
@@ -64,7 +64,8 @@ pub struct Instance {
     /// The clock, where it can be moved.
     pub clock: Option<TestClock>,
     tasks: Tasks,
-    store: Arc<dyn Store>,
+    /// Last, so that nothing else of this holds a part of it.
+    ground: Ground,
 }
 
 impl Instance {
@@ -75,6 +76,8 @@ impl Instance {
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         options.check()?;
         let Parts { store, ledger, keys, clock, test_clock, supervisor, .. } = parts;
+        let audit = Arc::new(parts.audit);
+        let ground = Ground::new(&store, &ledger, Some(&audit));
         let issuer = options.issuers.first().cloned().ok_or(StartError::NoIssuer)?;
         let audiences = options.audiences().to_vec();
         let view = Arc::new(View::load(&*store).await.map_err(StartError::Objects)?);
@@ -134,6 +137,7 @@ impl Instance {
                 profiles: options.profiles,
             },
         );
+        let errands = tasks.errands().clone();
         let checks = checks(parts.problem, &view, &keys, &ledger, &clock);
         let app = Arc::new(App {
             config: options.http,
@@ -150,23 +154,24 @@ impl Instance {
             ),
             authorizer,
             metrics: Arc::new(Metrics::new()),
-            audit: Arc::new(parts.audit),
+            audit,
             backup: Arc::new(backup),
             stopping: parts.stopping,
+            errands,
             supervisor,
             checks: Arc::new(checks),
         });
         let router = tokensmith_server::router(app.clone(), &routes);
-        Ok(Instance { app, router, clock: clock_to_move, tasks, store })
+        Ok(Instance { app, router, clock: clock_to_move, tasks, ground })
     }
 
     /// Ends the tasks, brings the ledger to disk and lets go of the store, whose last owner flushes it. No request is
     /// served any more.
     ///
     /// # Errors
-    /// The disk does not answer.
+    /// The disk does not answer, or somebody else still has the store.
     pub async fn end(self) -> Result<(), EndError> {
-        let Instance { app, router, clock, tasks, store } = self;
+        let Instance { app, router, clock, tasks, ground } = self;
         let ledger = app.ledger.clone();
         let work = async {
             tasks.end().await;
@@ -174,7 +179,12 @@ impl Instance {
                 tracing::error!(cause = %e, "the last issue records are lost");
             }
         };
-        end::within(end::GRACE, work, (app, router, clock, store, ledger.clone())).await
+        let rest = (app, router, clock, ledger.clone());
+        end::within(end::GRACE, work, move || {
+            drop(rest);
+            ground.close()
+        })
+        .await
     }
 }
 

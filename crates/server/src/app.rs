@@ -6,12 +6,12 @@ use tokensmith_core::Supervisor;
 use tokensmith_core::access::{Authentication, Authorizer, Notes};
 use tokensmith_core::clock::{Clock, ClockWatch};
 use tokensmith_core::keys::Keys;
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
 use tokensmith_objects::schema::{Current, Schema};
 use tokensmith_registry::Registry;
 use tokio::sync::watch;
-use tracing::Instrument;
 
 use crate::audit::Audit;
 use crate::backup::Backup;
@@ -68,6 +68,8 @@ pub struct App {
     pub backup: Arc<Backup>,
     /// Turns true when the server is to stop: what would go on for ever ends then.
     pub stopping: watch::Receiver<bool>,
+    /// What goes on without the request that has begun it.
+    pub errands: Arc<Errands>,
     /// Watches the tasks that run on.
     pub supervisor: Arc<Supervisor>,
     /// Names and checks for readiness, in order.
@@ -77,6 +79,7 @@ pub struct App {
 needs! {
     /// What is done with a token that was accepted.
     pub(crate) struct Used {
+        errands: Arc<Errands>,
         metrics: Arc<Metrics>,
         registry: Arc<Registry>,
     }
@@ -90,7 +93,6 @@ impl Used {
         let (registry, namespace, name) =
             (self.registry.clone(), secret.namespace.clone(), secret.name.clone());
         // Not awaited: that a label is late harms nobody, a slow disk would harm the request.
-        let noted = async move { registry.note_legacy_use(&namespace, &name).await };
-        tokio::spawn(noted.in_current_span());
+        drop(self.errands.begin(async move { registry.note_legacy_use(&namespace, &name).await }));
     }
 }

@@ -7,6 +7,7 @@ use tokensmith_core::Supervisor;
 use tokensmith_core::access::{Authentication, Authorizer};
 use tokensmith_core::clock::{Clock, ClockWatch};
 use tokensmith_core::keys::Keys;
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
 use tokensmith_objects::schema::Schema;
@@ -52,6 +53,7 @@ parts! {
     Arc<Authentication>: app => app.authentication.clone();
     Arc<Backup>: app => app.backup.clone();
     Arc<ClockWatch>: app => app.clock_watch.clone();
+    Arc<Errands>: app => app.errands.clone();
     Arc<Keys>: app => app.keys.clone();
     Arc<Metrics>: app => app.metrics.clone();
     Arc<Registry>: app => app.registry.clone();

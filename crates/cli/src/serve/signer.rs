@@ -134,7 +134,11 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
         }
     };
     // Its last owner flushes the store.
-    let ended = end::within(end::GRACE, work, (ledger, store)).await;
+    let ended = end::within(end::GRACE, work, move || {
+        drop((ledger, store));
+        Ok(())
+    })
+    .await;
     failure.map_or(ended.map_err(|e| Failure::failed(e.to_string())), Err)
 }
 

@@ -10,6 +10,7 @@
 //! with [`turn`] that it got on; who asks for readiness finds the one that hangs. What a panic says is logged by the
 //! process's hook alone, once.
 
+mod errands;
 #[cfg(debug_assertions)]
 mod fail;
 mod task;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
+pub use errands::Errands;
 #[cfg(debug_assertions)]
 pub use fail::arm;
 pub use task::Task;

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{Supervisor, Task};
+use super::{Errands, Supervisor, Task};
 
-/// Tasks that run for as long as their server does.
+/// Tasks that run for as long as their server does, and its errands.
 pub struct Tasks {
     supervisor: Arc<Supervisor>,
     running: JoinSet<()>,
+    errands: Arc<Errands>,
 }
 
 impl Tasks {
     /// None yet.
     pub fn new(supervisor: Arc<Supervisor>) -> Self {
-        Tasks { supervisor, running: JoinSet::new() }
+        Tasks { supervisor, running: JoinSet::new(), errands: Arc::default() }
     }
 
     /// Begins one. It is begun again with the same things when it panics or ends.
@@ -28,8 +29,21 @@ impl Tasks {
         self.running.spawn(async move { supervisor.run(task, || work(with.clone())).await });
     }
 
-    /// Ends them, and waits until they have.
+    /// For whoever begins what is to go on without them.
+    pub fn errands(&self) -> &Arc<Errands> {
+        &self.errands
+    }
+
+    /// Waits for the errands, for which the tasks may have work to do; then ends the tasks, and waits until they have.
     pub async fn end(mut self) {
+        self.errands.end().await;
         self.running.shutdown().await;
+    }
+}
+
+impl Drop for Tasks {
+    /// The errands hold what holds them: nobody else ends them.
+    fn drop(&mut self) {
+        self.errands.abort();
     }
 }

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use tokensmith_core::backup::{Source, WriteError, write};
 use tokensmith_core::error::chain;
 use tokensmith_core::keys::Keys;
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_core::{Clock, Error};
 use tokio::sync::mpsc;
-use tracing::Instrument;
 
 use super::keys::check_reason;
 use super::token;
@@ -32,6 +32,7 @@ needs! {
     pub(super) struct Making {
         backup: Arc<Backup>,
         clock: Arc<dyn Clock>,
+        errands: Arc<Errands>,
         keys: Arc<Keys>,
         limit: Limit,
         stopping: Stopping,
@@ -102,7 +103,7 @@ fn begin(with: &Making) -> Result<Body, Failure> {
         }
         done.map(drop)
     };
-    let writing = tokio::spawn(writing.in_current_span());
+    let writing = with.errands.begin(writing);
     Ok(Body::from_stream(stream::unfold(Some((pieces, writing)), |state| async {
         let (mut pieces, writing): (mpsc::Receiver<Bytes>, _) = state?;
         if let Some(piece) = pieces.recv().await {

@@ -144,7 +144,7 @@ async fn a_token_secret_lives_and_dies_with_its_account() {
     assert_eq!(world.review(&token).await["error"], "[invalid bearer token, Token has been invalidated]");
 }
 
-fn decoded(value: &Value) -> String {
+pub fn decoded(value: &Value) -> String {
     use base64::Engine;
     String::from_utf8(base64::prelude::BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap()
 }

@@ -94,8 +94,8 @@ pub enum OpenError {
     /// What is there is not what was written.
     #[error(transparent)]
     Damaged(Box<Damage>),
-    /// Another process has it open.
-    #[error("{} is in use by another process{}", dir.display(), pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
+    /// It is open, in another process or in this one.
+    #[error("{} is in use by {}", dir.display(), holder(*pid))]
     InUse {
         /// The directory.
         dir: PathBuf,
@@ -159,6 +159,18 @@ pub enum OpenError {
     /// No thread for the writer.
     #[error("cannot start the store's writer")]
     Thread(#[source] io::Error),
+}
+
+/// Who has it.
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) if pid == std::process::id() => {
+            "a server of this very process, which runs or is being closed: `stop` it, and wait for that"
+                .into()
+        }
+        Some(pid) => format!("another process (pid {pid})"),
+        None => "another process".into(),
+    }
 }
 
 /// A store that is open.

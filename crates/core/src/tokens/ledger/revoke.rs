@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tracing::Instrument;
-
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
 use crate::keys::{KeyInfo, Origin, ring::NEVER};
@@ -24,21 +22,15 @@ pub struct Revoked {
 }
 
 impl TokenLedger {
-    /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. What has been begun
-    /// is finished even if the caller goes away.
+    /// Revokes. When this returns, no covered token is accepted any more, not even after a crash. Whoever's caller may go away
+    /// has it run as an errand ([`Errands`](crate::supervise::Errands)): dropped on its way, it may be in force and not on disk.
     ///
     /// # Errors
     /// There is nothing of that name, or it is not on disk: in force, but only until a restart.
-    pub async fn revoke(self: &Arc<Self>, what: What, by: String, reason: String) -> Result<Revoked, Error> {
+    pub async fn revoke(&self, what: What, by: String, reason: String) -> Result<Revoked, Error> {
         if self.mode == LedgerMode::Off {
             return Err(self.no_revocations());
         }
-        let ledger = Arc::clone(self);
-        let task = tokio::spawn(async move { ledger.finish(what, by, reason).await }.in_current_span());
-        task.await.map_err(|e| Error::internal("the revocation did not end", e))?
-    }
-
-    async fn finish(&self, what: What, by: String, reason: String) -> Result<Revoked, Error> {
         if let What::Key(kid) = &what
             && !self.keys.current().infos().iter().any(|k| k.id == *kid)
         {

@@ -1,5 +1,7 @@
 //! Changing the ring, under its guards. Each change is in the journal and in the audit log.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
@@ -10,8 +12,8 @@ use tokensmith_core::keys::{
     Algorithm, Cause, Command, CommandError, CommandReport, Refused, RingError, SealSourceError,
 };
 use tokensmith_core::ledger::jti::holds_token;
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::{Error, Moment};
-use tracing::Instrument;
 
 use super::super::token;
 use super::Ring;
@@ -132,7 +134,7 @@ pub(crate) async fn reseal(
 ) -> Result<Response, Failure> {
     let said: Resealing = body::json(ring.limit, &headers, body).await?;
     let cause = cause(&caller, said.reason, false)?;
-    let count = finished(async move {
+    let count = finished(ring.errands.clone(), async move {
         let resealed = ring.keys.reseal(!said.keep_file, &cause).await;
         let resealed = resealed.map_err(|e| failure(&ring, "", e));
         audit(&ring, &caller, "keys.reseal", "", &cause.reason, resealed.as_ref().err());
@@ -163,7 +165,7 @@ pub(super) async fn done(
         _ => "",
     };
     let (about, command, ring, caller) = (about.to_owned(), command.clone(), ring.clone(), caller.clone());
-    let done = finished(async move {
+    let done = finished(ring.errands.clone(), async move {
         let outcome = ring.keys.command(&command, &cause).await;
         report(&ring, &caller, action, &about, &cause, outcome)
     });
@@ -173,10 +175,10 @@ pub(super) async fn done(
 /// What has been begun is finished even if the caller goes away: nobody changes the ring past the audit log by hanging
 /// up.
 pub(super) async fn finished<T: Send + 'static>(
+    errands: Arc<Errands>,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
-    let task = tokio::spawn(work.in_current_span());
-    task.await.map_err(|_| Failure::internal("the change of the keys did not end"))?
+    errands.begin(work).await.map_err(|_| Failure::internal("the change of the keys did not end"))?
 }
 
 /// Who wants it, and why; overruling a guard needs a reason.

@@ -57,7 +57,7 @@ pub(crate) async fn import(
     let read = tokio::task::spawn_blocking(read).await;
     let read = read.map_err(|_| Failure::internal("the key could not be read"))?;
     let read = read.map_err(|e| bad(&format!("the key cannot be used: {e}")))?;
-    let told = finished(async move {
+    let told = finished(ring.errands.clone(), async move {
         let outcome = match read {
             Read::Private(key) => ring.keys.import(&key, &cause).await,
             Read::Public(public) => {

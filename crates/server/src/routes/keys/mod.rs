@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokensmith_core::Clock;
 use tokensmith_core::keys::Keys;
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 
 use crate::needs::{Limit, needs};
@@ -19,6 +20,7 @@ needs! {
     /// What the ring is looked after with.
     pub(crate) struct Ring {
         clock: Arc<dyn Clock>,
+        errands: Arc<Errands>,
         keys: Arc<Keys>,
         ledger: Arc<TokenLedger>,
         limit: Limit,

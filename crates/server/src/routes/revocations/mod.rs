@@ -10,6 +10,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use tokensmith_core::ledger::{Revocation, What, jti};
+use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::ledger::{Known, Own, Revoked, shown};
 use tokensmith_core::tokens::{LedgerMode, TokenLedger, legacy};
 use tokensmith_core::{Clock, Error};
@@ -28,6 +29,7 @@ needs! {
     /// What is revoked with.
     pub(super) struct Revoking {
         clock: Arc<dyn Clock>,
+        errands: Arc<Errands>,
         ledger: Arc<TokenLedger>,
         limit: Limit,
     }
@@ -47,7 +49,7 @@ pub(super) async fn create(
     let wanted: RevocationBody = body::json(with.limit, &headers, body).await?;
     let target = wanted.target()?;
     let mut line = token::line(&*with.clock, &caller, "revoke");
-    let done = revoke(&with.ledger, &caller, target, wanted.force, &wanted.reason, &mut line).await;
+    let done = revoke(&with, &caller, target, wanted.force, &wanted.reason, &mut line).await;
     let answer = match done.map_err(Failure::from) {
         Ok(answer) => answer,
         Err(failure) => {
@@ -62,7 +64,7 @@ pub(super) async fn create(
 }
 
 async fn revoke(
-    ledger: &Arc<TokenLedger>,
+    Revoking { errands, ledger, .. }: &Revoking,
     caller: &Caller,
     target: Target,
     force: Option<bool>,
@@ -89,7 +91,10 @@ async fn revoke(
             return Err(Error::BadRequest(format!("jti: {}", jti::NotGiven::Neither)));
         }
     }
-    let revoked = ledger.revoke(what.clone(), caller.user.name.clone(), reason.to_owned()).await?;
+    // What has been begun is finished even if the caller goes away: a revocation is in force before it is on disk.
+    let (taker, it, by, why) = (ledger.clone(), what.clone(), caller.user.name.clone(), reason.to_owned());
+    let done = errands.begin(async move { taker.revoke(it, by, why).await });
+    let revoked = done.await.map_err(|e| Error::internal("the revocation did not end", e))??;
     let mut answer = answer(&revoked);
     warn(&mut answer, &known, own.as_ref(), ledger.elsewhere(&what).await);
     Ok(answer)
