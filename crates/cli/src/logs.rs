@@ -27,6 +27,8 @@ fn begin(filter: &str) {
         .try_init();
     if begun.is_ok() {
         std::panic::set_hook(Box::new(panicked));
+        // Around that one.
+        tokensmith_store::hush();
     }
 }
 

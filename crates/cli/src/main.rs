@@ -37,6 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    // What a damaged store makes sled say is told once, and not as a crash. Commands that log do so with their own hook.
+    if matches!(cli.command, Command::Backup(_) | Command::Restore(_) | Command::Store(_)) {
+        tokensmith_store::hush();
+    }
     match cli.command {
         Command::Backup(args) => block_on(args.run()),
         Command::Completions(args) => args.run(),

@@ -54,7 +54,7 @@ pub use tokensmith_server::backup::{FileError, Files};
 pub use tokensmith_server::{
     Access, App, AppConfig, Caller, Failure, Limit, Route, RouteError, json_body, json_reply,
 };
-pub use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledLedger, SledStore};
+pub use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledLedger, SledStore, hush};
 
 // Their types are in those doors, too.
 pub use {axum, http, rustls, serde_json, time};

@@ -60,7 +60,6 @@ impl Database {
     }
 
     fn begin(dir: &Path, cache_bytes: u64, copy: bool) -> Result<Self, Fault> {
-        hush();
         let limit = SHORTEST.saturating_add(Duration::from_millis(size(dir) >> 13));
         let (done, answer) = mpsc::channel();
         let path: PathBuf = dir.into();
@@ -228,9 +227,10 @@ fn message(panic: &(dyn Any + Send)) -> String {
 /// sled's own threads, whose panics nobody else hears.
 const THREADS: [&str; 2] = ["log flusher", "sled-io-"];
 
-/// Keeps panics that become errors from being printed as crashes. Once in a process, before the first database is opened:
-/// a hook is a global thing, and all other panics go on to the one that was there.
-fn hush() {
+/// Keeps panics of the database that become errors from being printed as crashes: a hook of the whole process, for a program to
+/// ask for, before it opens a store. All other panics go on to the hook that was there. Once in a process; without it panics
+/// become errors all the same, and the hook that is there hears of them, too.
+pub fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();

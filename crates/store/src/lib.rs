@@ -47,6 +47,7 @@ mod state;
 
 pub use builder::Record;
 pub use damage::{BadRecord, Damage, Trouble, What, Whole};
+pub use database::hush;
 pub use examine::{Create, Examined, examine, examine_in, is_of_format_1};
 
 #[cfg(debug_assertions)]
