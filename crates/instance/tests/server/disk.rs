@@ -1,6 +1,7 @@
 //! A server whose data outlive it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::Method;
@@ -208,4 +209,37 @@ async fn a_start_that_would_refuse_tokens_of_before_is_refused() {
     server.stop().await.unwrap();
     let server = start().issuer(NEW).with(|o| o.dropped_issuers = vec![OLD.into()]).start().await.unwrap();
     assert!(!server.review(token.as_str(), "vault").await.unwrap().authenticated);
+}
+
+/// A drop waits for no disk, and whoever opens the folder next waits for it in its stead.
+#[tokio::test]
+async fn a_folder_whose_server_was_dropped_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || on_disk(folder.path(), SealKey::new(SEAL)).start();
+    let server = start().await.unwrap();
+    let token = server.token("shop/cart").audience("vault").await.unwrap();
+    drop(server);
+    let again = start().await.unwrap();
+    assert!(again.review(token.as_str(), "vault").await.unwrap().authenticated);
+    let taken = start().await.err().unwrap().to_string();
+    assert!(taken.contains("a server of this very process"), "{taken}");
+    again.stop().await.unwrap();
+}
+
+/// The hook is the process's, and a library's user may have set one.
+#[tokio::test]
+async fn a_server_on_disk_leaves_the_panic_hook_alone() {
+    static HEARD: AtomicUsize = AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match info.payload().downcast_ref::<&str>() {
+        Some(&"a test's") => drop(HEARD.fetch_add(1, Ordering::SeqCst)),
+        _ => before(info),
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    let server = on_disk(folder.path(), SealKey::new(SEAL));
+    server.start().await.unwrap().stop().await.unwrap();
+    // As the database's own threads are named, whose panics `hush` keeps from the hook.
+    let thread = std::thread::Builder::new().name("sled-io-0".into()).spawn(|| panic!("a test's"));
+    assert!(thread.unwrap().join().is_err());
+    assert_eq!(HEARD.load(Ordering::SeqCst), 1);
 }

@@ -6,7 +6,6 @@ mod disk;
 mod options;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::routing::get;
@@ -262,39 +261,3 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-
-/// A drop waits for no disk, and whoever opens the folder next waits for it in its stead.
-#[tokio::test]
-async fn a_folder_whose_server_was_dropped_is_opened_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = || {
-        let server = Server::on_disk(folder.path(), SealKey::new(SEAL)).algorithm(Algorithm::ES256);
-        server.issuer("https://issuer.test").start()
-    };
-    let server = start().await.unwrap();
-    let token = server.token("shop/cart").audience("vault").await.unwrap();
-    drop(server);
-    let again = start().await.unwrap();
-    assert!(again.review(token.as_str(), "vault").await.unwrap().authenticated);
-    let taken = start().await.err().unwrap().to_string();
-    assert!(taken.contains("a server of this very process"), "{taken}");
-    again.stop().await.unwrap();
-}
-
-/// The hook is the process's, and a library's user may have set one.
-#[tokio::test]
-async fn a_server_on_disk_leaves_the_panic_hook_alone() {
-    static HEARD: AtomicUsize = AtomicUsize::new(0);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| match info.payload().downcast_ref::<&str>() {
-        Some(&"a test's") => drop(HEARD.fetch_add(1, Ordering::SeqCst)),
-        _ => before(info),
-    }));
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::on_disk(folder.path(), SealKey::new(SEAL)).algorithm(Algorithm::ES256);
-    server.start().await.unwrap().stop().await.unwrap();
-    // As the database's own threads are named, whose panics `hush` keeps from the hook.
-    let thread = std::thread::Builder::new().name("sled-io-0".into()).spawn(|| panic!("a test's"));
-    assert!(thread.unwrap().join().is_err());
-    assert_eq!(HEARD.load(Ordering::SeqCst), 1);
-}
