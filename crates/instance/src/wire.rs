@@ -173,13 +173,14 @@ impl Instance {
     pub async fn end(self) -> Result<(), EndError> {
         let Instance { app, router, clock, tasks, ground } = self;
         let ledger = app.ledger.clone();
-        let work = async {
+        // It has the ledger to itself, so that nobody does when the rest is closed.
+        let work = async move {
             tasks.end().await;
             if let Err(e) = ledger.flush().await {
                 tracing::error!(cause = %e, "the last issue records are lost");
             }
         };
-        let rest = (app, router, clock, ledger.clone());
+        let rest = (app, router, clock);
         end::within(end::GRACE, work, move || {
             drop(rest);
             ground.close()
