@@ -299,7 +299,7 @@ mod tests {
             let (place, dir) = Place::with(names);
             let held = lock(&dir.store()).unwrap();
             let refused = FirstStart::begin(&dir, Who::Server, true).unwrap_err();
-            assert!(refused.to_string().contains("in use by another process"), "{refused}");
+            assert!(refused.to_string().contains("is in use by a server of this very process"), "{refused}");
             assert!(!place.marked());
             drop(held);
         }
