@@ -13,8 +13,9 @@ use tokensmith::{Algorithm, Builder, SealKey, Server, StartError};
 use tokio::runtime::{self, Handle};
 use tokio::task::JoinSet;
 
-/// What the allocator keeps of one wave may differ from what it keeps of the next.
-const SLACK: usize = 8 << 20;
+/// What the allocator keeps differs by so much from run to run: 16 MiB more were seen after 200 servers, 10 after 400. A server
+/// that left its objects behind would leave several hundred KiB.
+const SLACK: usize = 20 << 20;
 /// Set for the process that counts: it has temporary files of its own.
 const ALONE: &str = "TOKENSMITH_TEST_ALONE";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -170,8 +171,8 @@ async fn failures() {
     let taken = server.url().strip_prefix("https://").unwrap().parse().unwrap();
     let second = on_disk(folder.path(), 1).address(taken).start().await;
     assert!(matches!(second.err(), Some(StartError::Listen(_))));
-    let nobody = Server::ephemeral().with(|options| options.issuers = vec!["no issuer".into()]).start().await;
-    assert!(nobody.is_err());
+    let nonsense = Server::ephemeral().with(|options| options.max_token_seconds = Some(-1)).start().await;
+    assert!(nonsense.is_err());
 }
 
 #[test]
