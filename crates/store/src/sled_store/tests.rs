@@ -184,63 +184,70 @@ async fn a_record_that_is_damaged_later_is_an_error_and_shows_in_readiness() {
 /// A store that was filled by its own objects: whatever has come to be, they can be deleted, each alone and many at once,
 /// and then there is room again.
 #[tokio::test]
-#[ignore = "fails now and then: after a disk was full, an update is refused that should have its room"]
 async fn what_has_filled_the_disk_can_be_deleted_and_then_all_is_taken_again() {
+    fill_and_empty(60_000).await;
+}
+
+#[tokio::test]
+#[ignore = "fails in some runs: an update or a create is refused that should have its room"]
+async fn what_has_filled_the_disk_can_be_deleted_and_then_all_is_taken_again_with_large_values() {
+    fill_and_empty(900_000).await;
+}
+
+async fn fill_and_empty(len: usize) {
     use tokensmith_core::ledger::{Ledger, Revocation, What};
     const DISK: u64 = 48 << 20;
-    for len in [900_000, 60_000] {
-        let home = tempfile::tempdir().unwrap();
-        let options = Options { disk_bytes: Some(DISK), ..Options::default() };
-        let store = SledStore::open(home.path(), options.clone()).unwrap();
-        let ledger = store.ledger().unwrap();
-        let put = async |n: usize| {
-            let value = Bytes::from(n.to_be_bytes().repeat(len / 8));
-            store.put(&format!("/o{n:05}"), value, Expect::Any).await
-        };
-        let fill = async || {
-            let mut filled = 0;
-            while put(filled).await.is_ok() {
-                filled += 1;
-            }
-            let refused = put(filled).await.unwrap_err();
-            assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
-            assert!(refused.to_string().contains("no space left on device"), "{refused}");
-            filled
-        };
-        let revoke = async |n: usize| {
-            let revocation = Revocation {
-                what: What::Jti(n.to_string()),
-                at: 1,
-                until: 2,
-                by: "admin".into(),
-                reason: String::new(),
-                epoch: None,
-                ahead: None,
-            };
-            ledger.revoke(&[revocation]).await.unwrap();
-        };
-        for at_once in [1, 40] {
-            let filled = fill().await;
-            assert!(filled > 4_000_000 / len, "{len}: {filled}");
-            revoke(at_once).await;
-            // What a deletion begins with.
-            store.put("/o00000", vec![0; len + 100].into(), Expect::Any).await.unwrap();
-            let keys: Vec<_> = (0..filled).map(|n| format!("/o{n:05}")).collect();
-            for some in keys.chunks(at_once) {
-                let gone = some.iter().map(|key| store.delete(key, Expect::Any));
-                for gone in futures::future::join_all(gone).await {
-                    gone.unwrap().unwrap();
-                }
-                let size = crate::database::size(home.path());
-                assert!(size < DISK, "{len}: {size}");
-            }
-            revoke(at_once + 100).await;
-            for n in 0..3 {
-                put(n).await.unwrap();
-            }
+    let home = tempfile::tempdir().unwrap();
+    let options = Options { disk_bytes: Some(DISK), ..Options::default() };
+    let store = SledStore::open(home.path(), options.clone()).unwrap();
+    let ledger = store.ledger().unwrap();
+    let put = async |n: usize| {
+        let value = Bytes::from(n.to_be_bytes().repeat(len / 8));
+        store.put(&format!("/o{n:05}"), value, Expect::Any).await
+    };
+    let fill = async || {
+        let mut filled = 0;
+        while put(filled).await.is_ok() {
+            filled += 1;
         }
-        drop((ledger, store));
-        let store = SledStore::open(home.path(), options).unwrap();
-        assert_eq!(store.ledger().unwrap().revocations().await.unwrap().len(), 4);
+        let refused = put(filled).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+        assert!(refused.to_string().contains("no space left on device"), "{refused}");
+        filled
+    };
+    let revoke = async |n: usize| {
+        let revocation = Revocation {
+            what: What::Jti(n.to_string()),
+            at: 1,
+            until: 2,
+            by: "admin".into(),
+            reason: String::new(),
+            epoch: None,
+            ahead: None,
+        };
+        ledger.revoke(&[revocation]).await.unwrap();
+    };
+    for at_once in [1, 40] {
+        let filled = fill().await;
+        assert!(filled > 4_000_000 / len, "{len}: {filled}");
+        revoke(at_once).await;
+        // What a deletion begins with.
+        store.put("/o00000", vec![0; len + 100].into(), Expect::Any).await.unwrap();
+        let keys: Vec<_> = (0..filled).map(|n| format!("/o{n:05}")).collect();
+        for some in keys.chunks(at_once) {
+            let gone = some.iter().map(|key| store.delete(key, Expect::Any));
+            for gone in futures::future::join_all(gone).await {
+                gone.unwrap().unwrap();
+            }
+            let size = crate::database::size(home.path());
+            assert!(size < DISK, "{len}: {size}");
+        }
+        revoke(at_once + 100).await;
+        for n in 0..3 {
+            put(n).await.unwrap();
+        }
     }
+    drop((ledger, store));
+    let store = SledStore::open(home.path(), options).unwrap();
+    assert_eq!(store.ledger().unwrap().revocations().await.unwrap().len(), 4);
 }
