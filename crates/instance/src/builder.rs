@@ -8,8 +8,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use time::OffsetDateTime;
-use tokensmith_core::access::authenticators::TokenFile;
-use tokensmith_core::access::{Identity, MASTERS};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, RotationPolicy};
 use tokensmith_core::random;
@@ -27,7 +25,7 @@ use crate::error::StartError;
 use crate::issuers::{self, StartIssuers};
 use crate::options::Options;
 use crate::renewal::Renewal;
-use crate::server::{ADMIN, Server};
+use crate::server::{self, Server};
 use crate::storage::Storage;
 use crate::tls::{self, Certificate};
 use crate::wire::{Instance, Parts};
@@ -215,15 +213,8 @@ impl Builder {
             let recorded = issuers::recorded(&*stored.store).await?;
             options.issuers.push(recorded.unwrap_or_else(|| url.clone()));
         }
-        let wanted = StartIssuers {
-            issuers: &options.issuers,
-            audiences: options.audiences(),
-            dropped_issuers: &options.dropped_issuers,
-            dropped_audiences: &options.dropped_audiences,
-            kept: None,
-            listed: !config.verification_keys.is_empty(),
-            now: clock.now(),
-        };
+        let listed = !config.verification_keys.is_empty();
+        let wanted = StartIssuers { listed, ..options.start_issuers(clock.now()) };
         let passed = issuers::check(wanted, &*stored.store, &*stored.ledger).await?;
         config.issuer.clone_from(&options.issuers[0]);
         let keys = Keys::open(stored.store.clone(), clock.clone(), config).await?;
@@ -305,7 +296,6 @@ fn names(address: SocketAddr) -> Vec<String> {
 /// Makes an administrator that nobody else knows. Gives their token.
 fn administrator(options: &mut Options) -> Zeroizing<String> {
     let token = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()));
-    let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
-    options.authenticators.insert(0, Arc::new(TokenFile::single(&token, admin)));
+    options.authenticators.insert(0, server::administrator(&token));
     token
 }

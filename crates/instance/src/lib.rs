@@ -22,7 +22,7 @@ pub use call::{CallError, Patch, Review, Token, TokenRequest};
 pub use clock::TestClock;
 pub use error::{EndError, StartError};
 pub use options::{Authorization, MAX_TOKEN_SECONDS, MIN_TOKEN_SECONDS, Options};
-pub use server::Server;
+pub use server::{ADMIN, Server, administrator};
 pub use storage::store_problem;
 pub use tls::Certificate;
 pub use wire::{Instance, Parts};

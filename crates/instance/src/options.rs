@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
 use tokensmith_core::access::admission::Admission;
 use tokensmith_core::access::authenticators::ClientCertificates;
 use tokensmith_core::access::chain::{AlwaysAllow, AlwaysDeny};
@@ -17,6 +18,7 @@ use tokensmith_objects::validate::{Limits, MAX_TOKEN_EXPIRATION};
 use tokensmith_server::{AppConfig, Route, routes};
 
 use crate::error::StartError;
+use crate::issuers::StartIssuers;
 use crate::testing_clock;
 
 /// What [`Limits::min_token_expiration_seconds`] may be: a token that is dead when it is minted is of no use.
@@ -131,8 +133,21 @@ impl Options {
         Ok(routes::check(self.routes.iter().map(|route| route.path).chain([testing_clock::PATH]))?)
     }
 
+    /// What a start asks for at this time, where no issuer of before is known and no key signs elsewhere.
+    pub fn start_issuers(&self, now: OffsetDateTime) -> StartIssuers<'_> {
+        StartIssuers {
+            issuers: &self.issuers,
+            audiences: self.audiences(),
+            dropped_issuers: &self.dropped_issuers,
+            dropped_audiences: &self.dropped_audiences,
+            kept: None,
+            listed: false,
+            now,
+        }
+    }
+
     /// What tokens are for that name no audience.
-    pub(crate) fn audiences(&self) -> &[String] {
+    pub fn audiences(&self) -> &[String] {
         match self.api_audiences.as_slice() {
             [] => &self.issuers,
             given => given,

@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::ClientConfig;
 use serde_json::json;
+use tokensmith_core::access::authenticators::TokenFile;
+use tokensmith_core::access::{Identity, MASTERS, TokenAuthenticator};
 use tokensmith_core::keys::{Algorithm, SealSource};
 use tokensmith_objects::schema::Current;
 use tokensmith_server::App;
@@ -24,7 +26,13 @@ use crate::tls::{self, TlsError};
 use crate::wire::Instance;
 
 /// The administrator, whose token is in [`Server::kubeconfig`].
-pub(crate) const ADMIN: &str = "admin";
+pub const ADMIN: &str = "admin";
+
+/// Knows the administrator, [`ADMIN`], by their token.
+pub fn administrator(token: &str) -> Arc<dyn TokenAuthenticator> {
+    let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
+    Arc::new(TokenFile::single(token, admin))
+}
 
 /// A server that runs. Dropped, it goes: at once its listener, its tasks and its connections, a moment later its store, on a
 /// thread of its own. Who wants to know that all of it has gone waits for [`Server::stop`].

@@ -1,19 +1,19 @@
 //! Why a start would let tokens go that are out there, in the flags' names.
 
+use tokensmith::Options;
 use tokensmith::issuers::{IssuersError, LostAudiences};
 
 use crate::failure::Failure;
 
-/// A guard's refusal with the flags that keep both, wrong usage, or what has failed. `issuers` and `audiences` are those
-/// of this start.
-pub(super) fn refused(e: IssuersError, issuers: &[String], audiences: &[String]) -> Failure {
+/// A guard's refusal with the flags that keep both, wrong usage, or what has failed. `options` are those of this start.
+pub(super) fn refused(e: IssuersError, options: &Options) -> Failure {
     match e {
-        IssuersError::Audiences(lost) => audience_refused(&lost, audiences),
+        IssuersError::Audiences(lost) => audience_refused(&lost, options.audiences()),
         IssuersError::DroppedAudience(name) => both("api-audience", &name),
         IssuersError::DroppedIssuer(name) => both("service-account-issuer", &name),
         IssuersError::Issuer(lost) => Failure::guard(format!(
             "{lost}: keep both with `{}`, the first signs and all are accepted, or let the old tokens go with --drop-service-account-issuer={}",
-            pair("--service-account-issuer", issuers, &lost.name),
+            pair("--service-account-issuer", &options.issuers, &lost.name),
             lost.name,
         )),
         e => anyhow::Error::new(e).into(),
@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn a_refusal_names_the_flags_that_keep_one_of_several() {
         let lost = LostAudiences { names: vec!["a".into(), "b".into()], until: 0 };
-        let said = format!("{:?}", refused(IssuersError::Audiences(lost), &[], &["c".into()]));
+        let options = Options { api_audiences: vec!["c".into()], ..Options::default() };
+        let said = format!("{:?}", refused(IssuersError::Audiences(lost), &options));
         for part in ["keep one of them with `--api-audiences c --api-audiences a`", "--drop-api-audience=a,b"]
         {
             assert!(said.contains(part), "{said}");

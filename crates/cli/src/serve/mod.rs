@@ -41,7 +41,7 @@ use first_start::{FirstStart, Who};
 use flags::ServeArgs;
 
 /// The administrator's name: in `admin.kubeconfig`, in audit lines.
-pub const ADMIN: &str = "admin";
+pub use tokensmith::ADMIN;
 
 /// Runs the server until it is told to stop.
 ///

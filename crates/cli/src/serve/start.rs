@@ -60,6 +60,8 @@ impl Settings {
             api_audiences: args.api_audiences.clone(),
             authorization: args.authorization_mode.iter().copied().map(Mode::into).collect(),
             client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
+            dropped_audiences: args.drop_api_audience.clone(),
+            dropped_issuers: args.drop_service_account_issuer.clone(),
             extend_tokens: args.service_account_extend_token_expiration,
             http: AppConfig {
                 anonymous_auth: args.anonymous_auth,

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokensmith::issuers::StartIssuers;
 use tokensmith::{Authorization, Instance, Options, Parts, StartError};
+use tokensmith_core::access::TokenAuthenticator;
 use tokensmith_core::access::authenticators::TokenFile;
-use tokensmith_core::access::{Identity, MASTERS, TokenAuthenticator};
 use tokensmith_core::supervise::Supervisor;
 use tokensmith_core::tokens::ledger::LedgerOpenError;
 use tokensmith_server::audit::Audit;
 use tokio::sync::watch;
 
-use super::ADMIN;
 use super::data_dir::DataDir;
 use super::first_start::FirstStart;
 use super::flags::{Mode, ServeArgs};
@@ -48,41 +47,33 @@ pub(super) async fn server(
         [] => vec![dir.kept_issuer()?.unwrap_or_else(|| url.to_owned())],
         given => given.to_vec(),
     };
-    let api_audiences =
-        if args.api_audiences.is_empty() { issuers.clone() } else { args.api_audiences.clone() };
+    let mut options = Options { issuers, root_ca: trust.to_owned(), ..settings.options };
     let wanted = StartIssuers {
-        issuers: &issuers,
-        audiences: &api_audiences,
-        dropped_issuers: &args.drop_service_account_issuer,
-        dropped_audiences: &args.drop_api_audience,
         kept: dir.kept_issuer()?,
         listed: !settings.keys.verification.is_empty(),
-        now: clock.now(),
+        ..options.start_issuers(clock.now())
     };
     let passed = tokensmith::issuers::check(wanted, &*store, &*ledger).await;
-    let passed = passed.map_err(|e| issuers::refused(e, &issuers, &api_audiences))?;
+    let passed = passed.map_err(|e| issuers::refused(e, &options))?;
+    let issuer = options.issuers[0].clone();
     if args.service_account_issuer.is_empty() {
-        dir.issuer(&issuers[0])?;
+        dir.issuer(&issuer)?;
     }
     let jwks_uri = args.service_account_jwks_uri.as_deref();
-    let profile_algorithms = settings.options.profiles.algorithms();
+    let profile_algorithms = options.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail, first };
-    let keys = keys::open(settings.keys, profile_algorithms, place, &issuers[0], jwks_uri).await?;
+    let keys = keys::open(settings.keys, profile_algorithms, place, &issuer, jwks_uri).await?;
     passed.keep(&*store).await.map_err(anyhow::Error::new)?;
 
-    if args.service_account_extend_token_expiration
-        && settings.options.max_token_seconds.is_some_and(|max| max < 3607)
+    if args.service_account_extend_token_expiration && options.max_token_seconds.is_some_and(|max| max < 3607)
     {
         tracing::warn!(
             "--service-account-max-token-expiration is below 3607s: tokens of automatic volumes are not extended"
         );
     }
     let admin_token = dir.admin_token()?;
-    let admin = Identity { name: ADMIN.into(), groups: vec![MASTERS.into()], ..Identity::default() };
-    let mut authenticators: Vec<Arc<dyn TokenAuthenticator>> =
-        vec![Arc::new(TokenFile::single(&admin_token, admin))];
-    authenticators.extend(settings.token_file.clone().map(|f| f as Arc<dyn TokenAuthenticator>));
-    let issuer = issuers[0].clone();
+    options.authenticators.push(tokensmith::administrator(&admin_token));
+    options.authenticators.extend(settings.token_file.clone().map(|f| f as Arc<dyn TokenAuthenticator>));
     let audit = audit(args, &supervisor)?;
     let files = Box::new(dir.kept());
     let parts = Parts {
@@ -98,8 +89,6 @@ pub(super) async fn server(
         audit,
         stopping,
     };
-    let options =
-        Options { api_audiences, authenticators, issuers, root_ca: trust.to_owned(), ..settings.options };
     let instance = Instance::start(parts, options).await.map_err(not_started)?;
     Ok(Server { instance, admin_token, issuer, token_file: settings.token_file })
 }
