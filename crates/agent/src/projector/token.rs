@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
@@ -268,13 +266,15 @@ fn account_uid(token: &Secret) -> Option<String> {
     struct Account {
         uid: String,
     }
-    let payload = token.expose_str()?.split('.').nth(1)?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let jws = Jws::parse(token.expose_str()?)?;
+    let claims: Claims = serde_json::from_slice(jws.payload()).ok()?;
     Some(claims.kubernetes.serviceaccount.uid)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use time::macros::datetime;
     use tokensmith_objects::LocalPath;
 
