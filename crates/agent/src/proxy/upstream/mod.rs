@@ -3,7 +3,6 @@
 mod address;
 mod dial;
 
-use std::fmt;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
@@ -13,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokensmith_core::error::chain;
 
 pub use address::{UpstreamAddress, UpstreamAddressError};
 
@@ -166,23 +166,8 @@ impl Upstream {
         answered.map_err(|error| {
             let failure =
                 if error.is_connect() { Failure::UpstreamUnreachable } else { Failure::UpstreamLost };
-            tracing::warn!(upstream = %self.address, cause = %Chain(&error), "a request failed");
+            tracing::warn!(upstream = %self.address, cause = chain(&error), "a request failed");
             failure
         })
-    }
-}
-
-/// An error with its causes, in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }
