@@ -10,11 +10,12 @@ pub mod bootstrap;
 pub mod codec;
 pub mod defaults;
 pub mod field;
+pub mod kinds;
 mod local_path;
 pub mod names;
 pub mod object;
 pub mod patch;
-pub mod pod;
+
 pub mod quantity;
 pub mod schema;
 pub mod selector;
@@ -23,5 +24,6 @@ pub mod table;
 pub mod validate;
 
 pub use field::{FieldError, Findings};
+pub use kinds::pod;
 pub use local_path::{LocalPath, LocalPathError};
 pub use object::Object;

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use super::trust_bundle;
 use crate::field::{Findings, Shared, go_quote};
+use crate::kinds::cluster_trust_bundle;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -70,7 +70,7 @@ fn changes(errors: &mut Findings, new: &Object, old: &Object) {
 fn name_findings(kind: &Kind, object: &Object, name: &str) -> Vec<String> {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => names::label(name),
-        ("certificates.k8s.io", "ClusterTrustBundle") => trust_bundle::name(object, name),
+        ("certificates.k8s.io", "ClusterTrustBundle") => cluster_trust_bundle::name(object, name),
         ("rbac.authorization.k8s.io", _) => names::path_segment(name),
         _ => names::subdomain(name),
     }

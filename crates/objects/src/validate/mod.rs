@@ -1,16 +1,12 @@
 //! Validation: what Kubernetes refuses, in its words (`pkg/apis/{certificates,core,rbac}/validation`).
 
 mod meta;
-mod pod;
-mod rbac;
-mod secret;
-mod selector;
-mod trust_bundle;
-mod volume;
+pub(crate) mod selector;
 
 use serde_json::Value;
 
 use crate::field::Findings;
+use crate::kinds::{cluster_trust_bundle, pod, role, secret};
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -42,16 +38,16 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
     meta::update(errors, kind, new, old);
     match (kind.group.as_str(), kind.kind.as_str()) {
         // What was stored stays valid: only the change itself is judged.
-        ("", "Pod") => pod::update(errors, new, old),
+        ("", "Pod") => pod::validate::update(errors, new, old),
         ("", "Secret") => secret::update(errors, new, old),
         ("", "ConfigMap") => {
             body(errors, kind, new, limits);
             immutable_data(errors, new, old, &["data", "binaryData"]);
         }
-        (_, "ClusterTrustBundle") => trust_bundle::update(errors, new, old),
+        (_, "ClusterTrustBundle") => cluster_trust_bundle::update(errors, new, old),
         (_, "RoleBinding" | "ClusterRoleBinding") => {
             body(errors, kind, new, limits);
-            rbac::update_binding(errors, new, old);
+            role::update_binding(errors, new, old);
         }
         _ => body(errors, kind, new, limits),
     }
@@ -75,16 +71,16 @@ pub const TOO_LONG: &str = "may not specify a duration larger than 2^32 seconds"
 fn body(errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "ConfigMap") => config_map(errors, object),
-        ("", "Pod") => pod::create(errors, object, limits),
+        ("", "Pod") => pod::validate::create(errors, object, limits),
         ("", "Secret") => secret::create(errors, object),
-        (_, "ClusterTrustBundle") => trust_bundle::create(errors, object),
-        (_, "Role" | "ClusterRole") => rbac::role(errors, kind, object),
-        (_, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(errors, kind, object),
+        (_, "ClusterTrustBundle") => cluster_trust_bundle::create(errors, object),
+        (_, "Role" | "ClusterRole") => role::role(errors, kind, object),
+        (_, "RoleBinding" | "ClusterRoleBinding") => role::binding(errors, kind, object),
         _ => {}
     }
 }
 
-const MAX_DATA: usize = 1 << 20;
+pub(crate) const MAX_DATA: usize = 1 << 20;
 
 fn config_map(errors: &mut Findings, object: &Object) {
     let mut total = 0;
@@ -111,7 +107,7 @@ fn config_map(errors: &mut Findings, object: &Object) {
 }
 
 /// Once `immutable` is set it stays, and so do the data.
-fn immutable_data(errors: &mut Findings, new: &Object, old: &Object, fields: &[&str]) {
+pub(crate) fn immutable_data(errors: &mut Findings, new: &Object, old: &Object, fields: &[&str]) {
     if old.at(&["immutable"]) != Some(&Value::Bool(true)) {
         return;
     }

@@ -6,7 +6,7 @@ use crate::field::Findings;
 use crate::{FieldError, names};
 
 /// What is wrong with a selector in an object.
-pub(super) fn validate(errors: &mut Findings, field: &str, selector: &Value) {
+pub(crate) fn validate(errors: &mut Findings, field: &str, selector: &Value) {
     let labels = format!("{field}.matchLabels");
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         for finding in names::qualified(key) {

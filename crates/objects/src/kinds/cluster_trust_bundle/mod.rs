@@ -16,13 +16,13 @@ const MAX_SIGNER: usize = 253 + 1 + 63 + 1 + 253;
 const SIGNER: &str = "spec.signerName";
 const BUNDLE: &str = "spec.trustBundle";
 
-pub(super) fn create(errors: &mut Findings, bundle: &Object) {
+pub(crate) fn create(errors: &mut Findings, bundle: &Object) {
     signer_of(errors, bundle);
     anchors(errors, bundle.str_at(&["spec", "trustBundle"]));
 }
 
 /// What was stored stays valid: the anchors are read again only when they change.
-pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
     signer_of(errors, new);
     let value = |bundle: &Object, field| bundle.str_at(&["spec", field]).to_owned();
     if value(new, "trustBundle") != value(old, "trustBundle") {
@@ -34,7 +34,7 @@ pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
 }
 
 /// What is wrong with a bundle's name: it begins with its signer's, so that nobody takes another signer's names.
-pub(super) fn name(bundle: &Object, name: &str) -> Vec<String> {
+pub(crate) fn name(bundle: &Object, name: &str) -> Vec<String> {
     let signer = bundle.str_at(&["spec", "signerName"]);
     if signer.is_empty() {
         return match name.contains(':') {

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::selector;
 use crate::field::Findings;
 use crate::schema::Kind;
+use crate::validate::selector;
 use crate::{FieldError, Object, names};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-pub(super) fn role(errors: &mut Findings, kind: &Kind, role: &Object) {
+pub(crate) fn role(errors: &mut Findings, kind: &Kind, role: &Object) {
     for (at, rule) in role.get("rules").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let field = format!("rules[{at}]");
         let empty = |name: &str| rule[name].as_array().is_none_or(Vec::is_empty);
@@ -78,7 +78,7 @@ fn aggregation(errors: &mut Findings, rule: &Value) {
     }
 }
 
-pub(super) fn binding(errors: &mut Findings, kind: &Kind, binding: &Object) {
+pub(crate) fn binding(errors: &mut Findings, kind: &Kind, binding: &Object) {
     let group = binding.str_at(&["roleRef", "apiGroup"]);
     if group != GROUP {
         errors.push(|| FieldError::not_supported("roleRef.apiGroup", &group.into(), &[GROUP]));
@@ -134,7 +134,7 @@ fn subject(errors: &mut Findings, kind: &Kind, field: &str, subject: &Value) {
 }
 
 /// A binding's role cannot be exchanged: who may edit subjects could otherwise pick the role.
-pub(super) fn update_binding(errors: &mut Findings, new: &Object, old: &Object) {
+pub(crate) fn update_binding(errors: &mut Findings, new: &Object, old: &Object) {
     if new.get("roleRef") == old.get("roleRef") {
         return;
     }

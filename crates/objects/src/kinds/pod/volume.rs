@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Limits, MAX_TOKEN_EXPIRATION, TOO_LONG, too_short};
 use crate::field::{Findings, Shared};
+use crate::validate::{Limits, MAX_TOKEN_EXPIRATION, TOO_LONG, too_short};
 use crate::{FieldError, names};
 
 /// The volumes of `spec.volumes`.

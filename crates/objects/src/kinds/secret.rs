@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::{MAX_DATA, immutable_data};
 use crate::field::Findings;
+use crate::validate::{MAX_DATA, immutable_data};
 use crate::{FieldError, Object, names};
 
 /// The type of Secrets that hold a legacy token.
 const TOKEN: &str = "kubernetes.io/service-account-token";
 
-pub(super) fn create(errors: &mut Findings, secret: &Object) {
+pub(crate) fn create(errors: &mut Findings, secret: &Object) {
     let mut total = 0;
     for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
         for finding in names::config_key(key) {
@@ -60,7 +60,7 @@ pub(super) fn create(errors: &mut Findings, secret: &Object) {
     }
 }
 
-pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
     create(errors, new);
     if new.str_at(&["type"]) != old.str_at(&["type"]) {
         errors.push(|| FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
