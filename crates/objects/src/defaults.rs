@@ -1,9 +1,10 @@
 //! Defaulting: what Kubernetes fills in when it decodes an object (`pkg/apis/core/v1/defaults.go`,
 //! `pkg/apis/rbac/v1/defaults.go`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Object;
+use crate::kinds::{namespace, node, pod, role_binding, secret};
 use crate::schema::Kind;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -11,197 +12,17 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// Fills in a decoded object of a stored kind.
 pub fn apply(kind: &Kind, object: &mut Object) {
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => namespace(object),
-        ("", "Node") => node(object),
-        ("", "Pod") => pod(object),
-        ("", "Secret") => secret(object),
-        (RBAC, "RoleBinding" | "ClusterRoleBinding") => binding(object),
+        ("", "Namespace") => namespace::defaults(object),
+        ("", "Node") => node::defaults(object),
+        ("", "Pod") => pod::defaults::apply(object),
+        ("", "Secret") => secret::defaults(object),
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") => role_binding::defaults(object),
         _ => {}
     }
 }
 
-fn namespace(object: &mut Object) {
-    let name = object.name().to_owned();
-    // The label lets selectors find a namespace by name; it cannot be removed.
-    if !name.is_empty() {
-        object.set(&["metadata", "labels", "kubernetes.io/metadata.name"], name);
-    }
-    if object.at(&["status", "phase"]).is_none() {
-        object.set(&["status", "phase"], "Active");
-    }
-}
-
-fn node(object: &mut Object) {
-    if object.at(&["status", "allocatable"]).is_none()
-        && let Some(capacity) = object.at(&["status", "capacity"]).cloned()
-    {
-        object.set(&["status", "allocatable"], capacity);
-    }
-}
-
-fn secret(object: &mut Object) {
-    if object.str_at(&["type"]).is_empty() {
-        object.set(&["type"], "Opaque");
-    }
-}
-
-fn binding(object: &mut Object) {
-    if object.str_at(&["roleRef", "apiGroup"]).is_empty() && object.at(&["roleRef"]).is_some() {
-        object.set(&["roleRef", "apiGroup"], RBAC);
-    }
-    let Some(Value::Array(subjects)) = object.0.get_mut("subjects") else { return };
-    for subject in subjects.iter_mut().filter_map(Value::as_object_mut) {
-        let named = matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group"));
-        if named {
-            default(subject, "apiGroup", RBAC);
-        }
-    }
-}
-
-fn pod(object: &mut Object) {
-    let name = object.str_at(&["spec", "serviceAccountName"]).to_owned();
-    let old = object.str_at(&["spec", "serviceAccount"]).to_owned();
-    // The old name of the field is kept in step; the new one wins.
-    match (name.is_empty(), old.is_empty()) {
-        (true, false) => object.set(&["spec", "serviceAccountName"], old),
-        (false, _) => object.set(&["spec", "serviceAccount"], name),
-        (true, true) => {}
-    }
-    // A pod without a spec is one with an empty spec.
-    let spec = object.0.entry("spec").or_insert_with(|| Value::Object(Map::new()));
-    let Value::Object(spec) = spec else { return };
-    let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
-    for field in ["initContainers", "containers", "ephemeralContainers"] {
-        each(spec.get_mut(field), |c| container(c, host_network));
-    }
-    each(spec.get_mut("volumes"), volume);
-    default(spec, "restartPolicy", "Always");
-    default(spec, "terminationGracePeriodSeconds", 30);
-    default(spec, "dnsPolicy", "ClusterFirst");
-    default(spec, "securityContext", json!({}));
-    default(spec, "schedulerName", "default-scheduler");
-    default(spec, "enableServiceLinks", true);
-    // DefaultTolerationSeconds admission, which every cluster runs.
-    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-    if let Value::Array(tolerations) = tolerations {
-        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-            let any = |t: &Value, field: &str, wanted: &str| {
-                matches!(t[field].as_str(), None | Some("")) || t[field] == wanted
-            };
-            if !tolerations.iter().any(|t| any(t, "key", key) && any(t, "effect", "NoExecute")) {
-                tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
-            }
-        }
-    }
-    default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    default(spec, "priority", 0);
-}
-
-fn container(c: &mut Map<String, Value>, host_network: bool) {
-    let image = c.get("image").and_then(Value::as_str).unwrap_or("").to_owned();
-    default(c, "imagePullPolicy", if is_latest(&image) { "Always" } else { "IfNotPresent" });
-    default(c, "terminationMessagePath", "/dev/termination-log");
-    default(c, "terminationMessagePolicy", "File");
-    default(c, "resources", json!({}));
-    if let Some(Value::Object(resources)) = c.get_mut("resources") {
-        requests(resources);
-    }
-    each(c.get_mut("ports"), |port| {
-        default(port, "protocol", "TCP");
-        if host_network && let Some(number) = port.get("containerPort").cloned() {
-            default(port, "hostPort", number);
-        }
-    });
-    each(c.get_mut("env"), |env| {
-        if let Some(Value::Object(field)) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")) {
-            default(field, "apiVersion", "v1");
-        }
-    });
-    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(Value::Object(probe)) = c.get_mut(name) {
-            default(probe, "timeoutSeconds", 1);
-            default(probe, "periodSeconds", 10);
-            default(probe, "successThreshold", 1);
-            default(probe, "failureThreshold", 3);
-            http_get(probe);
-            if let Some(Value::Object(grpc)) = probe.get_mut("grpc") {
-                default(grpc, "service", "");
-            }
-        }
-    }
-    for hook in ["postStart", "preStop"] {
-        if let Some(Value::Object(hook)) = c.get_mut("lifecycle").and_then(|l| l.get_mut(hook)) {
-            http_get(hook);
-        }
-    }
-}
-
-/// A limit without a request is a request too.
-fn requests(resources: &mut Map<String, Value>) {
-    let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
-    let requests = resources.entry("requests").or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(requests) = requests {
-        for (name, limit) in limits {
-            default(requests, &name, limit);
-        }
-    }
-}
-
-fn http_get(holder: &mut Map<String, Value>) {
-    if let Some(Value::Object(get)) = holder.get_mut("httpGet") {
-        default(get, "path", "/");
-        default(get, "scheme", "HTTP");
-    }
-}
-
-/// No tag and no digest means `latest`.
-fn is_latest(image: &str) -> bool {
-    if image.contains('@') {
-        return false;
-    }
-    match image.rsplit('/').next().unwrap_or("").split_once(':') {
-        Some((_, tag)) => tag == "latest",
-        None => true,
-    }
-}
-
-fn volume(v: &mut Map<String, Value>) {
-    if v.len() == usize::from(v.contains_key("name")) {
-        v.insert("emptyDir".into(), json!({}));
-    }
-    for (source, field) in
-        [("secret", "defaultMode"), ("configMap", "defaultMode"), ("downwardAPI", "defaultMode")]
-    {
-        if let Some(Value::Object(source)) = v.get_mut(source) {
-            default(source, field, 420);
-        }
-    }
-    if let Some(Value::Object(path)) = v.get_mut("hostPath") {
-        default(path, "type", "");
-    }
-    if let Some(items) = v.get_mut("downwardAPI").and_then(|d| d.get_mut("items")) {
-        field_refs(Some(items));
-    }
-    let Some(Value::Object(projected)) = v.get_mut("projected") else { return };
-    each(projected.get_mut("sources"), |source| {
-        if let Some(Value::Object(token)) = source.get_mut("serviceAccountToken") {
-            default(token, "expirationSeconds", 3600);
-        }
-        field_refs(source.get_mut("downwardAPI").and_then(|d| d.get_mut("items")));
-    });
-    default(projected, "defaultMode", 420);
-}
-
-fn field_refs(items: Option<&mut Value>) {
-    each(items, |item| {
-        if let Some(Value::Object(field)) = item.get_mut("fieldRef") {
-            default(field, "apiVersion", "v1");
-        }
-    });
-}
-
 /// Sets a field that is not there; an empty string counts as not there, as in Go.
-fn default(map: &mut Map<String, Value>, field: &str, value: impl Into<Value>) {
+pub(crate) fn default(map: &mut Map<String, Value>, field: &str, value: impl Into<Value>) {
     let unset = match map.get(field) {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.is_empty(),
@@ -212,70 +33,10 @@ fn default(map: &mut Map<String, Value>, field: &str, value: impl Into<Value>) {
     }
 }
 
-fn each(items: Option<&mut Value>, mut change: impl FnMut(&mut Map<String, Value>)) {
+pub(crate) fn each(items: Option<&mut Value>, mut change: impl FnMut(&mut Map<String, Value>)) {
     for item in items.and_then(Value::as_array_mut).into_iter().flatten() {
         if let Value::Object(map) = item {
             change(map);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::kind;
-
-    fn defaulted(plural: &str, object: Value) -> Value {
-        let mut object = Object::from_value(object).unwrap();
-        let kind = kind("", plural).or(kind(RBAC, plural)).unwrap();
-        apply(kind, &mut object);
-        object.into_value()
-    }
-
-    #[test]
-    fn pods() {
-        let pod = defaulted(
-            "pods",
-            json!({"metadata": {"name": "a"}, "spec": {
-                "serviceAccountName": "b",
-                "containers": [{"name": "c", "image": "busybox"}, {"name": "d", "image": "r.example:5000/a:1.0", "imagePullPolicy": "Never"}],
-                "volumes": [{"name": "e"}, {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
-            }}),
-        );
-        let spec = &pod["spec"];
-        assert_eq!(spec["serviceAccount"], "b");
-        assert_eq!(
-            (&spec["containers"][0]["imagePullPolicy"], &spec["containers"][1]["imagePullPolicy"]),
-            (&json!("Always"), &json!("Never"))
-        );
-        assert_eq!(spec["volumes"][0]["emptyDir"], json!({}));
-        assert_eq!(
-            spec["volumes"][1]["projected"],
-            json!({"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}], "defaultMode": 420})
-        );
-        assert_eq!(
-            (&spec["restartPolicy"], &spec["terminationGracePeriodSeconds"]),
-            (&json!("Always"), &json!(30))
-        );
-        assert_eq!(defaulted("pods", json!({}))["spec"]["dnsPolicy"], "ClusterFirst");
-    }
-
-    #[test]
-    fn the_rest() {
-        assert_eq!(defaulted("secrets", json!({}))["type"], "Opaque");
-        let ns = defaulted("namespaces", json!({"metadata": {"name": "a"}}));
-        assert_eq!(
-            (&ns["metadata"]["labels"]["kubernetes.io/metadata.name"], &ns["status"]["phase"]),
-            (&json!("a"), &json!("Active"))
-        );
-        let binding = defaulted(
-            "rolebindings",
-            json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "name": "s"}]}),
-        );
-        assert_eq!(
-            binding["subjects"],
-            json!([{"kind": "User", "name": "u", "apiGroup": RBAC}, {"kind": "ServiceAccount", "name": "s"}])
-        );
-        assert_eq!(binding["roleRef"]["apiGroup"], RBAC);
     }
 }

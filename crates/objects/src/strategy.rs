@@ -1,11 +1,10 @@
 //! What the server itself decides about an object on its way in (`pkg/registry/core/*/strategy.go`): fields
 //! that a client may send but not set.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::Object;
+use crate::kinds::{pod, secret, service_account};
 use crate::schema::Kind;
 
 /// Before an object is created.
@@ -17,7 +16,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
         }
         ("", "Pod") => {
             object.set(&["metadata", "generation"], 1);
-            let class = qos_class(object);
+            let class = pod::qos::qos_class(object);
             object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
             if object
                 .at(&["spec", "schedulingGates"])
@@ -33,8 +32,8 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
                 );
             }
         }
-        ("", "Secret") => string_data(object),
-        ("", "ServiceAccount") => secret_names(object),
+        ("", "Secret") => secret::string_data(object),
+        ("", "ServiceAccount") => service_account::secret_names(object),
         // A node tells its state as it comes.
         ("", "Node") => {}
         _ if kind.subresource("status").is_some() => drop(object.remove(&["status"])),
@@ -68,8 +67,8 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
             let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
             object.set(&["metadata", "generation"], before.saturating_add(1));
         }
-        ("", "Secret") => string_data(object),
-        ("", "ServiceAccount") => secret_names(object),
+        ("", "Secret") => secret::string_data(object),
+        ("", "ServiceAccount") => service_account::secret_names(object),
         _ => {}
     }
 }
@@ -109,68 +108,9 @@ fn keep(object: &mut Object, old: &Object, path: &[&str]) {
     }
 }
 
-/// `stringData` is written into `data` and never read back.
-fn string_data(object: &mut Object) {
-    let Some(Value::Object(texts)) = object.remove(&["stringData"]) else { return };
-    for (key, text) in texts {
-        let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
-        object.set(&["data", &key], encoded);
-    }
-}
-
-/// References in `secrets` are by name alone.
-fn secret_names(object: &mut Object) {
-    let Some(Value::Array(secrets)) = object.0.get_mut("secrets") else { return };
-    for secret in secrets.iter_mut() {
-        let name = secret.get("name").cloned().unwrap_or_default();
-        *secret = Value::Object(Map::from_iter([("name".to_owned(), name)]));
-    }
-}
-
-/// A pod's quality-of-service class, from its containers' CPU and memory.
-fn qos_class(pod: &Object) -> &'static str {
-    let (mut any, mut all) = (false, true);
-    for field in ["initContainers", "containers"] {
-        for container in pod.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten() {
-            for name in ["cpu", "memory"] {
-                let quantity =
-                    |which: &str| container["resources"][which][name].as_str().filter(|q| *q != "0");
-                let (request, limit) = (quantity("requests"), quantity("limits"));
-                any |= request.is_some() || limit.is_some();
-                all &= limit.is_some() && request == limit;
-            }
-        }
-    }
-    match (any, all) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::kind;
-
-    #[test]
-    fn what_a_client_cannot_set() {
-        let mut pod = Object::from_value(json!({"metadata": {}, "spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}, "status": {"phase": "Running"}})).unwrap();
-        prepare_create(kind("", "pods").unwrap(), &mut pod);
-        assert_eq!(pod.get("status"), Some(&json!({"phase": "Pending", "qosClass": "Burstable"})));
-        let mut account =
-            Object::from_value(json!({"secrets": [{"name": "a", "namespace": "n", "uid": "u"}]})).unwrap();
-        prepare_create(kind("", "serviceaccounts").unwrap(), &mut account);
-        assert_eq!(account.get("secrets"), Some(&json!([{"name": "a"}])));
-    }
-
-    #[test]
-    fn string_data_becomes_data() {
-        let mut secret =
-            Object::from_value(json!({"data": {"a": "eA=="}, "stringData": {"a": "y", "b": "z"}})).unwrap();
-        prepare_create(kind("", "secrets").unwrap(), &mut secret);
-        assert_eq!(secret.into_value(), json!({"data": {"a": "eQ==", "b": "eg=="}}));
-    }
 
     #[test]
     fn a_status_update_changes_the_status_alone() {

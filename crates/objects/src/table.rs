@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use tokensmith_api::Moment;
 
 use crate::Object;
+use crate::kinds::{node, pod, role_binding};
 use crate::schema::{Column, Kind};
 
 /// What each row carries of its object (`includeObject`).
@@ -78,122 +79,15 @@ fn cell(kind: &Kind, object: &Object, Column(column, .., path): &Column, now: Of
         ("Secret", "Type") => object.str_at(&["type"]).into(),
         ("ServiceAccount", "Secrets") => count(&["secrets"]).into(),
         ("Namespace", "Status") => object.str_at(&["status", "phase"]).into(),
-        ("Node", column) => node(object, column),
-        ("Pod", column) => pod(object, column),
-        ("RoleBinding" | "ClusterRoleBinding", column) => binding(object, column),
+        ("Node", column) => node::cell(object, column),
+        ("Pod", column) => pod::table::cell(object, column),
+        ("RoleBinding" | "ClusterRoleBinding", column) => role_binding::cell(object, column),
         _ => "".into(),
     }
 }
 
-fn or_none(text: &str) -> Value {
+pub(crate) fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
-}
-
-fn node(node: &Object, column: &str) -> Value {
-    let info = |name: &str| node.str_at(&["status", "nodeInfo", name]);
-    let address = |wanted: &str| {
-        let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
-        let found = addresses.into_iter().flatten().find(|a| a["type"] == wanted);
-        or_none(found.and_then(|a| a["address"].as_str()).unwrap_or(""))
-    };
-    match column {
-        "Status" => {
-            let conditions = node.at(&["status", "conditions"]).and_then(Value::as_array);
-            let ready = conditions
-                .into_iter()
-                .flatten()
-                .find(|c| c["type"] == "Ready")
-                .map(|c| c["status"] == "True");
-            let mut text = match ready {
-                Some(true) => "Ready",
-                Some(false) => "NotReady",
-                None => "Unknown",
-            }
-            .to_owned();
-            if node.at(&["spec", "unschedulable"]) == Some(&Value::Bool(true)) {
-                text.push_str(",SchedulingDisabled");
-            }
-            text.into()
-        }
-        "Roles" => {
-            let labels = node.at(&["metadata", "labels"]).and_then(Value::as_object);
-            let mut roles: Vec<_> = labels
-                .into_iter()
-                .flatten()
-                .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-                    Some(role) => Some(role),
-                    None => value.as_str().filter(|_| key == "kubernetes.io/role"),
-                })
-                .filter(|role| !role.is_empty())
-                .collect();
-            roles.sort_unstable();
-            or_none(&roles.join(","))
-        }
-        "Version" => info("kubeletVersion").into(),
-        "Internal-IP" => address("InternalIP"),
-        "External-IP" => address("ExternalIP"),
-        "OS-Image" => or_unknown(info("osImage")),
-        "Kernel-Version" => or_unknown(info("kernelVersion")),
-        "Container-Runtime" => or_unknown(info("containerRuntimeVersion")),
-        _ => "".into(),
-    }
-}
-
-fn or_unknown(text: &str) -> Value {
-    if text.is_empty() { "<unknown>".into() } else { text.into() }
-}
-
-fn pod(pod: &Object, column: &str) -> Value {
-    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
-    let statuses = || statuses.into_iter().flatten();
-    match column {
-        "Ready" => {
-            let all = pod.at(&["spec", "containers"]).and_then(Value::as_array).map_or(0, Vec::len);
-            format!("{}/{all}", statuses().filter(|s| s["ready"] == true).count()).into()
-        }
-        "Status" => {
-            let reason = pod.str_at(&["status", "reason"]);
-            let waiting = statuses().find_map(|s| {
-                s["state"]["waiting"]["reason"].as_str().or(s["state"]["terminated"]["reason"].as_str())
-            });
-            match (pod.deletion_timestamp(), waiting) {
-                (Some(_), _) => "Terminating".into(),
-                (None, Some(reason)) => reason.into(),
-                (None, None) if !reason.is_empty() => reason.into(),
-                (None, None) => pod.str_at(&["status", "phase"]).into(),
-            }
-        }
-        "Restarts" => statuses().filter_map(|s| s["restartCount"].as_i64()).sum::<i64>().to_string().into(),
-        "IP" => or_none(pod.str_at(&["status", "podIP"])),
-        "Node" => or_none(pod.str_at(&["spec", "nodeName"])),
-        "Nominated Node" => or_none(pod.str_at(&["status", "nominatedNodeName"])),
-        "Readiness Gates" => "<none>".into(),
-        _ => "".into(),
-    }
-}
-
-fn binding(binding: &Object, column: &str) -> Value {
-    let subjects = |kind: &str| {
-        let all = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
-        let names = all.filter(|s| s["kind"] == kind).map(|s| {
-            let name = s["name"].as_str().unwrap_or("");
-            match s["namespace"].as_str().filter(|_| kind == "ServiceAccount") {
-                Some(namespace) => format!("{namespace}/{name}"),
-                None => name.into(),
-            }
-        });
-        Value::from(names.collect::<Vec<_>>().join(", "))
-    };
-    match column {
-        "Role" => {
-            format!("{}/{}", binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]))
-                .into()
-        }
-        "Users" => subjects("User"),
-        "Groups" => subjects("Group"),
-        "ServiceAccounts" => subjects("ServiceAccount"),
-        _ => "".into(),
-    }
 }
 
 /// An age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while young.
@@ -228,7 +122,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::schema::{Schema, kind};
+    use crate::schema::Schema;
 
     #[test]
     fn ages() {
@@ -264,33 +158,5 @@ mod tests {
             assert_eq!(table["rows"][0]["cells"][0], "a");
             assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), Some(kind.columns.len()));
         }
-    }
-
-    #[test]
-    fn a_bundles_row() {
-        let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
-        for (spec, signer) in [(json!({"signerName": "a.b/c"}), "a.b/c"), (json!({}), "<none>")] {
-            let bundle = Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
-            let table = table(bundles, [&bundle], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
-            assert_eq!(table["rows"][0]["cells"], json!(["x", signer]));
-        }
-    }
-
-    #[test]
-    fn a_pods_row() {
-        let pod = Object::from_value(json!({"metadata": {"name": "web"}, "spec": {"containers": [{}, {}]}, "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2}]}})).unwrap();
-        let table = table(
-            kind("", "pods").unwrap(),
-            [&pod],
-            Include::default(),
-            OffsetDateTime::UNIX_EPOCH,
-            json!({}),
-        );
-        let cells = table["rows"][0]["cells"].as_array().unwrap();
-        assert_eq!(
-            cells[..5],
-            [json!("web"), json!("1/2"), json!("Running"), json!("2"), json!("<unknown>")]
-        );
-        assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     }
 }

@@ -11,6 +11,21 @@ use crate::{FieldError, Object, names};
 /// The type of Secrets that hold a legacy token.
 const TOKEN: &str = "kubernetes.io/service-account-token";
 
+pub(crate) fn defaults(object: &mut Object) {
+    if object.str_at(&["type"]).is_empty() {
+        object.set(&["type"], "Opaque");
+    }
+}
+
+/// `stringData` is written into `data` and never read back.
+pub(crate) fn string_data(object: &mut Object) {
+    let Some(Value::Object(texts)) = object.remove(&["stringData"]) else { return };
+    for (key, text) in texts {
+        let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
+        object.set(&["data", &key], encoded);
+    }
+}
+
 pub(crate) fn create(errors: &mut Findings, secret: &Object) {
     let mut total = 0;
     for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
@@ -70,4 +85,56 @@ pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
 
 fn is_json(text: &str) -> bool {
     BASE64_STANDARD.decode(text).is_ok_and(|bytes| tokensmith_api::json::parse(&bytes).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::Object;
+    use crate::kinds::testing::{defaulted, texts};
+    use crate::schema::kind;
+    use crate::strategy::prepare_create;
+    use crate::validate::{Limits, create, update};
+    use serde_json::Value;
+
+    #[test]
+    fn without_a_type_it_is_opaque() {
+        assert_eq!(defaulted("", "secrets", json!({}))["type"], "Opaque");
+    }
+
+    #[test]
+    fn secrets_and_config_maps() {
+        let secrets = kind("", "secrets").unwrap();
+        let secret = |rest: Value| {
+            let mut object = json!({"metadata": {"name": "s", "namespace": "n"}});
+            object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            Object::from_value(object).unwrap()
+        };
+        let found = |rest| texts(create(secrets, &secret(rest), &Limits::default()));
+        assert_eq!(
+            found(json!({"type": "kubernetes.io/service-account-token"})),
+            ["metadata.annotations[kubernetes.io/service-account.name]: Required value"]
+        );
+        assert_eq!(
+            found(json!({"type": "kubernetes.io/tls"})),
+            ["data[tls.crt]: Required value", "data[tls.key]: Required value"]
+        );
+        let (old, new) = (
+            secret(json!({"immutable": true, "data": {"a": "eA=="}})),
+            secret(json!({"immutable": true, "data": {"a": "eQ=="}})),
+        );
+        assert_eq!(
+            texts(update(secrets, &new, &old, &Limits::default())),
+            ["data: Forbidden: field is immutable when `immutable` is set"]
+        );
+    }
+
+    #[test]
+    fn string_data_becomes_data() {
+        let mut secret =
+            Object::from_value(json!({"data": {"a": "eA=="}, "stringData": {"a": "y", "b": "z"}})).unwrap();
+        prepare_create(kind("", "secrets").unwrap(), &mut secret);
+        assert_eq!(secret.into_value(), json!({"data": {"a": "eQ==", "b": "eg=="}}));
+    }
 }

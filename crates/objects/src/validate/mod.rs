@@ -6,9 +6,9 @@ pub(crate) mod selector;
 use serde_json::Value;
 
 use crate::field::Findings;
-use crate::kinds::{cluster_trust_bundle, pod, role, secret};
+use crate::kinds::{cluster_trust_bundle, config_map, pod, role, role_binding, secret};
 use crate::schema::Kind;
-use crate::{FieldError, Object, names};
+use crate::{FieldError, Object};
 
 /// What the server's flags allow beyond Kubernetes' constants.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
         (_, "ClusterTrustBundle") => cluster_trust_bundle::update(errors, new, old),
         (_, "RoleBinding" | "ClusterRoleBinding") => {
             body(errors, kind, new, limits);
-            role::update_binding(errors, new, old);
+            role_binding::update(errors, new, old);
         }
         _ => body(errors, kind, new, limits),
     }
@@ -70,41 +70,17 @@ pub const TOO_LONG: &str = "may not specify a duration larger than 2^32 seconds"
 
 fn body(errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "ConfigMap") => config_map(errors, object),
+        ("", "ConfigMap") => config_map::create(errors, object),
         ("", "Pod") => pod::validate::create(errors, object, limits),
         ("", "Secret") => secret::create(errors, object),
         (_, "ClusterTrustBundle") => cluster_trust_bundle::create(errors, object),
-        (_, "Role" | "ClusterRole") => role::role(errors, kind, object),
-        (_, "RoleBinding" | "ClusterRoleBinding") => role::binding(errors, kind, object),
+        (_, "Role" | "ClusterRole") => role::create(errors, kind, object),
+        (_, "RoleBinding" | "ClusterRoleBinding") => role_binding::create(errors, kind, object),
         _ => {}
     }
 }
 
 pub(crate) const MAX_DATA: usize = 1 << 20;
-
-fn config_map(errors: &mut Findings, object: &Object) {
-    let mut total = 0;
-    for field in ["data", "binaryData"] {
-        for (key, value) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
-            for finding in names::config_key(key) {
-                errors.push(|| FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), finding));
-            }
-            if field == "binaryData" && object.at(&["data", key]).is_some() {
-                errors.push(|| {
-                    FieldError::invalid(
-                        format!("data[{key}]"),
-                        &key.as_str().into(),
-                        "duplicate of key present in binaryData",
-                    )
-                });
-            }
-            total += value.as_str().map_or(0, str::len);
-        }
-    }
-    if total > MAX_DATA {
-        errors.push(|| FieldError::too_long("", MAX_DATA));
-    }
-}
 
 /// Once `immutable` is set it stays, and so do the data.
 pub(crate) fn immutable_data(errors: &mut Findings, new: &Object, old: &Object, fields: &[&str]) {

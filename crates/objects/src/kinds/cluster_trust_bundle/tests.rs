@@ -1,8 +1,11 @@
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::*;
+use crate::kinds::testing::texts;
 use crate::schema::kind;
+use crate::table::{Include, table};
 use crate::validate::{self, Limits};
 
 /// A certificate, PEM.
@@ -22,10 +25,6 @@ fn bundle(name: &str, signer: &str, text: &str) -> Object {
         spec["signerName"] = signer.into();
     }
     Object::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
-}
-
-fn texts(errors: Findings) -> Vec<String> {
-    errors.told().iter().map(ToString::to_string).collect()
 }
 
 fn created(bundle: &Object) -> Vec<String> {
@@ -168,4 +167,14 @@ fn only_the_anchors_may_change_and_what_was_stored_stays_valid() {
     let mut labelled = stored.clone();
     labelled.set(&["metadata", "labels"], json!({"a": "b"}));
     assert_eq!(updated(&labelled, &stored), [""; 0]);
+}
+
+#[test]
+fn a_bundles_row() {
+    let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
+    for (spec, signer) in [(json!({"signerName": "a.b/c"}), "a.b/c"), (json!({}), "<none>")] {
+        let bundle = Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
+        let table = table(bundles, [&bundle], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
+        assert_eq!(table["rows"][0]["cells"], json!(["x", signer]));
+    }
 }

@@ -1,0 +1,31 @@
+//! Service accounts.
+
+use serde_json::{Map, Value};
+
+use crate::Object;
+
+/// References in `secrets` are by name alone.
+pub(crate) fn secret_names(object: &mut Object) {
+    let Some(Value::Array(secrets)) = object.0.get_mut("secrets") else { return };
+    for secret in secrets.iter_mut() {
+        let name = secret.get("name").cloned().unwrap_or_default();
+        *secret = Value::Object(Map::from_iter([("name".to_owned(), name)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::Object;
+    use crate::schema::kind;
+    use crate::strategy::prepare_create;
+
+    #[test]
+    fn secrets_are_named_alone() {
+        let mut account =
+            Object::from_value(json!({"secrets": [{"name": "a", "namespace": "n", "uid": "u"}]})).unwrap();
+        prepare_create(kind("", "serviceaccounts").unwrap(), &mut account);
+        assert_eq!(account.get("secrets"), Some(&json!([{"name": "a"}])));
+    }
+}
