@@ -7,26 +7,27 @@
 //!   (rest) ─► list the prefix ─► Anew ─► watch from its revision ─► Changes, Current ─┘
 //! ```
 //!
-//! It watches all of the store, whatever the prefix. So it knows up to where it has seen: a prefix where nothing happens
-//! is not left behind by the history, and the store's revision tells a watch that is silent from one that has nothing to
-//! say. It knows nothing of what the bytes mean.
+//! A watch also tells how far the store has come where nothing happens under the prefix. So a quiet prefix is not left behind
+//! by the history, and the store's revision tells a watch that is silent from one that has nothing to say. It knows nothing
+//! of what the bytes mean.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::store::{Change, Changes, Listing, Revision, Store, StoreError};
+use crate::store::{Changes, Listing, Revision, Store, StoreError, Told};
 
 /// What a follower tells.
 #[derive(Debug)]
 pub enum News {
     /// What is under the prefix now. What was known before counts no more: changes may have been missed.
     Anew(Listing),
-    /// Changes in order, as many as there are just now; those outside of the prefix too.
-    Changes(Vec<Change>),
+    /// Changes under the prefix in order, as many as there are just now, and how far the store has come. There may be none: then
+    /// all that happened was elsewhere.
+    Changes(Told),
     /// What has been told so far is all that the store had when it was last looked at, every [`CHECK`].
     Current,
 }
@@ -57,19 +58,13 @@ pub struct Follower {
 /// the second time.
 pub const CHECK: Duration = Duration::from_secs(10);
 
-/// Changes that are told at once, at most: whoever is behind shows where they are from time to time.
-const BATCH: usize = 1_000;
-
-/// Nor many more bytes of values than that: a thousand changes of large objects are gigabytes.
-const BATCH_BYTES: usize = 8 << 20;
-
 /// Why a watch is given up.
 #[derive(Debug, thiserror::Error)]
 enum Loss {
     #[error("the watch ended")]
     Ended,
-    #[error("the watch left changes out: after revision {after} came {came}")]
-    Gap { after: Revision, came: Revision },
+    #[error("the watch left changes out: it goes on after revision {after}, and was heard up to {at}")]
+    Gap { after: Revision, at: Revision },
     #[error("the watch is silent: the store is at revision {store}, the watch at {at}")]
     Silent { store: Revision, at: Revision },
     #[error(transparent)]
@@ -127,7 +122,7 @@ impl Follower {
             return Ok(Some(News::Current));
         }
         let Some(changes) = &mut self.changes else {
-            self.changes = Some(self.store.watch("/", at).await?);
+            self.changes = Some(self.store.watch(self.prefix, at).await?);
             (self.check, self.due, self.heard) = (self.clock.monotonic().saturating_add(CHECK), None, false);
             return Ok(None);
         };
@@ -142,47 +137,23 @@ impl Follower {
         self.judge(store, at)
     }
 
-    /// Takes a change and all that are ready with it.
-    fn take(
-        &mut self,
-        mut next: Option<Result<Change, StoreError>>,
-        mut at: Revision,
-    ) -> Result<Option<News>, Loss> {
-        let Some(changes) = &mut self.changes else { return Ok(None) };
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        let loss = loop {
-            match next {
-                Some(Ok(change)) if change.revision <= at => {}
-                Some(Ok(change)) if change.revision == at + 1 => {
-                    at = change.revision;
-                    bytes += [&change.value, &change.previous]
-                        .into_iter()
-                        .flatten()
-                        .map(|v| v.len())
-                        .sum::<usize>();
-                    taken.push(change);
-                }
-                Some(Ok(change)) => break Some(Loss::Gap { after: at, came: change.revision }),
-                Some(Err(cause)) => break Some(cause.into()),
-                None => break Some(Loss::Ended),
-            }
-            if taken.len() == BATCH || bytes >= BATCH_BYTES {
-                break None;
-            }
-            match changes.next().now_or_never() {
-                Some(ready) => next = ready,
-                None => break None,
-            }
-        };
-        self.at = Some(at);
-        self.heard |= !taken.is_empty();
-        match loss {
-            Some(loss) if taken.is_empty() => return Err(loss),
-            // What came before counts.
-            Some(loss) => self.lose(&loss),
-            None => {}
+    /// Takes what a watch tells, which must go on where it was before.
+    fn take(&mut self, next: Option<Result<Told, StoreError>>, at: Revision) -> Result<Option<News>, Loss> {
+        let mut told = next.ok_or(Loss::Ended)??;
+        if told.after > at {
+            return Err(Loss::Gap { after: told.after, at });
         }
-        Ok((!taken.is_empty()).then_some(News::Changes(taken)))
+        if told.revision <= at {
+            return Ok(None);
+        }
+        // Nothing is told twice.
+        if told.after < at {
+            told.changes.retain(|change| change.revision > at);
+            told.after = at;
+        }
+        self.at = Some(told.revision);
+        self.heard = true;
+        Ok(Some(News::Changes(told)))
     }
 
     /// Holds what was told against the store's revision.

@@ -5,6 +5,7 @@
 //! The contract suite in `tokensmith-store` runs on every backend.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -46,16 +47,30 @@ pub enum Expect {
     Unchanged(Revision),
 }
 
-/// One change in the store's history.
+/// One change in the store's history. Made once, and shared by all who are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Which key changed.
-    pub key: String,
+    pub key: Arc<str>,
     /// The new value; `None` when the key was deleted.
     pub value: Option<Bytes>,
     /// The value before; `None` when there was none. On a delete this is the last value.
     pub previous: Option<Bytes>,
     /// When.
+    pub revision: Revision,
+}
+
+/// What a watch tells at once: all that happened under its prefix between two revisions.
+///
+/// Where nothing did, there are no changes, and it still says how far the store has come: so nobody is left behind by the
+/// history because of what happens elsewhere. etcd's answers to a watch have this form, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Up to here all was told before. Who has not heard that much has missed something.
+    pub after: Revision,
+    /// Each change under the prefix from there on, in order.
+    pub changes: Vec<Arc<Change>>,
+    /// Up to here there are no others. Greater than `after`.
     pub revision: Revision,
 }
 
@@ -82,8 +97,9 @@ pub enum StoreError {
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Every change after a revision, in order, none twice; ends with an error when the watcher fell behind.
-pub type Changes = BoxStream<'static, Result<Change, StoreError>>;
+/// Every change after a revision, in order, none twice; ends with an error when the watcher fell behind. Each item goes on
+/// where the one before it has ended, and what is ready together is told together, up to a bound.
+pub type Changes = BoxStream<'static, Result<Told, StoreError>>;
 
 /// Persistent bytes with revisions, optimistic writes and a history to watch.
 #[async_trait]
@@ -102,7 +118,7 @@ pub trait Store: Send + Sync {
     /// (and `expect` allowed that).
     async fn delete(&self, key: &str, expect: Expect) -> Result<Option<Revision>, StoreError>;
 
-    /// Every change to keys with `prefix` after revision `after`.
+    /// Every change to keys with `prefix` after revision `after`, and how far the store has come where there is none.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Changes, StoreError>;
 
     /// The revision of the last change.

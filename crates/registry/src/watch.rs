@@ -1,6 +1,6 @@
 //! Watch: what changes in a collection, seen through selectors (apiserver `storage/cacher`).
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::*;
 use tokensmith_core::store::Change;
@@ -49,6 +49,7 @@ impl Registry {
         };
         let changes = self.store.watch(&prefix, after).await.map_err(|e| failed(&e, after))?;
         let wish = options.clone();
+        let changes = changes.map_ok(|told| stream::iter(told.changes).map(Ok)).try_flatten();
         let changes = changes.filter_map(move |change| {
             let event = match change {
                 Ok(change) => event(&change, &wish).map(Ok),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokensmith_core::store::{Change, Changes, Expect, Revision, Store, StoreError};
+use tokensmith_core::store::{Change, Changes, Expect, Revision, Store, StoreError, Told};
 
 /// Runs the whole suite, each part on a new store.
 pub async fn run<S: Store + 'static, F: Future<Output = S>>(open: impl Fn() -> F) {
@@ -15,6 +16,7 @@ pub async fn run<S: Store + 'static, F: Future<Output = S>>(open: impl Fn() -> F
     expectations(&open().await).await;
     pages(&open().await).await;
     watches(&open().await).await;
+    progress(&open().await).await;
     concurrent_writers(open().await).await;
     model(&open().await).await;
 }
@@ -72,12 +74,30 @@ async fn pages(store: &dyn Store) {
     assert!(store.list("/q", None, 0).await.unwrap().entries.is_empty());
 }
 
-/// The next change; a watch that says nothing for ten seconds is broken.
-async fn next(changes: &mut Changes) -> Result<Change, StoreError> {
+/// What is told next; a watch that says nothing for ten seconds is broken.
+async fn next(changes: &mut Changes) -> Result<Told, StoreError> {
     tokio::time::timeout(Duration::from_secs(10), changes.next())
         .await
-        .expect("a change within ten seconds")
+        .expect("a word within ten seconds")
         .expect("no end")
+}
+
+/// Each change that is told until the store has come so far. Nothing may be told that does not go on where all was told.
+async fn hear(changes: &mut Changes, after: Revision, until: Revision) -> Vec<Arc<Change>> {
+    let (mut heard, mut at) = (Vec::new(), after);
+    while at < until {
+        let told = next(changes).await.unwrap();
+        assert_eq!(told.after, at, "it goes on where it was");
+        assert!(told.revision > at, "it gets on");
+        for change in told.changes {
+            assert!(change.revision > at && change.revision <= told.revision, "in order, and none twice");
+            at = change.revision;
+            heard.push(change);
+        }
+        at = told.revision;
+    }
+    assert_eq!(at, until);
+    heard
 }
 
 async fn watches(store: &dyn Store) {
@@ -87,28 +107,45 @@ async fn watches(store: &dyn Store) {
     store.put("/x", value("-"), Expect::Any).await.unwrap();
     store.put("/w/a", value("2"), Expect::Any).await.unwrap();
     store.delete("/w/a", Expect::Any).await.unwrap();
-    let change = next(&mut live).await.unwrap();
-    assert_eq!((change.revision, change.value, change.previous), (3, Some(value("2")), Some(value("1"))));
-    let gone = next(&mut live).await.unwrap();
-    assert_eq!(
-        (gone.revision, gone.value, gone.previous),
-        (4, None, Some(value("2"))),
-        "a delete has the last value"
-    );
+    let told = hear(&mut live, 1, 4).await;
+    let change = |revision, value, previous| {
+        Arc::new(Change { key: "/w/a".into(), revision, value, previous: Some(previous) })
+    };
+    let deleted = change(4, None, value("2"));
+    assert_eq!(told, [change(3, Some(value("2")), value("1")), deleted], "a delete has the last value");
 
     let mut replayed = store.watch("/", 0).await.unwrap();
-    for revision in 1..=4 {
-        assert_eq!(
-            next(&mut replayed).await.unwrap().revision,
-            revision,
-            "in order, none twice, none left out"
-        );
-    }
+    let told: Vec<_> = hear(&mut replayed, 0, 4).await.iter().map(|change| change.revision).collect();
+    assert_eq!(told, [1, 2, 3, 4], "in order, none twice, none left out");
     assert!(replayed.next().now_or_never().is_none());
 }
 
+/// Who watches a prefix hears how far the store has come, whatever has changed, and not once for each change elsewhere.
+async fn progress(store: &dyn Store) {
+    let mut quiet = store.watch("/q/", 0).await.unwrap();
+    let mut ahead = store.watch("/q/", 60).await.unwrap();
+    for _ in 0..50 {
+        store.put("/elsewhere", value("-"), Expect::Any).await.unwrap();
+    }
+    let told = next(&mut quiet).await.unwrap();
+    assert_eq!(told, Told { after: 0, changes: Vec::new(), revision: 50 }, "told together");
+    assert!(quiet.next().now_or_never().is_none(), "once");
+    for key in ["/elsewhere", "/q/a", "/elsewhere", "/elsewhere", "/q/b", "/elsewhere"] {
+        store.put(key, value("-"), Expect::Any).await.unwrap();
+    }
+    let told = next(&mut quiet).await.unwrap();
+    let revisions: Vec<_> = told.changes.iter().map(|change| change.revision).collect();
+    assert_eq!((told.after, revisions, told.revision), (50, vec![52, 55], 56));
+    // Before the store has come there, nobody is told that it has.
+    assert!(ahead.next().now_or_never().is_none());
+    for _ in 57..=61 {
+        store.put("/elsewhere", value("-"), Expect::Any).await.unwrap();
+    }
+    assert_eq!(next(&mut ahead).await.unwrap(), Told { after: 60, changes: Vec::new(), revision: 61 });
+}
+
 async fn concurrent_writers<S: Store + 'static>(store: S) {
-    let store = std::sync::Arc::new(store);
+    let store = Arc::new(store);
     let mut changes = store.watch("/", 0).await.unwrap();
     let tasks = (0..16).map(|task| {
         let store = store.clone();
@@ -125,9 +162,8 @@ async fn concurrent_writers<S: Store + 'static>(store: S) {
     });
     let won: usize = futures::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
     assert_eq!(won, 20);
-    for revision in 1..=16 * 20 + 20 {
-        assert_eq!(next(&mut changes).await.unwrap().revision, revision);
-    }
+    let told = hear(&mut changes, 0, 16 * 20 + 20).await;
+    assert!(told.iter().map(|change| change.revision).eq(1..=16 * 20 + 20));
 }
 
 /// Many pseudo-random writes against a plain map.
@@ -176,8 +212,14 @@ async fn model(store: &dyn Store) {
 /// On a store that keeps `kept` changes: an older start is refused, and a watcher that falls behind is told.
 pub async fn compaction(store: impl Store, kept: usize) {
     let mut slow = store.watch("/", 0).await.unwrap();
+    let (mut quiet, mut at) = (store.watch("/q/", 0).await.unwrap(), 0);
     for i in 0..kept * 3 {
         store.put(&format!("/{i}"), value("x"), Expect::Any).await.unwrap();
+        if i % (kept / 2) == 0 {
+            let now = (i + 1) as Revision;
+            assert!(hear(&mut quiet, at, now).await.is_empty(), "a quiet prefix is not left behind");
+            at = now;
+        }
     }
     let oldest = (kept * 2) as Revision;
     match store.watch("/", oldest - 1).await.map(drop) {

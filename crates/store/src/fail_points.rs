@@ -106,8 +106,8 @@ impl FailPoints {
         if !key.starts_with(self.prefix) {
             return None;
         }
-        let found = self.inner.get(key).await.ok()?;
-        holds(expect, found).ok().map(|_| self.at.begin())
+        let found = self.inner.get(key).await.ok()?.map(|entry| entry.revision);
+        holds(expect, found, || None).ok().map(|()| self.at.begin())
     }
 
     fn end(&self, step: Option<u64>) {

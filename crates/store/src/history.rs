@@ -6,9 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt;
-use futures::stream;
-use tokensmith_core::store::{Change, Changes, Revision, StoreError};
+use futures::{StreamExt, stream};
+use tokensmith_core::store::{Change, Changes, Entry, Expect, Revision, StoreError, Told};
 use tokio::sync::watch;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
@@ -58,11 +57,11 @@ impl History {
     }
 
     /// Adds changes that are durable; wakes the watchers.
-    pub(crate) fn extend(&self, changes: impl IntoIterator<Item = Change>) {
+    pub(crate) fn extend(&self, changes: impl IntoIterator<Item = Arc<Change>>) {
         let mut kept = self.kept();
         for change in changes {
             kept.bytes += size(&change);
-            kept.changes.push_back(Arc::new(change));
+            kept.changes.push_back(change);
         }
         while kept.changes.len() > self.bounds.changes
             || (kept.bytes > self.bounds.bytes && kept.changes.len() > 1)
@@ -76,7 +75,7 @@ impl History {
         self.revision.send_replace(last);
     }
 
-    /// Every change to keys with `prefix` after `after`.
+    /// Every change to keys with `prefix` after `after`, and how far the store has come.
     pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Changes, StoreError> {
         let oldest = self.log.as_ref().map_or(Revision::MAX, Log::oldest).min(self.kept().oldest);
         if after < oldest {
@@ -84,14 +83,14 @@ impl History {
         }
         let state =
             Watcher { history: self.clone(), bell: self.revision.subscribe(), prefix: prefix.into(), after };
-        let batches = stream::unfold(Some(state), |state| async {
+        let told = stream::unfold(Some(state), |state| async {
             let mut watcher = state?;
             match watcher.next().await {
-                Ok(changes) => Some((changes.into_iter().map(Ok).collect::<Vec<_>>(), Some(watcher))),
-                Err(e) => Some((vec![Err(e)], None)),
+                Ok(told) => Some((Ok(told), Some(watcher))),
+                Err(e) => Some((Err(e), None)),
             }
         });
-        Ok(batches.map(stream::iter).flatten().boxed())
+        Ok(told.boxed())
     }
 
     /// How many bytes of changes are in memory.
@@ -104,25 +103,30 @@ impl History {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next changes after a revision, those that memory holds.
-    fn recent(&self, after: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
+    /// What happened under a prefix after a revision, as far as memory holds it; `None` if nothing has happened at all.
+    fn recent(&self, prefix: &str, after: Revision) -> Result<Option<Told>, StoreError> {
         let kept = self.kept();
         if after < kept.oldest {
             return Err(StoreError::Compacted { oldest: kept.oldest });
         }
         let start = kept.changes.partition_point(|c| c.revision <= after);
-        let mut bytes = 0;
-        let page = kept.changes.range(start..).take(PAGE).take_while(|change| {
-            let room = bytes < PAGE_BYTES as usize;
-            bytes += size(change);
-            room
-        });
-        Ok(page.cloned().collect())
+        let (mut changes, mut bytes, mut revision) = (Vec::new(), 0, after);
+        for change in kept.changes.range(start..) {
+            if changes.len() == PAGE || bytes >= PAGE_BYTES as usize {
+                break;
+            }
+            revision = change.revision;
+            if change.key.starts_with(prefix) {
+                bytes += size(change);
+                changes.push(change.clone());
+            }
+        }
+        Ok((revision > after).then_some(Told { after, changes, revision }))
     }
 
-    /// The next changes after a revision, wherever they are.
-    async fn after(self: &Arc<Self>, after: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
-        let gone = match self.recent(after) {
+    /// The same, wherever it is.
+    async fn after(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Option<Told>, StoreError> {
+        let gone = match self.recent(prefix, after) {
             Err(StoreError::Compacted { oldest }) if self.log.is_some() => oldest,
             other => return other,
         };
@@ -133,7 +137,9 @@ impl History {
         };
         let page = tokio::task::spawn_blocking(move || span.in_scope(page));
         let page = page.await.map_err(|e| StoreError::Backend(Box::new(e)))??;
-        Ok(page.into_iter().map(Arc::new).collect())
+        let Some(revision) = page.last().map(|last| last.revision) else { return Ok(None) };
+        let changes = page.into_iter().filter(|c| c.key.starts_with(prefix)).collect();
+        Ok(Some(Told { after, changes, revision }))
     }
 }
 
@@ -145,19 +151,14 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// At least one change; waits for it.
-    async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
+    /// What has happened since; waits until something has, wherever.
+    async fn next(&mut self) -> Result<Told, StoreError> {
         loop {
-            let changes = self.history.after(self.after).await?;
-            if let Some(last) = changes.last() {
-                self.after = last.revision;
-            }
-            let wanted: Vec<_> =
-                changes.iter().filter(|c| c.key.starts_with(&self.prefix)).map(|c| (**c).clone()).collect();
-            if !wanted.is_empty() {
-                return Ok(wanted);
-            }
             let after = self.after;
+            if let Some(told) = self.history.after(&self.prefix, after).await? {
+                self.after = told.revision;
+                return Ok(told);
+            }
             // The sender lives in `history`, which this watcher holds.
             let _ = self.bell.wait_for(|revision| *revision > after).await;
         }
@@ -180,15 +181,15 @@ pub(crate) fn is_written(span: &Span, revision: Revision) {
     span.in_scope(|| tracing::debug!("written"));
 }
 
-/// Whether what a write expects holds.
+/// Whether what a write expects holds, given the revision of what is there.
 pub(crate) fn holds(
-    expect: tokensmith_core::store::Expect,
-    found: Option<tokensmith_core::store::Entry>,
-) -> Result<Option<tokensmith_core::store::Entry>, StoreError> {
-    use tokensmith_core::store::Expect;
-    match (expect, &found) {
-        (Expect::Any, _) | (Expect::Absent, None) => Ok(found),
-        (Expect::Unchanged(revision), Some(entry)) if entry.revision == revision => Ok(found),
-        _ => Err(StoreError::Conflict(found)),
+    expect: Expect,
+    found: Option<Revision>,
+    there: impl FnOnce() -> Option<Entry>,
+) -> Result<(), StoreError> {
+    match (expect, found) {
+        (Expect::Any, _) | (Expect::Absent, None) => Ok(()),
+        (Expect::Unchanged(revision), Some(found)) if found == revision => Ok(()),
+        _ => Err(StoreError::Conflict(there())),
     }
 }

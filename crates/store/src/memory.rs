@@ -12,7 +12,7 @@ use crate::history::{Bounds, History, holds, is_written, write_span};
 
 /// The `Store` port in memory.
 pub struct MemoryStore {
-    data: Mutex<BTreeMap<String, (Bytes, Revision)>>,
+    data: Mutex<BTreeMap<Arc<str>, (Bytes, Revision)>>,
     history: Arc<History>,
 }
 
@@ -36,19 +36,22 @@ impl MemoryStore {
     ) -> Result<Option<Revision>, StoreError> {
         let span = write_span(key).entered();
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = data.get(key).map(|(value, revision)| entry(key, value, *revision));
-        let found = holds(expect, found)?;
-        if value.is_none() && found.is_none() {
-            return Ok(None);
-        }
+        let found =
+            data.get_key_value(key).map(|(key, (value, revision))| (key.clone(), value.clone(), *revision));
+        let revision = found.as_ref().map(|(_, _, revision)| *revision);
+        holds(expect, revision, || found.as_ref().map(|(_, value, revision)| entry(key, value, *revision)))?;
+        let (key, previous) = match found {
+            Some((key, previous, _)) => (key, Some(previous)),
+            None if value.is_none() => return Ok(None),
+            None => (key.into(), None),
+        };
         let revision = self.history.revision() + 1;
         match &value {
-            Some(value) => data.insert(key.into(), (value.clone(), revision)),
-            None => data.remove(key),
+            Some(value) => data.insert(key.clone(), (value.clone(), revision)),
+            None => data.remove(&key),
         };
-        let previous = found.map(|e| e.value);
         // Under the lock, so that the history has the order of the data.
-        self.history.extend([Change { key: key.into(), value, previous, revision }]);
+        self.history.extend([Arc::new(Change { key, value, previous, revision })]);
         is_written(&span, revision);
         Ok(Some(revision))
     }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::keys::service::RING_KEY;
 use crate::keys::{KeyRing, RingError, SealKeys};
 use crate::ledger::{Filter, Ledger, LedgerError};
-use crate::store::{Change, Changes, Entry, Revision, Store, StoreError};
+use crate::store::{Change, Changes, Entry, Revision, Store, StoreError, Told};
 
 /// So many values are read at once; a value has up to a few megabytes.
 const PAGE: usize = 32;
@@ -121,8 +121,8 @@ pub async fn write(source: &Source, out: &mpsc::Sender<Bytes>) -> Result<Trailer
             writer.put(Record::Entry(entry)).await?;
         }
         // At once, for the history is bounded.
-        while let Some(Some(change)) = changes.next().now_or_never() {
-            at = writer.change(change?).await?;
+        while let Some(Some(told)) = changes.next().now_or_never() {
+            at = writer.changes(told?).await?;
         }
         if !page.more {
             break;
@@ -131,8 +131,8 @@ pub async fn write(source: &Source, out: &mpsc::Sender<Bytes>) -> Result<Trailer
     // What is listed may be a moment ahead of what is told.
     newest = newest.max(store.revision().await?);
     while at < newest {
-        let change = told(&mut changes, &*source.clock).await.ok_or(WriteError::Stalled(newest))?;
-        at = writer.change(change?).await?;
+        let told = told(&mut changes, &*source.clock).await.ok_or(WriteError::Stalled(newest))?;
+        at = writer.changes(told?).await?;
     }
     if let Some(marks) = source.ledger.marks().await? {
         writer.put(Record::Marks(marks)).await?;
@@ -156,10 +156,10 @@ pub async fn write(source: &Source, out: &mpsc::Sender<Bytes>) -> Result<Trailer
     writer.end(at, source).await
 }
 
-/// The next change, if there is one before long.
-async fn told(changes: &mut Changes, clock: &dyn Clock) -> Option<Result<Change, StoreError>> {
+/// What is told next, if anything is before long.
+async fn told(changes: &mut Changes, clock: &dyn Clock) -> Option<Result<Told, StoreError>> {
     match select(changes.next(), clock.sleep(PATIENCE)).await {
-        Either::Left((change, _)) => change,
+        Either::Left((told, _)) => told,
         Either::Right(_) => None,
     }
 }
@@ -193,14 +193,17 @@ impl<'a> Writer<'a> {
         if self.buffer.len() >= PIECE { self.flush().await } else { Ok(()) }
     }
 
-    async fn change(&mut self, change: Change) -> Result<Revision, WriteError> {
-        let Change { key, value, revision, .. } = change;
-        let record = match value {
-            Some(value) => Record::Entry(Entry { key, value, revision }),
-            None => Record::Deleted(key, revision),
-        };
-        self.put(record).await?;
-        Ok(revision)
+    async fn changes(&mut self, told: Told) -> Result<Revision, WriteError> {
+        for change in &told.changes {
+            let Change { key, value, revision, .. } = &**change;
+            let (key, revision) = (String::from(&**key), *revision);
+            let record = match value.clone() {
+                Some(value) => Record::Entry(Entry { key, value, revision }),
+                None => Record::Deleted(key, revision),
+            };
+            self.put(record).await?;
+        }
+        Ok(told.revision)
     }
 
     async fn end(mut self, revision: Revision, source: &Source) -> Result<Trailer, WriteError> {

@@ -31,9 +31,11 @@ impl View {
                     self.publish(shown(listing));
                     self.pulse.beat(clock.monotonic());
                 }
-                News::Changes(changes) => {
+                News::Changes(told) => {
                     let mut snapshot = (*self.snapshot()).clone();
-                    changes.iter().for_each(|change| apply(&mut snapshot, change));
+                    told.changes.iter().for_each(|change| apply(&mut snapshot, change));
+                    // What was written elsewhere, too.
+                    snapshot.revision = told.revision;
                     self.publish(snapshot);
                 }
                 News::Current => self.pulse.beat(clock.monotonic()),
@@ -43,12 +45,8 @@ impl View {
 }
 
 fn apply(snapshot: &mut Snapshot, change: &Change) {
-    if change.key.starts_with(REGISTRY) {
-        let object = change.value.as_ref().and_then(|v| read(&change.key, v, change.revision));
-        snapshot.apply(&change.key, object, change.revision);
-    } else {
-        snapshot.apply_elsewhere(change.revision);
-    }
+    let object = change.value.as_ref().and_then(|v| read(&change.key, v, change.revision));
+    snapshot.apply(&change.key, object, change.revision);
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {

@@ -137,11 +137,6 @@ impl Snapshot {
         self.policy.change(vertex, old.as_deref(), object.as_deref());
         self.revision = revision;
     }
-
-    /// The snapshot after a change to something that is no object.
-    pub fn apply_elsewhere(&mut self, revision: Revision) {
-        self.revision = revision;
-    }
 }
 
 /// Hands out snapshots and tells when a revision has arrived.

@@ -82,11 +82,9 @@ impl Controllers {
                         self.registry.reached(seen).await;
                         self.add_all(&mut queue).await;
                     }
-                    News::Changes(changes) => {
-                        for change in &changes {
-                            seen = change.revision;
-                            self.note(change, &mut queue);
-                        }
+                    News::Changes(told) => {
+                        seen = told.revision;
+                        told.changes.iter().for_each(|change| self.note(change, &mut queue));
                     }
                     News::Current => {}
                 },

@@ -41,9 +41,9 @@ async fn it_begins_with_what_is_there_and_goes_on_with_what_changes() {
         put(&world, key).await;
     }
     match follower.next().await {
-        News::Changes(changes) => {
-            let told: Vec<_> = changes.iter().map(|c| (c.revision, c.key.as_str())).collect();
-            assert_eq!(told, [(3, "/a/2"), (4, "/b/2"), (5, "/a/3")]);
+        News::Changes(told) => {
+            let changes: Vec<_> = told.changes.iter().map(|c| (c.revision, &*c.key)).collect();
+            assert_eq!((told.after, changes, told.revision), (2, vec![(3, "/a/2"), (5, "/a/3")], 5));
         }
         other => panic!("{other:?}"),
     }
@@ -59,7 +59,7 @@ async fn a_prefix_where_nothing_happens_is_not_left_behind() {
             put(&world, "/b/1").await;
         }
         match ready(&mut follower) {
-            Some(News::Changes(changes)) => assert_eq!(changes.last().unwrap().revision, 8 * (round + 1)),
+            Some(News::Changes(told)) => assert_eq!(told.revision, 8 * (round + 1)),
             other => panic!("{other:?}"),
         }
     }
@@ -77,10 +77,11 @@ async fn a_flood_is_told_in_parts_and_checked_meanwhile() {
         }
         while let Some(news) = ready(&mut follower) {
             match news {
-                News::Changes(changes) => {
-                    assert!(changes.len() <= 1_000);
-                    assert_eq!(changes[0].revision, told + 1, "in order, none left out");
-                    told = changes.last().unwrap().revision;
+                News::Changes(part) => {
+                    assert!(part.changes.len() <= 1_000);
+                    let revisions = part.changes.iter().map(|change| change.revision);
+                    assert!(revisions.eq(told + 1..=part.revision), "in order, none left out");
+                    told = part.revision;
                 }
                 News::Current => current += 1,
                 News::Anew(_) => panic!("nothing was missed"),
@@ -102,12 +103,13 @@ async fn a_flood_of_large_values_is_told_in_parts_too() {
         world.store.inner.put("/a/1", large.clone(), Expect::Any).await.unwrap();
     }
     let mut told = 0;
-    while let Some(News::Changes(changes)) = ready(&mut follower) {
+    while let Some(News::Changes(part)) = ready(&mut follower) {
         let size: usize =
-            changes.iter().flat_map(|c| [&c.value, &c.previous]).flatten().map(|v| v.len()).sum();
+            part.changes.iter().flat_map(|c| [&c.value, &c.previous]).flatten().map(|v| v.len()).sum();
         assert!(size < 10 << 20, "{size}");
-        assert_eq!(changes[0].revision, told + 1, "in order, none left out");
-        told = changes.last().unwrap().revision;
+        let revisions = part.changes.iter().map(|change| change.revision);
+        assert!(revisions.eq(told + 1..=part.revision), "in order, none left out");
+        told = part.revision;
     }
     assert_eq!(told, 30);
 }

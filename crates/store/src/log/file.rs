@@ -157,7 +157,7 @@ impl Frame {
         }
         let mut rest = payload;
         let (key, value, previous) = (part(&mut rest)?, part(&mut rest)?, part(&mut rest)?);
-        let key = String::from_utf8(key?.into()).ok()?;
+        let key = std::str::from_utf8(&key?).ok()?.into();
         Some(Change { key, value, previous, revision: self.revision })
     }
 }

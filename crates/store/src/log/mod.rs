@@ -14,7 +14,7 @@ mod file;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokensmith_core::store::{Change, Revision, StoreError};
 
@@ -75,7 +75,7 @@ impl Log {
     }
 
     /// Adds changes that follow. One that cannot be written ends what came before it: no write fails for the log.
-    pub(crate) fn append(&self, changes: &[Change]) {
+    pub(crate) fn append(&self, changes: &[Arc<Change>]) {
         let Some(last) = changes.last() else { return };
         let mut inner = self.inner();
         if let Err(e) = inner.append(self, changes) {
@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// Some changes after `after`, at least one, up to `until`.
-    pub(crate) fn page(&self, after: Revision, until: Revision) -> Result<Vec<Change>, StoreError> {
+    pub(crate) fn page(&self, after: Revision, until: Revision) -> Result<Vec<Arc<Change>>, StoreError> {
         let (mut changes, mut bytes, mut at) = (Vec::new(), 0, after);
         while at < until && changes.len() < PAGE && bytes < PAGE_BYTES {
             let frame = {
@@ -125,7 +125,7 @@ impl Log {
                 inner.forget(at + 1);
                 return Err(StoreError::Compacted { oldest: inner.oldest });
             };
-            changes.push(change);
+            changes.push(Arc::new(change));
             at += 1;
         }
         Ok(changes)
@@ -167,7 +167,7 @@ impl Inner {
         Ok(())
     }
 
-    fn append(&mut self, log: &Log, changes: &[Change]) -> std::io::Result<()> {
+    fn append(&mut self, log: &Log, changes: &[Arc<Change>]) -> std::io::Result<()> {
         for change in changes {
             // A file for a sixteenth of the whole: so much more than the bound is on disk at most.
             let full = self.segments.back().is_none_or(|s| s.len() > (log.bytes / 16).max(1 << 16));

@@ -4,14 +4,14 @@ use super::*;
 
 const IDENTITY: StoreId = [3; 16];
 
-fn change(revision: Revision, len: usize) -> Change {
+fn change(revision: Revision, len: usize) -> Arc<Change> {
     let value = |n: u64| Bytes::from(vec![n as u8; len]);
-    Change {
-        key: format!("/k{}", revision % 3),
+    Arc::new(Change {
+        key: format!("/k{}", revision % 3).into(),
         value: (!revision.is_multiple_of(4)).then(|| value(revision)),
         previous: (revision > 1).then(|| value(revision - 1)),
         revision,
-    }
+    })
 }
 
 fn open(dir: &Path, revision: Revision, changes: usize, bytes: u64) -> Log {
@@ -23,7 +23,7 @@ fn open(dir: &Path, revision: Revision, changes: usize, bytes: u64) -> Log {
     )
 }
 
-fn all(log: &Log, after: Revision, until: Revision) -> Vec<Change> {
+fn all(log: &Log, after: Revision, until: Revision) -> Vec<Arc<Change>> {
     let mut found = Vec::new();
     while after + (found.len() as Revision) < until {
         found.extend(log.page(after + found.len() as Revision, until).unwrap());

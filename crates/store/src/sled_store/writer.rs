@@ -29,7 +29,7 @@ pub(super) type Done = oneshot::Sender<Result<Option<Revision>, StoreError>>;
 
 /// A write that waits; `value` is `None` for a delete.
 pub(super) struct Write {
-    pub(super) key: String,
+    pub(super) key: Arc<str>,
     pub(super) value: Option<Bytes>,
     pub(super) expect: Expect,
     pub(super) done: Done,
@@ -81,10 +81,10 @@ struct Found {
 /// What a group does.
 struct Group {
     /// What it has changed already: later writes of the group must see it.
-    overlay: HashMap<String, Option<Found>>,
+    overlay: HashMap<Arc<str>, Option<Found>>,
     batch: sled::Batch,
     objects: Objects,
-    changes: Vec<Change>,
+    changes: Vec<Arc<Change>>,
     accepted: Vec<(Done, Span, Revision)>,
     bytes: usize,
     /// What the disk had when the group was begun.
@@ -218,11 +218,12 @@ impl Writer {
             None => self.find(&write.key)?,
         };
         let entry = |found: &Found| Entry {
-            key: write.key.clone(),
+            key: write.key.as_ref().into(),
             value: found.value.clone(),
             revision: found.header.revision,
         };
-        holds(write.expect, found.as_ref().map(entry))?;
+        let revision = found.as_ref().map(|found| found.header.revision);
+        holds(write.expect, revision, || found.as_ref().map(entry))?;
         if write.value.is_none() && found.is_none() {
             return Ok(Taken::Nothing);
         }
@@ -265,7 +266,8 @@ impl Writer {
         let previous = found.map(|f| f.value);
         (group.bytes, group.cost) = (size, cost);
         group.live = group.live.saturating_add_unsigned(new as u64).saturating_sub_unsigned(old as u64);
-        group.changes.push(Change { key: write.key.clone(), value: write.value.clone(), previous, revision });
+        let (key, value) = (write.key.clone(), write.value.clone());
+        group.changes.push(Arc::new(Change { key, value, previous, revision }));
         Ok(Taken::At(revision))
     }
 
@@ -303,7 +305,7 @@ impl Writer {
         &self,
         mut batch: sled::Batch,
         objects: Objects,
-        logged: Option<&[Change]>,
+        logged: Option<&[Arc<Change>]>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         let identity = self.anchor.state().identity;
         batch.insert(META_STATE, state::sealed(Place::Objects, META_STATE, &identity, &objects.to_bytes()));

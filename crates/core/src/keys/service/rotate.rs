@@ -12,7 +12,7 @@ use crate::error::chain;
 use crate::follow::{Backoff, Follower, News};
 use crate::keys::journal::Cause;
 use crate::keys::{Algorithm, KeySet, Origin, PrivateKey, Step};
-use crate::store::{Change, Entry};
+use crate::store::Entry;
 
 const RETRY: Duration = Duration::from_secs(1);
 /// The ring is read no more often than that, however short the lag.
@@ -77,11 +77,13 @@ impl Keys {
                         None => error!("{GONE}"),
                     }
                 }
-                News::Changes(changes) => {
-                    let ring = changes.into_iter().filter(|change| change.key == RING_KEY);
-                    for Change { key, value, revision, .. } in ring {
-                        match value {
-                            Some(value) => self.told(&Entry { key, value, revision }),
+                News::Changes(told) => {
+                    for change in told.changes.iter().filter(|change| &*change.key == RING_KEY) {
+                        match &change.value {
+                            Some(value) => {
+                                let (value, revision) = (value.clone(), change.revision);
+                                self.told(&Entry { key: RING_KEY.into(), value, revision });
+                            }
                             None => error!("{GONE}"),
                         }
                     }
