@@ -12,12 +12,12 @@ use tokensmith_core::access::node::NodeAuthorizer;
 use tokensmith_core::access::{Attributes, Authorizer, Identity};
 use tokensmith_core::view::{Snapshot, object_key};
 use tokensmith_objects::schema::Schema;
-use tokensmith_objects::{Object, bootstrap, pod};
+use tokensmith_objects::{Object, Stored, bootstrap, pod};
 
 const PODS: usize = 20_000;
 const NODES: usize = 200;
 
-fn web(at: usize, phase: &str) -> Arc<Object> {
+fn web(at: usize, phase: &str) -> Arc<Stored> {
     let pod = json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {"name": format!("web-{at}"), "namespace": "shop", "uid": format!("uid-{at}")},
@@ -35,7 +35,7 @@ fn web(at: usize, phase: &str) -> Arc<Object> {
         },
         "status": {"phase": phase},
     });
-    Arc::new(Object::from_value(pod).unwrap())
+    Object::from_value(pod).unwrap().into()
 }
 
 fn bench(c: &mut Criterion) {
@@ -65,8 +65,8 @@ fn bench(c: &mut Criterion) {
         b.iter(|| authorizer.authorize(&node, black_box(&other), &objects));
     });
     c.bench_function("the same by a look at every pod", |b| {
-        let used = |pod: &Object| pod::references(pod).iter().any(|r| r.name == "secret-0");
-        let own = |pod: &Object| pod.str_at(&["spec", "nodeName"]) == "worker-199";
+        let used = |pod: &Stored| pod::references(&pod.object()).iter().any(|r| r.name == "secret-0");
+        let own = |pod: &Stored| pod.node() == "worker-199";
         b.iter(|| objects.list("", "pods", "shop").any(|(_, pod)| own(pod) && used(pod)));
     });
     let key = object_key("", "pods", "shop", "web-7");

@@ -17,8 +17,8 @@ use tokensmith_core::tokens::{
     IssuerConfig, LedgerMode, TokenIssuer, TokenLedger, TokenProfiles, Verifier, jws,
 };
 use tokensmith_core::view::{Snapshot, View};
-use tokensmith_objects::Object;
 use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Object, Stored};
 use tokensmith_store::{MemoryLedger, MemoryStore};
 
 const START: OffsetDateTime = datetime!(2026-01-01 10:00:07 UTC);
@@ -61,8 +61,8 @@ struct World {
     tokens: Vec<Token>,
 }
 
-fn object(value: Value) -> Arc<Object> {
-    Arc::new(Object::from_value(value).expect("it is one"))
+fn object(value: Value) -> Arc<Stored> {
+    Object::from_value(value).expect("it is one").into()
 }
 
 impl World {

@@ -50,7 +50,7 @@ impl Registry {
             let namespace = wanted.namespace().to_owned();
             match self.get(kind, &namespace, wanted.name()) {
                 Ok(there) => {
-                    if let Some(mended) = mend(&there, &wanted) {
+                    if let Some(mended) = mend(&there.object(), &wanted) {
                         self.update(
                             &mut Request::by(&user),
                             kind,
@@ -92,9 +92,9 @@ impl Registry {
         }
         let data = json!({ "ca.crt": self.config.root_ca });
         match snapshot.get("", "configmaps", namespace, CA_MAP) {
-            Some(map) if map.get("data") == Some(&data) => Ok(account),
+            Some(map) if map.value(&["data"]).as_ref() == Some(&data) => Ok(account),
             Some(map) => {
-                let mut mended = (**map).clone();
+                let mut mended = map.object();
                 mended.set(&["data"], data);
                 mended.remove(&["metadata", "resourceVersion"]);
                 let kind = &self.core("configmaps");

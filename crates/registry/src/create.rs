@@ -46,7 +46,7 @@ impl Registry {
         kind: &Kind,
         namespace: &str,
         mut object: Object,
-    ) -> Result<Arc<Object>, Error> {
+    ) -> Result<Arc<Stored>, Error> {
         reconcile_namespace(kind, namespace, &mut object)?;
         for field in [
             "deletionTimestamp",
@@ -93,7 +93,7 @@ impl Registry {
         namespace: &str,
         mut object: Object,
         generated: bool,
-    ) -> Result<Arc<Object>, Error> {
+    ) -> Result<Arc<Stored>, Error> {
         if generated {
             let base = object.str_at(&["metadata", "generateName"]);
             let base: String = base.chars().take(MAX_GENERATED).collect();
@@ -121,18 +121,19 @@ impl Registry {
         let there = |snapshot: &Snapshot| {
             snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).cloned()
         };
-        let taken = |by: Option<Arc<Object>>| Error::AlreadyExists {
+        let taken = |by: Option<Arc<Stored>>| Error::AlreadyExists {
             resource: Qualified::new(&kind.group, &kind.plural),
             name: object.name().into(),
             going: by.is_some_and(|by| by.deletion_timestamp().is_some()),
         };
+        let made = Stored::of(kind, &object, 0);
         if request.options.dry_run() {
             return match there(&self.snapshot()) {
                 Some(by) => Err(taken(Some(by))),
-                None => Ok(Arc::new(object)),
+                None => Ok(Arc::new(made)),
             };
         }
-        let created = match self.write(kind, &object, Expect::Absent).await {
+        let created = match self.write(kind, &made, Expect::Absent).await {
             Ok(created) => created,
             Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
             Err(e) => return Err(backend(e)),

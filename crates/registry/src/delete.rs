@@ -11,9 +11,9 @@ use tracing::instrument;
 #[derive(Debug, PartialEq)]
 pub enum Deleted {
     /// The object, which is gone: its kind answers so.
-    Object(Arc<Object>),
+    Object(Arc<Stored>),
     /// The object, which is still there for a while.
-    Pending(Arc<Object>),
+    Pending(Arc<Stored>),
     /// A Status that names the object.
     Status {
         /// Its name.
@@ -51,8 +51,9 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
         for _ in 0..5 {
-            let old = self.get(kind, namespace, name)?;
-            preconditions(kind, &old, options)?;
+            let there = self.get(kind, namespace, name)?;
+            preconditions(kind, &there, options)?;
+            let old = there.wire_object(kind);
             let snapshot = self.snapshot();
             let write = Write {
                 name: asked,
@@ -61,9 +62,9 @@ impl Registry {
                 ..Write::of(request.user, Operation::Delete, kind, namespace, &snapshot)
             };
             self.admission.admit(&write, None, &mut request.warnings).await?;
-            match self.delete_once(kind, &old, options).await {
+            match self.delete_once(kind, &there, &old, options).await {
                 Err(Error::Conflict { .. })
-                    if self.get(kind, namespace, name).is_ok_and(|now| now != old) => {}
+                    if self.get(kind, namespace, name).is_ok_and(|now| now != there) => {}
                 other => return other,
             }
         }
@@ -89,7 +90,7 @@ impl Registry {
         &'a self,
         user: &'a Identity,
         kind: &'a Kind,
-        objects: &'a [Arc<Object>],
+        objects: &'a [Arc<Stored>],
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         let deletes = objects.iter().map(move |object| self.delete_of_many(user, kind, object, options));
@@ -101,7 +102,7 @@ impl Registry {
         &'a self,
         user: &'a Identity,
         kind: &'a Kind,
-        object: &'a Object,
+        object: &'a Stored,
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         async move {
@@ -118,18 +119,19 @@ impl Registry {
     async fn delete_once(
         &self,
         kind: &Kind,
-        old: &Arc<Object>,
+        there: &Arc<Stored>,
+        old: &Object,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
         let last = match step(kind, old, options, self.clock.now()) {
-            Step::Keep => return Ok(Deleted::Pending(old.clone())),
+            Step::Keep => return Ok(Deleted::Pending(there.clone())),
             Step::Mark(object) => {
-                return self.mark(kind, old, object, options).await.map(Deleted::Pending);
+                return self.mark(kind, there, object, options).await.map(Deleted::Pending);
             }
             // Nothing was marked, so nothing shows.
-            Step::MarkAndRemove(_) | Step::Remove if options.dry_run() => old.clone(),
+            Step::MarkAndRemove(_) | Step::Remove if options.dry_run() => there.clone(),
             Step::MarkAndRemove(object) => {
-                let marked = self.mark(kind, old, object, options).await?;
+                let marked = self.mark(kind, there, object, options).await?;
                 match self.remove(kind, &marked).await {
                     Ok(()) => {}
                     // The pods' controller has seen the mark and was faster. Who is answered must not see the pod
@@ -140,8 +142,8 @@ impl Registry {
                 marked
             }
             Step::Remove => {
-                self.remove(kind, old).await?;
-                old.clone()
+                self.remove(kind, there).await?;
+                there.clone()
             }
         };
         let answers = ["Namespace", "Pod", "ServiceAccount"].contains(&kind.kind.as_str());
@@ -155,18 +157,19 @@ impl Registry {
     async fn mark(
         &self,
         kind: &Kind,
-        old: &Arc<Object>,
+        old: &Arc<Stored>,
         object: Object,
         options: &DeleteOptions,
-    ) -> Result<Arc<Object>, Error> {
+    ) -> Result<Arc<Stored>, Error> {
         let object = normalise(kind, object)?;
-        if object == **old {
+        let marked = Stored::of(kind, &object, old.revision());
+        if marked.json() == old.wire(kind).json() {
             return Ok(old.clone());
         }
         if options.dry_run() {
-            return Ok(Arc::new(object));
+            return Ok(Arc::new(marked));
         }
-        match self.write(kind, &object, Expect::Unchanged(revision_of(old))).await {
+        match self.write(kind, &marked, Expect::Unchanged(old.revision())).await {
             Ok(object) => Ok(object),
             Err(StoreError::Conflict(_)) => Err(modified(kind, old.name())),
             Err(e) => Err(backend(e)),
@@ -174,7 +177,7 @@ impl Registry {
     }
 
     /// Waits until the view has lost an object that the store has lost.
-    async fn lost(&self, kind: &Kind, old: &Object) {
+    async fn lost(&self, kind: &Kind, old: &Stored) {
         loop {
             let snapshot = self.snapshot();
             let there = snapshot.get(&kind.group, &kind.plural, old.namespace(), old.name());
@@ -187,9 +190,9 @@ impl Registry {
     }
 
     /// Takes an object out of the store, as it was seen; waits until the view has lost it.
-    pub(crate) async fn remove(&self, kind: &Kind, old: &Object) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, kind: &Kind, old: &Stored) -> Result<(), Error> {
         let key = object_key(&kind.group, &kind.plural, old.namespace(), old.name());
-        match self.store.delete(&key, Expect::Unchanged(revision_of(old))).await {
+        match self.store.delete(&key, Expect::Unchanged(old.revision())).await {
             Ok(Some(revision)) => {
                 self.view.reached(revision).await;
                 Ok(())
@@ -204,13 +207,11 @@ impl Registry {
 }
 
 /// The conflict names the kind, but for namespaces, which have words of their own.
-fn preconditions(kind: &Kind, old: &Object, options: &DeleteOptions) -> Result<(), Error> {
-    let (uid, version) = (options.uid(), options.resource_version());
+fn preconditions(kind: &Kind, old: &Stored, options: &DeleteOptions) -> Result<(), Error> {
+    let (uid, version, now) = (options.uid(), options.resource_version(), old.resource_version());
     let (wrong, given, there) = match (uid, version) {
         (Some(uid), _) if uid != old.uid() => ("UID", uid, old.uid()),
-        (_, Some(version)) if version != old.resource_version() => {
-            ("ResourceVersion", version, old.resource_version())
-        }
+        (_, Some(version)) if version != now => ("ResourceVersion", version, now.as_str()),
         _ => return Ok(()),
     };
     if kind.group.is_empty() && kind.kind == "Namespace" {

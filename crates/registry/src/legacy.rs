@@ -24,7 +24,7 @@ impl Registry {
     pub async fn note_legacy_use(&self, namespace: &str, name: &str) {
         let kind = &self.core("secrets");
         let Ok(secret) = self.get(kind, namespace, name) else { return };
-        let mut labelled = (*secret).clone();
+        let mut labelled = secret.object();
         labelled.set(&["metadata", "labels", LAST_USED], day(self.clock.now()));
         let user = system();
         let done =

@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokensmith_objects::codec::FieldValidation;
 use tokensmith_objects::schema::{Current, Kind, Schema};
 use tokensmith_objects::validate::Limits;
-use tokensmith_objects::{Object, defaults, strategy, validate};
+use tokensmith_objects::{Object, Stored, defaults, strategy, validate};
 
 pub use builtin::NAMESPACES;
 pub(crate) use builtin::system;
@@ -40,7 +40,7 @@ use tokensmith_core::access::{Authorizer, Identity};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::{Error, Qualified};
 use tokensmith_core::store::{Expect, Revision, Store, StoreError};
-use tokensmith_core::view::{Snapshot, View, object_key, stored_bytes};
+use tokensmith_core::view::{Snapshot, View, object_key};
 
 /// What the registry's rules depend on.
 #[derive(Clone, Debug)]
@@ -154,39 +154,26 @@ impl Registry {
     }
 
     /// One object; 404 when there is none.
-    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Error> {
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Stored>, Error> {
         let found = self.view.snapshot().get(&kind.group, &kind.plural, namespace, name).cloned();
         found.ok_or_else(|| Error::not_found(&kind.group, &kind.plural, name))
     }
 
     /// Writes an object and waits until the view shows it.
-    async fn write(&self, kind: &Kind, object: &Object, expect: Expect) -> Result<Arc<Object>, StoreError> {
+    async fn write(&self, kind: &Kind, object: &Stored, expect: Expect) -> Result<Arc<Stored>, StoreError> {
         let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
-        let bytes = stored_bytes(object);
-        if bytes.len() > LARGEST {
+        if object.json().len() > LARGEST {
             return Err(StoreError::TooLarge);
         }
-        let revision = self.store.put(&key, bytes, expect).await?;
+        let revision = self.store.put(&key, object.json().clone(), expect).await?;
         self.view.reached(revision).await;
-        Ok(Arc::new(with_revision(object, revision)))
+        Ok(Arc::new(object.at_revision(revision)))
     }
-}
-
-/// The object with its revision as `metadata.resourceVersion`.
-fn with_revision(object: &Object, revision: Revision) -> Object {
-    let mut object = object.clone();
-    object.set(&["metadata", "resourceVersion"], revision.to_string());
-    object
 }
 
 /// No object grows beyond so many bytes of JSON, by however many patches, nor by what the server itself adds to it. etcd
 /// refuses a request of more than 1.5 MiB; that is of protobuf, and JSON of the same texts is seldom three times as long.
 const LARGEST: usize = 3 * (3 << 19);
-
-/// The revision that an object carries.
-fn revision_of(object: &Object) -> Revision {
-    object.resource_version().parse().unwrap_or(0)
-}
 
 /// Upstream answers 500 with etcd's text when its disk is full (`etcdserver: mvcc: database space exceeded`): who writes is
 /// told why, since asking again does not help.

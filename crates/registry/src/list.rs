@@ -14,7 +14,7 @@ use super::*;
 #[derive(Debug)]
 pub struct List {
     /// In key order.
-    pub items: Vec<Arc<Object>>,
+    pub items: Vec<Arc<Stored>>,
     /// The revision that all pages show.
     pub revision: Revision,
     /// For the next page, if there is one.
@@ -36,7 +36,8 @@ impl Registry {
         let (snapshot, after) = self.start(options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
         let start = after.map(|after| format!("{prefix}{after}"));
-        let mut matching = snapshot.scan(prefix.clone(), start.as_deref()).filter(|(_, o)| options.take(o));
+        let mut matching =
+            snapshot.scan(prefix.clone(), start.as_deref()).filter(|(_, o)| options.take(&***o));
         if options.limit == 0 {
             let items = matching.map(|(_, o)| o.clone()).collect();
             return Ok(List { items, revision: snapshot.revision(), continue_token: None, remaining: None });

@@ -43,7 +43,7 @@ impl Registry {
         name: &str,
         part: Subresource,
         mut object: Object,
-    ) -> Result<(Arc<Object>, bool), Error> {
+    ) -> Result<(Arc<Stored>, bool), Error> {
         check_name(&object, namespace, name)?;
         reconcile_namespace(kind, namespace, &mut object)?;
         object.remove(&["metadata", "managedFields"]);
@@ -105,10 +105,10 @@ impl Registry {
         name: &str,
         part: Subresource,
         patch: &Patch,
-    ) -> Result<Arc<Object>, Error> {
+    ) -> Result<Arc<Stored>, Error> {
         for _ in 0..ATTEMPTS {
             let old = self.get(kind, namespace, name)?;
-            let document = (*old).clone().into_value();
+            let document = old.wire_object(kind).into_value();
             let patched = patch.apply(&document).map_err(|e| refused(kind, name, e))?;
             let text = patched.to_string();
             let validation = request.options.field_validation();
@@ -135,9 +135,9 @@ impl Registry {
         Err(modified(kind, name))
     }
 
-    fn has_moved(&self, kind: &Kind, old: &Object) -> bool {
+    fn has_moved(&self, kind: &Kind, old: &Stored) -> bool {
         let now = self.get(kind, old.namespace(), old.name());
-        now.map_or(true, |now| now.resource_version() != old.resource_version())
+        now.map_or(true, |now| now.revision() != old.revision())
     }
 
     async fn replace(
@@ -146,8 +146,9 @@ impl Registry {
         kind: &Kind,
         part: Subresource,
         mut object: Object,
-        old: &Arc<Object>,
-    ) -> Result<Arc<Object>, Error> {
+        there: &Arc<Stored>,
+    ) -> Result<Arc<Stored>, Error> {
+        let old = &there.wire_object(kind);
         let name = old.name();
         if !object.uid().is_empty() && object.uid() != old.uid() {
             let cause = format!(
@@ -170,6 +171,8 @@ impl Registry {
         check_name(&object, "", name)?;
         // What admission has put in has defaults, too.
         defaults::apply(kind, &mut object);
+        // What is shown although nobody has set it is no change: both are compared as answers have them.
+        object = Stored::as_shown(kind, &object);
         if object.resource_version().is_empty() && !updates_unconditionally(kind) {
             return Err(version_missing(kind, name));
         }
@@ -197,11 +200,12 @@ impl Registry {
         }
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
-        if object == **old {
-            return Ok(old.clone());
+        let made = Stored::of(kind, &object, there.revision());
+        if made.json() == there.wire(kind).json() {
+            return Ok(there.clone());
         }
         if request.options.dry_run() {
-            return Ok(Arc::new(object));
+            return Ok(Arc::new(made));
         }
         // The last finalizer of an object that is being deleted: now it goes.
         let finalized = object.finalizers().next().is_none() && no_spec_finalizers(kind, &object);
@@ -210,10 +214,10 @@ impl Registry {
             && object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0)
                 == 0
         {
-            self.remove(kind, old).await?;
-            return Ok(Arc::new(object));
+            self.remove(kind, there).await?;
+            return Ok(Arc::new(made));
         }
-        match self.write(kind, &object, Expect::Unchanged(revision_of(old))).await {
+        match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
             Ok(object) => Ok(object),
             Err(StoreError::Conflict(_)) => Err(modified(kind, name)),
             Err(e) => Err(backend(e)),

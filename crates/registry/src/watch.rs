@@ -10,13 +10,13 @@ use tokensmith_core::view::collection_key;
 #[derive(Clone, Debug)]
 pub enum Event {
     /// It is there now.
-    Added(Arc<Object>),
+    Added(Arc<Stored>),
     /// All that was there at this revision has been sent.
     Begun(Revision),
     /// It is gone; this is its last state, at the revision of the change.
-    Deleted(Arc<Object>),
+    Deleted(Arc<Stored>),
     /// It has changed.
-    Modified(Arc<Object>),
+    Modified(Arc<Stored>),
 }
 
 impl Registry {
@@ -38,7 +38,8 @@ impl Registry {
                 if wanted > snapshot.revision() {
                     return Err(Error::Ahead { wanted, current: snapshot.revision() });
                 }
-                let there = snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| options.take(o));
+                let there =
+                    snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| options.take(&***o));
                 let mut first: Vec<_> = there.cloned().map(Event::Added).map(Ok).collect();
                 if options.send_initial_events {
                     first.push(Ok(Event::Begun(snapshot.revision())));
@@ -63,12 +64,10 @@ impl Registry {
 
 fn event(change: &Change, options: &ListOptions) -> Option<Event> {
     let read = |bytes: &Option<bytes::Bytes>| {
-        let object =
-            bytes.as_ref().and_then(|b| serde_json::from_slice(b).ok()).and_then(Object::from_value)?;
-        Some(Arc::new(with_revision(&object, change.revision)))
+        bytes.clone().and_then(|json| Stored::read(json, change.revision)).map(Arc::new)
     };
-    let old = read(&change.previous).filter(|o| options.take(o));
-    let new = read(&change.value).filter(|o| options.take(o));
+    let old = read(&change.previous).filter(|o| options.take(&**o));
+    let new = read(&change.value).filter(|o| options.take(&**o));
     match (old, new) {
         (None, Some(new)) => Some(Event::Added(new)),
         (Some(_), Some(new)) => Some(Event::Modified(new)),

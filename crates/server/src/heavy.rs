@@ -23,13 +23,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokensmith_listen::Room;
-use tokensmith_objects::Object;
+use tokensmith_objects::{Object, Stored};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of a body from which on reading it and answering it takes milliseconds.
+/// Bytes of a body, or of objects, from which on reading them and answering with them takes milliseconds.
 pub(crate) const BODY: usize = 32 << 10;
-/// The same of objects: values in them, and what their texts weigh, a value for each [`TEXT`] bytes.
+/// The same of a tree: values in it, and what their texts weigh, a value for each [`TEXT`] bytes.
 const VALUES: usize = 2_000;
 const TEXT: usize = 32;
 
@@ -211,10 +211,17 @@ async fn both(own: &Arc<Semaphore>, all: &Arc<Semaphore>, units: u32) -> Option<
     Some([own, all.clone().acquire_many_owned(units).await.ok()?])
 }
 
-/// Takes a place if an object is large.
-pub(crate) async fn enter_for<'a>(objects: impl IntoIterator<Item = &'a Object>) {
+/// Takes a place if objects are large, of which trees are made.
+pub(crate) async fn enter_for<'a>(objects: impl IntoIterator<Item = &'a Stored>) {
+    if are_large(objects.into_iter().map(|object| object.json().len())) {
+        enter().await;
+    }
+}
+
+/// Takes a place if a tree is large.
+pub(crate) async fn enter_for_tree(object: &Object) {
     let mut left = VALUES;
-    if !objects.into_iter().all(|object| object.0.values().all(|value| fits(value, &mut left))) {
+    if !object.0.values().all(|value| fits(value, &mut left)) {
         enter().await;
     }
 }
@@ -229,6 +236,11 @@ fn fits(value: &Value, left: &mut usize) -> bool {
         Value::Object(map) => map.values().all(|item| fits(item, left)),
         _ => true,
     }
+}
+
+/// Looks at no more lengths than it takes.
+fn are_large(mut lengths: impl Iterator<Item = usize>) -> bool {
+    lengths.try_fold(BODY, usize::checked_sub).is_none()
 }
 
 /// Runs a handler on the worker, or aside once it has entered.
@@ -474,5 +486,20 @@ mod tests {
         };
         assert!(!large(&of(vec!["x"; 1000].into())) && large(&of(vec!["x"; 3000].into())));
         assert!(!large(&of("x".repeat(30_000).into())) && large(&of("x".repeat(100_000).into())));
+    }
+
+    #[test]
+    fn large_objects_are_known_by_their_bytes() {
+        let looked = std::cell::Cell::new(0);
+        let large = |lengths: &[usize]| {
+            looked.set(0);
+            are_large(lengths.iter().map(|length| {
+                looked.set(looked.get() + 1);
+                *length
+            }))
+        };
+        assert!(!large(&[]) && !large(&[30_000]) && !large(&[1_600; 20]));
+        assert!(large(&[100_000]) && large(&[1_600; 10_000]));
+        assert_eq!(looked.get(), 21, "no more than it takes");
     }
 }

@@ -124,7 +124,7 @@ impl Collector<'_> {
                     })?;
                     let selected = |bundle: &Arc<Object>| {
                         bundle.str_at(&["spec", "signerName"]) == signer_name
-                            && labels.as_ref().is_some_and(|labels| labels.matches(bundle))
+                            && labels.as_ref().is_some_and(|labels| labels.matches(&**bundle))
                     };
                     let bundles: Vec<_> = all.into_iter().filter(selected).collect();
                     if bundles.is_empty() && !source.optional {

@@ -2,10 +2,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use tokensmith_api::json::{Members, write_str};
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::claims::{Payload, Reference};
 use super::{jws, username, verifier};
@@ -102,7 +103,7 @@ pub(super) fn check(
         namespace: namespace.clone(),
         name: secret.clone(),
         auto_generated: lists(owner, secret),
-        label_due: found.label(LAST_USED) != Some(day(now).as_str()),
+        label_due: found.label(LAST_USED).as_deref() != Some(day(now).as_str()),
     };
     let notes = Notes { legacy_secret: Some(legacy_secret), ..Notes::default() };
     let identity = verifier::identity(namespace, &account);
@@ -110,8 +111,8 @@ pub(super) fn check(
 }
 
 /// The token that a Secret holds.
-pub(super) fn held(secret: &Object) -> Vec<u8> {
-    BASE64_STANDARD.decode(secret.str_at(&["data", "token"])).unwrap_or_default()
+pub(super) fn held(secret: &Stored) -> Vec<u8> {
+    BASE64_STANDARD.decode(&*secret.text(&["data", "token"])).unwrap_or_default()
 }
 
 /// The date of a time, `YYYY-MM-DD`, UTC.
@@ -120,7 +121,7 @@ pub fn day(now: OffsetDateTime) -> String {
 }
 
 /// Whether the account lists the Secret: then a controller of old made it, not a person.
-fn lists(account: &Object, secret: &str) -> bool {
-    let secrets = account.get("secrets").and_then(serde_json::Value::as_array);
-    secrets.into_iter().flatten().any(|s| s["name"] == secret)
+fn lists(account: &Stored, secret: &str) -> bool {
+    let secrets = account.value(&["secrets"]);
+    secrets.as_ref().and_then(Value::as_array).into_iter().flatten().any(|s| s["name"] == secret)
 }

@@ -2,7 +2,7 @@
 //! every use.
 
 use time::OffsetDateTime;
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::claims::{Private, Reference};
 use super::times::LEEWAY;
@@ -55,6 +55,6 @@ fn bound(
 }
 
 /// Whether the grace period of its deletion is over. A terminating pod's token works until then.
-fn gone(object: &Object, now: OffsetDateTime) -> bool {
+fn gone(object: &Stored, now: OffsetDateTime) -> bool {
     object.deletion_timestamp().is_some_and(|end| end < now.minus(LEEWAY))
 }

@@ -1,7 +1,7 @@
 //! Which tokens in Secrets a revocation covers. They have no id, no time and no record: the Secrets of the moment are
 //! searched, and what they hold is revoked by its bytes.
 
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::claims::Payload;
 use super::{Jws, legacy, revocations};
@@ -21,10 +21,7 @@ pub(super) fn covered(what: &What, objects: &Snapshot, keys: &KeySet) -> Vec<Str
 }
 
 /// Asks what the verifier asks: the claims, not the annotations, say whose the token is.
-fn digest(what: &What, secret: &Object, keys: &KeySet) -> Option<String> {
-    if secret.str_at(&["data", "token"]).is_empty() {
-        return None;
-    }
+fn digest(what: &What, secret: &Stored, keys: &KeySet) -> Option<String> {
     let token = String::from_utf8(legacy::held(secret)).ok()?;
     let jws = Jws::parse(&token)?;
     let payload: Payload = serde_json::from_slice(jws.payload()).ok()?;

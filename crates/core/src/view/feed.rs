@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::{REGISTRY, Snapshot, View};
 use crate::clock::Clock;
@@ -63,20 +62,11 @@ fn shown(listing: Listing) -> Snapshot {
     snapshot
 }
 
-/// The object behind stored bytes, with its revision as `metadata.resourceVersion`.
-fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<Object>> {
-    let object = serde_json::from_slice::<Value>(value).ok().and_then(Object::from_value);
-    let Some(mut object) = object else {
+/// The object behind stored bytes.
+fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<Stored>> {
+    let object = Stored::read(value.clone(), revision);
+    if object.is_none() {
         tracing::error!(key, "a stored object cannot be read and is left out");
-        return None;
-    };
-    object.set(&["metadata", "resourceVersion"], revision.to_string());
-    Some(Arc::new(object))
-}
-
-/// The bytes under which an object is stored: without `metadata.resourceVersion`, which is the entry's revision.
-pub fn stored_bytes(object: &Object) -> Bytes {
-    let mut object = object.clone();
-    object.remove(&["metadata", "resourceVersion"]);
-    Bytes::from(tokensmith_api::json::to_vec(&object.into_value()))
+    }
+    object.map(Arc::new)
 }

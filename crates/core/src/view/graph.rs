@@ -7,15 +7,15 @@
 //! secret ──→ persistent volume ──→ claim ──────────────→ node
 //! ```
 //!
-//! A kind that leads to a node is a row in [`edges`].
+//! A kind that leads to a node is a row in [`Leading::of`].
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde_json::Value;
-use tokensmith_objects::Object;
 use tokensmith_objects::pod::{self, Referent};
+use tokensmith_objects::{Object, Stored};
 
 /// `FROM\0TO` → how many objects say so. Both ends are keys without their `/registry/`.
 #[derive(Clone, Default)]
@@ -23,8 +23,13 @@ pub(super) struct Graph(OrdMap<Arc<str>, u32>);
 
 impl Graph {
     /// An object has changed, come (`old` is `None`) or gone (`new` is).
-    pub(super) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Object>) {
-        let of = |object: Option<&Object>| object.map(|o| edges(vertex, o)).unwrap_or_default();
+    pub(super) fn change(&mut self, vertex: &str, old: Option<&Stored>, new: Option<&Stored>) {
+        let Some(kind) = Leading::of(vertex) else { return };
+        // Most changes of a pod are of its status.
+        if old.zip(new).is_some_and(|(old, new)| kind.same(old, new)) {
+            return;
+        }
+        let of = |object: Option<&Stored>| object.map(|o| kind.edges(vertex, o)).unwrap_or_default();
         let (gone, come) = (of(old), of(new));
         if gone == come {
             return;
@@ -59,31 +64,68 @@ const NODES: &str = "nodes/";
 /// What the volumes' and their claims' keys begin with.
 const VOLUMES: &str = "persistentvolume";
 
-/// The edges that an object makes, sorted, each once.
-fn edges(vertex: &str, object: &Object) -> Vec<String> {
-    let mut parts = vertex.split('/');
-    let first = parts.next().unwrap_or("");
-    let resource = if first.contains('.') { parts.next().unwrap_or("") } else { first };
-    let mut edges = match resource {
-        "persistentvolumes" => volume(vertex, object),
-        "pods" => pod(object),
-        "resourceslices" | "volumeattachments" => own(vertex, object),
-        _ => Vec::new(),
-    };
-    edges.sort_unstable();
-    edges.dedup();
-    edges
+/// A kind whose objects lead to nodes.
+#[derive(Clone, Copy)]
+enum Leading {
+    /// By what they say themselves.
+    Own,
+    Pod,
+    Volume,
 }
+
+impl Leading {
+    fn of(vertex: &str) -> Option<Leading> {
+        let mut parts = vertex.split('/');
+        let first = parts.next().unwrap_or("");
+        let resource = if first.contains('.') { parts.next().unwrap_or("") } else { first };
+        match resource {
+            "persistentvolumes" => Some(Leading::Volume),
+            "pods" => Some(Leading::Pod),
+            "resourceslices" | "volumeattachments" => Some(Leading::Own),
+            _ => None,
+        }
+    }
+
+    /// Whether two states of an object are the same in all that its edges are made of.
+    fn same(self, old: &Stored, new: &Stored) -> bool {
+        let same = |path: &[&str]| old.raw(path) == new.raw(path);
+        match self {
+            Leading::Own => old.node() == new.node(),
+            Leading::Pod => {
+                // Claims that are made for a pod are named by its status.
+                let claims = ["resourceClaimStatuses", "extendedResourceClaimStatus"];
+                same(&["spec"]) && same(&MIRRORED) && claims.iter().all(|field| same(&["status", field]))
+            }
+            Leading::Volume => same(&["spec"]),
+        }
+    }
+
+    /// The edges that an object makes, sorted, each once.
+    fn edges(self, vertex: &str, object: &Stored) -> Vec<String> {
+        let mut edges = match self {
+            Leading::Own => own(vertex, object),
+            Leading::Pod => pod(object),
+            Leading::Volume => volume(vertex, &object.object()),
+        };
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
+}
+
+/// The annotation that makes a pod a mirror pod.
+const MIRRORED: [&str; 3] = ["metadata", "annotations", pod::MIRROR];
 
 /// What a pod uses leads to the node that it is bound to. A mirror pod gives nothing: a node must never be able to make
 /// a pod that lets it read other objects. Admission refuses such a pod; this holds if it ever should not.
-fn pod(pod: &Object) -> Vec<String> {
-    let node = pod.str_at(&["spec", "nodeName"]);
-    if node.is_empty() || pod::is_mirror(pod) {
+fn pod(pod: &Stored) -> Vec<String> {
+    let node = pod.node();
+    if node.is_empty() || pod.raw(&MIRRORED).is_some() {
         return Vec::new();
     }
     let node = format!("{NODES}{node}");
-    let used = pod::references(pod).into_iter().filter(|reference| !reference.name.is_empty());
+    let tree = pod.object();
+    let used = pod::references(&tree).into_iter().filter(|reference| !reference.name.is_empty());
     let edges = used.filter_map(|reference| {
         let resource = match reference.to {
             Referent::ConfigMap => "configmaps",
@@ -126,8 +168,8 @@ fn volume(vertex: &str, volume: &Object) -> Vec<String> {
     edges
 }
 
-fn own(vertex: &str, object: &Object) -> Vec<String> {
-    match object.str_at(&["spec", "nodeName"]) {
+fn own(vertex: &str, object: &Stored) -> Vec<String> {
+    match object.node() {
         "" => Vec::new(),
         node => vec![edge(vertex, &format!("{NODES}{node}"))],
     }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use crate::access::rbac::Aggregation;
 use crate::tokens::legacy::{ACCOUNT, SECRET_TYPE};
@@ -21,14 +21,14 @@ pub(super) struct Index {
 
 impl Index {
     /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
-    pub(super) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Arc<Object>>) {
+    pub(super) fn change(&mut self, vertex: &str, old: Option<&Stored>, new: Option<&Stored>) {
         if let Some(name) = vertex.strip_prefix("rbac.authorization.k8s.io/clusterroles/") {
-            match new.and_then(|role| Aggregation::of(role)) {
+            match new.and_then(|role| Aggregation::of(&role.object())) {
                 Some(rule) => drop(self.gatherers.insert(name.into(), rule.into())),
                 None => drop(self.gatherers.remove(name)),
             }
         } else if vertex.starts_with("secrets/") {
-            let (before, now) = (old.and_then(asks), new.and_then(|secret| asks(secret)));
+            let (before, now) = (old.and_then(asks), new.and_then(asks));
             if before != now {
                 before.and_then(|entry| self.token_secrets.remove(entry.as_str()));
                 now.and_then(|entry| self.token_secrets.insert(entry.into()));
@@ -57,9 +57,9 @@ impl Index {
     }
 }
 
-fn asks(secret: &Object) -> Option<String> {
-    let asks = secret.str_at(&["type"]) == SECRET_TYPE;
-    asks.then(|| entry(secret.namespace(), secret.annotation(ACCOUNT).unwrap_or(""), secret.name()))
+fn asks(secret: &Stored) -> Option<String> {
+    let asks = secret.text(&["type"]) == SECRET_TYPE;
+    asks.then(|| entry(secret.namespace(), &secret.annotation(ACCOUNT).unwrap_or_default(), secret.name()))
 }
 
 fn entry(namespace: &str, account: &str, secret: &str) -> String {

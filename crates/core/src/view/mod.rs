@@ -10,11 +10,9 @@ mod index;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use feed::stored_bytes;
-
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 use tokio::sync::watch;
 
 use crate::access::rbac::{Aggregation, Policy};
@@ -50,10 +48,10 @@ pub fn collection_key(group: &str, resource: &str, namespace: &str) -> String {
     key
 }
 
-/// All objects at one revision. Objects carry their `metadata.resourceVersion`.
+/// All objects at one revision.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    objects: OrdMap<Arc<str>, Arc<Object>>,
+    objects: OrdMap<Arc<str>, Arc<Stored>>,
     graph: graph::Graph,
     index: index::Index,
     policy: Policy,
@@ -72,7 +70,7 @@ impl Snapshot {
     }
 
     /// One object; `group` and `namespace` may be empty.
-    pub fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+    pub fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<&Arc<Stored>> {
         self.objects.get(object_key(group, resource, namespace, name).as_str())
     }
 
@@ -82,7 +80,7 @@ impl Snapshot {
         group: &str,
         resource: &str,
         namespace: &str,
-    ) -> impl Iterator<Item = (&'a str, &'a Arc<Object>)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Stored>)> + use<'a> {
         self.scan(collection_key(group, resource, namespace), None)
     }
 
@@ -113,7 +111,7 @@ impl Snapshot {
         &'a self,
         prefix: String,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&'a str, &'a Arc<Object>)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Stored>)> + use<'a> {
         use std::ops::Bound;
         let start: Bound<Arc<str>> = match after {
             Some(key) if key >= prefix.as_str() => Bound::Excluded(Arc::from(key)),
@@ -126,14 +124,14 @@ impl Snapshot {
     }
 
     /// The snapshot after one more change: `object` is `None` for a delete.
-    pub fn apply(&mut self, key: &str, object: Option<Arc<Object>>, revision: Revision) {
+    pub fn apply(&mut self, key: &str, object: Option<Arc<Stored>>, revision: Revision) {
         let old = match &object {
             Some(object) => self.objects.insert(Arc::from(key), object.clone()),
             None => self.objects.remove(key),
         };
         let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
         self.graph.change(vertex, old.as_deref(), object.as_deref());
-        self.index.change(vertex, old.as_deref(), object.as_ref());
+        self.index.change(vertex, old.as_deref(), object.as_deref());
         self.policy.change(vertex, old.as_deref(), object.as_deref());
         self.revision = revision;
     }
@@ -197,6 +195,7 @@ impl View {
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::Value;
+    use tokensmith_objects::Object;
 
     use super::*;
 
@@ -204,6 +203,6 @@ pub(crate) mod tests {
     pub(crate) fn put(objects: &mut Snapshot, group: &str, plural: &str, value: Value) {
         let object = Object::from_value(value).unwrap();
         let key = object_key(group, plural, object.namespace(), object.name());
-        objects.apply(&key, Some(Arc::new(object)), 1);
+        objects.apply(&key, Some(object.into()), 1);
     }
 }

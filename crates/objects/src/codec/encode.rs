@@ -39,7 +39,12 @@ fn encode_map(map: &Map<String, Value>, of: Option<&Kind>, media: Media, pretty:
             (None, None) => proto::frame(api_version, kind, &json(map, None, None)),
         };
     }
-    let compact = json(map, of, item);
+    finish(json(map, of, item), media, pretty)
+}
+
+/// JSON as an answer has it: with a newline at its end, and `pretty` or as YAML where that was asked for. Protobuf is made from
+/// objects, not from this.
+pub fn finish(compact: Vec<u8>, media: Media, pretty: bool) -> Vec<u8> {
     match media {
         Media::Yaml => {
             let value = tokensmith_api::json::parse(&compact).map(|p| p.value).unwrap_or_default();

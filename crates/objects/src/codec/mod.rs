@@ -30,7 +30,7 @@ use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
 pub use check::TypeError;
-pub use encode::{encode, encode_of, encode_value};
+pub use encode::{encode, encode_of, encode_value, finish};
 
 use crate::Object;
 use crate::schema::{self, Kind, TypeRef};

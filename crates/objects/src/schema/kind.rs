@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
@@ -75,9 +76,21 @@ pub struct Column(pub String, pub String, pub String, pub i32, #[serde(default)]
 /// A kind, with the types that its objects are made of. A value: what a server serves of them is its [`Schema`](super::Schema)'s.
 #[derive(Debug)]
 pub struct Kind {
+    id: KindId,
     facts: Facts,
     types: Arc<Types>,
     root: TypeId,
+}
+
+/// Which kind it is, among all that this process has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindId(u64);
+
+impl KindId {
+    fn next() -> KindId {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        KindId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Its type is not in the table.
@@ -97,9 +110,14 @@ impl Kind {
     /// The table has no such type.
     pub fn new(facts: Facts, types: Arc<Types>) -> Result<Kind, NoType> {
         match types.id(&facts.type_name) {
-            Some(root) => Ok(Kind { facts, types, root }),
+            Some(root) => Ok(Kind { id: KindId::next(), facts, types, root }),
             None => Err(NoType { kind: facts.kind, type_name: facts.type_name }),
         }
+    }
+
+    /// Tells it from every other kind that was ever made, also from an earlier one of the same name.
+    pub fn id(&self) -> KindId {
+        self.id
     }
 
     /// The type of its objects.

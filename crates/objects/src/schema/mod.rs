@@ -35,7 +35,7 @@ use indexmap::{Equivalent, IndexMap};
 pub use builtin::{is_registered, type_of, type_of_kind, types};
 pub use current::Current;
 pub use field::{Field, ListType, Shape, go_item, go_type};
-pub use kind::{Column, Facts, Kind, NoType, Subresource, api_version, group_version};
+pub use kind::{Column, Facts, Kind, KindId, NoType, Subresource, api_version, group_version};
 pub use serving::ServingError;
 pub use types::{TypeId, TypeRef, Types, TypesError};
 

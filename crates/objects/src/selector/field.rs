@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::SelectorError;
-use crate::Object;
+use super::{Selectable, SelectorError};
 use crate::schema::Kind;
 
 /// One requirement on a field.
@@ -66,7 +65,7 @@ impl FieldSelector {
     }
 
     /// Whether an object's fields fulfil every requirement.
-    pub fn matches(&self, object: &Object) -> bool {
+    pub fn matches(&self, object: &impl Selectable) -> bool {
         self.0.iter().all(|(name, wanted)| {
             let value = field(object, name);
             let equal = match wanted.equal.len() {
@@ -103,10 +102,10 @@ fn supported(kind: &Kind) -> &'static [&'static str] {
     }
 }
 
-fn field(object: &Object, label: &str) -> String {
+fn field(object: &impl Selectable, label: &str) -> String {
     let label = if label == "name" { "metadata.name" } else { label };
     let path: Vec<_> = label.split('.').collect();
-    match object.at(&path) {
+    match object.field(&path).as_deref() {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(serde_json::Value::Bool(set)) => set.to_string(),
         _ if matches!(label, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
@@ -163,6 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Object;
     use crate::schema::kind;
 
     #[test]

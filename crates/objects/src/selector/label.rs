@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::SelectorError;
-use crate::{Object, names};
+use super::{Selectable, SelectorError};
+use crate::names;
 
 /// Requirements on labels; all must hold. The empty selector takes everything.
 ///
-/// They are kept by label: an object costs as much as the fewer of its labels and the selector's, however many requirements
-/// there are.
+/// They are kept by label: an object costs as much as it has labels, however many requirements there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector {
     by_key: HashMap<String, LabelDemands>,
@@ -106,28 +105,19 @@ impl LabelSelector {
         there.map_or(Anchor::None, |(key, _)| Anchor::Key(key))
     }
 
-    /// Whether an object's labels fulfil every requirement.
-    pub fn matches(&self, object: &Object) -> bool {
+    /// Whether an object's labels fulfil every requirement: one walk over them.
+    pub fn matches(&self, object: &impl Selectable) -> bool {
         if self.by_key.is_empty() {
             return true;
         }
-        let labels = object.at(&["metadata", "labels"]).and_then(Value::as_object);
-        let count = labels.map_or(0, Map::len);
-        if self.needed > count {
-            return false;
-        }
-        if self.by_key.len() <= count {
-            return self.by_key.iter().all(|(key, wanted)| wanted.holds(object.label(key)));
-        }
-        let mut found = 0;
-        for (key, value) in labels.into_iter().flatten() {
-            let Some(wanted) = self.by_key.get(key) else { continue };
-            if !wanted.holds(value.as_str()) {
-                return false;
+        let (mut found, mut holds) = (0, true);
+        object.labels(&mut |key, value| {
+            if let Some(wanted) = self.by_key.get(key).filter(|_| holds) {
+                holds = wanted.holds(value);
+                found += usize::from(wanted.there);
             }
-            found += usize::from(wanted.there);
-        }
-        found == self.needed
+        });
+        holds && found == self.needed
     }
 }
 
@@ -183,8 +173,8 @@ impl LabelDemands {
         }
     }
 
-    fn holds(&self, found: Option<&str>) -> bool {
-        let Some(value) = found else { return !self.there };
+    /// Whether a label that is there fulfils it.
+    fn holds(&self, value: &str) -> bool {
         let number = || value.parse::<i64>().ok();
         !self.absent
             && self.among.as_ref().is_none_or(|among| among.contains(value))
@@ -342,6 +332,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Object;
 
     fn labelled(labels: Value) -> Object {
         Object::from_value(json!({"metadata": {"labels": labels}})).unwrap()

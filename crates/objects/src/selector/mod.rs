@@ -24,3 +24,33 @@ pub use error::SelectorError;
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::LabelSelector;
 pub use several::LabelSelectors;
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::Object;
+
+/// What can be selected: an object as a tree, or as it is kept.
+pub trait Selectable {
+    /// Calls with each label and its value.
+    fn labels(&self, each: &mut dyn FnMut(&str, &str));
+
+    /// The value at a path of field names.
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, Value>>;
+}
+
+impl Selectable for Object {
+    fn labels(&self, each: &mut dyn FnMut(&str, &str)) {
+        let labels = self.at(&["metadata", "labels"]).and_then(Value::as_object);
+        for (key, value) in labels.into_iter().flatten() {
+            if let Some(value) = value.as_str() {
+                each(key, value);
+            }
+        }
+    }
+
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, Value>> {
+        self.at(path).map(Cow::Borrowed)
+    }
+}

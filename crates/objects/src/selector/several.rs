@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
-use super::LabelSelector;
 use super::label::Anchor;
-use crate::Object;
+use super::{LabelSelector, Selectable};
 
 /// Label selectors, found by a label that each asks for. An object costs what its own labels lead to, and not what all
 /// selectors are: only those that ask for no label at all, or for the same one, are looked at one by one.
@@ -38,14 +35,13 @@ impl LabelSelectors {
     }
 
     /// The place of the first one that takes an object. `looks` grows by the labels and selectors that were looked at.
-    pub fn first(&self, object: &Object, looks: &mut usize) -> Option<usize> {
+    pub fn first(&self, object: &impl Selectable, looks: &mut usize) -> Option<usize> {
         let mut likely = self.others.clone();
-        let labels = object.at(&["metadata", "labels"]).and_then(Value::as_object);
-        for (key, value) in labels.into_iter().flatten() {
-            let by_value = self.by_value.get(key).and_then(|values| values.get(value.as_str()?));
+        object.labels(&mut |key, value| {
+            let by_value = self.by_value.get(key).and_then(|values| values.get(value));
             likely.extend(by_value.into_iter().chain(self.by_key.get(key)).flatten());
             *looks += 1;
-        }
+        });
         likely.sort_unstable();
         let takes = |at: &usize| {
             *looks += 1;
@@ -58,9 +54,10 @@ impl LabelSelectors {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::Object;
 
     fn labelled(labels: Value) -> Object {
         Object::from_value(json!({"metadata": {"labels": labels}})).unwrap()

@@ -38,7 +38,7 @@ fn is_open(write: &Write<'_>, new: Option<&Object>) -> Result<(), Error> {
     let Some(found) = write.objects.get("", "namespaces", "", namespace) else {
         return Err(Error::not_found("", "namespaces", namespace));
     };
-    if found.deletion_timestamp().is_none() && found.str_at(&["status", "phase"]) != "Terminating" {
+    if found.deletion_timestamp().is_none() && found.text(&["status", "phase"]) != "Terminating" {
         return Ok(());
     }
     Err(Error::Forbidden {

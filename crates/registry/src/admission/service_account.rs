@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use tokensmith_objects::Object;
 use tokensmith_objects::pod::{self, Place, Referent};
+use tokensmith_objects::{Object, Stored};
 
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_core::error::Error;
@@ -63,19 +63,18 @@ fn admit(
         );
         return refuse(pod, &cause);
     };
-    if account.annotation("kubernetes.io/enforce-mountable-secrets") == Some("true") {
+    if account.annotation("kubernetes.io/enforce-mountable-secrets").as_deref() == Some("true") {
         warnings.push("metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets".into());
-        if let Some(cause) = not_mountable(pod, account) {
+        if let Some(cause) = not_mountable(pod, &account.object()) {
             return refuse(pod, &cause);
         }
     }
     if implicit_token && automount(pod, account) {
         mount(pod);
     }
-    let pulls =
-        |o: &Object, path: &[&str]| o.at(path).and_then(Value::as_array).filter(|l| !l.is_empty()).cloned();
-    if pulls(pod, &["spec", "imagePullSecrets"]).is_none()
-        && let Some(secrets) = pulls(account, &["imagePullSecrets"])
+    let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    if !pod.at(&["spec", "imagePullSecrets"]).is_some_and(some)
+        && let Some(secrets) = account.value(&["imagePullSecrets"]).filter(some)
     {
         pod.set(&["spec", "imagePullSecrets"], secrets);
     }
@@ -83,10 +82,11 @@ fn admit(
 }
 
 /// The pod's word counts before its account's; without either it is yes.
-fn automount(pod: &Object, account: &Object) -> bool {
+fn automount(pod: &Object, account: &Stored) -> bool {
     let says = |v: Option<&Value>| v.and_then(Value::as_bool);
     let pod = says(pod.at(&["spec", "automountServiceAccountToken"]));
-    pod.or(says(account.get("automountServiceAccountToken"))).unwrap_or(true)
+    let account = || account.value(&["automountServiceAccountToken"]);
+    pod.or_else(|| says(account().as_ref())).unwrap_or(true)
 }
 
 fn mount(pod: &mut Object) {

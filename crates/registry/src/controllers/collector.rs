@@ -27,7 +27,8 @@ impl Controllers {
         let Place { kind, namespace, name } = *place;
         let Ok(object) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
         let Some(begun) = object.deletion_timestamp() else { return Ok(Done::default()) };
-        if !object.finalizers().any(is_collectors) {
+        let finalizers = object.finalizers();
+        if !finalizers.iter().any(|f| is_collectors(f)) {
             return Ok(Done::default());
         }
         let (now, due) = (self.clock.now(), begun.plus(MOMENT));
@@ -35,8 +36,9 @@ impl Controllers {
         if (begun..due).contains(&now) {
             return Ok(Done::again(due));
         }
-        let mut released = (*object).clone();
-        let left: Vec<Value> = object.finalizers().filter(|f| !is_collectors(f)).map(Value::from).collect();
+        let mut released = object.object();
+        let left: Vec<Value> =
+            finalizers.into_iter().filter(|f| !is_collectors(f)).map(Value::from).collect();
         released.set(&["metadata", "finalizers"], left);
         let user = system();
         let (request, part) = (&mut Request::by(&user), Subresource::None);

@@ -85,11 +85,11 @@ impl Controllers {
         if namespace.deletion_timestamp().is_none() || self.holds_something(name) {
             return Ok(Done::default());
         }
-        if namespace.finalizers().next().is_some() {
+        if !namespace.finalizers().is_empty() {
             return Ok(Done::default());
         }
-        let others = namespace.at(&["spec", "finalizers"]).and_then(Value::as_array);
-        if others.into_iter().flatten().any(|f| f != "kubernetes") {
+        let others = namespace.value(&["spec", "finalizers"]);
+        if others.as_ref().and_then(Value::as_array).into_iter().flatten().any(|f| f != "kubernetes") {
             return Ok(Done::default());
         }
         self.registry.remove(kind, &namespace).await?;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::Controllers;
 use super::queue::{Done, Key};
@@ -29,10 +29,11 @@ impl Controllers {
         let role = snapshot.get(GROUP, "clusterroles", "", name);
         let Some(role) = role else { return Ok(Done::default()) };
         let rules = gathered(name, rule, &snapshot).await;
-        if role.get("rules").and_then(Value::as_array).map_or(rules.is_empty(), |there| *there == rules) {
+        let there = role.value(&["rules"]);
+        if there.as_ref().and_then(Value::as_array).map_or(rules.is_empty(), |there| *there == rules) {
             return Ok(Done::default());
         }
-        let mut gathered = (**role).clone();
+        let mut gathered = role.object();
         gathered.set(&["rules"], rules);
         let user = system();
         let (request, part) = (&mut Request::by(&user), Subresource::None);
@@ -42,19 +43,16 @@ impl Controllers {
 
     /// The roles that gather one that has changed, as it was or as it is.
     pub(super) fn gatherers(&self, change: &Change) -> Vec<Key> {
-        let read = |value: &Option<Bytes>| {
-            let value = serde_json::from_slice(value.as_ref()?).ok()?;
-            Object::from_value(value)
-        };
+        let read = |value: &Option<Bytes>| Stored::read(value.clone()?, change.revision);
         gatherers(&self.registry.snapshot(), [read(&change.previous), read(&change.value)])
     }
 }
 
-fn gatherers(snapshot: &Snapshot, states: [Option<Object>; 2]) -> Vec<Key> {
+fn gatherers(snapshot: &Snapshot, states: [Option<Stored>; 2]) -> Vec<Key> {
     let mut looks = 0;
     // Coming in vain does no harm: who would have to be asked for too long comes without having been asked.
     let mut takes =
-        |rule: &Aggregation, other: &Object| looks > AT_ONCE || rule.takes(other, &mut looks).is_some();
+        |rule: &Aggregation, other: &Stored| looks > AT_ONCE || rule.takes(other, &mut looks).is_some();
     let mut gathers =
         |name: &str, rule: &Aggregation| states.iter().flatten().any(|o| o.name() != name && takes(rule, o));
     let all = snapshot.gatherers().filter(|(name, rule)| gathers(name, rule));
@@ -67,14 +65,14 @@ async fn gathered(name: &str, rule: &Aggregation, snapshot: &Snapshot) -> Vec<Va
     let mut taken = Vec::new();
     let all: Vec<_> = snapshot.list(GROUP, "clusterroles", "").map(|(_, role)| role).collect();
     for other in all.into_iter().filter(|other| other.name() != name) {
-        taken.extend(rule.takes(other, &mut looks).map(|at| (at, other)));
+        taken.extend(rule.takes(&**other, &mut looks).map(|at| (at, other)));
         rest(&mut looks).await;
     }
     // By selector, and those of one in their order.
     taken.sort_by_key(|(at, _)| *at);
     let mut gathered = Gathered::default();
     for (_, other) in taken {
-        looks += gathered.add(other);
+        looks += gathered.add(&other.object());
         rest(&mut looks).await;
     }
     gathered.values()
@@ -88,23 +86,23 @@ async fn rest(looks: &mut usize) {
 }
 
 /// Whether a role gathers others.
-pub(super) fn gathers(role: &Object) -> bool {
-    role.get("aggregationRule").is_some()
+pub(super) fn gathers(role: &Stored) -> bool {
+    role.raw(&["aggregationRule"]).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::sync::Arc;
     use std::task::{Context, Waker};
 
     use serde_json::json;
+    use tokensmith_objects::Object;
 
     use super::*;
 
     fn put(objects: &mut Snapshot, role: Value) {
         let role = Object::from_value(role).unwrap();
-        objects.apply(&object_key(GROUP, "clusterroles", "", role.name()), Some(Arc::new(role)), 1);
+        objects.apply(&object_key(GROUP, "clusterroles", "", role.name()), Some(role.into()), 1);
     }
 
     /// Roles with a label, and one with so many selectors, each of which has to ask each role and takes none.
@@ -149,7 +147,9 @@ mod tests {
     #[test]
     fn a_changed_role_asks_only_so_many_selectors_who_gathers_it() {
         let objects = world(1, 20, 300);
-        let changed = |value| gatherers(&objects, [None, Object::from_value(value)]).len();
+        let changed = |value| {
+            gatherers(&objects, [None, Object::from_value(value).map(|role| Stored::from(&role))]).len()
+        };
         assert_eq!(changed(json!({"metadata": {"name": "x", "labels": {"there": ""}}})), 20);
         // Those that were not asked come.
         let asked = 20 - changed(json!({"metadata": {"name": "x", "labels": {"there": "x", "k": ""}}}));

@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tokensmith_objects::Object;
+use tokensmith_objects::Stored;
 
 use super::Controllers;
 use super::queue::{Done, Key};
@@ -29,7 +29,7 @@ impl Controllers {
         }
         let user = system();
         let account = secret.annotation(ACCOUNT).unwrap_or_default();
-        let owner = self.registry.get(&self.registry.core("serviceaccounts"), namespace, account).ok();
+        let owner = self.registry.get(&self.registry.core("serviceaccounts"), namespace, &account).ok();
         let bound_to = secret.annotation(ACCOUNT_UID).unwrap_or_default();
         // Without its account, or with another one of the same name, the token is worth nothing.
         let Some(owner) = owner.filter(|o| bound_to.is_empty() || bound_to == o.uid()) else {
@@ -37,15 +37,16 @@ impl Controllers {
             self.registry.delete(&mut Request::by(&user), kind, namespace, name, &options).await?;
             return Ok(Done::wrote(true));
         };
-        let mut filled = (*secret).clone();
+        let tree = secret.object();
+        let mut filled = tree.clone();
         filled.set(&["metadata", "annotations", ACCOUNT_UID], owner.uid());
         filled.set(&["data", "ca.crt"], BASE64_STANDARD.encode(&self.root_ca));
         filled.set(&["data", "namespace"], BASE64_STANDARD.encode(namespace));
-        if secret.str_at(&["data", "token"]).is_empty() {
-            let token = mint(&self.keys, namespace, name, &Reference::new(account, owner.uid())).await?;
+        if tree.str_at(&["data", "token"]).is_empty() {
+            let token = mint(&self.keys, namespace, name, &Reference::new(&account, owner.uid())).await?;
             filled.set(&["data", "token"], BASE64_STANDARD.encode(token));
         }
-        if filled == *secret {
+        if filled == tree {
             return Ok(Done::default());
         }
         let (request, part) = (&mut Request::by(&user), Subresource::None);
@@ -55,6 +56,6 @@ impl Controllers {
 }
 
 /// Whether a Secret asks for a token.
-pub(super) fn asks(secret: &Object) -> bool {
-    secret.str_at(&["type"]) == SECRET_TYPE
+pub(super) fn asks(secret: &Stored) -> bool {
+    secret.text(&["type"]) == SECRET_TYPE
 }

@@ -1,8 +1,8 @@
 //! `ListOptions`, of lists, watches and deletes of collections.
 
+use tokensmith_objects::FieldError;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::selector::{FieldSelector, LabelSelector, SelectorError};
-use tokensmith_objects::{FieldError, Object};
+use tokensmith_objects::selector::{FieldSelector, LabelSelector, Selectable, SelectorError};
 
 use super::judged;
 use super::query::{Query, unsigned};
@@ -65,7 +65,7 @@ impl ListOptions {
     }
 
     /// Whether the selectors take an object.
-    pub(crate) fn take(&self, object: &Object) -> bool {
+    pub(crate) fn take(&self, object: &impl Selectable) -> bool {
         self.labels.matches(object) && self.fields.matches(object)
     }
 

@@ -10,10 +10,10 @@ use tokensmith_core::access::{Identity, MASTERS};
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::keys::{Algorithm, Keys, KeysConfig, SealKey, SealSource};
 use tokensmith_core::store::{Expect, Revision, Store};
-use tokensmith_core::view::{View, object_key, stored_bytes};
-use tokensmith_objects::Object;
+use tokensmith_core::view::{View, object_key};
 use tokensmith_objects::schema::{self, Kind};
 use tokensmith_objects::validate::Limits;
+use tokensmith_objects::{Object, Stored};
 use tokensmith_registry::controllers::Controllers;
 use tokensmith_registry::{DeleteOptions, Registry, RegistryConfig, Request};
 
@@ -65,7 +65,7 @@ impl World {
         Arc::new(Controllers::new(self.registry.clone(), keys, clock, root_ca.into()))
     }
 
-    pub async fn create(&self, group: &str, plural: &str, namespace: &str, value: Value) -> Arc<Object> {
+    pub async fn create(&self, group: &str, plural: &str, namespace: &str, value: Value) -> Arc<Stored> {
         let object = Object::from_value(value).unwrap();
         let user = admin();
         let request = &mut Request::by(&user);
@@ -91,7 +91,8 @@ impl World {
             let puts = group_of.iter().map(|value| {
                 let object = Object::from_value(value.clone()).unwrap();
                 let key = object_key(group, plural, object.namespace(), object.name());
-                async move { self.store.put(&key, stored_bytes(&object), Expect::Any).await.unwrap() }
+                let json = Stored::from(&object).json().clone();
+                async move { self.store.put(&key, json, Expect::Any).await.unwrap() }
             });
             let revisions: Vec<Revision> = futures::future::join_all(puts).await;
             last = revisions.into_iter().max().unwrap_or(last);

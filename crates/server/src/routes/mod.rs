@@ -10,6 +10,7 @@ mod objects;
 mod oidc;
 mod revocations;
 mod self_subject_reviews;
+mod show;
 mod token;
 mod token_reviews;
 mod tokens;

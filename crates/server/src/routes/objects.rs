@@ -6,16 +6,16 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokensmith_api::media::As;
 use tokensmith_core::{Clock, Error};
-use tokensmith_objects::Object;
-use tokensmith_objects::codec::{self, Expected};
+use tokensmith_objects::Stored;
+use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::table::table;
-use tokensmith_registry::{Deleted, List, ListOptions, Registry, Request, Subresource, WriteOptions};
+use tokensmith_registry::{Deleted, ListOptions, Registry, Request, Subresource, WriteOptions};
 
+use super::show::{self, show, show_list};
 use super::watch;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
@@ -89,7 +89,7 @@ fn place<'a>(caller: &'a Caller, kind: &Kind) -> (&'a str, &'a str) {
 
 /// What a write computes grows with what is there, however small its body is: with the object that it is about, and with
 /// all that somebody holds where they grant it.
-async fn enter_for(kind: &Kind, there: Option<&Object>) {
+async fn enter_for(kind: &Kind, there: Option<&Stored>) {
     match kind.group == "rbac.authorization.k8s.io" {
         true => heavy::enter().await,
         false => heavy::enter_for(there).await,
@@ -110,6 +110,13 @@ pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind) 
     }
 }
 
+/// What is spliced costs no more than its bytes; of anything else trees are made.
+async fn enter_to_show<'a>(format: &Format, objects: impl IntoIterator<Item = &'a Stored>) {
+    if !show::splices(format) {
+        heavy::enter_for(objects).await;
+    }
+}
+
 fn query(parts: &Parts) -> &str {
     parts.uri.query().unwrap_or("")
 }
@@ -121,80 +128,23 @@ pub(super) fn convertible(to: &As) -> bool {
         && matches!(to.kind.as_str(), "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList")
 }
 
-fn show(with: &Objects, kind: &Kind, object: &Object, code: StatusCode, format: &Format) -> Response {
-    let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
-        Some("Table") => {
-            let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], format.include(), with.clock.now(), meta)
-        }
-        Some(_) => metadata_only(object),
-        None => {
-            let body = codec::encode_of(kind, &object.0, format.media, format.pretty);
-            return reply::bytes(code, body, format.media.as_str());
-        }
-    };
-    reply::object(code, &value, format)
-}
-
-pub(super) fn metadata_only(object: &Object) -> Value {
-    let metadata = object.get("metadata").cloned().unwrap_or_default();
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-}
-
 async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
     let object = with.registry.get(kind, namespace, name)?;
     format.judge()?;
-    heavy::enter_for([&*object]).await;
-    Ok(show(with, kind, &object, StatusCode::OK, &format))
+    enter_to_show(&format, [&*object]).await;
+    Ok(show(&*with.clock, kind, &object, StatusCode::OK, &format))
 }
 
-async fn list(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
+async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
     enter_for_all(with, caller, kind).await;
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
-    heavy::enter_for(found.items.iter().map(|object| &**object)).await;
-    Ok(show_list(with, kind, &found, &format))
-}
-
-fn show_list(with: &Objects, kind: &Kind, list: &List, format: &Format) -> Response {
-    let mut meta = json!({"resourceVersion": list.revision.to_string()});
-    if let Some(token) = &list.continue_token {
-        meta["continue"] = token.as_str().into();
-    }
-    if let Some(rest) = list.remaining {
-        meta["remainingItemCount"] = rest.into();
-    }
-    let value = match format.convert.as_ref().map(|c| c.kind.as_str()) {
-        Some("Table") => {
-            table(kind, list.items.iter().map(|o| &**o), format.include(), with.clock.now(), meta)
-        }
-        Some(_) => json!({
-            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-            "items": list.items.iter().map(|o| metadata_only(o)).collect::<Vec<_>>(),
-        }),
-        None => {
-            let bare = |o: &Arc<Object>| {
-                // Items of a typed list do not repeat what they are.
-                let mut item = (**o).clone();
-                item.remove(&["kind"]);
-                item.remove(&["apiVersion"]);
-                item.into_value()
-            };
-            json!({
-                "kind": kind.list_kind(), "apiVersion": kind.api_version(), "metadata": meta,
-                "items": list.items.iter().map(bare).collect::<Vec<_>>(),
-            })
-        }
-    };
-    let body = match &value {
-        Value::Object(list) => codec::encode_of(kind, list, format.media, format.pretty),
-        _ => Vec::new(),
-    };
-    reply::bytes(StatusCode::OK, body, format.media.as_str())
+    enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
+    Ok(show_list(&*with.clock, kind, &found, &format))
 }
 
 async fn create(
@@ -209,8 +159,8 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
-    heavy::enter_for([&*created]).await;
-    Ok(reply::warned(show(with, kind, &created, StatusCode::CREATED, &format), request.warnings))
+    enter_to_show(&format, [&*created]).await;
+    Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
 
 async fn update(
@@ -227,9 +177,9 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let (object, made) = with.registry.update(&mut request, kind, namespace, name, part, object).await?;
-    heavy::enter_for([&*object]).await;
+    enter_to_show(&format, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(reply::warned(show(with, kind, &object, code, &format), request.warnings))
+    Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
 }
 
 const PATCHES: &str = "the body of the request was in an unknown format - accepted media types include: \
@@ -268,8 +218,8 @@ async fn patch(
         heavy::enter().await;
     }
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
-    heavy::enter_for([&*patched]).await;
-    Ok(reply::warned(show(with, kind, &patched, StatusCode::OK, &format), request.warnings))
+    enter_to_show(&format, [&*patched]).await;
+    Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
 
 async fn delete(
@@ -287,14 +237,14 @@ async fn delete(
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await?;
     if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
-        heavy::enter_for([&**object]).await;
+        enter_to_show(&format, [&**object]).await;
     }
     let response = match deleted {
-        Deleted::Object(object) => show(with, kind, &object, StatusCode::OK, &format),
+        Deleted::Object(object) => show(&*with.clock, kind, &object, StatusCode::OK, &format),
         Deleted::Pending(object) => {
             let old_words = options.cascades_in_old_words();
             let code = if old_words { StatusCode::ACCEPTED } else { StatusCode::OK };
-            show(with, kind, &object, code, &format)
+            show(&*with.clock, kind, &object, code, &format)
         }
         Deleted::Status { name, uid } => {
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
@@ -313,7 +263,7 @@ async fn delete(
 async fn delete_collection(
     with: &Objects,
     caller: &Caller,
-    kind: &Kind,
+    kind: &Arc<Kind>,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -328,6 +278,6 @@ async fn delete_collection(
         enter_for(kind, Some(object)).await;
     }
     with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
-    heavy::enter_for(gone.items.iter().map(|object| &**object)).await;
-    Ok(reply::warned(show_list(with, kind, &gone, &format), request.warnings))
+    enter_to_show(&format, gone.items.iter().map(|object| &**object)).await;
+    Ok(reply::warned(show_list(&*with.clock, kind, &gone, &format), request.warnings))
 }

@@ -80,7 +80,7 @@ pub(super) async fn create(
 
     let mut warnings = request.warnings;
     warnings.extend(minted.warnings);
-    crate::heavy::enter_for([&minted.reply]).await;
+    crate::heavy::enter_for_tree(&minted.reply).await;
     Ok(reply::answered(&minted.reply, &request.format, warnings))
 }
 

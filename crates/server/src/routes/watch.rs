@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokensmith_api::Media;
 use tokensmith_core::{Clock, Error, Moment};
-use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::table::table;
 use tokensmith_registry::{Event, ListOptions};
 use tracing::Span;
 
-use super::objects::{Objects, convertible, enter_for_all, metadata_only};
+use super::objects::{Objects, convertible, enter_for_all};
+use super::show::one;
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::needs::Stopping;
@@ -64,27 +63,19 @@ async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Stoppin
 }
 
 fn line(clock: &dyn Clock, kind: &Kind, format: &Format, event: Result<Event, Error>) -> Bytes {
+    let json = |value: &Value| tokensmith_api::json::to_vec(value);
     let (name, object) = match event {
-        Ok(Event::Added(object)) => ("ADDED", show(clock, kind, format, &object)),
-        Ok(Event::Begun(revision)) => ("BOOKMARK", begun(kind, revision)),
-        Ok(Event::Modified(object)) => ("MODIFIED", show(clock, kind, format, &object)),
-        Ok(Event::Deleted(object)) => ("DELETED", show(clock, kind, format, &object)),
-        Err(e) => ("ERROR", serde_json::to_value(Failure::from(e).0).unwrap_or_default()),
+        Ok(Event::Added(object)) => ("ADDED", one(clock, kind, &object, format)),
+        Ok(Event::Begun(revision)) => ("BOOKMARK", json(&begun(kind, revision))),
+        Ok(Event::Modified(object)) => ("MODIFIED", one(clock, kind, &object, format)),
+        Ok(Event::Deleted(object)) => ("DELETED", one(clock, kind, &object, format)),
+        Err(e) => ("ERROR", json(&serde_json::to_value(Failure::from(e).0).unwrap_or_default())),
     };
-    let mut out = tokensmith_api::json::to_vec(&json!({"type": name, "object": object}));
-    out.push(b'\n');
+    let mut out = Vec::with_capacity(object.len() + 40);
+    out.extend_from_slice(format!("{{\"type\":\"{name}\",\"object\":").as_bytes());
+    out.extend_from_slice(&object);
+    out.extend_from_slice(b"}\n");
     out.into()
-}
-
-fn show(clock: &dyn Clock, kind: &Kind, format: &Format, object: &Object) -> Value {
-    match format.convert.as_ref().map(|c| c.kind.as_str()) {
-        None => object.clone().into_value(),
-        Some("Table") => {
-            let meta = json!({"resourceVersion": object.resource_version()});
-            table(kind, [object], format.include(), clock.now(), meta)
-        }
-        Some(_) => metadata_only(object),
-    }
 }
 
 /// What tells a client that it has all that was there (KEP-3157).

@@ -126,7 +126,7 @@ impl Ask<'_> {
         let related = match (group.as_str(), resource.as_str()) {
             ("", "pods") => {
                 let pod = self.objects.get("", "pods", namespace, name);
-                !namespace.is_empty() && pod.is_some_and(|p| p.str_at(&["spec", "nodeName"]) == self.node)
+                !namespace.is_empty() && pod.is_some_and(|p| p.node() == self.node)
             }
             _ => self.objects.leads(self.node, group, resource, namespace, name),
         };

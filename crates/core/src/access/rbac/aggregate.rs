@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use tokensmith_objects::Object;
-use tokensmith_objects::selector::{LabelSelector, LabelSelectors};
+use tokensmith_objects::selector::{LabelSelector, LabelSelectors, Selectable};
 
 use super::Rule;
 
@@ -24,7 +24,7 @@ impl Aggregation {
     }
 
     /// The place of the first selector that takes a role. `looks` grows by the work that this was.
-    pub fn takes(&self, other: &Object, looks: &mut usize) -> Option<usize> {
+    pub fn takes(&self, other: &impl Selectable, looks: &mut usize) -> Option<usize> {
         *looks += 1;
         self.0.first(other, looks)
     }

@@ -72,7 +72,7 @@ pub fn check_binding(
     let namespace = if kind == "ClusterRole" { "" } else { binding.namespace() };
     let role = objects.get(GROUP, plural, namespace, name);
     let role = role.ok_or_else(|| EscalationError::RoleNotFound { plural, name: name.into() })?;
-    confirm(user, authorizer, objects, binding.namespace(), &Rule::all_of(role))
+    confirm(user, authorizer, objects, binding.namespace(), &Rule::all_of(&role.object()))
 }
 
 fn privileged(user: &Identity) -> bool {

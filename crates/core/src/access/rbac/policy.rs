@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
 use serde_json::Value;
-use tokensmith_objects::Object;
+use tokensmith_objects::{Object, Stored};
 
 use super::Rule;
 use super::finder::Finder;
@@ -70,7 +70,7 @@ impl UserRules {
 
 impl Policy {
     /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
-    pub(crate) fn change(&mut self, vertex: &str, old: Option<&Object>, new: Option<&Object>) {
+    pub(crate) fn change(&mut self, vertex: &str, old: Option<&Stored>, new: Option<&Stored>) {
         let Some((plural, place)) =
             vertex.strip_prefix(GROUP).and_then(|rest| rest.strip_prefix('/')?.split_once('/'))
         else {
@@ -78,7 +78,7 @@ impl Policy {
         };
         // A change of labels costs no more than it is long.
         let same = |fields: &[&str]| {
-            old.zip(new).is_some_and(|(old, new)| fields.iter().all(|f| old.get(f) == new.get(f)))
+            old.zip(new).is_some_and(|(old, new)| fields.iter().all(|f| old.raw(&[f]) == new.raw(&[f])))
         };
         match plural {
             "clusterroles" | "roles" if same(&["rules"]) => {}
@@ -87,10 +87,10 @@ impl Policy {
             "roles" => self.role(place, new),
             "clusterrolebindings" | "rolebindings" => {
                 if let Some(old) = old {
-                    self.unbind(old);
+                    self.unbind(&old.object());
                 }
                 if let Some(new) = new {
-                    self.bind(new);
+                    self.bind(&new.object());
                 }
             }
             _ => {}
@@ -180,10 +180,10 @@ impl Policy {
         (subjects.len(), subjects.iter().map(|(.., spaces)| of(spaces)).sum())
     }
 
-    fn role(&mut self, key: &str, object: Option<&Object>) {
+    fn role(&mut self, key: &str, object: Option<&Stored>) {
         match object {
             Some(object) => {
-                let rules: Arc<[Rule]> = Rule::all_of(object).into();
+                let rules: Arc<[Rule]> = Rule::all_of(&object.object()).into();
                 let finder = Finder::of(&rules);
                 self.roles.insert(key.into(), Arc::new(Role { rules, finder }));
             }

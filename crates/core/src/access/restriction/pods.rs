@@ -1,8 +1,8 @@
 //! Pods: a node makes mirror pods of its own, reports on the pods that are bound to it, and removes those.
 
 use serde_json::Value;
-use tokensmith_objects::Object;
 use tokensmith_objects::pod::{self, Place, Referent};
+use tokensmith_objects::{Object, Stored};
 
 use super::{Asked, Operation, quote, same};
 use crate::error::Error;
@@ -14,7 +14,7 @@ impl Asked<'_> {
             (Operation::Delete, _) => {
                 // By the request's name, as upstream: a collection has none, so no pod of it goes.
                 let pod = self.existing(self.write.name)?;
-                if pod.str_at(&["spec", "nodeName"]) != self.node {
+                if pod.node() != self.node {
                     let node = self.quoted();
                     return self.refuse(format!(
                         "node {node} can only delete pods with spec.nodeName set to itself"
@@ -30,7 +30,7 @@ impl Asked<'_> {
         }
     }
 
-    fn existing(&self, name: &str) -> Result<&Object, Error> {
+    fn existing(&self, name: &str) -> Result<&Stored, Error> {
         let found = self.write.objects.get("", "pods", self.write.namespace, name);
         found.map(|pod| &**pod).ok_or_else(|| Error::not_found("", "pods", name))
     }
@@ -123,7 +123,7 @@ impl Asked<'_> {
         if name.is_empty() {
             return self.refuse("could not determine pod from request data");
         }
-        if self.existing(name)?.str_at(&["spec", "nodeName"]) != self.node {
+        if self.existing(name)?.node() != self.node {
             let node = self.node;
             return self.refuse(format!("node {node} can only evict pods with spec.nodeName set to itself"));
         }

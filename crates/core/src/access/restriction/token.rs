@@ -30,7 +30,7 @@ impl Asked<'_> {
                 bound("uid")
             ));
         }
-        if pod.str_at(&["spec", "nodeName"]) != self.node {
+        if pod.node() != self.node {
             return self.refuse("node requested token bound to a pod scheduled on a different node");
         }
         let audiences = self.new.and_then(|r| r.at(&["spec", "audiences"])).and_then(Value::as_array);
@@ -39,7 +39,7 @@ impl Asked<'_> {
             [one] => one.as_str().unwrap_or(""),
             _ => return self.refuse("node may only request 0 or 1 audiences"),
         };
-        if self.pod_wants(pod, audience) || self.granted(audience) {
+        if self.pod_wants(&pod.object(), audience) || self.granted(audience) {
             return Ok(());
         }
         self.refuse(format!(
@@ -59,10 +59,10 @@ impl Asked<'_> {
             (_, Referent::PersistentVolumeClaim) => {
                 let claim =
                     self.write.objects.get("", "persistentvolumeclaims", pod.namespace(), &reference.name);
-                let volume = claim.map_or("", |c| c.str_at(&["spec", "volumeName"]));
-                let volume = self.write.objects.get("", "persistentvolumes", "", volume);
-                let driver = volume.map_or("", |v| v.str_at(&["spec", "csi", "driver"]));
-                !driver.is_empty() && self.driver_wants(driver, audience)
+                let volume = claim.map(|c| c.text(&["spec", "volumeName"])).unwrap_or_default();
+                let volume = self.write.objects.get("", "persistentvolumes", "", &volume);
+                let driver = volume.map(|v| v.text(&["spec", "csi", "driver"])).unwrap_or_default();
+                !driver.is_empty() && self.driver_wants(&driver, audience)
             }
             _ => false,
         })
@@ -70,7 +70,8 @@ impl Asked<'_> {
 
     fn driver_wants(&self, driver: &str, audience: &str) -> bool {
         let driver = self.write.objects.get("storage.k8s.io", "csidrivers", "", driver);
-        let requests = driver.and_then(|d| d.at(&["spec", "tokenRequests"])).and_then(Value::as_array);
+        let requests = driver.and_then(|d| d.value(&["spec", "tokenRequests"]));
+        let requests = requests.as_ref().and_then(Value::as_array);
         requests.into_iter().flatten().any(|r| r["audience"].as_str().unwrap_or("") == audience)
     }
 

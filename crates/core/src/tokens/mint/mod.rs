@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokensmith_objects::validate::{self, Limits};
-use tokensmith_objects::{FieldError, Object, names};
+use tokensmith_objects::{FieldError, Object, Stored, names};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 
@@ -242,7 +242,7 @@ impl TokenIssuer {
         namespace: &str,
         name: &str,
         request: &Object,
-    ) -> Result<&'a Object, Error> {
+    ) -> Result<&'a Stored, Error> {
         if !["", name].contains(&request.name()) {
             let error = FieldError::invalid(
                 "metadata.name",
@@ -324,9 +324,9 @@ fn usual_seconds(profile: Option<&TokenProfile>) -> i64 {
 
 /// The claims of an account that has some, with the profile's, which win. An annotation that is no good (admission lets
 /// none in, but data may be older than it) stops the token: a verifier may rely on a claim that would be missing.
-fn annotated_claims(account: &Object, profile: Option<&TokenProfile>) -> Result<Option<ExtraClaims>, Error> {
+fn annotated_claims(account: &Stored, profile: Option<&TokenProfile>) -> Result<Option<ExtraClaims>, Error> {
     let Some(text) = account.annotation(extra_claims::ANNOTATION) else { return Ok(None) };
-    let own = ExtraClaims::parse(text);
+    let own = ExtraClaims::parse(&text);
     let all = match profile {
         Some(profile) => own.and_then(|own| profile.extra().over(own)),
         None => own,
@@ -366,7 +366,7 @@ fn bound(
         return Err(Error::BadRequest(format!("Name parameter invalid: {name:?}: {problem}")));
     }
     let found = objects.get("", plural, scope, name).ok_or_else(|| Error::not_found("", plural, name))?;
-    if plural == "pods" && found.str_at(&["spec", "serviceAccountName"]) != account {
+    if plural == "pods" && found.account() != account {
         let text = format!(
             "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
         );
@@ -390,7 +390,7 @@ fn bound(
         "nodes" => Bound::Node(to),
         "secrets" => Bound::Secret(to),
         _ => {
-            let node = Some(found.str_at(&["spec", "nodeName"])).filter(|n| !n.is_empty());
+            let node = Some(found.node()).filter(|n| !n.is_empty());
             let uid =
                 |n: &str| objects.get("", "nodes", "", n).map(|o| o.uid().to_owned()).unwrap_or_default();
             Bound::Pod { pod: to, node: node.map(|n| Reference::new(n, uid(n))) }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tokensmith_objects::Object;
 
@@ -14,7 +12,7 @@ pub(super) fn snapshot(objects: &[(&str, Value)]) -> Snapshot {
     for (at, (plural, value)) in objects.iter().enumerate() {
         let object = Object::from_value(value.clone()).unwrap();
         let key = object_key(GROUP, plural, object.namespace(), object.name());
-        snapshot.apply(&key, Some(Arc::new(object)), at as u64 + 1);
+        snapshot.apply(&key, Some(object.into()), at as u64 + 1);
     }
     snapshot
 }
@@ -149,7 +147,7 @@ fn aggregation() {
     ]
     .map(|v| Object::from_value(v).unwrap());
     let aggregation = Aggregation::of(&all[0]).unwrap();
-    let taken: Vec<_> = all.iter().filter(|role| aggregation.takes(role, &mut 0).is_some()).collect();
+    let taken: Vec<_> = all.iter().filter(|role| aggregation.takes(*role, &mut 0).is_some()).collect();
     assert_eq!(taken, [&all[1], &all[2]]);
     let mut gathered = Gathered::default();
     assert_eq!(taken.iter().map(|role| gathered.add(role)).sum::<usize>(), 2);

@@ -51,7 +51,7 @@ fn a_policy_that_has_changed_is_the_one_that_is_made_anew() {
     let put = |objects: &mut Snapshot, plural: &str, value: &Value| {
         let object = Object::from_value(value.clone()).unwrap();
         let key = object_key(GROUP, plural, object.namespace(), object.name());
-        objects.apply(&key, Some(Arc::new(object)), 1);
+        objects.apply(&key, Some(object.into()), 1);
         key
     };
     for (plural, value) in &steps {
@@ -78,12 +78,12 @@ fn what_a_user_holds_grows_with_what_is_stored() {
         let value = json!({"metadata": {"name": name, "namespace": namespace}, "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": "jane"}]});
         let object = Object::from_value(value).unwrap();
         let key = object_key(GROUP, "rolebindings", namespace, object.name());
-        objects.apply(&key, Some(Arc::new(object)), 2);
+        objects.apply(&key, Some(object.into()), 2);
     };
     for i in 0..100 {
         let value = json!({"metadata": {"name": format!("g{i}"), "namespace": "n"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "Group", "name": "devs"}]});
         let object = Object::from_value(value).unwrap();
-        objects.apply(&object_key(GROUP, "rolebindings", "n", object.name()), Some(Arc::new(object)), 2);
+        objects.apply(&object_key(GROUP, "rolebindings", "n", object.name()), Some(object.into()), 2);
     }
     for i in 0..5_000 {
         bind(&mut objects, format!("b{i}"), "n", "r");
