@@ -6,6 +6,9 @@
 /// The four bytes before every Kubernetes protobuf body (apimachinery `serializer/protobuf`).
 pub const MAGIC: [u8; 4] = *b"k8s\0";
 
+/// The bytes with which each body ends: neither an encoding nor a type of its content.
+pub const END: [u8; 4] = [3 << 3 | 2, 0, 4 << 3 | 2, 0];
+
 /// Why bytes are no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtoError {
@@ -72,16 +75,20 @@ pub fn unframe(body: &[u8]) -> Result<Unknown<'_>, ProtoError> {
 /// # Ok::<_, proto::ProtoError>(())
 /// ```
 pub fn frame(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-    let mut meta = Vec::with_capacity(64);
-    put_bytes(&mut meta, 1, api_version.as_bytes());
-    put_bytes(&mut meta, 2, kind.as_bytes());
-    let mut out = Vec::with_capacity(raw.len() + meta.len() + 24);
-    out.extend_from_slice(&MAGIC);
-    put_bytes(&mut out, 1, &meta);
+    let mut out = Vec::with_capacity(raw.len() + 96);
+    begin(&mut out, api_version, kind);
     put_bytes(&mut out, 2, raw);
-    put_bytes(&mut out, 3, b"");
-    put_bytes(&mut out, 4, b"");
+    out.extend_from_slice(&END);
     out
+}
+
+/// Begins a frame whose message is written in place: as field 2, before [`END`].
+pub fn begin(out: &mut Vec<u8>, api_version: &str, kind: &str) {
+    out.extend_from_slice(&MAGIC);
+    let meta = open(out, 1);
+    put_bytes(out, 1, api_version.as_bytes());
+    put_bytes(out, 2, kind.as_bytes());
+    close(out, meta);
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, ProtoError> {
@@ -178,9 +185,49 @@ pub fn put_fixed64(out: &mut Vec<u8>, number: u32, bits: u64) {
 
 /// Writes a length-delimited field.
 pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    varint(out, u64::from(number) << 3 | 2);
-    varint(out, bytes.len() as u64);
+    put_length(out, number, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Begins a length-delimited field; so many bytes are to follow.
+pub fn put_length(out: &mut Vec<u8>, number: u32, length: u64) {
+    varint(out, u64::from(number) << 3 | 2);
+    varint(out, length);
+}
+
+/// Begins a message, or text, whose length is known once it is written: behind what [`close`] is then told.
+pub fn open(out: &mut Vec<u8>, number: u32) -> Opened {
+    varint(out, u64::from(number) << 3 | 2);
+    // Most are shorter than 128 bytes.
+    out.push(0);
+    Opened { content: out.len() }
+}
+
+/// A message that is being written, see [`open`].
+#[derive(Debug)]
+#[must_use = "its length is not written yet"]
+pub struct Opened {
+    content: usize,
+}
+
+/// Writes the length of what has been appended since [`open`].
+pub fn close(out: &mut Vec<u8>, opened: Opened) {
+    let (at, end) = (opened.content, out.len());
+    let mut length = end - at;
+    // Longer lengths need room, and what was written moves.
+    let more = varint_len(length as u64) - 1;
+    out.resize(end + more, 0);
+    out.copy_within(at..end, at + more);
+    for byte in &mut out[at - 1..at + more] {
+        *byte = length as u8 | 0x80;
+        length >>= 7;
+    }
+    out[at + more - 1] &= 0x7f;
+}
+
+/// How many bytes a number takes.
+pub fn varint_len(value: u64) -> usize {
+    (value | 1).ilog2() as usize / 7 + 1
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -231,6 +278,20 @@ mod tests {
             let mut out = Vec::new();
             put_varint(&mut out, number, value);
             prop_assert_eq!(Reader::new(&out).next(), Ok(Some((number, Field::Varint(value)))));
+        }
+
+        #[test]
+        fn what_is_closed_has_its_length(before in 0usize..3, length in prop_oneof![0usize..300, 16_300usize..16_500], number in 1u32..5000) {
+            let mut out = vec![7; before];
+            let opened = open(&mut out, number);
+            out.extend((0..length).map(|n| n as u8));
+            close(&mut out, opened);
+            let mut want = vec![7; before];
+            put_bytes(&mut want, number, &(0..length).map(|n| n as u8).collect::<Vec<_>>());
+            prop_assert_eq!(out, want);
+            let mut number = Vec::new();
+            varint(&mut number, length as u64);
+            prop_assert_eq!(varint_len(length as u64), number.len());
         }
     }
 }

@@ -25,12 +25,17 @@
 mod check;
 mod encode;
 mod protobuf;
+mod transcode;
 
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
 pub use check::TypeError;
 pub use encode::{encode, encode_of, encode_value, finish};
+pub use transcode::{
+    ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
+    protobuf_of,
+};
 
 use crate::Object;
 use crate::schema::{self, Kind, TypeRef};

@@ -5,10 +5,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokensmith_api::json::MAX_DEPTH;
-use tokensmith_api::proto::{Field as Wire, ProtoError, Reader, frame, put_bytes, put_fixed64, put_varint};
+use tokensmith_api::proto::{
+    END, Field as Wire, ProtoError, Reader, begin, close, open, put_bytes, put_fixed64, put_varint,
+};
 use tokensmith_api::{GoDuration, moment};
 
 use super::check::{arm, float, in_order, micro_timestamp};
+use super::transcode::{ListMeta, protobuf_list};
 use crate::object::timestamp;
 use crate::schema::{Field, Shape, TypeRef};
 
@@ -184,9 +187,11 @@ fn entry(raw: &[u8], owner: TypeRef<'_>, of: &Shape, depth: usize) -> Result<(St
 
 /// Encodes a whole object in its frame.
 pub(super) fn encode(api_version: &str, kind: &str, of: TypeRef<'_>, map: &Map<String, Value>) -> Vec<u8> {
-    let mut raw = Vec::with_capacity(512);
-    put_message(&mut raw, of, map);
-    frame(api_version, kind, &raw)
+    let mut out = Vec::with_capacity(512);
+    begin(&mut out, api_version, kind);
+    put_item(&mut out, of, map);
+    out.extend_from_slice(&END);
+    out
 }
 
 /// Encodes a list: `metadata`=1, `items`=2.
@@ -196,26 +201,31 @@ pub(super) fn encode_list(
     of: TypeRef<'_>,
     map: &Map<String, Value>,
 ) -> Vec<u8> {
-    let mut raw = Vec::with_capacity(4096);
-    let mut meta = Vec::new();
-    let text = |key: &str| map.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or("");
-    put_bytes(&mut meta, 2, text("resourceVersion").as_bytes());
-    put_bytes(&mut meta, 3, text("continue").as_bytes());
-    if let Some(left) = map.get("metadata").and_then(|m| m.get("remainingItemCount")).and_then(Value::as_i64)
-    {
-        put_varint(&mut meta, 4, left as u64);
-    }
-    put_bytes(&mut raw, 1, &meta);
+    let meta = |key: &str| map.get("metadata").and_then(|m| m.get(key));
+    let text = |key: &str| meta(key).and_then(Value::as_str).unwrap_or("");
+    let meta = ListMeta {
+        resource_version: text("resourceVersion"),
+        continue_token: text("continue"),
+        remaining: meta("remainingItemCount").and_then(Value::as_i64),
+    };
+    let mut items = Vec::with_capacity(4096);
     for item in map.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
     {
-        let mut one = Vec::with_capacity(512);
-        put_message(&mut one, of, item);
-        put_bytes(&mut raw, 2, &one);
+        put_item(&mut items, of, item);
     }
-    frame(api_version, kind, &raw)
+    let mut out = Vec::with_capacity(items.len() + 256);
+    protobuf_list(api_version, kind, meta, items.len() as u64, &mut out);
+    out.extend_from_slice(&items);
+    out.extend_from_slice(&END);
+    out
 }
 
-fn put_message(out: &mut Vec<u8>, of: TypeRef<'_>, map: &Map<String, Value>) {
+/// A message as field 2: an object in its frame, or in a list.
+pub(super) fn put_item(out: &mut Vec<u8>, of: TypeRef<'_>, map: &Map<String, Value>) {
+    wrapped(out, 2, |out| put_message(out, of, map));
+}
+
+pub(super) fn put_message(out: &mut Vec<u8>, of: TypeRef<'_>, map: &Map<String, Value>) {
     for field in of.fields().iter().filter(|field| field.number > 0) {
         if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
             let mut raw = Vec::new();
@@ -304,8 +314,8 @@ fn put_value(out: &mut Vec<u8>, owner: TypeRef<'_>, number: u32, shape: &Shape, 
     }
 }
 
-fn wrapped(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut raw = Vec::new();
-    write(&mut raw);
-    put_bytes(out, number, &raw);
+pub(super) fn wrapped(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let opened = open(out, number);
+    write(out);
+    close(out, opened);
 }

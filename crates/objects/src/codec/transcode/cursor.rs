@@ -1,0 +1,225 @@
+//! A walk over JSON as this program writes it: compact. Everything else is told, and somebody else reads it.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use tokensmith_api::json::MAX_DEPTH;
+
+use super::Odd;
+
+/// Where in the JSON we are.
+pub(super) struct Cursor<'a> {
+    json: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+/// A string as it stands there.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    /// With its quotes.
+    quoted: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// What stands between the quotes, where that is what it says.
+    pub(super) fn plain(self) -> Option<&'a str> {
+        self.quoted.get(1..self.quoted.len() - 1).filter(|_| !self.escaped)
+    }
+
+    /// What it says.
+    pub(super) fn read(self) -> Option<Cow<'a, str>> {
+        match self.plain() {
+            Some(text) => Some(text.into()),
+            None => serde_json::from_str::<String>(self.quoted).ok().map(Cow::Owned),
+        }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(json: &'a [u8]) -> Result<Self, Odd> {
+        // Once for all of it: that is many times faster than string by string.
+        let json = std::str::from_utf8(json).map_err(|e| Odd::Malformed(e.valid_up_to()))?;
+        Ok(Cursor { json, at: 0, depth: 0 })
+    }
+
+    /// How far it has come.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes from there to here.
+    pub(super) fn since(&self, from: usize) -> &'a [u8] {
+        self.json.as_bytes().get(from..self.at).unwrap_or_default()
+    }
+
+    /// The byte to come; 0 at the end, which no JSON has.
+    pub(super) fn peek(&self) -> u8 {
+        self.json.as_bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn malformed(&self) -> Odd {
+        Odd::Malformed(self.at)
+    }
+
+    /// Passes these bytes.
+    pub(super) fn pass(&mut self, bytes: &str) -> Result<(), Odd> {
+        if !self.meets(bytes) {
+            return Err(self.malformed());
+        }
+        self.at += bytes.len();
+        Ok(())
+    }
+
+    /// Whether these bytes come.
+    pub(super) fn meets(&self, bytes: &str) -> bool {
+        self.json.as_bytes()[self.at..].starts_with(bytes.as_bytes())
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&self) -> Result<(), Odd> {
+        if self.at == self.json.len() { Ok(()) } else { Err(self.malformed()) }
+    }
+
+    /// Passes a `null`, if there is one.
+    pub(super) fn null(&mut self) -> Result<bool, Odd> {
+        let null = self.peek() == b'n';
+        if null {
+            self.pass("null")?;
+        }
+        Ok(null)
+    }
+
+    pub(super) fn bool(&mut self) -> Result<bool, Odd> {
+        let set = self.peek() == b't';
+        self.pass(if set { "true" } else { "false" })?;
+        Ok(set)
+    }
+
+    /// The text of a number.
+    pub(super) fn number(&mut self) -> Result<&'a str, Odd> {
+        if !matches!(self.peek(), b'-' | b'0'..=b'9') {
+            return Err(self.malformed());
+        }
+        let from = self.at;
+        while matches!(self.peek(), b'+' | b'-' | b'.' | b'0'..=b'9' | b'E' | b'e') {
+            self.at += 1;
+        }
+        let text = &self.json[from..self.at];
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let valid = match digits.bytes().all(|c| c.is_ascii_digit()) {
+            true => !digits.is_empty() && (digits.len() == 1 || !digits.starts_with('0')),
+            false => serde_json::from_str::<IgnoredAny>(text).is_ok(),
+        };
+        if valid { Ok(text) } else { Err(self.malformed()) }
+    }
+
+    pub(super) fn string(&mut self) -> Result<Text<'a>, Odd> {
+        let (from, mut escaped) = (self.at, false);
+        self.pass("\"")?;
+        loop {
+            self.at += plain(&self.json.as_bytes()[self.at..]);
+            match self.peek() {
+                b'"' => break,
+                b'\\' => escaped = true,
+                _ => return Err(self.malformed()),
+            }
+            // Of `\u` the rest is plain.
+            self.at = (self.at + 2).min(self.json.len());
+        }
+        self.at += 1;
+        Ok(Text { quoted: &self.json[from..self.at], escaped })
+    }
+
+    /// Its escapes are some.
+    fn says(&self, text: Text<'_>) -> Result<(), Odd> {
+        text.read().map(drop).ok_or_else(|| self.malformed())
+    }
+
+    /// Enters an object or a list.
+    pub(super) fn enter(&mut self, bracket: &str) -> Result<(), Odd> {
+        self.pass(bracket)?;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(self.malformed()) } else { Ok(()) }
+    }
+
+    /// The next member's name, or the object's end, which is passed.
+    pub(super) fn member(&mut self) -> Result<Option<Text<'a>>, Odd> {
+        if !self.another(b'}')? {
+            return Ok(None);
+        }
+        let name = self.string()?;
+        self.pass(":")?;
+        Ok(Some(name))
+    }
+
+    /// Whether the list has another item; its end is passed.
+    pub(super) fn item(&mut self) -> Result<bool, Odd> {
+        self.another(b']')
+    }
+
+    fn another(&mut self, end: u8) -> Result<bool, Odd> {
+        // Only the first one stands behind the bracket: no value ends with one that opens.
+        let first = self.json.as_bytes()[..self.at].last().is_some_and(|c| matches!(c, b'{' | b'['));
+        match self.peek() {
+            c if c == end => {
+                self.at += 1;
+                self.depth = self.depth.saturating_sub(1);
+                return Ok(false);
+            }
+            b',' if !first => self.at += 1,
+            _ if first => {}
+            _ => return Err(self.malformed()),
+        }
+        Ok(true)
+    }
+
+    /// Passes a value.
+    pub(super) fn skip(&mut self) -> Result<(), Odd> {
+        match self.peek() {
+            b'{' => {
+                self.enter("{")?;
+                while let Some(name) = self.member()? {
+                    self.says(name)?;
+                    self.skip()?;
+                }
+            }
+            b'[' => {
+                self.enter("[")?;
+                while self.item()? {
+                    self.skip()?;
+                }
+            }
+            b'"' => {
+                let text = self.string()?;
+                self.says(text)?;
+            }
+            b'n' => self.pass("null")?,
+            b't' | b'f' => drop(self.bool()?),
+            _ => drop(self.number()?),
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes come before a quote, a backslash, or what must not stand in a string. Eight at a time: most of an object's
+/// JSON is strings.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The highest bit of each byte that is below `n`; right up to the first one, which is all that counts.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = below(word ^ (ONES * u64::from(b'"')), 1)
+            | below(word ^ (ONES * u64::from(b'\\')), 1)
+            | below(word, 0x20);
+        if found != 0 {
+            return at * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    let odd = rest.iter().position(|c| matches!(c, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
+    words.len() * 8 + odd
+}
