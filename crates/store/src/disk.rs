@@ -17,11 +17,21 @@ pub(crate) struct Disk {
     space: Space,
     /// Bytes of keys and values that live in the database.
     live: AtomicI64,
+    /// The most that one of them has, or had since the store was opened.
+    largest: AtomicU64,
     grown: Mutex<Grown>,
     /// Groups that were brought to disk, or failed to be.
     turns: AtomicU64,
     stuck: AtomicBool,
     poking: Arc<AtomicBool>,
+}
+
+/// What lives in a database: bytes of keys and values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) bytes: u64,
+    /// Of the largest value with its key.
+    pub(crate) largest: u64,
 }
 
 /// When sled's file has grown last: then no room was left inside.
@@ -48,13 +58,13 @@ const LONG: Duration = Duration::from_secs(2);
 const TOO_LONG: Duration = Duration::from_secs(3);
 
 impl Disk {
-    /// The disk of a store's folder, in whose database so many bytes live.
-    pub(crate) fn new(space: Space, db: Arc<Database>, live: u64) -> Self {
+    /// The disk of a store's folder, in whose database so much lives.
+    pub(crate) fn new(space: Space, db: Arc<Database>, Live { bytes: live, largest }: Live) -> Self {
         let (turns, stuck) = (AtomicU64::new(0), AtomicBool::new(false));
         let live = i64::try_from(live).unwrap_or(i64::MAX);
         let grown = Mutex::new(Grown { len: db.len(), live });
-        let (live, poking) = (AtomicI64::new(live), Arc::default());
-        Disk { db, space, live, grown, turns, stuck, poking }
+        let (live, largest, poking) = (AtomicI64::new(live), AtomicU64::new(largest), Arc::default());
+        Disk { db, space, live, largest, grown, turns, stuck, poking }
     }
 
     /// What room there is.
@@ -68,12 +78,17 @@ impl Disk {
         let gone = grown.live.saturating_sub(live);
         let spare = i64::try_from(len).unwrap_or(i64::MAX).saturating_sub(live.saturating_mul(GROWN));
         let [likely, sure] = [gone, spare].map(|bytes| u64::try_from(bytes).unwrap_or(0));
-        Room { used: len, likely, sure, ..self.space.room() }
+        Room { used: len, likely, sure, largest: self.largest.load(Ordering::Relaxed), ..self.space.room() }
     }
 
     /// So many bytes more live in the database, or fewer.
     pub(crate) fn lives(&self, more: i64) {
         self.live.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// One of them has so many.
+    pub(crate) fn has_taken(&self, len: u64) {
+        self.largest.fetch_max(len, Ordering::Relaxed);
     }
 
     /// How many bytes do.
@@ -160,7 +175,7 @@ mod tests {
     async fn who_waits_for_a_disk_that_hangs_is_told_and_the_next_one_at_once() {
         let home = tempfile::tempdir().unwrap();
         let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
-        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, Live::default());
         assert_eq!(disk.wait(async { 7 }).await, Ok(7));
         assert_eq!(disk.wait(std::future::pending::<()>()).await, Err(Stuck));
         assert_eq!(disk.wait(async { 7 }).await, Err(Stuck), "nobody begins to wait");
@@ -180,7 +195,7 @@ mod tests {
         let used = db.len();
         // All that is in it lives, so that nothing is free inside.
         let space = Space::of(home.path()).unwrap().small(home.path(), Some(64 * MIB));
-        let disk = Disk::new(space, db, used);
+        let disk = Disk::new(space, db, Live { bytes: used, largest: 0 });
         let file = std::fs::File::create(home.path().join("all else")).unwrap();
         let create = (512 << 10) + space::cost(1, 0);
         let (usual, delete) = (8 * MIB + used / 8 + create, 4 * MIB + create);
@@ -209,7 +224,7 @@ mod tests {
     async fn a_slow_disk_is_waited_for_as_long_as_it_gets_on() {
         let home = tempfile::tempdir().unwrap();
         let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
-        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, Live::default());
         let slow = async {
             for _ in 0..10 {
                 let _ = tokio::time::timeout(Duration::from_secs(4), std::future::pending::<()>()).await;

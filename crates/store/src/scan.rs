@@ -7,6 +7,7 @@ use tokensmith_core::store::{Entry, Revision};
 use crate::checksum::{Checksum, Place, of_record};
 use crate::damage::{BadRecord, Damage, Trouble, What, Whole, collection};
 use crate::database::{Database, Fault, Trees};
+use crate::disk::Live;
 use crate::ledger::keys::{self, Kind};
 use crate::record::{self, META_FORMAT, META_REVISION, META_STATE, Read};
 use crate::state::{self, Ledger, Objects, State, StoreId};
@@ -162,8 +163,7 @@ pub(crate) struct Tally {
     pub(crate) whole: Whole,
     pub(crate) troubles: Vec<Trouble>,
     more: u64,
-    /// Bytes of values and keys.
-    pub(crate) live: u64,
+    pub(crate) live: Live,
 }
 
 /// So many records that do not verify are named.
@@ -175,7 +175,7 @@ impl Tally {
         match item {
             Item::Object(entry, checksum) => {
                 self.whole.revision = self.whole.revision.max(entry.revision);
-                self.live += (entry.key.len() + entry.value.len()) as u64;
+                self.lives(entry.key.len() + entry.value.len());
                 if entry.key == ring {
                     self.whole.ring = true;
                     self.state.objects.ring.add(checksum);
@@ -185,7 +185,7 @@ impl Tally {
                 }
             }
             Item::Ledger(kind, key, value, checksum) => {
-                self.live += (key.len() + value.len()) as u64;
+                self.lives(key.len() + value.len());
                 match kind {
                     Kind::Issued => self.whole.issued += 1,
                     Kind::Marks => self.state.ledger.sum.add(checksum),
@@ -199,6 +199,11 @@ impl Tally {
             Item::Bad(_) if self.troubles.len() == NAMED => self.more += 1,
             Item::Bad(bad) => self.troubles.push(Trouble::Record(bad.clone())),
         }
+    }
+
+    fn lives(&mut self, len: usize) {
+        self.live.bytes += len as u64;
+        self.live.largest = self.live.largest.max(len as u64);
     }
 
     /// All that is wrong with the records, given what the database and the anchor say they must be.

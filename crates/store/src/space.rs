@@ -6,6 +6,10 @@
 //!     none  │ revocations, keys │ deletes, too  │ what makes nothing larger    │ everything
 //! ```
 //!
+//! Whatever was let in can be replaced by a value as large, for many deletions begin with that, and can be deleted; and once all
+//! is gone, it is let in again. So each step leaves what the next ones take, reckoned for the largest value that there is: a
+//! create leaves an update of it, and that leaves the deletes, and a create of it.
+//!
 //! sled gives little back of what is deleted: it uses the room inside its file again. What is likely to be free there
 //! counts ([`Room::likely`], [`Room::sure`]), and yet no write is let through that would not fit on the disk outside of it:
 //! nor one that would take there what is kept for revocations and keys.
@@ -50,6 +54,8 @@ pub(crate) struct Room {
     pub(crate) likely: u64,
     /// The same, reckoned from what lives in it at most so many times over.
     pub(crate) sure: u64,
+    /// How large the largest value in it is, with its key.
+    pub(crate) largest: u64,
 }
 
 /// So much is left for what is not [`Need::Usual`]; on a small disk an eighth of it. And an eighth of what the database
@@ -68,9 +74,8 @@ pub(crate) const FULLER: &str = "no space left on device: free some";
 
 /// What a change costs in the database, at most: a new value with what is written of its pages while it is put together, of an
 /// old one the pages that it leaves.
-pub(crate) fn cost(new: usize, old: usize) -> u64 {
-    let bytes = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
-    bytes(new).saturating_mul(5).saturating_add(bytes(old)).div_ceil(2).saturating_add(PAGE)
+pub(crate) fn cost(new: u64, old: u64) -> u64 {
+    new.saturating_mul(5).saturating_add(old).div_ceil(2).saturating_add(PAGE)
 }
 
 impl Space {
@@ -101,46 +106,78 @@ impl Space {
             return Room::UNKNOWN;
         };
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks), used: 0, likely: 0, sure: 0 }
+        Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks), ..Room::UNKNOWN }
     }
 }
 
 impl Room {
     /// A file system that does not say.
-    pub(crate) const UNKNOWN: Room = Room { free: u64::MAX, total: u64::MAX, used: 0, likely: 0, sure: 0 };
+    pub(crate) const UNKNOWN: Room =
+        Room { free: u64::MAX, total: u64::MAX, used: 0, likely: 0, sure: 0, largest: 0 };
+
+    /// The same once a value of this size is there.
+    pub(crate) fn with(self, len: u64) -> Self {
+        Room { largest: self.largest.max(len), ..self }
+    }
 
     /// Whether what costs so much may be written.
     pub(crate) fn has(&self, cost: u64, need: Need) -> bool {
         let eighth = self.eighth();
         let (bare, cost) = (cost, cost.saturating_add(if cost > 0 { SEGMENT } else { 0 }));
-        // What must be free on the disk, and what with that which is free inside.
-        let (disk, all) = match need {
-            Need::Reserved => (eighth * 2, 0),
-            Need::Delete => (eighth * 3, eighth * 4),
-            Need::Update => (eighth * 6, (eighth * 6).saturating_add(self.used / 16)),
-            Need::Usual => (eighth * 8, (eighth * 8).saturating_add(self.used / 8)),
-        };
         let inside = self.likely.max(self.sure);
-        let enough = self.free.saturating_add(inside) >= all.saturating_add(cost);
+        let leaves = |inside: u64, left: u64| self.free.saturating_add(inside) >= left.saturating_add(cost);
+        // What must be left on the disk, and with that which is free inside.
+        let (disk, enough) = match need {
+            Need::Reserved => (eighth * 2, true),
+            Need::Delete => (eighth * 3, leaves(inside, eighth * 4)),
+            Need::Update => (self.updated(), leaves(inside, self.updated().saturating_add(self.used / 16))),
+            Need::Usual => {
+                let all = (eighth * 8).saturating_add(self.used / 8);
+                (eighth * 8, leaves(inside, all) && self.leaves_update(cost))
+            }
+        };
         let fits = enough && self.free >= disk.saturating_add(cost);
-        // sled's file has no reason to grow. It has, now and then, where much comes at once: not into what safety needs. And a
-        // create must leave inside, too, what an update needs.
+        // sled's file has no reason to grow. It has, now and then, where much comes at once: not into what safety needs.
         let floor = if need == Need::Reserved { eighth * 2 } else { eighth * 3 };
         let fits_inside =
             self.sure >= cost && self.free >= floor.saturating_add(bare) && (enough || need == Need::Delete);
         fits || fits_inside
     }
 
+    /// Whether an update of the largest value fits after a create that costs so much. What is likely to be free inside counts for
+    /// nothing here: once sled's file has grown it was not there, and the update would be refused for good. Of what is sure a
+    /// create takes thrice its value, which is a quarter more than its cost.
+    fn leaves_update(&self, cost: u64) -> bool {
+        let update = self::cost(self.largest, self.largest);
+        let takes = cost.saturating_add(cost / 4).saturating_add(update).saturating_add(SEGMENT);
+        let left = self.updated().saturating_add(self.used / 16).saturating_add(takes);
+        let inside = self.sure >= takes
+            && self.free >= (self.eighth() * 3).saturating_add(update)
+            && self.free.saturating_add(self.sure) >= left;
+        inside || self.free >= left
+    }
+
+    /// What an update leaves on the disk beside its share of the file: what the deletes take that follow, and then as much as the
+    /// largest value takes once more. However much is free inside by then, a write must fit outside of the file, too.
+    fn updated(&self) -> u64 {
+        let once_more = (self.eighth() * 3).saturating_add(cost(self.largest, self.largest));
+        once_more.max(self.eighth() * 6)
+    }
+
     /// Whether the log may have so much beside a change: it is outside of the database, and nothing that is kept is for it.
-    pub(crate) fn has_for_log(&self, cost: u64, bytes: usize) -> bool {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    pub(crate) fn has_for_log(&self, cost: u64, bytes: u64) -> bool {
         self.free >= (self.eighth() * 8).saturating_add(cost).saturating_add(bytes)
             && self.has(cost, Need::Usual)
     }
 
     /// Whether so much is better brought to disk before more is: what is deleted is free only then.
     pub(crate) fn is_enough(&self, cost: u64) -> bool {
-        cost > self.eighth() * 2 && !self.has(cost.saturating_mul(2), Need::Usual)
+        cost > self.eighth() * 2 && (self.is_scarce() || !self.has(cost.saturating_mul(2), Need::Usual))
+    }
+
+    /// Whether the file should not grow any more.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.free < (self.eighth() * 8).saturating_add(self.used / 8)
     }
 
     fn eighth(&self) -> u64 {
@@ -164,7 +201,7 @@ mod tests {
 
     fn room(free: u64, total: u64, used: u64, likely: u64, sure: u64) -> Room {
         let [free, total, used, likely, sure] = [free, total, used, likely, sure].map(|n| n * MIB);
-        Room { free, total, used, likely, sure }
+        Room { free, total, used, likely, sure, largest: 0 }
     }
 
     #[test]
@@ -187,8 +224,11 @@ mod tests {
             // Deletes need the more the larger the database is.
             (room(158, 1000, 1000, 0, 0), 3),
             (room(160, 1000, 1000, 0, 0), 4),
-            // What is likely to be free inside counts, as long as the disk has its share,
-            (room(10, 64, 32, 4, 0), 4),
+            // What is likely to be free inside counts, as long as the disk has its share and an update fits without it,
+            (room(13, 64, 64, 5, 0), 4),
+            (room(13, 64, 64, 4, 0), 3),
+            (room(13, 64, 64, 5, 0).with(MIB), 3),
+            (room(10, 64, 32, 4, 0), 3),
             (room(9, 64, 32, 20, 0), 3),
             (room(7, 64, 32, 20, 0), 2),
             // and what is free for sure counts almost to the end.
@@ -203,6 +243,51 @@ mod tests {
             let wanted = [taken > 3, taken > 2, taken > 1, taken > 0];
             assert_eq!(found, wanted, "{room:?}");
         }
+    }
+
+    /// They were let in where room was likely to be inside; the file grew all the same, and an update was refused for good. Or so
+    /// little was left outside, once all was deleted, that no create was let in again.
+    #[test]
+    fn what_is_let_in_can_be_updated_and_deleted_and_then_let_in_again() {
+        let mut let_in = 0;
+        for total in [48, 64, 256, 1000, 10_000] {
+            for len in [1_000, 60_000, 300_000, 900_000, 1_500_000_u64] {
+                let (create, update, delete) = (cost(len, 0), cost(len, len), cost(0, len));
+                for (likely, sure) in [(0, 0), (2, 0), (20, 0), (0, 1), (20, 3), (0, 5), (20, 8), (0, 30)] {
+                    for free in (0..60 * MIB).step_by(100 << 10).filter(|free| *free < total * MIB) {
+                        let used = (total * MIB - free) / MIB;
+                        let before = Room { free, ..room(0, total, used, likely, sure) }.with(len);
+                        if !before.has(create, Need::Usual) {
+                            continue;
+                        }
+                        let_in += 1;
+                        // It goes inside where that is sure to have room for it, else the file grows.
+                        let sure = before.sure.saturating_sub(3 * len);
+                        let mut now = Room { sure, likely: 0, ..before };
+                        if before.sure < create + SEGMENT {
+                            now = grown(now, create + SEGMENT);
+                        }
+                        assert!(now.has(update, Need::Update), "{before:?} {now:?} {len}");
+                        match now.sure >= update + SEGMENT {
+                            true => now.sure -= update + SEGMENT,
+                            false => now = grown(now, update + SEGMENT),
+                        }
+                        // Until deletes give back whole segments.
+                        let by = if now.sure > 0 { 0 } else { now.used / 16 };
+                        for now in [now, grown(now, by)] {
+                            assert!(now.has(delete, Need::Delete), "{before:?} {now:?} {len}");
+                            let empty = Room { sure: now.used, ..now };
+                            assert!(empty.has(create, Need::Usual), "{before:?} {empty:?} {len}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(let_in > 10_000, "{let_in}");
+    }
+
+    fn grown(room: Room, by: u64) -> Room {
+        Room { free: room.free.saturating_sub(by), used: room.used + by, ..room }
     }
 
     /// However much is free inside: sled's file grows now and then all the same.
@@ -227,8 +312,8 @@ mod tests {
 
     #[test]
     fn no_size_overflows() {
-        assert!(!room(1000, 1000, 0, 0, 0).has(cost(usize::MAX, usize::MAX), Need::Reserved));
-        let all = Room { free: u64::MAX, total: u64::MAX, used: u64::MAX, likely: u64::MAX, sure: 0 };
+        assert!(!room(1000, 1000, 0, 0, 0).has(cost(u64::MAX, u64::MAX), Need::Reserved));
+        let all = Room { used: u64::MAX, likely: u64::MAX, ..Room::UNKNOWN };
         assert!(all.has(MIB, Need::Usual));
     }
 

@@ -107,7 +107,8 @@ impl Sealed {
         let Draft { mut ledger, live, changed, .. } = draft;
         ledger.sequence += 1;
         let mut batch = sled::Batch::default();
-        let size = changed.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, |(_, v)| v.len())).sum();
+        let size =
+            changed.iter().map(|(k, v)| (k.len() + v.as_ref().map_or(0, |(_, v)| v.len())) as u64).sum();
         for (key, value) in changed {
             match value {
                 Some((_, value)) => batch.insert(key.clone(), seal(&key, &value).1),
@@ -231,7 +232,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let options = crate::Options::default();
         let opened = crate::open::open(home.path(), &options).unwrap();
-        let disk = Arc::new(Disk::new(crate::space::Space::of(home.path()).unwrap(), opened.db.clone(), 0));
+        let disk = Arc::new(Disk::new(
+            crate::space::Space::of(home.path()).unwrap(),
+            opened.db.clone(),
+            crate::disk::Live::default(),
+        ));
         let sealed = Sealed::new(opened.db.clone(), opened.anchor.clone(), disk.clone(), Point::default());
         let key = |n: u8| vec![b'r', n];
         let (mut group, mut answers) = (Vec::new(), Vec::new());

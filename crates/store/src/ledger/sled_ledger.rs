@@ -256,7 +256,7 @@ fn written(state: &State, done: Result<(), LedgerError>) -> Result<(), LedgerErr
 
 fn write(db: &Database, disk: &Disk, group: &[Issued]) -> Result<(), WriteError> {
     // Tried again with the next ones: it is taken down once there is room.
-    let size = group.iter().map(Issued::size).sum();
+    let size = group.iter().map(|issued| issued.size() as u64).sum();
     if !disk.room().has(cost(size, 0), Need::Usual) {
         return Err(FULL.into());
     }

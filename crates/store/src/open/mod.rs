@@ -31,6 +31,7 @@ use tokensmith_core::store::StoreError;
 use crate::anchor::{Anchor, AnchorError};
 use crate::damage::{Damage, Trouble, Whole};
 use crate::database::{self, Database, Fault};
+use crate::disk::Live;
 use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, is_there, put_back};
 pub(crate) use crate::folder::{Folder, remove, take_lock};
 use crate::log::Log;
@@ -179,12 +180,11 @@ pub(crate) struct Opened {
     pub(crate) anchor: Arc<Anchor>,
     pub(crate) log: Log,
     pub(crate) lock: File,
-    /// Bytes of keys and values.
-    pub(crate) live: u64,
+    pub(crate) live: Live,
 }
 
-/// What a store holds, and how many bytes that is.
-type Stood = (State, u64);
+/// What a store holds, and how large it is.
+type Stood = (State, Live);
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -234,7 +234,7 @@ fn ready(folder: &Folder, options: &Options) -> Result<Stood, OpenError> {
         let builder = begin(folder, identity, options)?;
         let state = builder.end(0, 0).map_err(|e| folder.build(e))?;
         install(folder, state)?;
-        return Ok((state, 0));
+        return Ok((state, Live::default()));
     }
     put_back(&folder.sled()).map_err(|e| folder.io(e))?;
     let done = judge(folder, options, &anchor);
@@ -368,9 +368,9 @@ fn judge_by(
     }
     let size = database::size(&folder.sled());
     // Not while the database itself is open.
-    if db.is_copy() && size > (GROWN * live).saturating_add(SPARE.min(folder.room().total / 8)) {
-        tracing::info!(size, live, "the database is copied, to give space back");
-        if let Err(e) = rewrite::rewrite(folder, options, db, format, state, live) {
+    if db.is_copy() && size > (GROWN * live.bytes).saturating_add(SPARE.min(folder.room().total / 8)) {
+        tracing::info!(size, live = live.bytes, "the database is copied, to give space back");
+        if let Err(e) = rewrite::rewrite(folder, options, db, format, state, live.bytes) {
             // Nothing is lost by it, as long as the old one is in its place.
             if !folder.sled().exists() {
                 return Err(e);
@@ -440,7 +440,7 @@ fn migrate(
     }
     tracing::info!(revision, "the store is brought to format {FORMAT}");
     let state = State { identity, objects: Objects { revision, ..state.objects }, ledger: state.ledger };
-    rewrite::rewrite(folder, options, db, 1, state, tally.live)?;
+    rewrite::rewrite(folder, options, db, 1, state, tally.live.bytes)?;
     Ok(state)
 }
 

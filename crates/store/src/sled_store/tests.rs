@@ -195,7 +195,6 @@ async fn what_has_filled_the_disk_can_be_deleted_and_then_all_is_taken_again() {
 }
 
 #[tokio::test]
-#[ignore = "fails in some runs: an update or a create is refused that should have its room"]
 async fn what_has_filled_the_disk_can_be_deleted_and_then_all_is_taken_again_with_large_values() {
     fill_and_empty(900_000).await;
 }

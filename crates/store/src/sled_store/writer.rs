@@ -56,7 +56,7 @@ pub(super) struct Writer {
 /// At most so many writes share a flush.
 const GROUP: usize = 512;
 /// A group that has come to so many bytes is brought to disk, whoever waits.
-const GROUP_BYTES: usize = 8 << 20;
+const GROUP_BYTES: u64 = 8 << 20;
 
 /// So many bytes a millisecond are written while there is little room: sled gathers what is free in a thread of its own, twice
 /// a second, and who is faster has its file grow.
@@ -69,7 +69,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const PACED: u64 = PACE * LONGEST.as_millis() as u64;
 
 /// A value that is larger than the one before by no more than this is taken for no larger: the marks of a deletion.
-const LITTLE: usize = 4096;
+const LITTLE: u64 = 4096;
 
 /// What is under a key, as far as a write must know.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ struct Group {
     objects: Objects,
     changes: Vec<Arc<Change>>,
     accepted: Vec<(Done, Span, Revision)>,
-    bytes: usize,
+    bytes: u64,
     /// What the disk had when the group was begun.
     room: Room,
     /// What the group takes of it at most, without the log.
@@ -183,14 +183,21 @@ impl Writer {
         match written {
             Ok(()) => {
                 self.disk.lives(group.live);
+                self.disk.has_taken(group.room.largest);
+                let grown = group.room.is_scarce() && self.db.len() > group.room.used;
                 self.history.extend(group.changes);
                 self.persisting.set(false);
                 for (done, span, revision) in group.accepted {
                     is_written(&span, revision);
                     let _ = done.send(Ok(Some(revision)));
                 }
-                // The log is written to as long as there is much room.
-                if group.logged { Duration::ZERO } else { Duration::from_millis(group.cost / PACE) }
+                match (grown, group.logged) {
+                    // sled's thread is behind.
+                    (true, _) => LONGEST,
+                    // The log is written to as long as there is much room.
+                    (false, true) => Duration::ZERO,
+                    (false, false) => Duration::from_millis(group.cost / PACE),
+                }
             }
             Err(e) => {
                 // Nobody can tell what is on disk now: nothing is acknowledged, and nothing more accepted.
@@ -227,7 +234,7 @@ impl Writer {
         if write.value.is_none() && found.is_none() {
             return Ok(Taken::Nothing);
         }
-        let record = |value: &Bytes| write.key.len() + value.len();
+        let record = |value: &Bytes| (write.key.len() + value.len()) as u64;
         let (new, old) =
             (write.value.as_ref().map_or(0, record), found.as_ref().map_or(0, |found| record(&found.value)));
         let need = match &write.value {
@@ -238,7 +245,7 @@ impl Writer {
         };
         let size = group.bytes + new + old;
         let cost = group.cost.saturating_add(space::cost(new, old));
-        if !self.fits(group, size, cost, need) {
+        if !self.fits(group, size, cost, need, new) {
             // What is in the group may free more than it takes.
             return match group.accepted.is_empty() {
                 true => Err(StoreError::Refused(Room::refusal(need).into())),
@@ -265,7 +272,8 @@ impl Writer {
         group.overlay.insert(write.key.clone(), there);
         let previous = found.map(|f| f.value);
         (group.bytes, group.cost) = (size, cost);
-        group.live = group.live.saturating_add_unsigned(new as u64).saturating_sub_unsigned(old as u64);
+        group.live = group.live.saturating_add_unsigned(new).saturating_sub_unsigned(old);
+        group.room = group.room.with(new);
         let (key, value) = (write.key.clone(), write.value.clone());
         group.changes.push(Arc::new(Change { key, value, previous, revision }));
         Ok(Taken::At(revision))
@@ -273,15 +281,15 @@ impl Writer {
 
     /// Whether there is room for a group. The log gives way before anything is refused: it is of use to few, and takes what
     /// is deleted as well.
-    fn fits(&self, group: &mut Group, size: usize, cost: u64, need: Need) -> bool {
+    fn fits(&self, group: &mut Group, size: u64, cost: u64, need: Need, new: u64) -> bool {
         if group.logged && !group.room.has_for_log(cost, size) {
             group.logged = false;
             if let Some(log) = self.history.log() {
                 log.give_back(self.anchor.state().objects.revision);
-                group.room = self.disk.room();
+                group.room = self.disk.room().with(group.room.largest);
             }
         }
-        group.room.has(cost, need)
+        group.room.with(new).has(cost, need)
     }
 
     fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
@@ -357,6 +365,7 @@ fn pause(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Live;
     use crate::space::Space;
 
     const RESERVED: &str = "/tokensmith/";
@@ -371,7 +380,7 @@ mod tests {
     fn a_writer_that_rests_gets_on_and_neither_what_safety_needs_nor_an_end_waits_for_it() {
         let home = tempfile::tempdir().unwrap();
         let db = Arc::new(Database::open(&home.path().join("sled"), 1 << 20).unwrap());
-        let disk = Disk::new(Space::of(home.path()).unwrap(), db, 0);
+        let disk = Disk::new(Space::of(home.path()).unwrap(), db, Live::default());
         let (writes, mut queue) = mpsc::unbounded_channel();
         let mut waiting = VecDeque::from([write("/a")]);
         let mut rest = |rest, waiting: &mut VecDeque<Write>| {
