@@ -35,6 +35,22 @@ ANSWERED = [("authentication.k8s.io", "v1", k) for k in ("SelfSubjectReview", "T
         "LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview")]
 # Subresources that are served; the rest of discovery's list is not there.
 SUBRESOURCES = {"serviceaccounts/token", "pods/status", "namespaces/status", "namespaces/finalize", "nodes/status"}
+# What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
+NAMES = ["metadata.name", "metadata.namespace"]
+RBAC = {"putCreates": True}
+FACTS = {
+    ("", "Namespace"): {"returnsDeleted": True, "selectable": NAMES + ["name", "status.phase"]},
+    ("", "Node"): {"selectable": NAMES + ["spec.unschedulable"]},
+    ("", "Pod"): {"generation": True, "returnsDeleted": True, "selectable": NAMES + [
+        "spec.hostNetwork", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+        "status.nominatedNodeName", "status.phase", "status.podIP", "status.podIPs"]},
+    ("", "Secret"): {"selectable": NAMES + ["type"]},
+    ("", "ServiceAccount"): {"returnsDeleted": True},
+    ("certificates.k8s.io", "ClusterTrustBundle"): {
+        "selectable": ["metadata.name", "spec.signerName"], "versionRequired": True},
+    ("rbac.authorization.k8s.io", "ClusterRole"): RBAC, ("rbac.authorization.k8s.io", "ClusterRoleBinding"): RBAC,
+    ("rbac.authorization.k8s.io", "Role"): RBAC, ("rbac.authorization.k8s.io", "RoleBinding"): RBAC,
+}
 # Where the published schemas' names differ from Go's: "apis/meta/v1.Time" is "io.k8s.apimachinery.pkg.apis.meta.v1.Time".
 PACKAGES = {
     "apiextensions/v1": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
@@ -137,7 +153,7 @@ def kinds(types, discovery, columns, off):
                 } for s in subs],
                 "columns": [[c["name"], c["type"], c["format"], c["priority"]]
                             for c in columns.get(group_version + "/" + r["name"], [])],
-            } | ({"offByDefault": True} if gvk in off else {}))
+            } | ({"offByDefault": True} if gvk in off else {}) | FACTS.get((group, r["kind"]), {}))
     return out
 
 

@@ -4,21 +4,11 @@
 use serde_json::{Map, Value};
 
 use crate::Object;
-use crate::kinds::{namespace, node, pod, role_binding, secret};
 use crate::schema::Kind;
-
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Fills in a decoded object of a stored kind.
 pub fn apply(kind: &Kind, object: &mut Object) {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => namespace::defaults(object),
-        ("", "Node") => node::defaults(object),
-        ("", "Pod") => pod::defaults::apply(object),
-        ("", "Secret") => secret::defaults(object),
-        (RBAC, "RoleBinding" | "ClusterRoleBinding") => role_binding::defaults(object),
-        _ => {}
-    }
+    kind.rules().defaults(object);
 }
 
 /// Sets a field that is not there; an empty string counts as not there, as in Go.

@@ -1,47 +1,20 @@
 //! What the server itself decides about an object on its way in (`pkg/registry/core/*/strategy.go`): fields
 //! that a client may send but not set.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Object;
-use crate::kinds::{pod, secret, service_account};
 use crate::schema::Kind;
 
 /// Before an object is created.
 pub fn prepare_create(kind: &Kind, object: &mut Object) {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => {
-            object.set(&["spec", "finalizers"], json!(["kubernetes"]));
-            object.set(&["status"], json!({"phase": "Active"}));
-        }
-        ("", "Pod") => {
-            object.set(&["metadata", "generation"], 1);
-            let class = pod::qos::qos_class(object);
-            object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
-            if object
-                .at(&["spec", "schedulingGates"])
-                .and_then(Value::as_array)
-                .is_some_and(|g| !g.is_empty())
-            {
-                object.set(
-                    &["status", "conditions"],
-                    json!([{
-                        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
-                        "message": "Scheduling is blocked due to non-empty scheduling gates",
-                    }]),
-                );
-            }
-        }
-        ("", "Secret") => secret::string_data(object),
-        ("", "ServiceAccount") => service_account::secret_names(object),
-        // A node tells its state as it comes.
-        ("", "Node") => {}
-        _ if kind.subresource("status").is_some() => drop(object.remove(&["status"])),
-        _ => {}
+    kind.rules().prepare_create(kind, object);
+    if kind.generation {
+        object.set(GENERATION, 1);
     }
     // Other kinds do not count changes; what a client says then stays, as it does upstream.
-    if object.at(&["metadata", "generation"]).and_then(Value::as_i64) == Some(0) {
-        object.remove(&["metadata", "generation"]);
+    if generation(object) == Some(0) {
+        object.remove(GENERATION);
     }
 }
 
@@ -53,54 +26,64 @@ pub fn date_conditions(object: &mut Object, now: &str) {
     }
 }
 
-/// Before an object is replaced: what only its status subresource may change stays as it was.
+/// Before an object is replaced: what only a subresource may change stays as it was.
 pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
-    keep(object, old, &["metadata", "generation"]);
+    keep(object, old, GENERATION);
     if kind.subresource("status").is_some() {
         keep(object, old, &["status"]);
     }
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => {
-            keep(object, old, &["spec", "finalizers"]);
-        }
-        ("", "Pod") if object.get("spec") != old.get("spec") => {
-            let before = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
-            object.set(&["metadata", "generation"], before.saturating_add(1));
-        }
-        ("", "Secret") => secret::string_data(object),
-        ("", "ServiceAccount") => service_account::secret_names(object),
-        _ => {}
+    if kind.subresource("finalize").is_some() {
+        keep(object, old, FINALIZERS);
+    }
+    kind.rules().prepare_update(object, old);
+    if kind.generation && (differs(object, old) || differs(old, object)) {
+        object.set(GENERATION, generation(old).unwrap_or(0).saturating_add(1));
     }
 }
+
+/// Whether one has something that the other has not, which its generation counts.
+fn differs(one: &Object, other: &Object) -> bool {
+    let counts = |field: &str| !["apiVersion", "kind", "metadata"].contains(&field);
+    one.0.iter().any(|(field, value)| counts(field) && other.get(field) != Some(value))
+}
+
+fn generation(object: &Object) -> Option<i64> {
+    object.at(GENERATION).and_then(Value::as_i64)
+}
+
+const GENERATION: &[&str] = &["metadata", "generation"];
+/// What `/finalize` changes, where a kind has it.
+const FINALIZERS: &[&str] = &["spec", "finalizers"];
 
 /// Before an object's status is replaced: everything else stays as it was.
 pub fn prepare_status_update(object: &mut Object, old: &Object) {
-    let status = object.get("status").cloned();
-    let finalizers = object.at(&["metadata", "finalizers"]).cloned();
-    let version = object.at(&["metadata", "resourceVersion"]).cloned();
-    *object = old.clone();
-    for (path, value) in [(vec!["status"], status), (vec!["metadata", "resourceVersion"], version)] {
-        match value {
-            Some(value) => object.set(&path, value),
-            None => drop(object.remove(&path)),
-        }
-    }
+    let sent = std::mem::replace(object, old.clone());
+    keep(object, &sent, &["status"]);
+    keep(object, &sent, &["metadata", "resourceVersion"]);
     // A controller may drop its finalizer together with the status.
-    if let Some(finalizers) = finalizers {
-        object.set(&["metadata", "finalizers"], finalizers);
+    if let Some(finalizers) = sent.at(&["metadata", "finalizers"]) {
+        object.set(&["metadata", "finalizers"], finalizers.clone());
     }
 }
 
-/// Before a namespace's finalizers are replaced (`/finalize`).
+/// Before the finalizers in an object's spec are replaced (`/finalize`): everything else stays as it was.
 pub fn prepare_finalize(object: &mut Object, old: &Object) {
-    let finalizers = object.at(&["spec", "finalizers"]).cloned();
-    *object = old.clone();
-    match finalizers {
-        Some(finalizers) => object.set(&["spec", "finalizers"], finalizers),
-        None => drop(object.remove(&["spec", "finalizers"])),
-    }
+    let sent = std::mem::replace(object, old.clone());
+    keep(object, &sent, FINALIZERS);
 }
 
+/// Whether nothing holds an object that is being deleted: no finalizer, nor one in its spec where its kind has `/finalize`.
+pub fn finalized(kind: &Kind, object: &Object) -> bool {
+    object.finalizers().next().is_none() && !held(kind, object)
+}
+
+/// Whether a finalizer in its spec holds an object.
+pub fn held(kind: &Kind, object: &Object) -> bool {
+    kind.subresource("finalize").is_some()
+        && object.at(FINALIZERS).and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+}
+
+/// Gives an object what the other one has at a path.
 fn keep(object: &mut Object, old: &Object, path: &[&str]) {
     match old.at(path) {
         Some(value) => object.set(path, value.clone()),
@@ -110,6 +93,8 @@ fn keep(object: &mut Object, old: &Object, path: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

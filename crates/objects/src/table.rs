@@ -5,7 +5,6 @@ use time::OffsetDateTime;
 use tokensmith_api::Moment;
 
 use crate::Object;
-use crate::kinds::{node, pod, role_binding};
 use crate::schema::{Column, Kind};
 
 /// What each row carries of its object (`includeObject`).
@@ -58,31 +57,23 @@ fn row(kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> V
 }
 
 fn cell(kind: &Kind, object: &Object, Column(column, .., path): &Column, now: OffsetDateTime) -> Value {
-    let count = |path: &[&str]| match object.at(path) {
-        Some(Value::Object(map)) => map.len(),
-        Some(Value::Array(items)) => items.len(),
-        _ => 0,
-    };
     if !path.is_empty() {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         return object.at(&path).cloned().unwrap_or_default();
     }
-    match (kind.kind.as_str(), column.as_str()) {
-        (_, "Name") => object.name().into(),
-        (_, "Age") => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now.since(t)).into()),
-        ("ClusterRole", "Created At") | ("Role", "Created At") => {
-            object.str_at(&["metadata", "creationTimestamp"]).into()
-        }
-        ("ClusterTrustBundle", "SignerName") => or_none(object.str_at(&["spec", "signerName"])),
-        ("ConfigMap", "Data") => (count(&["data"]) + count(&["binaryData"])).into(),
-        ("Secret", "Data") => count(&["data"]).into(),
-        ("Secret", "Type") => object.str_at(&["type"]).into(),
-        ("ServiceAccount", "Secrets") => count(&["secrets"]).into(),
-        ("Namespace", "Status") => object.str_at(&["status", "phase"]).into(),
-        ("Node", column) => node::cell(object, column),
-        ("Pod", column) => pod::table::cell(object, column),
-        ("RoleBinding" | "ClusterRoleBinding", column) => role_binding::cell(object, column),
-        _ => "".into(),
+    match column.as_str() {
+        "Name" => object.name().into(),
+        "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now.since(t)).into()),
+        column => kind.rules().cell(object, column).unwrap_or_else(|| "".into()),
+    }
+}
+
+/// How much a field of an object holds.
+pub(crate) fn count(object: &Object, field: &str) -> usize {
+    match object.get(field) {
+        Some(Value::Object(map)) => map.len(),
+        Some(Value::Array(items)) => items.len(),
+        _ => 0,
     }
 }
 

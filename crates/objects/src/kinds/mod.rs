@@ -1,30 +1,134 @@
-//! A kind's own rules, in one room each.
+//! What Kubernetes does with a kind beyond its type: one room a kind.
+//!
+//! A [`Kind`] has its [`Rules`] from the moment when it is made, so no request looks for them by a name. A room says what is
+//! particular to its kind; the rest follows from the kind's [`Facts`](crate::schema::Facts), as it does for every kind that has
+//! no room. Rooms are those of the built-in kinds alone: a kind that comes at run time and is called like one of them, or
+//! whose group is another, is not that kind. It may bring rules of its own ([`Kind::with_rules`]).
 
-pub(crate) mod cluster_trust_bundle;
-pub(crate) mod config_map;
-pub(crate) mod namespace;
-pub(crate) mod node;
+mod cluster_trust_bundle;
+mod config_map;
+mod namespace;
+mod node;
 pub mod pod;
-pub(crate) mod role;
-pub(crate) mod role_binding;
-pub(crate) mod secret;
-pub(crate) mod service_account;
+mod role;
+mod role_binding;
+mod secret;
+mod service_account;
 
-#[cfg(test)]
-pub(crate) mod testing {
-    use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
 
-    use crate::field::Findings;
-    use crate::schema::kind;
-    use crate::{Object, defaults};
+use serde_json::Value;
 
-    pub(crate) fn defaulted(group: &str, plural: &str, object: Value) -> Value {
-        let mut object = Object::from_value(object).unwrap();
-        defaults::apply(kind(group, plural).unwrap(), &mut object);
-        object.into_value()
+use crate::field::Findings;
+use crate::schema::Kind;
+use crate::validate::Limits;
+use crate::{Object, names};
+
+/// What is particular to a kind. Whatever a room does not say goes as it does for most kinds.
+pub trait Rules: fmt::Debug + Send + Sync {
+    /// What a column of `kubectl get` shows, if the kind has a way of its own to show it.
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        let _ = (object, column);
+        None
     }
 
-    pub(crate) fn texts(errors: Findings) -> Vec<String> {
-        errors.told().iter().map(ToString::to_string).collect()
+    /// Shows in an object that it is being deleted, and stays until nothing is left in it; for kinds that
+    /// [hold others](Rules::holds_others).
+    fn close(&self, object: &mut Object) {
+        let _ = object;
+    }
+
+    /// Fills in what a decoded object leaves open.
+    fn defaults(&self, object: &mut Object) {
+        let _ = object;
+    }
+
+    /// Which field a field selector means by a label: the one of that path.
+    fn field<'a>(&self, label: &'a str) -> &'a str {
+        label
+    }
+
+    /// How many seconds an object may take to stop when it is deleted and `asked` is what the request says; `None` for a kind
+    /// whose objects need no time.
+    fn grace(&self, object: &Object, asked: Option<i64>) -> Option<i64> {
+        let _ = (object, asked);
+        None
+    }
+
+    /// Whether objects of the kind give rights: writing one is weighed against all rights of who writes it.
+    fn grants(&self) -> bool {
+        false
+    }
+
+    /// Whether objects of other kinds live in those of this one: one that is made is furnished at once, and one that is deleted
+    /// stays until it is empty.
+    fn holds_others(&self) -> bool {
+        false
+    }
+
+    /// What is wrong with a name.
+    fn name(&self, object: &Object, name: &str) -> Vec<String> {
+        let _ = object;
+        names::subdomain(name)
+    }
+
+    /// What a client may send but not set on a create. Without a rule of its own: the status, where `/status` changes it.
+    fn prepare_create(&self, kind: &Kind, object: &mut Object) {
+        if kind.subresource("status").is_some() {
+            object.remove(&["status"]);
+        }
+    }
+
+    /// What a client may send but not change on an update, beyond what a subresource changes.
+    fn prepare_update(&self, object: &mut Object, old: &Object) {
+        let _ = (object, old);
+    }
+
+    /// What is wrong with a new object beyond its metadata.
+    fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
+        let _ = (errors, kind, object, limits);
+    }
+
+    /// What is wrong with a change beyond that of the metadata.
+    fn validate_update(
+        &self,
+        errors: &mut Findings,
+        kind: &Kind,
+        new: &Object,
+        old: &Object,
+        limits: &Limits,
+    ) {
+        let _ = old;
+        self.validate(errors, kind, new, limits);
     }
 }
+
+/// The rules of a kind without a room.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
+
+impl Rules for NoRoom {}
+
+/// The room of a built-in kind: the one place where rooms are looked for by name.
+pub(crate) fn room(group: &str, kind: &str) -> Arc<dyn Rules> {
+    match (group, kind) {
+        ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
+        ("", "Namespace") => Arc::new(namespace::Namespace),
+        ("", "Node") => Arc::new(node::Node),
+        ("", "Pod") => Arc::new(pod::Pod),
+        ("", "Secret") => Arc::new(secret::Secret),
+        ("", "ServiceAccount") => Arc::new(service_account::ServiceAccount),
+        ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
+        (RBAC, "ClusterRole" | "Role") => Arc::new(role::Role),
+        (RBAC, "ClusterRoleBinding" | "RoleBinding") => Arc::new(role_binding::RoleBinding),
+        _ => Arc::new(NoRoom),
+    }
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -2,25 +2,39 @@
 
 use serde_json::Value;
 
+use super::Rules;
 use crate::Object;
+use crate::schema::Kind;
 use crate::table::or_none;
 
-pub(crate) fn defaults(object: &mut Object) {
-    if object.at(&["status", "allocatable"]).is_none()
-        && let Some(capacity) = object.at(&["status", "capacity"]).cloned()
-    {
-        object.set(&["status", "allocatable"], capacity);
+/// A node tells its state as it comes.
+#[derive(Debug)]
+pub(super) struct Node;
+
+impl Rules for Node {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        cell(object, column)
     }
+
+    fn defaults(&self, object: &mut Object) {
+        if object.at(&["status", "allocatable"]).is_none()
+            && let Some(capacity) = object.at(&["status", "capacity"]).cloned()
+        {
+            object.set(&["status", "allocatable"], capacity);
+        }
+    }
+
+    fn prepare_create(&self, _: &Kind, _: &mut Object) {}
 }
 
-pub(crate) fn cell(node: &Object, column: &str) -> Value {
+fn cell(node: &Object, column: &str) -> Option<Value> {
     let info = |name: &str| node.str_at(&["status", "nodeInfo", name]);
     let address = |wanted: &str| {
         let addresses = node.at(&["status", "addresses"]).and_then(Value::as_array);
         let found = addresses.into_iter().flatten().find(|a| a["type"] == wanted);
         or_none(found.and_then(|a| a["address"].as_str()).unwrap_or(""))
     };
-    match column {
+    let cell = match column {
         "Status" => {
             let conditions = node.at(&["status", "conditions"]).and_then(Value::as_array);
             let ready = conditions
@@ -59,8 +73,9 @@ pub(crate) fn cell(node: &Object, column: &str) -> Value {
         "OS-Image" => or_unknown(info("osImage")),
         "Kernel-Version" => or_unknown(info("kernelVersion")),
         "Container-Runtime" => or_unknown(info("containerRuntimeVersion")),
-        _ => "".into(),
-    }
+        _ => return None,
+    };
+    Some(cell)
 }
 
 fn or_unknown(text: &str) -> Value {

@@ -2,12 +2,35 @@
 
 use serde_json::Value;
 
+use super::Rules;
 use crate::field::Findings;
 use crate::schema::Kind;
-use crate::validate::selector;
-use crate::{FieldError, Object};
+use crate::validate::{Limits, selector};
+use crate::{FieldError, Object, names};
 
-pub(crate) fn create(errors: &mut Findings, kind: &Kind, role: &Object) {
+/// Of a namespace or of the whole cluster.
+#[derive(Debug)]
+pub(super) struct Role;
+
+impl Rules for Role {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        (column == "Created At").then(|| object.str_at(&["metadata", "creationTimestamp"]).into())
+    }
+
+    fn grants(&self) -> bool {
+        true
+    }
+
+    fn name(&self, _: &Object, name: &str) -> Vec<String> {
+        names::path_segment(name)
+    }
+
+    fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, _: &Limits) {
+        create(errors, kind, object);
+    }
+}
+
+fn create(errors: &mut Findings, kind: &Kind, role: &Object) {
     for (at, rule) in role.get("rules").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let field = format!("rules[{at}]");
         let empty = |name: &str| rule[name].as_array().is_none_or(Vec::is_empty);

@@ -2,14 +2,45 @@
 
 use serde_json::Value;
 
+use super::{RBAC as GROUP, Rules};
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::schema::Kind;
+use crate::validate::Limits;
 use crate::{FieldError, Object, names};
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+/// Of a namespace or of the whole cluster.
+#[derive(Debug)]
+pub(super) struct RoleBinding;
 
-pub(crate) fn defaults(object: &mut Object) {
+impl Rules for RoleBinding {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        cell(object, column)
+    }
+
+    fn defaults(&self, object: &mut Object) {
+        defaults(object);
+    }
+
+    fn grants(&self) -> bool {
+        true
+    }
+
+    fn name(&self, _: &Object, name: &str) -> Vec<String> {
+        names::path_segment(name)
+    }
+
+    fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, _: &Limits) {
+        create(errors, kind, object);
+    }
+
+    fn validate_update(&self, errors: &mut Findings, kind: &Kind, new: &Object, old: &Object, _: &Limits) {
+        create(errors, kind, new);
+        update(errors, new, old);
+    }
+}
+
+fn defaults(object: &mut Object) {
     if object.str_at(&["roleRef", "apiGroup"]).is_empty() && object.at(&["roleRef"]).is_some() {
         object.set(&["roleRef", "apiGroup"], GROUP);
     }
@@ -22,7 +53,7 @@ pub(crate) fn defaults(object: &mut Object) {
     }
 }
 
-pub(crate) fn create(errors: &mut Findings, kind: &Kind, binding: &Object) {
+fn create(errors: &mut Findings, kind: &Kind, binding: &Object) {
     let group = binding.str_at(&["roleRef", "apiGroup"]);
     if group != GROUP {
         errors.push(|| FieldError::not_supported("roleRef.apiGroup", &group.into(), &[GROUP]));
@@ -78,7 +109,7 @@ fn subject(errors: &mut Findings, kind: &Kind, field: &str, subject: &Value) {
 }
 
 /// A binding's role cannot be exchanged: who may edit subjects could otherwise pick the role.
-pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+fn update(errors: &mut Findings, new: &Object, old: &Object) {
     if new.get("roleRef") == old.get("roleRef") {
         return;
     }
@@ -86,7 +117,7 @@ pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
     errors.push(|| FieldError::invalid("roleRef", &value, "cannot change roleRef"));
 }
 
-pub(crate) fn cell(binding: &Object, column: &str) -> Value {
+fn cell(binding: &Object, column: &str) -> Option<Value> {
     let subjects = |kind: &str| {
         let all = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
         let names = all.filter(|s| s["kind"] == kind).map(|s| {
@@ -98,7 +129,7 @@ pub(crate) fn cell(binding: &Object, column: &str) -> Value {
         });
         Value::from(names.collect::<Vec<_>>().join(", "))
     };
-    match column {
+    let cell = match column {
         "Role" => {
             format!("{}/{}", binding.str_at(&["roleRef", "kind"]), binding.str_at(&["roleRef", "name"]))
                 .into()
@@ -106,8 +137,9 @@ pub(crate) fn cell(binding: &Object, column: &str) -> Value {
         "Users" => subjects("User"),
         "Groups" => subjects("Group"),
         "ServiceAccounts" => subjects("ServiceAccount"),
-        _ => "".into(),
-    }
+        _ => return None,
+    };
+    Some(cell)
 }
 
 #[cfg(test)]

@@ -4,21 +4,59 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
+use super::Rules;
 use crate::field::Findings;
-use crate::validate::{MAX_DATA, immutable_data};
+use crate::schema::Kind;
+use crate::table::count;
+use crate::validate::Limits;
+use crate::validate::data::{MAX_DATA, immutable};
 use crate::{FieldError, Object, names};
 
 /// The type of Secrets that hold a legacy token.
 const TOKEN: &str = "kubernetes.io/service-account-token";
 
-pub(crate) fn defaults(object: &mut Object) {
-    if object.str_at(&["type"]).is_empty() {
-        object.set(&["type"], "Opaque");
+/// Secrets are not mixed up with what they were: neither their type nor immutable data change.
+#[derive(Debug)]
+pub(super) struct Secret;
+
+impl Rules for Secret {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        match column {
+            "Data" => Some(count(object, "data").into()),
+            "Type" => Some(object.str_at(&["type"]).into()),
+            _ => None,
+        }
+    }
+
+    fn defaults(&self, object: &mut Object) {
+        if object.str_at(&["type"]).is_empty() {
+            object.set(&["type"], "Opaque");
+        }
+    }
+
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        string_data(object);
+    }
+
+    fn prepare_update(&self, object: &mut Object, _: &Object) {
+        string_data(object);
+    }
+
+    fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
+        create(errors, object);
+    }
+
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
+        create(errors, new);
+        if new.str_at(&["type"]) != old.str_at(&["type"]) {
+            errors.push(|| FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
+        }
+        immutable(errors, new, old, &["data"]);
     }
 }
 
 /// `stringData` is written into `data` and never read back.
-pub(crate) fn string_data(object: &mut Object) {
+fn string_data(object: &mut Object) {
     let Some(Value::Object(texts)) = object.remove(&["stringData"]) else { return };
     for (key, text) in texts {
         let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
@@ -26,7 +64,7 @@ pub(crate) fn string_data(object: &mut Object) {
     }
 }
 
-pub(crate) fn create(errors: &mut Findings, secret: &Object) {
+fn create(errors: &mut Findings, secret: &Object) {
     let mut total = 0;
     for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
         for finding in names::config_key(key) {
@@ -73,14 +111,6 @@ pub(crate) fn create(errors: &mut Findings, secret: &Object) {
             });
         }
     }
-}
-
-pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
-    create(errors, new);
-    if new.str_at(&["type"]) != old.str_at(&["type"]) {
-        errors.push(|| FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
-    }
-    immutable_data(errors, new, old, &["data"]);
 }
 
 fn is_json(text: &str) -> bool {

@@ -2,10 +2,26 @@
 
 use serde_json::{Map, Value};
 
+use super::Rules;
 use crate::Object;
+use crate::schema::Kind;
+
+/// It names its Secrets.
+#[derive(Debug)]
+pub(super) struct ServiceAccount;
+
+impl Rules for ServiceAccount {
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        secret_names(object);
+    }
+
+    fn prepare_update(&self, object: &mut Object, _: &Object) {
+        secret_names(object);
+    }
+}
 
 /// References in `secrets` are by name alone.
-pub(crate) fn secret_names(object: &mut Object) {
+fn secret_names(object: &mut Object) {
     let Some(Value::Array(secrets)) = object.0.get_mut("secrets") else { return };
     for secret in secrets.iter_mut() {
         let name = secret.get("name").cloned().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use super::{Facts, Kind, TypeRef, Types};
+use crate::kinds::room;
 
 /// The types that Go declares.
 pub fn types() -> &'static Arc<Types> {
@@ -38,8 +39,10 @@ pub fn is_registered(group: &str, version: &str, kind: &str) -> bool {
 /// The kinds that there are an implementation for, in discovery's order.
 pub(super) fn kinds() -> Vec<Arc<Kind>> {
     let all: Vec<Facts> = parse(include_str!("../../schema/kinds.json"));
-    let kind = |facts| {
-        Kind::new(facts, types().clone()).expect("the generator writes each kind's type, a test says so")
+    let kind = |facts: Facts| {
+        let room = room(&facts.group, &facts.kind);
+        let kind = Kind::new(facts, types().clone());
+        kind.expect("the generator writes each kind's type, a test says so").with_rules(room)
     };
     all.into_iter().map(kind).map(Arc::new).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 
 use super::types::{TypeId, TypeRef, Types};
+use crate::kinds::{NoRoom, Rules};
 
 /// What is said of a kind, as `schema/kinds.json` says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +50,25 @@ pub struct Facts {
     /// Whether it is served only when asked for ([`Schema::serving`](super::Schema::serving)).
     #[serde(default)]
     pub off_by_default: bool,
+    /// Whether `metadata.generation` counts the changes of its objects, those of `/status` and of the metadata excepted.
+    #[serde(default)]
+    pub generation: bool,
+    /// Whether a PUT of what is not there creates it (`AllowCreateOnUpdate`).
+    #[serde(default)]
+    pub put_creates: bool,
+    /// Whether a deletion is answered with the object that went, and not with a Status (`ReturnDeletedObject`).
+    #[serde(default)]
+    pub returns_deleted: bool,
+    /// Labels of the fields that its objects are selected by: paths, e.g. `spec.nodeName`.
+    #[serde(default = "selectable")]
+    pub selectable: Vec<String>,
+    /// Whether a PUT has to say which version it replaces (`AllowUnconditionalUpdate`).
+    #[serde(default)]
+    pub version_required: bool,
+}
+
+fn selectable() -> Vec<String> {
+    vec!["metadata.name".into(), "metadata.namespace".into()]
 }
 
 /// Something served below an object: `token`, `status`.
@@ -80,6 +100,7 @@ pub struct Kind {
     facts: Facts,
     types: Arc<Types>,
     root: TypeId,
+    rules: Arc<dyn Rules>,
 }
 
 /// Which kind it is, among all that this process has made.
@@ -110,7 +131,7 @@ impl Kind {
     /// The table has no such type.
     pub fn new(facts: Facts, types: Arc<Types>) -> Result<Kind, NoType> {
         match types.id(&facts.type_name) {
-            Some(root) => Ok(Kind { id: KindId::next(), facts, types, root }),
+            Some(root) => Ok(Kind { id: KindId::next(), facts, types, root, rules: Arc::new(NoRoom) }),
             None => Err(NoType { kind: facts.kind, type_name: facts.type_name }),
         }
     }
@@ -118,6 +139,17 @@ impl Kind {
     /// Tells it from every other kind that was ever made, also from an earlier one of the same name.
     pub fn id(&self) -> KindId {
         self.id
+    }
+
+    /// With rules of its own, beyond what its facts say.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<dyn Rules>) -> Kind {
+        Kind { rules, ..self }
+    }
+
+    /// What is particular to it.
+    pub fn rules(&self) -> &dyn Rules {
+        &*self.rules
     }
 
     /// The type of its objects.

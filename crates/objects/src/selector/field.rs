@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde_json::Value;
+
 use super::{Selectable, SelectorError};
-use crate::schema::Kind;
+use crate::schema::{Field, Kind, Shape};
 
 /// One requirement on a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct FieldSelector(BTreeMap<String, FieldDemands>);
 struct FieldDemands {
     equal: BTreeSet<String>,
     unequal: HashSet<String>,
+    /// What an object has that has not got the field.
+    zero: &'static str,
 }
 
 impl FieldSelector {
@@ -55,10 +59,12 @@ impl FieldSelector {
         let all = FieldRequirement::parse(text)?;
         let mut by_field: BTreeMap<String, FieldDemands> = BTreeMap::new();
         for FieldRequirement { field, equal, value } in all {
-            if !supported(kind).contains(&field.as_str()) {
+            if !kind.selectable.contains(&field) {
                 return Err(SelectorError::Unsupported(field));
             }
-            let wanted = by_field.entry(field).or_default();
+            let path = kind.rules().field(&field);
+            let wanted = by_field.entry(path.to_owned()).or_default();
+            wanted.zero = zero(kind, path);
             let _ = if equal { wanted.equal.insert(value) } else { wanted.unequal.insert(value) };
         }
         Ok(FieldSelector(by_field))
@@ -67,7 +73,7 @@ impl FieldSelector {
     /// Whether an object's fields fulfil every requirement.
     pub fn matches(&self, object: &impl Selectable) -> bool {
         self.0.iter().all(|(name, wanted)| {
-            let value = field(object, name);
+            let value = field(object, name).unwrap_or_else(|| wanted.zero.to_owned());
             let equal = match wanted.equal.len() {
                 0 => true,
                 1 => wanted.equal.contains(&value),
@@ -79,37 +85,24 @@ impl FieldSelector {
     }
 }
 
-fn supported(kind: &Kind) -> &'static [&'static str] {
-    match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "pods") => &[
-            "metadata.name",
-            "metadata.namespace",
-            "spec.hostNetwork",
-            "spec.nodeName",
-            "spec.restartPolicy",
-            "spec.schedulerName",
-            "spec.serviceAccountName",
-            "status.nominatedNodeName",
-            "status.phase",
-            "status.podIP",
-            "status.podIPs",
-        ],
-        ("", "secrets") => &["metadata.name", "metadata.namespace", "type"],
-        ("", "namespaces") => &["metadata.name", "metadata.namespace", "name", "status.phase"],
-        ("", "nodes") => &["metadata.name", "metadata.namespace", "spec.unschedulable"],
-        ("certificates.k8s.io", "clustertrustbundles") => &["metadata.name", "spec.signerName"],
-        _ => &["metadata.name", "metadata.namespace"],
+fn field(object: &impl Selectable, label: &str) -> Option<String> {
+    let path: Vec<_> = label.split('.').collect();
+    match object.field(&path).as_deref() {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => Some(value.to_string()),
+        _ => None,
     }
 }
 
-fn field(object: &impl Selectable, label: &str) -> String {
-    let label = if label == "name" { "metadata.name" } else { label };
-    let path: Vec<_> = label.split('.').collect();
-    match object.field(&path).as_deref() {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(serde_json::Value::Bool(set)) => set.to_string(),
-        _ if matches!(label, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
-        _ => String::new(),
+/// What stands for a field that an object has not got: Go's zero.
+fn zero(kind: &Kind, label: &str) -> &'static str {
+    let (parents, last) = label.rsplit_once('.').unwrap_or(("", label));
+    let parents = parents.split('.').filter(|name| !name.is_empty());
+    let holder = parents.into_iter().try_fold(kind.message(), |of, name| of.message(of.field(name)?));
+    match holder.as_ref().and_then(|of| of.field(last)) {
+        Some(Field { shape: Shape::Bool, pointer: false, .. }) => "false",
+        Some(Field { shape: Shape::Int32 | Shape::Int64, pointer: false, .. }) => "0",
+        _ => "",
     }
 }
 

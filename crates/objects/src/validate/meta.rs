@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use crate::field::{Findings, Shared, go_quote};
-use crate::kinds::cluster_trust_bundle;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
@@ -14,14 +13,14 @@ pub(super) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
     let generate = object.str_at(&["metadata", "generateName"]);
     if !generate.is_empty() {
         // A prefix may end with a dash: it is judged with a letter behind it.
-        for finding in name_findings(kind, object, &format!("{}a", generate.trim_end_matches('-'))) {
+        for finding in kind.rules().name(object, &format!("{}a", generate.trim_end_matches('-'))) {
             errors.push(|| FieldError::invalid(field("generateName"), &generate.into(), finding));
         }
     }
     match object.name() {
         "" => errors.push(|| FieldError::required(field("name"), "name or generateName is required")),
         name => {
-            for finding in name_findings(kind, object, name) {
+            for finding in kind.rules().name(object, name) {
                 errors.push(|| FieldError::invalid(field("name"), &name.into(), finding));
             }
         }
@@ -64,15 +63,6 @@ fn changes(errors: &mut Findings, new: &Object, old: &Object) {
             let shown = added.into_iter().map(go_quote).collect::<Vec<_>>().join(", ");
             errors.push(|| FieldError::forbidden("metadata.finalizers", &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}")));
         }
-    }
-}
-
-fn name_findings(kind: &Kind, object: &Object, name: &str) -> Vec<String> {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => names::label(name),
-        ("certificates.k8s.io", "ClusterTrustBundle") => cluster_trust_bundle::name(object, name),
-        ("rbac.authorization.k8s.io", _) => names::path_segment(name),
-        _ => names::subdomain(name),
     }
 }
 

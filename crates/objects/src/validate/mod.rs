@@ -1,14 +1,12 @@
 //! Validation: what Kubernetes refuses, in its words (`pkg/apis/{certificates,core,rbac}/validation`).
 
+pub(crate) mod data;
 mod meta;
 pub(crate) mod selector;
 
-use serde_json::Value;
-
+use crate::Object;
 use crate::field::Findings;
-use crate::kinds::{cluster_trust_bundle, config_map, pod, role, role_binding, secret};
 use crate::schema::Kind;
-use crate::{FieldError, Object};
 
 /// What the server's flags allow beyond Kubernetes' constants.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +25,7 @@ impl Default for Limits {
 pub fn create(kind: &Kind, object: &Object, limits: &Limits) -> Findings {
     let mut errors = Findings::default();
     meta::create(&mut errors, kind, object);
-    body(&mut errors, kind, object, limits);
+    kind.rules().validate(&mut errors, kind, object, limits);
     errors
 }
 
@@ -36,21 +34,7 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
     let mut found = Findings::default();
     let errors = &mut found;
     meta::update(errors, kind, new, old);
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        // What was stored stays valid: only the change itself is judged.
-        ("", "Pod") => pod::validate::update(errors, new, old),
-        ("", "Secret") => secret::update(errors, new, old),
-        ("", "ConfigMap") => {
-            body(errors, kind, new, limits);
-            immutable_data(errors, new, old, &["data", "binaryData"]);
-        }
-        (_, "ClusterTrustBundle") => cluster_trust_bundle::update(errors, new, old),
-        (_, "RoleBinding" | "ClusterRoleBinding") => {
-            body(errors, kind, new, limits);
-            role_binding::update(errors, new, old);
-        }
-        _ => body(errors, kind, new, limits),
-    }
+    kind.rules().validate_update(errors, kind, new, old, limits);
     found
 }
 
@@ -67,35 +51,6 @@ pub fn too_short(min: i64) -> String {
 pub const MAX_TOKEN_EXPIRATION: i64 = 1 << 32;
 /// The text for more.
 pub const TOO_LONG: &str = "may not specify a duration larger than 2^32 seconds";
-
-fn body(errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "ConfigMap") => config_map::create(errors, object),
-        ("", "Pod") => pod::validate::create(errors, object, limits),
-        ("", "Secret") => secret::create(errors, object),
-        (_, "ClusterTrustBundle") => cluster_trust_bundle::create(errors, object),
-        (_, "Role" | "ClusterRole") => role::create(errors, kind, object),
-        (_, "RoleBinding" | "ClusterRoleBinding") => role_binding::create(errors, kind, object),
-        _ => {}
-    }
-}
-
-pub(crate) const MAX_DATA: usize = 1 << 20;
-
-/// Once `immutable` is set it stays, and so do the data.
-pub(crate) fn immutable_data(errors: &mut Findings, new: &Object, old: &Object, fields: &[&str]) {
-    if old.at(&["immutable"]) != Some(&Value::Bool(true)) {
-        return;
-    }
-    if new.at(&["immutable"]) != Some(&Value::Bool(true)) {
-        errors.push(|| FieldError::forbidden("immutable", "field is immutable when `immutable` is set"));
-    }
-    for field in fields {
-        if new.get(field) != old.get(field) {
-            errors.push(|| FieldError::forbidden(*field, "field is immutable when `immutable` is set"));
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

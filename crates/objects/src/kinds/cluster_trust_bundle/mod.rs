@@ -2,10 +2,15 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use super::Rules;
 use crate::field::{Findings, go_quote};
+use crate::schema::Kind;
+use crate::table::or_none;
+use crate::validate::Limits;
 use crate::{FieldError, Object, names};
 
 /// Bytes of a whole bundle.
@@ -16,13 +21,35 @@ const MAX_SIGNER: usize = 253 + 1 + 63 + 1 + 253;
 const SIGNER: &str = "spec.signerName";
 const BUNDLE: &str = "spec.trustBundle";
 
-pub(crate) fn create(errors: &mut Findings, bundle: &Object) {
+/// Certificates that a signer vouches for.
+#[derive(Debug)]
+pub(super) struct ClusterTrustBundle;
+
+impl Rules for ClusterTrustBundle {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        (column == "SignerName").then(|| or_none(object.str_at(&["spec", "signerName"])))
+    }
+
+    fn name(&self, object: &Object, name: &str) -> Vec<String> {
+        self::name(object, name)
+    }
+
+    fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
+        create(errors, object);
+    }
+
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
+        update(errors, new, old);
+    }
+}
+
+fn create(errors: &mut Findings, bundle: &Object) {
     signer_of(errors, bundle);
     anchors(errors, bundle.str_at(&["spec", "trustBundle"]));
 }
 
 /// What was stored stays valid: the anchors are read again only when they change.
-pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+fn update(errors: &mut Findings, new: &Object, old: &Object) {
     signer_of(errors, new);
     let value = |bundle: &Object, field| bundle.str_at(&["spec", field]).to_owned();
     if value(new, "trustBundle") != value(old, "trustBundle") {
@@ -34,7 +61,7 @@ pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
 }
 
 /// What is wrong with a bundle's name: it begins with its signer's, so that nobody takes another signer's names.
-pub(crate) fn name(bundle: &Object, name: &str) -> Vec<String> {
+fn name(bundle: &Object, name: &str) -> Vec<String> {
     let signer = bundle.str_at(&["spec", "signerName"]);
     if signer.is_empty() {
         return match name.contains(':') {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::Object;
 use crate::defaults::{default, each};
 
-pub(crate) fn apply(object: &mut Object) {
+pub(super) fn apply(object: &mut Object) {
     let name = object.str_at(&["spec", "serviceAccountName"]).to_owned();
     let old = object.str_at(&["spec", "serviceAccount"]).to_owned();
     // The old name of the field is kept in step; the new one wins.

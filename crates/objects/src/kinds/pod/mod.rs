@@ -1,13 +1,88 @@
 //! Pods.
 
-pub(crate) mod defaults;
-pub(crate) mod qos;
+mod defaults;
 mod references;
-pub(crate) mod table;
-pub(crate) mod validate;
+mod table;
+mod validate;
 mod volume;
 
 pub use references::{Container, MIRROR, Place, Reference, Referent, is_mirror, references};
+
+use serde_json::{Value, json};
+
+use super::Rules;
+use crate::Object;
+use crate::field::Findings;
+use crate::schema::Kind;
+use crate::validate::Limits;
+
+/// Containers that run together, on a node.
+#[derive(Debug)]
+pub(super) struct Pod;
+
+impl Rules for Pod {
+    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+        table::cell(object, column)
+    }
+
+    fn defaults(&self, object: &mut Object) {
+        defaults::apply(object);
+    }
+
+    /// A pod that no node runs, or that has ended, needs no time to stop.
+    fn grace(&self, object: &Object, asked: Option<i64>) -> Option<i64> {
+        let ended = matches!(object.str_at(&["status", "phase"]), "Failed" | "Succeeded");
+        let idle = ended || object.str_at(&["spec", "nodeName"]).is_empty();
+        let own = || object.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+        Some(match asked.or_else(own).unwrap_or(0) {
+            _ if idle => 0,
+            seconds if seconds < 0 => 1,
+            seconds => seconds,
+        })
+    }
+
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        object.set(&["status"], json!({"phase": "Pending", "qosClass": qos_class(object)}));
+        let gates = object.at(&["spec", "schedulingGates"]).and_then(Value::as_array);
+        if gates.is_some_and(|gates| !gates.is_empty()) {
+            let gated = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
+            object.set(&["status", "conditions"], gated);
+        }
+    }
+
+    fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {
+        validate::create(errors, object, limits);
+    }
+
+    /// What was stored stays valid: only the change itself is judged.
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
+        validate::update(errors, new, old);
+    }
+}
+
+/// A pod's quality-of-service class, from its containers' CPU and memory.
+fn qos_class(pod: &Object) -> &'static str {
+    let (mut any, mut all) = (false, true);
+    for field in ["initContainers", "containers"] {
+        for container in pod.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten() {
+            for name in ["cpu", "memory"] {
+                let quantity =
+                    |which: &str| container["resources"][which][name].as_str().filter(|q| *q != "0");
+                let (request, limit) = (quantity("requests"), quantity("limits"));
+                any |= request.is_some() || limit.is_some();
+                all &= limit.is_some() && request == limit;
+            }
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
 
 #[cfg(test)]
 mod tests;

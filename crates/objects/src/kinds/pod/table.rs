@@ -5,10 +5,10 @@ use serde_json::Value;
 use crate::Object;
 use crate::table::or_none;
 
-pub(crate) fn cell(pod: &Object, column: &str) -> Value {
+pub(super) fn cell(pod: &Object, column: &str) -> Option<Value> {
     let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
     let statuses = || statuses.into_iter().flatten();
-    match column {
+    let cell = match column {
         "Ready" => {
             let all = pod.at(&["spec", "containers"]).and_then(Value::as_array).map_or(0, Vec::len);
             format!("{}/{all}", statuses().filter(|s| s["ready"] == true).count()).into()
@@ -30,6 +30,7 @@ pub(crate) fn cell(pod: &Object, column: &str) -> Value {
         "Node" => or_none(pod.str_at(&["spec", "nodeName"])),
         "Nominated Node" => or_none(pod.str_at(&["status", "nominatedNodeName"])),
         "Readiness Gates" => "<none>".into(),
-        _ => "".into(),
-    }
+        _ => return None,
+    };
+    Some(cell)
 }

@@ -10,7 +10,7 @@ use crate::field::Findings;
 use crate::validate::Limits;
 use crate::{FieldError, Object, names};
 
-pub(crate) fn create(errors: &mut Findings, pod: &Object, limits: &Limits) {
+pub(super) fn create(errors: &mut Findings, pod: &Object, limits: &Limits) {
     if let Some(mirrored) = pod.annotation(MIRROR).filter(|_| pod.str_at(&["spec", "nodeName"]).is_empty()) {
         let detail = "must set spec.nodeName if mirror pod annotation is set";
         errors.push(|| FieldError::invalid(annotation(), &mirrored.into(), detail));
@@ -186,7 +186,7 @@ fn container<'a>(
 
 /// Of a stored pod's spec, only a few fields may change: images, the deadline (downwards), tolerations (more of
 /// them), and a grace period that was negative.
-pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+pub(super) fn update(errors: &mut Findings, new: &Object, old: &Object) {
     // A mirror pod gives its node nothing to read, and what is none does: neither may become the other.
     match (old.annotation(MIRROR), new.annotation(MIRROR)) {
         (old, new) if old == new => {}
