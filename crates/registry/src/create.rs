@@ -138,7 +138,7 @@ impl Registry {
             Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
             Err(e) => return Err(backend(e)),
         };
-        if kind.group.is_empty() && kind.kind == "Namespace" {
+        if kind.rules().holds_others() {
             // Who has made a namespace can use it at once: pods need its default account.
             self.furnish(created.name()).await?;
         }

@@ -146,8 +146,7 @@ impl Registry {
                 there.clone()
             }
         };
-        let answers = ["Namespace", "Pod", "ServiceAccount"].contains(&kind.kind.as_str());
-        Ok(match kind.group.is_empty() && answers {
+        Ok(match kind.returns_deleted {
             true => Deleted::Object(last),
             false => Deleted::Status { name: old.name().into(), uid: old.uid().into() },
         })
@@ -214,7 +213,7 @@ fn preconditions(kind: &Kind, old: &Stored, options: &DeleteOptions) -> Result<(
         (_, Some(version)) if version != now => ("ResourceVersion", version, now.as_str()),
         _ => return Ok(()),
     };
-    if kind.group.is_empty() && kind.kind == "Namespace" {
+    if kind.rules().holds_others() {
         let cause =
             format!("Precondition failed: {wrong} in precondition: {given}, {wrong} in object meta: {there}");
         return Err(Error::conflict("", &kind.plural, old.name(), cause));

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
-use tokensmith_objects::Object;
 use tokensmith_objects::schema::Kind;
+use tokensmith_objects::{Object, strategy};
 
 use super::options::{DeleteOptions, Propagation};
 use tokensmith_core::moment::{LAST, Moment};
@@ -30,19 +30,17 @@ pub(super) enum Step {
 
 /// Decides what a delete that the preconditions let through does to `old`.
 pub(super) fn step(kind: &Kind, old: &Object, options: &DeleteOptions, now: OffsetDateTime) -> Step {
-    if is(kind, "Namespace")
-        && let Some(step) = namespace(old, options, now)
+    if kind.rules().holds_others()
+        && let Some(step) = close(kind, old, options, now)
     {
         return step;
     }
     let mut object = old.clone();
-    let graceful = match is(kind, "Pod") {
-        true => match pod(&mut object, options, now) {
-            Grace::Pending => return Step::Keep,
-            Grace::Over => None,
-            Grace::Left(seconds) => Some(seconds),
-        },
-        false => None,
+    let asked = options.grace_period_seconds();
+    let graceful = match kind.rules().grace(old, asked).map(|full| grace(&mut object, asked, full, now)) {
+        Some(Grace::Pending) => return Step::Keep,
+        Some(Grace::Left(seconds)) => Some(seconds),
+        Some(Grace::Over) | None => None,
     };
     let finalizers = finalizers(old, options.propagation());
     let changed = finalizers.is_some();
@@ -62,11 +60,7 @@ pub(super) fn step(kind: &Kind, old: &Object, options: &DeleteOptions, now: Offs
     }
 }
 
-fn is(kind: &Kind, name: &str) -> bool {
-    kind.group.is_empty() && kind.kind == name
-}
-
-/// How long a pod may still take.
+/// How long an object may still take to stop.
 enum Grace {
     /// It needs none.
     Over,
@@ -76,49 +70,38 @@ enum Grace {
     Pending,
 }
 
-fn pod(pod: &mut Object, options: &DeleteOptions, now: OffsetDateTime) -> Grace {
-    let asked = options.grace_period_seconds();
-    let number = |path: &[&str]| pod.at(path).and_then(Value::as_i64);
-    if let Some(end) = pod.deletion_timestamp() {
-        let left = match number(&["metadata", "deletionGracePeriodSeconds"]) {
-            None | Some(0) => return Grace::Over,
-            Some(left) => left.max(1),
-        };
-        // A deletion that is under way can only become shorter.
-        return match asked {
-            Some(asked) if asked < left => {
-                // An end that was cut to the calendar's does not tell when it began.
-                let cut = end.plus(Duration::SECOND) == LAST;
-                let begun = if cut { now } else { end.minus(Duration::seconds(left)) };
-                set_end(pod, begun.plus(Duration::seconds(asked)), asked);
-                Grace::Left(asked)
-            }
-            _ => Grace::Pending,
-        };
-    }
-    // A pod that no node runs, or that has ended, needs no time to stop.
-    let ended = matches!(pod.str_at(&["status", "phase"]), "Failed" | "Succeeded");
-    let idle = ended || pod.str_at(&["spec", "nodeName"]).is_empty();
-    let own = number(&["spec", "terminationGracePeriodSeconds"]);
-    let seconds = match asked.or(own).unwrap_or(0) {
-        _ if idle => 0,
-        seconds if seconds < 0 => 1,
-        seconds => seconds,
+/// `full`: the time that an object gets whose deletion begins now.
+fn grace(object: &mut Object, asked: Option<i64>, full: i64, now: OffsetDateTime) -> Grace {
+    let Some(end) = object.deletion_timestamp() else {
+        next_generation(object);
+        set_end(object, now.plus(Duration::seconds(full)), full);
+        return Grace::Left(full);
     };
-    next_generation(pod);
-    set_end(pod, now.plus(Duration::seconds(seconds)), seconds);
-    Grace::Left(seconds)
+    let left = match object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64) {
+        None | Some(0) => return Grace::Over,
+        Some(left) => left.max(1),
+    };
+    // A deletion that is under way can only become shorter.
+    match asked {
+        Some(asked) if asked < left => {
+            // An end that was cut to the calendar's does not tell when it began.
+            let cut = end.plus(Duration::SECOND) == LAST;
+            let begun = if cut { now } else { end.minus(Duration::seconds(left)) };
+            set_end(object, begun.plus(Duration::seconds(asked)), asked);
+            Grace::Left(asked)
+        }
+        _ => Grace::Pending,
+    }
 }
 
-/// A namespace waits until its content is gone; then it is an object like others.
-fn namespace(old: &Object, options: &DeleteOptions, now: OffsetDateTime) -> Option<Step> {
+/// What holds others waits until its content is gone; then it is an object like others.
+fn close(kind: &Kind, old: &Object, options: &DeleteOptions, now: OffsetDateTime) -> Option<Step> {
     if old.deletion_timestamp().is_some() {
-        let held = old.at(&["spec", "finalizers"]).and_then(Value::as_array).is_some_and(|f| !f.is_empty());
-        return held.then_some(Step::Keep);
+        return strategy::held(kind, old).then_some(Step::Keep);
     }
     let mut object = old.clone();
     object.set(&["metadata", "deletionTimestamp"], object_timestamp(now));
-    object.set(&["status", "phase"], "Terminating");
+    kind.rules().close(&mut object);
     let policy = match options.cascades_in_old_words() {
         // Here alone the old words mean more than the new default.
         true => Some(Propagation::Foreground),

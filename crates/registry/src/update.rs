@@ -33,7 +33,7 @@ impl Subresource {
 const ATTEMPTS: usize = 5;
 
 impl Registry {
-    /// Replaces an object. Gives it, and whether it was created (RBAC kinds may be).
+    /// Replaces an object. Gives it, and whether it was created (some kinds may be).
     #[instrument(level = "debug", name = "registry.update", skip_all, fields(resource = kind.plural))]
     pub async fn update(
         &self,
@@ -57,7 +57,7 @@ impl Registry {
             let old = match self.get(kind, namespace, name) {
                 Ok(old) => old,
                 Err(Error::NotFound { .. })
-                    if creates_on_update(kind) && unconditional && part == Subresource::None =>
+                    if kind.put_creates && unconditional && part == Subresource::None =>
                 {
                     self.may_create(request.user, kind, namespace, name)?;
                     object.remove(&["metadata", "uid"]);
@@ -173,7 +173,7 @@ impl Registry {
         defaults::apply(kind, &mut object);
         // What is shown although nobody has set it is no change: both are compared as answers have them.
         object = Stored::as_shown(kind, &object);
-        if object.resource_version().is_empty() && !updates_unconditionally(kind) {
+        if object.resource_version().is_empty() && kind.version_required {
             return Err(version_missing(kind, name));
         }
         if !object.resource_version().is_empty() && object.resource_version() != old.resource_version() {
@@ -208,9 +208,8 @@ impl Registry {
             return Ok(Arc::new(made));
         }
         // The last finalizer of an object that is being deleted: now it goes.
-        let finalized = object.finalizers().next().is_none() && no_spec_finalizers(kind, &object);
         if old.deletion_timestamp().is_some()
-            && finalized
+            && strategy::finalized(kind, &object)
             && object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or(0)
                 == 0
         {
@@ -223,22 +222,6 @@ impl Registry {
             Err(e) => Err(backend(e)),
         }
     }
-}
-
-/// A namespace has finalizers in its spec too.
-fn no_spec_finalizers(kind: &Kind, object: &Object) -> bool {
-    kind.kind != "Namespace"
-        || object.at(&["spec", "finalizers"]).and_then(Value::as_array).is_none_or(Vec::is_empty)
-}
-
-/// Roles and bindings may be made by PUT (`AllowCreateOnUpdate`).
-fn creates_on_update(kind: &Kind) -> bool {
-    kind.group == "rbac.authorization.k8s.io"
-}
-
-/// Bundles are changed only by who has seen what is changed (`AllowUnconditionalUpdate`).
-fn updates_unconditionally(kind: &Kind) -> bool {
-    kind.group != "certificates.k8s.io"
 }
 
 /// Upstream's, down to the resource in place of the kind.

@@ -204,10 +204,8 @@ fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, Do
     }
     defaults::apply(kind, &mut object);
     let mut created = object.clone();
-    if kind.kind == "Secret" {
-        // What stands in stringData counts as data.
-        strategy::prepare_create(kind, &mut created);
-    }
+    // What stands in a Secret's stringData counts as data.
+    strategy::prepare_create(kind, &mut created);
     let limits = Limits { min_token_expiration_seconds: i64::MIN };
     let errors = validate::create(kind, &created, &limits);
     match errors.is_empty() {

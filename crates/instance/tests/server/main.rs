@@ -3,6 +3,7 @@
 
 mod built;
 mod disk;
+mod lookalikes;
 mod options;
 
 use std::sync::Arc;
@@ -124,8 +125,9 @@ async fn keys_rotate_when_the_clock_moves() {
     assert_ne!(active().await, first);
 }
 
-/// A kind that nobody has built in, as data: a type of its own that uses Kubernetes' ones.
-fn widget() -> Kind {
+/// A kind that nobody has built in, as data: a type of its own that uses Kubernetes' ones. `more`: what is said of it beyond
+/// that, or otherwise.
+fn widget(more: Value) -> Kind {
     let own = json!({
         "example.com/v1.Widget": [
             ["metadata", "apis/meta/v1.ObjectMeta", 1, "omitempty"],
@@ -138,13 +140,14 @@ fn widget() -> Kind {
         ],
         "example.com/v1.WidgetStatus": [["phase", "string", 1, "omitempty"]],
     });
-    let facts = json!({
+    let mut facts = json!({
         "group": "example.com", "version": "v1", "kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["wd"],
         "namespaced": true, "stored": true, "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
         "type": "example.com/v1.Widget", "subresources": [{"name": "status", "kind": "Widget", "verbs": ["get", "update"]}],
         "columns": [["Name", "string", "name", 0], ["Size", "integer", "", 0, ["spec", "size"]], ["Age", "string", "", 0]],
     });
     let types = types().with(own.as_object().expect("an object")).expect("types that fit together");
+    facts.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let facts = serde_json::from_value(facts).expect("what a kind has");
     Kind::new(facts, Arc::new(types)).expect("its type is there")
 }
@@ -175,7 +178,8 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
         assert_eq!(ask("GET", path, Value::Null).await.0, 404, "{path}");
     }
 
-    let kind = Arc::new(widget());
+    let selectable = ["metadata.name", "metadata.namespace", "spec.size"];
+    let kind = Arc::new(widget(json!({"generation": true, "selectable": selectable})));
     server.schema().change(|now| now.with(kind.clone()));
     let (_, groups) = ask("GET", "/apis", Value::Null).await;
     assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == "example.com"));
@@ -191,6 +195,7 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
     assert_eq!(code, 201, "{made}");
     assert_eq!(made["spec"], json!({"size": 1, "every": "1m30s", "weight": 0.5, "limits": {"cpu": "500m"}}));
     assert_eq!(made["status"], json!({}), "that is /status's");
+    assert_eq!(made["metadata"]["generation"], 1);
     let odd = json!({"metadata": {"name": "b"}, "spec": {"size": 1, "colour": "red"}});
     let (code, refused) = ask("POST", &format!("{all}?fieldValidation=Strict"), odd).await;
     assert!(
@@ -207,14 +212,23 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
     next["spec"]["size"] = 0.into();
     let (code, replaced) = ask("PUT", one, next.clone()).await;
     assert_eq!((code, &replaced["spec"]["size"]), (200, &json!(0)));
+    assert_eq!(replaced["metadata"]["generation"], 2);
     assert_eq!(ask("PUT", one, next).await.0, 409, "by who has not seen the change");
     let (_, patched) = ask("PATCH", one, json!({"spec": {"every": null, "size": 3}})).await;
     assert_eq!(patched["spec"], json!({"size": 3, "weight": 0.5, "limits": {"cpu": "500m"}}));
-    let mut up = patched.clone();
+    let (_, labelled) =
+        ask("PATCH", one, json!({"metadata": {"labels": {"l": "v"}, "generation": 40}})).await;
+    assert_eq!(
+        (&patched["metadata"]["generation"], &labelled["metadata"]["generation"]),
+        (&json!(3), &json!(3)),
+        "that counts changes of what is wanted alone, and the server counts"
+    );
+    let mut up = labelled;
     up["status"]["phase"] = "Up".into();
     up["spec"]["size"] = 7.into();
     let (_, up) = ask("PUT", &format!("{one}/status"), up).await;
     assert_eq!((&up["spec"]["size"], &up["status"]["phase"]), (&json!(3), &json!("Up")));
+    assert_eq!(up["metadata"]["generation"], 3);
 
     let (code, bytes) = send("GET", one, [JSON, PROTOBUF], Vec::new()).await;
     let decoded =
@@ -229,6 +243,13 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
 
     let (_, list) = ask("GET", &format!("{all}?limit=1"), Value::Null).await;
     assert_eq!((&list["kind"], &list["metadata"]["remainingItemCount"]), (&json!("WidgetList"), &json!(1)));
+    let (_, of_size) = ask("GET", &format!("{all}?fieldSelector=spec.size%3D2"), Value::Null).await;
+    assert_eq!(
+        (of_size["items"].as_array().unwrap().len(), &of_size["items"][0]["metadata"]["name"]),
+        (1, &json!("b"))
+    );
+    let (code, _) = ask("GET", &format!("{all}?fieldSelector=spec.weight%3D3"), Value::Null).await;
+    assert_eq!(code, 400, "the row says what they are selected by");
     let (_, table) =
         send("GET", all, [JSON, "application/json;as=Table;v=v1;g=meta.k8s.io"], Vec::new()).await;
     let table: Value = serde_json::from_slice(&table).unwrap();
@@ -250,7 +271,10 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
             seen.push(format!("{} {}", text(&event["type"]), text(&event["object"]["metadata"]["name"])));
         }
     }
-    assert_eq!(seen, ["ADDED a", "MODIFIED a", "MODIFIED a", "MODIFIED a", "ADDED b", "DELETED a"]);
+    assert_eq!(
+        seen,
+        ["ADDED a", "MODIFIED a", "MODIFIED a", "MODIFIED a", "MODIFIED a", "ADDED b", "DELETED a"]
+    );
 
     server.schema().change(|now| now.without("example.com", "v1", "widgets"));
     for path in [api, all, &format!("{all}/b")] {

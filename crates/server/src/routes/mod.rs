@@ -245,22 +245,28 @@ async fn api(State(all): State<Shared>, request: Request) -> Result<Response, Fa
     let kind = served_kind(&schema, info).ok_or_else(Failure::no_such_path)?;
     let (parts, body) = request.into_parts();
     let method = &parts.method;
-    match (kind.kind.as_str(), info.attributes.subresource.as_str()) {
-        ("ServiceAccount", "token") => match *method {
+    // Tokens and reviews are what this server is for: those kinds are known here, by group and name.
+    match (kind.group.as_str(), kind.kind.as_str(), info.attributes.subresource.as_str()) {
+        ("", "ServiceAccount", "token") => match *method {
             Method::POST => token::create(&needed(&all), &caller, &parts, body).await,
             _ => Err(Failure::method_not_allowed()),
         },
-        (_, "") if kind.stored => objects::serve(&needed(&all), &caller, kind, &parts, body).await,
-        (_, "status" | "finalize") if kind.stored => {
+        (.., "") if kind.stored => objects::serve(&needed(&all), &caller, kind, &parts, body).await,
+        (.., "status" | "finalize") if kind.stored => {
             objects::part(&needed(&all), &caller, kind, &parts, body).await
         }
-        (_, sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
+        (.., sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
         _ if method != Method::POST => Err(Failure::method_not_allowed()),
-        ("TokenReview", _) => token_reviews::create(&needed(&all), &caller, kind, &parts, body).await,
-        ("SelfSubjectReview", _) => {
+        ("authentication.k8s.io", "TokenReview", _) => {
+            token_reviews::create(&needed(&all), &caller, kind, &parts, body).await
+        }
+        ("authentication.k8s.io", "SelfSubjectReview", _) => {
             self_subject_reviews::create(&needed(&all), &caller, kind, &parts, body).await
         }
-        _ => access_reviews::create(&needed(&all), &caller, kind, &parts, body).await,
+        ("authorization.k8s.io", ..) => {
+            access_reviews::create(&needed(&all), &caller, kind, &parts, body).await
+        }
+        _ => Err(Failure::no_such_path()),
     }
 }
 
@@ -292,6 +298,7 @@ fn served_kind<'a>(schema: &'a Schema, info: &RequestInfo) -> Option<&'a Arc<Kin
     if info.parts.len() > 2 || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some()) {
         return None;
     }
+    // A path below `namespaces` names one, whatever the group: that is the path's form, and no kind's.
     let in_namespace = !a.namespace.is_empty() && kind.plural != "namespaces";
     match (kind.namespaced, in_namespace) {
         (false, true) => None,
