@@ -1,6 +1,8 @@
 //! ARCHITECTURE.md says which crate may use which, and which libraries a few have to themselves; `cargo metadata` says
-//! which do. The paths that it names are there.
+//! which do. The paths that it names are there. What it says about kinds is in [`rooms`].
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
