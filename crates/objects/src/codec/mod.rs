@@ -25,7 +25,10 @@
 mod check;
 mod encode;
 mod protobuf;
+#[cfg(test)]
+pub(crate) mod samples;
 mod transcode;
+mod wire;
 
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
@@ -36,6 +39,7 @@ pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
     protobuf_of,
 };
+pub use wire::is_wire;
 
 use crate::Object;
 use crate::schema::{self, Kind, TypeRef};

@@ -22,7 +22,7 @@ use tokensmith_api::{Media, moment};
 pub use text::Text;
 
 use crate::Object;
-use crate::codec::encode_of;
+use crate::codec::{encode_of, is_wire};
 use crate::schema::{Kind, KindId};
 use crate::selector::Selectable;
 use find::find;
@@ -157,6 +157,9 @@ impl Stored {
 
     /// Its JSON as answers have it, if it was stored in another form: by an older version, or as another kind.
     fn other(&self, kind: &Kind) -> Option<Text> {
+        if is_wire(kind, &self.json) {
+            return None;
+        }
         let json = Self::bytes_of(kind, &tree(&self.json));
         (json != self.json).then(|| {
             let Facts { head, version, .. } = Facts::read(&json).unwrap_or_default();
