@@ -35,23 +35,32 @@ impl Registry {
     pub fn list(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<List, Error> {
         let (snapshot, after) = self.start(options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
-        let start = after.map(|after| format!("{prefix}{after}"));
-        let mut matching =
-            snapshot.scan(prefix.clone(), start.as_deref()).filter(|(_, o)| options.take(&***o));
+        let (start, before) = match after {
+            Some(Start { after, before }) => (Some(format!("{prefix}{after}")), before),
+            None => (None, Some(0)),
+        };
+        let candidates = options.candidates(kind, &snapshot, &prefix, start.as_deref());
+        let mut matching = candidates.filter(|(_, o)| options.take(&***o)).peekable();
         if options.limit == 0 {
             let items = matching.map(|(_, o)| o.clone()).collect();
             return Ok(List { items, revision: snapshot.revision(), continue_token: None, remaining: None });
         }
         let page: Vec<_> = matching.by_ref().take(options.limit).collect();
-        let rest = matching.count() as u64;
+        let more = matching.peek().is_some();
+        // Counted once for all pages: each knows how many were before it.
+        let before = before.map(|before| before.saturating_add(page.len()));
+        let rest = || match before {
+            Some(before) => snapshot.count(&kind.group, &kind.plural, namespace).saturating_sub(before),
+            None => matching.count(),
+        };
+        // With a selector upstream does not know how many follow, and says nothing.
+        let remaining = (more && !options.selective).then(|| rest() as u64);
         let last = page.last().and_then(|(key, _)| key.strip_prefix(&prefix)).unwrap_or("").to_owned();
         let items = page.into_iter().map(|(_, o)| o.clone()).collect();
-        let continue_token = (rest > 0).then(|| {
+        let continue_token = more.then(|| {
             self.paged().keep(&snapshot);
-            encode(snapshot.revision(), &last)
+            encode(snapshot.revision(), &last, before)
         });
-        // With a selector upstream does not know how many follow, and says nothing.
-        let remaining = (rest > 0 && !options.selective).then_some(rest);
         Ok(List { items, revision: snapshot.revision(), continue_token, remaining })
     }
 
@@ -60,7 +69,7 @@ impl Registry {
     }
 
     /// The snapshot to list and the key to go on after.
-    fn start(&self, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<String>), Error> {
+    fn start(&self, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<Start>), Error> {
         let current = self.snapshot();
         if !options.continue_token.is_empty() {
             let (revision, after) = decode(&options.continue_token).map_err(|cause| {
@@ -102,18 +111,32 @@ impl Paged {
     }
 }
 
-/// An opaque token: the revision and the last key, as upstream's has them.
-fn encode(revision: Revision, after: &str) -> String {
-    let json = serde_json::json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{after}\0")});
+/// Where a page begins.
+struct Start {
+    /// Behind this key, without the collection's prefix.
+    after: String,
+    /// So many objects were on the pages before; not known from a token that does not say.
+    before: Option<usize>,
+}
+
+/// An opaque token: the revision and the last key, as upstream's has them, and how many objects were told. A client that
+/// changes it misleads itself alone.
+fn encode(revision: Revision, after: &str, told: Option<usize>) -> String {
+    let mut json = serde_json::json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{after}\0")});
+    if let Some(told) = told {
+        json["told"] = told.into();
+    }
     BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-fn decode(token: &str) -> Result<(Revision, String), ContinueError> {
+fn decode(token: &str) -> Result<(Revision, Start), ContinueError> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token)?;
     let json = tokensmith_api::json::parse(&bytes)?.value;
     let start = json["start"].as_str().and_then(|start| start.strip_suffix('\0'));
     let revision = json["rv"].as_u64();
-    revision.zip(start.map(str::to_owned)).ok_or(ContinueError::Start)
+    let before = json["told"].as_u64().and_then(|told| usize::try_from(told).ok());
+    let start = start.map(|after| Start { after: after.to_owned(), before });
+    revision.zip(start).ok_or(ContinueError::Start)
 }
 
 /// Why a token does not say where to go on, in Go's words.

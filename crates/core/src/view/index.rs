@@ -1,5 +1,5 @@
-//! What the controllers look for by something else than its key, so that no change of one object makes them look at all
-//! of its kind. It changes with the objects and shares its structure, as they do.
+//! What is looked for by something else than its key, so that nobody looks at all objects of a kind for a few: what the
+//! controllers ask for, and what clients select by. It changes with the objects and shares its structure, as they do.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use tokensmith_objects::Stored;
 
+use super::REGISTRY;
 use crate::access::rbac::Aggregation;
 use crate::tokens::legacy::{ACCOUNT, SECRET_TYPE};
 
@@ -17,16 +18,28 @@ pub(super) struct Index {
     gatherers: OrdMap<Arc<str>, Arc<Aggregation>>,
     /// `NAMESPACE/ACCOUNT\0SECRET` of each Secret that asks for a token.
     token_secrets: OrdSet<Arc<str>>,
+    /// How many objects each collection has, by the prefix of its keys.
+    counts: OrdMap<Arc<str>, usize>,
+    /// The keys of the pods that are bound to a node.
+    pods: OrdMap<Arc<str>, OrdSet<Arc<str>>>,
 }
 
 impl Index {
-    /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
-    pub(super) fn change(&mut self, vertex: &str, old: Option<&Stored>, new: Option<&Stored>) {
+    /// An object has changed, come (`old` is `None`) or gone (`new` is).
+    pub(super) fn change(&mut self, key: &Arc<str>, old: Option<&Stored>, new: Option<&Stored>) {
+        match (old, new) {
+            (None, Some(_)) => self.count(key, |count| count.saturating_add(1)),
+            (Some(_), None) => self.count(key, |count| count.saturating_sub(1)),
+            _ => {}
+        }
+        let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
         if let Some(name) = vertex.strip_prefix("rbac.authorization.k8s.io/clusterroles/") {
             match new.and_then(|role| Aggregation::of(&role.object())) {
                 Some(rule) => drop(self.gatherers.insert(name.into(), rule.into())),
                 None => drop(self.gatherers.remove(name)),
             }
+        } else if vertex.starts_with("pods/") {
+            self.bind(key, old.map_or("", Stored::node), new.map_or("", Stored::node));
         } else if vertex.starts_with("secrets/") {
             let (before, now) = (old.and_then(asks), new.and_then(asks));
             if before != now {
@@ -34,6 +47,43 @@ impl Index {
                 now.and_then(|entry| self.token_secrets.insert(entry.into()));
             }
         }
+    }
+
+    /// Counts an object in all its collections: its kind's, and its namespace's of these.
+    fn count(&mut self, key: &str, with: impl Fn(usize) -> usize) {
+        for (at, _) in key.match_indices('/').filter(|(at, _)| *at >= REGISTRY.len()) {
+            let prefix = &key[..=at];
+            match with(self.count_of(prefix)) {
+                0 => drop(self.counts.remove(prefix)),
+                count => drop(self.counts.insert(prefix.into(), count)),
+            }
+        }
+    }
+
+    /// How many objects there are under a prefix.
+    pub(super) fn count_of(&self, prefix: &str) -> usize {
+        self.counts.get(prefix).copied().unwrap_or(0)
+    }
+
+    /// A pod is on another node than before, if on any.
+    fn bind(&mut self, key: &Arc<str>, from: &str, to: &str) {
+        if from == to {
+            return;
+        }
+        if let Some(pods) = self.pods.get_mut(from) {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.pods.remove(from);
+            }
+        }
+        if !to.is_empty() {
+            self.pods.entry(to.into()).or_default().insert(key.clone());
+        }
+    }
+
+    /// The keys of the pods that are bound to a node, in order.
+    pub(super) fn pods_of(&self, node: &str) -> Option<&OrdSet<Arc<str>>> {
+        self.pods.get(node)
     }
 
     pub(super) fn gatherers(&self) -> impl Iterator<Item = (&str, &Arc<Aggregation>)> {
@@ -97,6 +147,33 @@ mod tests {
             (vec![], vec!["a".into(), "c".into()])
         );
         assert_eq!(of(&earlier, "builder"), ["a", "b"], "a snapshot does not change");
+    }
+
+    #[test]
+    fn each_collection_knows_how_many_it_has_and_each_node_its_pods() {
+        let mut objects = Snapshot::default();
+        let pod = |name: &str, namespace: &str, node: &str| json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"nodeName": node}});
+        let on = |objects: &Snapshot, node: &str, prefix: &str, after: Option<&str>| -> Vec<String> {
+            objects.pods_of(node, prefix, after).map(|(_, pod)| pod.name().to_owned()).collect()
+        };
+        put(&mut objects, "", "pods", pod("b", "m", "w"));
+        put(&mut objects, "", "pods", pod("a", "n", "w"));
+        put(&mut objects, "", "pods", pod("c", "n", "w"));
+        put(&mut objects, "", "pods", pod("c", "n", "v"));
+        put(&mut objects, "", "pods", pod("d", "n", ""));
+        let earlier = objects.clone();
+        objects.apply(&object_key("", "pods", "m", "b"), None, 2);
+        objects.apply(&object_key("", "pods", "m", "b"), None, 3);
+        let counts = |objects: &Snapshot| ["", "m", "n", "x"].map(|ns| objects.count("", "pods", ns));
+        assert_eq!((counts(&earlier), counts(&objects)), ([4, 1, 3, 0], [3, 0, 3, 0]));
+        assert_eq!(on(&earlier, "w", "/registry/pods/", None), ["b", "a"]);
+        assert_eq!(on(&earlier, "w", "/registry/pods/", Some("/registry/pods/m/b")), ["a"]);
+        assert_eq!(on(&earlier, "w", "/registry/pods/n/", None), ["a"]);
+        assert_eq!(on(&objects, "w", "/registry/pods/", None), ["a"]);
+        assert_eq!(
+            (on(&objects, "v", "/registry/pods/", None).len(), on(&objects, "", "/", None).len()),
+            (1, 0)
+        );
     }
 
     #[test]

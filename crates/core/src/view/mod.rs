@@ -7,6 +7,7 @@ mod feed;
 mod graph;
 mod index;
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,34 +107,59 @@ impl Snapshot {
         self.index.token_secrets(namespace, account)
     }
 
+    /// How many objects a collection has: one namespace's, or all when `namespace` is empty.
+    pub fn count(&self, group: &str, resource: &str, namespace: &str) -> usize {
+        self.index.count_of(&collection_key(group, resource, namespace))
+    }
+
+    /// The pods that are bound to a node and whose keys have a prefix, after a key (exclusive) when given.
+    pub fn pods_of<'a>(
+        &'a self,
+        node: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Stored>)> + use<'a> {
+        let (start, prefix) = (beginning(prefix, after), prefix.to_owned());
+        let keys = self
+            .index
+            .pods_of(node)
+            .into_iter()
+            .flat_map(move |keys| keys.range((start.clone(), Bound::Unbounded)));
+        let keys = keys.take_while(move |key| key.starts_with(&prefix));
+        keys.filter_map(|key| self.objects.get_key_value(key).map(|(key, object)| (&**key, object)))
+    }
+
     /// The entries under a key prefix, after a key (exclusive) when given.
     pub fn scan<'a>(
         &'a self,
         prefix: String,
         after: Option<&str>,
     ) -> impl Iterator<Item = (&'a str, &'a Arc<Stored>)> + use<'a> {
-        use std::ops::Bound;
-        let start: Bound<Arc<str>> = match after {
-            Some(key) if key >= prefix.as_str() => Bound::Excluded(Arc::from(key)),
-            _ => Bound::Included(Arc::from(prefix.as_str())),
-        };
         self.objects
-            .range((start, Bound::Unbounded))
+            .range((beginning(&prefix, after), Bound::Unbounded))
             .map(|(k, v)| (&**k, v))
             .take_while(move |(k, _)| k.starts_with(&prefix))
     }
 
     /// The snapshot after one more change: `object` is `None` for a delete.
     pub fn apply(&mut self, key: &str, object: Option<Arc<Stored>>, revision: Revision) {
+        let key: Arc<str> = key.into();
         let old = match &object {
-            Some(object) => self.objects.insert(Arc::from(key), object.clone()),
-            None => self.objects.remove(key),
+            Some(object) => self.objects.insert(key.clone(), object.clone()),
+            None => self.objects.remove(&*key),
         };
-        let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
+        let vertex = key.strip_prefix(REGISTRY).unwrap_or(&key);
         self.graph.change(vertex, old.as_deref(), object.as_deref());
-        self.index.change(vertex, old.as_deref(), object.as_deref());
+        self.index.change(&key, old.as_deref(), object.as_deref());
         self.policy.change(vertex, old.as_deref(), object.as_deref());
         self.revision = revision;
+    }
+}
+
+fn beginning(prefix: &str, after: Option<&str>) -> Bound<Arc<str>> {
+    match after {
+        Some(key) if key >= prefix => Bound::Excluded(key.into()),
+        _ => Bound::Included(prefix.into()),
     }
 }
 

@@ -67,16 +67,27 @@ impl Make for Numbers {
                 self.value(of, &of.fields()[at].shape, depth + 1)
             }
             Shape::Fields => serde_json::json!({"f:a": {}, "f:b": {"f:c": {}}}),
-            Shape::Float64 => [Value::from(0), Value::from(1.5), Value::from(-7)][self.next(3) as usize].clone(),
+            Shape::Float64 => {
+                [Value::from(0), Value::from(1.5), Value::from(-7)][self.next(3) as usize].clone()
+            }
             Shape::Int32 | Shape::Int64 => (self.next(5) as i64 - 2).into(),
             Shape::IntOrString => {
-                if self.next(2) == 0 { "http".into() } else { (self.next(3) as i64).into() }
+                if self.next(2) == 0 {
+                    "http".into()
+                } else {
+                    (self.next(3) as i64).into()
+                }
             }
             Shape::List(of) => (0..self.next(3)).map(|_| self.value(owner, of, depth + 1)).collect(),
             Shape::Map(of) => {
                 let keys = ["a", "b", "c"];
                 let some = (0..self.next(4) as usize).map(|at| keys[at.min(2)].to_owned());
-                Value::Object(some.collect::<Vec<_>>().into_iter().map(|key| (key, self.value(owner, of, depth + 1))).collect())
+                Value::Object(
+                    some.collect::<Vec<_>>()
+                        .into_iter()
+                        .map(|key| (key, self.value(owner, of, depth + 1)))
+                        .collect(),
+                )
             }
             Shape::Message(id) => {
                 let mut map = Map::new();
@@ -85,7 +96,9 @@ impl Make for Numbers {
             }
             Shape::MicroTime => "2020-01-02T03:04:05.000006Z".into(),
             Shape::Quantity => ["0", "100m", "1Gi", "2"][self.next(4) as usize].into(),
-            Shape::Raw => [Value::from("raw"), serde_json::json!({"b": [1, null], "a": {}}), true.into()][self.next(3) as usize].clone(),
+            Shape::Raw => [Value::from("raw"), serde_json::json!({"b": [1, null], "a": {}}), true.into()]
+                [self.next(3) as usize]
+                .clone(),
             Shape::String => self.text().into(),
             Shape::Strings => (0..self.next(3)).map(|_| Value::from(self.text())).collect(),
             Shape::Time => "2020-01-02T03:04:05Z".into(),

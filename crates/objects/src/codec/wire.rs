@@ -348,7 +348,8 @@ mod tests {
     }
 
     fn same(kind: &Kind, json: &[u8]) -> bool {
-        serde_json::from_slice(json).is_ok_and(|value: Value| value.is_object() && written(kind, &value) == json)
+        serde_json::from_slice(json)
+            .is_ok_and(|value: Value| value.is_object() && written(kind, &value) == json)
     }
 
     #[test]
@@ -374,8 +375,8 @@ mod tests {
             ("\"name\":\"a\",", "\"name\":\"a\", "),
             ("\"name\":\"a\",", "\"name\":\"a\",\"name\":\"a\","),
             ("\"name\":\"a\",", "\"name\":\"a\",\"x\":1,"),
-            ("\"name\":\"a\",", "\"name\":\"\",")
-            ,("\"name\":\"a\",", "\"name\":\"\\u0061\","),
+            ("\"name\":\"a\",", "\"name\":\"\","),
+            ("\"name\":\"a\",", "\"name\":\"\\u0061\","),
             ("\\u003c", "<"),
             ("{\"a\":\"\\u003c\",\"b\":\"\"}", "{\"b\":\"\",\"a\":\"\\u003c\"}"),
             ("\"hostNetwork\":true", "\"hostNetwork\":false"),

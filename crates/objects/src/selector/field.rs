@@ -70,6 +70,11 @@ impl FieldSelector {
         Ok(FieldSelector(by_field))
     }
 
+    /// The one value that a field must have.
+    pub fn wanted(&self, field: &str) -> Option<&str> {
+        self.0.get(field)?.equal.first().map(String::as_str)
+    }
+
     /// Whether an object's fields fulfil every requirement.
     pub fn matches(&self, object: &impl Selectable) -> bool {
         self.0.iter().all(|(name, wanted)| {

@@ -1,6 +1,8 @@
 //! `ListOptions`, of lists, watches and deletes of collections.
 
-use tokensmith_objects::FieldError;
+use std::sync::Arc;
+use tokensmith_objects::{FieldError, Stored};
+
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::selector::{FieldSelector, LabelSelector, Selectable, SelectorError};
 
@@ -8,6 +10,7 @@ use super::judged;
 use super::query::{Query, unsigned};
 use tokensmith_core::error::Error;
 use tokensmith_core::store::Revision;
+use tokensmith_core::view::{Snapshot, collection_key};
 
 /// What a list asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,14 @@ pub struct ListOptions {
     /// A watch begins with all that is there and says when that is done (KEP-3157).
     pub(crate) send_initial_events: bool,
     timeout_seconds: Option<i64>,
+}
+
+/// A page of so many objects is short.
+const PAGE: usize = 1_000;
+
+/// The view knows them by their nodes.
+fn is_pods(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.plural == "pods"
 }
 
 impl ListOptions {
@@ -62,6 +73,36 @@ impl ListOptions {
     /// How long a watch may last; `None` when that is the server's to say.
     pub fn timeout_seconds(&self) -> Option<i64> {
         self.timeout_seconds.filter(|seconds| *seconds != 0)
+    }
+
+    /// Objects of a collection among which are all that the selectors take, in key order, after a key (exclusive) when given:
+    /// those of a name or of a node are not searched for.
+    pub(crate) fn candidates<'a>(
+        &self,
+        kind: &Kind,
+        objects: &'a Snapshot,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Box<dyn Iterator<Item = (&'a str, &'a Arc<Stored>)> + 'a> {
+        if let Some(name) = self.fields.wanted("metadata.name")
+            && (!kind.namespaced || prefix != collection_key(&kind.group, &kind.plural, ""))
+        {
+            let key = format!("{prefix}{name}");
+            let found = objects.scan(key.clone(), after).take_while(move |(found, _)| *found == key);
+            return Box::new(found);
+        }
+        match self.fields.wanted("spec.nodeName").filter(|node| !node.is_empty() && is_pods(kind)) {
+            Some(node) => Box::new(objects.pods_of(node, prefix, after)),
+            None => Box::new(objects.scan(prefix.to_owned(), after)),
+        }
+    }
+
+    /// Whether few objects are looked at: the selectors name what is looked for, or one page is all that is asked for.
+    pub fn is_narrow(&self, kind: &Kind, namespace: &str) -> bool {
+        let page = (1..=PAGE).contains(&self.limit) && !self.selective;
+        let one = self.fields.wanted("metadata.name").is_some() && kind.namespaced != namespace.is_empty();
+        page || one
+            || (is_pods(kind) && self.fields.wanted("spec.nodeName").is_some_and(|node| !node.is_empty()))
     }
 
     /// Whether the selectors take an object.

@@ -99,13 +99,12 @@ async fn enter_for(kind: &Kind, there: Option<&Stored>) {
 /// So many objects are looked at in less than a millisecond.
 const MANY: usize = 1_000;
 
-/// A list looks at all that its collection holds, however little its selectors and its limit leave of that.
-pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind) {
-    let many = {
-        let objects = with.registry.snapshot();
-        objects.list(&kind.group, &kind.plural, place(caller, kind).0).nth(MANY).is_some()
-    };
-    if many {
+/// A list looks at all that its collection holds, however little its selectors and its limit leave of that, unless they name
+/// what they are about.
+pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind, options: &ListOptions) {
+    let namespace = place(caller, kind).0;
+    let many = with.registry.snapshot().count(&kind.group, &kind.plural, namespace) > MANY;
+    if many && !options.is_narrow(kind, namespace) {
         heavy::enter().await;
     }
 }
@@ -140,7 +139,7 @@ async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Res
 async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
-    enter_for_all(with, caller, kind).await;
+    enter_for_all(with, caller, kind, &options).await;
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
     enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
@@ -272,7 +271,7 @@ async fn delete_collection(
     let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
     let mut request = Request::by(&caller.user);
-    enter_for_all(with, caller, kind).await;
+    enter_for_all(with, caller, kind, &which).await;
     let gone = with.registry.list(kind, place(caller, kind).0, &which)?;
     for object in &gone.items {
         enter_for(kind, Some(object)).await;

@@ -41,7 +41,7 @@ pub(super) async fn serve(
     let options = ListOptions::read(kind, query)?;
     format.judge()?;
     let namespace = if kind.namespaced { caller.info.attributes.namespace.clone() } else { String::new() };
-    enter_for_all(with, caller, kind).await;
+    enter_for_all(with, caller, kind, &options).await;
     let events = with.registry.watch(kind, &namespace, &options).await?;
     let (clock, stopping) = (with.clock.clone(), with.stopping.clone());
     let end = with.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
