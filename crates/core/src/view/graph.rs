@@ -124,7 +124,7 @@ fn pod(pod: &Stored) -> Vec<String> {
         return Vec::new();
     }
     let node = format!("{NODES}{node}");
-    let tree = pod.object();
+    let tree = pod.part(&pod::PARTS);
     let used = pod::references(&tree).into_iter().filter(|reference| !reference.name.is_empty());
     let edges = used.filter_map(|reference| {
         let resource = match reference.to {

@@ -125,10 +125,10 @@ impl<'a> Visitor<'a> for Level<'_, 'a> {
 }
 
 /// A key: which of the paths lead on through it.
-struct Key<'p> {
-    paths: &'p [&'p [&'p str]],
-    depth: usize,
-    here: u32,
+pub(super) struct Key<'p> {
+    pub(super) paths: &'p [&'p [&'p str]],
+    pub(super) depth: usize,
+    pub(super) here: u32,
 }
 
 impl<'a> DeserializeSeed<'a> for Key<'_> {

@@ -6,6 +6,7 @@
 //! ([`Stored::object`]).
 
 mod find;
+mod pick;
 mod text;
 
 use std::borrow::Cow;
@@ -221,6 +222,11 @@ impl Stored {
     /// The value at a path.
     pub fn value(&self, path: &[&str]) -> Option<Value> {
         serde_json::from_str(self.raw(path)?).ok()
+    }
+
+    /// A part of its tree: what stands at some paths, through lists on the way ([`pick::pick`]).
+    pub fn part(&self, paths: &[&[&str]]) -> Object {
+        pick::pick(&self.json, paths).ok().and_then(Object::from_value).unwrap_or_default()
     }
 
     /// The string at a path, `""` when absent.

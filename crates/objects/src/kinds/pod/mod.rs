@@ -6,7 +6,7 @@ mod table;
 mod validate;
 mod volume;
 
-pub use references::{Container, MIRROR, Place, Reference, Referent, is_mirror, references};
+pub use references::{Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references};
 
 use serde_json::{Value, json};
 

@@ -105,6 +105,27 @@ pub fn is_mirror(pod: &Object) -> bool {
     pod.at(&["metadata", "annotations"]).and_then(|a| a.get(MIRROR)).is_some()
 }
 
+/// What of a pod [`references`] looks at: the rest of it need not be read.
+pub const PARTS: [&[&str]; 17] = [
+    &["metadata", "name"],
+    &["spec", "containers", "env"],
+    &["spec", "containers", "envFrom"],
+    &["spec", "containers", "name"],
+    &["spec", "ephemeralContainers", "env"],
+    &["spec", "ephemeralContainers", "envFrom"],
+    &["spec", "ephemeralContainers", "name"],
+    &["spec", "imagePullSecrets"],
+    &["spec", "initContainers", "env"],
+    &["spec", "initContainers", "envFrom"],
+    &["spec", "initContainers", "name"],
+    &["spec", "resourceClaims"],
+    &["spec", "serviceAccount"],
+    &["spec", "serviceAccountName"],
+    &["spec", "volumes"],
+    &["status", "extendedResourceClaimStatus"],
+    &["status", "resourceClaimStatuses"],
+];
+
 /// All that a pod refers to, in upstream's order: account, pull secrets, containers, claims, volumes.
 pub fn references(pod: &Object) -> Vec<Reference<'_>> {
     let mut walk = Walk { pod, made: made(pod), found: Vec::new() };

@@ -157,3 +157,16 @@ fn a_mirror_pod_says_so() {
     pod.set(&["metadata", "annotations", MIRROR], "");
     assert!(is_mirror(&pod));
 }
+
+#[test]
+fn the_parts_of_a_pod_tell_all_that_it_refers_to() {
+    let kind = crate::schema::kind("", "pods").unwrap();
+    for seed in 0..500 {
+        let whole = Object::from_value(crate::codec::samples::object(kind, seed)).unwrap();
+        let part = crate::Stored::of(kind, &whole, 1).part(&PARTS);
+        assert_eq!(references(&part), references(&whole), "{seed}");
+    }
+    let whole = pod(filled(type_of("core/v1.PodSpec").unwrap(), "spec", 0));
+    assert!(!references(&whole).is_empty());
+    assert_eq!(references(&crate::Stored::from(&whole).part(&PARTS)), references(&whole));
+}
