@@ -10,9 +10,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokensmith_api::{Media, json};
 use tokensmith_core::Clock;
+use tokensmith_objects::codec::{ListMeta, ProtobufList};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
 use tokensmith_objects::{Object, Stored, codec};
@@ -41,6 +42,9 @@ impl Shape {
     }
 }
 
+/// Why the bytes of an object are JSON.
+const READ: &str = "the bytes were read when they were kept";
+
 /// Whether an answer is made of objects' bytes as they are: nothing is computed for it.
 pub(super) fn splices(format: &Format) -> bool {
     format.media == Media::Json && !format.pretty && Shape::of(format) != Shape::Table
@@ -54,13 +58,19 @@ pub(super) fn show(
     code: StatusCode,
     format: &Format,
 ) -> Response {
-    let body = match (Shape::of(format), format.media) {
-        (Shape::Object, Media::Protobuf) => {
-            codec::encode_of(kind, &object.wire_object(kind).0, format.media, format.pretty)
-        }
-        (_, Media::Protobuf) => {
+    let body = match (format.media, Shape::of(format)) {
+        (Media::Protobuf, Shape::Table) => {
             let value = serde_json::from_slice(&one(clock, kind, object, format)).unwrap_or_default();
             codec::encode_value(&value, format.media, format.pretty)
+        }
+        (Media::Protobuf, shape) => {
+            let (text, mut out) = (object.wire(kind), Vec::new());
+            let made = match shape {
+                Shape::Metadata => codec::protobuf_metadata(text.json(), object.revision(), &mut out),
+                _ => codec::protobuf_of(kind, text.json(), object.revision(), &mut out),
+            };
+            made.expect(READ);
+            out
         }
         _ => codec::finish(one(clock, kind, object, format), format.media, format.pretty),
     };
@@ -108,7 +118,12 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
         }
     };
     if format.media == Media::Protobuf {
-        return answer(protobuf(list, kind, &name, &version, shape, meta).into());
+        let chunks = protobuf(list, kind, &name, &version, shape);
+        let short = chunks.iter().map(Bytes::len).sum::<usize>() < CHUNK;
+        return answer(match short {
+            true => chunks.concat().into(),
+            false => Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Infallible>))),
+        });
     }
     let mut head = json::to_vec(&json!({"kind": name, "apiVersion": version, "metadata": meta}));
     head.pop();
@@ -166,20 +181,22 @@ impl Items {
     }
 }
 
-/// A list in protobuf.
-fn protobuf(list: &List, kind: &Kind, name: &str, version: &str, shape: Shape, meta: Value) -> Vec<u8> {
-    let item = |object: &Arc<Stored>| {
-        let mut out = Vec::new();
-        match shape {
-            Shape::Metadata => metadata_only(kind, object, &mut out),
-            _ => object.wire(kind).item(object.revision(), &mut out),
-        }
-        serde_json::from_slice(&out).unwrap_or_default()
-    };
-    let items: Vec<Value> = list.items.iter().map(item).collect();
-    let value = json!({"kind": name, "apiVersion": version, "metadata": meta, "items": items});
-    match &value {
-        Value::Object(list) => codec::encode_of(kind, list, Media::Protobuf, false),
-        _ => Vec::new(),
+/// A list in protobuf: its frame says how long it is, so all of it is made before the first byte goes.
+fn protobuf(list: &List, kind: &Kind, name: &str, version: &str, shape: Shape) -> Vec<Bytes> {
+    let mut made = ProtobufList::default();
+    for object in &list.items {
+        let (text, revision) = (object.wire(kind), object.revision());
+        let item = made.put(|out| match shape {
+            Shape::Metadata => codec::protobuf_metadata_item(text.json(), revision, out),
+            _ => codec::protobuf_item(kind, text.json(), revision, out),
+        });
+        item.expect(READ);
     }
+    let revision = list.revision.to_string();
+    let meta = ListMeta {
+        resource_version: &revision,
+        continue_token: list.continue_token.as_deref().unwrap_or(""),
+        remaining: list.remaining.map(|rest| i64::try_from(rest).unwrap_or(i64::MAX)),
+    };
+    made.end(version, name, meta)
 }
