@@ -17,8 +17,13 @@ use tokensmith_store::{Options, SledStore};
 const SPAN: Duration = Duration::from_secs(3);
 
 fn main() {
+    let only = std::env::args().nth(1).filter(|arg| !arg.starts_with("--"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
+        restarts(25_000, 1_700).await;
+        if only.as_deref() == Some("restart") {
+            return;
+        }
         let (unsynced, raw) = (alone_without(false), alone_without(true));
         let sync = anchor_alone();
         let alone = rate(1).await;
@@ -99,6 +104,49 @@ async fn rate(writers: usize) -> f64 {
     });
     let counts = futures::future::join_all(tasks).await;
     counts.into_iter().map(|c| c.unwrap()).sum::<u64>() as f64 / start.elapsed().as_secs_f64()
+}
+
+/// What a start costs where so many objects of such a length live, and reading all of them.
+async fn restarts(count: usize, len: usize) {
+    let home = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(home.path(), Options::default()).unwrap());
+    for some in (0..count).collect::<Vec<_>>().chunks(500) {
+        let puts = some.iter().map(|n| {
+            let (key, store) = (format!("/registry/pods/namespace-{}/pod-{n:06}", n % 50), store.clone());
+            let value: Vec<u8> = (0..len).map(|i| b' ' + ((i * 31 + n * 7) % 90) as u8).collect();
+            async move { store.put(&key, value.into(), Expect::Absent).await }
+        });
+        futures::future::try_join_all(puts).await.unwrap();
+    }
+    drop(store);
+    println!("a start on {count} objects of {len} bytes, {} MiB on disk", size(home.path()) >> 20);
+    for _ in 0..5 {
+        let (start, cpu, before) = (now(), cpu(), memory());
+        let store = SledStore::open(home.path(), Options::default()).unwrap();
+        let (open, opened) = (start.elapsed(), cpu_since(cpu));
+        let (start, cpu) = (now(), self::cpu());
+        let listing = store.list("/registry/", None, 0).await.unwrap();
+        assert_eq!(listing.entries.len(), count);
+        let (listed, reading) = (start.elapsed(), cpu_since(cpu));
+        let memory = memory().saturating_sub(before) >> 20;
+        println!(
+            "  open {open:.1?} (CPU {opened:.1?}), list {listed:.1?} (CPU {reading:.1?}), {memory} MiB more"
+        );
+        drop((listing, store));
+    }
+}
+
+/// What this process has used of the processors.
+fn cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let after: Vec<i64> =
+        stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    // The state is no number; then utime and stime are 11th and 12th.
+    Duration::from_millis((after[10] + after[11]).unsigned_abs() * 10)
+}
+
+fn cpu_since(before: Duration) -> Duration {
+    cpu().saturating_sub(before)
 }
 
 /// Many updates of one object, beside others that live.

@@ -104,7 +104,7 @@ impl History {
     }
 
     /// What happened under a prefix after a revision, as far as memory holds it; `None` if nothing has happened at all.
-    fn recent(&self, prefix: &str, after: Revision) -> Result<Option<Told>, StoreError> {
+    pub(crate) fn recent(&self, prefix: &str, after: Revision) -> Result<Option<Told>, StoreError> {
         let kept = self.kept();
         if after < kept.oldest {
             return Err(StoreError::Compacted { oldest: kept.oldest });

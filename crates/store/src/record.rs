@@ -34,12 +34,15 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Takes a record apart: header, and the value where it is inside.
-    fn parse(stored: &[u8]) -> Option<(Self, &[u8])> {
+    /// So many bytes of a record.
+    const LEN: usize = 44;
+
+    /// Takes a record apart: the value follows, where it is inside.
+    fn parse(stored: &[u8]) -> Option<Self> {
         let mut rest = stored;
         let (checksum, revision) = (checksum(&mut rest)?, number(&mut rest)?);
         let len = u32::from_be_bytes(chunk(&mut rest)?);
-        Some((Header { checksum, revision, len }, rest))
+        Some(Header { checksum, revision, len })
     }
 
     /// How many parts stand elsewhere.
@@ -90,29 +93,36 @@ pub(crate) fn remove_parts(batch: &mut sled::Batch, header: &Header) {
 
 /// Reads what is under a key.
 pub(crate) fn get(tree: &sled::Tree, key: &str) -> sled::Result<Option<Read>> {
-    let mut stored = tree.get(data_key(key))?;
+    match tree.get(data_key(key))? {
+        Some(record) => of(tree, key, &record),
+        None => Ok(None),
+    }
+}
+
+/// The same where its record has been found a moment ago.
+pub(crate) fn of(tree: &sled::Tree, key: &str, record: &sled::IVec) -> sled::Result<Option<Read>> {
+    let mut record = record.clone();
     loop {
-        let Some(record) = stored else { return Ok(None) };
-        match read(tree, key, &record)? {
-            Read::Damaged(why) => {
-                // Its parts may have gone since it was read: another value is there now.
-                stored = tree.get(data_key(key))?;
-                if stored.as_ref() == Some(&record) {
-                    return Ok(Some(Read::Damaged(why)));
-                }
-            }
-            whole => return Ok(Some(whole)),
+        let read = read(tree, key, &record)?;
+        if matches!(read, Read::Whole(..)) {
+            return Ok(Some(read));
+        }
+        // Its parts may have gone since it was found: another value is there now, or none.
+        match tree.get(data_key(key))? {
+            Some(now) if now != record => record = now,
+            Some(_) => return Ok(Some(read)),
+            None => return Ok(None),
         }
     }
 }
 
-/// The value of a record, with its parts.
-pub(crate) fn read(tree: &sled::Tree, key: &str, record: &[u8]) -> sled::Result<Read> {
-    let Some((header, inline)) = Header::parse(record) else {
+/// The value of a record, with its parts. One that is inside stays the bytes that sled's cache has: they are there once.
+pub(crate) fn read(tree: &sled::Tree, key: &str, record: &sled::IVec) -> sled::Result<Read> {
+    let Some(header) = Header::parse(record) else {
         return Ok(Read::Damaged("it is too short"));
     };
     let value = match header.parts() {
-        0 => Bytes::copy_from_slice(inline),
+        0 => Bytes::from_owner(record.subslice(Header::LEN, record.len() - Header::LEN)),
         count => {
             // The length may be wrong: memory is taken for what is there alone.
             let mut value = BytesMut::new();

@@ -82,7 +82,7 @@ pub(crate) fn ledger(db: &Database, format: u32, backwards: bool, each: Each<'_>
             backwards,
             |_, key, stored| {
                 let found = match format {
-                    1 => Some((record::seal(key, stored).0, stored)),
+                    1 => Some((record::seal(key, stored).0, &stored[..])),
                     _ => record::unseal(key, stored),
                 };
                 // Without checksums, what parses is taken for whole.
@@ -108,7 +108,7 @@ fn walk(
     tree: impl Fn(&Trees) -> &sled::Tree,
     prefix: &[u8],
     backwards: bool,
-    mut each: impl FnMut(&Trees, &[u8], &[u8]) -> sled::Result<()>,
+    mut each: impl FnMut(&Trees, &[u8], &sled::IVec) -> sled::Result<()>,
 ) -> Result<(), Fault> {
     let mut last: Option<Vec<u8>> = None;
     loop {
@@ -180,7 +180,11 @@ impl Tally {
                     self.whole.ring = true;
                     self.state.objects.ring.add(checksum);
                 } else {
-                    *self.whole.objects.entry(collection(&entry.key).into()).or_default() += 1;
+                    let collection = collection(&entry.key);
+                    match self.whole.objects.get_mut(collection) {
+                        Some(count) => *count += 1,
+                        None => drop(self.whole.objects.insert(collection.into(), 1)),
+                    }
                     self.state.objects.rest.add(checksum);
                 }
             }

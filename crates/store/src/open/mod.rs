@@ -26,7 +26,7 @@ use std::sync::Arc;
 use tokensmith_core::Supervisor;
 use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::random;
-use tokensmith_core::store::StoreError;
+use tokensmith_core::store::{Entry, StoreError};
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::damage::{Damage, Trouble, Whole};
@@ -36,7 +36,7 @@ use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, has_snapshot, 
 pub(crate) use crate::folder::{Folder, remove, take_lock};
 use crate::log::Log;
 use crate::moment::Moment;
-use crate::scan::{self, Tally, TreeStates};
+use crate::scan::{self, Item, Tally, TreeStates};
 use crate::state::{Objects, State};
 pub(crate) use rewrite::{begin, install};
 
@@ -181,10 +181,12 @@ pub(crate) struct Opened {
     pub(crate) log: Log,
     pub(crate) lock: File,
     pub(crate) live: Live,
+    /// All that was read of it.
+    pub(crate) found: Option<Vec<Entry>>,
 }
 
-/// What a store holds, and how large it is.
-type Stood = (State, Live);
+/// What a store holds, how large it is, and what was read of it.
+type Stood = (State, Live, Option<Vec<Entry>>);
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -192,7 +194,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
-    let (state, live) = ready(&folder, options)?;
+    let (state, live, found) = ready(&folder, options)?;
     drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
     let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
     // The copy has shown that all is there; that these files open alike is seen by their state.
@@ -204,7 +206,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     let anchor = Anchor::open(dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
     let log = Log::open(&folder.log(), state.identity, state.objects.revision, options);
     folder.point.reach(Moment::AfterLog);
-    Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock, live })
+    Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock, live, found })
 }
 
 /// Sees to it that there is a database that can be opened, and says what it holds.
@@ -234,7 +236,7 @@ fn ready(folder: &Folder, options: &Options) -> Result<Stood, OpenError> {
         let builder = begin(folder, identity, options)?;
         let state = builder.end(0, 0).map_err(|e| folder.build(e))?;
         install(folder, state)?;
-        return Ok((state, Live::default()));
+        return Ok((state, Live::default(), None));
     }
     put_back(&folder.sled()).map_err(|e| folder.io(e))?;
     let done = judge(folder, options, &anchor);
@@ -323,7 +325,13 @@ fn judge_by(
         return Err(OpenError::NewerFormat { dir: folder.dir.clone(), found: format });
     }
     let mut tally = Tally::default();
-    let read = scan::all(&db, format, &mut |item| tally.count(&item, options.ring));
+    let mut found = Vec::new();
+    let read = scan::all(&db, format, &mut |item| {
+        tally.count(&item, options.ring);
+        if let Item::Object(entry, _) = item {
+            found.push(entry);
+        }
+    });
     if let Err(e) = read {
         tally.troubles.push(Trouble::Database(e.to_string()));
     }
@@ -336,7 +344,7 @@ fn judge_by(
             return Err(folder.damaged(vec![trouble], tally.whole));
         }
         folder.point.reach(Moment::AfterLook);
-        return Ok((migrate(folder, options, db, tally, anchor)?, live));
+        return Ok((migrate(folder, options, db, tally, anchor)?, live, None));
     }
     let said = TreeStates::read(&db).map_err(broken)?;
     let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
@@ -378,7 +386,7 @@ fn judge_by(
             tracing::warn!(error = %e, "the database could not be copied: it stays as it is");
         }
     }
-    Ok((state, live))
+    Ok((state, live, Some(found)))
 }
 
 /// A database that takes more than so many times what lives in it, and some, is copied.

@@ -12,6 +12,7 @@
 //!
 //! Writes that wait are grouped: one batch, one flush to disk, one anchor, then all of them are acknowledged.
 
+mod found;
 mod writer;
 
 use std::cell::Cell;
@@ -37,6 +38,7 @@ use crate::moment::Point;
 use crate::open::{self, OpenError, Options};
 use crate::record::{self, Read, data_key};
 use crate::space::Space;
+use found::Found;
 use writer::Write;
 
 /// The `Store` port on sled.
@@ -52,13 +54,15 @@ pub struct SledStore {
     /// Held as long as the store is open: a second process is told at once.
     lock: Arc<std::fs::File>,
     point: Point,
+    found: Found,
 }
 
 impl SledStore {
     /// Opens the store in `dir`, making it if there is none. All records are read, and held against the anchor.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let open::Opened { db, anchor, log, lock, live } = open::open(dir, &options)?;
+        let open::Opened { db, anchor, log, lock, live, found } = open::open(dir, &options)?;
         let health = Arc::new(Health::default());
+        let found = Found::new(found, anchor.state().objects.revision);
         let bounds = Bounds { changes: options.history, bytes: options.history_memory };
         let history = History::new(bounds, anchor.state().objects.revision, Some(log));
         let (writes, queue) = mpsc::unbounded_channel();
@@ -94,6 +98,7 @@ impl SledStore {
             supervisor: options.supervisor,
             lock: Arc::new(lock),
             point,
+            found,
         })
     }
 
@@ -182,6 +187,12 @@ impl Store for SledStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
+        if after.is_none()
+            && limit == 0
+            && let Some(listing) = self.found.list(prefix, &self.history)
+        {
+            return Ok(listing);
+        }
         let revision = self.history.revision();
         let mut start = match after {
             Some(after) if after >= prefix => [data_key(after), vec![0]].concat(),
@@ -190,12 +201,12 @@ impl Store for SledStore {
         let (bound, mut listing) = (data_key(prefix), Listing { entries: Vec::new(), revision, more: false });
         // A write that came between is newer than the revision that is told: a watch from there gives it again.
         loop {
-            let keys = self.db.call(|t| {
-                let keys = t.objects.range(&start[..]..).keys().take(STEP);
-                keys.collect::<sled::Result<Vec<_>>>()
+            let found = self.db.call(|t| {
+                let found = t.objects.range(&start[..]..).take(STEP);
+                found.collect::<sled::Result<Vec<_>>>()
             });
-            let keys = keys.map_err(backend)?;
-            for stored in &keys {
+            let found = found.map_err(backend)?;
+            for (stored, record) in &found {
                 if !stored.starts_with(&bound) {
                     return Ok(listing);
                 }
@@ -206,11 +217,11 @@ impl Store for SledStore {
                 let key = std::str::from_utf8(&stored[1..])
                     .map_err(|_| damaged(&self.health, "a key", "it is not UTF-8"))?;
                 // What has gone meanwhile is left out.
-                if let Some(read) = self.db.call(|t| record::get(&t.objects, key)).map_err(backend)? {
+                if let Some(read) = self.db.call(|t| record::of(&t.objects, key, record)).map_err(backend)? {
                     listing.entries.push(self.whole(key, read)?);
                 }
             }
-            let Some(last) = keys.last().filter(|_| keys.len() == STEP) else { return Ok(listing) };
+            let Some((last, _)) = found.last().filter(|_| found.len() == STEP) else { return Ok(listing) };
             start = [last, &[0][..]].concat();
         }
     }

@@ -49,6 +49,49 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(changes, [49, 50, 51, 52], "a watch goes on over a restart");
 }
 
+/// What the opening has read is listed without reading it again, and shows what was written since.
+#[tokio::test]
+async fn what_an_opening_has_read_is_listed_once_as_it_is_by_then() {
+    for (writes, kept) in [(0, true), (3, true), (20, false)] {
+        let home = tempfile::tempdir().unwrap();
+        {
+            let store = open_at(home.path());
+            for key in ["/a/1", "/b/1", "/b/2", "/b/3", "/b/4", "/c/1"] {
+                store.put(key, Bytes::from(vec![1; 9_000]), Expect::Absent).await.unwrap();
+            }
+        }
+        let options = Options { history: 10, ..Options::default() };
+        let store = SledStore::open(home.path(), options).unwrap();
+        for n in 0..writes {
+            store.put("/b/2", Bytes::from(n.to_string()), Expect::Any).await.unwrap();
+        }
+        store.delete("/b/3", Expect::Any).await.unwrap();
+        store.put("/b/5", Bytes::new(), Expect::Absent).await.unwrap();
+        store.put("/c/2", Bytes::new(), Expect::Absent).await.unwrap();
+        let listed = async |prefix: &str| {
+            let listing = store.list(prefix, None, 0).await.unwrap();
+            assert_eq!((listing.revision, listing.more), (9 + writes, false));
+            let mut each = Vec::new();
+            for entry in &listing.entries {
+                assert_eq!(store.get(&entry.key).await.unwrap().as_ref(), Some(entry));
+                each.push(entry.key.clone());
+            }
+            each
+        };
+        assert_eq!(listed("/a/").await, ["/a/1"]);
+        assert_eq!(listed("/c/").await, ["/c/1", "/c/2"]);
+        assert_eq!(
+            store.found.is_there(),
+            kept,
+            "who lists little leaves the rest, as long as the history says what came since"
+        );
+        for _ in 0..2 {
+            assert_eq!(listed("/b/").await, ["/b/1", "/b/2", "/b/4", "/b/5"]);
+            assert!(!store.found.is_there(), "it is let go of");
+        }
+    }
+}
+
 /// A copy of the files while the store is open is what a crash leaves.
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_crash() {
