@@ -33,7 +33,7 @@ pub use delete::Deleted;
 pub use list::List;
 pub use options::{DeleteOptions, ListOptions, WriteOptions};
 pub use update::Subresource;
-pub use watch::Event;
+pub use watch::{Event, Turn, Watch};
 
 use tokensmith_core::access::admission::{Admission, Admissions, Operation, Write};
 use tokensmith_core::access::{Authorizer, Identity};
@@ -96,7 +96,7 @@ pub struct Registry {
     admission: Arc<Admissions>,
     config: RegistryConfig,
     schema: Arc<Current>,
-    /// Snapshots that a list is being paged through, the latest last.
+    /// Snapshots of before that are listed, the latest last.
     paged: Mutex<list::Paged>,
 }
 

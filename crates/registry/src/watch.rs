@@ -1,22 +1,52 @@
 //! Watch: what changes in a collection, seen through selectors (apiserver `storage/cacher`).
+//!
+//! The view's dispatcher says what has changed, once for all who watch; here it is what one watcher's selectors make of it.
 
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::Stream;
 
 use super::*;
-use tokensmith_core::store::Change;
-use tokensmith_core::view::collection_key;
+use tokensmith_core::view::{Moved, Subject, Watcher, collection_key};
+use tokensmith_objects::selector::{FieldSelector, LabelSelector};
 
-/// A change, as the watcher's selectors see it: an object that begins to match is added, one that ceases to is deleted.
+/// What a watcher is told.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// It is there now.
-    Added(Arc<Stored>),
-    /// All that was there at this revision has been sent.
+    /// All that was there at this revision has been told.
     Begun(Revision),
-    /// It is gone; this is its last state, at the revision of the change.
-    Deleted(Arc<Stored>),
+    /// An object has changed.
+    Changed(Turn, Arc<Moved>),
+    /// An object was there when the watch began.
+    There(Arc<Stored>),
+}
+
+/// What a change is to a watcher's selectors: an object that begins to match is added, one that ceases to is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is there now.
+    Added,
+    /// It is gone. Its last state is what was there before the change.
+    Deleted,
     /// It has changed.
-    Modified(Arc<Stored>),
+    Modified,
+}
+
+/// A watch. It ends after an error, and else never.
+pub struct Watch {
+    /// What was there when it began, as long as that has not been told.
+    first: Option<First>,
+    /// `None` after the end.
+    watcher: Option<Watcher>,
+    selectors: Option<Box<(LabelSelector, FieldSelector)>>,
+    after: Revision,
+}
+
+struct First {
+    objects: std::vec::IntoIter<Arc<Stored>>,
+    /// Who has asked for it is told when that was all.
+    begun: Option<Revision>,
 }
 
 impl Registry {
@@ -24,13 +54,7 @@ impl Registry {
     ///
     /// # Errors
     /// 400 for a wrong selector or version; 410 when the history does not reach back that far.
-    pub async fn watch(
-        &self,
-        kind: &Kind,
-        namespace: &str,
-        options: &ListOptions,
-    ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
-        let prefix = collection_key(&kind.group, &kind.plural, namespace);
+    pub async fn watch(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Watch, Error> {
         let wanted = options.revision()?;
         let (first, after) = match wanted == 0 || options.send_initial_events {
             true => {
@@ -38,41 +62,83 @@ impl Registry {
                 if wanted > snapshot.revision() {
                     return Err(Error::Ahead { wanted, current: snapshot.revision() });
                 }
-                let there =
-                    snapshot.scan(prefix.clone(), None).map(|(_, o)| o).filter(|o| options.take(&***o));
-                let mut first: Vec<_> = there.cloned().map(Event::Added).map(Ok).collect();
-                if options.send_initial_events {
-                    first.push(Ok(Event::Begun(snapshot.revision())));
-                }
-                (first, snapshot.revision())
+                let prefix = collection_key(&kind.group, &kind.plural, namespace);
+                let there = options.candidates(kind, &snapshot, &prefix, None).map(|(_, o)| o);
+                let objects: Vec<_> = there.filter(|o| options.take(&***o)).cloned().collect();
+                let begun = options.send_initial_events.then(|| snapshot.revision());
+                (Some(First { objects: objects.into_iter(), begun }), snapshot.revision())
             }
-            false => (Vec::new(), wanted),
+            false => (None, wanted),
         };
-        let changes = self.store.watch(&prefix, after).await.map_err(|e| failed(&e, after))?;
-        let wish = options.clone();
-        let changes = changes.map_ok(|told| stream::iter(told.changes).map(Ok)).try_flatten();
-        let changes = changes.filter_map(move |change| {
-            let event = match change {
-                Ok(change) => event(&change, &wish).map(Ok),
-                Err(e) => Some(Err(failed(&e, after))),
-            };
-            std::future::ready(event)
-        });
-        Ok(stream::iter(first).chain(changes).boxed())
+        let subject = subject(kind, namespace, options);
+        let watcher = self.view.watch(&*self.store, &subject, after).await.map_err(|e| failed(&e, after))?;
+        Ok(Watch { first, watcher: Some(watcher), selectors: options.selectors(), after })
     }
 }
 
-fn event(change: &Change, options: &ListOptions) -> Option<Event> {
-    let read = |bytes: &Option<bytes::Bytes>| {
-        bytes.clone().and_then(|json| Stored::read(json, change.revision)).map(Arc::new)
+/// The least that holds all that a watch is about: of what clients live on, nobody is woken for another's.
+fn subject(kind: &Kind, namespace: &str, options: &ListOptions) -> Subject {
+    let (group, plural) = (kind.group.as_str(), kind.plural.as_str());
+    if !kind.namespaced || !namespace.is_empty() {
+        if let Some(name) = options.wanted("metadata.name").filter(|name| !name.is_empty()) {
+            return Subject::object(group, plural, namespace, name);
+        }
+    } else if (group, plural) == ("", "pods")
+        && let Some(node) = options.wanted("spec.nodeName").filter(|node| !node.is_empty())
+    {
+        return Subject::pods_on(node);
+    }
+    Subject::collection(group, plural, namespace)
+}
+
+impl Watch {
+    /// The next event; `None` after the end.
+    pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        if let Some(first) = &mut self.first {
+            if let Some(object) = first.objects.next() {
+                return Poll::Ready(Some(Ok(Event::There(object))));
+            }
+            let begun = first.begun;
+            // With it goes the room that the objects took.
+            self.first = None;
+            if let Some(revision) = begun {
+                return Poll::Ready(Some(Ok(Event::Begun(revision))));
+            }
+        }
+        let Some(watcher) = &mut self.watcher else { return Poll::Ready(None) };
+        loop {
+            let moved = match std::task::ready!(watcher.poll_next(context)) {
+                Ok(moved) => moved,
+                Err(e) => {
+                    self.watcher = None;
+                    return Poll::Ready(Some(Err(failed(&e, self.after))));
+                }
+            };
+            if let Some(turn) = turn(&moved, self.selectors.as_deref()) {
+                return Poll::Ready(Some(Ok(Event::Changed(turn, moved))));
+            }
+        }
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_event(context)
+    }
+}
+
+fn turn(moved: &Moved, selectors: Option<&(LabelSelector, FieldSelector)>) -> Option<Turn> {
+    let takes = |object: &Option<Arc<Stored>>| match (object, selectors) {
+        (Some(object), Some((labels, fields))) => labels.matches(&**object) && fields.matches(&**object),
+        (object, _) => object.is_some(),
     };
-    let old = read(&change.previous).filter(|o| options.take(&**o));
-    let new = read(&change.value).filter(|o| options.take(&**o));
-    match (old, new) {
-        (None, Some(new)) => Some(Event::Added(new)),
-        (Some(_), Some(new)) => Some(Event::Modified(new)),
-        (Some(old), None) => Some(Event::Deleted(old)),
-        (None, None) => None,
+    match (takes(&moved.old), takes(&moved.new)) {
+        (false, true) => Some(Turn::Added),
+        (true, true) => Some(Turn::Modified),
+        (true, false) => Some(Turn::Deleted),
+        (false, false) => None,
     }
 }
 

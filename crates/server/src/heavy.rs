@@ -195,6 +195,15 @@ pub(crate) async fn enter() {
     }
 }
 
+/// Does something long on the way of an answer that has begun, such as a watch's, while another thread takes the worker's
+/// place. There is no line for it: what a change looks like is made once, and the write that has made it has stood in one.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
+}
+
 /// Takes room for a large body before it is read. A sender who is slow takes it from themselves alone.
 pub(crate) async fn hold(bytes: usize) {
     let Ok(request) = REQUEST.try_with(Clone::clone) else { return };

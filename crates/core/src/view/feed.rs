@@ -1,10 +1,12 @@
 //! Feeding the view: one listing, then every change.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use tokensmith_objects::Stored;
 
+use super::moved::Moved;
 use super::{REGISTRY, Snapshot, View};
 use crate::clock::Clock;
 use crate::follow::{Follower, News};
@@ -19,23 +21,29 @@ impl View {
     /// Keeps the view current, for as long as the server runs.
     ///
     /// Changes that are ready are applied together and published once, so a burst costs one swap. Where changes may
-    /// have been missed, all is read anew.
+    /// have been missed, all is read anew, and whoever watches is told to begin anew, too: what has happened to an object
+    /// cannot be learnt from two states of it, least of all that it was deleted and made again. Their clients list and compare.
     pub async fn feed(&self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
         let _running = self.pulse.begin(&*clock);
-        let mut follower = Follower::new(store, clock.clone(), REGISTRY).after(self.snapshot().revision());
+        let shown = self.snapshot().revision();
+        // If an earlier turn of this task has panicked between the two.
+        self.dispatcher.restart(shown, || ()).1.wake();
+        let mut follower = Follower::new(store, clock.clone(), REGISTRY).after(shown);
         loop {
             crate::supervise::turn();
             match follower.next().await {
                 News::Anew(listing) => {
-                    self.publish(shown(listing));
+                    self.restart(listed(listing));
                     self.pulse.beat(clock.monotonic());
                 }
                 News::Changes(told) => {
                     let mut snapshot = (*self.snapshot()).clone();
-                    told.changes.iter().for_each(|change| apply(&mut snapshot, change));
+                    let made = self.dispatcher.made();
+                    let moved = told.changes.iter().filter_map(|change| apply(&mut snapshot, change, made));
+                    let moved = moved.collect();
                     // What was written elsewhere, too.
                     snapshot.revision = told.revision;
-                    self.publish(snapshot);
+                    self.publish(snapshot, moved);
                 }
                 News::Current => self.pulse.beat(clock.monotonic()),
             }
@@ -43,16 +51,20 @@ impl View {
     }
 }
 
-fn apply(snapshot: &mut Snapshot, change: &Change) {
-    let object = change.value.as_ref().and_then(|v| read(&change.key, v, change.revision));
-    snapshot.apply(&change.key, object, change.revision);
+/// Applies a change; what has moved by it.
+fn apply(snapshot: &mut Snapshot, change: &Change, made: &Arc<AtomicUsize>) -> Option<Arc<Moved>> {
+    let Change { key, value, revision, .. } = change;
+    let new = value.as_ref().and_then(|value| read(key, value, *revision));
+    let old = snapshot.apply(key, new.clone(), *revision);
+    let moved = old.is_some() || new.is_some();
+    moved.then(|| Moved::new((key.clone(), *revision), (old, new), made))
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
-    store.list(REGISTRY, None, 0).await.map(shown)
+    store.list(REGISTRY, None, 0).await.map(listed)
 }
 
-fn shown(listing: Listing) -> Snapshot {
+fn listed(listing: Listing) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for entry in listing.entries {
         let object = read(&entry.key, &entry.value, entry.revision);
@@ -62,8 +74,8 @@ fn shown(listing: Listing) -> Snapshot {
     snapshot
 }
 
-/// The object behind stored bytes.
-fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<Stored>> {
+/// The object behind stored bytes. A revision of 0 is one that is not known.
+pub(super) fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<Stored>> {
     let object = Stored::read(value.clone(), revision);
     if object.is_none() {
         tracing::error!(key, "a stored object cannot be read and is left out");

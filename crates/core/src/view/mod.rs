@@ -1,15 +1,21 @@
 //! The view: all objects in memory, fed by the store's watch; what the hot path reads.
 //!
 //! A reader takes a [`Snapshot`], which never changes and costs one atomic load; writers swap in the next one.
-//! Nobody who reads touches the disk or waits for a lock.
+//! Nobody who reads touches the disk or waits for a lock. Who wants to know what changes asks the dispatcher behind it
+//! ([`View::watch`]); from what that keeps, a snapshot of a while ago is made again ([`View::snapshot_at`]).
 
+mod dispatch;
 mod feed;
 mod graph;
 mod index;
+mod moved;
 
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use dispatch::{Bounds, Subject, Watcher};
+pub use moved::Moved;
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
@@ -19,7 +25,8 @@ use tokio::sync::watch;
 use crate::access::rbac::{Aggregation, Policy};
 use crate::clock::Clock;
 use crate::pulse::{Ill, Pulse};
-use crate::store::Revision;
+use crate::store::{Revision, Store, StoreError};
+use dispatch::Dispatcher;
 
 /// The store's key prefix for API objects. Keys are `/registry/RESOURCE/NS/NAME` (namespaced) or
 /// `/registry/RESOURCE/NAME`; RESOURCE is `pods` in the core group, else `GROUP/RESOURCE`.
@@ -141,8 +148,19 @@ impl Snapshot {
             .take_while(move |(k, _)| k.starts_with(&prefix))
     }
 
-    /// The snapshot after one more change: `object` is `None` for a delete.
-    pub fn apply(&mut self, key: &str, object: Option<Arc<Stored>>, revision: Revision) {
+    /// What is under a key, if it is of that very revision.
+    fn at(&self, key: &str, revision: Revision) -> Option<Arc<Stored>> {
+        let found = self.objects.get(key)?;
+        (found.revision() == revision).then(|| found.clone())
+    }
+
+    /// The snapshot after one more change: `object` is `None` for a delete. What was there before.
+    pub fn apply(
+        &mut self,
+        key: &str,
+        object: Option<Arc<Stored>>,
+        revision: Revision,
+    ) -> Option<Arc<Stored>> {
         let key: Arc<str> = key.into();
         let old = match &object {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
@@ -153,6 +171,7 @@ impl Snapshot {
         self.index.change(&key, old.as_deref(), object.as_deref());
         self.policy.change(vertex, old.as_deref(), object.as_deref());
         self.revision = revision;
+        old
     }
 }
 
@@ -167,6 +186,7 @@ fn beginning(prefix: &str, after: Option<&str>) -> Bound<Arc<str>> {
 pub struct View {
     current: ArcSwap<Snapshot>,
     revision: watch::Sender<Revision>,
+    dispatcher: Arc<Dispatcher>,
     /// Of the task that feeds it; it beats when the view is known to be current.
     pulse: Pulse,
 }
@@ -177,8 +197,14 @@ const SILENT: Duration = Duration::from_secs(60);
 impl View {
     /// A view that starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
+        View::keeping(Bounds::default(), snapshot)
+    }
+
+    /// The same, with as much of the past for who watches.
+    pub fn keeping(bounds: Bounds, snapshot: Snapshot) -> Self {
         let revision = watch::Sender::new(snapshot.revision);
-        View { current: ArcSwap::from_pointee(snapshot), revision, pulse: Pulse::default() }
+        let dispatcher = Dispatcher::new(bounds, snapshot.revision);
+        View { current: ArcSwap::from_pointee(snapshot), revision, dispatcher, pulse: Pulse::default() }
     }
 
     /// The latest snapshot.
@@ -186,11 +212,58 @@ impl View {
         self.current.load_full()
     }
 
-    /// Replaces the snapshot; only the one task that feeds the view calls this.
-    pub fn publish(&self, snapshot: Snapshot) {
+    /// The snapshot of an earlier revision; `None` when that is no longer kept, or still to come. The changes since are taken
+    /// back one by one: a snapshot for each of ten thousand revisions would take more room than all objects, and few are ever
+    /// asked for.
+    pub fn snapshot_at(&self, revision: Revision) -> Option<Arc<Snapshot>> {
+        let (changes, current) = self.dispatcher.since(revision, || self.snapshot())?;
+        if current.revision <= revision {
+            return (current.revision == revision).then_some(current);
+        }
+        let mut snapshot = (*current).clone();
+        for moved in changes {
+            snapshot.apply(&moved.key, moved.old.clone(), revision);
+        }
+        snapshot.revision = revision;
+        Some(Arc::new(snapshot))
+    }
+
+    /// The oldest revision for which [`View::snapshot_at`] has an answer.
+    pub fn oldest(&self) -> Revision {
+        self.dispatcher.listable()
+    }
+
+    /// Watches a subject after a revision. Where that is before what is kept, as after a restart, what happened since comes
+    /// from `store`, which must be the one that feeds this view.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`]: the history does not reach back that far; or the store cannot be read.
+    pub async fn watch(
+        &self,
+        store: &dyn Store,
+        subject: &Subject,
+        after: Revision,
+    ) -> Result<Watcher, StoreError> {
+        self.dispatcher.watch(store, &self.snapshot(), subject, after).await
+    }
+
+    /// Replaces the snapshot by one that these changes lead to.
+    fn publish(&self, snapshot: Snapshot, changes: Vec<Arc<Moved>>) {
         let revision = snapshot.revision;
-        self.current.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        let (_old, woken) = self.dispatcher.tell(changes, revision, || self.current.swap(snapshot));
+        // Who has written goes on before those who watch.
         self.revision.send_replace(revision);
+        woken.wake();
+    }
+
+    /// Replaces the snapshot where it is not known what has led to it.
+    fn restart(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision;
+        let snapshot = Arc::new(snapshot);
+        let (_old, woken) = self.dispatcher.restart(revision, || self.current.swap(snapshot));
+        self.revision.send_replace(revision);
+        woken.wake();
     }
 
     /// Waits until the view shows `revision`, so that who has written reads their own write.

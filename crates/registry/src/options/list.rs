@@ -105,6 +105,16 @@ impl ListOptions {
             || (is_pods(kind) && self.fields.wanted("spec.nodeName").is_some_and(|node| !node.is_empty()))
     }
 
+    /// The selectors, for who goes on without the rest.
+    pub(crate) fn selectors(&self) -> Option<Box<(LabelSelector, FieldSelector)>> {
+        self.selective.then(|| Box::new((self.labels.clone(), self.fields.clone())))
+    }
+
+    /// The one value that the field selector takes of a field.
+    pub(crate) fn wanted(&self, field: &str) -> Option<&str> {
+        self.fields.wanted(field)
+    }
+
     /// Whether the selectors take an object.
     pub(crate) fn take(&self, object: &impl Selectable) -> bool {
         self.labels.matches(object) && self.fields.matches(object)

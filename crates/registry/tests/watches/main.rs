@@ -2,6 +2,7 @@
 //! schedule of the keys, the key ring, the objects, the controllers; and what readiness says when one of them is ill.
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod dispatch;
 mod follower;
 mod health;
 mod objects;

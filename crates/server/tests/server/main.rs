@@ -24,4 +24,5 @@ mod sizes;
 mod spans;
 mod tokens;
 mod trust_bundles;
+mod watches;
 mod world;
