@@ -23,7 +23,8 @@ pub struct List {
     pub remaining: Option<u64>,
 }
 
-/// Snapshots share their structure, so keeping some costs little.
+/// Snapshots that somebody lists, so that each page does not have to make its own again ([`View::snapshot_at`]). They share
+/// their structure, and none is older than what is kept for watches: so they hold little that nothing else does.
 #[derive(Default)]
 pub(super) struct Paged(VecDeque<Arc<Snapshot>>);
 
@@ -58,14 +59,38 @@ impl Registry {
         let last = page.last().and_then(|(key, _)| key.strip_prefix(&prefix)).unwrap_or("").to_owned();
         let items = page.into_iter().map(|(_, o)| o.clone()).collect();
         let continue_token = more.then(|| {
-            self.paged().keep(&snapshot);
+            self.paged().keep(&snapshot, self.view.oldest());
             encode(snapshot.revision(), &last, before)
         });
         Ok(List { items, revision: snapshot.revision(), continue_token, remaining })
     }
 
+    /// Whether the objects that a list is of are there, and do not have to be made again from what has changed since.
+    pub fn has_at_hand(&self, options: &ListOptions) -> bool {
+        let wanted = match options.continue_token.as_str() {
+            "" if !options.exact => return true,
+            "" => options.revision().ok(),
+            token => decode(token).ok().map(|(revision, _)| revision),
+        };
+        // What cannot be read is refused at once.
+        wanted.is_none_or(|wanted| {
+            self.snapshot().revision() <= wanted || self.paged().find(wanted, self.view.oldest()).is_some()
+        })
+    }
+
     fn paged(&self) -> std::sync::MutexGuard<'_, Paged> {
         self.paged.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The objects at an earlier revision, as far back as watches go.
+    fn snapshot_at(&self, revision: Revision) -> Option<Arc<Snapshot>> {
+        let oldest = self.view.oldest();
+        let known = self.paged().find(revision, oldest);
+        known.or_else(|| {
+            let made = self.view.snapshot_at(revision)?;
+            self.paged().keep(&made, oldest);
+            Some(made)
+        })
     }
 
     /// The snapshot to list and the key to go on after.
@@ -79,8 +104,7 @@ impl Registry {
                 let text = "specifying resource version is not allowed when using continue";
                 return Err(Error::BadRequest(text.into()));
             }
-            let found = self.paged().0.iter().find(|s| s.revision() == revision).cloned();
-            let snapshot = found.or_else(|| (current.revision() == revision).then_some(current));
+            let snapshot = self.snapshot_at(revision);
             let gone = || {
                 Error::Expired("The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.".into())
             };
@@ -91,17 +115,21 @@ impl Registry {
             return Err(Error::Ahead { wanted, current: current.revision() });
         }
         if options.exact && wanted != current.revision() {
-            let found = self.paged().0.iter().find(|s| s.revision() == wanted).cloned();
             let gone = || Error::Expired("The resourceVersion for the provided list is too old.".into());
-            return found.map(|s| (s, None)).ok_or_else(gone);
+            return self.snapshot_at(wanted).map(|s| (s, None)).ok_or_else(gone);
         }
         Ok((current, None))
     }
 }
 
 impl Paged {
-    fn keep(&mut self, snapshot: &Arc<Snapshot>) {
-        if self.0.iter().any(|s| s.revision() == snapshot.revision()) {
+    fn find(&mut self, revision: Revision, oldest: Revision) -> Option<Arc<Snapshot>> {
+        self.0.retain(|s| s.revision() >= oldest);
+        self.0.iter().find(|s| s.revision() == revision).cloned()
+    }
+
+    fn keep(&mut self, snapshot: &Arc<Snapshot>, oldest: Revision) {
+        if self.find(snapshot.revision(), oldest).is_some() {
             return;
         }
         if self.0.len() == PAGED {

@@ -5,120 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use serde_json::json;
-use tokensmith_core::access::chain::AlwaysAllow;
-use tokensmith_core::error::Error;
 use tokensmith_core::follow::CHECK;
-use tokensmith_core::store::{Expect, Store};
-use tokensmith_core::view::{Bounds, View};
-use tokensmith_objects::schema::{self, Kind};
-use tokensmith_objects::validate::Limits;
-use tokensmith_registry::{Event, ListOptions, Registry, RegistryConfig, Turn, Watch as Watching};
+use tokensmith_core::store::Expect;
+use tokensmith_core::view::Bounds;
+use tokensmith_registry::{Event, ListOptions, Turn};
 use tokensmith_store::{MemoryStore, Options, SledStore};
 
+use crate::served::{Lot, Served, config, cut_off, kind, put, ready, revisions, said};
 use crate::unruly::Watch;
 use crate::world::{World, settle, until};
-
-/// A server's objects, fed from a world's store.
-struct Served {
-    registry: Arc<Registry>,
-    feeding: tokio::task::JoinHandle<()>,
-}
-
-impl Served {
-    async fn from(world: &World) -> Self {
-        Self::keeping(world, Bounds::default()).await
-    }
-
-    async fn keeping(world: &World, bounds: Bounds) -> Self {
-        let now = View::load(&*world.store).await.unwrap().snapshot();
-        let view = Arc::new(View::keeping(bounds, (*now).clone()));
-        let (fed, store, clock) = (view.clone(), world.store.clone(), world.clock.clone());
-        let feeding = tokio::spawn(async move { fed.feed(store, clock).await });
-        let config = RegistryConfig {
-            limits: Limits::default(),
-            implicit_service_account_token: true,
-            root_ca: "CA".into(),
-        };
-        let (store, clock) = (world.store.clone(), world.clock.clone());
-        let registry = Arc::new(Registry::new(store, view, clock, Arc::new(AlwaysAllow), config));
-        settle().await;
-        Served { registry, feeding }
-    }
-
-    async fn watch(&self, resource: &str, namespace: &str, query: &str) -> Result<Watching, Error> {
-        let kind = kind(resource);
-        let options = ListOptions::read(kind, &format!("watch=true&{query}")).unwrap();
-        self.registry.watch(kind, namespace, &options).await
-    }
-}
-
-fn kind(resource: &str) -> &'static Kind {
-    schema::kind("", resource).unwrap()
-}
-
-async fn put(
-    store: &dyn Store,
-    resource: &str,
-    namespace: &str,
-    name: &str,
-    more: &serde_json::Value,
-) -> u64 {
-    let kind = kind(resource);
-    let mut object = json!({
-        "kind": kind.kind, "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace},
-    });
-    object.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
-    let key = format!("/registry/{resource}/{namespace}/{name}");
-    store.put(&key, object.to_string().into(), Expect::Any).await.unwrap()
-}
-
-async fn config(world: &World, namespace: &str, name: &str) -> u64 {
-    put(&*world.store.inner, "configmaps", namespace, name, &json!({})).await
-}
-
-/// What an event says: of which object, at which revision.
-fn said(event: &Event) -> (Option<Turn>, String, u64) {
-    match event {
-        Event::Changed(turn, moved) => {
-            let object = moved.new.as_ref().or(moved.old.as_ref()).unwrap();
-            (Some(*turn), object.name().to_owned(), moved.revision)
-        }
-        Event::There(object) => (None, object.name().to_owned(), object.revision()),
-        Event::Begun(revision) => (None, String::new(), *revision),
-    }
-}
-
-/// All that a watch has to tell without waiting.
-fn ready(watch: &mut Watching) -> Vec<Result<Event, Error>> {
-    std::iter::from_fn(|| watch.next().now_or_never().flatten()).collect()
-}
-
-fn revisions(watch: &mut Watching) -> Vec<u64> {
-    ready(watch).into_iter().map(|event| said(&event.unwrap()).2).collect()
-}
-
-/// What a watch says that has been cut off, before it ends.
-#[track_caller]
-fn cut_off(watch: &mut Watching) -> String {
-    let last = watch.next().now_or_never().flatten().unwrap();
-    assert!(matches!(watch.next().now_or_never(), Some(None)), "it ends");
-    match last {
-        Err(Error::Expired(text)) => text,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Numbers that look like chance and are the same each time.
-struct Lot(u64);
-
-impl Lot {
-    fn draw(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % below
-    }
-}
 
 /// Four write at once, objects that come, change and go; forty watchers begin meanwhile, some behind a list, some at a
 /// revision of before.
@@ -466,4 +363,48 @@ async fn a_view_that_has_missed_nothing_ends_no_watch() {
         assert_eq!(revisions(&mut watch), [2], "{unruly:?}");
         served.feeding.abort();
     }
+}
+
+#[tokio::test]
+async fn what_was_there_a_while_ago_can_be_listed_as_long_as_it_is_kept() {
+    let world = World::new(Watch::Works);
+    let served = Served::keeping(&world, Bounds { changes: 10, bytes: 1 << 20 }).await;
+    let mut was = Vec::new();
+    for (name, gone) in
+        [("a", false), ("b", false), ("a", false), ("c", false), ("b", true), ("d", false), ("c", true)]
+    {
+        match gone {
+            true => drop(
+                world
+                    .store
+                    .inner
+                    .delete(&format!("/registry/configmaps/n/{name}"), Expect::Any)
+                    .await
+                    .unwrap(),
+            ),
+            false => drop(config(&world, "n", name).await),
+        }
+        settle().await;
+        was.push(served.list("").unwrap());
+    }
+    for (at, was) in was.iter().enumerate() {
+        let query = format!("resourceVersionMatch=Exact&resourceVersion={}", at + 1);
+        assert_eq!(&served.list(&query).unwrap(), was, "{}", at + 1);
+    }
+    // Pages of a list go on at its revision.
+    let (kind, query) = (kind("configmaps"), "resourceVersionMatch=Exact&resourceVersion=4&limit=2");
+    let first = served.registry.list(kind, "", &ListOptions::read(kind, query).unwrap()).unwrap();
+    let token = first.continue_token.unwrap();
+    assert_eq!((first.items.len(), first.remaining), (2, Some(1)));
+    assert_eq!(served.list(&format!("limit=2&continue={token}")).unwrap(), [("c".to_owned(), 4)]);
+    for _ in 0..10 {
+        config(&world, "n", "x").await;
+    }
+    settle().await;
+    let gone = served.list("resourceVersionMatch=Exact&resourceVersion=6").unwrap_err();
+    assert_eq!(gone.to_string(), "The resourceVersion for the provided list is too old.");
+    assert!(served.list("resourceVersionMatch=Exact&resourceVersion=7").is_ok());
+    let gone = served.list(&format!("limit=2&continue={token}")).unwrap_err();
+    assert!(gone.to_string().starts_with("The provided continue parameter is too old"), "{gone}");
+    served.feeding.abort();
 }

@@ -7,5 +7,6 @@ mod follower;
 mod health;
 mod objects;
 mod schedule;
+mod served;
 mod unruly;
 mod world;

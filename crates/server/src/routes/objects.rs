@@ -140,6 +140,9 @@ async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) 
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
     enter_for_all(with, caller, kind, &options).await;
+    if !with.registry.has_at_hand(&options) {
+        heavy::enter().await;
+    }
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
     enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
