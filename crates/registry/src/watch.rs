@@ -71,7 +71,8 @@ impl Registry {
             false => (None, wanted),
         };
         let subject = subject(kind, namespace, options);
-        let watcher = self.view.watch(&*self.store, &subject, after).await.map_err(|e| failed(&e, after))?;
+        let from = (&*self.store, &*self.clock);
+        let watcher = self.view.watch(from, &subject, after).await.map_err(|e| failed(&e, after))?;
         Ok(Watch { first, watcher: Some(watcher), selectors: options.selectors(), after })
     }
 }

@@ -234,17 +234,17 @@ impl View {
     }
 
     /// Watches a subject after a revision. Where that is before what is kept, as after a restart, what happened since comes
-    /// from `store`, which must be the one that feeds this view.
+    /// from the store, which must be the one that feeds this view.
     ///
     /// # Errors
     /// [`StoreError::Compacted`]: the history does not reach back that far; or the store cannot be read.
     pub async fn watch(
         &self,
-        store: &dyn Store,
+        from: (&dyn Store, &dyn Clock),
         subject: &Subject,
         after: Revision,
     ) -> Result<Watcher, StoreError> {
-        self.dispatcher.watch(store, &self.snapshot(), subject, after).await
+        self.dispatcher.watch(from, &self.snapshot(), subject, after).await
     }
 
     /// Replaces the snapshot by one that these changes lead to.

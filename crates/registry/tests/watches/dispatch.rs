@@ -281,9 +281,17 @@ async fn a_watch_begins_before_what_is_kept_with_the_stores_history() {
     let refused = again.watch("configmaps", "n", "resourceVersion=3").await.err().unwrap();
     assert_eq!(refused.to_string(), "too old resource version: 3 (12)");
     // A history that cannot be read is no reason to leave anything out.
-    for unruly in [Watch::Breaks, Watch::Ends, Watch::Leaky, Watch::Refused] {
+    for unruly in [Watch::Breaks, Watch::Ends, Watch::Leaky, Watch::Refused, Watch::Silent] {
         world.store.watches(unruly);
-        let refused = again.watch("configmaps", "n", "resourceVersion=20").await.err().unwrap();
+        let mut begins = Box::pin(again.watch("configmaps", "n", "resourceVersion=20"));
+        let refused = match futures::poll!(&mut begins) {
+            Poll::Ready(refused) => refused,
+            Poll::Pending => {
+                world.clock.advance(CHECK);
+                begins.await
+            }
+        };
+        let refused = refused.err().unwrap();
         assert_eq!(refused.to_string(), "the watch broke off: begin again", "{unruly:?}");
     }
     served.feeding.abort();

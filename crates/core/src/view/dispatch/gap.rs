@@ -7,8 +7,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tokensmith_objects::Stored;
 
-use super::Dispatcher;
-use crate::store::{Change, Revision, Store, StoreError};
+use super::{Dispatcher, From};
+use crate::follow::CHECK;
+use crate::store::{Change, Revision, StoreError};
 use crate::view::feed::read;
 use crate::view::moved::Moved;
 use crate::view::{REGISTRY, Snapshot};
@@ -18,7 +19,7 @@ impl Dispatcher {
     /// reads for all: after a restart everybody comes at once.
     pub(super) async fn reach_back(
         &self,
-        store: &dyn Store,
+        (store, clock): From<'_>,
         now: &Snapshot,
         after: Revision,
     ) -> Result<(), StoreError> {
@@ -31,7 +32,12 @@ impl Dispatcher {
         let mut gap = Gap { changes: VecDeque::new(), kept: 0, after, latest: HashMap::new() };
         let mut at = after;
         while at < until {
-            let told = changes.next().await.ok_or_else(broken)??;
+            let told = tokio::select! {
+                biased;
+                told = changes.next() => told.ok_or_else(broken)??,
+                // It has it, and says nothing: whoever comes would wait for ever.
+                () = clock.sleep(CHECK) => return Err(broken()),
+            };
             if told.after > at {
                 return Err(broken());
             }

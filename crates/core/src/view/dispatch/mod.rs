@@ -32,6 +32,7 @@ use std::task::Waker;
 
 use super::Snapshot;
 use super::moved::Moved;
+use crate::clock::Clock;
 use crate::store::{Revision, Store, StoreError};
 use topic::Topic;
 use watcher::{Page, Place};
@@ -53,6 +54,9 @@ impl Default for Bounds {
         Bounds { changes: 10_000, bytes: 64 << 20 }
     }
 }
+
+/// Where what happened before the window is read, and by which clock it has to come.
+type From<'a> = (&'a dyn Store, &'a dyn Clock);
 
 /// Of what changes look like so many bytes are kept.
 const LOOKS: usize = 4 << 20;
@@ -162,13 +166,13 @@ impl Dispatcher {
     /// Whoever watches a subject from a revision on.
     pub(super) async fn watch(
         self: &Arc<Self>,
-        store: &dyn Store,
+        from: From<'_>,
         now: &Snapshot,
         subject: &Subject,
         after: Revision,
     ) -> Result<Watcher, StoreError> {
         if after < self.oldest() {
-            self.reach_back(store, now, after).await?;
+            self.reach_back(from, now, after).await?;
         }
         Watcher::new(self, subject.0.as_str().into(), after)
     }
