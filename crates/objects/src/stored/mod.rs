@@ -88,7 +88,8 @@ impl Stored {
             }
         };
         json.pop_if(|last| *last == b'\n');
-        json.into()
+        // It lives for as long as the object does: without what the writer had to spare.
+        json.into_boxed_slice().into()
     }
 
     /// What a store holds; `None` if it is no JSON object. Nothing is copied but the facts.

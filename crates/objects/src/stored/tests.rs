@@ -36,6 +36,18 @@ fn what_is_looked_at_often_needs_no_tree() {
     assert_eq!(stored.object().at(&["metadata", "resourceVersion"]), Some(&json!("7")));
 }
 
+/// A buffer that grows by doubling is up to twice as large as what is in it.
+#[test]
+fn what_is_stored_takes_no_more_than_its_bytes() {
+    for len in [0, 1, 300, 1_100, 5_000] {
+        let mut object = pod();
+        object.set(&["metadata", "annotations", "x/y"], "z".repeat(len));
+        let json = Stored::bytes_of(kind(), &object);
+        let bytes = json.try_into_mut().unwrap();
+        assert_eq!(bytes.capacity(), bytes.len(), "{len}");
+    }
+}
+
 #[test]
 fn answers_are_spliced_as_they_would_be_encoded() {
     let mut shown = pod();
