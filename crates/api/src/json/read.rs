@@ -27,22 +27,59 @@ pub struct Parsed {
 ///
 /// Invalid UTF-8 inside strings and lone surrogates become U+FFFD, as in Go.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
-    let mut reader = Reader { bytes, at: 0, depth: 0, path: String::new(), duplicates: Findings::default() };
-    reader.space();
-    let value = reader.value()?;
-    reader.space();
-    match reader.peek() {
-        None => Ok(Parsed { value, duplicates: reader.duplicates.into_texts() }),
-        Some(c) => Err(invalid(c, "after top-level value")),
+    let mut reader = Reader { bytes, at: 0, depth: 0, repeated: false, told: None };
+    let value = reader.whole()?;
+    if !reader.repeated {
+        return Ok(Parsed { value, duplicates: Vec::new() });
     }
+    // Seldom: where a value stands costs as much as reading it.
+    let mut again = Reader { bytes, at: 0, depth: 0, repeated: false, told: Some(Told::default()) };
+    let value = again.whole()?;
+    Ok(Parsed { value, duplicates: again.told.unwrap_or_default().duplicates.into_texts() })
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    /// A key is repeated somewhere,
+    repeated: bool,
+    /// and who wants to know where is told.
+    told: Option<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// Where the value stands that is being read.
     path: String,
     duplicates: Findings,
+}
+
+impl Told {
+    /// Enters a member; gives what [`Told::passed`] wants.
+    fn member(&mut self, key: &str) -> usize {
+        let before = self.path.len();
+        if before > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+        before
+    }
+
+    /// Enters a list's item.
+    fn item(&mut self, at: usize) -> usize {
+        let before = self.path.len();
+        self.path.push_str(&format!("[{at}]"));
+        before
+    }
+
+    /// Leaves what was entered.
+    fn passed(&mut self, before: usize, repeated: bool) {
+        if repeated {
+            self.duplicates.push(|| self.path.clone());
+        }
+        self.path.truncate(before);
+    }
 }
 
 fn invalid(c: u8, context: &str) -> SyntaxError {
@@ -82,6 +119,16 @@ impl Reader<'_> {
     fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
+        }
+    }
+
+    fn whole(&mut self) -> Result<Value, SyntaxError> {
+        self.space();
+        let value = self.value()?;
+        self.space();
+        match self.peek() {
+            None => Ok(value),
+            Some(c) => Err(invalid(c, "after top-level value")),
         }
     }
 
@@ -129,17 +176,13 @@ impl Reader<'_> {
                 c => return Err(invalid(c, "after object key")),
             }
             self.space();
-            let before = self.path.len();
-            if before > 0 {
-                self.path.push('.');
-            }
-            self.path.push_str(&key);
+            let before = self.told.as_mut().map(|told| told.member(&key));
             let value = self.value()?;
-            if map.contains_key(&key) {
-                self.duplicates.push(|| self.path.clone());
+            let repeated = map.insert(key, value).is_some();
+            self.repeated |= repeated;
+            if let Some((told, before)) = self.told.as_mut().zip(before) {
+                told.passed(before, repeated);
             }
-            self.path.truncate(before);
-            map.insert(key, value);
             self.space();
             match self.next()? {
                 b',' => {}
@@ -158,10 +201,11 @@ impl Reader<'_> {
         }
         loop {
             self.space();
-            let before = self.path.len();
-            self.path.push_str(&format!("[{}]", items.len()));
+            let before = self.told.as_mut().map(|told| told.item(items.len()));
             items.push(self.value()?);
-            self.path.truncate(before);
+            if let Some((told, before)) = self.told.as_mut().zip(before) {
+                told.passed(before, false);
+            }
             self.space();
             match self.next()? {
                 b',' => {}
@@ -226,10 +270,17 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<String, SyntaxError> {
         self.at += 1;
+        // Most are taken as they are, in as much room as they need.
+        let rest = &self.bytes[self.at..];
+        let (text, behind) = rest.split_at(plain(rest));
+        if let (Some(b'"'), Ok(text)) = (behind.first(), std::str::from_utf8(text)) {
+            self.at += text.len() + 1;
+            return Ok(text.to_owned());
+        }
         let mut out: Vec<u8> = Vec::new();
         loop {
             let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|c| matches!(c, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+            let plain = plain(rest);
             out.extend_from_slice(&rest[..plain]);
             self.at += plain;
             match self.next()? {
@@ -292,6 +343,35 @@ impl Reader<'_> {
     }
 }
 
+/// How many bytes come before a quote, a backslash, or what must not stand in a string. Eight at a time: most JSON is strings.
+pub fn plain(bytes: &[u8]) -> usize {
+    let special = |word: u64| below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1) | below(word, 0x20);
+    first(bytes, special, |c| matches!(c, b'"' | b'\\' | 0..0x20))
+}
+
+/// Where the first byte is for which `word` (of eight bytes, by [`below`]) and `byte` say so.
+pub(super) fn first(bytes: &[u8], word: impl Fn(u64) -> u64, byte: impl Fn(&u8) -> bool) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, eight) in words.iter().enumerate() {
+        let found = word(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return at * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    words.len() * 8 + rest.iter().position(byte).unwrap_or(rest.len())
+}
+
+/// The highest bit of each byte that is below `n`, which is at most 0x80. Right up to the first such byte, and that one
+/// counts.
+pub(super) fn below(word: u64, n: u64) -> u64 {
+    word.wrapping_sub(each(1) * n) & !word & each(0x80)
+}
+
+/// The same byte eight times.
+pub(super) const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
 /// Go replaces each byte that is part of no valid sequence by one U+FFFD.
 fn replace_invalid(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -348,6 +428,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_plain_is_found_as_byte_by_byte(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'a')], 0..40)) {
+            let want = bytes.iter().position(|c| matches!(c, b'"' | b'\\' | 0..=0x1f)).unwrap_or(bytes.len());
+            prop_assert_eq!(plain(&bytes), want);
+        }
+
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);

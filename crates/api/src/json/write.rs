@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::read::{below, each, first};
+
 /// An object that is being written, member by member.
 pub struct Members<'a> {
     out: &'a mut Vec<u8>,
@@ -119,9 +121,12 @@ fn number(n: &Number) -> String {
 /// which would otherwise end a script element in a page that embeds the JSON.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, &c) in bytes.iter().enumerate() {
+    let mut bytes = text.as_bytes();
+    loop {
+        let (plain, rest) = bytes.split_at(shown(bytes));
+        out.extend_from_slice(plain);
+        let Some((&c, behind)) = rest.split_first() else { break };
+        bytes = behind;
         let escape: &[u8] = match c {
             b'"' => b"\\\"",
             b'\\' => b"\\\\",
@@ -133,22 +138,34 @@ pub fn write_str(out: &mut Vec<u8>, text: &str) {
             b'<' => b"\\u003c",
             b'>' => b"\\u003e",
             b'&' => b"\\u0026",
-            0xe2 if bytes[at..].starts_with("\u{2028}".as_bytes()) => b"\\u2028",
-            0xe2 if bytes[at..].starts_with("\u{2029}".as_bytes()) => b"\\u2029",
-            0..=0x1f => {
-                out.extend_from_slice(&bytes[from..at]);
+            0xe2 => match rest.get(..3) {
+                Some([_, 0x80, last @ (0xa8 | 0xa9)]) => {
+                    bytes = &rest[3..];
+                    if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" }
+                }
+                _ => &rest[..1],
+            },
+            c => {
                 out.extend_from_slice(format!("\\u{c:04x}").as_bytes());
-                from = at + 1;
                 continue;
             }
-            _ => continue,
         };
-        out.extend_from_slice(&bytes[from..at]);
         out.extend_from_slice(escape);
-        from = at + if c == 0xe2 { 3 } else { 1 };
     }
-    out.extend_from_slice(&bytes[from..]);
     out.push(b'"');
+}
+
+/// How many bytes come before one that may have to be escaped.
+fn shown(bytes: &[u8]) -> usize {
+    // `<` and `>` differ in one bit, and so do `"` and `&`. U+2028 and U+2029 begin with 0xe2.
+    let special = |word: u64| {
+        below((word | each(2)) ^ each(b'>'), 1)
+            | below((word | each(4)) ^ each(b'&'), 1)
+            | below(word ^ each(b'\\'), 1)
+            | below(word ^ each(0xe2), 1)
+            | below(word, 0x20)
+    };
+    first(bytes, special, |c| matches!(c, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2 | 0..0x20))
 }
 
 /// Compact JSON, indented by two spaces as Go's `json.Indent` does.
@@ -252,6 +269,27 @@ mod tests {
             prop_assume!(float.is_finite());
             // Not by serde_json's own reader, which may be off by the last bits.
             prop_assert_eq!(text(&json!(float)).parse::<f64>().unwrap(), float);
+        }
+
+        /// As Go does it, byte by byte.
+        #[test]
+        fn strings_are_escaped_wherever_they_stand(text in "[a-z<>&\"\\\\\u{0}-\u{1f}\u{2027}-\u{202a}é€🦀]{0,40}") {
+            let mut want = String::new();
+            for c in text.chars() {
+                match c {
+                    '"' | '\\' => want.extend(['\\', c]),
+                    '\n' => want.push_str("\\n"),
+                    '\r' => want.push_str("\\r"),
+                    '\t' => want.push_str("\\t"),
+                    '\u{8}' => want.push_str("\\b"),
+                    '\u{c}' => want.push_str("\\f"),
+                    '<' | '>' | '&' | '\0'..' ' | '\u{2028}' | '\u{2029}' => want.push_str(&format!("\\u{:04x}", c as u32)),
+                    c => want.push(c),
+                }
+            }
+            let mut out = Vec::new();
+            write_str(&mut out, &text);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("\"{want}\""));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
-use tokensmith_api::json::MAX_DEPTH;
+use tokensmith_api::json::{MAX_DEPTH, plain};
 
 use super::Odd;
 
@@ -201,25 +201,4 @@ impl<'a> Cursor<'a> {
         }
         Ok(())
     }
-}
-
-/// How many bytes come before a quote, a backslash, or what must not stand in a string. Eight at a time: most of an object's
-/// JSON is strings.
-fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    // The highest bit of each byte that is below `n`; right up to the first one, which is all that counts.
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = below(word ^ (ONES * u64::from(b'"')), 1)
-            | below(word ^ (ONES * u64::from(b'\\')), 1)
-            | below(word, 0x20);
-        if found != 0 {
-            return at * 8 + (found.trailing_zeros() / 8) as usize;
-        }
-    }
-    let odd = rest.iter().position(|c| matches!(c, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
-    words.len() * 8 + odd
 }
