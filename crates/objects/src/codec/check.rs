@@ -86,26 +86,41 @@ impl Check {
         self.message(of, map)
     }
 
-    fn message(&mut self, of: TypeRef<'_>, map: Map<String, Value>) -> Result<Map<String, Value>, TypeError> {
-        let mut checked: Vec<(&Field, Value)> = Vec::with_capacity(map.len());
-        for (name, value) in map {
+    fn message(
+        &mut self,
+        of: TypeRef<'_>,
+        mut map: Map<String, Value>,
+    ) -> Result<Map<String, Value>, TypeError> {
+        // Most come in order and stay as they are; then the map stays, too.
+        let (mut ranks, mut ordered) = (Vec::with_capacity(map.len()), true);
+        for (name, value) in &mut map {
             let (path, names) = (self.path.len(), self.names.len());
-            push(&mut self.path, &name);
-            push(&mut self.names, &name);
-            match of.field(&name) {
+            push(&mut self.path, name);
+            push(&mut self.names, name);
+            let rank = match of.placed(name) {
                 // In Go null leaves the field at its zero value: as if it were not there.
-                Some(_) if value.is_null() => {}
-                Some(field) => match self.value(of, &field.shape, field.go(), value)? {
+                Some(_) if value.is_null() => GONE,
+                Some((field, rank)) => {
+                    *value = self.value(of, &field.shape, field.go(), std::mem::take(value))?;
                     // What Go never shows is the same as nothing, in a comparison too.
-                    value if field.omits(&value) => {}
-                    value => checked.push((field, value)),
-                },
-                None => self.odd.push(|| format!("unknown field {}", go_quote(&self.path))),
-            }
+                    if field.omits(value) { GONE } else { rank }
+                }
+                None => {
+                    self.odd.push(|| format!("unknown field {}", go_quote(&self.path)));
+                    GONE
+                }
+            };
+            ordered &= ranks.last().is_none_or(|before| *before < rank) && rank != GONE;
+            ranks.push(rank);
             self.path.truncate(path);
             self.names.truncate(names);
         }
-        Ok(in_order(of, checked))
+        if ordered {
+            return Ok(map);
+        }
+        let mut fields: Vec<_> = ranks.into_iter().zip(map).filter(|(rank, _)| *rank != GONE).collect();
+        fields.sort_by_key(|(rank, _)| *rank);
+        Ok(fields.into_iter().map(|(_, field)| field).collect())
     }
 
     /// `go` is the Go type of the value, for the error.
@@ -188,7 +203,9 @@ impl Check {
         let mut out = Vec::with_capacity(items.len());
         for (at, item) in items.into_iter().enumerate() {
             let path = self.path.len();
-            self.path.push_str(&format!("[{at}]"));
+            self.path.push('[');
+            self.path.push_str(&at.to_string());
+            self.path.push(']');
             out.push(match item {
                 Value::Null => zero(of),
                 item => self.value(owner, of, go, item)?,
@@ -198,6 +215,9 @@ impl Check {
         Ok(Value::Array(out))
     }
 }
+
+/// The rank of what is left out.
+const GONE: usize = usize::MAX;
 
 /// Puts a message's fields into Go's order.
 pub(super) fn in_order(of: TypeRef<'_>, mut fields: Vec<(&Field, Value)>) -> Map<String, Value> {

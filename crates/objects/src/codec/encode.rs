@@ -1,5 +1,8 @@
 //! Objects to bytes, fields in Go's order: kind, apiVersion, metadata, then as the table says.
 
+use std::iter::Peekable;
+
+use serde_json::map::Iter;
 use serde_json::{Map, Value};
 use tokensmith_api::json::{Members, indent, list, sorted, write};
 use tokensmith_api::{Media, proto, yaml};
@@ -85,7 +88,9 @@ fn json(map: &Map<String, Value>, of: Option<TypeRef<'_>>, item: Option<TypeRef<
     }
     match of {
         // A Status leaves out what it has not got, and that is not for the table to say.
-        Some(of) if of.short_name() != "Status" => fields(&mut object, of, map, true),
+        Some(of) if of.short_name() != "Status" => {
+            fields(&mut object, of, &mut InStep::of(of, map, true), true);
+        }
         _ => rest(&mut object, map, item),
     }
     object.end();
@@ -114,25 +119,22 @@ fn rest(object: &mut Members<'_>, map: &Map<String, Value>, item: Option<TypeRef
 }
 
 fn message(out: &mut Vec<u8>, of: TypeRef<'_>, map: Option<&Map<String, Value>>, top: bool) {
-    let mut object = Members::begin(out);
-    match map {
-        Some(map) => fields(&mut object, of, map, top),
-        None => fields(&mut object, of, &Map::new(), top),
-    }
+    let (mut object, none) = (Members::begin(out), Map::new());
+    fields(&mut object, of, &mut InStep::of(of, map.unwrap_or(&none), top), top);
     object.end();
 }
 
 /// `top`: at an object's top level `kind` and `apiVersion` are not the table's to write.
-fn fields(object: &mut Members<'_>, of: TypeRef<'_>, map: &Map<String, Value>, top: bool) {
+fn fields(object: &mut Members<'_>, of: TypeRef<'_>, members: &mut InStep<'_>, top: bool) {
     for field in of.fields() {
         if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
             // `kind` and `apiVersion` of an object that is no field of another one have been written.
             if field.number > 0 || !top {
-                fields(object, of.at(*inner), map, true);
+                fields(object, of.at(*inner), members, true);
             }
             continue;
         }
-        match map.get(&*field.name) {
+        match members.take(&field.name) {
             None | Some(Value::Null) if !field.always => {}
             None | Some(Value::Null) => zero(object.member(&field.name), of, field),
             Some(value) if field.omits(value) => {}
@@ -143,8 +145,54 @@ fn fields(object: &mut Members<'_>, of: TypeRef<'_>, map: &Map<String, Value>, t
         return;
     }
     // Kept although the table does not know it: an object from a newer version must not lose fields.
-    for (name, value) in map.iter().filter(|(name, _)| of.field(name).is_none()) {
-        write(object.member(name), value);
+    members.unknown(of, |name, value| write(object.member(name), value));
+}
+
+/// A map's members, taken one field after the other.
+struct InStep<'m> {
+    map: &'m Map<String, Value>,
+    /// Those that are left, where they stand in the fields' order, as in all that was decoded: most of a type's fields are
+    /// in no map, and to look for each of them takes longer than all the rest.
+    left: Option<Peekable<Iter<'m>>>,
+}
+
+impl<'m> InStep<'m> {
+    fn of(of: TypeRef<'_>, map: &'m Map<String, Value>, top: bool) -> Self {
+        let mut left = map.iter().peekable();
+        while top && left.next_if(|(name, _)| matches!(name.as_str(), "kind" | "apiVersion")).is_some() {}
+        let begin = left.clone();
+        pass(of, top, &mut left);
+        let ordered = left.all(|(name, _)| of.field(name).is_none());
+        InStep { map, left: ordered.then_some(begin) }
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'m Value> {
+        match &mut self.left {
+            Some(left) => left.next_if(|(next, _)| *next == name).map(|(_, value)| value),
+            None => self.map.get(name),
+        }
+    }
+
+    /// What is no field, once all fields have been taken.
+    fn unknown(&mut self, of: TypeRef<'_>, mut each: impl FnMut(&str, &Value)) {
+        match &mut self.left {
+            Some(left) => left.for_each(|(name, value)| each(name, value)),
+            None => {
+                let all = self.map.iter().filter(|(name, _)| of.field(name).is_none());
+                all.for_each(|(name, value)| each(name, value));
+            }
+        }
+    }
+}
+
+/// Passes the members as [`fields`] takes them.
+fn pass(of: TypeRef<'_>, top: bool, left: &mut Peekable<Iter<'_>>) {
+    for field in of.fields() {
+        match (&field.shape, field.inline) {
+            (Shape::Message(inner), true) if field.number > 0 || !top => pass(of.at(*inner), true, left),
+            (Shape::Message(_), true) => {}
+            _ => drop(left.next_if(|(name, _)| **name == *field.name)),
+        }
     }
 }
 

@@ -217,6 +217,52 @@ fn an_object_within_an_object_keeps_its_kind() {
     assert!(text.contains(r#""volumeClaimTemplates":[{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{"name":"d"},"spec":{"resources":{}},"status":{}}]"#), "{text}");
 }
 
+/// The same members the other way round, wherever the type says their order.
+fn reversed(value: Value, depth: usize) -> Value {
+    match value {
+        Value::Object(map) if depth < 2 => {
+            map.into_iter().rev().map(|(name, value)| (name, reversed(value, depth + 1))).collect()
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn members_of_any_order_are_read_and_written_in_gos() {
+    for plural in ["pods", "nodes", "namespaces", "serviceaccounts"] {
+        let kind = schema::kind("", plural).unwrap();
+        let read = |value: Value| {
+            decode_value(value, &Expected::kind(kind), FieldValidation::Ignore).unwrap().object.into_value()
+        };
+        for seed in 0..20 {
+            let object = read(samples::object(kind, seed));
+            let other = reversed(object.clone(), 0);
+            assert_eq!(read(object.clone()).to_string(), object.to_string(), "what is in order stays");
+            assert_eq!(read(other.clone()).to_string(), object.to_string());
+            let json = |value: &Value| encode_of(kind, value.as_object().unwrap(), Media::Json, false);
+            assert_eq!(String::from_utf8(json(&other)), String::from_utf8(json(&object)));
+        }
+    }
+}
+
+/// An object that a newer version has stored.
+#[test]
+fn unknown_members_are_written_after_the_known_ones() {
+    let written = |spec: Value| {
+        let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {}, "new": 1, "spec": spec});
+        let text = encode_of(schema::kind("", "pods").unwrap(), pod.as_object().unwrap(), Media::Json, false);
+        String::from_utf8(text).unwrap()
+    };
+    let want = r#"{"kind":"Pod","apiVersion":"v1","metadata":{},"spec":{"containers":null,"nodeName":"n","newer":{"b":1,"a":2},"new":[]},"status":{}}"#;
+    let unknown = json!({"b": 1, "a": 2});
+    assert_eq!(written(json!({"nodeName": "n", "newer": unknown, "new": []})).trim_end(), want);
+    assert_eq!(written(json!({"newer": unknown, "nodeName": "n", "new": []})).trim_end(), want);
+    assert_eq!(
+        written(json!({"newer": unknown, "new": [], "nodeName": "n", "containers": null})).trim_end(),
+        want
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn protobuf_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {

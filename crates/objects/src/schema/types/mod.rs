@@ -236,8 +236,13 @@ impl<'a> TypeRef<'a> {
 
     /// The field behind a JSON name, those of embedded types included.
     pub fn field(self, name: &str) -> Option<&'a Field> {
+        self.placed(name).map(|(field, _)| field)
+    }
+
+    /// The same, and where it stands in Go's order.
+    pub fn placed(self, name: &str) -> Option<(&'a Field, usize)> {
         let place = self.of.names.get(name)?;
-        self.types.at(place.owner).of.fields.get(place.at)
+        Some((self.types.at(place.owner).of.fields.get(place.at)?, place.rank))
     }
 
     /// Where a JSON name stands in Go's order.
