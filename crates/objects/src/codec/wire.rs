@@ -37,6 +37,15 @@ impl Walk<'_> {
     }
 
     fn eat_text<E: Error>(&mut self, text: &str) -> Result<(), E> {
+        // Most texts stand there as they are, and nothing in them is written otherwise.
+        if let Some((b'"', rest)) = self.json[self.at..].split_first()
+            && let Some(rest) = rest.strip_prefix(text.as_bytes())
+            && rest.first() == Some(&b'"')
+            && !text.bytes().any(|c| matches!(c, b'<' | b'>' | b'&' | b'"' | b'\\' | 0xe2 | 0..0x20))
+        {
+            self.at += text.len() + 2;
+            return Ok(());
+        }
         self.text.clear();
         write_str(&mut self.text, text);
         let written = std::mem::take(&mut self.text);
@@ -54,9 +63,12 @@ impl Walk<'_> {
     }
 
     fn eat_value<E: Error>(&mut self, value: &Value) -> Result<(), E> {
-        let mut written = Vec::new();
-        write(&mut written, value);
-        self.eat(&written)
+        self.text.clear();
+        write(&mut self.text, value);
+        let written = std::mem::take(&mut self.text);
+        let eaten = self.eat(&written);
+        self.text = written;
+        eaten
     }
 }
 
@@ -140,15 +152,15 @@ impl<'a> Visitor<'a> for Of<'_, '_, '_> {
             }
             What::Map(owner, shape) => {
                 let what = What::of(owner, shape).ok_or_else(differs)?;
-                let mut before: Option<String> = None;
+                let mut before: Option<Cow<'a, str>> = None;
                 while let Some(Text(key)) = map.next_key()? {
                     // Go writes maps with sorted keys.
-                    if before.as_deref().is_some_and(|before| before >= &*key) {
+                    if before.is_some_and(|before| before >= key) {
                         return Err(differs());
                     }
                     walk.eat_key(std::mem::take(&mut first), &key)?;
                     map.next_value_seed(Of { walk: &mut *walk, what })?;
-                    before = Some(key.into_owned());
+                    before = Some(key);
                 }
             }
             What::Message(of) => {
@@ -290,31 +302,37 @@ fn shows_null(field: &Field) -> bool {
         )
 }
 
+/// What is left of a type's fields; and whether it is an object's own type, or an embedded one.
+type Place<'t> = (TypeRef<'t>, std::slice::Iter<'t, Field>, bool);
+
 /// A type's fields in Go's order, those of embedded types in their place.
 struct Fields<'t> {
-    left: Vec<(TypeRef<'t>, std::slice::Iter<'t, Field>, bool)>,
+    here: Place<'t>,
+    /// Those of the types that embed it.
+    around: Vec<Place<'t>>,
     /// One that is always shown was passed.
     missed: bool,
 }
 
 impl<'t> Fields<'t> {
     fn new(of: TypeRef<'t>, top: bool) -> Self {
-        Fields { left: vec![(of, of.fields().iter(), top)], missed: false }
+        Fields { here: (of, of.fields().iter(), top), around: Vec::new(), missed: false }
     }
 
     /// The next field of this name.
     fn until(&mut self, name: &str) -> Option<(TypeRef<'t>, &'t Field)> {
         loop {
-            let (owner, fields, top) = self.left.last_mut()?;
+            let (owner, fields, top) = &mut self.here;
             let (owner, top) = (*owner, *top);
             let Some(field) = fields.next() else {
-                self.left.pop();
+                self.here = self.around.pop()?;
                 continue;
             };
             if let (Shape::Message(inner), true) = (&field.shape, field.inline) {
                 if field.number > 0 || !top {
                     let inner = owner.at(*inner);
-                    self.left.push((inner, inner.fields().iter(), true));
+                    let around = std::mem::replace(&mut self.here, (inner, inner.fields().iter(), true));
+                    self.around.push(around);
                 }
                 continue;
             }
