@@ -53,6 +53,9 @@ pub(crate) enum Verdict {
 /// More than this many taken back, and more than every other one: "rapid reset" (CVE-2023-44487).
 const CANCELLED: u64 = 200;
 
+/// Fewer answers than that go out as they come.
+const CROWD: u64 = 4;
+
 impl Activity {
     pub(crate) fn new(clock: Arc<dyn Clock>, place: Arc<Place>) -> Arc<Self> {
         let activity = Activity {
@@ -134,6 +137,11 @@ impl Activity {
     /// Whether this is about its first request.
     pub(crate) fn is_fresh(&self) -> bool {
         get(&self.begun) <= 1
+    }
+
+    /// Whether so many answers are under way that several may have something to send at once.
+    pub(crate) fn is_crowded(&self) -> bool {
+        get(&self.answered) >= CROWD
     }
 
     /// Resolves when the connection is to be judged at once.

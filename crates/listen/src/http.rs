@@ -1,10 +1,12 @@
 //! HTTP/1 and HTTP/2 on a connection: requests within their bounds, and an end for who does not come to one.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +22,13 @@ use tokensmith_core::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 
+use crate::BoxError;
 use crate::activity::{Activity, Verdict};
 use crate::begun::Begun;
 use crate::body::RequestBody;
 use crate::bounds::Bounds;
 use crate::crowd::Stage;
+use crate::gather::Gathered;
 use crate::places::Lifetime;
 use crate::reply::{self, Reply};
 use crate::serve::{Connection, Serve};
@@ -102,7 +106,9 @@ where
     let last = requests.clone();
     let service = service_fn(move |request| {
         let requests = requests.clone();
-        async move { Ok::<_, Infallible>(requests.answer(request).await) }
+        // In a box: a stream of HTTP/2 has room for the making of its answer for as long as that is sent, and a watch is sent
+        // for hours.
+        Box::pin(async move { Ok::<_, Infallible>(requests.answer(request).await) })
     });
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
@@ -123,7 +129,11 @@ where
         .initial_connection_window_size(BODIES_AHEAD)
         .keep_alive_interval(bounds.ping)
         .keep_alive_timeout(bounds.pong);
+    // What takes the stream over from HTTP/1 sends for itself.
+    let stream = Gathered::new(stream, http2);
+    let out = stream.clone();
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut turn = Turn::default();
     let mut stopping: Option<Duration> = None;
     loop {
         let judged = clock.monotonic();
@@ -141,7 +151,7 @@ where
             }
         };
         tokio::select! {
-            ended = connection.as_mut() => return ended.map_err(io::Error::other),
+            ended = poll_fn(|context| turn.take(connection.as_mut(), &out, &activity, context)) => return ended,
             // Answers what has been asked, takes nothing new.
             _ = stop.wait_for(|stop| *stop), if stopping.is_none() => {
                 connection.as_mut().graceful_shutdown();
@@ -153,6 +163,49 @@ where
             }
             () = activity.alarm() => {}
             () = clock.sleep_past(judged.saturating_add(rest)) => shared.unread.sweep(place.id, bounds.stall),
+        }
+    }
+}
+
+/// How a connection is polled.
+#[derive(Default)]
+struct Turn {
+    /// It has let others go first.
+    yielded: bool,
+    /// It has ended, with what it has said still to be sent.
+    ended: Option<io::Result<()>>,
+}
+
+impl Turn {
+    /// Polls a connection, and sends what it says.
+    fn take<I, E: Into<BoxError>>(
+        &mut self,
+        connection: Pin<&mut impl Future<Output = Result<(), E>>>,
+        out: &Gathered<I>,
+        activity: &Activity,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        if !self.yielded && activity.is_crowded() {
+            self.yielded = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.yielded = false;
+        if self.ended.is_none()
+            && let Poll::Ready(ended) = connection.poll(context)
+        {
+            self.ended = Some(ended.map_err(io::Error::other));
+        }
+        let sent = ready!(out.send(context));
+        match self.ended.take() {
+            Some(ended) => Poll::Ready(ended),
+            None => match sent {
+                Ok(()) => Poll::Pending,
+                Err(e) => Poll::Ready(Err(e)),
+            },
         }
     }
 }

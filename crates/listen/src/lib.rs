@@ -21,6 +21,7 @@ mod body;
 mod bounds;
 mod crowd;
 pub mod descriptors;
+mod gather;
 mod http;
 mod metered;
 mod places;
