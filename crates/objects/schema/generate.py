@@ -17,8 +17,8 @@ the published schemas know. A field is [JSON name, Go type, protobuf number, fla
   enum        the values that the schemas list, of a list those of its items
 A type that is merged as a whole has `map=atomic` before its fields. What is shown of an empty field follows from Go's
 types alone (codec/encode.rs); nothing here is guessed.
-kinds.json: the kinds that are served, in discovery's order, with their columns; `offByDefault` marks those that
-are served only when asked for.
+kinds.json: the kinds that are served, in discovery's order, with their columns and FACTS; `offByDefault` marks those
+that are served only when asked for.
 kubernetes-1.36/off-by-default.json: what the recorded description lacks, by hand; --trim leaves it alone.
 kubernetes-1.36/registered.json: every "GROUP VERSION KIND" that a real server knows: error texts tell them apart.
 """

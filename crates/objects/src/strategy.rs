@@ -41,20 +41,6 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
     }
 }
 
-/// Whether one has something that the other has not, which its generation counts.
-fn differs(one: &Object, other: &Object) -> bool {
-    let counts = |field: &str| !["apiVersion", "kind", "metadata"].contains(&field);
-    one.0.iter().any(|(field, value)| counts(field) && other.get(field) != Some(value))
-}
-
-fn generation(object: &Object) -> Option<i64> {
-    object.at(GENERATION).and_then(Value::as_i64)
-}
-
-const GENERATION: &[&str] = &["metadata", "generation"];
-/// What `/finalize` changes, where a kind has it.
-const FINALIZERS: &[&str] = &["spec", "finalizers"];
-
 /// Before an object's status is replaced: everything else stays as it was.
 pub fn prepare_status_update(object: &mut Object, old: &Object) {
     let sent = std::mem::replace(object, old.clone());
@@ -84,12 +70,26 @@ pub fn held(kind: &Kind, object: &Object) -> bool {
 }
 
 /// Gives an object what the other one has at a path.
-fn keep(object: &mut Object, old: &Object, path: &[&str]) {
+pub fn keep(object: &mut Object, old: &Object, path: &[&str]) {
     match old.at(path) {
         Some(value) => object.set(path, value.clone()),
         None => drop(object.remove(path)),
     }
 }
+
+/// Whether one has something that the other has not, which its generation counts.
+fn differs(one: &Object, other: &Object) -> bool {
+    let counts = |field: &str| !["apiVersion", "kind", "metadata"].contains(&field);
+    one.0.iter().any(|(field, value)| counts(field) && other.get(field) != Some(value))
+}
+
+fn generation(object: &Object) -> Option<i64> {
+    object.at(GENERATION).and_then(Value::as_i64)
+}
+
+const GENERATION: &[&str] = &["metadata", "generation"];
+/// What `/finalize` changes, where a kind has it.
+const FINALIZERS: &[&str] = &["spec", "finalizers"];
 
 #[cfg(test)]
 mod tests {

@@ -187,10 +187,7 @@ impl Registry {
         for field in
             ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
         {
-            match old.at(&["metadata", field]) {
-                Some(value) => object.set(&["metadata", field], value.clone()),
-                None => drop(object.remove(&["metadata", field])),
-            }
+            strategy::keep(&mut object, old, &["metadata", field]);
         }
         let snapshot = self.snapshot();
         let write = Write { objects: &snapshot, ..write };

@@ -7,8 +7,8 @@ use crate::field::Findings;
 use crate::schema::Kind;
 use crate::table::count;
 use crate::validate::Limits;
-use crate::validate::data::{MAX_DATA, immutable};
-use crate::{FieldError, Object, names};
+use crate::validate::data::{self, MAX_DATA, immutable};
+use crate::{FieldError, Object};
 
 /// Its data are keys and texts; once immutable, they stay.
 #[derive(Debug)]
@@ -33,9 +33,7 @@ fn create(errors: &mut Findings, object: &Object) {
     let mut total = 0;
     for field in ["data", "binaryData"] {
         for (key, value) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
-            for finding in names::config_key(key) {
-                errors.push(|| FieldError::invalid(format!("{field}[{key}]"), &key.as_str().into(), finding));
-            }
+            data::key(errors, field, key);
             if field == "binaryData" && object.at(&["data", key]).is_some() {
                 errors.push(|| {
                     FieldError::invalid(

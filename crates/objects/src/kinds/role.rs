@@ -98,3 +98,24 @@ fn aggregation(errors: &mut Findings, rule: &Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::kinds::testing::created_of_rbac as found;
+
+    #[test]
+    fn a_rule_is_of_resources_or_of_urls() {
+        assert_eq!(
+            found("roles", json!({"rules": [{"apiGroups": [""], "resources": ["pods"]}]})),
+            ["rules[0].verbs: Required value: verbs must contain at least one value"]
+        );
+        assert_eq!(
+            found("roles", json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]})),
+            [
+                "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs"
+            ]
+        );
+    }
+}

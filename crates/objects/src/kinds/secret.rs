@@ -8,9 +8,9 @@ use super::Rules;
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::table::count;
-use crate::validate::Limits;
-use crate::validate::data::{MAX_DATA, immutable};
-use crate::{FieldError, Object, names};
+use crate::validate::data::{self, MAX_DATA, immutable};
+use crate::validate::{Limits, unchanged};
+use crate::{FieldError, Object};
 
 /// The type of Secrets that hold a legacy token.
 const TOKEN: &str = "kubernetes.io/service-account-token";
@@ -48,9 +48,7 @@ impl Rules for Secret {
 
     fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
         create(errors, new);
-        if new.str_at(&["type"]) != old.str_at(&["type"]) {
-            errors.push(|| FieldError::invalid("type", &new.str_at(&["type"]).into(), "field is immutable"));
-        }
+        unchanged(errors, &["type"], new, old);
         immutable(errors, new, old, &["data"]);
     }
 }
@@ -67,9 +65,7 @@ fn string_data(object: &mut Object) {
 fn create(errors: &mut Findings, secret: &Object) {
     let mut total = 0;
     for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
-        for finding in names::config_key(key) {
-            errors.push(|| FieldError::invalid(format!("data[{key}]"), &key.as_str().into(), finding));
-        }
+        data::key(errors, "data", key);
         total += value.as_str().map_or(0, str::len) / 4 * 3;
     }
     if total > MAX_DATA {
@@ -119,14 +115,13 @@ fn is_json(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use crate::Object;
     use crate::kinds::testing::{defaulted, texts};
     use crate::schema::kind;
     use crate::strategy::prepare_create;
     use crate::validate::{Limits, create, update};
-    use serde_json::Value;
 
     #[test]
     fn without_a_type_it_is_opaque() {
@@ -134,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_config_maps() {
+    fn a_secret_has_what_its_type_asks_for_and_keeps_what_is_immutable() {
         let secrets = kind("", "secrets").unwrap();
         let secret = |rest: Value| {
             let mut object = json!({"metadata": {"name": "s", "namespace": "n"}});

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
+use super::unchanged;
 use crate::field::{Findings, Shared, go_quote};
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
@@ -48,11 +49,7 @@ pub(super) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Obj
 
 fn changes(errors: &mut Findings, new: &Object, old: &Object) {
     for name in ["name", "namespace", "uid", "creationTimestamp"] {
-        let value = |o: &Object| o.at(&["metadata", name]).cloned().unwrap_or_default();
-        let (new, old) = (value(new), value(old));
-        if new != old {
-            errors.push(|| FieldError::invalid(format!("metadata.{name}"), &new, "field is immutable"));
-        }
+        unchanged(errors, &["metadata", name], new, old);
     }
     // Once an object is being deleted, its finalizers can only become fewer.
     if old.deletion_timestamp().is_some() {

@@ -4,9 +4,9 @@ pub(crate) mod data;
 mod meta;
 pub(crate) mod selector;
 
-use crate::Object;
 use crate::field::Findings;
 use crate::schema::Kind;
+use crate::{FieldError, Object};
 
 /// What the server's flags allow beyond Kubernetes' constants.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,14 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
     meta::update(errors, kind, new, old);
     kind.rules().validate_update(errors, kind, new, old, limits);
     found
+}
+
+/// A field that stays as it was made.
+pub(crate) fn unchanged(errors: &mut Findings, path: &[&str], new: &Object, old: &Object) {
+    if new.str_at(path) != old.str_at(path) {
+        let value = new.str_at(path).into();
+        errors.push(|| FieldError::invalid(path.join("."), &value, "field is immutable"));
+    }
 }
 
 /// The text for a lifetime below `min` seconds.

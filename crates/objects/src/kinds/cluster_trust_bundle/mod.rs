@@ -10,7 +10,7 @@ use super::Rules;
 use crate::field::{Findings, go_quote};
 use crate::schema::Kind;
 use crate::table::or_none;
-use crate::validate::Limits;
+use crate::validate::{Limits, unchanged};
 use crate::{FieldError, Object, names};
 
 /// Bytes of a whole bundle.
@@ -51,13 +51,11 @@ fn create(errors: &mut Findings, bundle: &Object) {
 /// What was stored stays valid: the anchors are read again only when they change.
 fn update(errors: &mut Findings, new: &Object, old: &Object) {
     signer_of(errors, new);
-    let value = |bundle: &Object, field| bundle.str_at(&["spec", field]).to_owned();
-    if value(new, "trustBundle") != value(old, "trustBundle") {
-        anchors(errors, &value(new, "trustBundle"));
+    let (text, before) = (new.str_at(&["spec", "trustBundle"]), old.str_at(&["spec", "trustBundle"]));
+    if text != before {
+        anchors(errors, text);
     }
-    if value(new, "signerName") != value(old, "signerName") {
-        errors.push(|| FieldError::invalid(SIGNER, &value(new, "signerName").into(), "field is immutable"));
-    }
+    unchanged(errors, &["spec", "signerName"], new, old);
 }
 
 /// What is wrong with a bundle's name: it begins with its signer's, so that nobody takes another signer's names.
