@@ -9,13 +9,14 @@ use tokensmith_objects::schema::Schema;
 const OF_ALL_KINDS: [&str; 3] = ["objects", "registry", "server"];
 
 /// What is about certain kinds, and why.
-const ABOUT_SOME: [(&str, &str); 8] = [
+const ABOUT_SOME: [(&str, &str); 9] = [
     ("objects/src/bootstrap.rs", "the RBAC objects that every cluster has"),
     ("objects/src/kinds", "the rooms"),
     ("registry/src/admission", "a member is about the kinds that it names"),
     ("registry/src/builtin.rs", "what every cluster and every namespace has"),
     ("registry/src/controllers", "a controller is about a kind"),
     ("registry/src/legacy.rs", "what the server itself writes about tokens in Secrets"),
+    ("registry/src/options/list.rs", "the view's index of pods by their nodes"),
     ("server/src/audit/about.rs", "which account a token was asked for"),
     (
         "server/src/routes/mod.rs",

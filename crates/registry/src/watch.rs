@@ -84,9 +84,7 @@ fn subject(kind: &Kind, namespace: &str, options: &ListOptions) -> Subject {
         if let Some(name) = options.wanted("metadata.name").filter(|name| !name.is_empty()) {
             return Subject::object(group, plural, namespace, name);
         }
-    } else if (group, plural) == ("", "pods")
-        && let Some(node) = options.wanted("spec.nodeName").filter(|node| !node.is_empty())
-    {
+    } else if let Some(node) = options.node(kind) {
         return Subject::pods_on(node);
     }
     Subject::collection(group, plural, namespace)

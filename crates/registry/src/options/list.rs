@@ -34,11 +34,6 @@ pub struct ListOptions {
 /// A page of so many objects is short.
 const PAGE: usize = 1_000;
 
-/// The view knows them by their nodes.
-fn is_pods(kind: &Kind) -> bool {
-    kind.group.is_empty() && kind.plural == "pods"
-}
-
 impl ListOptions {
     /// Reads the query of a list, a watch or a delete of a collection of `kind`.
     pub fn read(kind: &Kind, query: &str) -> Result<Self, Error> {
@@ -91,7 +86,7 @@ impl ListOptions {
             let found = objects.scan(key.clone(), after).take_while(move |(found, _)| *found == key);
             return Box::new(found);
         }
-        match self.fields.wanted("spec.nodeName").filter(|node| !node.is_empty() && is_pods(kind)) {
+        match self.node(kind) {
             Some(node) => Box::new(objects.pods_of(node, prefix, after)),
             None => Box::new(objects.scan(prefix.to_owned(), after)),
         }
@@ -101,8 +96,13 @@ impl ListOptions {
     pub fn is_narrow(&self, kind: &Kind, namespace: &str) -> bool {
         let page = (1..=PAGE).contains(&self.limit) && !self.selective;
         let one = self.fields.wanted("metadata.name").is_some() && kind.namespaced != namespace.is_empty();
-        page || one
-            || (is_pods(kind) && self.fields.wanted("spec.nodeName").is_some_and(|node| !node.is_empty()))
+        page || one || self.node(kind).is_some()
+    }
+
+    /// The node whose pods alone the selectors take: the view knows pods by their nodes, and no other kind.
+    pub(crate) fn node(&self, kind: &Kind) -> Option<&str> {
+        let pods = kind.group.is_empty() && kind.plural == "pods";
+        self.fields.wanted("spec.nodeName").filter(|node| pods && !node.is_empty())
     }
 
     /// The selectors, for who goes on without the rest.
