@@ -77,6 +77,13 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Watches all objects after a revision.
+    pub(crate) async fn watch_all(&self, after: Revision) -> Result<Watcher, StoreError> {
+        self.view.watch((&*self.store, &*self.clock), &Subject::all(), after).await
+    }
+}
+
 /// The least that holds all that a watch is about: of what clients live on, nobody is woken for another's.
 fn subject(kind: &Kind, namespace: &str, options: &ListOptions) -> Subject {
     let (group, plural) = (kind.group.as_str(), kind.plural.as_str());

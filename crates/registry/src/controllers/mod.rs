@@ -26,11 +26,10 @@ use place::Place;
 use queue::{Done, Key, Now, Queue};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::Error;
-use tokensmith_core::follow::{Follower, News};
 use tokensmith_core::keys::Keys;
-use tokensmith_core::store::{Change, Revision, StoreError};
+use tokensmith_core::store::{Revision, StoreError};
 use tokensmith_core::supervise;
-use tokensmith_core::view::REGISTRY;
+use tokensmith_core::view::{Moved, REGISTRY, Watcher};
 
 /// So many keys are worked on at once.
 const AT_ONCE: usize = 64;
@@ -64,10 +63,7 @@ impl Controllers {
     pub async fn run(&self) {
         let mut queue = Queue::default();
         let mut working = FuturesUnordered::new();
-        let mut seen = self.registry.snapshot().revision();
-        self.add_all(&mut queue).await;
-        let mut follower =
-            Follower::new(self.registry.store().clone(), self.clock.clone(), REGISTRY).after(seen);
+        let (mut watcher, mut seen) = self.begin(&mut queue).await;
         loop {
             supervise::turn();
             while working.len() < AT_ONCE {
@@ -76,20 +72,31 @@ impl Controllers {
             }
             let (busy, full) = (!working.is_empty(), working.len() == AT_ONCE);
             tokio::select! {
-                news = follower.next() => match news {
-                    News::Anew(listing) => {
-                        seen = listing.revision;
-                        self.registry.reached(seen).await;
-                        self.add_all(&mut queue).await;
+                moved = watcher.next() => match moved {
+                    Ok(moved) => {
+                        seen = moved.revision;
+                        self.note(&moved, &mut queue);
                     }
-                    News::Changes(told) => {
-                        seen = told.revision;
-                        told.changes.iter().for_each(|change| self.note(change, &mut queue));
-                    }
-                    News::Current => {}
+                    // Changes may have been missed.
+                    Err(_) => (watcher, seen) = self.begin(&mut queue).await,
                 },
                 Some((key, done)) = working.next(), if busy => self.settle(key, done, &mut queue),
                 () = queue.due(&*self.clock), if !full => {}
+            }
+        }
+    }
+
+    /// Begins to watch, and looks at everything that is there by then: what changes meanwhile comes once more.
+    async fn begin(&self, queue: &mut Queue) -> (Watcher, Revision) {
+        loop {
+            let seen = self.registry.snapshot().revision();
+            match self.registry.watch_all(seen).await {
+                Ok(watcher) => {
+                    self.add_all(queue).await;
+                    return (watcher, seen);
+                }
+                // The view has moved on by all that it keeps.
+                Err(_) => tokio::task::yield_now().await,
             }
         }
     }
@@ -148,16 +155,14 @@ impl Controllers {
     }
 
     /// Adds what a change concerns.
-    fn note(&self, change: &Change, queue: &mut Queue) {
+    fn note(&self, moved: &Moved, queue: &mut Queue) {
         let schema = self.registry.schema();
-        let Some(place) = Place::of(&schema, &change.key) else { return };
-        queue.add(&change.key, self.now());
+        let Some(place) = Place::of(&schema, &moved.key) else { return };
+        queue.add(&moved.key, self.now());
         let also = match () {
-            () if place.is(roles::GROUP, "clusterroles") => self.gatherers(change),
+            () if place.is(roles::GROUP, "clusterroles") => self.gatherers(moved),
             // The tokens of an account depend on its coming and going alone.
-            () if place.is("", "serviceaccounts")
-                && (change.previous.is_none() || change.value.is_none()) =>
-            {
+            () if place.is("", "serviceaccounts") && (moved.old.is_none() || moved.new.is_none()) => {
                 self.secrets_of(place.namespace, place.name)
             }
             () => Vec::new(),

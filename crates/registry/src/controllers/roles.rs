@@ -1,6 +1,5 @@
 //! ClusterRoles that gather the rules of others (`pkg/controller/clusterroleaggregation`).
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokensmith_objects::Stored;
 
@@ -9,8 +8,7 @@ use super::queue::{Done, Key};
 use crate::{Request, Subresource, system};
 use tokensmith_core::access::rbac::{Aggregation, Gathered};
 use tokensmith_core::error::Error;
-use tokensmith_core::store::Change;
-use tokensmith_core::view::{Snapshot, object_key};
+use tokensmith_core::view::{Moved, Snapshot, object_key};
 
 pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -42,13 +40,12 @@ impl Controllers {
     }
 
     /// The roles that gather one that has changed, as it was or as it is.
-    pub(super) fn gatherers(&self, change: &Change) -> Vec<Key> {
-        let read = |value: &Option<Bytes>| Stored::read(value.clone()?, change.revision);
-        gatherers(&self.registry.snapshot(), [read(&change.previous), read(&change.value)])
+    pub(super) fn gatherers(&self, moved: &Moved) -> Vec<Key> {
+        gatherers(&self.registry.snapshot(), [moved.old.as_deref(), moved.new.as_deref()])
     }
 }
 
-fn gatherers(snapshot: &Snapshot, states: [Option<Stored>; 2]) -> Vec<Key> {
+fn gatherers(snapshot: &Snapshot, states: [Option<&Stored>; 2]) -> Vec<Key> {
     let mut looks = 0;
     // Coming in vain does no harm: who would have to be asked for too long comes without having been asked.
     let mut takes =
@@ -148,7 +145,7 @@ mod tests {
     fn a_changed_role_asks_only_so_many_selectors_who_gathers_it() {
         let objects = world(1, 20, 300);
         let changed = |value| {
-            gatherers(&objects, [None, Object::from_value(value).map(|role| Stored::from(&role))]).len()
+            gatherers(&objects, [None, Some(&Stored::from(&Object::from_value(value).unwrap()))]).len()
         };
         assert_eq!(changed(json!({"metadata": {"name": "x", "labels": {"there": ""}}})), 20);
         // Those that were not asked come.

@@ -11,6 +11,11 @@ use crate::view::{REGISTRY, collection_key, object_key};
 pub struct Subject(pub(super) String);
 
 impl Subject {
+    /// All objects.
+    pub fn all() -> Self {
+        Subject(REGISTRY.to_owned())
+    }
+
     /// A collection: one namespace's, or all when `namespace` is empty.
     pub fn collection(group: &str, resource: &str, namespace: &str) -> Self {
         Subject(collection_key(group, resource, namespace))
@@ -45,6 +50,7 @@ pub(super) fn concerned(moved: &Moved, nodes: bool, mut each: impl FnMut(&str)) 
     let key = &*moved.key;
     let path = key.strip_prefix(REGISTRY).unwrap_or_default();
     let before = key.len() - path.len();
+    each(&key[..before]);
     path.match_indices('/').for_each(|(at, _)| each(&key[..=before + at]));
     each(key);
     if nodes && key.starts_with(PODS) {
