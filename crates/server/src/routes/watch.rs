@@ -160,7 +160,7 @@ struct Show {
     clock: Arc<dyn Clock>,
     kind: Arc<Kind>,
     format: Format,
-    /// The format in a word, with the version.
+    /// The format in a word, with the kind.
     name: Box<str>,
     /// It says how old an object is.
     dated: bool,
@@ -170,9 +170,11 @@ impl Show {
     fn new(clock: Arc<dyn Clock>, kind: Arc<Kind>, format: Format) -> Self {
         let convert = format.convert.as_ref().map_or("", |to| to.kind.as_str());
         let dated = convert == "Table";
+        // Not its name and version: another one may come in its place while the server runs.
+        let id = kind.id();
         let name = match dated {
-            true => format!("{} {convert} {:?}", kind.version, format.include()),
-            false => format!("{} {convert}", kind.version),
+            true => format!("{id:?} {convert} {:?}", format.include()),
+            false => format!("{id:?} {convert}"),
         };
         Show { clock, kind, format, name: name.into(), dated }
     }
