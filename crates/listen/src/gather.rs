@@ -41,12 +41,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gathered<S> {
         Gathered(Arc::new(Mutex::new(Inner { stream, holds, held: Vec::new(), sent: 0 })))
     }
 
-    /// Sends what is held back.
+    /// Sends what is held back, by whom ever: TLS takes bytes that its socket has no room for yet, and has them sent by a
+    /// flush alone.
     pub(crate) fn send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.inner();
-        if inner.held.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         ready!(inner.drain(context))?;
         Pin::new(&mut inner.stream).poll_flush(context)
     }
@@ -175,6 +173,52 @@ mod tests {
         ours.shutdown().await.unwrap();
         drop(ours);
         assert_eq!(all.await.unwrap(), vec![7; written]);
+    }
+
+    /// As TLS: it takes what is written, and sends it when it is flushed and its socket has room.
+    struct Tls {
+        taken: Vec<u8>,
+        room: usize,
+        sent: Vec<u8>,
+    }
+
+    impl AsyncRead for Tls {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Tls {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.taken.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let some = self.room.min(self.taken.len());
+            let sent: Vec<u8> = self.taken.drain(..some).collect();
+            self.sent.extend(sent);
+            self.room -= some;
+            if self.taken.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(context)
+        }
+    }
+
+    #[test]
+    fn what_the_stream_has_taken_goes_out_although_nothing_more_is_written() {
+        let mut ours = Gathered::new(Tls { taken: Vec::new(), room: 2, sent: Vec::new() }, true);
+        assert!(Pin::new(&mut ours).poll_write(&mut context(), b"abc").is_ready());
+        assert!(ours.send(&mut context()).is_pending(), "its socket is full");
+        ours.inner().stream.room = 10;
+        assert!(ours.send(&mut context()).is_ready());
+        assert_eq!(ours.inner().stream.sent, b"abc");
     }
 
     #[tokio::test]
