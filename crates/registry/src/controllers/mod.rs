@@ -17,6 +17,7 @@ mod secrets;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -33,6 +34,9 @@ use tokensmith_core::view::{Moved, REGISTRY, Watcher};
 
 /// So many keys are worked on at once.
 const AT_ONCE: usize = 64;
+
+/// The loop goes round at least as often.
+const TURN: Duration = Duration::from_secs(10);
 
 /// The controllers of one server.
 pub struct Controllers {
@@ -82,6 +86,8 @@ impl Controllers {
                 },
                 Some((key, done)) = working.next(), if busy => self.settle(key, done, &mut queue),
                 () = queue.due(&*self.clock), if !full => {}
+                // Readiness hears of it, also where nothing happens.
+                () = self.clock.sleep(TURN) => {}
             }
         }
     }
