@@ -53,9 +53,12 @@ impl View {
 
 /// Applies a change; what has moved by it.
 fn apply(snapshot: &mut Snapshot, change: &Change, made: &Arc<AtomicUsize>) -> Option<Arc<Moved>> {
-    let Change { key, value, revision, .. } = change;
+    let Change { key, value, previous, revision } = change;
     let new = value.as_ref().and_then(|value| read(key, value, *revision));
-    let old = snapshot.apply(key, new.clone(), *revision);
+    let shown = snapshot.apply(key, new.clone(), *revision);
+    // A listing may have been ahead of its revision: then what was there before is not what it shows.
+    let old = shown.filter(|old| old.revision() < *revision);
+    let old = old.or_else(|| previous.as_ref().and_then(|value| read(key, value, 0)));
     let moved = old.is_some() || new.is_some();
     moved.then(|| Moved::new((key.clone(), *revision), (old, new), made))
 }
@@ -81,4 +84,43 @@ pub(super) fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<S
         tracing::error!(key, "a stored object cannot be read and is left out");
     }
     object.map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "/registry/pods/n/x";
+
+    fn json(phase: &str) -> Bytes {
+        let text = format!(
+            r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"x","namespace":"n"}},"status":{{"phase":"{phase}"}}}}"#
+        );
+        text.into()
+    }
+
+    /// A store may read what it lists after the revision that it tells.
+    #[test]
+    fn what_a_listing_was_ahead_of_is_told_as_it_was() {
+        let change = |value: Option<&str>, revision| Change {
+            key: KEY.into(),
+            value: value.map(json),
+            previous: Some(json("Pending")),
+            revision,
+        };
+        let phase =
+            |object: &Option<Arc<Stored>>| object.as_ref().map(|o| o.text(&["status", "phase"]).into_owned());
+        let (mut gone, made) = (Snapshot::default(), Arc::default());
+        let moved = apply(&mut gone, &change(None, 5), &made).expect("it is gone");
+        assert_eq!((phase(&moved.old), phase(&moved.new)), (Some("Pending".into()), None));
+        let mut ahead = Snapshot::default();
+        ahead.apply(KEY, read(KEY, &json("Running"), 5), 5);
+        let moved = apply(&mut ahead, &change(Some("Running"), 5), &made).expect("it has changed");
+        assert_eq!((phase(&moved.old), phase(&moved.new)), (Some("Pending".into()), Some("Running".into())));
+        let moved = apply(&mut ahead, &change(Some("Failed"), 6), &made).expect("it has changed");
+        assert_eq!(
+            (phase(&moved.old), moved.old.as_ref().map(|o| o.revision())),
+            (Some("Running".into()), Some(5))
+        );
+    }
 }

@@ -24,6 +24,9 @@ pub struct Moved {
     made: Arc<AtomicUsize>,
 }
 
+/// Of what all changes look like so many bytes are kept, and up to twice as many until the next change comes.
+pub(super) const LOOKS: usize = 4 << 20;
+
 #[derive(Default)]
 struct Looks {
     /// A handful: as many as there are representations that somebody watches.
@@ -58,15 +61,16 @@ impl Moved {
         len(&self.old) + self.key.len()
     }
 
-    /// What it looks like as this event in this shape: made by the first who asks, while the others wait. All that what is
-    /// made depends on, beside the change itself, must be in `shape`.
+    /// What it looks like as this event in this shape: made by the first who asks, while the others wait, and kept where there
+    /// is room. All that what is made depends on, beside the change itself, must be in `shape`.
     pub fn shown(&self, event: &'static str, shape: &str, make: impl FnOnce() -> Bytes) -> Bytes {
         let mut looks = self.looks();
         if let Some(found) = looks.find(event, shape) {
             return found;
         }
         let bytes = make();
-        if !looks.closed {
+        let room = self.made.load(Ordering::Relaxed).saturating_add(bytes.len()) <= 2 * LOOKS;
+        if !looks.closed && room {
             self.made.fetch_add(bytes.len(), Ordering::Relaxed);
             looks.made.push(Look { event, shape: shape.into(), bytes: bytes.clone() });
         }

@@ -29,7 +29,7 @@ use tokensmith_registry::{Event, ListOptions, Turn, Watch};
 use tracing::Span;
 
 use super::objects::{Objects, convertible, enter_for_all};
-use super::show::one;
+use super::show::{one, splices};
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::heavy;
@@ -203,8 +203,8 @@ impl Show {
             return seen;
         }
         let make = || span.in_scope(|| self.make(event, turn, moved));
-        // Whoever is not the first waits for them.
-        match moved.size() > heavy::BODY {
+        // Whoever is not the first waits for them; what is spliced takes no longer than to copy it.
+        match moved.size() > heavy::BODY && !splices(&self.format) {
             true => heavy::aside(|| moved.shown(event, &shape, make)),
             false => moved.shown(event, &shape, make),
         }

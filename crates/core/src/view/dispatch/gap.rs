@@ -41,6 +41,9 @@ impl Dispatcher {
             if told.after > at {
                 return Err(broken());
             }
+            if told.revision <= at {
+                continue;
+            }
             let new = told.changes.iter().filter(|change| at < change.revision && change.revision <= until);
             new.for_each(|change| self.keep(&mut gap, change, now));
             at = told.revision;

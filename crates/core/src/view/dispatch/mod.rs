@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::Snapshot;
-use super::moved::Moved;
+use super::moved::{LOOKS, Moved};
 use crate::clock::Clock;
 use crate::store::{Revision, Store, StoreError};
 use topic::Topic;
@@ -58,8 +58,8 @@ impl Default for Bounds {
 /// Where what happened before the window is read, and by which clock it has to come.
 type From<'a> = (&'a dyn Store, &'a dyn Clock);
 
-/// Of what changes look like so many bytes are kept.
-const LOOKS: usize = 4 << 20;
+/// With each change so many older ones lose what they look like, at least, where that takes too much room.
+const FORGOTTEN: usize = 64;
 /// Who catches up looks at so many changes at a time,
 const LOOKED_AT: usize = 1_000;
 /// and takes so many along: what a watcher holds that nobody reads.
@@ -84,20 +84,26 @@ struct Inner {
     listable: Revision,
     /// Up to here all was told.
     head: Revision,
-    /// Up to here nothing keeps what it looks like.
+    /// Up to here nothing keeps what it looks like, or is about to.
     bare: Revision,
     topics: HashMap<Arc<str>, Arc<Topic>>,
     /// How many of them are of nodes.
     nodes: usize,
 }
 
-/// Those who are to be woken, once the locks are free.
+/// Those who are to be woken, once the locks are free; they are also when whoever wakes them panics.
 #[must_use]
 pub(super) struct Woken(Vec<Waker>);
 
 impl Woken {
     pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+        drop(self);
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -132,35 +138,40 @@ impl Dispatcher {
         head: Revision,
         publish: impl FnOnce() -> T,
     ) -> (T, Woken) {
-        let (mut woken, mut gone) = (Vec::new(), Vec::new());
+        let (mut woken, mut gone) = (Woken(Vec::new()), Vec::new());
+        let many = changes.len().saturating_mul(2).saturating_add(FORGOTTEN);
         let mut inner = self.inner();
         let published = publish();
         for moved in changes {
-            inner.add(moved, &mut woken);
+            inner.add(moved, &mut woken.0);
         }
         inner.head = head;
         inner.trim(self.bounds, &mut gone);
-        if self.made.load(Ordering::Relaxed) > LOOKS {
-            inner.forget(&self.made);
-        }
+        let bare = match self.made.load(Ordering::Relaxed) > LOOKS {
+            true => inner.forget(many),
+            false => Vec::new(),
+        };
         drop(inner);
-        (published, Woken(woken))
+        // Somebody may be making what one looks like just now.
+        bare.iter().for_each(|moved| moved.forget());
+        (published, woken)
     }
 
     /// Changes may have been missed: who watches has to begin anew. Unless nothing has happened at all.
     pub(super) fn restart<T>(&self, revision: Revision, publish: impl FnOnce() -> T) -> (T, Woken) {
-        let mut woken = Vec::new();
+        let mut woken = Woken(Vec::new());
         let mut inner = self.inner();
         let published = publish();
         if inner.head == revision {
-            return (published, Woken(woken));
+            drop(inner);
+            return (published, woken);
         }
         let gone = std::mem::take(&mut inner.window);
         (inner.kept, inner.oldest, inner.listable, inner.head) = (0, revision, revision, revision);
-        inner.topics.values().for_each(|topic| topic.queue().restart(revision, &mut woken));
+        inner.topics.values().for_each(|topic| topic.queue().restart(revision, &mut woken.0));
         drop(inner);
         drop(gone);
-        (published, Woken(woken))
+        (published, woken)
     }
 
     /// Whoever watches a subject from a revision on.
@@ -241,6 +252,7 @@ impl Dispatcher {
             inner.kept = kept;
             inner.window.push_front(moved);
         }
+        inner.bare = inner.bare.min(inner.oldest);
         drop(inner);
     }
 
@@ -259,6 +271,9 @@ impl Dispatcher {
 
 impl Inner {
     fn add(&mut self, moved: Arc<Moved>, woken: &mut Vec<Waker>) {
+        if moved.old.as_ref().is_some_and(|old| old.revision() == 0) {
+            self.listable = moved.revision;
+        }
         self.kept += moved.kept();
         subject::concerned(&moved, self.nodes > 0, |subject| {
             if let Some(topic) = self.topics.get(subject) {
@@ -284,15 +299,14 @@ impl Inner {
         }
     }
 
-    /// Lets go of what the oldest changes look like.
-    fn forget(&mut self, made: &AtomicUsize) {
-        let mut at = self.window.partition_point(|moved| moved.revision <= self.bare);
-        while made.load(Ordering::Relaxed) > LOOKS {
-            let Some(moved) = self.window.get(at) else { break };
-            moved.forget();
-            self.bare = moved.revision;
-            at += 1;
+    /// The oldest changes that may keep what they look like, which they are to let go of.
+    fn forget(&mut self, many: usize) -> Vec<Arc<Moved>> {
+        let from = self.window.partition_point(|moved| moved.revision <= self.bare);
+        let oldest: Vec<_> = self.window.range(from..).take(many).cloned().collect();
+        if let Some(last) = oldest.last() {
+            self.bare = last.revision;
         }
+        oldest
     }
 
     fn enter(&mut self, subject: &Arc<str>) -> Place {
@@ -305,5 +319,40 @@ impl Inner {
         let (next, number) = (queue.end(), queue.enter());
         drop(queue);
         Place { topic: topic.clone(), next, number }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// After a restart those who come back have thousands of old changes shown.
+    #[test]
+    fn what_the_latest_look_like_is_kept_whatever_was_shown_of_older_ones() {
+        let dispatcher = Dispatcher::new(Bounds::default(), 200);
+        let change = |revision: Revision| {
+            Moved::new(
+                (format!("/registry/pods/n/p{revision}").into(), revision),
+                (None, None),
+                dispatcher.made(),
+            )
+        };
+        let show =
+            |moved: &Moved, bytes: usize| moved.shown("ADDED", "x", || Bytes::from(vec![0; bytes])).len();
+        let before: VecDeque<_> = (1..=200).map(change).collect();
+        dispatcher.prepend(before.clone(), 0, 200);
+        for moved in &before {
+            assert_eq!(show(moved, 64 << 10), 64 << 10, "whoever asks is shown it");
+        }
+        assert!(dispatcher.made().load(Ordering::Relaxed) <= 2 * LOOKS, "also while nothing changes");
+        for revision in 201..400 {
+            let moved = change(revision);
+            dispatcher.tell(vec![moved.clone()], revision, || ()).1.wake();
+            show(&moved, 1 << 10);
+            assert!(moved.seen("ADDED", "x").is_some(), "{revision}");
+        }
+        assert!(dispatcher.made().load(Ordering::Relaxed) <= LOOKS);
     }
 }

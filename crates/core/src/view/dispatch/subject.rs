@@ -1,5 +1,7 @@
 //! What can be watched, and which of it a change concerns.
 
+use std::sync::Arc;
+
 use tokensmith_objects::Stored;
 
 use crate::view::moved::Moved;
@@ -73,7 +75,7 @@ pub(super) fn concerns(moved: &Moved, subject: &str) -> bool {
             false => *moved.key == *subject,
         };
     }
-    let mut found = false;
-    concerned(moved, true, |one| found |= one == subject);
-    found
+    let node = subject.rsplit(NODE).next().unwrap_or_default();
+    let on = |pod: &Option<Arc<Stored>>| pod.as_ref().is_some_and(|pod| pod.node() == node);
+    moved.key.starts_with(PODS) && (on(&moved.old) || on(&moved.new))
 }

@@ -77,7 +77,6 @@ impl Watcher {
                 }
                 continue;
             };
-            // Freed last, and outside of the lock: it may be all that is left of a large object.
             let mut queue = place.topic.queue();
             if place.next < queue.first {
                 if self.at < queue.oldest {
@@ -110,7 +109,6 @@ impl Watcher {
             // One text for all who watch the same.
             self.subject = place.topic.subject.clone();
         }
-        // Its memory goes when it is empty for good.
         (self.page, self.at, self.place) = (changes, until, place);
         Ok(())
     }
