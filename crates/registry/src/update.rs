@@ -118,6 +118,7 @@ impl Registry {
                 Error::invalid("", "", "", vec![error])
             })?;
             let mut object = decoded.object;
+            object.remove(&["metadata", "managedFields"]);
             check_name(&object, namespace, name)?;
             reconcile_namespace(kind, namespace, &mut object)?;
             // A patch that names no version means the object as it is now.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// What stands at each of the paths, as it is written; of a key that is repeated the last one, as a tree has it. No path may
@@ -18,9 +18,19 @@ pub(super) fn find<'a, const N: usize>(
     let mut found = [None; N];
     let mut reader = serde_json::Deserializer::from_slice(json);
     let all = u32::MAX >> (32 - N as u32);
-    Level { paths, found: &mut found, depth: 0, here: all }.deserialize(&mut reader)?;
+    Level { paths, found: &mut found, depth: 0, here: all, first: false }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(found)
+}
+
+/// What stands at a path for the first time: nothing behind it is read.
+pub(super) fn first<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a RawValue> {
+    let mut found = [None];
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    // Leaving early is an error to the reader.
+    let _ =
+        Level { paths: &[path], found: &mut found, depth: 0, here: 1, first: true }.deserialize(&mut reader);
+    found[0]
 }
 
 /// Calls with each member of an object whose value is a string.
@@ -58,6 +68,8 @@ struct Level<'p, 'a> {
     found: &'p mut [Option<&'a RawValue>],
     depth: usize,
     here: u32,
+    /// Whether to stop at what is found first.
+    first: bool,
 }
 
 impl<'a> DeserializeSeed<'a> for Level<'_, 'a> {
@@ -76,7 +88,7 @@ impl<'a> Visitor<'a> for Level<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Level { paths, found, depth, here } = self;
+        let Level { paths, found, depth, here, first } = self;
         while let Some(through) = map.next_key_seed(Key { paths, depth, here })? {
             if through == 0 {
                 map.next_value::<IgnoredAny>()?;
@@ -85,10 +97,19 @@ impl<'a> Visitor<'a> for Level<'_, 'a> {
             let at = through.trailing_zeros() as usize;
             if paths[at].len() == depth + 1 {
                 found[at] = Some(map.next_value()?);
+                if first {
+                    return Err(A::Error::custom("it is found"));
+                }
             } else {
                 // What an earlier one of the same key has left counts no more.
                 (0..paths.len()).filter(|at| through & (1 << at) != 0).for_each(|at| found[at] = None);
-                map.next_value_seed(Level { paths, found: &mut *found, depth: depth + 1, here: through })?;
+                map.next_value_seed(Level {
+                    paths,
+                    found: &mut *found,
+                    depth: depth + 1,
+                    here: through,
+                    first,
+                })?;
             }
         }
         Ok(())
@@ -177,6 +198,9 @@ mod tests {
         let found = texts(r#" {"x": [{"a": 1}], "b":{"a" : "\u0061","c":{"a":{ }}}, "\u0063": null}"#);
         assert_eq!(found, [None, Some(r#""\u0061""#.into()), Some("{ }".into()), Some("null".into())]);
         assert_eq!(texts("[1]"), [None, None, None, None]);
+        let early = first(br#"{"x":{"a":0},"b":{"a":1},"b":{"a":2"#, &["b", "a"]);
+        assert_eq!(early.map(RawValue::get), Some("1"), "what follows is not read");
+        assert!(first(b"{}", &["b"]).is_none());
         assert!(find(br#"{"a":1"#, &PATHS).is_err() && find(br#"{"a":1}x"#, &PATHS).is_err());
     }
 

@@ -34,7 +34,8 @@ pub struct Stored {
     /// Its `metadata.resourceVersion`, which is not in the bytes; 0 where it has none, since it is not stored.
     revision: u64,
     facts: Facts,
-    /// Its JSON as answers have it, for the first kind that it was asked for.
+    /// Its JSON as answers have it, for the first kind that it was asked for. Where another one comes in that one's place while
+    /// the server runs it is found out anew each time, until the object is written.
     wire: OnceLock<(KindId, Option<Box<Text>>)>,
 }
 
@@ -248,10 +249,13 @@ impl Stored {
     }
 }
 
+/// Of what serde finds too deep, the server's own reader makes a tree: it has let it in.
 fn tree(json: &[u8]) -> Object {
     // All of it at once is looked at faster than each string.
     let text = std::str::from_utf8(json).ok();
-    text.and_then(|text| serde_json::from_str(text).ok()).and_then(Object::from_value).unwrap_or_default()
+    let read = text.and_then(|text| serde_json::from_str(text).ok());
+    let read = read.or_else(|| tokensmith_api::json::parse(json).ok().map(|parsed| parsed.value));
+    read.and_then(Object::from_value).unwrap_or_default()
 }
 
 impl Facts {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::find::find;
+use super::find::first;
 
 /// JSON in the order of Go's fields, without `metadata.resourceVersion`.
 #[derive(Clone, Debug)]
@@ -34,8 +34,7 @@ impl Text {
 
     /// Writes what is in `metadata`.
     pub fn metadata(&self, revision: u64, out: &mut Vec<u8>) {
-        let [found] = find(&self.json, &[&["metadata"]]).unwrap_or_default();
-        match found.filter(|raw| raw.get().starts_with('{')) {
+        match first(&self.json, &["metadata"]).filter(|raw| raw.get().starts_with('{')) {
             Some(raw) => {
                 let begin = raw.get().as_ptr() as usize - self.json.as_ptr() as usize;
                 self.spliced(begin, begin + raw.get().len(), revision, out);
@@ -79,7 +78,6 @@ impl Text {
 
 /// Where the first field of `metadata` stands, or would.
 fn first_in_metadata(json: &[u8]) -> Option<usize> {
-    let [found] = find(json, &[&["metadata"]]).unwrap_or_default();
-    let raw = found.filter(|raw| raw.get().starts_with('{'))?;
+    let raw = first(json, &["metadata"]).filter(|raw| raw.get().starts_with('{'))?;
     Some(raw.get().as_ptr() as usize - json.as_ptr() as usize + 1)
 }
