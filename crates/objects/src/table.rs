@@ -1,5 +1,7 @@
 //! Tables: what `kubectl get` prints (`pkg/printers/internalversion/printers.go`).
 
+use std::borrow::Borrow;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_api::Moment;
@@ -20,9 +22,9 @@ pub enum Include {
 }
 
 /// A `meta.k8s.io/v1` `Table` of objects of one kind; `list_meta` is the list's `metadata`.
-pub fn table<'a>(
+pub fn table(
     kind: &Kind,
-    items: impl IntoIterator<Item = &'a Object>,
+    items: impl IntoIterator<Item = impl Borrow<Object>>,
     include: Include,
     now: OffsetDateTime,
     list_meta: Value,
@@ -32,7 +34,7 @@ pub fn table<'a>(
         .iter()
         .map(|c| json!({"name": c.0, "type": c.1, "format": c.2, "description": "", "priority": c.3}))
         .collect();
-    let rows: Vec<_> = items.into_iter().map(|object| row(kind, object, include, now)).collect();
+    let rows: Vec<_> = items.into_iter().map(|object| row(kind, object.borrow(), include, now)).collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
         "columnDefinitions": columns, "rows": rows,

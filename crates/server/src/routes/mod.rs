@@ -208,7 +208,8 @@ pub fn router(app: Arc<App>, more: &[Route]) -> Router {
         .with_state(Shared(app))
 }
 
-/// Tells the listener what an answer holds: all that are no watches are there whole before their first byte goes out.
+/// Tells the listener what an answer holds that is there whole before its first byte goes out. A list that is streamed has said
+/// so itself; a watch holds nothing.
 async fn weigh(mut response: Response) -> Response {
     if let Some(bytes) = response.body().size_hint().exact() {
         response.extensions_mut().insert(Weight(bytes));
@@ -216,13 +217,15 @@ async fn weigh(mut response: Response) -> Response {
     response
 }
 
-/// Replies over 128 KiB are compressed for who asks, as upstream does; a watch, whose length is unknown, is not.
+/// Replies over 128 KiB are compressed for who asks, as upstream does; a watch is not. A list that is streamed is about as long
+/// as its objects.
 #[derive(Clone, Copy)]
 struct Large;
 
 impl tower_http::compression::Predicate for Large {
     fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
-        response.body().size_hint().lower() > 128 * 1024
+        let streamed = response.extensions().get::<show::Length>().map_or(0, |length| length.0);
+        response.body().size_hint().lower().max(streamed) > 128 * 1024
     }
 }
 

@@ -1,6 +1,7 @@
 //! Objects as answers: spliced from the bytes as which they are kept, wherever the client takes them as they are.
 //!
-//! A list is a stream of chunks: what it takes in memory does not grow with it. The client's pace sets that of the stream.
+//! A list is a stream of chunks: what it takes in memory does not grow with it, and the client's pace sets that of the stream.
+//! Tables, YAML and lists in protobuf are made whole.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,16 +14,30 @@ use http::StatusCode;
 use serde_json::json;
 use tokensmith_api::{Media, json};
 use tokensmith_core::Clock;
+use tokensmith_listen::Weight;
 use tokensmith_objects::codec::{ListMeta, ProtobufList};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::table::table;
-use tokensmith_objects::{Object, Stored, codec};
+use tokensmith_objects::{Stored, codec};
 use tokensmith_registry::List;
 
 use crate::reply::{self, Format};
 
 /// A list that is longer is streamed, in chunks of about this many bytes.
 const CHUNK: usize = 64 << 10;
+
+/// As long as this are the objects of a list that is streamed, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length(pub(super) u64);
+
+/// A list as a stream: `holds` is what it takes in memory until it has been read.
+fn streamed(mut answer: Response, objects: &[Arc<Stored>], holds: usize) -> Response {
+    let length: usize = objects.iter().map(|object| object.json().len()).sum();
+    let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    answer.extensions_mut().insert(Length(bytes(length)));
+    answer.extensions_mut().insert(Weight(bytes(holds)));
+    answer
+}
 
 /// What an object is shown as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +101,7 @@ pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Form
         Shape::Table => {
             let meta = json!({"resourceVersion": object.resource_version()});
             let tree = object.wire_object(kind);
-            out = json::to_vec(&table(kind, [&tree], format.include(), clock.now(), meta));
+            out = json::to_vec(&table(kind, [tree], format.include(), clock.now(), meta));
         }
     }
     out
@@ -112,18 +127,20 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
         Shape::Metadata => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into(), Shape::Metadata),
         Shape::Object => (kind.list_kind(), kind.api_version(), Shape::Object),
         Shape::Table => {
-            let trees: Vec<Object> = list.items.iter().map(|object| object.wire_object(kind)).collect();
-            let value = table(kind, &trees, format.include(), clock.now(), meta);
+            // One tree at a time.
+            let trees = list.items.iter().map(|object| object.wire_object(kind));
+            let value = table(kind, trees, format.include(), clock.now(), meta);
             return answer(codec::encode_value(&value, format.media, format.pretty).into());
         }
     };
     if format.media == Media::Protobuf {
         let chunks = protobuf(list, kind, &name, &version, shape);
-        let short = chunks.iter().map(Bytes::len).sum::<usize>() < CHUNK;
-        return answer(match short {
-            true => chunks.concat().into(),
-            false => Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Infallible>))),
-        });
+        let length = chunks.iter().map(Bytes::len).sum::<usize>();
+        if length < CHUNK {
+            return answer(chunks.concat().into());
+        }
+        let body = Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Infallible>)));
+        return streamed(answer(body), &list.items, length);
     }
     let mut head = json::to_vec(&json!({"kind": name, "apiVersion": version, "metadata": meta}));
     head.pop();
@@ -135,7 +152,8 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
     }
     match items.write(&mut head, CHUNK) {
         true => answer(codec::finish(head, format.media, false).into()),
-        false => answer(items.stream(head)),
+        // The list of its objects, a chunk, and one that is on its way.
+        false => streamed(answer(items.stream(head)), &list.items, 2 * CHUNK + 8 * list.items.len()),
     }
 }
 
@@ -148,9 +166,11 @@ struct Items {
 }
 
 impl Items {
-    /// Writes items until there are so many bytes, or all and the list's end; whether that is all.
+    /// Writes items until there are so many bytes, or all and the list's end; whether that is all. What is looked through for
+    /// it is bounded, too: an object's form is found out when it is first shown.
     fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> bool {
-        while out.len() < bytes {
+        let mut looked_through = 0_usize;
+        while out.len() < bytes && looked_through < bytes.saturating_mul(8) {
             let Some(object) = self.left.next() else {
                 out.extend_from_slice(b"]}");
                 return true;
@@ -158,6 +178,7 @@ impl Items {
             if std::mem::replace(&mut self.begun, true) {
                 out.push(b',');
             }
+            looked_through = looked_through.saturating_add(object.json().len());
             match self.shape {
                 Shape::Metadata => metadata_only(&self.kind, &object, out),
                 _ => object.wire(&self.kind).item(object.revision(), out),
@@ -199,4 +220,88 @@ fn protobuf(list: &List, kind: &Kind, name: &str, version: &str, shape: Shape) -
         remaining: list.remaining.map(|rest| i64::try_from(rest).unwrap_or(i64::MAX)),
     };
     made.end(version, name, meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+    use tokensmith_core::clock::ManualClock;
+    use tokensmith_objects::{Object, schema};
+
+    use super::*;
+
+    fn list(count: usize, bytes: usize) -> List {
+        let kind = schema::kind("", "configmaps").unwrap();
+        let one = |at: usize| {
+            let map = json!({
+                "kind": "ConfigMap", "apiVersion": "v1",
+                "metadata": {"name": format!("m{at}"), "namespace": "n"}, "data": {"a": "x".repeat(bytes)},
+            });
+            Arc::new(Stored::of(kind, &Object::from_value(map).unwrap(), at as u64 + 1))
+        };
+        List {
+            items: (0..count).map(one).collect(),
+            revision: 9_999,
+            continue_token: Some("t".into()),
+            remaining: Some(3),
+        }
+    }
+
+    fn format(accept: &'static str) -> Format {
+        let headers = [(http::header::ACCEPT, http::HeaderValue::from_static(accept))].into_iter().collect();
+        Format::of(&headers, "", |_| true).unwrap()
+    }
+
+    async fn body(list: &List, accept: &'static str) -> (usize, Vec<u8>) {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let answer = show_list(&clock, schema::kind("", "configmaps").unwrap(), list, &format(accept));
+        let mut body = answer.into_body();
+        let (mut chunks, mut all) = (0, Vec::new());
+        while let Some(frame) = body.frame().await {
+            all.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            chunks += 1;
+        }
+        (chunks, all)
+    }
+
+    const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+    #[tokio::test]
+    async fn a_streamed_list_is_the_one_that_would_be_encoded() {
+        let kind = schema::kind("", "configmaps").unwrap();
+        for (count, bytes) in [(0, 0), (1, 10), (3, 40_000), (2_000, 100), (700, 1_500), (9, 300_000)] {
+            let list = list(count, bytes);
+            let (chunks, all) = body(&list, "application/json").await;
+            let items: Vec<Value> = list.items.iter().map(|object| object.object().into_value()).collect();
+            let wanted = json!({
+                "kind": "ConfigMapList", "apiVersion": "v1",
+                "metadata": {"resourceVersion": "9999", "continue": "t", "remainingItemCount": 3}, "items": items,
+            });
+            let wanted = codec::encode_of(kind, wanted.as_object().unwrap(), Media::Json, false);
+            assert!(all == wanted, "{count} of {bytes}");
+            assert!(chunks == 1 || all.len() > CHUNK, "{chunks} chunks of {}", all.len());
+            let (_, metadata) = body(&list, METADATA).await;
+            let metadata: Value = serde_json::from_slice(&metadata).unwrap();
+            let of = |object: &Arc<Stored>| object.value(&["metadata", "name"]);
+            let names: Vec<_> = metadata["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|i| Some(i["metadata"]["name"].clone()))
+                .collect();
+            assert_eq!(names, list.items.iter().map(of).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_a_long_list_holds_and_how_long_it_is_are_told() {
+        let (list, clock) = (list(700, 1_500), ManualClock::new(time::OffsetDateTime::UNIX_EPOCH));
+        for accept in ["application/json", METADATA, "application/vnd.kubernetes.protobuf"] {
+            let answer = show_list(&clock, schema::kind("", "configmaps").unwrap(), &list, &format(accept));
+            let (length, weight) = (answer.extensions().get::<Length>(), answer.extensions().get::<Weight>());
+            assert!(length.is_some_and(|length| length.0 > 1_000_000), "{accept}");
+            assert!(weight.is_some_and(|weight| weight.0 > CHUNK as u64), "{accept}");
+        }
+    }
 }
