@@ -49,7 +49,7 @@ impl Registry {
         let page: Vec<_> = matching.by_ref().take(options.limit).collect();
         let more = matching.peek().is_some();
         // Counted once for all pages: each knows how many were before it.
-        let before = before.map(|before| before.saturating_add(page.len()));
+        let before = before.filter(|_| !options.selective).map(|before| before.saturating_add(page.len()));
         let rest = || match before {
             Some(before) => snapshot.count(&kind.group, &kind.plural, namespace).saturating_sub(before),
             None => matching.count(),

@@ -70,6 +70,11 @@ impl FieldSelector {
         Ok(FieldSelector(by_field))
     }
 
+    /// The fields that it asks for.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The one value that a field must have.
     pub fn wanted(&self, field: &str) -> Option<&str> {
         self.0.get(field)?.equal.first().map(String::as_str)

@@ -92,11 +92,22 @@ impl ListOptions {
         }
     }
 
-    /// Whether few objects are looked at: the selectors name what is looked for, or one page is all that is asked for.
+    /// Whether no more than a page of objects is looked at by a list; a watch does not go by its limit.
+    pub fn is_page(&self) -> bool {
+        (1..=PAGE).contains(&self.limit) && !self.selective
+    }
+
+    /// Whether each object has to be looked through: the selectors ask for a field that is not kept beside it.
+    pub fn looks_through(&self) -> bool {
+        let kept =
+            ["metadata.name", "metadata.namespace", "name", "spec.nodeName", "spec.serviceAccountName"];
+        self.fields.fields().any(|field| !kept.contains(&field))
+    }
+
+    /// Whether few objects are looked at, since the selectors name what is looked for.
     pub fn is_narrow(&self, kind: &Kind, namespace: &str) -> bool {
-        let page = (1..=PAGE).contains(&self.limit) && !self.selective;
         let one = self.fields.wanted("metadata.name").is_some() && kind.namespaced != namespace.is_empty();
-        page || one || self.node(kind).is_some()
+        one || self.node(kind).is_some()
     }
 
     /// The node whose pods alone the selectors take: the view knows pods by their nodes, and no other kind.

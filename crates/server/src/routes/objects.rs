@@ -96,15 +96,27 @@ async fn enter_for(kind: &Kind, there: Option<&Stored>) {
     }
 }
 
-/// So many objects are looked at in less than a millisecond.
+/// So many objects are looked at in less than a millisecond, and as a rule so many looked through.
 const MANY: usize = 1_000;
+const MANY_THROUGH: usize = 50;
 
 /// A list looks at all that its collection holds, however little its selectors and its limit leave of that, unless they name
 /// what they are about.
 pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind, options: &ListOptions) {
     let namespace = place(caller, kind).0;
-    let many = with.registry.snapshot().count(&kind.group, &kind.plural, namespace) > MANY;
-    if many && !options.is_narrow(kind, namespace) {
+    let many = if options.looks_through() { MANY_THROUGH } else { MANY };
+    let there = with.registry.snapshot().count(&kind.group, &kind.plural, namespace);
+    if there > many && !options.is_narrow(kind, namespace) {
+        heavy::enter().await;
+    }
+}
+
+/// The same of a list, which may be of objects as they were.
+async fn enter_for_list(with: &Objects, caller: &Caller, kind: &Kind, options: &ListOptions) {
+    if !options.is_page() {
+        enter_for_all(with, caller, kind, options).await;
+    }
+    if !with.registry.has_at_hand(options) {
         heavy::enter().await;
     }
 }
@@ -139,10 +151,7 @@ async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Res
 async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
-    enter_for_all(with, caller, kind, &options).await;
-    if !with.registry.has_at_hand(&options) {
-        heavy::enter().await;
-    }
+    enter_for_list(with, caller, kind, &options).await;
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
     enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
@@ -274,7 +283,7 @@ async fn delete_collection(
     let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
     let mut request = Request::by(&caller.user);
-    enter_for_all(with, caller, kind, &which).await;
+    enter_for_list(with, caller, kind, &which).await;
     let gone = with.registry.list(kind, place(caller, kind).0, &which)?;
     for object in &gone.items {
         enter_for(kind, Some(object)).await;
