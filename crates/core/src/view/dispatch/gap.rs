@@ -32,11 +32,12 @@ impl Dispatcher {
         let mut gap = Gap { changes: VecDeque::new(), kept: 0, after, latest: HashMap::new() };
         let mut at = after;
         while at < until {
+            let given_up = clock.monotonic().saturating_add(CHECK);
             let told = tokio::select! {
                 biased;
                 told = changes.next() => told.ok_or_else(broken)??,
                 // It has it, and says nothing: whoever comes would wait for ever.
-                () = clock.sleep(CHECK) => return Err(broken()),
+                () = clock.sleep_past(given_up) => return Err(broken()),
             };
             if told.after > at {
                 return Err(broken());
