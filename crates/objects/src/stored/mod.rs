@@ -226,7 +226,7 @@ impl Stored {
         serde_json::from_str(self.raw(path)?).ok()
     }
 
-    /// A part of its tree: what stands at some paths, through lists on the way ([`pick::pick`]).
+    /// A part of its tree: what stands at some paths, through lists on the way.
     pub fn part(&self, paths: &[&[&str]]) -> Object {
         pick::pick(&self.json, paths).ok().and_then(Object::from_value).unwrap_or_default()
     }
