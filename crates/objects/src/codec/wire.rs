@@ -23,7 +23,7 @@ pub fn is_wire(kind: &Kind, json: &[u8]) -> bool {
 struct Walk<'a> {
     json: &'a [u8],
     at: usize,
-    /// What a text is written as.
+    /// What a text or a number is written as; kept, for its room.
     text: Vec<u8>,
 }
 
@@ -46,12 +46,7 @@ impl Walk<'_> {
             self.at += text.len() + 2;
             return Ok(());
         }
-        self.text.clear();
-        write_str(&mut self.text, text);
-        let written = std::mem::take(&mut self.text);
-        let eaten = self.eat(&written);
-        self.text = written;
-        eaten
+        self.eat_written(|out| write_str(out, text))
     }
 
     fn eat_key<E: Error>(&mut self, first: bool, key: &str) -> Result<(), E> {
@@ -62,9 +57,9 @@ impl Walk<'_> {
         self.eat(b":")
     }
 
-    fn eat_value<E: Error>(&mut self, value: &Value) -> Result<(), E> {
+    fn eat_written<E: Error>(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), E> {
         self.text.clear();
-        write(&mut self.text, value);
+        write(&mut self.text);
         let written = std::mem::take(&mut self.text);
         let eaten = self.eat(&written);
         self.text = written;
@@ -235,7 +230,7 @@ impl Of<'_, '_, '_> {
     }
 
     fn number<E: Error>(self, number: Value, zero: bool) -> Result<Was, E> {
-        self.scalar(|walk| walk.eat_value(&number))?;
+        self.scalar(|walk| walk.eat_written(|out| write(out, &number)))?;
         Ok(if zero { Was::Zero } else { Was::Full })
     }
 }
