@@ -41,6 +41,9 @@ pub enum SelectorError {
         /// The part of it.
         term: String,
     },
+    /// A field that objects of a kind are not selected by which has no fields of its own for that.
+    #[error("{0:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")]
+    Unknown(String),
     /// Something stands where something else should.
     #[error("found '{found}', expected: {expected}")]
     Unexpected {

@@ -50,6 +50,9 @@ struct FieldDemands {
     zero: &'static str,
 }
 
+/// What objects of every kind are selected by.
+const DEFAULT: [&str; 2] = ["metadata.name", "metadata.namespace"];
+
 impl FieldSelector {
     /// Parses `metadata.name=a,spec.nodeName!=b` for a kind.
     ///
@@ -60,7 +63,9 @@ impl FieldSelector {
         let mut by_field: BTreeMap<String, FieldDemands> = BTreeMap::new();
         for FieldRequirement { field, equal, value } in all {
             if !kind.selectable.contains(&field) {
-                return Err(SelectorError::Unsupported(field));
+                // A kind with fields of its own has words of its own (`AddFieldLabelConversionFunc`).
+                let own = kind.selectable.iter().any(|field| !DEFAULT.contains(&field.as_str()));
+                return Err(if own { SelectorError::Unsupported } else { SelectorError::Unknown }(field));
             }
             let path = kind.rules().field(&field);
             let wanted = by_field.entry(path.to_owned()).or_default();
@@ -207,9 +212,11 @@ mod tests {
         ] {
             assert_eq!(FieldSelector::parse(pods, text).unwrap().matches(&pod), holds, "{text}");
         }
+        let refused = |kind, text| FieldSelector::parse(kind, text).unwrap_err().to_string();
+        assert_eq!(refused(pods, "spec.host=n"), "field label not supported: spec.host");
         assert_eq!(
-            FieldSelector::parse(maps, "spec.nodeName=n").unwrap_err().to_string(),
-            "field label not supported: spec.nodeName"
+            refused(maps, "spec.nodeName=n"),
+            r#""spec.nodeName" is not a known field selector: only "metadata.name", "metadata.namespace""#
         );
         assert!(
             FieldSelector::parse(pods, "metadata.name")
