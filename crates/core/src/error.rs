@@ -147,6 +147,9 @@ pub enum Error {
         /// The object's name.
         name: String,
     },
+    /// 500: what Kubernetes returns without a reason, though the caller is at fault.
+    #[error("{0}")]
+    Unclassified(String),
     /// 503: the store, or a key, is not to be had just now.
     #[error("{0}")]
     Unavailable(String),

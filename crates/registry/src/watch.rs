@@ -55,7 +55,7 @@ impl Registry {
     /// # Errors
     /// 400 for a wrong selector or version; 410 when the history does not reach back that far.
     pub async fn watch(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Watch, Error> {
-        let wanted = options.revision()?;
+        let wanted = options.revision_to_watch()?;
         let (first, after) = match wanted == 0 || options.send_initial_events {
             true => {
                 let snapshot = self.snapshot();

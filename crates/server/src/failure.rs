@@ -118,6 +118,7 @@ impl From<Error> for Failure {
                 let retry_after_seconds = i32::try_from(*retry_after).unwrap_or(i32::MAX);
                 (429, "TooManyRequests", Some(Details { retry_after_seconds, ..Details::default() }))
             }
+            Error::Unclassified(_) => (500, "", None),
             Error::UnfitPatch { kind, name } => (422, "Invalid", Some(of(kind, name))),
             Error::Unsafe { safe_at, wait_seconds, .. } => {
                 let cause = |at: &time::OffsetDateTime| Cause {

@@ -133,14 +133,21 @@ impl ListOptions {
 
     /// The version as a number; none is 0.
     pub(crate) fn revision(&self) -> Result<Revision, Error> {
+        self.number().map_err(|error| Error::BadRequest(format!("invalid resource version: {error}")))
+    }
+
+    /// The same of a watch. What upstream's cache cannot read has no reason.
+    pub(crate) fn revision_to_watch(&self) -> Result<Revision, Error> {
+        self.number().map_err(|error| Error::Unclassified(error.to_string()))
+    }
+
+    fn number(&self) -> Result<Revision, FieldError> {
         let text = self.resource_version.as_str();
         if text.is_empty() {
             return Ok(0);
         }
-        unsigned(text).map_err(|cause| {
-            let error = FieldError::invalid("resourceVersion", &text.into(), cause.to_string());
-            Error::BadRequest(format!("invalid resource version: {error}"))
-        })
+        unsigned(text)
+            .map_err(|cause| FieldError::invalid("resourceVersion", &text.into(), cause.to_string()))
     }
 
     fn of_list(&self, wanted: &str, initial: bool) -> Vec<FieldError> {
