@@ -34,7 +34,7 @@ use crate::listener::PeerCertificates;
 use crate::metrics::Served;
 use crate::needs::Shared;
 use crate::reply::{self, Format};
-use crate::routes::{Access, labels};
+use crate::routes::{self, Access, labels};
 use crate::spans;
 
 /// No request but a watch takes longer (apiserver's handlers give up then, too).
@@ -103,6 +103,8 @@ struct Arrival {
 async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) -> Response {
     let Gate { app, access, places } = gate;
     let Arrival { arrived, audit_id, query, info, served } = arrival;
+    // The rule of the endpoint that the path means, however it is spelt.
+    let access = routes::access(&info.attributes.path).unwrap_or(access);
     let headers = request.headers().clone();
     let method = request.method().clone();
 
@@ -113,7 +115,14 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
     // From here on the request leaves its line, whatever becomes of it.
     let line = audit::Entry::begin(&app, &request, &info, &audit_id, arrived, known, refused);
     let response = match entered {
-        Err(failure) => axum::response::IntoResponse::into_response(failure),
+        Err(failure) => {
+            let mut response = axum::response::IntoResponse::into_response(failure);
+            if response.status() == StatusCode::FORBIDDEN {
+                // Browsers once guessed HTML from such texts. Upstream's authorization says so, its admission does not.
+                response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            }
+            response
+        }
         Ok((deadline, Entered { user, impersonated_by })) => {
             let by: Arc<str> = impersonated_by.as_deref().unwrap_or(&user.name).into();
             let caller = Caller {
@@ -344,10 +353,6 @@ fn render(failure: &Failure, headers: &HeaderMap, query: &str, from: Response) -
     let value = serde_json::to_value(&failure.0).unwrap_or_default();
     let (mut parts, _) = from.into_parts();
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media.as_str()));
-    if parts.status == StatusCode::FORBIDDEN {
-        // Browsers once guessed HTML from such texts.
-        parts.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    }
     Response::from_parts(parts, Body::from(encode_value(&value, format.media, format.pretty)))
 }
 

@@ -1,7 +1,7 @@
 //! Replies: which representation, and the headers that every one has.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokensmith_api::Media;
@@ -106,6 +106,16 @@ pub(crate) fn warned(mut response: Response, warnings: Vec<String>) -> Response 
     response.extensions_mut().insert(Warnings(warnings));
     response
 }
+
+/// Text as Go's `http.Error` writes it.
+pub(crate) fn text(code: StatusCode, text: &str) -> Response {
+    let mut response = bytes(code, format!("{text}\n"), TEXT);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The type of text.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Ready bytes as a reply.
 pub(crate) fn bytes(code: StatusCode, body: impl Into<axum::body::Body>, media: &'static str) -> Response {

@@ -14,6 +14,8 @@ pub struct RequestInfo {
     pub attributes: Attributes,
     /// The path's parts after the resource's own: `[NAME, SUBRESOURCE, …]`.
     pub parts: Vec<String>,
+    /// The verb stands in the path (`/api/v1/watch/…`, `/api/v1/proxy/…`), whatever the method.
+    pub verb_in_path: bool,
 }
 
 impl RequestInfo {
@@ -22,9 +24,10 @@ impl RequestInfo {
         let verb = method.to_ascii_lowercase();
         let mut info = RequestInfo {
             attributes: Attributes { verb, path: path.to_owned(), ..Attributes::default() },
-            parts: Vec::new(),
+            ..RequestInfo::default()
         };
-        let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+        // What is empty in the middle is a part, as for Go: `/api/v1//pods` names no resource.
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (group, version, rest) = match parts.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
             ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
@@ -33,21 +36,30 @@ impl RequestInfo {
         let a = &mut info.attributes;
         a.resource_request = true;
         (a.group, a.version) = (group.into(), version.into());
-        a.verb = match method {
-            "POST" => "create",
-            "GET" | "HEAD" => "get",
-            "PUT" => "update",
-            "PATCH" => "patch",
-            "DELETE" => "delete",
-            _ => "",
-        }
-        .into();
+        let (verb, rest) = match rest {
+            [verb @ ("watch" | "proxy"), rest @ ..] => {
+                info.verb_in_path = true;
+                (*verb, rest)
+            }
+            rest => {
+                let verb = match method {
+                    "POST" => "create",
+                    "GET" | "HEAD" => "get",
+                    "PUT" => "update",
+                    "PATCH" => "patch",
+                    "DELETE" => "delete",
+                    _ => "",
+                };
+                (verb, rest)
+            }
+        };
+        a.verb = verb.into();
         // `/namespaces/NS/…` scopes what follows; `/namespaces/NS` and its own subresources are the namespace.
         let rest = match rest {
             ["namespaces", namespace, tail @ ..] => {
                 a.namespace = (*namespace).into();
                 match tail {
-                    [] | ["status" | "finalize"] => rest,
+                    [] | ["status" | "finalize", ..] => rest,
                     tail => tail,
                 }
             }
@@ -56,7 +68,7 @@ impl RequestInfo {
         info.parts = rest.iter().skip(1).map(|p| (*p).into()).collect();
         a.resource = rest.first().copied().unwrap_or("").into();
         a.name = info.parts.first().cloned().unwrap_or_default();
-        a.subresource = info.parts.get(1).cloned().unwrap_or_default();
+        a.subresource = info.parts.get(1).filter(|_| verb != "proxy").cloned().unwrap_or_default();
         if a.resource == "namespaces" && !a.name.is_empty() {
             a.namespace = a.name.clone();
         }
@@ -68,6 +80,8 @@ impl RequestInfo {
             let named = a.field_selector.iter().find(|r| r.field == "metadata.name" && r.equal);
             let name = named.map(|r| r.value.clone()).filter(|name| names::path_segment(name).is_empty());
             a.name = name.unwrap_or_default();
+        } else if a.verb == "watch" {
+            a.field_selector = selected(query);
         }
         if a.name.is_empty() && a.verb == "delete" {
             a.verb = "deletecollection".into();
@@ -216,9 +230,45 @@ mod tests {
             assert_eq!(found, want, "{method} {path}?{query}");
             assert!(a.resource_request);
         }
-        for path in ["/", "/api", "/apis/authentication.k8s.io/v1", "/healthz", "/openid/v1/jwks"] {
+        for path in ["/", "/api", "/api/v1/", "/apis/authentication.k8s.io/v1", "/healthz", "/openid/v1/jwks"]
+        {
             let a = RequestInfo::parse("GET", path, "").attributes;
             assert!(!a.resource_request && a.verb == "get" && a.path == path, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_verb_in_the_path_goes_before_the_method() {
+        for (method, path, want) in [
+            ("GET", "/api/v1/watch/pods", ("watch", "pods", "", "", "")),
+            ("POST", "/api/v1/watch/namespaces/n/pods", ("watch", "pods", "", "n", "")),
+            ("GET", "/api/v1/watch/namespaces/n/pods/p", ("watch", "pods", "", "n", "p")),
+            ("GET", "/api/v1/watch/namespaces/n", ("watch", "namespaces", "", "n", "n")),
+            ("GET", "/api/v1/watch/namespaces/n/pods/p/status", ("watch", "pods", "status", "n", "p")),
+            ("GET", "/apis/g/v1/watch/namespaces/n/roles", ("watch", "roles", "", "n", "")),
+            ("GET", "/api/v1/watch", ("watch", "", "", "", "")),
+            ("GET", "/api/v1/proxy/nodes/a/b", ("proxy", "nodes", "", "", "a")),
+        ] {
+            let info = RequestInfo::parse(method, path, "");
+            let a = &info.attributes;
+            let found = [&a.verb, &a.resource, &a.subresource, &a.namespace, &a.name].map(String::as_str);
+            assert_eq!(found, <[&str; 5]>::from(want), "{method} {path}");
+            assert!(info.verb_in_path && a.resource_request);
+        }
+        assert!(!RequestInfo::parse("GET", "/api/v1/pods", "watch=1").verb_in_path);
+    }
+
+    /// Upstream trims slashes at both ends and splits at each of the others.
+    #[test]
+    fn slashes_in_the_middle_are_parts() {
+        for (path, resource, name) in [
+            ("/api/v1/pods/", "pods", ""),
+            ("//api/v1/pods//", "pods", ""),
+            ("/api/v1//pods", "", "pods"),
+            ("/api/v1/namespaces//pods", "pods", ""),
+        ] {
+            let a = RequestInfo::parse("GET", path, "").attributes;
+            assert_eq!((a.resource.as_str(), a.name.as_str()), (resource, name), "{path}");
         }
     }
 }

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::Response;
-use http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use ring::digest::{SHA512, digest};
 use serde_json::{Map, Value, json};
+use tokensmith_api::json::to_vec;
 use tokensmith_api::media::As;
 use tokensmith_objects::schema::{Kind, Schema, api_version};
 
+use super::paths::{is_restful, no_page};
 use crate::failure::Failure;
 use crate::reply::{self, Format};
 
@@ -24,7 +27,7 @@ fn aggregated(to: &As) -> bool {
 pub(super) async fn core(State(schema): State<Arc<Schema>>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&schema, &[""], &format));
+        return Ok(list_of(&schema, &[""], &format, &headers));
     }
     let value = json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
     Ok(reply::object(StatusCode::OK, &value, &format))
@@ -38,7 +41,7 @@ pub(super) async fn groups(
     let schema = &*schema;
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(schema, &named_groups(schema), &format));
+        return Ok(list_of(schema, &named_groups(schema), &format, &headers));
     }
     let groups: Vec<_> = named_groups(schema).into_iter().map(|name| group(schema, name)).collect();
     Ok(reply::object(
@@ -48,9 +51,14 @@ pub(super) async fn groups(
     ))
 }
 
-/// `GET /api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`
+/// `GET /api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`; what else there may be below them is not there.
 pub(super) fn below(schema: &Schema, request: &Request, path: &str) -> Result<Response, Failure> {
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    if !is_restful(schema, path) {
+        return Ok(no_page());
+    }
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // The aggregator answers for groups, and does not look at the method.
+    let any = matches!(parts.as_slice(), ["apis", _]);
     let value = match parts.as_slice() {
         ["api", version] => resources(schema, "", version),
         ["apis", name] => named_groups(schema).contains(name).then(|| {
@@ -68,7 +76,7 @@ pub(super) fn below(schema: &Schema, request: &Request, path: &str) -> Result<Re
         _ => None,
     };
     let value = value.ok_or_else(Failure::no_such_path)?;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !any && *request.method() != Method::GET {
         return Err(Failure::method_not_allowed());
     }
     let format = Format::of(request.headers(), request.uri().query().unwrap_or(""), |_| false)?;
@@ -113,9 +121,14 @@ fn resources(schema: &Schema, group: &str, version: &str) -> Option<Value> {
     }
     let mut list: Vec<Value> = of.iter().flat_map(|kind| resource(kind)).collect();
     list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    Some(json!({
+    let mut value = json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version), "resources": list,
-    }))
+    });
+    // The core group's is encoded without one.
+    if let Some(map) = value.as_object_mut().filter(|_| group.is_empty()) {
+        map.shift_remove("apiVersion");
+    }
+    Some(value)
 }
 
 /// A kind and what is below it, in `metav1.APIResource`'s field order.
@@ -149,15 +162,34 @@ fn resource(kind: &Kind) -> Vec<Value> {
     std::iter::once(own).chain(below).collect()
 }
 
-fn list_of(schema: &Schema, groups: &[&str], format: &Format) -> Response {
+fn list_of(schema: &Schema, groups: &[&str], format: &Format, headers: &HeaderMap) -> Response {
     let items: Vec<_> = groups.iter().map(|g| aggregated_group(schema, g)).collect();
     let value = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     });
-    let mut response = reply::object(StatusCode::OK, &value, format);
-    // The reply's type is what tells kubectl the form.
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+    let etag = etag(&value);
+    let mut response = match headers.get(IF_NONE_MATCH) == etag.as_ref() && etag.is_some() {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => {
+            let mut whole = reply::object(StatusCode::OK, &value, format);
+            // The reply's type is what tells kubectl the form.
+            whole.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+            whole
+        }
+    };
+    // kubectl keeps it on disk and asks whether it is still so.
+    let out = response.headers_mut();
+    etag.map(|etag| out.insert(ETAG, etag));
+    out.insert(VARY, HeaderValue::from_static("Accept"));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     response
+}
+
+/// The document's hash in quotes (`discovery/aggregated/etag.go`).
+fn etag(value: &Value) -> Option<HeaderValue> {
+    let hash = digest(&SHA512, &to_vec(value));
+    let text: String = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    HeaderValue::from_str(&format!("\"{text}\"")).ok()
 }
 
 fn aggregated_group(schema: &Schema, name: &str) -> Value {
@@ -173,10 +205,11 @@ fn aggregated_group(schema: &Schema, name: &str) -> Value {
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
+    // As in the old form a group and a version are said only where they are others than those of the list.
     let response = |g: &str, v: &str, k: &str| json!({"group": g, "version": v, "kind": k});
     let mut out = json!({
         "resource": kind.plural,
-        "responseKind": response(&kind.group, &kind.version, &kind.kind),
+        "responseKind": response("", "", &kind.kind),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
         "verbs": kind.verbs,
@@ -191,11 +224,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .subresources
             .iter()
             .map(|s| {
-                let (group, version) = match s.version.as_str() {
-                    "" => (&kind.group, &kind.version),
-                    _ => (&s.group, &s.version),
-                };
-                json!({"subresource": s.name, "responseKind": response(group, version, &s.kind), "verbs": s.verbs})
+                json!({"subresource": s.name, "responseKind": response(&s.group, &s.version, &s.kind), "verbs": s.verbs})
             })
             .collect();
         out["subresources"] = subs.into();

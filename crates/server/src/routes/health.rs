@@ -1,20 +1,20 @@
-//! Health: `/livez`, `/readyz`, `/healthz`, each with `?verbose` (`apiserver/pkg/server/healthz`).
+//! Health: `/livez`, `/readyz`, `/healthz`, each with `?verbose` and `?exclude=NAME`, and each check by its name below
+//! (`apiserver/pkg/server/healthz`).
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
-use tokensmith_core::access::request::parameter;
-
+use http::HeaderValue;
+use http::StatusCode;
+use http::header::X_CONTENT_TYPE_OPTIONS;
 use tokensmith_core::Supervisor;
+use tokensmith_core::access::request::parameters;
 
+use super::paths::no_page;
 use crate::audit::Audit;
 use crate::needs::{Checks, needs};
-use crate::reply;
-
-const TEXT: &str = "text/plain; charset=utf-8";
+use crate::reply::{self, TEXT};
 
 needs! {
     /// Who knows how it goes.
@@ -25,43 +25,103 @@ needs! {
     }
 }
 
-/// Alive: it answers.
+/// A check, and what is wrong.
+type Found = (&'static str, Option<String>);
+
+impl Health {
+    /// Alive: it answers.
+    fn live() -> Vec<Found> {
+        vec![("ping", None)]
+    }
+
+    /// Ready: it can do its work.
+    fn ready(&self) -> Vec<Found> {
+        let mut found = Self::live();
+        found.extend(self.checks.iter().map(|(name, check)| (*name, check())));
+        found.push(("audit", self.audit.problem()));
+        found.extend(self.supervisor.health());
+        found
+    }
+
+    /// All that can be asked for by name: below which endpoint, and as what.
+    pub(super) fn names(&self) -> Vec<(&'static str, &'static str)> {
+        let ready = self.ready();
+        let of = |root| ready.iter().map(move |(name, _)| (root, *name));
+        let live = Self::live().into_iter().map(|(name, _)| ("livez", name));
+        of("healthz").chain(live).chain(of("readyz")).collect()
+    }
+}
+
+/// `/healthz`, the old name for readiness.
+pub(super) async fn healthy(State(health): State<Health>, RawQuery(query): RawQuery) -> Response {
+    answer("healthz", &health.ready(), query.as_deref())
+}
+
+/// `/livez`
 pub(super) async fn live(RawQuery(query): RawQuery) -> Response {
-    answer("livez", &[("ping", None)], query.as_deref())
+    answer("livez", &Health::live(), query.as_deref())
 }
 
-/// Ready: it can do its work.
+/// `/readyz`
 pub(super) async fn ready(State(health): State<Health>, RawQuery(query): RawQuery) -> Response {
-    let mut found = vec![("ping", None)];
-    found.extend(health.checks.iter().map(|(name, check)| (*name, check())));
-    found.push(("audit", health.audit.problem()));
-    found.extend(health.supervisor.health());
-    answer("readyz", &found, query.as_deref())
+    answer("readyz", &health.ready(), query.as_deref())
 }
 
-fn answer(name: &str, found: &[(&str, Option<String>)], query: Option<&str>) -> Response {
-    let failed = found.iter().any(|(_, problem)| problem.is_some());
-    let verbose = query.is_some_and(|q| parameter(q, "verbose").is_some());
-    let lines: String = found
-        .iter()
-        .map(|(check, problem)| match problem {
-            None => format!("[+]{check} ok\n"),
-            // Why is in the log: these endpoints are open to strangers.
-            Some(_) => format!("[-]{check} failed: reason withheld\n"),
-        })
-        .collect();
-    for (check, problem) in found {
-        if let Some(problem) = problem {
-            tracing::warn!(check, problem, "a health check fails");
+/// `/healthz/NAME`, `/readyz/NAME`
+pub(super) async fn one_of_ready(State(health): State<Health>, Path(name): Path<String>) -> Response {
+    one(health.ready(), &name)
+}
+
+/// `/livez/NAME`
+pub(super) async fn one_of_live(Path(name): Path<String>) -> Response {
+    one(Health::live(), &name)
+}
+
+/// One check. Who may ask for it is told what is wrong: that takes a right that strangers do not have.
+fn one(found: Vec<Found>, name: &str) -> Response {
+    match found.into_iter().find(|(check, _)| *check == name) {
+        None => no_page(),
+        Some((_, None)) => reply::bytes(StatusCode::OK, "ok", TEXT),
+        Some((_, Some(problem))) => {
+            reply::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("internal server error: {problem}"))
         }
     }
-    let (code, text) = match (failed, verbose) {
-        (true, _) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{name} check failed\n")),
-        (false, true) => (StatusCode::OK, format!("{lines}{name} check passed\n")),
-        (false, false) => (StatusCode::OK, "ok".to_owned()),
-    };
-    let mut response = reply::bytes(code, text, TEXT);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+}
+
+fn answer(name: &str, found: &[Found], query: Option<&str>) -> Response {
+    let query: Vec<_> = parameters(query.unwrap_or("")).collect();
+    let verbose = query.iter().any(|(key, _)| key == "verbose");
+    let mut excluded: Vec<_> =
+        query.into_iter().filter(|(key, _)| key == "exclude").map(|(_, check)| check).collect();
+    excluded.sort();
+    excluded.dedup();
+    let (mut lines, mut failed) = (String::new(), false);
+    for (check, problem) in found {
+        if let Some(at) = excluded.iter().position(|other| other == check) {
+            excluded.remove(at);
+            lines.push_str(&format!("[+]{check} excluded: ok\n"));
+            continue;
+        }
+        match problem {
+            None => lines.push_str(&format!("[+]{check} ok\n")),
+            Some(problem) => {
+                failed = true;
+                tracing::warn!(check, problem, "a health check fails");
+                // Why is in the log: these endpoints are open to strangers.
+                lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
+            }
+        }
+    }
+    if !excluded.is_empty() {
+        let unknown: Vec<_> = excluded.iter().map(|check| format!("{check:?}")).collect();
+        let text = "warn: some health checks cannot be excluded: no matches for";
+        lines.push_str(&format!("{text} {}\n", unknown.join(",")));
+    }
+    if failed {
+        return reply::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{lines}{name} check failed"));
+    }
+    let text = if verbose { format!("{lines}{name} check passed\n") } else { "ok".to_owned() };
+    let mut response = reply::bytes(StatusCode::OK, text, TEXT);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -8,6 +8,7 @@ mod keys;
 mod metrics;
 mod objects;
 mod oidc;
+mod paths;
 mod revocations;
 mod self_subject_reviews;
 mod show;
@@ -17,20 +18,23 @@ mod tokens;
 mod version;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{FromRef, Request, State};
-use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
-use http::Method;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get, post};
+use http::header::{CONTENT_ENCODING, Entry, VARY};
+use http::{HeaderValue, Method};
 use matchit::InsertError;
 use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_listen::Weight;
 use tokensmith_objects::schema::{Kind, Schema};
 use tokensmith_registry::Registry;
+use tower::ServiceExt;
 
 use crate::app::App;
 use crate::body::Sent;
@@ -104,11 +108,14 @@ impl Route {
     }
 }
 
+/// Endpoints that take any method, as GET (upstream's own mux does not look at it).
+const ANY: &[&str] = &["GET"];
 const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
 
 /// All endpoints of our own. `openapi/tokensmith.yaml` describes the same ones, a test says so.
 pub const OWN: &[Route] = &[
+    Route::own("/", ANY, Access::Authorized, || any(paths::index)),
     Route::own("/.well-known/openid-configuration", GET, Access::Document, || get(oidc::discovery)),
     Route::own("/.well-known/openid-configuration/", GET, Access::Document, || get(oidc::discovery)),
     Route::own("/admin/v1/backup", POST, Access::Authorized, || post(backup::create)),
@@ -128,16 +135,32 @@ pub const OWN: &[Route] = &[
     Route::own("/admin/v1/revocations", GET, Access::Authorized, || get(revocations::list)),
     Route::own("/admin/v1/tokens", GET, Access::Authorized, || get(tokens::list)),
     Route::own("/admin/v1/tokens/revoke", POST, Access::Authorized, || post(revocations::create)),
-    Route::own("/api", GET, Access::Authorized, || get(discovery::core)),
-    Route::own("/apis", GET, Access::Authorized, || get(discovery::groups)),
-    Route::own("/healthz", GET, Access::Authorized, || get(health::ready)),
-    Route::own("/livez", GET, Access::Authorized, || get(health::live)),
-    Route::own("/metrics", GET, Access::Authorized, || get(metrics::show)),
+    Route::own("/api", GET, Access::Authorized, || only(get(discovery::core))),
+    Route::own("/apis", ANY, Access::Authorized, || any(discovery::groups)),
+    Route::own("/healthz", ANY, Access::Authorized, || any(health::healthy)),
+    Route::own("/healthz/{*name}", ANY, Access::Authorized, || any(health::one_of_ready)),
+    Route::own("/index.html", ANY, Access::Authorized, || any(paths::index)),
+    Route::own("/livez", ANY, Access::Authorized, || any(health::live)),
+    Route::own("/livez/{*name}", ANY, Access::Authorized, || any(health::one_of_live)),
+    Route::own("/metrics", ANY, Access::Authorized, || any(metrics::show)),
     Route::own("/openid/v1/jwks", GET, Access::Document, || get(oidc::jwks)),
     Route::own("/openid/v1/jwks/", GET, Access::Document, || get(oidc::jwks)),
-    Route::own("/readyz", GET, Access::Authorized, || get(health::ready)),
-    Route::own("/version", GET, Access::Authorized, || get(version::show)),
+    Route::own("/readyz", ANY, Access::Authorized, || any(health::ready)),
+    Route::own("/readyz/{*name}", ANY, Access::Authorized, || any(health::one_of_ready)),
+    Route::own("/version", GET, Access::Authorized, || only(get(version::show))),
 ];
+
+/// GET and no HEAD, which axum would take for one; and no `Allow` beside the refusal, as upstream.
+fn only(get: MethodRouter<Shared>) -> MethodRouter<Shared> {
+    let refused = async || Failure::method_not_allowed();
+    any(refused).merge(get.head(refused))
+}
+
+/// The rule of the endpoint of our own that a decoded path is. Of one that only means it, by another number of slashes, the
+/// documents' rule does not let strangers in, as upstream's role does not.
+pub(crate) fn access(path: &str) -> Option<Access> {
+    OWN.iter().find(|route| route.path == path).map(|route| route.access)
+}
 
 /// Why an endpoint from elsewhere cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,7 +218,11 @@ pub fn router(app: Arc<App>, more: &[Route]) -> Router {
         let with = Gate { app: app.clone(), access, places: places.clone() };
         routes.layer(axum::middleware::from_fn_with_state(with, gate))
     };
-    let mut router = guarded(Access::Authorized, Router::new().fallback(api));
+    // Paths that are spelt otherwise, found by what they mean.
+    let known = OWN.iter().map(|route| (route.path, route.handlers().with_state(Shared(app.clone()))));
+    let known: Arc<HashMap<_, _>> = Arc::new(known.filter(|(path, _)| !path.contains('{')).collect());
+    let rest = move |all, request| api(all, known.clone(), request);
+    let mut router = guarded(Access::Authorized, Router::new().fallback(rest));
     for route in OWN.iter().chain(more) {
         let one = Router::new().route(route.path, route.handlers());
         let one = one.method_not_allowed_fallback(|| async { Failure::method_not_allowed() });
@@ -204,6 +231,7 @@ pub fn router(app: Arc<App>, more: &[Route]) -> Router {
     router
         .layer(axum::middleware::map_response(weigh))
         .layer(tower_http::compression::CompressionLayer::new().compress_when(Large))
+        .layer(axum::middleware::map_response(vary))
         .layer(axum::middleware::from_fn_with_state(app.clone(), caught))
         .with_state(Shared(app))
 }
@@ -213,6 +241,21 @@ pub fn router(app: Arc<App>, more: &[Route]) -> Router {
 async fn weigh(mut response: Response) -> Response {
     if let Some(bytes) = response.body().size_hint().exact() {
         response.extensions_mut().insert(Weight(bytes));
+    }
+    response
+}
+
+/// `Vary` of what is compressed, as upstream writes it; the layer says it of what is not, too.
+async fn vary(mut response: Response) -> Response {
+    let packed = response.headers().contains_key(CONTENT_ENCODING);
+    let said = response.headers_mut().entry(VARY);
+    if let Entry::Occupied(mut said) = said
+        && said.get().as_bytes().eq_ignore_ascii_case(b"accept-encoding")
+    {
+        match packed {
+            true => drop(said.insert(HeaderValue::from_static("Accept-Encoding"))),
+            false => drop(said.remove()),
+        }
     }
     response
 }
@@ -237,17 +280,43 @@ pub(crate) fn labels(app: &App, info: &RequestInfo) -> (String, String) {
     (kind.plural.clone(), below.map_or_else(String::new, |s| s.name.clone()))
 }
 
-/// Everything under `/api` and `/apis`, by the schema table.
-async fn api(State(all): State<Shared>, request: Request) -> Result<Response, Failure> {
+/// Everything under `/api` and `/apis`, by the schema table; and what is `known` otherwise.
+async fn api(
+    State(all): State<Shared>,
+    known: Arc<HashMap<&'static str, MethodRouter>>,
+    request: Request,
+) -> Result<Response, Failure> {
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Failure::internal("the request has not passed the gate"))?;
     let (info, schema) = (&caller.info, all.0.schema.now());
+    let path = &info.attributes.path;
     if !info.attributes.resource_request {
-        return discovery::below(&schema, &request, &info.attributes.path);
+        return match known.get(paths::canonical(path)) {
+            Some(handlers) => Ok(handlers.clone().oneshot(request).await.into_response()),
+            None => discovery::below(&schema, &request, path),
+        };
     }
-    let kind = served_kind(&schema, info).ok_or_else(Failure::no_such_path)?;
+    if info.verb_in_path && info.attributes.resource.is_empty() {
+        return Ok(paths::no_kind(request.uri().path_and_query().map_or(path, |target| target.as_str())));
+    }
+    let Some(kind) = served_kind(&schema, info) else {
+        return match paths::is_restful(&schema, path) {
+            true => Err(Failure::no_such_path()),
+            false => Ok(paths::no_page()),
+        };
+    };
     let (parts, body) = request.into_parts();
     let method = &parts.method;
+    if info.verb_in_path {
+        // Upstream has kept `watch`, of objects and collections, and nothing else.
+        return match (info.attributes.verb.as_str(), info.attributes.subresource.as_str(), method) {
+            ("watch", "", &Method::GET) if kind.stored => {
+                watch::serve(&needed(&all), &caller, kind, &parts).await
+            }
+            ("watch", "", _) if kind.stored => Err(Failure::method_not_allowed()),
+            _ => Err(Failure::no_such_path()),
+        };
+    }
     // Tokens and reviews are what this server is for: those kinds are known here, by group and name.
     match (kind.group.as_str(), kind.kind.as_str(), info.attributes.subresource.as_str()) {
         ("", "ServiceAccount", "token") => match *method {

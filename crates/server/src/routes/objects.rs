@@ -9,10 +9,10 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use tokensmith_api::media::As;
 use tokensmith_core::{Clock, Error};
-use tokensmith_objects::Stored;
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
+use tokensmith_objects::{Stored, names};
 use tokensmith_registry::{Deleted, ListOptions, Registry, Request, Subresource, WriteOptions};
 
 use super::show::{self, show, show_list};
@@ -43,13 +43,14 @@ pub(super) async fn serve(
     body: Body,
 ) -> Result<Response, Failure> {
     let named = !caller.info.parts.is_empty();
+    judge_name(caller)?;
     let one_namespace = !kind.namespaced || !caller.info.attributes.namespace.is_empty();
     match (&parts.method, named) {
-        (&Method::GET | &Method::HEAD, true) => get(with, caller, kind, parts).await,
-        (&Method::GET | &Method::HEAD, false) if caller.info.attributes.verb == "watch" => {
+        (&Method::GET, true) => get(with, caller, kind, parts).await,
+        (&Method::GET, false) if caller.info.attributes.verb == "watch" => {
             watch::serve(with, caller, kind, parts).await
         }
-        (&Method::GET | &Method::HEAD, false) => list(with, caller, kind, parts).await,
+        (&Method::GET, false) => list(with, caller, kind, parts).await,
         (&Method::POST, false) if one_namespace => create(with, caller, kind, parts, body).await,
         (&Method::PUT, true) => update(with, caller, kind, Subresource::None, parts, body).await,
         (&Method::PATCH, true) => patch(with, caller, kind, Subresource::None, parts, body).await,
@@ -69,15 +70,25 @@ pub(super) async fn part(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
+    judge_name(caller)?;
     let which = match caller.info.attributes.subresource.as_str() {
         "finalize" => Subresource::Finalize,
         _ => Subresource::Status,
     };
     match (&parts.method, which) {
-        (&Method::GET | &Method::HEAD, Subresource::Status) => get(with, caller, kind, parts).await,
+        (&Method::GET, Subresource::Status) => get(with, caller, kind, parts).await,
         (&Method::PUT, _) => update(with, caller, kind, which, parts, body).await,
         (&Method::PATCH, Subresource::Status) => patch(with, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
+    }
+}
+
+/// 400 for a name that no object can have, as upstream makes no key of it.
+fn judge_name(caller: &Caller) -> Result<(), Error> {
+    let Some(name) = caller.info.parts.first() else { return Ok(()) };
+    match names::path_segment(name) {
+        wrong if wrong.is_empty() => Ok(()),
+        wrong => Err(Error::BadRequest(format!("Name parameter invalid: {name:?}: {}", wrong.join(";")))),
     }
 }
 

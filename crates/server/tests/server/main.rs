@@ -16,6 +16,7 @@ mod nodes;
 mod objects;
 mod oidc;
 mod options;
+mod paths;
 mod poke;
 mod profiles;
 mod reviews;

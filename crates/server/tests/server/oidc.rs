@@ -71,7 +71,9 @@ async fn what_is_almost_the_path_of_an_open_document_is_closed() {
                 (403, Some(text.as_str())),
                 "{other}"
             );
-            assert_eq!(world.get(&other, Some(ADMIN)).await.status, 404, "{other}");
+            // Whoever has the right finds it whatever the slashes at its end.
+            let found = if other.ends_with("//") { 200 } else { 404 };
+            assert_eq!(world.get(&other, Some(ADMIN)).await.status, found, "{other}");
         }
     }
 }
