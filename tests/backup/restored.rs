@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use tokensmith_tests::client::Lines;
 use tokensmith_tests::server::{ADMIN, pause};
 
 use crate::{CONFIG_MAPS, Home, accepted, config_map, mint, revision, revoke};
@@ -104,7 +105,9 @@ async fn a_backup_under_writers_is_one_revision_and_comes_back_with_keys_revocat
         ensure!(revision(object)? > last, "{object}");
     }
     let watch = format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=5&resourceVersion={last}");
-    let gone = client.send_lines("GET", &watch, Some(ADMIN), &[], None, Some(1)).await?;
+    let gone = client
+        .send_lines("GET", &watch, Some(ADMIN), &[], None, Some(Lines { wanted: 1, without: None }))
+        .await?;
     let text = String::from_utf8_lossy(&gone.body).into_owned();
     ensure!(gone.status == 410 || text.contains("\"code\":410"), "{} {text}", gone.status);
     server.stop().await

@@ -41,7 +41,7 @@ async fn a_full_disk_is_told_in_each_answer_and_the_server_ends() -> Result<()> 
     }
     let ready = client.send("GET", "/readyz?verbose", Some(ADMIN), &[], None).await?;
     ensure!(
-        ready.status == 500 && String::from_utf8_lossy(&ready.body).contains("[-]store failed"),
+        ready.status == 500 && String::from_utf8_lossy(&ready.body).contains("[-]etcd failed"),
         "{ready:?}"
     );
     // What is read goes on, and a revocation is in force, and says that it is not on disk.

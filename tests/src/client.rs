@@ -30,6 +30,15 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Of a stream of lines: so many of those `without` a text.
+#[derive(Clone, Copy)]
+pub struct Lines<'a> {
+    /// How many are read.
+    pub wanted: usize,
+    /// What is in lines that are passed over.
+    pub without: Option<&'a str>,
+}
+
 impl Client {
     /// A client for `url` that trusts the PEM certificates in `ca`. It speaks HTTP/1.1.
     pub fn new(url: &str, ca: &[u8]) -> Result<Self> {
@@ -72,7 +81,7 @@ impl Client {
         self.send_lines(method, path, token, headers, body, None).await
     }
 
-    /// One exchange. Of a success no more than so many `lines` are read, if any are asked for: a watch does not end.
+    /// One exchange. Of a success no more than some `lines` are read, if any are asked for: a watch does not end.
     pub async fn send_lines(
         &self,
         method: &str,
@@ -80,7 +89,7 @@ impl Client {
         token: Option<&str>,
         headers: &[(&str, &str)],
         body: Option<Bytes>,
-        lines: Option<usize>,
+        lines: Option<Lines<'_>>,
     ) -> Result<Answer> {
         let method = Method::from_bytes(method.as_bytes())?;
         let mut request = self.http.request(method, format!("{}{path}", self.url));
@@ -145,16 +154,23 @@ fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
     Ok(plain.into())
 }
 
-async fn first_lines(response: &mut reqwest::Response, wanted: usize) -> Result<Bytes> {
-    let mut body = Vec::new();
+async fn first_lines(response: &mut reqwest::Response, lines: Lines<'_>) -> Result<Bytes> {
+    let (mut body, mut rest, mut found) = (Vec::new(), Vec::new(), 0);
     while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        let ends = body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1);
-        if let Some(end) = ends.take(wanted).nth(wanted.saturating_sub(1)) {
-            body.truncate(end);
-            break;
+        rest.extend_from_slice(&chunk);
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            if lines.without.is_some_and(|text| String::from_utf8_lossy(&line).contains(text)) {
+                continue;
+            }
+            body.extend(line);
+            found += 1;
+            if found >= lines.wanted {
+                return Ok(body.into());
+            }
         }
     }
+    body.extend(rest);
     Ok(body.into())
 }
 
