@@ -8,6 +8,7 @@
 
 pub mod bootstrap;
 pub mod codec;
+mod cursor;
 pub mod defaults;
 pub mod field;
 pub mod kinds;

@@ -8,7 +8,7 @@ use tokensmith_api::proto::{close, open, put_bytes, put_fixed64, put_varint};
 use tokensmith_api::{GoDuration, moment};
 
 use super::Odd;
-use super::cursor::{Cursor, Text};
+use crate::cursor::{Cursor, Text};
 use crate::schema::{Field, Shape, TypeRef};
 
 /// Reads from the one, writes to the other.
@@ -96,7 +96,7 @@ impl<'a> Transcoder<'a, '_> {
             0 => Ok(()),
             version => self.nested(number, |to| {
                 // Writing to memory does not fail.
-                write!(to.out, "{version}").map_err(|_| to.from.malformed())
+                write!(to.out, "{version}").map_err(|_| to.from.malformed().into())
             }),
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Transcoder<'a, '_> {
 
     fn field(&mut self, of: TypeRef<'_>, field: &Field, place: Place) -> Result<(), Odd> {
         if field.number == 0 {
-            return self.from.skip();
+            return Ok(self.from.skip()?);
         }
         if self.from.null()? {
             return Ok(());

@@ -20,7 +20,6 @@
 //! # Ok::<_, tokensmith_api::json::SyntaxError>(())
 //! ```
 
-mod cursor;
 mod list;
 mod message;
 mod partial;
@@ -28,12 +27,12 @@ mod partial;
 use tokensmith_api::json::{self, SyntaxError};
 use tokensmith_api::proto::{END, begin};
 
-use self::cursor::Cursor;
 pub use self::list::{ListMeta, ProtobufList, protobuf_list};
 use self::message::{Place, Transcoder, VERSION};
 pub use self::partial::{protobuf_metadata, protobuf_metadata_item};
 use super::protobuf;
 use crate::Object;
+use crate::cursor::{Cursor, Malformed};
 use crate::schema::Kind;
 
 /// Why JSON is to be read as a tree: where it is not what is written here.
@@ -47,6 +46,12 @@ enum Odd {
     Order(usize),
     /// A value has not its Go type.
     Type(usize),
+}
+
+impl From<Malformed> for Odd {
+    fn from(Malformed(at): Malformed) -> Odd {
+        Odd::Malformed(at)
+    }
 }
 
 /// Appends the message of an object in Kubernetes' frame; `version` is its `metadata.resourceVersion`, 0 for none.
@@ -107,7 +112,7 @@ fn message(to: &mut Transcoder<'_, '_>, kind: &Kind, name: &str) -> Result<(), O
         return Err(Odd::Kind);
     }
     to.nested(2, |to| to.members(kind.message(), Place::Top))?;
-    to.from.end()
+    Ok(to.from.end()?)
 }
 
 /// Passes what each object begins with, up to its metadata: without it there would be no version. Gives `apiVersion` and

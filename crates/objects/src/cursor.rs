@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use tokensmith_api::json::{MAX_DEPTH, plain};
 
-use super::Odd;
+/// It is no compact JSON from this byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) usize);
 
 /// Where in the JSON we are.
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     json: &'a str,
     at: usize,
     depth: usize,
@@ -16,7 +18,7 @@ pub(super) struct Cursor<'a> {
 
 /// A string as it stands there.
 #[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// With its quotes.
     quoted: &'a str,
     escaped: bool,
@@ -24,12 +26,12 @@ pub(super) struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// What stands between the quotes, where that is what it says.
-    pub(super) fn plain(self) -> Option<&'a str> {
+    pub(crate) fn plain(self) -> Option<&'a str> {
         self.quoted.get(1..self.quoted.len() - 1).filter(|_| !self.escaped)
     }
 
     /// What it says.
-    pub(super) fn read(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn read(self) -> Option<Cow<'a, str>> {
         match self.plain() {
             Some(text) => Some(text.into()),
             None => serde_json::from_str::<String>(self.quoted).ok().map(Cow::Owned),
@@ -38,33 +40,35 @@ impl<'a> Text<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(json: &'a [u8]) -> Result<Self, Odd> {
+    /// At the beginning.
+    pub(crate) fn new(json: &'a [u8]) -> Result<Self, Malformed> {
         // Once for all of it: that is many times faster than string by string.
-        let json = std::str::from_utf8(json).map_err(|e| Odd::Malformed(e.valid_up_to()))?;
+        let json = std::str::from_utf8(json).map_err(|e| Malformed(e.valid_up_to()))?;
         Ok(Cursor { json, at: 0, depth: 0 })
     }
 
     /// How far it has come.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// The bytes from there to here.
-    pub(super) fn since(&self, from: usize) -> &'a [u8] {
+    pub(crate) fn since(&self, from: usize) -> &'a [u8] {
         self.json.as_bytes().get(from..self.at).unwrap_or_default()
     }
 
     /// The byte to come; 0 at the end, which no JSON has.
-    pub(super) fn peek(&self) -> u8 {
+    pub(crate) fn peek(&self) -> u8 {
         self.json.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
-    pub(super) fn malformed(&self) -> Odd {
-        Odd::Malformed(self.at)
+    /// What is wrong is here.
+    pub(crate) fn malformed(&self) -> Malformed {
+        Malformed(self.at)
     }
 
     /// Passes these bytes.
-    pub(super) fn pass(&mut self, bytes: &str) -> Result<(), Odd> {
+    pub(crate) fn pass(&mut self, bytes: &str) -> Result<(), Malformed> {
         if !self.meets(bytes) {
             return Err(self.malformed());
         }
@@ -73,17 +77,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether these bytes come.
-    pub(super) fn meets(&self, bytes: &str) -> bool {
+    pub(crate) fn meets(&self, bytes: &str) -> bool {
         self.json.as_bytes()[self.at..].starts_with(bytes.as_bytes())
     }
 
     /// Nothing may follow.
-    pub(super) fn end(&self) -> Result<(), Odd> {
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.at == self.json.len() { Ok(()) } else { Err(self.malformed()) }
     }
 
     /// Passes a `null`, if there is one.
-    pub(super) fn null(&mut self) -> Result<bool, Odd> {
+    pub(crate) fn null(&mut self) -> Result<bool, Malformed> {
         let null = self.peek() == b'n';
         if null {
             self.pass("null")?;
@@ -91,14 +95,15 @@ impl<'a> Cursor<'a> {
         Ok(null)
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, Odd> {
+    /// Passes `true` or `false`.
+    pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
         let set = self.peek() == b't';
         self.pass(if set { "true" } else { "false" })?;
         Ok(set)
     }
 
     /// The text of a number.
-    pub(super) fn number(&mut self) -> Result<&'a str, Odd> {
+    pub(crate) fn number(&mut self) -> Result<&'a str, Malformed> {
         if !matches!(self.peek(), b'-' | b'0'..=b'9') {
             return Err(self.malformed());
         }
@@ -115,7 +120,8 @@ impl<'a> Cursor<'a> {
         if valid { Ok(text) } else { Err(self.malformed()) }
     }
 
-    pub(super) fn string(&mut self) -> Result<Text<'a>, Odd> {
+    /// Passes a string.
+    pub(crate) fn string(&mut self) -> Result<Text<'a>, Malformed> {
         let (from, mut escaped) = (self.at, false);
         self.pass("\"")?;
         loop {
@@ -133,19 +139,19 @@ impl<'a> Cursor<'a> {
     }
 
     /// Its escapes are some.
-    fn says(&self, text: Text<'_>) -> Result<(), Odd> {
+    fn says(&self, text: Text<'_>) -> Result<(), Malformed> {
         text.read().map(drop).ok_or_else(|| self.malformed())
     }
 
     /// Enters an object or a list.
-    pub(super) fn enter(&mut self, bracket: &str) -> Result<(), Odd> {
+    pub(crate) fn enter(&mut self, bracket: &str) -> Result<(), Malformed> {
         self.pass(bracket)?;
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(self.malformed()) } else { Ok(()) }
     }
 
     /// The next member's name, or the object's end, which is passed.
-    pub(super) fn member(&mut self) -> Result<Option<Text<'a>>, Odd> {
+    pub(crate) fn member(&mut self) -> Result<Option<Text<'a>>, Malformed> {
         if !self.another(b'}')? {
             return Ok(None);
         }
@@ -155,11 +161,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the list has another item; its end is passed.
-    pub(super) fn item(&mut self) -> Result<bool, Odd> {
+    pub(crate) fn item(&mut self) -> Result<bool, Malformed> {
         self.another(b']')
     }
 
-    fn another(&mut self, end: u8) -> Result<bool, Odd> {
+    fn another(&mut self, end: u8) -> Result<bool, Malformed> {
         // Only the first one stands behind the bracket: no value ends with one that opens.
         let first = self.json.as_bytes()[..self.at].last().is_some_and(|c| matches!(c, b'{' | b'['));
         match self.peek() {
@@ -176,7 +182,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a value.
-    pub(super) fn skip(&mut self) -> Result<(), Odd> {
+    pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
         match self.peek() {
             b'{' => {
                 self.enter("{")?;
