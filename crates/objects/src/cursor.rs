@@ -25,6 +25,11 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// As it stands there, with its quotes.
+    pub(crate) fn quoted(self) -> &'a str {
+        self.quoted
+    }
+
     /// What stands between the quotes, where that is what it says.
     pub(crate) fn plain(self) -> Option<&'a str> {
         self.quoted.get(1..self.quoted.len() - 1).filter(|_| !self.escaped)

@@ -22,4 +22,4 @@ mod read;
 mod write;
 
 pub use read::{MAX_DEPTH, Parsed, SyntaxError, parse, plain};
-pub use write::{Members, indent, list, sorted, to_vec, write, write_int, write_sorted, write_str};
+pub use write::{Members, indent, list, shown, sorted, to_vec, write, write_int, write_sorted, write_str};

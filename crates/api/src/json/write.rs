@@ -155,8 +155,8 @@ pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// How many bytes come before one that may have to be escaped.
-fn shown(bytes: &[u8]) -> usize {
+/// How many bytes of a text come before one that may have to be escaped.
+pub fn shown(bytes: &[u8]) -> usize {
     // `<` and `>` differ in one bit, and so do `"` and `&`. U+2028 and U+2029 begin with 0xe2.
     let special = |word: u64| {
         below((word | each(2)) ^ each(b'>'), 1)

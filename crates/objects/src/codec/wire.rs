@@ -2,108 +2,35 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use tokensmith_api::json::{write, write_str};
+use tokensmith_api::json::{shown, write, write_str};
 
+use crate::cursor::{Cursor, Malformed, Text};
 use crate::schema::{Field, Kind, Shape, TypeRef};
 
 /// Whether an object of a kind would be encoded as these bytes, but for the newline at the end. What is rare may be called
 /// different although it is not; never the other way round.
 pub fn is_wire(kind: &Kind, json: &[u8]) -> bool {
-    let mut walk = Walk { json, at: 0, text: Vec::new() };
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let same = Of { walk: &mut walk, what: What::Object(kind.message()) }.deserialize(&mut reader).is_ok();
-    same && reader.end().is_ok() && walk.at == json.len()
+    let walk = || {
+        let mut from = Cursor::new(json)?;
+        object(&mut from, kind.message())?;
+        from.end().map_err(|_| Differs)
+    };
+    walk().is_ok()
 }
 
-/// How far the bytes have been found to be those that would be written.
-struct Walk<'a> {
-    json: &'a [u8],
-    at: usize,
-    /// What a text or a number is written as; kept, for its room.
-    text: Vec<u8>,
-}
+/// It would be written differently, or may be.
+struct Differs;
 
-impl Walk<'_> {
-    fn eat<E: Error>(&mut self, bytes: &[u8]) -> Result<(), E> {
-        if !self.json[self.at..].starts_with(bytes) {
-            return Err(differs());
-        }
-        self.at += bytes.len();
-        Ok(())
-    }
-
-    fn eat_text<E: Error>(&mut self, text: &str) -> Result<(), E> {
-        // Most texts stand there as they are, and nothing in them is written otherwise.
-        if let Some((b'"', rest)) = self.json[self.at..].split_first()
-            && let Some(rest) = rest.strip_prefix(text.as_bytes())
-            && rest.first() == Some(&b'"')
-            && !text.bytes().any(|c| matches!(c, b'<' | b'>' | b'&' | b'"' | b'\\' | 0xe2 | 0..0x20))
-        {
-            self.at += text.len() + 2;
-            return Ok(());
-        }
-        self.eat_written(|out| write_str(out, text))
-    }
-
-    fn eat_key<E: Error>(&mut self, first: bool, key: &str) -> Result<(), E> {
-        if !first {
-            self.eat(b",")?;
-        }
-        self.eat_text(key)?;
-        self.eat(b":")
-    }
-
-    fn eat_written<E: Error>(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), E> {
-        self.text.clear();
-        write(&mut self.text);
-        let written = std::mem::take(&mut self.text);
-        let eaten = self.eat(&written);
-        self.text = written;
-        eaten
+impl From<Malformed> for Differs {
+    fn from(_: Malformed) -> Differs {
+        Differs
     }
 }
 
-fn differs<E: Error>() -> E {
-    E::custom("it would be written differently")
-}
-
-/// What a value is written as.
-#[derive(Clone, Copy)]
-enum What<'t> {
-    /// As it is.
-    Any,
-    List(TypeRef<'t>, &'t Shape),
-    Map(TypeRef<'t>, &'t Shape),
-    Message(TypeRef<'t>),
-    /// A whole object: with `kind` and `apiVersion`.
-    Object(TypeRef<'t>),
-}
-
-impl<'t> What<'t> {
-    /// `None` where only a tree tells.
-    fn of(owner: TypeRef<'t>, shape: &'t Shape) -> Option<Self> {
-        Some(match shape {
-            Shape::Either(_) => return None,
-            Shape::List(of) => What::List(owner, of),
-            Shape::Map(of) => What::Map(owner, of),
-            Shape::Message(id) => What::Message(owner.at(*id)),
-            _ => What::Any,
-        })
-    }
-}
-
-/// A value that is to be walked.
-struct Of<'w, 'a, 't> {
-    walk: &'w mut Walk<'a>,
-    what: What<'t>,
-}
-
-/// What a value was, as far as it decides whether it is shown at all.
-enum Was {
+/// What a value is, as far as it decides whether it is shown at all.
+enum Is {
     EmptyList,
     EmptyMap,
     EmptyText,
@@ -113,179 +40,141 @@ enum Was {
     Zero,
 }
 
-impl<'a> DeserializeSeed<'a> for Of<'_, '_, '_> {
-    type Value = Was;
-
-    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<Was, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Of<'_, '_, '_> {
-    type Value = Was;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Was, A::Error> {
-        let Of { walk, what } = self;
-        walk.eat(b"{")?;
-        let mut first = true;
-        match what {
-            What::List(..) => return Err(differs()),
-            What::Any => {
-                let mut seen = HashSet::new();
-                while let Some(Text(key)) = map.next_key()? {
-                    walk.eat_key(std::mem::take(&mut first), &key)?;
-                    map.next_value_seed(Of { walk: &mut *walk, what })?;
-                    // A tree has a key once.
-                    if !seen.insert(key) {
-                        return Err(differs());
-                    }
-                }
-            }
-            What::Map(owner, shape) => {
-                let what = What::of(owner, shape).ok_or_else(differs)?;
-                let mut before: Option<Cow<'a, str>> = None;
-                while let Some(Text(key)) = map.next_key()? {
-                    // Go writes maps with sorted keys.
-                    if before.is_some_and(|before| before >= key) {
-                        return Err(differs());
-                    }
-                    walk.eat_key(std::mem::take(&mut first), &key)?;
-                    map.next_value_seed(Of { walk: &mut *walk, what })?;
-                    before = Some(key);
-                }
-            }
-            What::Message(of) => {
-                let mut fields = Fields::new(of, false);
-                message(walk, &mut map, &mut fields, &mut first)?;
-            }
-            What::Object(of) => {
-                for name in ["kind", "apiVersion"] {
-                    match map.next_key()? {
-                        Some(Text(key)) if key == name => {}
-                        _ => return Err(differs()),
-                    }
-                    walk.eat_key(std::mem::take(&mut first), name)?;
-                    map.next_value_seed(Of { walk: &mut *walk, what: What::Any })?;
-                }
-                let mut fields = Fields::new(of, true);
-                message(walk, &mut map, &mut fields, &mut first)?;
-            }
+/// A whole object: with `kind` and `apiVersion`.
+fn object(from: &mut Cursor<'_>, of: TypeRef<'_>) -> Result<(), Differs> {
+    from.enter("{")?;
+    for name in ["kind", "apiVersion"] {
+        match from.member()?.and_then(Text::plain) {
+            Some(key) if key == name => drop(as_it_is(from)?),
+            _ => return Err(Differs),
         }
-        walk.eat(b"}")?;
-        Ok(if first { Was::EmptyMap } else { Was::Full })
     }
+    message(from, &mut Fields::new(of, true)).map(drop)
+}
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Was, A::Error> {
-        let Of { walk, what } = self;
-        let what = match what {
-            What::Any => What::Any,
-            What::List(owner, shape) => What::of(owner, shape).ok_or_else(differs)?,
-            _ => return Err(differs()),
-        };
-        walk.eat(b"[")?;
-        let mut first = true;
-        while list.next_element_seed(Item { walk: &mut *walk, what, first })?.is_some() {
-            first = false;
+/// A value of a shape.
+fn value(from: &mut Cursor<'_>, owner: TypeRef<'_>, shape: &Shape) -> Result<Is, Differs> {
+    match (shape, from.peek()) {
+        // Only a tree tells.
+        (Shape::Either(_), _) => Err(Differs),
+        (Shape::List(of), b'[') => list(from, |from| value(from, owner, of)),
+        (Shape::Map(of), b'{') => map(from, owner, of),
+        (Shape::Message(id), b'{') => {
+            from.enter("{")?;
+            message(from, &mut Fields::new(owner.at(*id), false))
         }
-        walk.eat(b"]")?;
-        Ok(if first { Was::EmptyList } else { Was::Full })
-    }
-
-    fn visit_bool<E: Error>(self, set: bool) -> Result<Was, E> {
-        self.scalar(|walk| walk.eat(if set { b"true" } else { b"false" }))?;
-        Ok(if set { Was::Full } else { Was::False })
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Was, E> {
-        self.number(number.into(), number == 0)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Was, E> {
-        self.number(number.into(), number == 0)
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Was, E> {
-        self.number(number.into(), number == 0.0)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Was, E> {
-        self.scalar(|walk| walk.eat_text(text))?;
-        Ok(if text.is_empty() { Was::EmptyText } else { Was::Full })
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Was, E> {
-        self.walk.eat(b"null")?;
-        Ok(Was::Null)
+        // Of another type than it should be; that is rare.
+        (Shape::List(_) | Shape::Map(_) | Shape::Message(_), b) if b != b'n' => Err(Differs),
+        _ => as_it_is(from),
     }
 }
 
-impl Of<'_, '_, '_> {
-    fn scalar<E: Error>(self, eat: impl FnOnce(&mut Walk<'_>) -> Result<(), E>) -> Result<(), E> {
-        // A message that is none is written as it is; that is rare.
-        if matches!(self.what, What::Any) { eat(self.walk) } else { Err(differs()) }
-    }
-
-    fn number<E: Error>(self, number: Value, zero: bool) -> Result<Was, E> {
-        self.scalar(|walk| walk.eat_written(|out| write(out, &number)))?;
-        Ok(if zero { Was::Zero } else { Was::Full })
-    }
-}
-
-/// An element of a list.
-struct Item<'w, 'a, 't> {
-    walk: &'w mut Walk<'a>,
-    what: What<'t>,
-    first: bool,
-}
-
-impl<'a> DeserializeSeed<'a> for Item<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<(), D::Error> {
-        if !self.first {
-            self.walk.eat(b",")?;
+/// A value that is written as it is.
+fn as_it_is(from: &mut Cursor<'_>) -> Result<Is, Differs> {
+    match from.peek() {
+        b'{' => {
+            from.enter("{")?;
+            let (mut seen, mut empty) = (HashSet::new(), true);
+            while let Some(name) = from.member()? {
+                empty = false;
+                // A tree has a key once.
+                if !seen.insert(text(name)?) {
+                    return Err(Differs);
+                }
+                as_it_is(from)?;
+            }
+            Ok(if empty { Is::EmptyMap } else { Is::Full })
         }
-        Of { walk: self.walk, what: self.what }.deserialize(reader).map(drop)
+        b'[' => list(from, as_it_is),
+        b'"' => Ok(if text(from.string()?)?.is_empty() { Is::EmptyText } else { Is::Full }),
+        b'n' => from.null().map(|_| Is::Null).map_err(Differs::from),
+        b't' | b'f' => Ok(if from.bool()? { Is::Full } else { Is::False }),
+        _ => number(from.number()?),
     }
+}
+
+fn list(
+    from: &mut Cursor<'_>,
+    mut item: impl FnMut(&mut Cursor<'_>) -> Result<Is, Differs>,
+) -> Result<Is, Differs> {
+    from.enter("[")?;
+    let mut empty = true;
+    while from.item()? {
+        empty = false;
+        item(from)?;
+    }
+    Ok(if empty { Is::EmptyList } else { Is::Full })
+}
+
+fn map(from: &mut Cursor<'_>, owner: TypeRef<'_>, of: &Shape) -> Result<Is, Differs> {
+    from.enter("{")?;
+    let mut before: Option<Cow<'_, str>> = None;
+    while let Some(name) = from.member()? {
+        let name = text(name)?;
+        // Go writes maps with sorted keys.
+        if before.is_some_and(|before| before >= name) {
+            return Err(Differs);
+        }
+        before = Some(name);
+        value(from, owner, of)?;
+    }
+    Ok(if before.is_none() { Is::EmptyMap } else { Is::Full })
+}
+
+/// What a text says, if that is written as it stands there.
+fn text(text: Text<'_>) -> Result<Cow<'_, str>, Differs> {
+    if let Some(plain) = text.plain()
+        && shown(plain.as_bytes()) == plain.len()
+    {
+        return Ok(plain.into());
+    }
+    let says = text.read().ok_or(Differs)?;
+    let mut written = Vec::new();
+    write_str(&mut written, &says);
+    if written == text.quoted().as_bytes() { Ok(says) } else { Err(Differs) }
+}
+
+fn number(text: &str) -> Result<Is, Differs> {
+    let number: Value = serde_json::from_str(text).map_err(|_| Differs)?;
+    // What is a whole number has one form; `-0` is none.
+    if !number.is_i64() && !number.is_u64() {
+        let mut written = Vec::new();
+        write(&mut written, &number);
+        if written != text.as_bytes() {
+            return Err(Differs);
+        }
+    }
+    Ok(if number.as_f64() == Some(0.0) { Is::Zero } else { Is::Full })
 }
 
 /// The members of a message: each field in its place, those that are always shown all there, those that are not shown not.
-fn message<'a, A: MapAccess<'a>>(
-    walk: &mut Walk<'_>,
-    map: &mut A,
-    fields: &mut Fields<'_>,
-    first: &mut bool,
-) -> Result<(), A::Error> {
-    while let Some(Text(key)) = map.next_key()? {
-        let (owner, field) = fields.until(&key).ok_or_else(differs)?;
+fn message(from: &mut Cursor<'_>, fields: &mut Fields<'_>) -> Result<Is, Differs> {
+    let mut empty = true;
+    while let Some(name) = from.member()? {
+        empty = false;
+        let name = name.plain().ok_or(Differs)?;
+        let (owner, field) = fields.until(name).ok_or(Differs)?;
         // That of the object is told apart from its bytes.
-        if key == "resourceVersion" {
-            return Err(differs());
+        if name == "resourceVersion" {
+            return Err(Differs);
         }
-        walk.eat_key(std::mem::take(first), &key)?;
-        let Some(what) = What::of(owner, &field.shape) else {
-            map.next_value::<IgnoredAny>()?;
-            return Err(differs());
-        };
-        let was = map.next_value_seed(Of { walk: &mut *walk, what })?;
-        let shown = match was {
-            Was::Full => true,
-            Was::Null => field.always && shows_null(field),
-            Was::EmptyList => !field.omits(&Value::Array(Vec::new())),
-            Was::EmptyMap => !field.omits(&Value::Object(serde_json::Map::new())),
-            Was::EmptyText => !field.omits(&Value::String(String::new())),
-            Was::False => !field.omits(&Value::Bool(false)),
-            Was::Zero => !field.omits(&0.into()),
+        let shown = match value(from, owner, &field.shape)? {
+            Is::Full => true,
+            Is::Null => field.always && shows_null(field),
+            Is::EmptyList => !field.omits(&Value::Array(Vec::new())),
+            Is::EmptyMap => !field.omits(&Value::Object(serde_json::Map::new())),
+            Is::EmptyText => !field.omits(&Value::String(String::new())),
+            Is::False => !field.omits(&Value::Bool(false)),
+            Is::Zero => !field.omits(&0.into()),
         };
         if !shown {
-            return Err(differs());
+            return Err(Differs);
         }
     }
-    if fields.until("").is_some() || fields.missed { Err(differs()) } else { Ok(()) }
+    match fields.until("").is_some() || fields.missed {
+        true => Err(Differs),
+        false => Ok(if empty { Is::EmptyMap } else { Is::Full }),
+    }
 }
 
 /// Whether Go shows `null` of a field that is always shown, where nothing is there.
@@ -338,10 +227,6 @@ impl<'t> Fields<'t> {
         }
     }
 }
-
-/// A string, borrowed where nothing in it is escaped.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
