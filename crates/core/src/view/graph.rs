@@ -15,7 +15,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde_json::Value;
 use tokensmith_objects::pod::{self, Referent};
-use tokensmith_objects::{Object, Stored};
+use tokensmith_objects::{Look, Object, Stored};
 
 /// `FROM\0TO` → how many objects say so. Both ends are keys without their `/registry/`.
 #[derive(Clone, Default)]
@@ -120,12 +120,17 @@ const MIRRORED: [&str; 3] = ["metadata", "annotations", pod::MIRROR];
 /// a pod that lets it read other objects. Admission refuses such a pod; this holds if it ever should not.
 fn pod(pod: &Stored) -> Vec<String> {
     let node = pod.node();
-    if node.is_empty() || pod.raw(&MIRRORED).is_some() {
+    if node.is_empty() {
+        return Vec::new();
+    }
+    let part = pod.part(&pod::PARTS);
+    let [meta, annotations, mirror] = MIRRORED;
+    let annotations = part.member(meta).and_then(|meta| meta.member(annotations));
+    if annotations.is_some_and(|all| all.member(mirror).is_some()) {
         return Vec::new();
     }
     let node = format!("{NODES}{node}");
-    let tree = pod.part(&pod::PARTS);
-    let used = pod::references(&tree).into_iter().filter(|reference| !reference.name.is_empty());
+    let used = pod::references_in(&part).into_iter().filter(|reference| !reference.name.is_empty());
     let edges = used.filter_map(|reference| {
         let resource = match reference.to {
             Referent::ConfigMap => "configmaps",

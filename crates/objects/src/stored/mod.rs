@@ -6,7 +6,7 @@
 //! ([`Stored::object`]).
 
 mod find;
-mod pick;
+mod part;
 mod text;
 
 use std::borrow::Cow;
@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use tokensmith_api::{Media, moment};
 
+pub use part::Part;
 pub use text::Text;
 
 use crate::Object;
@@ -226,9 +227,9 @@ impl Stored {
         serde_json::from_str(self.raw(path)?).ok()
     }
 
-    /// A part of its tree: what stands at some paths, through lists on the way.
-    pub fn part(&self, paths: &[&[&str]]) -> Object {
-        pick::pick(&self.json, paths).ok().and_then(Object::from_value).unwrap_or_default()
+    /// What stands at some paths, through lists on the way, and little of the rest.
+    pub fn part<'a>(&'a self, paths: &'a [&'a [&'a str]]) -> Part<'a> {
+        Part::read(&self.json, paths)
     }
 
     /// The string at a path, `""` when absent.

@@ -52,9 +52,7 @@ impl Asked<'_> {
     /// Whether a volume of the pod needs tokens for an audience: a projected one, or a CSI driver's.
     fn pod_wants(&self, pod: &Object, audience: &str) -> bool {
         pod::references(pod).into_iter().any(|reference| match (reference.place, reference.to) {
-            (Place::Projected { value, .. }, Referent::ServiceAccount) => {
-                value["audience"].as_str().unwrap_or("") == audience
-            }
+            (Place::Projected { audience: wanted, .. }, Referent::ServiceAccount) => wanted == audience,
             (_, Referent::CsiDriver) => self.driver_wants(&reference.name, audience),
             (_, Referent::PersistentVolumeClaim) => {
                 let claim =

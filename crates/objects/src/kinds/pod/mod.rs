@@ -6,7 +6,9 @@ mod table;
 mod validate;
 mod volume;
 
-pub use references::{Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references};
+pub use references::{
+    Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references, references_in,
+};
 
 use serde_json::{Value, json};
 

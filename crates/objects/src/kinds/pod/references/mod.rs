@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use crate::Object;
+use crate::look::Look;
+use crate::stored::Part;
 
 /// Marks a mirror pod: a node's report of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -66,8 +66,8 @@ pub enum Place<'a> {
         volume: &'a str,
         /// E.g. `serviceAccountToken`.
         source: &'a str,
-        /// What is said about it.
-        value: &'a Value,
+        /// Of a token: for whom it is; `""` for the API server.
+        audience: &'a str,
     },
     /// `spec.imagePullSecrets`
     PullSecret(usize),
@@ -105,8 +105,9 @@ pub fn is_mirror(pod: &Object) -> bool {
     pod.at(&["metadata", "annotations"]).and_then(|a| a.get(MIRROR)).is_some()
 }
 
-/// What of a pod [`references`] looks at: the rest of it need not be read.
-pub const PARTS: [&[&str]; 17] = [
+/// What of a pod [`references_in`] looks at, and whether it is a mirror pod.
+pub const PARTS: [&[&str]; 18] = [
+    &["metadata", "annotations", MIRROR],
     &["metadata", "name"],
     &["spec", "containers", "env"],
     &["spec", "containers", "envFrom"],
@@ -128,24 +129,39 @@ pub const PARTS: [&[&str]; 17] = [
 
 /// All that a pod refers to, in upstream's order: account, pull secrets, containers, claims, volumes.
 pub fn references(pod: &Object) -> Vec<Reference<'_>> {
-    let mut walk = Walk { pod, made: made(pod), found: Vec::new() };
-    // The older name of the field means the same.
-    let account = [["spec", "serviceAccountName"], ["spec", "serviceAccount"]].map(|path| pod.str_at(&path));
-    if let Some(name) = account.into_iter().find(|name| !name.is_empty()) {
-        walk.push(Referent::ServiceAccount, name, Place::Account);
+    walk(|name| pod.0.get(name))
+}
+
+/// The same of a part of a pod that has all [`PARTS`].
+pub fn references_in<'a>(pod: &'a Part<'_>) -> Vec<Reference<'a>> {
+    walk(|name| pod.member(name))
+}
+
+fn walk<'a, V: Look + 'a>(part: impl Fn(&str) -> Option<&'a V>) -> Vec<Reference<'a>> {
+    let (spec, status) = (part("spec"), part("status"));
+    let mut walk = Walk { pod: part("metadata").map_or("", |meta| meta.text("name")), found: Vec::new() };
+    if let Some(spec) = spec {
+        // The older name of the field means the same.
+        let account = ["serviceAccountName", "serviceAccount"].map(|name| spec.text(name));
+        if let Some(name) = account.into_iter().find(|name| !name.is_empty()) {
+            walk.push(Referent::ServiceAccount, name, Place::Account);
+        }
+        for (at, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
+            walk.push(Referent::Secret, secret.text("name"), Place::PullSecret(at));
+        }
+        for (field, title) in CONTAINERS {
+            list(spec, field).iter().for_each(|container| walk.container(title, container));
+        }
+        let made = made(status);
+        list(spec, "resourceClaims").iter().for_each(|claim| walk.resource_claim(claim, &made));
     }
-    for (at, secret) in list(pod.at(&["spec", "imagePullSecrets"])).enumerate() {
-        walk.push(Referent::Secret, text(&secret["name"]), Place::PullSecret(at));
+    let extended = status.and_then(|status| status.member("extendedResourceClaimStatus"));
+    if let Some(name) = extended.map(|made| made.text("resourceClaimName")).filter(|name| !name.is_empty()) {
+        walk.push(Referent::ResourceClaim, name, Place::ExtendedClaim);
     }
-    for (field, title) in CONTAINERS {
-        list(pod.at(&["spec", field])).for_each(|container| walk.container(title, container));
+    for volume in spec.map_or(&[][..], |spec| list(spec, "volumes")) {
+        walk.volume(volume);
     }
-    list(pod.at(&["spec", "resourceClaims"])).for_each(|claim| walk.resource_claim(claim));
-    let extended = pod.str_at(&["status", "extendedResourceClaimStatus", "resourceClaimName"]);
-    if !extended.is_empty() {
-        walk.push(Referent::ResourceClaim, extended, Place::ExtendedClaim);
-    }
-    list(pod.at(&["spec", "volumes"])).for_each(|volume| walk.volume(volume));
     walk.found
 }
 
@@ -175,9 +191,8 @@ const PLAIN: [&str; 15] = [
 ];
 
 struct Walk<'a> {
-    pod: &'a Object,
-    /// The names of the claims that were made from templates, by those of the pod's claims.
-    made: HashMap<&'a str, &'a str>,
+    /// The pod's name.
+    pod: &'a str,
     found: Vec<Reference<'a>>,
 }
 
@@ -186,75 +201,74 @@ impl<'a> Walk<'a> {
         self.found.push(Reference { to, name: name.into(), place });
     }
 
-    fn container(&mut self, title: &'static str, value: &'a Value) {
-        let container = Container { title, name: text(&value["name"]) };
-        for from in list(value.get("envFrom")) {
+    fn container(&mut self, title: &'static str, value: &'a impl Look) {
+        let container = Container { title, name: value.text("name") };
+        for from in list(value, "envFrom") {
             let place = Place::EnvFrom { container };
             self.environment(from, "secretRef", "configMapRef", place);
         }
-        for env in list(value.get("env")) {
-            let place = Place::Env { container, variable: text(&env["name"]) };
-            self.environment(&env["valueFrom"], "secretKeyRef", "configMapKeyRef", place);
-        }
-    }
-
-    fn environment(&mut self, from: &'a Value, secret: &str, map: &str, place: Place<'a>) {
-        for (key, to) in [(secret, Referent::Secret), (map, Referent::ConfigMap)] {
-            if let Some(reference) = from.get(key).filter(|r| !r.is_null()) {
-                self.push(to, text(&reference["name"]), place);
+        for env in list(value, "env") {
+            let place = Place::Env { container, variable: env.text("name") };
+            if let Some(from) = env.member("valueFrom") {
+                self.environment(from, "secretKeyRef", "configMapKeyRef", place);
             }
         }
     }
 
+    fn environment(&mut self, from: &'a impl Look, secret: &str, map: &str, place: Place<'a>) {
+        for (key, to) in [(secret, Referent::Secret), (map, Referent::ConfigMap)] {
+            self.named(to, from, key, place);
+        }
+    }
+
     /// A claim that is made from a template has its name in the pod's status, once it has been made.
-    fn resource_claim(&mut self, claim: &'a Value) {
-        let made = || self.made.get(text(&claim["name"])).copied().unwrap_or_default();
-        let name = claim["resourceClaimName"].as_str().unwrap_or_else(made);
+    fn resource_claim(&mut self, claim: &'a impl Look, made: &HashMap<&'a str, &'a str>) {
+        let own = claim.member("resourceClaimName").and_then(Look::string);
+        let name = own.unwrap_or_else(|| made.get(claim.text("name")).copied().unwrap_or_default());
         self.push(Referent::ResourceClaim, name, Place::Claim);
     }
 
-    fn volume(&mut self, value: &'a Value) {
-        let volume = text(&value["name"]);
-        let sources = value.as_object().into_iter().flatten();
-        for (source, value) in sources.filter(|(key, value)| *key != "name" && !value.is_null()) {
+    fn volume(&mut self, value: &'a impl Look) {
+        let volume = value.text("name");
+        for (source, value) in value.members().filter(|(key, value)| *key != "name" && !value.none()) {
             let place = Place::Volume { volume, source };
-            match source.as_str() {
-                "azureFile" | "secret" => self.push(Referent::Secret, text(&value["secretName"]), place),
-                "configMap" => self.push(Referent::ConfigMap, text(&value["name"]), place),
+            match source {
+                "azureFile" | "secret" => self.push(Referent::Secret, value.text("secretName"), place),
+                "configMap" => self.push(Referent::ConfigMap, value.text("name"), place),
                 "cephfs" | "cinder" | "flexVolume" | "iscsi" | "rbd" | "scaleIO" | "storageos" => {
-                    self.secret(value, "secretRef", place);
+                    self.named(Referent::Secret, value, "secretRef", place);
                 }
                 "csi" => {
-                    self.push(Referent::CsiDriver, text(&value["driver"]), place);
-                    self.secret(value, "nodePublishSecretRef", place);
+                    self.push(Referent::CsiDriver, value.text("driver"), place);
+                    self.named(Referent::Secret, value, "nodePublishSecretRef", place);
                 }
                 "ephemeral" => {
-                    let name = format!("{}-{volume}", self.pod.name());
+                    let name = format!("{}-{volume}", self.pod);
                     self.push(Referent::PersistentVolumeClaim, name, place);
                 }
-                "glusterfs" => self.push(Referent::Endpoints, text(&value["endpoints"]), place),
+                "glusterfs" => self.push(Referent::Endpoints, value.text("endpoints"), place),
                 "persistentVolumeClaim" => {
-                    self.push(Referent::PersistentVolumeClaim, text(&value["claimName"]), place);
+                    self.push(Referent::PersistentVolumeClaim, value.text("claimName"), place);
                 }
-                "projected" => list(value.get("sources")).for_each(|from| self.projected(volume, from)),
+                "projected" => list(value, "sources").iter().for_each(|from| self.projected(volume, from)),
                 plain if PLAIN.contains(&plain) => {}
                 _ => self.push(Referent::Unknown, "", place),
             }
         }
     }
 
-    fn secret(&mut self, value: &'a Value, field: &str, place: Place<'a>) {
-        if let Some(reference) = value.get(field).filter(|r| !r.is_null()) {
-            self.push(Referent::Secret, text(&reference["name"]), place);
+    /// What a member names, if it is there.
+    fn named(&mut self, to: Referent, value: &'a impl Look, field: &str, place: Place<'a>) {
+        if let Some(reference) = value.member(field).filter(|reference| !reference.none()) {
+            self.push(to, reference.text("name"), place);
         }
     }
 
-    fn projected(&mut self, volume: &'a str, from: &'a Value) {
-        let sources = from.as_object().into_iter().flatten();
-        for (source, value) in sources.filter(|(_, value)| !value.is_null()) {
-            let place = Place::Projected { volume, source, value };
-            let named = text(&value["name"]);
-            match source.as_str() {
+    fn projected(&mut self, volume: &'a str, from: &'a impl Look) {
+        for (source, value) in from.members().filter(|(_, value)| !value.none()) {
+            let place = Place::Projected { volume, source, audience: value.text("audience") };
+            let named = value.text("name");
+            match source {
                 "clusterTrustBundle" => self.push(Referent::ClusterTrustBundle, named, place),
                 "configMap" => self.push(Referent::ConfigMap, named, place),
                 "downwardAPI" => {}
@@ -267,21 +281,18 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The first that the status has of each name counts.
-fn made(pod: &Object) -> HashMap<&str, &str> {
+/// The names of the claims that were made from templates, by those of the pod's claims. The first that the status has of each
+/// name counts.
+fn made<V: Look>(status: Option<&V>) -> HashMap<&str, &str> {
     let mut made = HashMap::new();
-    for status in list(pod.at(&["status", "resourceClaimStatuses"])) {
-        made.entry(text(&status["name"])).or_insert(text(&status["resourceClaimName"]));
+    for status in status.map_or(&[][..], |status| list(status, "resourceClaimStatuses")) {
+        made.entry(status.text("name")).or_insert(status.text("resourceClaimName"));
     }
     made
 }
 
-fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
-    value.and_then(Value::as_array).into_iter().flatten()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("")
+fn list<'a, V: Look>(value: &'a V, name: &str) -> &'a [V] {
+    value.member(name).map_or(&[], Look::items)
 }
 
 #[cfg(test)]
