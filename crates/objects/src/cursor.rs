@@ -1,11 +1,11 @@
-//! A walk over JSON as this program writes it: compact. Everything else is told, and somebody else reads it.
+//! A walk over JSON. Most is as this program writes it: compact. Who needs it so is told of everything else.
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 use tokensmith_api::json::{MAX_DEPTH, plain};
 
-/// It is no compact JSON from this byte on.
+/// It is no JSON, or none that is compact, from this byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) usize);
 
@@ -14,6 +14,8 @@ pub(crate) struct Cursor<'a> {
     json: &'a str,
     at: usize,
     depth: usize,
+    /// Whether space may stand between tokens.
+    spaced: bool,
 }
 
 /// A string as it stands there.
@@ -45,11 +47,25 @@ impl<'a> Text<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the beginning.
+    /// At the beginning of compact JSON.
     pub(crate) fn new(json: &'a [u8]) -> Result<Self, Malformed> {
         // Once for all of it: that is many times faster than string by string.
         let json = std::str::from_utf8(json).map_err(|e| Malformed(e.valid_up_to()))?;
-        Ok(Cursor { json, at: 0, depth: 0 })
+        Ok(Cursor { json, at: 0, depth: 0, spaced: false })
+    }
+
+    /// At the beginning of any JSON.
+    pub(crate) fn spaced(json: &'a [u8]) -> Result<Self, Malformed> {
+        let mut from = Cursor { spaced: true, ..Cursor::new(json)? };
+        from.space();
+        Ok(from)
+    }
+
+    /// Passes what stands between tokens. It is not done behind a value, so that [`Self::since`] ends with it.
+    fn space(&mut self) {
+        while self.spaced && matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
     }
 
     /// How far it has come.
@@ -57,9 +73,9 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// The bytes from there to here.
-    pub(crate) fn since(&self, from: usize) -> &'a [u8] {
-        self.json.as_bytes().get(from..self.at).unwrap_or_default()
+    /// What stands from there to here.
+    pub(crate) fn since(&self, from: usize) -> &'a str {
+        self.json.get(from..self.at).unwrap_or_default()
     }
 
     /// The byte to come; 0 at the end, which no JSON has.
@@ -87,7 +103,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Nothing may follow.
-    pub(crate) fn end(&self) -> Result<(), Malformed> {
+    pub(crate) fn end(&mut self) -> Result<(), Malformed> {
+        self.space();
         if self.at == self.json.len() { Ok(()) } else { Err(self.malformed()) }
     }
 
@@ -161,7 +178,9 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let name = self.string()?;
+        self.space();
         self.pass(":")?;
+        self.space();
         Ok(Some(name))
     }
 
@@ -173,13 +192,17 @@ impl<'a> Cursor<'a> {
     fn another(&mut self, end: u8) -> Result<bool, Malformed> {
         // Only the first one stands behind the bracket: no value ends with one that opens.
         let first = self.json.as_bytes()[..self.at].last().is_some_and(|c| matches!(c, b'{' | b'['));
+        self.space();
         match self.peek() {
             c if c == end => {
                 self.at += 1;
                 self.depth = self.depth.saturating_sub(1);
                 return Ok(false);
             }
-            b',' if !first => self.at += 1,
+            b',' if !first => {
+                self.at += 1;
+                self.space();
+            }
             _ if first => {}
             _ => return Err(self.malformed()),
         }

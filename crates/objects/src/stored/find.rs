@@ -1,11 +1,6 @@
 //! Values at some paths of a JSON text, in one pass and without a tree.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::de::Read;
-use serde_json::value::RawValue;
+use crate::cursor::{Cursor, Malformed};
 
 /// What stands at each of the paths, as it is written; of a key that is repeated the last one, as a tree has it. No path may
 /// begin with another one.
@@ -15,179 +10,113 @@ use serde_json::value::RawValue;
 pub(super) fn find<'a, const N: usize>(
     json: &'a [u8],
     paths: &[&[&str]; N],
-) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
-    // All of it at once is looked at faster than each string.
-    match std::str::from_utf8(json) {
-        Ok(text) => found_by(serde_json::Deserializer::from_str(text), paths),
-        Err(_) => found_by(serde_json::Deserializer::from_slice(json), paths),
-    }
-}
-
-fn found_by<'a, R: Read<'a>, const N: usize>(
-    mut reader: serde_json::Deserializer<R>,
-    paths: &[&[&str]; N],
-) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+) -> Result<[Option<&'a str>; N], Malformed> {
     let mut found = [None; N];
-    let all = u32::MAX >> (32 - N as u32);
-    Level { paths, found: &mut found, depth: 0, here: all, first: false }.deserialize(&mut reader)?;
-    reader.end()?;
+    let mut from = Cursor::spaced(json)?;
+    Search { found: &mut found, first: false }.walk(&mut from, Way::begin(paths))?;
+    from.end()?;
     Ok(found)
 }
 
 /// What stands at a path for the first time: nothing behind it is read.
-pub(super) fn first<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a RawValue> {
+pub(super) fn first<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a str> {
     let mut found = [None];
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    // Leaving early is an error to the reader.
-    let _ =
-        Level { paths: &[path], found: &mut found, depth: 0, here: 1, first: true }.deserialize(&mut reader);
+    let mut from = Cursor::spaced(json).ok()?;
+    // Leaving early is an error to the walk.
+    let _ = Search { found: &mut found, first: true }.walk(&mut from, Way::begin(&[path]));
     found[0]
 }
 
 /// Calls with each member of an object whose value is a string.
 pub(super) fn texts(json: &[u8], each: &mut dyn FnMut(&str, &str)) {
-    struct Texts<'e>(&'e mut dyn FnMut(&str, &str));
-
-    impl<'a> Visitor<'a> for Texts<'_> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some((Text(key), value)) = map.next_entry::<Text<'a>, &RawValue>()? {
-                if let Ok(Text(value)) = serde_json::from_str(value.get()) {
-                    (self.0)(&key, &value);
-                }
+    let mut walk = |from: &mut Cursor<'_>| {
+        from.enter("{")?;
+        while let Some(name) = from.member()? {
+            if from.peek() != b'"' {
+                from.skip()?;
+            } else if let Some((name, value)) = name.read().zip(from.string()?.read()) {
+                each(&name, &value);
             }
-            Ok(())
         }
-    }
-
+        Ok::<_, Malformed>(())
+    };
     // The bytes are a value that was found in JSON: what cannot be read of it is no string.
-    let _ = serde_json::Deserializer::from_slice(json).deserialize_map(Texts(each));
+    let _ = Cursor::spaced(json).map(|mut from| walk(&mut from));
 }
 
-/// A string, borrowed where nothing in it is escaped.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// An object on the way, and which paths lead through it: a bit for each.
-struct Level<'p, 'a> {
+/// Which paths lead through a value: a bit for each.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'p> {
     paths: &'p [&'p [&'p str]],
-    found: &'p mut [Option<&'a RawValue>],
     depth: usize,
     here: u32,
+}
+
+impl<'p> Way<'p> {
+    /// All of them, of which there are at most 32.
+    pub(super) fn begin(paths: &'p [&'p [&'p str]]) -> Self {
+        debug_assert!(paths.len() <= 32, "a bit for each");
+        Way { paths, depth: 0, here: paths.iter().enumerate().fold(0, |all, (at, _)| all | 1 << at) }
+    }
+
+    /// What leads on through a name, if anything does.
+    pub(super) fn through(self, name: &str) -> Option<Self> {
+        let mut here = 0;
+        for bit in bits(self.here) {
+            if self.paths[bit.trailing_zeros() as usize][self.depth] == name {
+                here |= bit;
+            }
+        }
+        (here != 0).then_some(Way { here, depth: self.depth + 1, ..self })
+    }
+
+    /// Which path ends here, if one does: then no other leads through.
+    pub(super) fn end(self) -> Option<usize> {
+        let at = self.here.trailing_zeros() as usize;
+        (self.paths[at].len() == self.depth).then_some(at)
+    }
+}
+
+fn bits(mut of: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = of & of.wrapping_neg();
+        of ^= bit;
+        (bit != 0).then_some(bit)
+    })
+}
+
+struct Search<'f, 'a> {
+    found: &'f mut [Option<&'a str>],
     /// Whether to stop at what is found first.
     first: bool,
 }
 
-impl<'a> DeserializeSeed<'a> for Level<'_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Level<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Level { paths, found, depth, here, first } = self;
-        while let Some(through) = map.next_key_seed(Key { paths, depth, here })? {
-            if through == 0 {
-                map.next_value::<IgnoredAny>()?;
+impl<'a> Search<'_, 'a> {
+    fn walk(&mut self, from: &mut Cursor<'a>, way: Way<'_>) -> Result<(), Malformed> {
+        if from.peek() != b'{' {
+            return from.skip();
+        }
+        from.enter("{")?;
+        while let Some(name) = from.member()? {
+            let name = name.read().ok_or_else(|| from.malformed())?;
+            let Some(way) = way.through(&name) else {
+                from.skip()?;
                 continue;
-            }
-            let at = through.trailing_zeros() as usize;
-            if paths[at].len() == depth + 1 {
-                found[at] = Some(map.next_value()?);
-                if first {
-                    return Err(A::Error::custom("it is found"));
+            };
+            if let Some(at) = way.end() {
+                let begin = from.at();
+                from.skip()?;
+                self.found[at] = Some(from.since(begin));
+                if self.first {
+                    return Err(from.malformed());
                 }
             } else {
                 // What an earlier one of the same key has left counts no more.
-                (0..paths.len()).filter(|at| through & (1 << at) != 0).for_each(|at| found[at] = None);
-                map.next_value_seed(Level {
-                    paths,
-                    found: &mut *found,
-                    depth: depth + 1,
-                    here: through,
-                    first,
-                })?;
+                bits(way.here).for_each(|bit| self.found[bit.trailing_zeros() as usize] = None);
+                self.walk(from, way)?;
             }
         }
         Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-/// A key: which of the paths lead on through it.
-struct Key<'p> {
-    paths: &'p [&'p [&'p str]],
-    depth: usize,
-    here: u32,
-}
-
-impl<'a> DeserializeSeed<'a> for Key<'_> {
-    type Value = u32;
-
-    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<u32, D::Error> {
-        reader.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = u32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<u32, E> {
-        let (mut through, mut left) = (0, self.here);
-        while left != 0 {
-            let at = left.trailing_zeros();
-            left &= left - 1;
-            if self.paths[at as usize][self.depth] == key {
-                through |= 1 << at;
-            }
-        }
-        Ok(through)
     }
 }
 
@@ -201,7 +130,7 @@ mod tests {
     const PATHS: [&[&str]; 4] = [&["a"], &["b", "a"], &["b", "c", "a"], &["c"]];
 
     fn texts(json: &str) -> [Option<String>; 4] {
-        find(json.as_bytes(), &PATHS).unwrap().map(|raw| raw.map(|raw| raw.get().to_owned()))
+        find(json.as_bytes(), &PATHS).unwrap().map(|raw| raw.map(str::to_owned))
     }
 
     #[test]
@@ -210,7 +139,7 @@ mod tests {
         assert_eq!(found, [None, Some(r#""\u0061""#.into()), Some("{ }".into()), Some("null".into())]);
         assert_eq!(texts("[1]"), [None, None, None, None]);
         let early = first(br#"{"x":{"a":0},"b":{"a":1},"b":{"a":2"#, &["b", "a"]);
-        assert_eq!(early.map(RawValue::get), Some("1"), "what follows is not read");
+        assert_eq!(early, Some("1"), "what follows is not read");
         assert!(first(b"{}", &["b"]).is_none());
         assert!(find(br#"{"a":1"#, &PATHS).is_err() && find(br#"{"a":1}x"#, &PATHS).is_err());
     }

@@ -16,7 +16,6 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use tokensmith_api::{Media, moment};
 
@@ -94,9 +93,18 @@ impl Stored {
         json.into_boxed_slice().into()
     }
 
-    /// What a store holds; `None` if it is no JSON object. Nothing is copied but the facts.
+    /// What a store holds; `None` if it is no JSON object. Nothing is copied but the facts. Where it is no UTF-8, which nobody
+    /// has written here, what cannot be read is replaced.
     pub fn read(json: Bytes, revision: u64) -> Option<Stored> {
-        let facts = Facts::read(&json)?;
+        let (json, facts) = match Facts::read(&json) {
+            Some(facts) => (json, facts),
+            None => {
+                let Cow::Owned(text) = String::from_utf8_lossy(&json) else { return None };
+                let json = Bytes::from(text);
+                let facts = Facts::read(&json)?;
+                (json, facts)
+            }
+        };
         Some(Stored { json, revision, facts, wire: OnceLock::new() })
     }
 
@@ -227,8 +235,8 @@ impl Stored {
         serde_json::from_str(self.raw(path)?).ok()
     }
 
-    /// What stands at some paths, through lists on the way, and little of the rest.
-    pub fn part<'a>(&'a self, paths: &'a [&'a [&'a str]]) -> Part<'a> {
+    /// What stands at some paths, through lists on the way, and nothing of the rest.
+    pub fn part(&self, paths: &[&[&str]]) -> Part<'_> {
         Part::read(&self.json, paths)
     }
 
@@ -241,7 +249,7 @@ impl Stored {
     /// What stands at a path, as it is written: what two objects have in common is found without reading it.
     pub fn raw(&self, path: &[&str]) -> Option<&str> {
         let [found] = find(&self.json, &[path]).unwrap_or_default();
-        found.map(RawValue::get)
+        found
     }
 
     fn labels(&self) -> Option<&[u8]> {
@@ -267,11 +275,11 @@ impl Facts {
         }
         let found = find(json, &FACTS).ok()?;
         let begin = json.as_ptr() as usize;
-        let span = |raw: &RawValue| {
-            let start = raw.get().as_ptr() as usize - begin;
-            start as u32..(start + raw.get().len()) as u32
+        let span = |raw: &str| {
+            let start = raw.as_ptr() as usize - begin;
+            start as u32..(start + raw.len()) as u32
         };
-        let end = |of: &[Option<&RawValue>]| of.iter().flatten().map(|raw| span(raw).end).max().unwrap_or(0);
+        let end = |of: &[Option<&str>]| of.iter().flatten().map(|raw| span(raw).end).max().unwrap_or(0);
         let text = |at: usize| -> Box<str> { found[at].and_then(string).unwrap_or_default().into() };
         Some(Facts {
             name: text(2),
@@ -288,11 +296,11 @@ impl Facts {
 }
 
 /// A JSON string, borrowed where nothing in it is escaped.
-fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     match inner.contains('\\') {
         false => Some(inner.into()),
-        true => serde_json::from_str(raw.get()).ok().map(Cow::Owned),
+        true => serde_json::from_str(raw).ok().map(Cow::Owned),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
+use super::find::Way;
 use crate::cursor::{Cursor, Malformed, Text};
 use crate::look::Look;
 
@@ -26,16 +25,36 @@ pub enum Part<'a> {
 
 impl<'a> Part<'a> {
     /// What stands at paths of names; lists on the way are walked through, element by element. What is on the way and neither
-    /// an object nor a list is null. No path may begin with another one, and there are at most 32. Of JSON that this program
-    /// would write otherwise, it is all of it; of what is no JSON, null.
-    pub(super) fn read(json: &'a [u8], paths: &'a [&'a [&'a str]]) -> Part<'a> {
-        let all = paths.iter().enumerate().fold(0, |all, (at, _)| all | 1_u32 << at);
+    /// an object nor a list is null, as is what is no JSON. No path may begin with another one, and there are at most 32.
+    pub(super) fn read(json: &'a [u8], paths: &[&[&str]]) -> Part<'a> {
         let read = || {
-            let mut from = Cursor::new(json)?;
-            let part = Way { paths, depth: 0, here: all }.read(&mut from)?;
+            let mut from = Cursor::spaced(json)?;
+            let part = Part::along(&mut from, Way::begin(paths))?;
             from.end().map(|()| part)
         };
-        read().unwrap_or_else(|_| super::tree(json).into_value().into())
+        read().unwrap_or(Part::Null)
+    }
+
+    fn along(from: &mut Cursor<'a>, way: Way<'_>) -> Result<Part<'a>, Malformed> {
+        match from.peek() {
+            b'{' => {
+                let mut members = Vec::new();
+                from.enter("{")?;
+                while let Some(name) = from.member()? {
+                    let name = says(from, name)?;
+                    let Some(way) = way.through(&name) else {
+                        from.skip()?;
+                        continue;
+                    };
+                    let value =
+                        if way.end().is_some() { Part::whole(from)? } else { Part::along(from, way)? };
+                    members.push((name, value));
+                }
+                Ok(Part::Map(members))
+            }
+            b'[' => items(from, |from| Part::along(from, way)).map(Part::List),
+            _ => from.skip().map(|()| Part::Null),
+        }
     }
 
     /// All of a value.
@@ -60,51 +79,6 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Which paths lead through here: a bit for each.
-#[derive(Clone, Copy)]
-struct Way<'a> {
-    paths: &'a [&'a [&'a str]],
-    depth: usize,
-    here: u32,
-}
-
-impl<'a> Way<'a> {
-    fn read(self, from: &mut Cursor<'a>) -> Result<Part<'a>, Malformed> {
-        match from.peek() {
-            b'{' => {
-                let mut members = Vec::new();
-                from.enter("{")?;
-                while let Some(name) = from.member()? {
-                    let name = says(from, name)?;
-                    let on = self.through(&name);
-                    let Some(path) = self.paths.get(on.here.trailing_zeros() as usize) else {
-                        from.skip()?;
-                        continue;
-                    };
-                    let value = if path.len() == on.depth { Part::whole(from)? } else { on.read(from)? };
-                    members.push((name, value));
-                }
-                Ok(Part::Map(members))
-            }
-            b'[' => items(from, |from| self.read(from)).map(Part::List),
-            _ => from.skip().map(|()| Part::Null),
-        }
-    }
-
-    /// What leads on through a name.
-    fn through(self, name: &str) -> Way<'a> {
-        let (mut here, mut left) = (0, self.here);
-        while left != 0 {
-            let bit = left & left.wrapping_neg();
-            left ^= bit;
-            if self.paths[bit.trailing_zeros() as usize][self.depth] == name {
-                here |= bit;
-            }
-        }
-        Way { here, depth: self.depth + 1, ..self }
-    }
-}
-
 fn items<'a>(
     from: &mut Cursor<'a>,
     item: impl Fn(&mut Cursor<'a>) -> Result<Part<'a>, Malformed>,
@@ -119,20 +93,6 @@ fn items<'a>(
 
 fn says<'a>(from: &Cursor<'a>, text: Text<'a>) -> Result<Cow<'a, str>, Malformed> {
     text.read().ok_or_else(|| from.malformed())
-}
-
-impl From<Value> for Part<'_> {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Array(items) => Part::List(items.into_iter().map(Part::from).collect()),
-            Value::Bool(_) | Value::Number(_) => Part::Other,
-            Value::Null => Part::Null,
-            Value::Object(map) => {
-                Part::Map(map.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-            }
-            Value::String(text) => Part::Text(text.into()),
-        }
-    }
 }
 
 impl Look for Part<'_> {
@@ -192,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn json_of_another_form_is_read_too() {
+    fn space_between_tokens_says_nothing() {
         assert_eq!(part(r#"{"a": {"b": "1"}}"#), part(r#"{"a":{"b":"1"}}"#));
-        assert_eq!(part("{} x"), part("{}"), "what is no JSON has nothing");
+        assert_eq!(part("{} x"), "Null", "what is no JSON has nothing");
     }
 }

@@ -112,3 +112,11 @@ fn its_debug_shows_no_data() {
     secret.set(&["data"], json!({"token": "hidden"}));
     assert_eq!(format!("{:?}", Stored::from(&secret)), "Pod shop/web at 0");
 }
+
+#[test]
+fn what_is_no_utf8_is_replaced_and_what_is_no_json_is_none() {
+    let read = |json: &'static [u8]| Stored::read(Bytes::from_static(json), 7);
+    let stored = read(b"{\"metadata\":{\"name\":\"a\",\"annotations\":{\"x\":\"\xff\"}}}").unwrap();
+    assert_eq!((stored.name(), stored.annotation("x")), ("a", Some("\u{fffd}".into())));
+    assert!(read(b"\xff{}").is_none() && read(b"[]").is_none() && read(b"{\"a\":01}").is_none());
+}

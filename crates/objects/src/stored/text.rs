@@ -34,10 +34,10 @@ impl Text {
 
     /// Writes what is in `metadata`.
     pub fn metadata(&self, revision: u64, out: &mut Vec<u8>) {
-        match first(&self.json, &["metadata"]).filter(|raw| raw.get().starts_with('{')) {
+        match first(&self.json, &["metadata"]).filter(|raw| raw.starts_with('{')) {
             Some(raw) => {
-                let begin = raw.get().as_ptr() as usize - self.json.as_ptr() as usize;
-                self.spliced(begin, begin + raw.get().len(), revision, out);
+                let begin = raw.as_ptr() as usize - self.json.as_ptr() as usize;
+                self.spliced(begin, begin + raw.len(), revision, out);
             }
             None => out.extend_from_slice(b"{}"),
         }
@@ -78,6 +78,6 @@ impl Text {
 
 /// Where the first field of `metadata` stands, or would.
 fn first_in_metadata(json: &[u8]) -> Option<usize> {
-    let raw = first(json, &["metadata"]).filter(|raw| raw.get().starts_with('{'))?;
-    Some(raw.get().as_ptr() as usize - json.as_ptr() as usize + 1)
+    let raw = first(json, &["metadata"]).filter(|raw| raw.starts_with('{'))?;
+    Some(raw.as_ptr() as usize - json.as_ptr() as usize + 1)
 }

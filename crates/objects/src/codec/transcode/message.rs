@@ -207,7 +207,7 @@ impl<'a> Transcoder<'a, '_> {
                 // The same writer wrote it that would write it now.
                 let from = self.from.at();
                 self.from.skip()?;
-                let json = self.from.since(from);
+                let json = self.from.since(from).as_bytes();
                 self.nested(number, |to| {
                     put_bytes(to.out, 1, json);
                     Ok(())
