@@ -43,21 +43,43 @@ pub struct Watch {
     after: Revision,
 }
 
-struct First {
-    objects: std::vec::IntoIter<Arc<Stored>>,
-    /// Who has asked for it is told when that was all.
-    begun: Option<Revision>,
+enum First {
+    /// All objects.
+    Objects {
+        objects: std::vec::IntoIter<Arc<Stored>>,
+        /// Who has asked for it is told when that was all.
+        begun: Option<Revision>,
+    },
+    /// Nothing but that it cannot begin.
+    Failed(Box<Error>),
 }
 
 impl Registry {
-    /// Watches a collection: after `resourceVersion`, or with all that is there first when that is empty or `0`.
+    /// Watches a collection: after `resourceVersion`, or with all that is there first when that is empty or `0`. What cannot
+    /// begin although it was asked for well says so as its only event, as upstream's watches do (`newErrWatcher`): clients
+    /// look there.
     ///
     /// # Errors
-    /// 400 for a wrong selector or version; 410 when the history does not reach back that far.
+    /// A version that cannot be read.
     pub async fn watch(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Watch, Error> {
         let wanted = options.revision_to_watch()?;
-        let (first, after) = match wanted == 0 || options.send_initial_events {
-            true => {
+        Ok(self.begin(kind, namespace, options, wanted).await.unwrap_or_else(|error| Watch {
+            first: Some(First::Failed(Box::new(error))),
+            watcher: None,
+            selectors: None,
+            after: wanted,
+        }))
+    }
+
+    async fn begin(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        options: &ListOptions,
+        wanted: Revision,
+    ) -> Result<Watch, Error> {
+        let (first, after) = match (options.send_initial_events, wanted) {
+            (Some(true), _) | (None, 0) => {
                 let snapshot = self.snapshot();
                 if wanted > snapshot.revision() {
                     return Err(Error::Ahead { wanted, current: snapshot.revision() });
@@ -65,10 +87,12 @@ impl Registry {
                 let prefix = collection_key(&kind.group, &kind.plural, namespace);
                 let there = options.candidates(kind, &snapshot, &prefix, None).map(|(_, o)| o);
                 let objects: Vec<_> = there.filter(|o| options.take(&***o)).cloned().collect();
-                let begun = options.send_initial_events.then(|| snapshot.revision());
-                (Some(First { objects: objects.into_iter(), begun }), snapshot.revision())
+                let begun = options.send_initial_events.is_some() && options.allow_watch_bookmarks();
+                let begun = begun.then(|| snapshot.revision());
+                (Some(First::Objects { objects: objects.into_iter(), begun }), snapshot.revision())
             }
-            false => (None, wanted),
+            (Some(false), 0) => (None, self.snapshot().revision()),
+            _ => (None, wanted),
         };
         let subject = subject(kind, namespace, options);
         let from = (&*self.store, &*self.clock);
@@ -98,17 +122,30 @@ fn subject(kind: &Kind, namespace: &str, options: &ListOptions) -> Subject {
 }
 
 impl Watch {
+    /// The revision up to which it has told everything, if nothing waits to be told.
+    pub fn seen(&self) -> Option<Revision> {
+        self.watcher.as_ref().filter(|_| self.first.is_none())?.seen()
+    }
+
     /// The next event; `None` after the end.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
-        if let Some(first) = &mut self.first {
-            if let Some(object) = first.objects.next() {
-                return Poll::Ready(Some(Ok(Event::There(object))));
+        match &mut self.first {
+            None => {}
+            Some(First::Objects { objects, begun }) => {
+                if let Some(object) = objects.next() {
+                    return Poll::Ready(Some(Ok(Event::There(object))));
+                }
+                let begun = *begun;
+                // With it goes the room that the objects took.
+                self.first = None;
+                if let Some(revision) = begun {
+                    return Poll::Ready(Some(Ok(Event::Begun(revision))));
+                }
             }
-            let begun = first.begun;
-            // With it goes the room that the objects took.
-            self.first = None;
-            if let Some(revision) = begun {
-                return Poll::Ready(Some(Ok(Event::Begun(revision))));
+            Some(First::Failed(_)) => {
+                if let Some(First::Failed(error)) = self.first.take() {
+                    return Poll::Ready(Some(Err(*error)));
+                }
             }
         }
         let Some(watcher) = &mut self.watcher else { return Poll::Ready(None) };

@@ -39,6 +39,9 @@ pub fn bearer<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Result<Bearer,
     }
 }
 
+/// How a sub-protocol begins that is a token.
+pub const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
+
 /// The token in a websocket's sub-protocols (`base64url.bearer.authorization.k8s.io.TOKEN`), which browsers send for
 /// want of headers. At least one other protocol must be offered. The list may be in several headers; the inner error is a
 /// token that is refused.
@@ -48,11 +51,10 @@ pub fn bearer<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Result<Bearer,
 pub fn websocket_bearer<'a>(
     headers: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Option<Result<BearerToken, AuthError>>, HeaderError> {
-    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
     let (mut encoded, mut others) = (Vec::new(), 0);
     for header in headers {
         for protocol in header::text("Sec-WebSocket-Protocol", header)?.split(',').map(str::trim) {
-            match protocol.strip_prefix(PREFIX) {
+            match protocol.strip_prefix(WEBSOCKET_BEARER) {
                 Some(token) => encoded.push(token),
                 None => others += 1,
             }

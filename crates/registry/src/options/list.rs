@@ -26,8 +26,10 @@ pub struct ListOptions {
     pub(crate) resource_version: String,
     /// Exactly that version, not just one that is no older.
     pub(crate) exact: bool,
-    /// A watch begins with all that is there and says when that is done (KEP-3157).
-    pub(crate) send_initial_events: bool,
+    /// A watch begins with all that is there and says when that is done (KEP-3157), or with nothing of it.
+    pub(crate) send_initial_events: Option<bool>,
+    /// A watch may say how far it has come.
+    allow_watch_bookmarks: bool,
     timeout_seconds: Option<i64>,
 }
 
@@ -51,7 +53,8 @@ impl ListOptions {
             continue_token: query.text("continue"),
             resource_version: query.text("resourceVersion"),
             exact: query.first("resourceVersionMatch") == Some("Exact"),
-            send_initial_events: initial == Some(true),
+            send_initial_events: initial,
+            allow_watch_bookmarks: query.flag("allowWatchBookmarks") == Some(true),
             timeout_seconds,
         };
         let wanted = query.text("resourceVersionMatch");
@@ -63,6 +66,30 @@ impl ListOptions {
             },
         )?;
         Ok(options)
+    }
+
+    /// The same, of the object that the path names (`/api/v1/watch/…/NAME`).
+    ///
+    /// # Errors
+    /// The selector asks for something else.
+    pub fn of_one(self, kind: &Kind, name: &str) -> Result<Self, Error> {
+        if self.fields.fields().next().is_some() {
+            return match self.fields.wanted("metadata.name") == Some(name) {
+                true => Ok(self),
+                false => {
+                    Err(Error::BadRequest("fieldSelector metadata.name doesn't match requested name".into()))
+                }
+            };
+        }
+        let escaped = name.replace('\\', r"\\").replace(',', r"\,").replace('=', r"\=");
+        let fields = FieldSelector::parse(kind, &format!("metadata.name={escaped}"))
+            .map_err(|error| Error::BadRequest(error.to_string()))?;
+        Ok(ListOptions { fields, selective: true, ..self })
+    }
+
+    /// Whether a watch may say how far it has come.
+    pub fn allow_watch_bookmarks(&self) -> bool {
+        self.allow_watch_bookmarks
     }
 
     /// How long a watch may last; `None` when that is the server's to say.

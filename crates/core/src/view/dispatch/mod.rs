@@ -213,6 +213,12 @@ impl Dispatcher {
         self.inner().listable
     }
 
+    /// Up to where all was told, if something holds in the same moment.
+    fn head_if(&self, holds: impl FnOnce() -> bool) -> Option<Revision> {
+        let inner = self.inner();
+        holds().then_some(inner.head)
+    }
+
     /// Some of what concerns a subject after a revision.
     fn page(&self, subject: &Arc<str>, after: Revision) -> Result<Page, StoreError> {
         let mut inner = self.inner();

@@ -102,6 +102,13 @@ impl Watcher {
         }
     }
 
+    /// The revision up to which it has been told everything, if nothing is waiting for it.
+    pub fn seen(&self) -> Option<Revision> {
+        let place = self.place.as_ref().filter(|_| self.page.is_empty())?;
+        let head = self.dispatcher.head_if(|| place.topic.queue().end() == place.next)?;
+        Some(head).filter(|head| self.at <= *head)
+    }
+
     /// Takes the next page.
     fn turn(&mut self) -> Result<(), StoreError> {
         let Page { changes, until, place } = self.dispatcher.page(&self.subject, self.at)?;
