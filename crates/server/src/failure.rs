@@ -47,6 +47,13 @@ impl Failure {
         Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, Some(Details::default()))
     }
 
+    /// 406 of a watch in a representation that has no stream.
+    pub(crate) fn no_stream() -> Self {
+        let text = "only the following media types are accepted: application/json;stream=watch, \
+                    application/vnd.kubernetes.protobuf;stream=watch";
+        Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, None)
+    }
+
     /// 415.
     pub(crate) fn unsupported_media(text: &str) -> Self {
         Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text, None)

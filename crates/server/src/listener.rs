@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
+use hyper::upgrade::OnUpgrade;
 use tokensmith_core::access::authenticators::Shown;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::supervise::{Supervisor, Task};
-use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept};
+use tokensmith_listen::{Bounds, Connection, Lifetime, Listening, RequestBody, Serve, Stats, TcpAccept};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -33,15 +34,16 @@ struct Routed(Router);
 struct Client {
     from: Option<Peer>,
     certificates: Option<PeerCertificates>,
+    lifetime: Lifetime,
 }
 
 impl Serve for Routed {
     type Client = Client;
     type Body = Body;
 
-    fn connected(&self, Connection { from, certificates, .. }: Connection) -> Client {
+    fn connected(&self, Connection { from, certificates, lifetime }: Connection) -> Client {
         let certificates = certificates.map(|chain| PeerCertificates(Arc::new(Shown::new(chain))));
-        Client { from: from.map(Peer), certificates }
+        Client { from: from.map(Peer), certificates, lifetime }
     }
 
     async fn answer(&self, mut request: Request<RequestBody>, client: Arc<Client>) -> Response<Body> {
@@ -50,6 +52,10 @@ impl Serve for Routed {
         }
         if let Some(certificates) = &client.certificates {
             request.extensions_mut().insert(certificates.clone());
+        }
+        // A watch may take the connection over.
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            request.extensions_mut().insert(client.lifetime.clone());
         }
         match self.0.clone().oneshot(request.map(Body::new)).await {
             Ok(answer) => answer,

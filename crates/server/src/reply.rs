@@ -21,6 +21,8 @@ pub(crate) struct Format {
     pub(crate) media: Media,
     pub(crate) convert: Option<As>,
     pub(crate) pretty: bool,
+    /// A table that follows another one: its client knows the columns.
+    pub(crate) without_columns: bool,
     /// What each row of a table carries, or why nobody can say.
     include: Result<Include, UnknownInclude>,
 }
@@ -56,13 +58,15 @@ impl Format {
             true => include_object(query),
             false => Ok(Include::default()),
         };
-        Ok(Format { media, convert, pretty: pretty || wants_pretty(headers, query), include })
+        let pretty = pretty || wants_pretty(headers, query);
+        Ok(Format { media, convert, pretty, without_columns: false, include })
     }
 
     /// For a failure: what the client accepts, else JSON.
     pub(crate) fn of_failure(headers: &HeaderMap, query: &str) -> Self {
         let pretty = wants_pretty(headers, query);
-        let plain = Format { media: Media::Json, convert: None, pretty, include: Ok(Include::default()) };
+        let include = Ok(Include::default());
+        let plain = Format { media: Media::Json, convert: None, pretty, without_columns: false, include };
         Format::of(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
     }
 }

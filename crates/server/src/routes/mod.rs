@@ -17,6 +17,7 @@ mod token_reviews;
 mod tokens;
 mod version;
 mod watch;
+mod websocket;
 
 use std::collections::HashMap;
 use std::sync::Arc;

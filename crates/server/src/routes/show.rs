@@ -73,7 +73,12 @@ pub(super) fn show(
     code: StatusCode,
     format: &Format,
 ) -> Response {
-    let body = match (format.media, Shape::of(format)) {
+    reply::bytes(code, encoded(clock, kind, object, format), format.media.as_str())
+}
+
+/// One object, in the representation that is asked for.
+pub(super) fn encoded(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Format) -> Vec<u8> {
+    match (format.media, Shape::of(format)) {
         (Media::Protobuf, Shape::Table) => {
             let value = serde_json::from_slice(&one(clock, kind, object, format)).unwrap_or_default();
             codec::encode_value(&value, format.media, format.pretty)
@@ -88,8 +93,7 @@ pub(super) fn show(
             out
         }
         _ => codec::finish(one(clock, kind, object, format), format.media, format.pretty),
-    };
-    reply::bytes(code, body, format.media.as_str())
+    }
 }
 
 /// One object as JSON, without a newline.
@@ -101,7 +105,11 @@ pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Form
         Shape::Table => {
             let meta = json!({"resourceVersion": object.resource_version()});
             let tree = object.wire_object(kind);
-            out = json::to_vec(&table(kind, [tree], format.include(), clock.now(), meta));
+            let mut shown = table(kind, [tree], format.include(), clock.now(), meta);
+            if format.without_columns {
+                shown["columnDefinitions"] = serde_json::Value::Null;
+            }
+            out = json::to_vec(&shown);
         }
     }
     out

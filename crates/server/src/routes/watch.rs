@@ -1,4 +1,5 @@
-//! Watch: changes to a collection as they happen, one JSON event per line.
+//! Watch: changes to a collection as they happen (`apiserver/pkg/endpoints/handlers/watch.go`): one JSON event per line, frames
+//! of protobuf, or messages of a websocket.
 //!
 //! What a change looks like is made by the first watcher that wants it so, and kept with the change: the others hand out the
 //! same bytes.
@@ -17,19 +18,20 @@ use futures::future::BoxFuture;
 use futures::stream::Stream;
 use http::StatusCode;
 use http::request::Parts;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tokensmith_api::Media;
-use tokensmith_api::json::to_vec;
+use tokensmith_api::{Media, proto};
 use tokensmith_core::view::Moved;
 use tokensmith_core::{Clock, Error, Moment};
-use tokensmith_objects::Stored;
+use tokensmith_objects::codec::encode_value;
 use tokensmith_objects::schema::Kind;
+use tokensmith_objects::{Object, Stored};
 use tokensmith_registry::{Event, ListOptions, Turn, Watch};
 use tracing::Span;
 
 use super::objects::{Objects, convertible, enter_for_all};
-use super::show::{one, splices};
+use super::show::{encoded, one, splices};
+use super::websocket;
 use crate::failure::Failure;
 use crate::gate::Caller;
 use crate::heavy;
@@ -52,87 +54,139 @@ pub(super) async fn serve(
 ) -> Result<Response, Failure> {
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
-    if format.media != Media::Json {
-        return Err(Failure::not_acceptable());
-    }
-    let options = ListOptions::read(kind, query)?;
+    let mut options = ListOptions::read(kind, query)?;
     format.judge()?;
+    if let Some(name) = caller.info.parts.first() {
+        options = options.of_one(kind, name)?;
+    }
     let namespace = if kind.namespaced { caller.info.attributes.namespace.as_str() } else { "" };
     enter_for_all(with, caller, kind, &options).await;
     let watch = with.registry.watch(kind, namespace, &options).await?;
-    let end = with.clock.now().plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT)));
+    let media = match format.media {
+        Media::Json => "application/json",
+        Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        // There is no stream of it.
+        Media::Yaml => return Err(Failure::no_stream()),
+    };
+    let now = with.clock.now();
+    let pace = Pace {
+        clock: with.clock.clone(),
+        end: now.plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT))),
+        bookmarks: options.allow_watch_bookmarks(),
+        stopping: with.stopping.clone(),
+    };
     let events = Events {
         watch: Some(watch),
         show: Show::new(with.clock.clone(), kind.clone(), format),
         // The stream goes on when the request is answered.
         span: Span::current(),
         next: None,
-        end: ended(with.clock.clone(), end, with.stopping.clone()).boxed(),
+        due: pace.due(now),
+        pace,
         turns: 0,
     };
-    Ok(reply::bytes(StatusCode::OK, Body::from_stream(events), "application/json"))
+    if websocket::is_wanted(&parts.headers) {
+        return Ok(websocket::serve(parts, events));
+    }
+    Ok(reply::bytes(StatusCode::OK, Body::from_stream(Framed(events)), media))
 }
 
-/// The time is over, or the server stops: the client comes back to another one.
-async fn ended(clock: Arc<dyn Clock>, end: OffsetDateTime, mut stopping: Stopping) {
-    tokio::select! {
-        () = clock.sleep_until(end) => {}
-        Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
+/// When a watch is to end, and when it says how far it has come.
+struct Pace {
+    clock: Arc<dyn Clock>,
+    end: OffsetDateTime,
+    bookmarks: bool,
+    stopping: Stopping,
+}
+
+/// So often a watch that may says how far it has come, and once before its end (`nextBookmarkTime`): whoever comes back then
+/// does not begin so far behind that it must list again.
+const BOOKMARKS: Duration = Duration::minutes(1);
+const BEFORE_END: Duration = Duration::seconds(2);
+
+impl Pace {
+    /// Waits for what comes next: the time for a bookmark, the end, or the server's stop, after which the client comes back
+    /// to another one. Whether the watch ends.
+    fn due(&self, now: OffsetDateTime) -> BoxFuture<'static, bool> {
+        let (clock, mut stopping) = (self.clock.clone(), self.stopping.clone());
+        let bookmark = now.plus(BOOKMARKS).min(self.end.minus(BEFORE_END));
+        let ends = !self.bookmarks || bookmark <= now;
+        let when = if ends { self.end } else { bookmark };
+        async move {
+            tokio::select! {
+                () = clock.sleep_until(when) => ends,
+                Ok(_) = stopping.wait_for(|stopping| *stopping) => true,
+            }
+        }
+        .boxed()
     }
 }
 
-/// The body of a watch. There may be thousands that nothing happens to: it holds little.
-struct Events {
+/// The events of a watch. There may be thousands that nothing happens to: it holds little.
+pub(super) struct Events {
     /// `None` after the end.
     watch: Option<Watch>,
     show: Show,
     span: Span,
     /// What was too large to go out with what came before it.
     next: Option<Bytes>,
-    end: BoxFuture<'static, ()>,
+    due: BoxFuture<'static, bool>,
+    pace: Pace,
     turns: u8,
 }
 
 impl Events {
-    /// The next line.
+    /// The next event, as it goes out; `None` after the end.
+    pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.turns < TURNS
+            && let Poll::Ready(line) = self.line(context)
+        {
+            self.turns += 1;
+            return Poll::Ready(line);
+        }
+        let late = std::mem::take(&mut self.turns) == TURNS;
+        while let Poll::Ready(ends) = self.due.poll_unpin(context) {
+            if ends {
+                self.watch = None;
+                return Poll::Ready(None);
+            }
+            self.due = self.pace.due(self.pace.clock.now());
+            // Whoever has more to be told is told so by that.
+            if let Some(revision) = self.watch.as_ref().and_then(Watch::seen) {
+                self.next = Some(self.show.bookmark(&self.span, revision, false));
+            }
+        }
+        match late || self.next.is_some() {
+            true => self.line(context),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Whether messages are text.
+    pub(super) fn is_text(&self) -> bool {
+        self.show.format.media == Media::Json
+    }
+
+    /// The next event, whatever the time.
     fn line(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(Some(next));
         }
         let Some(watch) = &mut self.watch else { return Poll::Ready(None) };
         let event = std::task::ready!(watch.poll_event(context));
-        Poll::Ready(event.map(|event| self.show.line(&self.span, event)))
+        Poll::Ready(event.map(|event| self.show.event(&self.span, event)))
     }
 }
 
-impl Stream for Events {
+/// The same as the body of an answer: what is ready goes out together.
+struct Framed(Events);
+
+impl Stream for Framed {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let first = match this.turns < TURNS {
-            true => this.line(context),
-            false => Poll::Pending,
-        };
-        let first = match first {
-            Poll::Ready(Some(line)) => line,
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {
-                let late = std::mem::take(&mut this.turns) == TURNS;
-                if this.end.poll_unpin(context).is_ready() {
-                    this.watch = None;
-                    return Poll::Ready(None);
-                }
-                if !late {
-                    return Poll::Pending;
-                }
-                match std::task::ready!(this.line(context)) {
-                    Some(line) => line,
-                    None => return Poll::Ready(None),
-                }
-            }
-        };
-        this.turns += 1;
+        let this = &mut self.0;
+        let Some(first) = std::task::ready!(this.poll_event(context)) else { return Poll::Ready(None) };
         // Alone, as it mostly is, a line is the very bytes that all have.
         let mut out = first;
         let mut together = BytesMut::new();
@@ -172,23 +226,38 @@ impl Show {
         let dated = convert == "Table";
         // Not its name and version: another one may come in its place while the server runs.
         let id = kind.id();
+        let media = format.media;
         let name = match dated {
-            true => format!("{id:?} {convert} {:?}", format.include()),
-            false => format!("{id:?} {convert}"),
+            true => format!("{id:?} {media:?} {convert} {:?}", format.include()),
+            false => format!("{id:?} {media:?} {convert}"),
         };
         Show { clock, kind, format, name: name.into(), dated }
     }
 
-    fn line(&self, span: &Span, event: Result<Event, Error>) -> Bytes {
-        match event {
+    fn event(&mut self, span: &Span, event: Result<Event, Error>) -> Bytes {
+        let shown = match event {
             Ok(Event::Changed(turn, moved)) => self.changed(span, turn, &moved),
             Ok(Event::There(object)) => span.in_scope(|| self.object("ADDED", &object)),
-            Ok(Event::Begun(revision)) => line("BOOKMARK", &to_vec(&begun(&self.kind, revision))),
+            Ok(Event::Begun(revision)) => self.bookmark(span, revision, true),
             Err(e) => {
                 let failure = span.in_scope(|| Failure::from(e));
-                line("ERROR", &to_vec(&serde_json::to_value(failure.0).unwrap_or_default()))
+                let status = serde_json::to_value(failure.0).unwrap_or_default();
+                self.frame("ERROR", &encode_value(&status, self.format.media, false))
             }
+        };
+        // The next table is of the same columns.
+        self.format.without_columns = true;
+        shown
+    }
+
+    /// How far the watch has come; `begun` tells that all that was there has been told (KEP-3157). An object of the kind with
+    /// nothing in it but that.
+    fn bookmark(&self, span: &Span, revision: u64, begun: bool) -> Bytes {
+        let mut object = Object::new(&self.kind.api_version(), &self.kind.kind);
+        if begun {
+            object.set(&["metadata", "annotations"], json!({"k8s.io/initial-events-end": "true"}));
         }
+        span.in_scope(|| self.object("BOOKMARK", &Stored::of(&self.kind, &object, revision)))
     }
 
     /// The line of a change, made by the first who asks for it.
@@ -213,7 +282,10 @@ impl Show {
     /// All that a line depends on beside the change and its event.
     fn shape(&self) -> Cow<'_, str> {
         match self.dated {
-            true => format!("{} {}", self.name, self.clock.now().unix_timestamp()).into(),
+            true => {
+                let (now, follows) = (self.clock.now().unix_timestamp(), self.format.without_columns);
+                format!("{} {follows} {now}", self.name).into()
+            }
             false => Cow::Borrowed(&self.name),
         }
     }
@@ -228,19 +300,29 @@ impl Show {
     }
 
     fn object(&self, event: &str, object: &Stored) -> Bytes {
-        line(event, &one(&*self.clock, &self.kind, object, &self.format))
+        match self.format.media {
+            Media::Protobuf => self.frame(event, &encoded(&*self.clock, &self.kind, object, &self.format)),
+            _ => self.frame(event, &one(&*self.clock, &self.kind, object, &self.format)),
+        }
+    }
+
+    /// An event around an object: a line of JSON; or a `metav1.WatchEvent` in protobuf, bare, after its length in four bytes.
+    fn frame(&self, event: &str, object: &[u8]) -> Bytes {
+        if self.format.media != Media::Protobuf {
+            let parts =
+                [br#"{"type":""#, event.as_bytes(), br#"","object":"#, object.trim_ascii_end(), b"}\n"];
+            return parts.concat().into();
+        }
+        let mut out = vec![0; LENGTH];
+        proto::put_bytes(&mut out, 1, event.as_bytes());
+        let raw = proto::open(&mut out, 2);
+        proto::put_bytes(&mut out, 1, object);
+        proto::close(&mut out, raw);
+        let length = u32::try_from(out.len() - LENGTH).unwrap_or(u32::MAX);
+        out[..LENGTH].copy_from_slice(&length.to_be_bytes());
+        out.into()
     }
 }
 
-fn line(event: &str, object: &[u8]) -> Bytes {
-    let parts = [br#"{"type":""#, event.as_bytes(), br#"","object":"#, object, b"}\n"];
-    parts.concat().into()
-}
-
-/// What tells a client that it has all that was there (KEP-3157).
-fn begun(kind: &Kind, revision: u64) -> Value {
-    let metadata = json!({
-        "resourceVersion": revision.to_string(), "annotations": {"k8s.io/initial-events-end": "true"},
-    });
-    json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
-}
+/// So many bytes are before each frame of a stream of protobuf; a websocket's messages have a length of their own.
+pub(super) const LENGTH: usize = 4;

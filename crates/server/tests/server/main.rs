@@ -26,4 +26,5 @@ mod spans;
 mod tokens;
 mod trust_bundles;
 mod watches;
+mod websockets;
 mod world;

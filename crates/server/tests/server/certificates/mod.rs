@@ -1,7 +1,7 @@
 //! Client certificates: the handshake has the key proved, and everything else is judged with each request.
 
-mod peer;
-mod pki;
+pub mod peer;
+pub mod pki;
 
 use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rustls::SupportedProtocolVersion;

@@ -17,6 +17,7 @@ use tokensmith_server::listener;
 use tokensmith_server::possession::Possession;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::pki::{Ca, Client, ca_params, key};
 use crate::world::World;
@@ -108,6 +109,14 @@ impl Place {
                 )))))
             }
         })
+    }
+
+    /// Opens a connection, on which nothing has been said.
+    pub async fn open(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let config = self.client(None, &rustls::version::TLS13);
+        TlsConnector::from(config).connect(name, stream).await.unwrap()
     }
 
     /// Opens a connection; an error is one of the handshake, as far as the client sees it by then.
