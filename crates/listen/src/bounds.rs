@@ -29,7 +29,8 @@ pub struct Bounds {
     pub idle_http2: Duration,
     /// All headers of a request, in bytes.
     pub header_bytes: u32,
-    /// Headers of the requests that wait for their answers, in bytes: of a connection, an address, and in all.
+    /// Headers of requests of which nobody knows yet who sends them, in bytes: of a connection, an address, and in all. A
+    /// connection may have all its streams with a token of 16 KB each: that is what one service sends at once.
     pub waiting_header_bytes: [u64; 3],
     /// Requests at one time on a connection of HTTP/2.
     pub streams: u32,
@@ -66,7 +67,7 @@ impl Default for Bounds {
             idle_http1: Duration::from_secs(90),
             idle_http2: Duration::from_secs(300),
             header_bytes: 64 << 10,
-            waiting_header_bytes: [1 << 20, 8 << 20, 64 << 20],
+            waiting_header_bytes: [8 << 20, 16 << 20, 64 << 20],
             streams: 250,
             unread_bytes: [32 << 20, 128 << 20, 512 << 20],
             stall: Duration::from_secs(30),

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use crate::BoxError;
 use crate::activity::{Activity, Verdict};
 use crate::begun::Begun;
-use crate::body::RequestBody;
+use crate::body::{self, RequestBody};
 use crate::bounds::Bounds;
 use crate::crowd::Stage;
 use crate::gather::Gathered;
@@ -210,6 +210,11 @@ impl Turn {
     }
 }
 
+/// That a request's headers are counted, among those of whom nobody knows yet; in its extensions. Whoever has found out who
+/// sends it takes this away: what a client that is known has under way is bounded elsewhere, and its tokens may be long.
+#[derive(Clone, Debug)]
+pub struct Strange(#[expect(dead_code, reason = "it counts until it is dropped")] Arc<Counted>);
+
 /// What answers the requests of one connection.
 struct Requests<S: Serve> {
     service: S,
@@ -240,15 +245,21 @@ impl<S: Serve> Requests<S> {
                 let text = "too many headers wait for their answers\n";
                 (refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text), None)
             }
-            Some(_waiting) => self.make(request).await,
+            Some(waiting) => self.make(request, Strange(Arc::new(waiting))).await,
         };
-        let whole = back.drain(&self.activity, &**clock, expects_word).await;
+        let rest = back.drain(&self.activity, &**clock, expects_word).await;
         ticket.answered();
         match version {
-            Version::HTTP_2 if says_close(answer.headers()) => self.last.notify_one(),
-            Version::HTTP_2 => {}
+            Version::HTTP_2 => {
+                if says_close(answer.headers()) {
+                    self.last.notify_one();
+                }
+                if let Some(rest) = rest {
+                    tokio::spawn(body::linger(rest, clock.clone()));
+                }
+            }
             // Who is told does not send another request into a connection that closes.
-            _ if !whole || *self.stop.borrow() => {
+            _ if rest.is_some() || *self.stop.borrow() => {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
@@ -257,10 +268,15 @@ impl<S: Serve> Requests<S> {
     }
 
     /// The answer, once there is room for one, with what it holds.
-    async fn make(&self, request: Request<RequestBody>) -> (Response<Answer<S::Body>>, Option<Counted>) {
+    async fn make(
+        &self,
+        request: Request<RequestBody>,
+        strange: Strange,
+    ) -> (Response<Answer<S::Body>>, Option<Counted>) {
         let Shared { clock, turns, unread, .. } = &*self.shared;
         let mut request = request;
         request.extensions_mut().insert(Room { unread: unread.clone(), owner: self.owner });
+        request.extensions_mut().insert(strange);
         let (mut request, since) = (Some(request), clock.monotonic());
         let age = if self.activity.is_fresh() { Age::Fresh } else { Age::Old };
         // Nobody waits here while there is room.

@@ -38,6 +38,7 @@ mod unread;
 pub use accept::{Accept, Accepted, Listening, TcpAccept, serve};
 pub use body::RequestBody;
 pub use bounds::Bounds;
+pub use http::Strange;
 pub use places::Lifetime;
 pub use reply::Weight;
 pub use serve::{Connection, Serve};

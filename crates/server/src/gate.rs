@@ -20,7 +20,7 @@ use tokensmith_core::access::{
 };
 use tokensmith_core::error::Qualified;
 use tokensmith_core::random;
-use tokensmith_listen::Room;
+use tokensmith_listen::{Room, Strange};
 use tokensmith_objects::codec::encode_value;
 use tokensmith_registry::options;
 use tracing::{Instrument, debug_span};
@@ -133,6 +133,7 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
                 arrived,
                 line: line.clone(),
             };
+            request.extensions_mut().remove::<Strange>();
             request.extensions_mut().insert(caller);
             let room = request.extensions().get::<Room>().cloned();
             // A failure can be as long as what was sent: it is shown where that was read.

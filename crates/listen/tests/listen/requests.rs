@@ -128,6 +128,56 @@ async fn a_refused_body_is_not_reset() {
     assert!(![seen, more].concat().windows(reset.len()).any(|w| w == reset), "a reset");
 }
 
+/// HTTP/2: a client that is still sending reads its answer before its stream is closed, and not for long.
+#[tokio::test]
+async fn an_early_answer_is_there_for_a_second_before_its_stream_is_closed() {
+    for length in [100_000_u32, 3_000_000] {
+        let world = start(Bounds::default()).await;
+        let mut post = block("/refuse");
+        post[0] = 0x83;
+        // `content-length`, which says that nobody will read to the end.
+        let digits = length.to_string();
+        post.extend([0x0f, 0x0d, digits.len() as u8]);
+        post.extend(digits.as_bytes());
+        let mut stream = world.say(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 4, 1, &post)].concat()).await;
+        // As much as may be sent before the server's settings are known.
+        for _ in 0..4 {
+            stream.write_all(&frame(0, 0, 1, &[b'x'; 16_000])).await.unwrap();
+        }
+        // Asks for more, so that whatever was sent beside the answer has come.
+        let mut seen = Vec::new();
+        let mut asked = 0_u64;
+        let mut until_asked = async |stream: &mut TcpStream, seen: &mut Vec<u8>| {
+            asked += 1;
+            let ping = frame(6, 0, 0, &asked.to_be_bytes());
+            stream.write_all(&ping).await.unwrap();
+            let pong = frame(6, 1, 0, &asked.to_be_bytes());
+            while !seen.windows(pong.len()).any(|w| w == pong) {
+                assert_ne!(stream.read_buf(seen).await.unwrap(), 0);
+            }
+        };
+        while !seen.windows(2).any(|w| w == b"ok") {
+            assert_ne!(timeout(LONG, stream.read_buf(&mut seen)).await.unwrap().unwrap(), 0);
+        }
+        until_asked(&mut stream, &mut seen).await;
+        let reset = |seen: &[u8]| {
+            let reset = frame(3, 0, 1, &[0, 0, 0, 0]);
+            seen.windows(reset.len()).any(|w| w == reset)
+        };
+        assert!(!reset(&seen), "a reset beside the answer of {length}");
+        let begun = world.clock.monotonic();
+        world
+            .advance_until(SECOND / 10, async || {
+                until_asked(&mut stream, &mut seen).await;
+                reset(&seen)
+            })
+            .await;
+        let took = world.clock.monotonic() - begun;
+        assert!(took <= 2 * SECOND, "{took:?}");
+        assert!(world.ask("/").await.ends_with("ok"));
+    }
+}
+
 /// Headers of requests that wait are bounded in sum.
 #[tokio::test]
 async fn headers_that_wait_have_a_bound() {
@@ -146,6 +196,26 @@ async fn headers_that_wait_have_a_bound() {
     assert_eq!(refused, 1, "four times forty thousand are more than the bound");
     world.go.add_permits(4);
     assert!(world.ask("/").await.ends_with("ok"));
+}
+
+/// They count for as long as nobody knows who sends them.
+#[tokio::test]
+async fn headers_of_who_is_known_have_no_bound_in_sum() {
+    let bounds = Bounds { waiting_header_bytes: [100_000, 150_000, 200_000], ..Bounds::default() };
+    let world = start(bounds).await;
+    let mut known = Vec::new();
+    for _ in 0..20 {
+        let head = format!("GET /known HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(40_000));
+        let mut stream = world.say(head.as_bytes()).await;
+        // Until it waits as one who is known.
+        let quick = timeout(Duration::from_millis(20), answer(&mut stream)).await;
+        assert!(quick.is_err(), "{quick:?}");
+        known.push(stream);
+    }
+    world.go.add_permits(20);
+    for stream in &mut known {
+        assert!(answer(stream).await.ends_with("ok"));
+    }
 }
 
 #[tokio::test]

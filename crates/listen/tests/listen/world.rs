@@ -13,7 +13,8 @@ use time::macros::datetime;
 use tokensmith_core::clock::ManualClock;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{
-    Accept, Bounds, Connection, Lifetime, Listening, RequestBody, Serve, Stats, TcpAccept, Weight, serve,
+    Accept, Bounds, Connection, Lifetime, Listening, RequestBody, Serve, Stats, Strange, TcpAccept, Weight,
+    serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +52,11 @@ impl Serve for Paths {
         let mut answer = Response::new(Full::from("ok"));
         match path.as_str() {
             "/wait" => self.0.acquire().await.unwrap().forget(),
+            "/known" => {
+                let mut request = request;
+                request.extensions_mut().remove::<Strange>();
+                self.0.acquire().await.unwrap().forget();
+            }
             "/refuse" => *answer.status_mut() = StatusCode::FORBIDDEN,
             "/read" => {
                 let read = request.into_body().collect().await.unwrap().to_bytes().len();

@@ -177,3 +177,36 @@ async fn edit_impersonates_accounts_and_no_names_that_only_look_so() {
         assert_eq!(answer.json()["message"], text);
     }
 }
+
+/// A service sends all that it has to do over one connection, each with its token.
+#[tokio::test]
+async fn two_hundred_requests_at_once_may_each_have_a_token_of_16_kb_over_http_2() {
+    use std::convert::Infallible;
+
+    use futures::future::join_all;
+    use http_body_util::Empty;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let place = crate::certificates::peer::place(&[&crate::certificates::pki::Ca::new("clients")]).await;
+    let mut audiences: Vec<_> = (0..118).map(|n| format!("{n:0>100}")).collect();
+    audiences.push("api".to_owned());
+    let token =
+        crate::world::token(&place.world.mint(serde_json::json!({"audiences": audiences})).await.ok());
+    assert!(token.len() > 16 << 10, "{}", token.len());
+    let stream = TokioIo::new(place.open().await);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Empty<bytes::Bytes>>(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let ask = async || {
+        let request = http::Request::get("https://localhost/api/v1/pods")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let answer = sender.clone().send_request(request).await.unwrap();
+        Ok::<_, Infallible>(answer.status().as_u16())
+    };
+    let found = join_all((0..200).map(|_| ask())).await;
+    assert!(found.iter().all(|status| *status == Ok(403)), "{found:?}");
+}
