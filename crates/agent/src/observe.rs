@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use tokensmith_api::exposition;
 use tokensmith_core::Clock;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, TcpAccept};
@@ -73,8 +74,6 @@ impl Observed for Proxy {
     }
 }
 
-/// OpenMetrics' media type, which Prometheus asks for.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What is looked at behind its listener.
@@ -88,7 +87,7 @@ impl Serve for Looked {
     fn connected(&self, _: Connection) {}
 
     async fn answer(&self, request: Request<RequestBody>, _: Arc<()>) -> Response<Full<Bytes>> {
-        answer(request.method(), request.uri().path(), &*self.0).await
+        answer(&request, &*self.0).await
     }
 }
 
@@ -116,16 +115,21 @@ pub async fn serve(
     tokensmith_listen::serve(TcpAccept(listener), Looked(observed), how, stop).await;
 }
 
-async fn answer(method: &Method, path: &str, observed: &dyn Observed) -> Response<Full<Bytes>> {
-    let (status, media, body) = match path {
-        _ if !matches!(*method, Method::GET | Method::HEAD) => {
+async fn answer<B>(request: &Request<B>, observed: &dyn Observed) -> Response<Full<Bytes>> {
+    let (status, media, body) = match request.uri().path() {
+        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned())
         }
         "/healthz" => match observed.health().await {
             Ok(()) => (StatusCode::OK, TEXT, "ok".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
-        "/metrics" => (StatusCode::OK, OPENMETRICS, observed.metrics()),
+        "/metrics" => {
+            let accept = request.headers().get(header::ACCEPT);
+            let accept = accept.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let (media, text) = exposition::negotiated(accept.as_deref(), observed.metrics());
+            (StatusCode::OK, media, text)
+        }
         _ => (StatusCode::NOT_FOUND, TEXT, "/healthz or /metrics\n".to_owned()),
     };
     let mut reply = Response::new(Full::new(Bytes::from(body)));
@@ -159,7 +163,14 @@ mod tests {
             (Method::POST, "/metrics", 405),
             (Method::GET, "/", 404),
         ] {
-            assert_eq!(answer(&method, path, &Sick).await.status(), want, "{path}");
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            assert_eq!(answer(&request, &Sick).await.status(), want, "{path}");
+        }
+        for (accept, want) in
+            [("*/*", exposition::CLASSIC), ("application/openmetrics-text", exposition::OPENMETRICS)]
+        {
+            let request = Request::get("/metrics").header("accept", accept).body(()).unwrap();
+            assert_eq!(answer(&request, &Sick).await.headers()["content-type"], want);
         }
     }
 }

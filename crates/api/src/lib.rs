@@ -1,4 +1,4 @@
-//! The wire: Kubernetes JSON, YAML and protobuf bodies, `Status`, media types.
+//! The wire: Kubernetes JSON, YAML and protobuf bodies, `Status`, media types, metrics.
 //!
 //! Turns bytes into a tree of values and back, and says what is wrong with bytes in the words that
 //! Kubernetes' own decoders use. It decides nothing: which fields a kind has, who may send it and what it
@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod duration;
+pub mod exposition;
 pub mod findings;
 pub mod json;
 pub mod media;

@@ -99,6 +99,12 @@ pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Opt
     })
 }
 
+/// How much an `Accept` header wants a type that it names itself; `None` where it does not, or not at all.
+pub fn weigh(header: &str, name: &str) -> Option<f32> {
+    let named = header.split(',').map(Clause::parse).filter(|clause| clause.name == name);
+    named.map(|clause| clause.quality).filter(|quality| *quality > 0.0).max_by(f32::total_cmp)
+}
+
 struct Clause {
     name: String,
     quality: f32,

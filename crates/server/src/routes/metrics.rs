@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
+use tokensmith_api::exposition;
 
 use tokensmith_core::Supervisor;
 use tokensmith_core::clock::{Clock, ClockWatch};
@@ -29,12 +31,14 @@ needs! {
     }
 }
 
-/// Everything that is counted (OpenMetrics).
-pub(super) async fn show(State(of): State<Counted>) -> Response {
+/// Everything that is counted.
+pub(super) async fn show(State(of): State<Counted>, headers: HeaderMap) -> Response {
     of.metrics.ledger(of.ledger.revocations().count(), of.ledger.counts());
     of.metrics.audit(of.audit.counts());
     of.metrics.clock_jumps(of.clock_watch.jumps());
     of.metrics.tasks(&of.supervisor);
     let text = of.metrics.render(&of.keys.current(), of.clock.now());
-    reply::bytes(StatusCode::OK, text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    let accept = headers.get(ACCEPT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let (media, text) = exposition::negotiated(accept.as_deref(), text);
+    reply::bytes(StatusCode::OK, text, media)
 }

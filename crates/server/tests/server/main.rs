@@ -12,6 +12,7 @@ mod extremes;
 mod headers;
 mod keys;
 mod ledger;
+mod metrics;
 mod nodes;
 mod objects;
 mod oidc;
