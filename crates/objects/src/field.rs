@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
+use crate::path::Path;
+
 /// What is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -9,6 +13,8 @@ pub enum Reason {
     Duplicate,
     /// May not be given at all here.
     Forbidden,
+    /// Could not be judged.
+    Internal,
     /// A format or a range is not kept.
     Invalid,
     /// Refers to something that is not there.
@@ -31,6 +37,7 @@ impl Reason {
         match self {
             Reason::Duplicate => "FieldValueDuplicate",
             Reason::Forbidden => "FieldValueForbidden",
+            Reason::Internal => "InternalError",
             Reason::Invalid => "FieldValueInvalid",
             Reason::NotFound => "FieldValueNotFound",
             Reason::NotSupported => "FieldValueNotSupported",
@@ -56,7 +63,7 @@ pub struct FieldError {
 impl FieldError {
     /// `FIELD: Invalid value: VALUE: DETAIL`; `value` is rendered as Go's `%q` for strings, bare for numbers
     /// and booleans, JSON for the rest.
-    pub fn invalid(field: impl Into<String>, value: &serde_json::Value, detail: impl fmt::Display) -> Self {
+    pub fn invalid(field: impl Into<String>, value: &Value, detail: impl fmt::Display) -> Self {
         let message = match detail.to_string() {
             d if d.is_empty() => format!("Invalid value: {}", render(value)),
             d => format!("Invalid value: {}: {d}", render(value)),
@@ -83,14 +90,14 @@ impl FieldError {
     }
 
     /// `FIELD: Unsupported value: VALUE: supported values: "a", "b"`; the values are listed in the order given.
-    pub fn not_supported(field: impl Into<String>, value: &serde_json::Value, supported: &[&str]) -> Self {
+    pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
         let list: Vec<_> = supported.iter().map(|s| go_quote(s)).collect();
         let message = format!("Unsupported value: {}: supported values: {}", render(value), list.join(", "));
         FieldError { field: field.into(), reason: Reason::NotSupported, message }
     }
 
     /// `FIELD: Duplicate value: VALUE`.
-    pub fn duplicate(field: impl Into<String>, value: &serde_json::Value) -> Self {
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         FieldError {
             field: field.into(),
             reason: Reason::Duplicate,
@@ -99,7 +106,7 @@ impl FieldError {
     }
 
     /// `FIELD: Not found: VALUE`.
-    pub fn not_found(field: impl Into<String>, value: &serde_json::Value) -> Self {
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
         FieldError {
             field: field.into(),
             reason: Reason::NotFound,
@@ -115,6 +122,13 @@ impl FieldError {
             reason: Reason::TooLong,
             message: format!("Too long: may not be more than {max} {unit}"),
         }
+    }
+
+    /// `FIELD: Too many: COUNT: must have at most MAX items`.
+    pub fn too_many(field: impl Into<String>, count: usize, max: usize) -> Self {
+        let items = if max == 1 { "item" } else { "items" };
+        let message = format!("Too many: {count}: must have at most {max} {items}");
+        FieldError { field: field.into(), reason: Reason::TooMany, message }
     }
 }
 
@@ -143,6 +157,51 @@ impl Findings {
             true => self.kept.push(finding()),
             false => self.more += 1,
         }
+    }
+
+    /// Adds `Invalid value`.
+    pub(crate) fn invalid(&mut self, at: &Path<'_>, value: impl Into<Value>, detail: impl fmt::Display) {
+        self.push(|| FieldError::invalid(at, &value.into(), detail));
+    }
+
+    /// Adds `Invalid value` for each of what a look at a text has found.
+    pub(crate) fn each(&mut self, at: &Path<'_>, text: &str, found: Vec<String>) {
+        found.into_iter().for_each(|detail| self.invalid(at, text, detail));
+    }
+
+    /// Adds `Required value`.
+    pub(crate) fn required(&mut self, at: &Path<'_>, detail: &str) {
+        self.push(|| FieldError::required(at, detail));
+    }
+
+    /// Adds `Forbidden`.
+    pub(crate) fn forbidden(&mut self, at: &Path<'_>, detail: &str) {
+        self.push(|| FieldError::forbidden(at, detail));
+    }
+
+    /// Adds `Unsupported value`; the values are listed in the order given.
+    pub(crate) fn not_supported(&mut self, at: &Path<'_>, text: &str, supported: &[&str]) {
+        self.push(|| FieldError::not_supported(at, &text.into(), supported));
+    }
+
+    /// Adds `Duplicate value`.
+    pub(crate) fn duplicate(&mut self, at: &Path<'_>, value: impl Into<Value>) {
+        self.push(|| FieldError::duplicate(at, &value.into()));
+    }
+
+    /// Adds `Not found`.
+    pub(crate) fn not_found(&mut self, at: &Path<'_>, text: &str) {
+        self.push(|| FieldError::not_found(at, &text.into()));
+    }
+
+    /// Adds `Too long`.
+    pub(crate) fn too_long(&mut self, at: &Path<'_>, max: usize) {
+        self.push(|| FieldError::too_long(at, max));
+    }
+
+    /// Adds `Too many`.
+    pub(crate) fn too_many(&mut self, at: &Path<'_>, count: usize, max: usize) {
+        self.push(|| FieldError::too_many(at, count, max));
     }
 
     /// How many were found.
@@ -192,7 +251,7 @@ impl Shared {
     const OMITTED: &str = "<value omitted>";
 
     /// A value as findings render it.
-    pub fn value(value: &serde_json::Value) -> Self {
+    pub fn value(value: &Value) -> Self {
         Shared { text: render(value), shown: 0 }
     }
 
@@ -209,9 +268,9 @@ impl Shared {
     }
 }
 
-fn render(value: &serde_json::Value) -> String {
+fn render(value: &Value) -> String {
     match value {
-        serde_json::Value::String(s) => go_quote(s),
+        Value::String(s) => go_quote(s),
         other => other.to_string(),
     }
 }

@@ -5,7 +5,9 @@ const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 /// What is wrong with an RFC 1123 label (namespaces); nothing when it is one.
 pub fn label(name: &str) -> Vec<String> {
     let mut findings = too_many(name, 63);
-    if !is_label(name) {
+    if !is_label(name) && name.split('.').all(is_label) {
+        findings.push("must not contain dots".into());
+    } else if !is_label(name) {
         findings.push(format!("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL}')"));
     }
     findings
@@ -44,12 +46,14 @@ pub fn qualified(name: &str) -> Vec<String> {
             if prefix.is_empty() {
                 findings.push("prefix part must be non-empty".into());
             } else {
-                findings.extend(subdomain(prefix).into_iter().map(|f| format!("prefix part {f}")));
+                // Upstream counts bytes here, and characters where it judges a name.
+                let found = subdomain(prefix).into_iter().map(|f| f.replace("253 characters", "253 bytes"));
+                findings.extend(found.map(|f| format!("prefix part {f}")));
             }
             last
         }
         _ => {
-            let text = explain("a qualified name");
+            let text = explain("a valid label key");
             let text = text.trim_end_matches(')');
             return vec![format!(
                 "{text}) with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
@@ -78,7 +82,7 @@ pub fn label_value(value: &str) -> Vec<String> {
 
 /// What is wrong with a key of a ConfigMap's or Secret's data.
 pub fn config_key(key: &str) -> Vec<String> {
-    let mut findings = too_long(key, 253);
+    let mut findings = too_many(key, 253);
     if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
         findings.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".into());
     }
@@ -89,6 +93,67 @@ pub fn config_key(key: &str) -> Vec<String> {
         _ => {}
     }
     findings
+}
+
+/// What is wrong with a port's name.
+pub fn port(name: &str) -> Vec<String> {
+    let mut findings = too_many(name, 15);
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if name.is_empty() || !name.bytes().all(inner) {
+        findings.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    }
+    if !name.bytes().any(|c| c.is_ascii_lowercase()) {
+        findings.push("must contain at least one letter (a-z)".into());
+    }
+    if name.contains("--") {
+        findings.push("must not contain consecutive hyphens".into());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        findings.push("must not begin or end with a hyphen".into());
+    }
+    findings
+}
+
+/// What is wrong with the name of a variable of the environment.
+pub fn variable(name: &str) -> Vec<String> {
+    if name.is_empty() {
+        return vec!["environment variable name must be non-empty".into()];
+    }
+    match name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=') {
+        true => Vec::new(),
+        false => vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".into()],
+    }
+}
+
+/// What is wrong with the name of a header of HTTP.
+pub fn header(name: &str) -> Vec<String> {
+    match !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
+        true => Vec::new(),
+        false => vec!["a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')".into()],
+    }
+}
+
+/// What is wrong with a domain in which names are looked up: a subdomain that may have underscores.
+pub fn search_path(name: &str) -> Vec<String> {
+    const PART: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let mut findings = too_many(name, 253);
+    let part = |part: &str| is_label(&part.strip_prefix('_').unwrap_or(part).replace('_', "-"));
+    if !name.split('.').all(part) {
+        findings.push(format!("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{PART}(\\.{PART})*')"));
+    }
+    findings
+}
+
+/// A name to which something is added: where it ends with a dash, a letter stands for what follows.
+pub fn with_end(prefix: &str) -> String {
+    match prefix.strip_suffix('-') {
+        Some(rest) if !rest.is_empty() => {
+            let mut rest = rest.to_owned();
+            rest.pop();
+            rest + "a"
+        }
+        _ => prefix.to_owned(),
+    }
 }
 
 /// The same of names, for which upstream says characters.
@@ -129,6 +194,38 @@ mod tests {
         assert_eq!(path_segment(".."), ["may not be '..'"]);
         assert!(path_segment("system:node").is_empty());
         assert!(!subdomain(&"a".repeat(254)).is_empty());
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_in_characters_of_names_and_in_bytes_of_labels() {
+        let long = |count: usize| "a".repeat(count);
+        assert_eq!(label(&long(64)), ["must be no more than 63 characters"]);
+        assert_eq!(subdomain(&long(254))[0], "must be no more than 253 characters");
+        assert_eq!(config_key(&long(254)), ["must be no more than 253 characters"]);
+        assert_eq!(port(&long(16)), ["must be no more than 15 characters"]);
+        assert_eq!(label_value(&long(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(qualified(&long(64)), ["name part must be no more than 63 bytes"]);
+        assert_eq!(qualified(&format!("{}/a", long(254))), ["prefix part must be no more than 253 bytes"]);
+    }
+
+    #[test]
+    fn a_label_has_no_dots_and_a_prefix_any_end() {
+        assert_eq!(label("a.b"), ["must not contain dots"]);
+        assert_eq!(label("A.b").len(), 1);
+        assert_eq!(["web-", "a-", "-", "web", "we--"].map(with_end), ["wea", "a", "-", "web", "wea"]);
+        assert!(!subdomain(&with_end("x.")).is_empty(), "nothing stands for what follows a dot");
+    }
+
+    #[test]
+    fn names_of_ports_variables_and_headers() {
+        assert!(port("http-2").is_empty() && port("8080").len() == 1 && port("").len() == 2);
+        assert_eq!(
+            port("a--b-"),
+            ["must not contain consecutive hyphens", "must not begin or end with a hyphen"]
+        );
+        assert!(variable("my var!").is_empty() && variable("a=b").len() == 1 && variable("ä").len() == 1);
+        assert!(header("X-A").is_empty() && header("X_A").len() == 1);
+        assert!(search_path("_tcp.a_b.example").is_empty() && search_path("a..b").len() == 1);
     }
 
     #[test]

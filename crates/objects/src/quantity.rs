@@ -1,5 +1,7 @@
 //! `resource.Quantity`: a number with a unit, its canonical form and its value (apimachinery `api/resource`).
 
+use std::cmp::Ordering;
+
 /// Whether the text is a quantity: sign, digits with at most one point, then nothing, a unit or an exponent.
 pub fn is_valid(text: &str) -> bool {
     parse(text).is_some()
@@ -22,6 +24,52 @@ pub fn value(text: &str) -> Option<i64> {
 /// The value in thousandths (Go's `MilliValue`), rounded and bounded as in [`value`].
 pub fn milli_value(text: &str) -> Option<i64> {
     scaled(text, 3)
+}
+
+/// Which of two is more; text that is no quantity, as one that nobody has set, is nothing.
+pub fn compare(one: &str, other: &str) -> Ordering {
+    match (nanos(one), nanos(other)) {
+        (Some((one, _)), Some((other, _))) => one.cmp(&other),
+        // Beyond exact arithmetic thousandths tell.
+        _ => milli_value(one).unwrap_or(0).cmp(&milli_value(other).unwrap_or(0)),
+    }
+}
+
+/// The sum, in the form of the first, or of the second if the first is nothing; what is beyond exact arithmetic is the
+/// greater of both.
+pub fn add(one: &str, other: &str) -> String {
+    let sum = nanos(one).zip(nanos(other)).and_then(|((one, form), (other, otherwise))| {
+        let sum: i128 = one.checked_add(other)?;
+        let form = if one == 0 { otherwise } else { form };
+        exact(sum < 0, &sum.unsigned_abs().to_string(), 9, form)
+    });
+    sum.unwrap_or_else(|| if compare(one, other).is_lt() { other.to_owned() } else { one.to_owned() })
+}
+
+/// An amount as the API keeps it: what is finer than a thousandth is rounded up.
+pub fn rounded(text: &str) -> String {
+    let fine = nanos(text).filter(|(nanos, _)| nanos % 1_000_000 != 0);
+    let round = fine.and_then(|(nanos, form)| {
+        let milli = if nanos < 0 { nanos / 1_000_000 } else { nanos / 1_000_000 + 1 };
+        exact(milli < 0, &milli.unsigned_abs().to_string(), 3, form)
+    });
+    round.unwrap_or_else(|| text.to_owned())
+}
+
+/// The value in billionths, and its form with a unit of one.
+fn nanos(text: &str) -> Option<(i128, Suffix)> {
+    let (negative, digits, scale, suffix) = parse(text)?;
+    let (factor, power, form) = match suffix {
+        Suffix::Binary(power) => (1024i128.checked_pow(power)?, 0, Suffix::Binary(0)),
+        Suffix::Decimal(power) => (1, power, Suffix::Decimal(0)),
+        Suffix::Exponent(power) => (1, power, Suffix::Exponent(0)),
+    };
+    let digits: i128 = digits.parse().ok()?;
+    let power = power.checked_sub(scale)?.checked_add(9)?;
+    let ten = 10i128.checked_pow(power.unsigned_abs())?;
+    let whole = digits.checked_mul(factor)?;
+    let value = if power >= 0 { whole.checked_mul(ten)? } else { whole / ten + i128::from(whole % ten != 0) };
+    Some((if negative { -value } else { value }, form))
 }
 
 fn scaled(text: &str, shift: i32) -> Option<i64> {
@@ -215,6 +263,26 @@ mod tests {
             proptest::prop_assert_eq!(value(&text).is_some(), is_valid(&text));
             proptest::prop_assert_eq!(milli_value(&text).is_some(), is_valid(&text));
             proptest::prop_assert!(is_valid(&canonical(&text)) || !is_valid(&text));
+        }
+    }
+
+    #[test]
+    fn amounts_are_compared_and_added_by_their_value() {
+        for (one, other, order, sum) in [
+            ("1", "1000m", Ordering::Equal, "2"),
+            ("1Gi", "1G", Ordering::Greater, "2073741824"),
+            ("100m", "200m", Ordering::Less, "300m"),
+            ("64Mi", "64Mi", Ordering::Equal, "128Mi"),
+            ("0", "1Ki", Ordering::Less, "1Ki"),
+            ("1e3", "1k", Ordering::Equal, "2e3"),
+            ("", "1", Ordering::Less, "1"),
+            ("1n", "2n", Ordering::Less, "3n"),
+            ("1e60", "1", Ordering::Greater, "1e60"),
+        ] {
+            assert_eq!((compare(one, other), add(one, other)), (order, sum.to_owned()), "{one} {other}");
+        }
+        for (given, want) in [("0.5m", "1m"), ("1500u", "2m"), ("100m", "100m"), ("1Ki", "1Ki"), ("x", "x")] {
+            assert_eq!(rounded(given), want);
         }
     }
 
