@@ -204,6 +204,10 @@ fn finish(kind: &Kind, mut object: Object, namespace: &str) -> Result<Object, Do
     }
     defaults::apply(kind, &mut object);
     let mut created = object.clone();
+    // A server's admission gives a pod its account.
+    if kind.kind == "Pod" && created.str_at(&["spec", "serviceAccountName"]).is_empty() {
+        created.set(&["spec", "serviceAccountName"], "default");
+    }
     // What stands in a Secret's stringData counts as data.
     strategy::prepare_create(kind, &mut created);
     let limits = Limits { min_token_expiration_seconds: i64::MIN };

@@ -1,9 +1,13 @@
 //! What a pod does not say of itself (`pkg/apis/core/v1/defaults.go`).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use crate::Object;
+use super::aggregate;
+use super::validate::resources;
 use crate::defaults::{default, each};
+use crate::{Object, quantity};
 
 pub(super) fn apply(object: &mut Object) {
     let name = object.str_at(&["spec", "serviceAccountName"]).to_owned();
@@ -22,8 +26,16 @@ pub(super) fn apply(object: &mut Object) {
         each(spec.get_mut(field), |c| container(c, host_network));
     }
     each(spec.get_mut("volumes"), volume);
+    if let Some(Value::Object(overhead)) = spec.get_mut("overhead") {
+        round(overhead);
+    }
+    whole(spec);
     default(spec, "restartPolicy", "Always");
     default(spec, "terminationGracePeriodSeconds", 30);
+    // Less than nothing is as little as there is.
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+    }
     default(spec, "dnsPolicy", "ClusterFirst");
     default(spec, "securityContext", json!({}));
     default(spec, "schedulerName", "default-scheduler");
@@ -40,8 +52,6 @@ pub(super) fn apply(object: &mut Object) {
             }
         }
     }
-    default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    default(spec, "priority", 0);
 }
 
 fn container(c: &mut Map<String, Value>, host_network: bool) {
@@ -60,6 +70,9 @@ fn container(c: &mut Map<String, Value>, host_network: bool) {
         }
     });
     each(c.get_mut("env"), |env| {
+        if let Some(Value::Object(file)) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fileKeyRef")) {
+            default(file, "optional", false);
+        }
         if let Some(Value::Object(field)) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")) {
             default(field, "apiVersion", "v1");
         }
@@ -83,8 +96,47 @@ fn container(c: &mut Map<String, Value>, host_network: bool) {
     }
 }
 
+/// Amounts finer than a thousandth are rounded up.
+fn round(amounts: &mut Map<String, Value>) {
+    for amount in amounts.values_mut() {
+        if let Some(text) = amount.as_str() {
+            *amount = quantity::rounded(text).into();
+        }
+    }
+}
+
+/// What a pod asks for as a whole, where it says what it may have: what its containers ask for, or else all of that.
+fn whole(spec: &mut Map<String, Value>) {
+    let Some(own) = spec.get("resources").and_then(|own| own.get("limits")).and_then(Value::as_object) else {
+        return;
+    };
+    let own = own.clone();
+    let asked = aggregate::together(&Value::Object(spec.clone()), "requests")
+        .into_iter()
+        .filter(|(name, _)| resources::is_of_pods(name) && resources::overcommits(name))
+        .map(|(name, amount)| (name.to_owned(), amount))
+        .collect::<BTreeMap<_, _>>();
+    let Some(Value::Object(all)) = spec.get_mut("resources") else { return };
+    let requests = all.entry("requests").or_insert_with(|| Value::Object(Map::new()));
+    let Value::Object(requests) = requests else { return };
+    for (name, amount) in asked {
+        default(requests, &name, amount);
+    }
+    for (name, limit) in own.into_iter().filter(|(name, _)| resources::is_of_pods(name)) {
+        default(requests, &name, limit);
+    }
+    if requests.is_empty() {
+        all.shift_remove("requests");
+    }
+}
+
 /// A limit without a request is a request too.
 fn requests(resources: &mut Map<String, Value>) {
+    for amounts in ["limits", "requests"] {
+        if let Some(Value::Object(amounts)) = resources.get_mut(amounts) {
+            round(amounts);
+        }
+    }
     let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
     let requests = resources.entry("requests").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(requests) = requests {
@@ -125,6 +177,32 @@ fn volume(v: &mut Map<String, Value>) {
     }
     if let Some(Value::Object(path)) = v.get_mut("hostPath") {
         default(path, "type", "");
+    }
+    for (source, field, value) in [
+        ("azureDisk", "cachingMode", json!("ReadWrite")),
+        ("azureDisk", "fsType", json!("ext4")),
+        ("azureDisk", "readOnly", json!(false)),
+        ("azureDisk", "kind", json!("Shared")),
+        ("iscsi", "iscsiInterface", json!("default")),
+        ("rbd", "pool", json!("rbd")),
+        ("rbd", "user", json!("admin")),
+        ("rbd", "keyring", json!("/etc/ceph/keyring")),
+        ("scaleIO", "storageMode", json!("ThinProvisioned")),
+        ("scaleIO", "fsType", json!("xfs")),
+    ] {
+        if let Some(Value::Object(source)) = v.get_mut(source) {
+            default(source, field, value);
+        }
+    }
+    if let Some(Value::Object(image)) = v.get_mut("image") {
+        let reference = image.get("reference").and_then(Value::as_str).unwrap_or("");
+        let policy = if is_latest(reference) { "Always" } else { "IfNotPresent" };
+        default(image, "pullPolicy", policy);
+    }
+    let claim =
+        v.get_mut("ephemeral").and_then(|e| e.get_mut("volumeClaimTemplate")).and_then(|t| t.get_mut("spec"));
+    if let Some(Value::Object(claim)) = claim {
+        default(claim, "volumeMode", "Filesystem");
     }
     if let Some(items) = v.get_mut("downwardAPI").and_then(|d| d.get_mut("items")) {
         field_refs(Some(items));

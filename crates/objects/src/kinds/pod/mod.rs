@@ -1,30 +1,36 @@
 //! Pods.
 
+mod aggregate;
 mod defaults;
 mod references;
+mod scheduling;
 mod table;
-mod validate;
-mod volume;
+pub(crate) mod validate;
 
 pub use references::{
     Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references, references_in,
 };
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::Rules;
-use crate::Object;
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
+use crate::{Object, strategy};
 
 /// Containers that run together, on a node.
 #[derive(Debug)]
 pub(super) struct Pod;
 
 impl Rules for Pod {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
-        table::cell(object, column)
+    fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
+        table::cell(object, column, now)
+    }
+
+    fn row_conditions(&self, object: &Object) -> Option<Value> {
+        table::conditions(object)
     }
 
     fn defaults(&self, object: &mut Object) {
@@ -44,6 +50,7 @@ impl Rules for Pod {
     }
 
     fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        scheduling::merge_label_keys(object);
         object.set(&["status"], json!({"phase": "Pending", "qosClass": qos_class(object)}));
         let gates = object.at(&["spec", "schedulingGates"]).and_then(Value::as_array);
         if gates.is_some_and(|gates| !gates.is_empty()) {
@@ -52,6 +59,15 @@ impl Rules for Pod {
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
             }]);
             object.set(&["status", "conditions"], gated);
+        }
+    }
+
+    /// Who owns a pod and how its service is rated are not for those who report on it.
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
+        strategy::keep(object, old, &["metadata", "ownerReferences"]);
+        if object.str_at(&["status", "qosClass"]).is_empty() {
+            strategy::keep(object, old, &["status", "qosClass"]);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{Object, defaults, strategy};
 fn pod(projected: Value) -> Object {
     let mut pod = Object::from_value(json!({
         "metadata": {"name": "p", "namespace": "n"},
-        "spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "projected": projected}]},
+        "spec": {"serviceAccountName": "s", "containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "projected": projected}]},
     }))
     .unwrap();
     defaults::apply(kind("", "pods").unwrap(), &mut pod);
@@ -165,10 +165,75 @@ fn a_client_does_not_set_the_status() {
 
 #[test]
 fn a_pods_row() {
-    let pod = Object::from_value(json!({"metadata": {"name": "web"}, "spec": {"containers": [{}, {}]}, "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2}]}})).unwrap();
-    let table =
-        table(kind("", "pods").unwrap(), [&pod], Include::default(), OffsetDateTime::UNIX_EPOCH, json!({}));
+    let pod = Object::from_value(json!({"metadata": {"name": "web"}, "spec": {"containers": [{}, {}]}, "status": {"phase": "Running", "containerStatuses": [{"ready": true, "restartCount": 2, "state": {"running": {}}}]}})).unwrap();
+    let table = table(
+        "meta.k8s.io/v1",
+        kind("", "pods").unwrap(),
+        [&pod],
+        Include::default(),
+        OffsetDateTime::UNIX_EPOCH,
+        json!({}),
+    );
     let cells = table["rows"][0]["cells"].as_array().unwrap();
     assert_eq!(cells[..5], [json!("web"), json!("1/2"), json!("Running"), json!("2"), json!("<unknown>")]);
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+}
+
+/// What `kubectl get pods` says of pods in trouble.
+#[test]
+fn a_pods_row_tells_what_keeps_it() {
+    let now = time::macros::datetime!(2026-01-01 00:10 UTC);
+    let cells = |spec: Value, status: Value| {
+        let pod = json!({"metadata": {"name": "a"}, "spec": spec, "status": status});
+        let pod = Object::from_value(pod).unwrap();
+        let table = table("meta.k8s.io/v1", kind("", "pods").unwrap(), [&pod], Include::None, now, json!({}));
+        let row = &table["rows"][0];
+        assert_eq!(row["object"], Value::Null);
+        (1..=3).map(|at| row["cells"][at].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let two = json!({"initContainers": [{"name": "i"}], "containers": [{"name": "c"}]});
+    let sidecar =
+        json!({"initContainers": [{"name": "i", "restartPolicy": "Always"}], "containers": [{"name": "c"}]});
+    let gated = json!([{"type": "PodScheduled", "reason": "SchedulingGated", "status": "False"}]);
+    for (spec, status, want) in [
+        (
+            &two,
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}),
+            ["0/1", "Init:0/1", "0"],
+        ),
+        (
+            &two,
+            json!({"initContainerStatuses": [{"name": "i", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"finishedAt": "2026-01-01T00:08:00Z"}}}]}),
+            ["0/1", "Init:CrashLoopBackOff", "3 (2m ago)"],
+        ),
+        (
+            &two,
+            json!({"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 7}}}]}),
+            ["0/1", "ExitCode:7", "0"],
+        ),
+        (
+            &sidecar,
+            json!({"phase": "Running", "initContainerStatuses": [{"name": "i", "ready": true, "started": true, "restartCount": 1, "state": {"running": {}}}], "containerStatuses": [{"name": "c", "ready": true, "state": {"running": {}}}]}),
+            ["2/2", "Running", "1"],
+        ),
+        (&two, json!({"phase": "Pending", "conditions": gated}), ["0/1", "SchedulingGated", "0"]),
+    ] {
+        assert_eq!(cells(spec.clone(), status.clone()), want, "{status}");
+    }
+}
+
+#[test]
+fn labels_that_a_term_names_by_their_keys_become_a_part_of_its_selector() {
+    let mut pod = Object::from_value(json!({
+        "metadata": {"labels": {"hash": "1"}},
+        "spec": {"containers": [], "topologySpreadConstraints": [{"labelSelector": {}, "matchLabelKeys": ["hash", "none"]}, {"matchLabelKeys": ["hash"]}]},
+    }))
+    .unwrap();
+    strategy::prepare_create(kind("", "pods").unwrap(), &mut pod);
+    let constraints = pod.at(&["spec", "topologySpreadConstraints"]).unwrap();
+    assert_eq!(
+        constraints[0]["labelSelector"]["matchExpressions"],
+        json!([{"key": "hash", "operator": "In", "values": ["1"]}])
+    );
+    assert_eq!(constraints[1].get("labelSelector"), None);
 }

@@ -1,0 +1,96 @@
+//! Annotations that mean something for pods.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::super::MIRROR;
+use super::look::text;
+use super::volume;
+use crate::Object;
+use crate::field::{Findings, go_quote};
+use crate::path::Path;
+
+/// Of a pod, new or changed.
+pub(super) fn all(errors: &mut Findings, pod: &Object, spec: &Value) {
+    if let Some(mirrored) = pod.annotation(MIRROR).filter(|_| text(spec, "nodeName").is_empty()) {
+        let detail = "must set spec.nodeName if mirror pod annotation is set";
+        errors.invalid(&AT.key(MIRROR), mirrored, detail);
+    }
+    if let Some(cost) = pod.annotation(COST).filter(|cost| !is_cost(cost)) {
+        errors.invalid(&AT.key(COST), cost, "must be a 32bit integer");
+    }
+    if let Some(profile) = pod.annotation(SECCOMP) {
+        seccomp(errors, &AT.child(SECCOMP), profile);
+    }
+    let annotations =
+        || pod.at(&["metadata", "annotations"]).and_then(Value::as_object).into_iter().flatten();
+    for (key, value) in annotations().filter(|(key, _)| key.starts_with(SECCOMP_OF)) {
+        seccomp(errors, &AT.child(key), value.as_str().unwrap_or(""));
+    }
+    let mut containers = None;
+    for (key, value) in annotations() {
+        let Some(name) = key.strip_prefix(APP_ARMOR) else { continue };
+        let containers = containers.get_or_insert_with(|| {
+            let mut all = HashSet::new();
+            super::each_container(spec, &AT, &mut |_, container| {
+                all.insert(text(container, "name").to_owned());
+            });
+            all
+        });
+        if !containers.contains(name) {
+            errors.invalid(&AT.key(key), name, "container not found");
+        }
+        let profile = value.as_str().unwrap_or("");
+        if !matches!(profile, "" | "runtime/default" | "unconfined") && !profile.starts_with("localhost/") {
+            let detail = format!("invalid AppArmor profile name: {}", go_quote(profile));
+            errors.invalid(&AT.key(key), profile, detail);
+        }
+    }
+}
+
+const AT: Path<'static> = Path::new("metadata.annotations");
+const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_OF: &str = "container.seccomp.security.alpha.kubernetes.io/";
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+/// A number of 32 bits, without a plus sign and zeros in front.
+fn is_cost(text: &str) -> bool {
+    let plain = text == "0" || text.starts_with(['-', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    plain && text.parse::<i32>().is_ok()
+}
+
+fn seccomp(errors: &mut Findings, at: &Path<'_>, profile: &str) {
+    match profile.strip_prefix("localhost/") {
+        Some(path) => volume::descending(errors, at, path),
+        None if matches!(profile, "runtime/default" | "docker/default" | "unconfined") => {}
+        None => errors.invalid(at, profile, "must be a valid seccomp profile"),
+    }
+}
+
+/// What may not change: who runs the pod goes by it.
+pub(super) fn changed(errors: &mut Findings, new: &Object, old: &Object) {
+    let held = |key: &str| match key {
+        MIRROR => Some("mirror pod annotation"),
+        key if key.starts_with(APP_ARMOR) => Some("AppArmor annotations"),
+        _ => None,
+    };
+    let all = |pod: &'_ Object| {
+        let all = pod.at(&["metadata", "annotations"]).and_then(Value::as_object);
+        all.into_iter()
+            .flatten()
+            .filter_map(|(key, _)| held(key).map(|what| (key.clone(), what)))
+            .collect::<Vec<_>>()
+    };
+    for (key, what) in all(old) {
+        if new.annotation(&key) != old.annotation(&key) {
+            errors.forbidden(&AT.key(&key), &format!("may not remove or update {what}"));
+        }
+    }
+    for (key, what) in all(new) {
+        if old.annotation(&key).is_none() {
+            errors.forbidden(&AT.key(&key), &format!("may not add {what}"));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Fields of a tree, as Go's structs have them: what is not there is the zero value.
+
+use serde_json::Value;
+
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("")
+}
+
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The entries of a map.
+pub(super) fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    value[name].as_object().into_iter().flatten()
+}
+
+pub(super) fn number(value: &Value, name: &str) -> Option<i64> {
+    value[name].as_i64()
+}
+
+pub(super) fn flag(value: &Value, name: &str) -> bool {
+    value[name] == true
+}
+
+/// What a pointer points to, if it points somewhere.
+pub(super) fn some<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    Some(&value[name]).filter(|value| !value.is_null())
+}
+
+pub(super) fn strings<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
+    list(value, name).iter().map(|item| item.as_str().unwrap_or(""))
+}
