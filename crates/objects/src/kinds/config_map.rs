@@ -1,6 +1,7 @@
 //! Config maps.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Rules;
 use crate::field::Findings;
@@ -15,7 +16,7 @@ use crate::{FieldError, Object};
 pub(super) struct ConfigMap;
 
 impl Rules for ConfigMap {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         (column == "Data").then(|| count(object, "data").saturating_add(count(object, "binaryData")).into())
     }
 
@@ -47,6 +48,6 @@ fn create(errors: &mut Findings, object: &Object) {
         }
     }
     if total > MAX_DATA {
-        errors.push(|| FieldError::too_long("", MAX_DATA));
+        errors.push(|| FieldError::too_long("[]", MAX_DATA));
     }
 }

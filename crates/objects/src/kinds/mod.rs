@@ -19,17 +19,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, names};
+use crate::{Object, names, strategy};
 
 /// What is particular to a kind. Whatever a room does not say goes as it does for most kinds.
 pub trait Rules: fmt::Debug + Send + Sync {
     /// What a column of `kubectl get` shows, if the kind has a way of its own to show it.
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
-        let _ = (object, column);
+    fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
+        let _ = (object, column, now);
+        None
+    }
+
+    /// What is said of an object's row in a table, beside its cells.
+    fn row_conditions(&self, object: &Object) -> Option<Value> {
+        let _ = object;
         None
     }
 
@@ -80,6 +87,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
         }
     }
 
+    /// What stays as it was when the status is replaced; everything but the status, without a rule of its own.
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_alone(object, old);
+    }
+
     /// What a client may send but not change on an update, beyond what a subresource changes.
     fn prepare_update(&self, object: &mut Object, old: &Object) {
         let _ = (object, old);
@@ -88,6 +100,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// What is wrong with a new object beyond its metadata.
     fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
         let _ = (errors, kind, object, limits);
+    }
+
+    /// What is wrong with a change of the status beyond that of the metadata.
+    fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        let _ = (errors, new, old);
     }
 
     /// What is wrong with a change beyond that of the metadata.

@@ -1,10 +1,16 @@
 //! Namespaces.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::Rules;
+use crate::field::Findings;
+use crate::path::Path;
 use crate::schema::Kind;
-use crate::{Object, names};
+use crate::validate::{Limits, meta};
+use crate::{Object, names, strategy};
+
+const FINALIZERS: &[&str] = &["spec", "finalizers"];
 
 /// Other objects live in it, and it waits for them to go.
 #[derive(Debug)]
@@ -15,7 +21,7 @@ impl Rules for Namespace {
         object.set(&["status", "phase"], "Terminating");
     }
 
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         (column == "Status").then(|| object.str_at(&["status", "phase"]).into())
     }
 
@@ -45,8 +51,34 @@ impl Rules for Namespace {
     }
 
     fn prepare_create(&self, _: &Kind, object: &mut Object) {
-        object.set(&["spec", "finalizers"], json!(["kubernetes"]));
+        let mut finalizers: Vec<String> = meta::texts(object, FINALIZERS).map(str::to_owned).collect();
+        if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
+            finalizers.push("kubernetes".into());
+        }
+        object.set(FINALIZERS, finalizers);
         object.set(&["status"], json!({"phase": "Active"}));
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
+    }
+
+    fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
+        for finalizer in meta::texts(object, FINALIZERS) {
+            meta::finalizer(errors, &Path::new("spec.finalizers"), finalizer);
+        }
+    }
+
+    fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        let (wanted, when) = match old.deletion_timestamp() {
+            None => ("Active", "empty"),
+            Some(_) => ("Terminating", "not empty"),
+        };
+        let phase = new.str_at(&["status", "phase"]);
+        if phase != wanted {
+            let detail = format!("may only be '{wanted}' if `deletionTimestamp` is {when}");
+            errors.invalid(&Path::new("status.Phase"), phase, detail);
+        }
     }
 }
 

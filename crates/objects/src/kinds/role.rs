@@ -1,9 +1,11 @@
 //! Roles and cluster roles.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Rules;
 use crate::field::Findings;
+use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, selector};
 use crate::{FieldError, Object, names};
@@ -13,7 +15,7 @@ use crate::{FieldError, Object, names};
 pub(super) struct Role;
 
 impl Rules for Role {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         (column == "Created At").then(|| object.str_at(&["metadata", "creationTimestamp"]).into())
     }
 
@@ -83,18 +85,19 @@ fn create(errors: &mut Findings, kind: &Kind, role: &Object) {
 }
 
 fn aggregation(errors: &mut Findings, rule: &Value) {
-    let field = "aggregationRule.clusterRoleSelectors";
+    let at = Path::new("aggregationRule.clusterRoleSelectors");
     let selectors = rule["clusterRoleSelectors"].as_array().filter(|s| !s.is_empty());
     let Some(selectors) = selectors else {
-        let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
-        return errors.push(|| FieldError::required(field, detail));
+        return errors
+            .required(&at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
     };
-    for (at, selector) in selectors.iter().enumerate() {
-        let field = format!("{field}[{at}]");
+    for (index, selector) in selectors.iter().enumerate() {
+        let at = &at.index(index);
         let before = errors.len();
-        selector::validate(errors, &field, selector);
+        selector::validate(errors, at, selector);
         if errors.len() > before {
-            errors.push(|| FieldError::invalid(field, &Value::Null, "invalid label selector."));
+            // The value is a selector that could not be made.
+            errors.invalid(at, Value::Null, "invalid label selector.");
         }
     }
 }

@@ -1,20 +1,21 @@
 //! Bindings of roles and cluster roles.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::{RBAC as GROUP, Rules};
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{FieldError, Object, names};
+use crate::{FieldError, Object, internal, names};
 
 /// Of a namespace or of the whole cluster.
 #[derive(Debug)]
 pub(super) struct RoleBinding;
 
 impl Rules for RoleBinding {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         cell(object, column)
     }
 
@@ -38,7 +39,7 @@ impl Rules for RoleBinding {
     fn validate_update(&self, errors: &mut Findings, kind: &Kind, new: &Object, old: &Object, _: &Limits) {
         create(errors, kind, new);
         if new.get("roleRef") != old.get("roleRef") {
-            let value = new.get("roleRef").cloned().unwrap_or_default();
+            let value = internal::shown(new.get("roleRef").unwrap_or(&Value::Null), internal::ROLE_REF);
             errors.push(|| FieldError::invalid("roleRef", &value, "cannot change roleRef"));
         }
     }
@@ -62,7 +63,7 @@ fn create(errors: &mut Findings, kind: &Kind, binding: &Object) {
     if group != GROUP {
         errors.push(|| FieldError::not_supported("roleRef.apiGroup", &group.into(), &[GROUP]));
     }
-    let kinds: &[&str] = if kind.namespaced { &["ClusterRole", "Role"] } else { &["ClusterRole"] };
+    let kinds: &[&str] = if kind.namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     let given = binding.str_at(&["roleRef", "kind"]);
     if !kinds.contains(&given) {
         errors.push(|| FieldError::not_supported("roleRef.kind", &given.into(), kinds));

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Rules;
 use crate::field::Findings;
@@ -20,7 +21,7 @@ const TOKEN: &str = "kubernetes.io/service-account-token";
 pub(super) struct Secret;
 
 impl Rules for Secret {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         match column {
             "Data" => Some(count(object, "data").into()),
             "Type" => Some(object.str_at(&["type"]).into()),

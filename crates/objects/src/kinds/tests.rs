@@ -49,7 +49,8 @@ fn a_kind_of_another_group_has_nothing_of_a_built_in_one_of_its_name() {
         let mut changed = object.clone();
         changed.set(&["roleRef", "name"], "other");
         assert!(validate::update(&own, &changed, &object, &limits).is_empty(), "{}", own.kind);
-        let rows = table(&own, [&object], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
+        let rows =
+            table("meta.k8s.io/v1", &own, [&object], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
         let cells = rows["rows"][0]["cells"].as_array().unwrap();
         let shown: Vec<_> =
             cells.iter().filter(|cell| !["", "a.b", "<unknown>"].contains(&cell.as_str().unwrap())).collect();

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -26,7 +27,7 @@ const BUNDLE: &str = "spec.trustBundle";
 pub(super) struct ClusterTrustBundle;
 
 impl Rules for ClusterTrustBundle {
-    fn cell(&self, object: &Object, column: &str) -> Option<Value> {
+    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         (column == "SignerName").then(|| or_none(object.str_at(&["spec", "signerName"])))
     }
 
@@ -84,7 +85,7 @@ fn signer_of(errors: &mut Findings, bundle: &Object) {
 }
 
 /// What is wrong with the name of a signer: `DOMAIN/PATH`.
-fn signer_name(errors: &mut Findings, field: &str, signer: &str) {
+pub(super) fn signer_name(errors: &mut Findings, field: &str, signer: &str) {
     let mut parts = signer.split('/');
     let (Some(domain), Some(path), None) = (parts.next(), parts.next(), parts.next()) else {
         let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";

@@ -174,7 +174,8 @@ fn a_bundles_row() {
     let bundles = kind("certificates.k8s.io", "clustertrustbundles").unwrap();
     for (spec, signer) in [(json!({"signerName": "a.b/c"}), "a.b/c"), (json!({}), "<none>")] {
         let bundle = Object::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
-        let table = table(bundles, [&bundle], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
+        let table =
+            table("meta.k8s.io/v1", bundles, [&bundle], Include::None, OffsetDateTime::UNIX_EPOCH, json!({}));
         assert_eq!(table["rows"][0]["cells"], json!(["x", signer]));
     }
 }
