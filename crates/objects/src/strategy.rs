@@ -6,9 +6,11 @@ use serde_json::Value;
 use crate::Object;
 use crate::schema::Kind;
 
-/// Before an object is created.
-pub fn prepare_create(kind: &Kind, object: &mut Object) {
+/// Before an object is created; whether its conditions are the server's own, and to be [dated](date_conditions).
+pub fn prepare_create(kind: &Kind, object: &mut Object) -> bool {
+    let sent = object.at(CONDITIONS).cloned();
     kind.rules().prepare_create(kind, object);
+    let own = object.at(CONDITIONS) != sent.as_ref();
     if kind.generation {
         object.set(GENERATION, 1);
     }
@@ -16,6 +18,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Object) {
     if generation(object) == Some(0) {
         object.remove(GENERATION);
     }
+    own
 }
 
 /// Dates what a new object's status says.
@@ -41,8 +44,14 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
     }
 }
 
-/// Before an object's status is replaced: everything else stays as it was.
-pub fn prepare_status_update(object: &mut Object, old: &Object) {
+/// Before an object's status is replaced: everything else stays as it was, unless the kind has a rule of its own.
+pub fn prepare_status_update(kind: &Kind, object: &mut Object, old: &Object) {
+    keep(object, old, GENERATION);
+    kind.rules().prepare_status(object, old);
+}
+
+/// A status alone.
+pub(crate) fn status_alone(object: &mut Object, old: &Object) {
     let sent = std::mem::replace(object, old.clone());
     keep(object, &sent, &["status"]);
     keep(object, &sent, &["metadata", "resourceVersion"]);
@@ -50,6 +59,11 @@ pub fn prepare_status_update(object: &mut Object, old: &Object) {
     if let Some(finalizers) = sent.at(&["metadata", "finalizers"]) {
         object.set(&["metadata", "finalizers"], finalizers.clone());
     }
+}
+
+/// A status with the metadata that came beside it, as the oldest kinds take it.
+pub(crate) fn status_and_metadata(object: &mut Object, old: &Object) {
+    keep(object, old, &["spec"]);
 }
 
 /// Before the finalizers in an object's spec are replaced (`/finalize`): everything else stays as it was.
@@ -87,6 +101,7 @@ fn generation(object: &Object) -> Option<i64> {
     object.at(GENERATION).and_then(Value::as_i64)
 }
 
+const CONDITIONS: &[&str] = &["status", "conditions"];
 const GENERATION: &[&str] = &["metadata", "generation"];
 /// What `/finalize` changes, where a kind has it.
 const FINALIZERS: &[&str] = &["spec", "finalizers"];
@@ -107,7 +122,7 @@ mod tests {
             json!({"metadata": {"name": "a"}, "spec": {"nodeName": "other"}, "status": {"phase": "Running"}}),
         )
         .unwrap();
-        prepare_status_update(&mut new, &old);
+        status_alone(&mut new, &old);
         assert_eq!((new.str_at(&["spec", "nodeName"]), new.str_at(&["status", "phase"])), ("n", "Running"));
     }
 }

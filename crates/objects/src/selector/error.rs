@@ -42,7 +42,7 @@ pub enum SelectorError {
         term: String,
     },
     /// A field that objects of a kind are not selected by which has no fields of its own for that.
-    #[error("{0:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")]
+    #[error("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", go_quote(.0))]
     Unknown(String),
     /// Something stands where something else should.
     #[error("found '{found}', expected: {expected}")]

@@ -32,7 +32,10 @@ impl FieldRequirement {
             let (field, equal, value) = operator(&term).ok_or_else(without)?;
             Ok(FieldRequirement { field, equal, value: unescape(&value)? })
         };
-        terms.map(read).collect()
+        // A term of nothing takes everything.
+        let says =
+            |read: &Result<Self, _>| !matches!(read, Ok(r) if r.field.is_empty() && r.value.is_empty());
+        terms.map(read).filter(says).collect()
     }
 }
 
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!(parsed("a==1"), Ok(vec![one("a", true, "1")]));
         assert_eq!(parsed("a=x\\,y\\=z"), Ok(vec![one("a", true, "x,y=z")]));
         assert_eq!(parsed("=x"), Ok(vec![one("", true, "x")]));
+        assert_eq!(parsed("=,!=,a=1"), Ok(vec![one("a", true, "1")]), "nothing is asked of no field");
         for bad in ["a", "a=1,b", "a=b=c", "a=\\x", "a in (b)"] {
             assert!(parsed(bad).is_err(), "{bad}");
         }

@@ -4,17 +4,18 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use super::unchanged;
+use super::{selector, unchanged};
 use crate::field::{Findings, Shared, go_quote};
+use crate::path::Path;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
-pub(super) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
+pub(crate) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
     let field = |name| format!("metadata.{name}");
     let generate = object.str_at(&["metadata", "generateName"]);
     if !generate.is_empty() {
-        // A prefix may end with a dash: it is judged with a letter behind it.
-        for finding in kind.rules().name(object, &format!("{}a", generate.trim_end_matches('-'))) {
+        // A prefix may end with a dash: it is judged with a letter there.
+        for finding in kind.rules().name(object, &names::with_end(generate)) {
             errors.push(|| FieldError::invalid(field("generateName"), &generate.into(), finding));
         }
     }
@@ -40,7 +41,7 @@ pub(super) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
     common(errors, object);
 }
 
-pub(super) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
+pub(crate) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
     create(errors, kind, new);
     // Upstream judges a change twice, for all kinds and for this one; its causes tell it twice.
     changes(errors, new, old);
@@ -66,17 +67,15 @@ fn changes(errors: &mut Findings, new: &Object, old: &Object) {
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 fn common(errors: &mut Findings, object: &Object) {
-    let entries = |field| object.at(&["metadata", field]).and_then(Value::as_object).into_iter().flatten();
-    for (key, value) in entries("labels") {
-        for finding in names::qualified(key) {
-            errors.push(|| FieldError::invalid("metadata.labels", &key.as_str().into(), finding));
-        }
-        for finding in names::label_value(value.as_str().unwrap_or("")) {
-            errors.push(|| FieldError::invalid("metadata.labels", value, finding));
-        }
+    let generation = object.at(&["metadata", "generation"]).and_then(Value::as_i64);
+    if let Some(generation) = generation.filter(|generation| *generation < 0) {
+        let at = Path::new("metadata.generation");
+        errors.invalid(&at, generation, "must be greater than or equal to 0");
     }
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    selector::labels(errors, &Path::new("metadata.labels"), &metadata["labels"]);
     let mut size = 0;
-    for (key, value) in entries("annotations") {
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
         for finding in names::qualified(&key.to_lowercase()) {
             errors.push(|| FieldError::invalid("metadata.annotations", &key.as_str().into(), finding));
         }
@@ -86,18 +85,22 @@ fn common(errors: &mut Findings, object: &Object) {
         errors.push(|| FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
     }
     let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
-    for (at, owner) in owners.into_iter().flatten().enumerate() {
+    // Upstream says where the list is, and not which of them.
+    let at = &Path::new("metadata.ownerReferences");
+    for owner in owners.into_iter().flatten() {
+        let text = |name: &str| owner[name].as_str().unwrap_or("");
         for (name, detail) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
             ("name", "must not be empty"),
             ("uid", "must not be empty"),
         ] {
-            if owner[name].as_str().is_none_or(str::is_empty) {
-                errors.push(|| {
-                    FieldError::invalid(format!("metadata.ownerReferences[{at}].{name}"), &"".into(), detail)
-                });
+            if text(name).is_empty() {
+                errors.invalid(&at.child(name), "", detail);
             }
+        }
+        if (text("apiVersion"), text("kind")) == ("v1", "Event") {
+            errors.invalid(at, shown_owner(owner), "/v1, Kind=Event is disallowed from being an owner");
         }
     }
     if let Some(owners) = owners {
@@ -113,7 +116,8 @@ fn one_controller(errors: &mut Findings, owners: &[Value]) {
     };
     let mut controllers = owners.iter().filter(|o| o["controller"] == true).map(name);
     let (Some(first), Some(second)) = (controllers.next(), controllers.next()) else { return };
-    let (mut all, mut first) = (Shared::value(&owners.into()), Shared::new(first));
+    let shown: Value = owners.iter().map(shown_owner).collect();
+    let (mut all, mut first) = (Shared::value(&shown), Shared::new(first));
     for other in std::iter::once(second).chain(controllers) {
         errors.push(|| {
             let detail = format!(
@@ -122,6 +126,38 @@ fn one_controller(errors: &mut Findings, owners: &[Value]) {
             );
             FieldError::invalid_shared("metadata.ownerReferences", &mut all, detail)
         });
+    }
+}
+
+/// An owner as Go shows it: with all that must be there.
+fn shown_owner(owner: &Value) -> Value {
+    let mut shown = serde_json::Map::new();
+    for name in ["apiVersion", "kind", "name", "uid"] {
+        shown.insert(name.into(), owner[name].as_str().unwrap_or("").into());
+    }
+    for name in ["controller", "blockOwnerDeletion"] {
+        if let Some(value) = owner.get(name) {
+            shown.insert(name.into(), value.clone());
+        }
+    }
+    shown.into()
+}
+
+/// The texts of a list.
+pub(crate) fn texts<'a>(object: &'a Object, path: &[&str]) -> impl Iterator<Item = &'a str> {
+    object.at(path).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// What is wrong with a finalizer's name.
+pub(crate) fn finalizer(errors: &mut Findings, at: &Path<'_>, name: &str) {
+    errors.each(at, name, names::qualified(name));
+    standard(errors, at, name);
+}
+
+/// A name without a domain is one of Kubernetes' own.
+fn standard(errors: &mut Findings, at: &Path<'_>, name: &str) {
+    if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
+        errors.invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 
@@ -137,15 +173,8 @@ fn finalizers(errors: &mut Findings, object: &Object) {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.push(|| FieldError::invalid(field, &all.clone().into(), detail));
     }
-    for (at, finalizer) in all.iter().enumerate() {
-        if !finalizer.contains('/') && !matches!(*finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
-            errors.push(|| {
-                FieldError::invalid(
-                    format!("{field}[{at}]"),
-                    &(*finalizer).into(),
-                    "name is neither a standard finalizer name nor is it fully qualified",
-                )
-            });
-        }
+    let at = Path::new(field);
+    for (index, finalizer) in all.iter().enumerate() {
+        standard(errors, &at.index(index), finalizer);
     }
 }

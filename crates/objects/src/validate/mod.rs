@@ -1,10 +1,13 @@
 //! Validation: what Kubernetes refuses, in its words (`pkg/apis/{certificates,core,rbac}/validation`).
 
 pub(crate) mod data;
-mod meta;
+pub(crate) mod meta;
 pub(crate) mod selector;
 
+use serde_json::Value;
+
 use crate::field::Findings;
+use crate::path::Path;
 use crate::schema::Kind;
 use crate::{FieldError, Object};
 
@@ -36,6 +39,55 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
     meta::update(errors, kind, new, old);
     kind.rules().validate_update(errors, kind, new, old, limits);
     found
+}
+
+/// What is wrong with the change of a status.
+pub fn status_update(kind: &Kind, new: &Object, old: &Object) -> Findings {
+    let mut found = Findings::default();
+    meta::update(&mut found, kind, new, old);
+    kind.rules().validate_status(&mut found, new, old);
+    found
+}
+
+/// What is wrong with the finalizers in a spec.
+pub fn finalize_update(new: &Object) -> Findings {
+    let mut found = Findings::default();
+    let at = &Path::new("spec.finalizers");
+    for (index, finalizer) in meta::texts(new, &["spec", "finalizers"]).enumerate() {
+        meta::finalizer(&mut found, &at.index(index), finalizer);
+    }
+    found
+}
+
+/// What is wrong with the selectors in an access review's `resourceAttributes`. Operators of a later version pass.
+pub fn access_selectors(errors: &mut Findings, attributes: &Value) {
+    let requirement =
+        |kind| if kind == "labelSelector" { selector::requirement } else { selector::field_requirement };
+    for kind in ["fieldSelector", "labelSelector"] {
+        let Some(given) = attributes.get(kind).filter(|selector| !selector.is_null()) else { continue };
+        let at = Path::new("spec.resourceAttributes");
+        let at = &at.child(kind);
+        let raw = given["rawSelector"].as_str().unwrap_or("");
+        let requirements = given["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+        match (raw.is_empty(), requirements.is_empty()) {
+            (false, false) => {
+                errors.invalid(
+                    &at.child("rawSelector"),
+                    raw,
+                    "may not specified at the same time as requirements",
+                );
+            }
+            (true, true) => {
+                let detail = format!("when {at} is specified, requirements or rawSelector is required");
+                errors.required(&at.child("requirements"), &detail);
+            }
+            _ => {}
+        }
+        let at = at.child("requirements");
+        for (index, one) in requirements.iter().enumerate() {
+            requirement(kind)(errors, &at.index(index), one, true);
+        }
+    }
 }
 
 /// A field that stays as it was made.
