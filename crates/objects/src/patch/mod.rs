@@ -8,7 +8,8 @@ mod tree;
 
 use serde_json::Value;
 
-use crate::codec::repeated;
+use crate::codec::{repeated, what};
+use crate::field::go_quote;
 
 /// A change that a client sends with PATCH.
 #[derive(Debug)]
@@ -45,13 +46,24 @@ pub enum Malformed {
     /// No JSON.
     #[error(transparent)]
     Json(#[from] tokensmith_api::json::SyntaxError),
-    /// A JSON patch is a list.
-    #[error("json: cannot unmarshal object into Go value of type jsonpatch.Patch")]
-    NoList,
-    /// A merge patch is an object.
+    /// A merge patch that is no object, where nobody looks closely.
     #[error("Invalid JSON Patch")]
     NoObject,
+    /// Read closely, it has no steps or no fields.
+    #[error("error decoding patch: {0}")]
+    Read(Box<Malformed>),
+    /// Another JSON type than Go's.
+    #[error("json: cannot unmarshal {what} into Go {into}")]
+    Type {
+        /// What stands there.
+        what: &'static str,
+        /// What should.
+        into: String,
+    },
 }
+
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
 
 /// As many operations as kube-apiserver takes in one JSON patch.
 pub const MAX_OPERATIONS: usize = 10_000;
@@ -60,25 +72,73 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// use serde_json::json;
 /// use tokensmith_objects::patch::Patch;
 ///
-/// let patch = Patch::read("application/merge-patch+json", br#"{"a": null, "b": 2}"#).unwrap()?;
+/// let patch = Patch::read("application/merge-patch+json", br#"{"a": null, "b": 2}"#, true).unwrap()?;
 /// assert_eq!(patch.apply(&json!({"a": 1}))?, json!({"b": 2}));
-/// assert!(Patch::read("text/plain", b"").is_none());
+/// assert!(Patch::read("text/plain", b"", true).is_none());
 /// # Ok::<_, tokensmith_objects::patch::PatchError>(())
 /// ```
 impl Patch {
-    /// The patch that a body of this media type is; `None` for another media type.
-    pub fn read(media: &str, body: &[u8]) -> Option<Result<Patch, PatchError>> {
-        let read = |wrap: fn(Value) -> Change, whose: &str| {
-            let parsed = tokensmith_api::json::parse(body);
-            let parsed = parsed.map_err(Malformed::from)?;
-            let odd = repeated(&parsed.duplicates).into_iter().map(|text| format!("{whose}{text}")).collect();
-            Ok(Patch { change: wrap(parsed.value), odd })
+    /// The patch that a body of this media type is; `None` for another media type. Unless odd fields are ignored it is read
+    /// closely first, which has words of its own.
+    pub fn read(media: &str, body: &[u8], closely: bool) -> Option<Result<Patch, PatchError>> {
+        let read = match media {
+            JSON => Patch::read_json,
+            MERGE => Patch::read_merge,
+            _ => return None,
         };
-        match media {
-            "application/json-patch+json" => Some(read(Change::Json, "json patch ")),
-            "application/merge-patch+json" => Some(read(Change::Merge, "")),
-            _ => None,
+        let wrong = |cause: Malformed| match closely {
+            _ if cause == Malformed::NoObject => cause,
+            true => Malformed::Read(Box::new(cause)),
+            false if media == MERGE => Malformed::NoObject,
+            false => cause,
+        };
+        Some(read(body, closely).map_err(|cause| wrong(cause).into()))
+    }
+
+    fn read_json(body: &[u8], closely: bool) -> Result<Patch, Malformed> {
+        let parsed = tokensmith_api::json::parse(body)?;
+        let whole = if closely { "[]handlers.jsonPatchOp" } else { "jsonpatch.Patch" };
+        let steps = match &parsed.value {
+            Value::Array(steps) => steps.as_slice(),
+            Value::Null => &[],
+            other => {
+                return Err(Malformed::Type { what: what(other), into: format!("value of type {whole}") });
+            }
+        };
+        let one = if closely { "handlers.jsonPatchOp" } else { "jsonpatch.Operation" };
+        let mut unknown = Vec::new();
+        for (index, step) in steps.iter().enumerate().filter(|(_, step)| !step.is_null()) {
+            let Value::Object(step) = step else {
+                return Err(Malformed::Type { what: what(step), into: format!("value of type {one}") });
+            };
+            for (name, value) in step.iter().filter(|_| closely) {
+                let text = ["op", "path", "from"].contains(&name.as_str());
+                if text && !value.is_string() && !value.is_null() {
+                    let into = format!("struct field jsonPatchOp.{name} of type string");
+                    return Err(Malformed::Type { what: what(value), into });
+                }
+                if !text && name != "value" {
+                    unknown
+                        .push(format!("json patch unknown field {}", go_quote(&format!("[{index}].{name}"))));
+                }
+            }
         }
+        let mut odd: Vec<_> =
+            repeated(&parsed.duplicates).into_iter().map(|text| format!("json patch {text}")).collect();
+        odd.extend(unknown);
+        Ok(Patch { change: Change::Json(parsed.value), odd })
+    }
+
+    fn read_merge(body: &[u8], _: bool) -> Result<Patch, Malformed> {
+        let parsed = tokensmith_api::json::parse(body)?;
+        if parsed.value.is_null() {
+            return Err(Malformed::NoObject);
+        }
+        if !parsed.value.is_object() {
+            let into = "value of type map[string]interface {}".into();
+            return Err(Malformed::Type { what: what(&parsed.value), into });
+        }
+        Ok(Patch { change: Change::Merge(parsed.value), odd: repeated(&parsed.duplicates) })
     }
 
     /// What strict reading says of the patch itself.
@@ -94,7 +154,7 @@ impl Patch {
 
     /// Whether there are patches of this media type.
     pub fn knows(media: &str) -> bool {
-        ["application/json-patch+json", "application/merge-patch+json"].contains(&media)
+        [JSON, MERGE].contains(&media)
     }
 
     /// The document after the change.
@@ -102,6 +162,60 @@ impl Patch {
         match &self.change {
             Change::Json(patch) => json::apply(document, patch),
             Change::Merge(patch) => merge::apply(document, patch),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_patch_is_told_as_it_is_read() {
+        let told =
+            |media: &str, body: &str, closely| match Patch::read(media, body.as_bytes(), closely).unwrap() {
+                Ok(patch) => patch.odd().join(", "),
+                Err(e) => e.to_string(),
+            };
+        for (media, body, closely, want) in [
+            (
+                JSON,
+                "{}",
+                true,
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+            ),
+            (JSON, "{}", false, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+            (
+                JSON,
+                "[1]",
+                true,
+                "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+            ),
+            (
+                JSON,
+                r#"[{"op":1}]"#,
+                true,
+                "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
+            ),
+            (
+                JSON,
+                r#"[{"op":"add","path":"/a","value":1,"valu":2,"op":"add"}]"#,
+                true,
+                r#"json patch duplicate field "[0].op", json patch unknown field "[0].valu""#,
+            ),
+            (JSON, "null", true, ""),
+            (
+                MERGE,
+                "[]",
+                true,
+                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+            (MERGE, "[]", false, "Invalid JSON Patch"),
+            (MERGE, "null", true, "Invalid JSON Patch"),
+            (MERGE, "{", true, "error decoding patch: unexpected end of JSON input"),
+            (MERGE, r#"{"a":1,"a":2}"#, true, r#"duplicate field "a""#),
+        ] {
+            assert_eq!(told(media, body, closely), want, "{body} {closely}");
         }
     }
 }

@@ -46,9 +46,14 @@ impl Node {
         })
     }
 
-    /// Puts a value in the place of another one, or says that there is none.
+    /// Puts a value in the place of another one, or says that there is none. Of an object's fields upstream's library does not
+    /// ask whether they are there.
     #[must_use]
     pub(super) fn replace(&mut self, pointer: &str, value: Node) -> bool {
+        let holder = parent(pointer).and_then(|(parent, _)| self.at(parent));
+        if holder.is_some_and(|holder| matches!(holder.content, Content::Map(_))) {
+            return self.add(pointer, value);
+        }
         let place = self.descend(pointer, value.height);
         place.map(|place| *place = value).is_some()
     }
