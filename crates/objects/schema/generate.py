@@ -20,6 +20,7 @@ types alone (codec/encode.rs); nothing here is guessed.
 kinds.json: the kinds that are served, in discovery's order, with their columns and FACTS; `offByDefault` marks those
 that are served only when asked for.
 kubernetes-1.36/off-by-default.json: what the recorded description lacks, by hand; --trim leaves it alone.
+kubernetes-1.36/column-descriptions.json: what the columns of tables are, from upstream's printers; --trim leaves it alone.
 kubernetes-1.36/registered.json: every "GROUP VERSION KIND" that a real server knows: error texts tell them apart.
 """
 import json, pathlib, sys
@@ -132,7 +133,7 @@ def complete():
 
 
 def kinds(types, discovery, columns, off):
-    out = []
+    out, described = [], load("column-descriptions.json")
     wanted = {gvk: True for gvk in STORED + off} | {gvk: False for gvk in ANSWERED}
     for group_version in discovery["resources"]:
         group, _, version = group_version.rpartition("/")
@@ -151,7 +152,8 @@ def kinds(types, discovery, columns, off):
                     "name": s["name"].split("/")[1], "kind": s["kind"], "group": s.get("group", ""),
                     "version": s.get("version", ""), "verbs": s["verbs"],
                 } for s in subs],
-                "columns": [[c["name"], c["type"], c["format"], c["priority"]]
+                "columns": [[c["name"], c["type"], c["format"], c["priority"], [],
+                             described.get(group_version + "/" + r["name"], {}).get(c["name"], "")]
                             for c in columns.get(group_version + "/" + r["name"], [])],
             } | ({"offByDefault": True} if gvk in off else {}) | FACTS.get((group, r["kind"]), {}))
     return out

@@ -6,17 +6,20 @@
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod address;
 pub mod bootstrap;
 pub mod codec;
 mod cursor;
 pub mod defaults;
 pub mod field;
+mod internal;
 pub mod kinds;
 mod local_path;
 pub mod look;
 pub mod names;
 pub mod object;
 pub mod patch;
+mod path;
 
 pub mod quantity;
 pub mod schema;

@@ -21,8 +21,9 @@ pub enum Include {
     Object,
 }
 
-/// A `meta.k8s.io/v1` `Table` of objects of one kind; `list_meta` is the list's `metadata`.
+/// A `Table` of objects of one kind, of a version of `meta.k8s.io`; `list_meta` is the list's `metadata`.
 pub fn table(
+    version: &str,
     kind: &Kind,
     items: impl IntoIterator<Item = impl Borrow<Object>>,
     include: Include,
@@ -32,42 +33,49 @@ pub fn table(
     let columns: Vec<_> = kind
         .columns
         .iter()
-        .map(|c| json!({"name": c.0, "type": c.1, "format": c.2, "description": "", "priority": c.3}))
+        .map(|c| json!({"name": c.0, "type": c.1, "format": c.2, "description": c.5, "priority": c.3}))
         .collect();
-    let rows: Vec<_> = items.into_iter().map(|object| row(kind, object.borrow(), include, now)).collect();
+    let rows: Vec<_> =
+        items.into_iter().map(|object| row(version, kind, object.borrow(), include, now)).collect();
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
+        "kind": "Table", "apiVersion": version, "metadata": list_meta,
         "columnDefinitions": columns, "rows": rows,
     })
 }
 
-fn row(kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> Value {
+fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> Value {
     let cells: Vec<_> = kind.columns.iter().map(|c| cell(kind, object, c, now)).collect();
     let shown = match include {
-        Include::None => None,
-        Include::Object => Some(object.clone().into_value()),
-        Include::Metadata => Some(json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        Include::None => Value::Null,
+        Include::Object => object.clone().into_value(),
+        Include::Metadata => json!({
+            "kind": "PartialObjectMetadata", "apiVersion": version,
             "metadata": object.get("metadata").cloned().unwrap_or_default(),
-        })),
+        }),
     };
     let mut row = Map::from_iter([("cells".to_owned(), Value::Array(cells))]);
-    if let Some(shown) = shown {
-        row.insert("object".into(), shown);
+    if let Some(conditions) = kind.rules().row_conditions(object) {
+        row.insert("conditions".into(), conditions);
     }
+    row.insert("object".into(), shown);
     Value::Object(row)
 }
 
-fn cell(kind: &Kind, object: &Object, Column(column, .., path): &Column, now: OffsetDateTime) -> Value {
-    if !path.is_empty() {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+fn cell(kind: &Kind, object: &Object, column: &Column, now: OffsetDateTime) -> Value {
+    if !column.4.is_empty() {
+        let path: Vec<&str> = column.4.iter().map(String::as_str).collect();
         return object.at(&path).cloned().unwrap_or_default();
     }
-    match column.as_str() {
+    match column.0.as_str() {
         "Name" => object.name().into(),
-        "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| human(now.since(t)).into()),
-        column => kind.rules().cell(object, column).unwrap_or_else(|| "".into()),
+        "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| ago(now, t).into()),
+        name => kind.rules().cell(object, name, now).unwrap_or_else(|| "".into()),
     }
+}
+
+/// How long ago something was.
+pub(crate) fn ago(now: OffsetDateTime, then: OffsetDateTime) -> String {
+    human(now.since(then))
 }
 
 /// How much a field of an object holds.
@@ -146,7 +154,7 @@ mod tests {
                 json!({"metadata": {"name": "a", "creationTimestamp": "2025-12-31T23:59:00Z"}}),
             )
             .unwrap();
-            let table = table(kind, [&object], Include::None, now, json!({}));
+            let table = table("meta.k8s.io/v1", kind, [&object], Include::None, now, json!({}));
             assert!(!kind.columns.is_empty(), "{}", kind.kind);
             assert_eq!(table["rows"][0]["cells"][0], "a");
             assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), Some(kind.columns.len()));

@@ -12,7 +12,7 @@ use super::protobuf;
 use crate::Object;
 use crate::schema::{self, Field, Kind, Shape, TypeRef};
 
-/// Encodes what has a built-in type: a review, a Status, a Table. JSON ends with a newline; `pretty` indents it.
+/// Encodes what has a built-in type: a review, a Status, a Table. JSON ends with a newline, or is indented (`pretty`).
 pub fn encode(object: &Object, media: Media, pretty: bool) -> Vec<u8> {
     encode_map(&object.0, None, media, pretty)
 }
@@ -45,7 +45,7 @@ fn encode_map(map: &Map<String, Value>, of: Option<&Kind>, media: Media, pretty:
     finish(json(map, of, item), media, pretty)
 }
 
-/// JSON as an answer has it: with a newline at its end, and `pretty` or as YAML where that was asked for. Protobuf is made from
+/// JSON as an answer has it: with a newline at its end, or `pretty` without one, or as YAML. Protobuf is made from
 /// objects, not from this.
 pub fn finish(compact: Vec<u8>, media: Media, pretty: bool) -> Vec<u8> {
     match media {
@@ -54,7 +54,10 @@ pub fn finish(compact: Vec<u8>, media: Media, pretty: bool) -> Vec<u8> {
             yaml::to_string(&value).into_bytes()
         }
         _ => {
-            let mut out = if pretty { indent(&compact) } else { compact };
+            if pretty {
+                return indent(&compact);
+            }
+            let mut out = compact;
             out.push(b'\n');
             out
         }

@@ -34,6 +34,7 @@ use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
 pub use check::TypeError;
+pub(crate) use check::what;
 pub use encode::{encode, encode_of, encode_value, finish};
 pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,

@@ -89,9 +89,16 @@ pub struct Subresource {
 }
 
 /// A column of `kubectl get`: name, type, format, priority; and where its value stands in an object of a kind that has no
-/// rule of its own for it (`["spec", "size"]`).
+/// rule of its own for it (`["spec", "size"]`); and what it is.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Column(pub String, pub String, pub String, pub i32, #[serde(default)] pub Vec<String>);
+pub struct Column(
+    pub String,
+    pub String,
+    pub String,
+    pub i32,
+    #[serde(default)] pub Vec<String>,
+    #[serde(default)] pub String,
+);
 
 /// A kind, with the types that its objects are made of. A value: what a server serves of them is its [`Schema`](super::Schema)'s.
 #[derive(Debug)]
