@@ -86,13 +86,23 @@ pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Opt
             "*/*" | "application/*" => Media::Json,
             name => Media::of_name(name)?,
         };
-        let pretty = clause.get("pretty").is_some_and(|v| v == "1" || v == "true");
-        let convert = match clause.get("as") {
-            None => None,
-            Some(kind) => {
+        let pretty = clause.get("pretty").is_some_and(|v| v == "1");
+        // A stream of another schema, or another server's version of the answer.
+        let given = |key| clause.get(key).filter(|value| !value.is_empty());
+        let streams = media != Media::Yaml;
+        if given("stream").is_some_and(|stream| stream != "watch" || !streams)
+            || given("sv").is_some_and(|version| version != "v1")
+        {
+            return None;
+        }
+        let convert = match ["as", "g", "v"].iter().any(|key| clause.get(key).is_some()) {
+            false => None,
+            true => {
                 let text = |key| clause.get(key).unwrap_or_default().to_owned();
-                let wanted = As { kind: kind.into(), group: text("g"), version: text("v") };
-                Some(wanted).filter(|w| convertible(w)).map(Some)?
+                let wanted = As { kind: text("as"), group: text("g"), version: text("v") };
+                // Tables have no numbers for their fields.
+                let fits = media != Media::Protobuf || wanted.kind != "Table";
+                Some(wanted).filter(|w| fits && convertible(w)).map(Some)?
             }
         };
         Some(Accepted { media, convert, pretty })
@@ -151,6 +161,25 @@ mod tests {
         assert_eq!(media(Some(kubectl)), Some((Media::Json, true)));
         assert_eq!(negotiate(Some(kubectl), |_| false).map(|a| a.convert), Some(None));
         assert_eq!(media(Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io")), None);
+    }
+
+    #[test]
+    fn a_group_or_a_version_alone_is_a_conversion_that_nobody_knows() {
+        let media = |h: &str| negotiate(Some(h), table).map(|a| a.media);
+        for unknown in ["g=meta.k8s.io", "v=v1", "g=nonsense;v=v9", "as=Table;g=x;v=v2", "stream=x", "sv=v2"]
+        {
+            assert_eq!(media(&format!("application/json;{unknown}")), None, "{unknown}");
+            assert_eq!(media(&format!("application/json;{unknown},application/yaml")), Some(Media::Yaml));
+        }
+        for known in ["stream=watch", "sv=v1", "pretty=1", "whatever=1", "stream=", "as=Table;v=v1"] {
+            assert_eq!(media(&format!("application/json;{known}")), Some(Media::Json), "{known}");
+        }
+        assert_eq!(media("application/vnd.kubernetes.protobuf;as=Table;v=v1"), None);
+        let pretty = |value: &str| {
+            let header = format!("application/json;pretty={value}");
+            negotiate(Some(&header), table).map(|a| a.pretty)
+        };
+        assert_eq!((pretty("1"), pretty("true")), (Some(true), Some(false)));
     }
 
     #[test]

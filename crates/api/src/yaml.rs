@@ -36,13 +36,33 @@ impl YamlError {
 ///
 /// A repeated key is reported (by its name alone) and its last value wins, as Kubernetes does outside strict
 /// validation.
+///
+/// Of several documents the first is read, as Kubernetes does.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
+    let bytes = first(bytes);
     with_room(bytes, || parse_here(bytes)).map_err(|e| YamlError(format!("yaml: {e}")))?
 }
 
 /// What go-yaml says of the first repeated key.
 pub fn repeated(bytes: &[u8]) -> Option<String> {
+    let bytes = first(bytes);
     with_room(bytes, || repeated_here(bytes)).ok()?
+}
+
+/// The first document: up to the next mark at the beginning of a line, where no text may have one.
+fn first(bytes: &[u8]) -> &[u8] {
+    let marks = |line: &[u8], mark: &[u8]| {
+        line.strip_prefix(mark).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+    };
+    let (mut at, mut begun) = (0, false);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if begun && (marks(line, b"---") || marks(line, b"...")) {
+            return &bytes[..at];
+        }
+        begun |= !matches!(line.trim_ascii().first(), None | Some(b'#' | b'%'));
+        at += line.len();
+    }
+    bytes
 }
 
 fn parse_here(bytes: &[u8]) -> Result<Parsed, YamlError> {
@@ -170,6 +190,21 @@ mod tests {
     fn a_repeated_key_is_reported() {
         let parsed = parse(b"a: 1\na: 2\n").unwrap();
         assert_eq!((parsed.value, parsed.duplicates), (json!({"a": 2}), vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn of_several_documents_the_first_is_read() {
+        for (text, want) in [
+            ("a: 1\n---\na: 2\n", json!({"a": 1})),
+            ("# said first\n%YAML 1.1\n---\na: 1\n...\n---\nb: [\n", json!({"a": 1})),
+            ("--- {a: 1}\n--- {a: 2}", json!({"a": 1})),
+            ("---\n---\na: 1\n", json!(null)),
+            ("a: |\n  ---\n  b\n", json!({"a": "---\nb\n"})),
+            ("a: ---b\n", json!({"a": "---b"})),
+        ] {
+            assert_eq!(parse(text.as_bytes()).map(|parsed| parsed.value), Ok(want), "{text}");
+        }
+        assert_eq!(repeated(b"a: 1\n---\na: 2\na: 3\n"), None);
     }
 
     #[test]
