@@ -139,17 +139,12 @@ pub enum Error {
         /// How long that is from now, seconds.
         wait_seconds: i64,
     },
-    /// 422: a patch that does not fit the object.
-    #[error("the server rejected our request due to an error in our request")]
-    UnfitPatch {
-        /// The kind with its group.
-        kind: Qualified,
-        /// The object's name.
-        name: String,
-    },
-    /// 500: what Kubernetes returns without a reason, though the caller is at fault.
+    /// 500: what upstream has no class for, although the caller is to blame.
     #[error("{0}")]
     Unclassified(String),
+    /// 422: a patch that does not fit the object.
+    #[error("the server rejected our request due to an error in our request")]
+    UnfitPatch,
     /// 503: the store, or a key, is not to be had just now.
     #[error("{0}")]
     Unavailable(String),

@@ -1,8 +1,8 @@
 //! Access reviews: "may they?", asked through the API (`pkg/registry/authorization`, `pkg/apis/authorization/validation`).
 
 use serde_json::{Map, Value, json};
-use tokensmith_objects::selector::FieldRequirement;
-use tokensmith_objects::{FieldError, Object};
+use tokensmith_objects::selector::{FieldRequirement, LabelSelector};
+use tokensmith_objects::{FieldError, Findings, Object, validate};
 
 use super::rbac::Rule;
 use super::{Attributes, Authorizer, Decision, Identity};
@@ -11,30 +11,32 @@ use crate::view::Snapshot;
 
 const GROUP: &str = "authorization.k8s.io";
 
-/// Answers a SubjectAccessReview, LocalSubjectAccessReview (then `namespace` is the URL's) or SelfSubjectAccessReview:
-/// fills in its status.
+/// Answers a SubjectAccessReview, LocalSubjectAccessReview (its namespace is the URL's) or SelfSubjectAccessReview: fills in
+/// its status.
 pub fn access(
     review: &mut Object,
     caller: &Identity,
-    namespace: &str,
     authorizer: &dyn Authorizer,
     objects: &Snapshot,
 ) -> Result<(), Error> {
     let kind = review.kind().to_owned();
-    let errors = validate(review, &kind, namespace);
+    let errors = validate(review, &kind);
     if !errors.is_empty() {
         // Upstream names no kind: the object that it judges has lost it.
         return Err(Error::invalid(GROUP, "", "", errors));
     }
     without_empty(review);
     let user = if kind == "SelfSubjectAccessReview" { caller.clone() } else { subject(review) };
-    let status = match authorizer.authorize(&user, &attributes(review), objects) {
+    let mut status = match authorizer.authorize(&user, &attributes(review), objects) {
         Decision::Allow(reason) => status(true, false, &reason),
         Decision::Deny(reason) => status(false, true, &reason),
         Decision::NoOpinion(reason) => status(false, false, &reason),
     };
+    let ignored = ignored(review);
+    if !ignored.is_empty() {
+        status["evaluationError"] = ignored.join("; ").into();
+    }
     review.set(&["status"], status);
-    strip_metadata(review);
     Ok(())
 }
 
@@ -74,13 +76,9 @@ pub fn rules(
     }
     review.set(&["status"], status);
     review.set(&["spec"], json!({}));
-    strip_metadata(review);
-    Ok(())
-}
-
-/// Nothing is stored, so nothing of the metadata is kept but its presence.
-fn strip_metadata(review: &mut Object) {
+    // Upstream answers with another object than it was sent.
     review.set(&["metadata"], json!({}));
+    Ok(())
 }
 
 /// What is empty is left out of the reply, as Go leaves it out.
@@ -111,51 +109,64 @@ fn status(allowed: bool, denied: bool, reason: &str) -> Value {
     status
 }
 
-fn validate(review: &Object, kind: &str, namespace: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn validate(review: &Object, kind: &str) -> Findings {
+    let mut errors = Findings::default();
     let resource = review.at(&["spec", "resourceAttributes"]);
     let path = review.at(&["spec", "nonResourceAttributes"]);
     match (resource, path) {
-        (Some(_), Some(_)) => errors.push(FieldError::invalid(
-            "spec.nonResourceAttributes",
-            path.unwrap_or(&Value::Null),
-            "cannot be specified in combination with resourceAttributes",
-        )),
-        (None, None) => errors.push(FieldError::invalid(
-            "spec.resourceAttributes",
-            &Value::Null,
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
+        (Some(_), Some(path)) => errors.push(|| {
+            FieldError::invalid(
+                "spec.nonResourceAttributes",
+                &shown(path),
+                "cannot be specified in combination with resourceAttributes",
+            )
+        }),
+        (None, None) => errors.push(|| {
+            FieldError::invalid(
+                "spec.resourceAttributes",
+                &Value::Null,
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            )
+        }),
         _ => {}
-    }
-    for kind in ["fieldSelector", "labelSelector"] {
-        validate_selector(&mut errors, kind, resource.and_then(|r| r.get(kind)));
     }
     if kind != "SelfSubjectAccessReview" {
         let groups = review.at(&["spec", "groups"]).and_then(Value::as_array).is_none_or(Vec::is_empty);
         if review.str_at(&["spec", "user"]).is_empty() && groups {
-            errors.push(FieldError::invalid(
-                "spec.user",
-                &"".into(),
-                "at least one of user or group must be specified",
-            ));
+            let detail = "at least one of user or group must be specified";
+            errors.push(|| FieldError::invalid("spec.user", &"".into(), detail));
         }
     }
-    if kind == "LocalSubjectAccessReview"
-        && let Some(asked) = resource.map(|r| r["namespace"].as_str().unwrap_or(""))
-        && asked != namespace
-    {
-        let detail = "must match metadata.namespace";
-        errors.push(FieldError::invalid("spec.resourceAttributes.namespace", &asked.into(), detail));
+    if let Some(resource) = resource {
+        validate::access_selectors(&mut errors, resource);
     }
-    if kind == "LocalSubjectAccessReview" && path.is_some() {
-        errors.push(FieldError::invalid(
-            "spec.nonResourceAttributes",
-            path.unwrap_or(&Value::Null),
-            "disallowed on this kind of request",
-        ));
+    let local = kind == "LocalSubjectAccessReview";
+    let mut metadata = review.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    let whole = Value::Object(metadata.clone());
+    metadata.shift_remove("managedFields");
+    if local {
+        metadata.shift_remove("namespace");
+    }
+    if !metadata.is_empty() {
+        let detail = if local { "must be empty except for namespace" } else { "must be empty" };
+        errors.push(|| FieldError::invalid("metadata", &whole, detail));
+    }
+    let asked = resource.map_or("", |resource| resource["namespace"].as_str().unwrap_or(""));
+    if local && resource.is_some() && asked != review.namespace() {
+        let detail = "must match metadata.namespace";
+        errors.push(|| FieldError::invalid("spec.resourceAttributes.namespace", &asked.into(), detail));
+    }
+    if let Some(path) = path.filter(|_| local) {
+        let detail = "disallowed on this kind of request";
+        errors.push(|| FieldError::invalid("spec.nonResourceAttributes", &shown(path), detail));
     }
     errors
+}
+
+/// As Go shows a struct that has no names for JSON.
+fn shown(path: &Value) -> Value {
+    let text = |name: &str| path[name].as_str().unwrap_or("");
+    json!({"Path": text("path"), "Verb": text("verb")})
 }
 
 fn subject(review: &Object) -> Identity {
@@ -201,8 +212,12 @@ fn attributes(review: &Object) -> Attributes {
 fn selected(selector: &Value) -> Vec<FieldRequirement> {
     let raw = selector["rawSelector"].as_str().unwrap_or("");
     let raw = FieldRequirement::parse(raw).unwrap_or_default();
+    raw.into_iter().chain(required(selector)).collect()
+}
+
+fn required(selector: &Value) -> impl Iterator<Item = FieldRequirement> {
     let requirements = selector["requirements"].as_array().into_iter().flatten();
-    let requirements = requirements.filter_map(|requirement| {
+    requirements.filter_map(|requirement| {
         let equal = match requirement["operator"].as_str()? {
             "In" => true,
             "NotIn" => false,
@@ -216,28 +231,39 @@ fn selected(selector: &Value) -> Vec<FieldRequirement> {
             }),
             _ => None,
         }
-    });
-    raw.into_iter().chain(requirements).collect()
+    })
 }
 
-/// A selector of a review, which both kinds of labels and fields have alike.
-fn validate_selector(errors: &mut Vec<FieldError>, kind: &str, selector: Option<&Value>) {
-    let Some(selector) = selector.filter(|s| !s.is_null()) else { return };
-    let field = format!("spec.resourceAttributes.{kind}");
-    let raw = &selector["rawSelector"];
-    let given = selector["requirements"].as_array().is_some_and(|r| !r.is_empty());
-    match raw.as_str().unwrap_or("") {
-        "" if !given => errors.push(FieldError::required(
-            format!("{field}.requirements"),
-            &format!("when {field} is specified, requirements or rawSelector is required"),
-        )),
-        text if given && !text.is_empty() => errors.push(FieldError::invalid(
-            format!("{field}.rawSelector"),
-            raw,
-            "may not specified at the same time as requirements",
-        )),
+/// What of the selectors was left out.
+fn ignored(review: &Object) -> Vec<&'static str> {
+    let of = |name: &str| review.at(&["spec", "resourceAttributes", name]).unwrap_or(&Value::Null);
+    let (fields, labels) = (of("fieldSelector"), of("labelSelector"));
+    let count = |selector: &Value| selector["requirements"].as_array().map_or(0, Vec::len);
+    let raw = |selector: &Value| selector["rawSelector"].as_str().unwrap_or("").to_owned();
+    let label = |one: &Value| LabelSelector::from_value(&json!({"matchExpressions": [one]})).is_ok();
+    let good = labels["requirements"].as_array().into_iter().flatten().filter(|r| label(r)).count();
+    let mut out = Vec::new();
+    match (count(fields), required(fields).count()) {
+        (0, _) if FieldRequirement::parse(&raw(fields)).is_err() => {
+            out.push("spec.resourceAttributes.fieldSelector ignored due to parse error");
+        }
+        (all, 0) if all > 0 => out.push("spec.resourceAttributes.fieldSelector ignored due to parse error"),
+        (all, some) if some < all => {
+            out.push("spec.resourceAttributes.fieldSelector partially ignored due to parse error");
+        }
         _ => {}
     }
+    match (count(labels), good) {
+        (0, _) if LabelSelector::parse(&raw(labels)).is_err() => {
+            out.push("spec.resourceAttributes.labelSelector ignored due to parse error");
+        }
+        (all, 0) if all > 0 => out.push("spec.resourceAttributes.labelSelector ignored due to parse error"),
+        (all, some) if some < all => {
+            out.push("spec.resourceAttributes.labelSelector partially ignored due to parse error");
+        }
+        _ => {}
+    }
+    out
 }
 
 #[cfg(test)]
@@ -246,11 +272,16 @@ mod tests {
     use super::*;
 
     fn ask(kind: &str, spec: Value) -> Result<Value, String> {
+        let metadata = if kind.starts_with("Local") { json!({"namespace": "n"}) } else { json!({}) };
+        with(kind, metadata, spec)
+    }
+
+    fn with(kind: &str, metadata: Value, spec: Value) -> Result<Value, String> {
         let mut review =
-            Object::from_value(json!({"kind": kind, "metadata": {"name": "x"}, "spec": spec})).unwrap();
+            Object::from_value(json!({"kind": kind, "metadata": metadata, "spec": spec})).unwrap();
         let caller = Identity { name: "me".into(), ..Identity::default() };
-        access(&mut review, &caller, "n", &AlwaysAllow, &Snapshot::default()).map_err(|e| e.to_string())?;
-        assert_eq!(review.get("metadata"), Some(&json!({})));
+        access(&mut review, &caller, &AlwaysAllow, &Snapshot::default()).map_err(|e| e.to_string())?;
+        assert_eq!(review.get("metadata"), Some(&metadata));
         Ok(review.get("status").cloned().unwrap())
     }
 
@@ -294,6 +325,60 @@ mod tests {
         ] {
             assert_eq!(ask(kind, spec), Err(want.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_review_has_no_metadata_of_its_own() {
+        let spec = json!({"user": "j", "resourceAttributes": {"namespace": "n", "verb": "get"}});
+        let refused = |kind, metadata| with(kind, metadata, spec.clone()).unwrap_err();
+        assert_eq!(
+            refused("SubjectAccessReview", json!({"name": "x"})),
+            ".authorization.k8s.io \"\" is invalid: metadata: Invalid value: {\"name\":\"x\"}: must be empty"
+        );
+        assert_eq!(
+            refused("LocalSubjectAccessReview", json!({"namespace": "n", "labels": {"a": "b"}})),
+            ".authorization.k8s.io \"\" is invalid: metadata: Invalid value: {\"namespace\":\"n\",\"labels\":{\"a\":\"b\"}}: must be empty except for namespace"
+        );
+    }
+
+    #[test]
+    fn selectors_of_a_review_are_judged_and_told_where_they_are_not_understood() {
+        let asked =
+            |selector: &str, value: Value| json!({"resourceAttributes": {"verb": "list", selector: value}});
+        let of = |selector, value| ask("SelfSubjectAccessReview", asked(selector, value));
+        let refused =
+            |selector, requirement| of(selector, json!({"requirements": [requirement]})).unwrap_err();
+        let at =
+            |rest: &str| format!(".authorization.k8s.io \"\" is invalid: spec.resourceAttributes.{rest}");
+        assert_eq!(
+            refused("fieldSelector", json!({"operator": "In", "values": ["x"]})),
+            at("fieldSelector.requirements[0].key: Required value: must be specified")
+        );
+        assert_eq!(
+            refused("labelSelector", json!({"key": "a", "operator": "Exists", "values": ["x"]})),
+            at(
+                "labelSelector.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            )
+        );
+        for (selector, value, want) in [
+            ("fieldSelector", json!({"rawSelector": "x"}), "fieldSelector ignored"),
+            ("labelSelector", json!({"rawSelector": "a in"}), "labelSelector ignored"),
+            (
+                "fieldSelector",
+                json!({"requirements": [{"key": "a", "operator": "Near"}, {"key": "b", "operator": "In", "values": ["c"]}]}),
+                "fieldSelector partially ignored",
+            ),
+            (
+                "labelSelector",
+                json!({"requirements": [{"key": "a", "operator": "Near"}]}),
+                "labelSelector ignored",
+            ),
+        ] {
+            let want = format!("spec.resourceAttributes.{want} due to parse error");
+            assert_eq!(of(selector, value.clone()).unwrap()["evaluationError"], want, "{value}");
+        }
+        let good = json!({"requirements": [{"key": "a", "operator": "Exists"}]});
+        assert_eq!(of("labelSelector", good).unwrap(), json!({"allowed": true}));
     }
 
     #[test]
