@@ -14,6 +14,8 @@ use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokensmith_api::status::Details;
 use tokensmith_core::access::chain::forbidden_text;
+use tokensmith_core::access::constrained::Mode;
+use tokensmith_core::access::impersonate::Impersonation;
 use tokensmith_core::access::request::decode;
 use tokensmith_core::access::{
     ANONYMOUS, Attributes, Decision, Identity, MASTERS, Notes, RequestInfo, UNAUTHENTICATED,
@@ -262,17 +264,41 @@ fn enter(
         None => (user, None),
         Some(wish) => {
             known.impersonated_user.clone_from(&wish.identity.name);
-            for check in &wish.checks {
-                authorize(app, &user, check)?;
-            }
+            let identity = impersonated(app, &user, &wish, info)?;
             known.user = std::mem::take(&mut known.impersonated_user);
             known.impersonated_by.clone_from(&user.name);
             spans::say("impersonated.user", &wish.identity.name, request.headers());
-            (wish.identity, Some(user.name))
+            (identity, Some(user.name))
         }
     };
     authorize_route(app, access, &user, info)?;
     Ok(Entered { user, impersonated_by })
+}
+
+/// As whom the request goes on: the first way of becoming so that the caller has a right to. Where there is none the first
+/// refusal is told.
+fn impersonated(
+    app: &App,
+    user: &Identity,
+    wish: &Impersonation,
+    info: &RequestInfo,
+) -> Result<Identity, Failure> {
+    let may = |mode: &Mode| {
+        if let Some(on) = &mode.on {
+            let verb = format!("{on}:{}", info.attributes.verb);
+            authorize(app, user, &Attributes { verb, ..info.attributes.clone() })?;
+        }
+        mode.never.iter().try_for_each(|(wanted, why)| Err(refused(user, wanted, why)))?;
+        mode.checks.iter().try_for_each(|check| authorize(app, user, check))
+    };
+    let mut first = None;
+    for mode in wish.modes(user) {
+        match may(&mode) {
+            Ok(()) => return Ok(mode.identity),
+            Err(failure) => drop(first.get_or_insert(failure)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Failure::internal("all impersonation modes failed")))
 }
 
 /// Who asks, or nobody where nothing is shown. Bad credentials are refused, never anonymous. An error is
@@ -330,8 +356,11 @@ pub(crate) fn authorize(app: &App, user: &Identity, wanted: &Attributes) -> Resu
     };
     app.metrics.authorized(result, took);
     span.record("decision", result);
-    let Some(reason) = reason else { return Ok(()) };
-    let text = forbidden_text(user, wanted, &reason);
+    reason.map_or(Ok(()), |reason| Err(refused(user, wanted, &reason)))
+}
+
+fn refused(user: &Identity, wanted: &Attributes, reason: &str) -> Failure {
+    let text = forbidden_text(user, wanted, reason);
     let (text, details) = if wanted.resource_request {
         let resource = Qualified::new(wanted.group.as_str(), wanted.resource.as_str());
         let name = if wanted.name.is_empty() { String::new() } else { format!(" \"{}\"", wanted.name) };
@@ -345,7 +374,7 @@ pub(crate) fn authorize(app: &App, user: &Identity, wanted: &Attributes) -> Resu
     } else {
         (format!("forbidden: {text}"), Details::default())
     };
-    Err(Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(details)))
+    Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(details))
 }
 
 /// The Status of a failure, in the representation that the client accepts.

@@ -7,14 +7,18 @@ use percent_encoding::percent_decode_str;
 use tokensmith_objects::field::go_quote;
 
 use super::chain::add_group;
+use super::constrained::{self, Mode};
 use super::header::{self, HeaderError};
 use super::request::escapes_are_whole;
 use super::{ANONYMOUS, AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED};
 use crate::tokens::{account_of, groups};
 
-/// A wish to act as someone else: all `checks` must be allowed to the real user.
+/// A wish to act as someone else: in the old way all `checks` must be allowed to the real user; [`modes`](Impersonation::modes)
+/// has all ways.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Impersonation {
+    /// What was asked for, nothing filled in.
+    wanted: Identity,
     /// What the real user must be allowed to do.
     pub checks: Vec<Attributes>,
     /// As whom the request then goes on.
@@ -63,6 +67,12 @@ pub fn read<'a>(
         _ => return Err(ImpersonationError::NoUser(wanted.to_go())),
     };
     let ImpersonationHeaders { uid, groups: asked, extra, .. } = wanted;
+    let wanted = Identity {
+        name: user.clone(),
+        uid: uid.clone().unwrap_or_default(),
+        groups: asked.clone(),
+        extra: extra.clone(),
+    };
     let mut checks = Vec::new();
     let mut check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         checks.push(Attributes {
@@ -103,7 +113,17 @@ pub fn read<'a>(
     } else if !identity.groups.iter().any(|g| g == UNAUTHENTICATED) {
         add_group(&mut identity, AUTHENTICATED);
     }
-    Ok(Some(Impersonation { checks, identity }))
+    Ok(Some(Impersonation { wanted, checks, identity }))
+}
+
+impl Impersonation {
+    /// The ways in which it may be granted, the constrained ones first: where all are refused, the first refusal is told.
+    pub fn modes(&self, caller: &Identity) -> Vec<Mode> {
+        let mut all = constrained::modes(caller, &self.wanted);
+        let (checks, identity) = (self.checks.clone(), self.identity.clone());
+        all.push(Mode { on: None, checks, never: None, identity });
+        all
+    }
 }
 
 impl ImpersonationHeaders {

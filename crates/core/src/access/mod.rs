@@ -5,6 +5,7 @@ pub mod authenticators;
 pub mod authn;
 pub mod bearer;
 pub mod chain;
+pub mod constrained;
 pub mod header;
 pub mod impersonate;
 pub mod node;
