@@ -5,6 +5,9 @@ mod attest;
 mod claims;
 mod escalation;
 mod lifecycle;
+mod node_taint;
+mod priority;
+mod runtime_class;
 mod service_account;
 
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use attest::ClusterTrustBundleAttest;
 use claims::TokenClaims;
 use escalation::RbacEscalation;
 use lifecycle::NamespaceLifecycle;
+use node_taint::NodeTaint;
+use priority::Priority;
+use runtime_class::RuntimeClass;
 use service_account::ServiceAccount;
 use tokensmith_core::access::admission::{Admissions, Operation, Write};
 use tokensmith_core::access::restriction::NodeRestriction;
@@ -24,6 +30,9 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
         Arc::new(NamespaceLifecycle),
         Arc::new(ServiceAccount { implicit_token }),
         Arc::new(NodeRestriction::new(authorizer.clone())),
+        Arc::new(NodeTaint),
+        Arc::new(Priority),
+        Arc::new(RuntimeClass),
         Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
         Arc::new(TokenClaims { authorizer: authorizer.clone() }),
         Arc::new(ClusterTrustBundleAttest { authorizer: authorizer.clone() }),

@@ -1,0 +1,35 @@
+//! A new node takes no pods until it is ready (`plugin/pkg/admission/nodetaint`).
+
+use serde_json::{Value, json};
+use tokensmith_objects::Object;
+
+use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+
+/// Taints a new node.
+pub(super) struct NodeTaint;
+
+const KEY: &str = "node.kubernetes.io/not-ready";
+const EFFECT: &str = "NoSchedule";
+
+impl Admission for NodeTaint {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.is_of("", "nodes") && write.subresource.is_empty() && write.operation == Operation::Create
+    }
+
+    fn mutate<'a>(
+        &'a self,
+        _write: &'a Write<'a>,
+        new: Option<&'a mut Object>,
+        _warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        if let Some(node) = new {
+            let mut taints =
+                node.at(&["spec", "taints"]).and_then(Value::as_array).cloned().unwrap_or_default();
+            if !taints.iter().any(|taint| taint["key"] == KEY && taint["effect"] == EFFECT) {
+                taints.push(json!({"key": KEY, "effect": EFFECT}));
+                node.set(&["spec", "taints"], taints);
+            }
+        }
+        Ok(()).into()
+    }
+}
