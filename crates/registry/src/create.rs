@@ -101,14 +101,14 @@ impl Registry {
             defaults::apply(kind, &mut object);
         }
         if !object.resource_version().is_empty() {
-            return Err(Error::BadRequest(
-                "resourceVersion should not be set on objects to be created".into(),
-            ));
+            let text = "resourceVersion should not be set on objects to be created";
+            return Err(Error::Unclassified(text.into()));
         }
-        strategy::prepare_create(kind, &mut object);
-        object.set(&["metadata", "uid"], random::uuid().to_string());
         let now = object_timestamp(self.clock.now());
-        strategy::date_conditions(&mut object, &now);
+        if strategy::prepare_create(kind, &mut object) {
+            strategy::date_conditions(&mut object, &now);
+        }
+        object.set(&["metadata", "uid"], random::uuid().to_string());
         object.set(&["metadata", "creationTimestamp"], now);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();

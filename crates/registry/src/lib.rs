@@ -31,7 +31,7 @@ pub use builtin::NAMESPACES;
 pub(crate) use builtin::system;
 pub use delete::Deleted;
 pub use list::List;
-pub use options::{DeleteOptions, ListOptions, WriteOptions};
+pub use options::{DeleteOptions, GetOptions, ListOptions, WriteOptions};
 pub use update::Subresource;
 pub use watch::{Event, Turn, Watch};
 
@@ -157,6 +157,21 @@ impl Registry {
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Stored>, Error> {
         let found = self.view.snapshot().get(&kind.group, &kind.plural, namespace, name).cloned();
         found.ok_or_else(|| Error::not_found(&kind.group, &kind.plural, name))
+    }
+
+    /// The same, no older than was asked for.
+    pub fn get_at(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        options: &GetOptions,
+    ) -> Result<Arc<Stored>, Error> {
+        let (wanted, current) = (options.revision, self.snapshot().revision());
+        if wanted > current {
+            return Err(Error::Ahead { wanted, current });
+        }
+        self.get(kind, namespace, name)
     }
 
     /// Writes an object and waits until the view shows it.

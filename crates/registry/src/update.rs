@@ -44,15 +44,11 @@ impl Registry {
         part: Subresource,
         mut object: Object,
     ) -> Result<(Arc<Stored>, bool), Error> {
-        check_name(&object, namespace, name)?;
         reconcile_namespace(kind, namespace, &mut object)?;
+        check_name(&object, namespace, name)?;
         object.remove(&["metadata", "managedFields"]);
         defaults::apply(kind, &mut object);
-        // Upstream's versions are numbers, and 0 is none.
-        if object.resource_version() == "0" {
-            object.remove(&["metadata", "resourceVersion"]);
-        }
-        let unconditional = object.resource_version().is_empty();
+        let unconditional = matches!(object.resource_version(), "" | "0");
         for _ in 0..ATTEMPTS {
             let old = match self.get(kind, namespace, name) {
                 Ok(old) => old,
@@ -65,6 +61,9 @@ impl Registry {
                 }
                 Err(e) => return Err(e),
             };
+            if !object.uid().is_empty() && object.uid() != old.uid() {
+                return Err(another(kind, &object, &old));
+            }
             match self.replace(request, kind, part, object.clone(), &old).await {
                 // Somebody else was faster; without a version the client does not mind.
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
@@ -109,7 +108,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let old = self.get(kind, namespace, name)?;
             let document = old.wire_object(kind).into_value();
-            let patched = patch.apply(&document).map_err(|e| refused(kind, name, e))?;
+            let patched = patch.apply(&document).map_err(refused)?;
             let text = patched.to_string();
             let validation = request.options.field_validation();
             let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(kind), validation);
@@ -119,8 +118,8 @@ impl Registry {
             })?;
             let mut object = decoded.object;
             object.remove(&["metadata", "managedFields"]);
-            check_name(&object, namespace, name)?;
             reconcile_namespace(kind, namespace, &mut object)?;
+            check_name(&object, namespace, name)?;
             // A patch that names no version means the object as it is now.
             let unconditional = object.resource_version() == old.resource_version();
             defaults::apply(kind, &mut object);
@@ -151,14 +150,6 @@ impl Registry {
     ) -> Result<Arc<Stored>, Error> {
         let old = &there.wire_object(kind);
         let name = old.name();
-        if !object.uid().is_empty() && object.uid() != old.uid() {
-            let cause = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                object.uid(),
-                old.uid()
-            );
-            return Err(Error::conflict(&kind.group, &kind.plural, name, cause));
-        }
         let snapshot = self.snapshot();
         let write = Write {
             subresource: part.name(),
@@ -174,6 +165,14 @@ impl Registry {
         defaults::apply(kind, &mut object);
         // What is shown although nobody has set it is no change: both are compared as answers have them.
         object = Stored::as_shown(kind, &object);
+        // Upstream's versions are numbers, and 0 is none.
+        let version = match object.resource_version() {
+            "" => 0,
+            text => options::revision(text).map_err(|cause| Error::Unclassified(cause.to_string()))?,
+        };
+        if version == 0 {
+            object.remove(&["metadata", "resourceVersion"]);
+        }
         if object.resource_version().is_empty() && kind.version_required {
             return Err(version_missing(kind, name));
         }
@@ -183,19 +182,26 @@ impl Registry {
         match part {
             Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
             Subresource::None => strategy::prepare_update(kind, &mut object, old),
-            Subresource::Status => strategy::prepare_status_update(&mut object, old),
+            Subresource::Status => strategy::prepare_status_update(kind, &mut object, old),
+        }
+        // A patch may name another identity, which is then told to be immutable.
+        if object.uid().is_empty() {
+            strategy::keep(&mut object, old, &["metadata", "uid"]);
         }
         for field in
-            ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
+            ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
         {
             strategy::keep(&mut object, old, &["metadata", field]);
         }
         let snapshot = self.snapshot();
         let write = Write { objects: &snapshot, ..write };
         self.admission.permit(&write, Some(&object)).await?;
-        if part == Subresource::None {
-            invalid(kind, name, validate::update(kind, &object, old, &self.config.limits))?;
-        }
+        let found = match part {
+            Subresource::Finalize => validate::finalize_update(&object),
+            Subresource::None => validate::update(kind, &object, old, &self.config.limits),
+            Subresource::Status => validate::status_update(kind, &object, old),
+        };
+        invalid(kind, name, found)?;
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
         let made = Stored::of(kind, &object, there.revision());
@@ -232,6 +238,20 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
     Error::invalid(&kind.group, &kind.plural, name, vec![error])
 }
 
+/// Upstream's store says it, down to the key.
+fn another(kind: &Kind, object: &Object, old: &Stored) -> Error {
+    // It has an old name for nodes.
+    let plural = if kind.kind == "Node" { "minions" } else { &kind.plural };
+    let place = [plural, old.namespace(), old.name()].into_iter().filter(|part| !part.is_empty());
+    let cause = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+        place.collect::<Vec<_>>().join("/"),
+        object.uid(),
+        old.uid()
+    );
+    Error::conflict(&kind.group, &kind.plural, old.name(), cause)
+}
+
 /// Is the object that of the URL? (apiserver `handlers/rest.go`)
 fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error> {
     let text = match (object.name(), object.namespace()) {
@@ -249,12 +269,10 @@ fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error>
     Err(Error::BadRequest(text))
 }
 
-fn refused(kind: &Kind, name: &str, e: PatchError) -> Error {
+fn refused(e: PatchError) -> Error {
     match e {
         PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
         PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
-        PatchError::Unfit => {
-            Error::UnfitPatch { kind: Qualified::new(&kind.group, &kind.kind), name: name.into() }
-        }
+        PatchError::Unfit => Error::UnfitPatch,
     }
 }

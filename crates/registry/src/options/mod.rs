@@ -5,6 +5,7 @@
 //! understood. What is unreadable is a 400, what is read and not allowed a 422, in upstream's words and order.
 
 mod delete;
+mod get;
 mod list;
 mod query;
 mod table;
@@ -15,7 +16,9 @@ mod write;
 mod tests;
 
 pub use delete::{DeleteOptions, Propagation};
+pub use get::GetOptions;
 pub use list::ListOptions;
+pub(crate) use query::unsigned as revision;
 pub use table::{UnknownInclude, include_object};
 pub use timeout::timeout;
 pub use write::WriteOptions;

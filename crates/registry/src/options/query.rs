@@ -43,7 +43,7 @@ impl Query {
 }
 
 /// A number as Go's `strconv.ParseUint` reads it: digits alone.
-pub(super) fn unsigned(text: &str) -> Result<u64, NoNumber> {
+pub(crate) fn unsigned(text: &str) -> Result<u64, NoNumber> {
     let digits = if text.starts_with('+') { "-" } else { text };
     digits.parse().map_err(|e| NoNumber::new("ParseUint", text, e))
 }
@@ -51,7 +51,7 @@ pub(super) fn unsigned(text: &str) -> Result<u64, NoNumber> {
 /// A text that is no number, in the words of Go's `strconv`.
 #[derive(Debug, thiserror::Error)]
 #[error("strconv.{function}: parsing {}: {}", go_quote(text), go_words(source))]
-pub(super) struct NoNumber {
+pub(crate) struct NoNumber {
     function: &'static str,
     text: String,
     source: ParseIntError,
