@@ -167,7 +167,7 @@ fn a_pods_claims_are_found_in_linear_time() {
 #[test]
 fn patches_cost_what_their_operations_say() {
     let read =
-        |media: &str, value: &Value| Patch::read(media, value.to_string().as_bytes()).unwrap().unwrap();
+        |media: &str, value: &Value| Patch::read(media, value.to_string().as_bytes(), true).unwrap().unwrap();
     let nulls = |count: usize| {
         let of = |value: Value| -> Value {
             Value::Object((0..count).map(|n| (format!("k{n}"), value.clone())).collect())

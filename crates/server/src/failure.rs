@@ -10,9 +10,11 @@ use tokensmith_core::error::chain;
 use tokensmith_core::keys::command::when;
 use tokensmith_objects::codec::DecodeError;
 
+use crate::gate::Warnings;
+
 /// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
 #[derive(Clone, Debug)]
-pub struct Failure(pub(crate) Box<Status>);
+pub struct Failure(pub(crate) Box<Status>, Vec<String>);
 
 impl Failure {
     pub(crate) fn new(
@@ -21,7 +23,19 @@ impl Failure {
         text: impl Into<String>,
         details: Option<Details>,
     ) -> Self {
-        Failure(Box::new(Status::failure(code.as_u16(), reason, text, details)))
+        Failure(Box::new(Status::failure(code.as_u16(), reason, text, details)), Vec::new())
+    }
+
+    /// The same beside what is to be said of the request: a client learns of its odd fields whatever became of it.
+    pub(crate) fn beside(error: impl Into<Failure>, warnings: Vec<String>) -> Self {
+        let Failure(status, mut all) = error.into();
+        all.extend(warnings);
+        Failure(status, all)
+    }
+
+    /// 406 for an object that is no list, or a list that is no object.
+    pub(crate) fn unfit_shape(text: String) -> Self {
+        Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, None)
     }
 
     /// 401. The reason is for the log alone: it would help who guesses.
@@ -57,6 +71,12 @@ impl Failure {
     /// 415.
     pub(crate) fn unsupported_media(text: &str) -> Self {
         Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text, None)
+    }
+
+    /// 415 of the router, which knows the patches that there are.
+    pub(crate) fn unsupported_patch() -> Self {
+        let (text, details) = ("415: Unsupported Media Type", Some(Details::default()));
+        Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text, details)
     }
 
     /// 413.
@@ -126,7 +146,7 @@ impl From<Error> for Failure {
                 (429, "TooManyRequests", Some(Details { retry_after_seconds, ..Details::default() }))
             }
             Error::Unclassified(_) => (500, "", None),
-            Error::UnfitPatch { kind, name } => (422, "Invalid", Some(of(kind, name))),
+            Error::UnfitPatch => (422, "Invalid", Some(Details::default())),
             Error::Unsafe { safe_at, wait_seconds, .. } => {
                 let cause = |at: &time::OffsetDateTime| Cause {
                     reason: "UnsafeUntil".into(),
@@ -161,7 +181,9 @@ impl IntoResponse for Failure {
         if let Some(seconds) = self.0.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(self);
+        let mut failure = self;
+        response.extensions_mut().insert(Warnings(std::mem::take(&mut failure.1)));
+        response.extensions_mut().insert(failure);
         response
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokensmith_api::Media;
 use tokensmith_api::media::{Accepted, As, negotiate};
 use tokensmith_core::Error;
-use tokensmith_core::access::request::{flag, parameter};
+use tokensmith_core::access::request::parameter;
 use tokensmith_objects::table::Include;
 use tokensmith_objects::{Object, codec};
 use tokensmith_registry::options::{UnknownInclude, include_object};
@@ -80,7 +80,8 @@ fn without_protobuf(header: &str) -> String {
 /// `pretty` as asked for; people's tools get it unasked (apiserver `handlers/negotiation`).
 fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
     if let Some(asked) = parameter(query, "pretty") {
-        return flag(&asked);
+        // Go's `strconv.ParseBool`, which knows no `yes`.
+        return ["1", "t", "T", "true", "TRUE", "True"].contains(&asked.as_str());
     }
     let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))

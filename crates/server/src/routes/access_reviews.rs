@@ -29,6 +29,10 @@ needs! {
     }
 }
 
+/// What a client may send of an object's metadata, and does not set.
+const SYSTEM: [&str; 5] =
+    ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"];
+
 /// Answers an access review.
 pub(super) async fn create(
     with: &Judges,
@@ -38,21 +42,35 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Failure> {
     let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    let warnings = sent.warnings.clone();
+    answer(with, caller, kind, &mut sent).await.map_err(|failure| Failure::beside(failure, warnings))?;
+    Ok(reply::answered(&sent.object, &sent.format, sent.warnings))
+}
+
+async fn answer(with: &Judges, caller: &Caller, kind: &Kind, sent: &mut body::Sent) -> Result<(), Failure> {
     let namespace = &caller.info.attributes.namespace;
     if kind.namespaced && !["", namespace].contains(&sent.object.namespace()) {
         let text = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Error::BadRequest(text.into()).into());
     }
-    super::admit_review(&with.registry, caller, kind, &mut sent).await?;
-    let mut asked = sent.object;
+    // What is the system's to say is not the client's, and a namespace is the URL's or none.
+    let metadata = &mut sent.object.0.entry("metadata").or_insert_with(|| serde_json::json!({}));
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.retain(|field, _| !SYSTEM.contains(&field.as_str()) && field != "namespace");
+    }
+    if kind.namespaced {
+        sent.object.set(&["metadata", "namespace"], namespace.as_str());
+    }
+    super::admit_review(&with.registry, caller, kind, sent).await?;
+    let asked = &mut sent.object;
     let objects = with.view.snapshot();
     match kind.kind.as_str() {
         "SelfSubjectRulesReview" => {
             // The answer is as long as all that somebody holds.
             heavy::enter().await;
-            review::rules(&mut asked, &caller.user, &*with.authorizer, &objects)?;
+            review::rules(asked, &caller.user, &*with.authorizer, &objects)?;
         }
-        _ => review::access(&mut asked, &caller.user, namespace, &*with.authorizer, &objects)?,
+        _ => review::access(asked, &caller.user, &*with.authorizer, &objects)?,
     }
-    Ok(reply::answered(&asked, &sent.format, sent.warnings))
+    Ok(())
 }

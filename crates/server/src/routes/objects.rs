@@ -9,11 +9,11 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use tokensmith_api::media::As;
 use tokensmith_core::{Clock, Error};
-use tokensmith_objects::codec::Expected;
+use tokensmith_objects::codec::{Expected, FieldValidation};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{Stored, names};
-use tokensmith_registry::{Deleted, ListOptions, Registry, Request, Subresource, WriteOptions};
+use tokensmith_registry::{Deleted, GetOptions, ListOptions, Registry, Request, Subresource, WriteOptions};
 
 use super::show::{self, show, show_list};
 use super::watch;
@@ -146,15 +146,16 @@ fn query(parts: &Parts) -> &str {
 /// Tables and bare metadata are made on request.
 pub(super) fn convertible(to: &As) -> bool {
     to.group == "meta.k8s.io"
-        && to.version == "v1"
+        && matches!(to.version.as_str(), "v1" | "v1beta1")
         && matches!(to.kind.as_str(), "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList")
 }
 
 async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
-    let object = with.registry.get(kind, namespace, name)?;
+    let object = with.registry.get_at(kind, namespace, name, &GetOptions::read(query(parts))?)?;
     format.judge()?;
+    show::fits(&format, kind, false)?;
     enter_to_show(&format, [&*object]).await;
     Ok(show(&*with.clock, kind, &object, StatusCode::OK, &format))
 }
@@ -165,6 +166,7 @@ async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) 
     enter_for_list(with, caller, kind, &options).await;
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
+    show::fits(&format, kind, true)?;
     enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
     Ok(show_list(&*with.clock, kind, &found, &format))
 }
@@ -180,7 +182,8 @@ async fn create(
     enter_for(kind, None).await;
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
-    let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await?;
+    let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
+    let created = created.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
     enter_to_show(&format, [&*created]).await;
     Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
@@ -198,14 +201,13 @@ async fn update(
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
-    let (object, made) = with.registry.update(&mut request, kind, namespace, name, part, object).await?;
+    let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
+    let (object, made) =
+        updated.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
     enter_to_show(&format, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
 }
-
-const PATCHES: &str = "the body of the request was in an unknown format - accepted media types include: \
-                       application/json-patch+json, application/merge-patch+json";
 
 async fn patch(
     with: &Objects,
@@ -219,7 +221,7 @@ async fn patch(
     let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let media = media.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     if !Patch::knows(&media) {
-        return Err(Failure::unsupported_media(PATCHES));
+        return Err(Failure::unsupported_patch());
     }
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let bytes = body::read(&parts.headers, body, with.limit).await?;
@@ -230,16 +232,18 @@ async fn patch(
     // A patch of what is not there is a 404, whatever it says.
     let old = with.registry.get(kind, namespace, name)?;
     enter_for(kind, Some(&old)).await;
-    let patch = match Patch::read(&media, &bytes) {
+    let closely = request.options.field_validation() != FieldValidation::Ignore;
+    let patch = match Patch::read(&media, &bytes, closely) {
         Some(Ok(patch)) => patch,
         Some(Err(PatchError::Malformed(e))) => return Err(Error::BadRequest(e.to_string()).into()),
         Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
-        None => return Err(Failure::unsupported_media(PATCHES)),
+        None => return Err(Failure::unsupported_patch()),
     };
     if patch.copies() {
         heavy::enter().await;
     }
-    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await?;
+    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
+    let patched = patched.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
     enter_to_show(&format, [&*patched]).await;
     Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
 }

@@ -21,6 +21,7 @@ use tokensmith_objects::table::table;
 use tokensmith_objects::{Stored, codec};
 use tokensmith_registry::List;
 
+use crate::failure::Failure;
 use crate::reply::{self, Format};
 
 /// A list that is longer is streamed, in chunks of about this many bytes.
@@ -55,6 +56,33 @@ impl Shape {
             Some(_) => Shape::Metadata,
         }
     }
+}
+
+/// 406 where the metadata of one object was asked for and a list is shown, or the other way round.
+pub(super) fn fits(format: &Format, kind: &Kind, list: bool) -> Result<(), Failure> {
+    let asked = format.convert.as_ref().map_or("", |convert| convert.kind.as_str());
+    let package = match kind.group.split('.').next() {
+        Some("") | None => "core",
+        Some(first) => first,
+    };
+    let text = match (asked, list) {
+        ("PartialObjectMetadata", true) => format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{package}.{})",
+            kind.list_kind()
+        ),
+        ("PartialObjectMetadataList", false) => format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{package}.{})",
+            kind.kind
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::unfit_shape(text))
+}
+
+/// The version of tables and metadata.
+fn version(format: &Format) -> String {
+    let asked = format.convert.as_ref().map_or("v1", |convert| convert.version.as_str());
+    format!("meta.k8s.io/{asked}")
 }
 
 /// Why the bytes of an object are JSON.
@@ -100,12 +128,12 @@ pub(super) fn encoded(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &
 pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Format) -> Vec<u8> {
     let mut out = Vec::new();
     match Shape::of(format) {
-        Shape::Metadata => metadata_only(kind, object, &mut out),
+        Shape::Metadata => metadata_only(&version(format), kind, object, &mut out),
         Shape::Object => object.wire(kind).whole(object.revision(), &mut out),
         Shape::Table => {
             let meta = json!({"resourceVersion": object.resource_version()});
             let tree = object.wire_object(kind);
-            let mut shown = table(kind, [tree], format.include(), clock.now(), meta);
+            let mut shown = table(&version(format), kind, [tree], format.include(), clock.now(), meta);
             if format.without_columns {
                 shown["columnDefinitions"] = serde_json::Value::Null;
             }
@@ -115,8 +143,10 @@ pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Form
     out
 }
 
-fn metadata_only(kind: &Kind, object: &Stored, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
+fn metadata_only(version: &str, kind: &Kind, object: &Stored, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":""#);
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(br#"","metadata":"#);
     object.wire(kind).metadata(object.revision(), out);
     out.push(b'}');
 }
@@ -132,12 +162,12 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
     }
     let answer = |body: Body| reply::bytes(StatusCode::OK, body, format.media.as_str());
     let (name, version, shape) = match Shape::of(format) {
-        Shape::Metadata => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into(), Shape::Metadata),
+        Shape::Metadata => ("PartialObjectMetadataList".into(), version(format), Shape::Metadata),
         Shape::Object => (kind.list_kind(), kind.api_version(), Shape::Object),
         Shape::Table => {
             // One tree at a time.
             let trees = list.items.iter().map(|object| object.wire_object(kind));
-            let value = table(kind, trees, format.include(), clock.now(), meta);
+            let value = table(&version(format), kind, trees, format.include(), clock.now(), meta);
             return answer(codec::encode_value(&value, format.media, format.pretty).into());
         }
     };
@@ -150,10 +180,11 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
         let body = Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Infallible>)));
         return streamed(answer(body), &list.items, length);
     }
-    let mut head = json::to_vec(&json!({"kind": name, "apiVersion": version, "metadata": meta}));
+    let mut head = json::to_vec(&json!({"kind": name, "apiVersion": &version, "metadata": meta}));
     head.pop();
     head.extend_from_slice(b",\"items\":[");
-    let mut items = Items { kind: kind.clone(), shape, left: list.items.clone().into_iter(), begun: false };
+    let left = list.items.clone().into_iter();
+    let mut items = Items { kind: kind.clone(), shape, version, left, begun: false };
     if !splices(format) {
         items.write(&mut head, usize::MAX);
         return answer(codec::finish(head, format.media, format.pretty).into());
@@ -169,6 +200,8 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
 struct Items {
     kind: Arc<Kind>,
     shape: Shape,
+    /// Of the metadata alone.
+    version: String,
     left: std::vec::IntoIter<Arc<Stored>>,
     begun: bool,
 }
@@ -188,7 +221,7 @@ impl Items {
             }
             looked_through = looked_through.saturating_add(object.json().len());
             match self.shape {
-                Shape::Metadata => metadata_only(&self.kind, &object, out),
+                Shape::Metadata => metadata_only(&self.version, &self.kind, &object, out),
                 _ => object.wire(&self.kind).item(object.revision(), out),
             }
         }

@@ -69,7 +69,7 @@ pub(super) async fn create(
             line.audiences = asked;
             (line.decision, line.code, line.reason) = ("deny", failure.0.code, failure.0.message.clone());
             caller.tell(line);
-            return Err(failure);
+            return Err(Failure::beside(failure, request.warnings));
         }
     };
     with.metrics.signed(took);

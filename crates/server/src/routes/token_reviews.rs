@@ -48,7 +48,8 @@ pub(super) async fn create(
     let mut review = sent.object;
     let text = review.str_at(&["spec", "token"]).to_owned();
     if text.is_empty() {
-        return Err(Error::BadRequest("token is required for TokenReview in authentication".into()).into());
+        let error = Error::BadRequest("token is required for TokenReview in authentication".into());
+        return Err(Failure::beside(error, sent.warnings));
     }
     let wanted: Option<Vec<String>> = review
         .at(&["spec", "audiences"])

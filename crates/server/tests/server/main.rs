@@ -22,6 +22,7 @@ mod poke;
 mod profiles;
 mod reviews;
 mod routes;
+mod rules;
 mod sizes;
 mod spans;
 mod tokens;

@@ -1,0 +1,457 @@
+//! What clients are told of what is not good: rules of kinds, of admission, of options and of representations, as upstream
+//! has them.
+
+use serde_json::{Value, json};
+
+use crate::world::{ADMIN, Answer, JANE, World};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+const JSON_PATCH: (&str, &str) = ("content-type", "application/json-patch+json");
+
+fn pod(name: &str, spec: Value) -> Value {
+    let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        pod["spec"][field] = value.clone();
+    }
+    pod
+}
+
+async fn put(world: &World, path: &str, body: &Value) -> Answer {
+    world.send("PUT", path, Some(ADMIN), &[], body.to_string().into_bytes()).await
+}
+
+/// Status and message.
+fn told(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.json()["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_pods_priority_is_its_classs() {
+    let world = World::new().await;
+    let plain = world.post(PODS, pod("plain", json!({}))).await.ok();
+    assert_eq!(
+        (&plain["spec"]["priority"], &plain["spec"]["preemptionPolicy"]),
+        (&json!(0), &json!("PreemptLowerPriority"))
+    );
+    let system =
+        world.post(PODS, pod("system", json!({"priorityClassName": "system-node-critical"}))).await.ok();
+    assert_eq!(system["spec"]["priority"], 2_000_001_000);
+    for (spec, cause) in [
+        (json!({"priorityClassName": "nope"}), "no PriorityClass with name nope was found"),
+        (
+            json!({"priority": 7}),
+            "the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name",
+        ),
+        (
+            json!({"preemptionPolicy": "Never"}),
+            "the string value of PreemptionPolicy (Never) must not be provided in pod spec; priority admission controller computed PreemptLowerPriority from the given PriorityClass name",
+        ),
+    ] {
+        let answer = world.post(PODS, pod("x", spec)).await;
+        assert_eq!(told(&answer), (403, format!("pods \"x\" is forbidden: {cause}")));
+    }
+    // Who replaces a pod need not know what it was given.
+    let mut bare = plain.clone();
+    bare["spec"]
+        .as_object_mut()
+        .unwrap()
+        .retain(|field, _| !["priority", "preemptionPolicy"].contains(&field.as_str()));
+    assert_eq!(put(&world, &format!("{PODS}/plain"), &bare).await.ok()["spec"], plain["spec"]);
+}
+
+#[tokio::test]
+async fn a_pods_runtime_class_and_its_overhead_are_there_or_refused() {
+    let world = World::new().await;
+    for (spec, cause) in [
+        (json!({"runtimeClassName": "gvisor"}), "pod rejected: RuntimeClass \"gvisor\" not found"),
+        (
+            json!({"overhead": {"cpu": "1"}}),
+            "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
+        ),
+    ] {
+        let answer = world.post(PODS, pod("x", spec)).await;
+        assert_eq!(told(&answer), (403, format!("pods \"x\" is forbidden: {cause}")));
+    }
+}
+
+#[tokio::test]
+async fn a_pod_bears_the_usual_taints_beside_its_own() {
+    let world = World::new().await;
+    let own = json!([{"key": "a", "operator": "Exists"}, {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
+    let tolerations =
+        world.post(PODS, pod("some", json!({"tolerations": own}))).await.ok()["spec"]["tolerations"].clone();
+    let usual = |key: &str| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    assert_eq!(tolerations, json!([own[0], own[1], usual("not-ready"), usual("unreachable")]));
+    let all = json!([{"operator": "Exists"}]);
+    assert_eq!(
+        world.post(PODS, pod("all", json!({"tolerations": all}))).await.ok()["spec"]["tolerations"],
+        all
+    );
+}
+
+#[tokio::test]
+async fn a_new_node_is_not_ready() {
+    let world = World::new().await;
+    let node = world
+        .post("/api/v1/nodes", json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24"}}))
+        .await
+        .ok();
+    assert_eq!(
+        node["spec"]["taints"],
+        json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
+    );
+    assert_eq!(node["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
+    let path = "/api/v1/nodes/n/status";
+    let change = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"unschedulable": true}, "status": {"phase": "Running"}});
+    let changed =
+        world.send("PATCH", path, Some(ADMIN), &[MERGE], change.to_string().into_bytes()).await.ok();
+    assert_eq!(
+        (&changed["metadata"]["labels"], changed["spec"].get("unschedulable")),
+        (&json!({"a": "b"}), None)
+    );
+    let wrong = json!({"metadata": {"labels": {"a b": "c"}}});
+    let refused = world.send("PATCH", path, Some(ADMIN), &[MERGE], wrong.to_string().into_bytes()).await;
+    assert_eq!(refused.status, 422, "what may be set is judged: {:?}", refused.json());
+}
+
+#[tokio::test]
+async fn one_owner_is_in_charge_and_an_event_owns_nothing() {
+    let world = World::new().await;
+    let map = |owners: Value| json!({"metadata": {"name": "a", "ownerReferences": owners}});
+    let owner =
+        |kind: &str| json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": "u", "controller": true});
+    let event = owner("Event");
+    let (status, text) = told(&world.post(MAPS, map(json!([event]))).await);
+    assert_eq!(
+        (status, text.as_str()),
+        (
+            422,
+            r#"ConfigMap "a" is invalid: metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"o","uid":"u","controller":true}: /v1, Kind=Event is disallowed from being an owner"#
+        )
+    );
+    let (status, text) = told(&world.post(MAPS, map(json!([owner("A"), owner("B")]))).await);
+    assert_eq!(status, 422);
+    assert!(
+        text.ends_with(
+            "Only one reference can have Controller set to true. Found \"true\" in references for A/o and B/o"
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn aggregation_selectors_have_operators_that_there_are() {
+    let world = World::new().await;
+    let selectors = json!([{"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}]);
+    let role = json!({"metadata": {"name": "r"}, "aggregationRule": {"clusterRoleSelectors": selectors}});
+    let answer = world.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role).await;
+    assert_eq!(
+        told(&answer),
+        (422, "ClusterRole.rbac.authorization.k8s.io \"r\" is invalid: [aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"Near\": not a valid selector operator, aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector.]".into())
+    );
+}
+
+#[tokio::test]
+async fn a_replacement_says_whom_it_replaces() {
+    let world = World::new().await;
+    let there = world.post(MAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    let uid = there["metadata"]["uid"].as_str().unwrap();
+    let path = format!("{MAPS}/a");
+    for (metadata, want) in [
+        (
+            json!({}),
+            (
+                400,
+                "the name of the object (a based on URL) was undeterminable: name must be provided"
+                    .to_owned(),
+            ),
+        ),
+        (
+            json!({"name": "b"}),
+            (400, "the name of the object (b) does not match the name on the URL (a)".into()),
+        ),
+        (
+            json!({"name": "a", "namespace": "x"}),
+            (
+                400,
+                "the namespace of the provided object does not match the namespace sent on the request"
+                    .into(),
+            ),
+        ),
+        (
+            json!({"name": "a", "uid": "x"}),
+            (
+                409,
+                format!(
+                    "Operation cannot be fulfilled on configmaps \"a\": StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: x, UID in object meta: {uid}"
+                ),
+            ),
+        ),
+        (
+            json!({"name": "a", "resourceVersion": "x"}),
+            (500, "strconv.ParseUint: parsing \"x\": invalid syntax".into()),
+        ),
+    ] {
+        assert_eq!(told(&put(&world, &path, &json!({"metadata": metadata})).await), want);
+    }
+    let other = json!({"metadata": {"uid": "x"}}).to_string().into_bytes();
+    let patched = world.send("PATCH", &path, Some(ADMIN), &[MERGE], other).await;
+    assert_eq!(
+        told(&patched),
+        (422, "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable".into())
+    );
+    let zero =
+        put(&world, &path, &json!({"metadata": {"name": "a", "resourceVersion": "0"}, "data": {"k": "v"}}))
+            .await;
+    assert_eq!(zero.ok()["data"], json!({"k": "v"}), "0 is no version");
+    for (preconditions, cause) in [
+        (
+            json!({"uid": "x"}),
+            format!(
+                "the UID in the precondition (x) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            ),
+        ),
+        (json!({"resourceVersion": "1"}), "The object might have been modified".into()),
+    ] {
+        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
+        let (status, text) =
+            told(&world.send("DELETE", &path, Some(ADMIN), &[], body.to_string().into_bytes()).await);
+        assert_eq!(status, 409);
+        assert!(
+            text.starts_with("Operation cannot be fulfilled on ConfigMap \"a\": ") && text.ends_with(&cause),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_in_what_has_none_is_dropped() {
+    let world = World::new().await;
+    let nodes = "/api/v1/nodes";
+    let node = |labels: Value| json!({"metadata": {"name": "n", "namespace": "default", "labels": labels}});
+    let made = world.post(nodes, node(json!({}))).await.ok();
+    let replaced = put(&world, "/api/v1/nodes/n", &node(json!({"a": "b"}))).await.ok();
+    let change = json!({"metadata": {"namespace": "x"}}).to_string().into_bytes();
+    let patched = world.send("PATCH", "/api/v1/nodes/n", Some(ADMIN), &[MERGE], change).await.ok();
+    for answer in [made, replaced, patched] {
+        assert_eq!(answer["metadata"].get("namespace"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_there_yet_is_a_timeout_for_lists_and_for_one_object() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    for path in
+        [MAPS.to_owned(), format!("{MAPS}/a"), "/api/v1/nodes".into(), "/api/v1/namespaces/default".into()]
+    {
+        let answer = world.get(&format!("{path}?resourceVersion=999999999"), Some(ADMIN)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (504, "1"), "{path}");
+        let status = answer.json();
+        assert_eq!(status["reason"], "Timeout");
+        let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+        assert_eq!(status["details"], json!({"causes": causes, "retryAfterSeconds": 1}));
+        assert!(
+            status["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("Timeout: Too large resource version: 999999999, current: ")
+        );
+    }
+    let now = world.revision().await;
+    assert_eq!(world.get(&format!("{MAPS}/a?resourceVersion={now}"), Some(ADMIN)).await.status, 200);
+    let unread = world.get(&format!("{MAPS}/a?resourceVersion=x"), Some(ADMIN)).await;
+    assert_eq!(
+        told(&unread),
+        (
+            500,
+            "resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax".into()
+        )
+    );
+    assert_eq!(unread.json().get("reason"), None);
+}
+
+#[tokio::test]
+async fn odd_fields_are_told_beside_a_refusal() {
+    let world = World::new().await;
+    let want = "299 - \"unknown field \\\"colour\\\"\"";
+    let refused = world.post(MAPS, json!({"metadata": {"name": "A"}, "colour": "red"})).await;
+    assert_eq!((refused.status.as_u16(), refused.header("warning")), (422, want));
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    let again = world.post(MAPS, json!({"metadata": {"name": "a"}, "colour": "red"})).await;
+    assert_eq!((again.status.as_u16(), again.header("warning")), (409, want));
+    let other = put(
+        &world,
+        &format!("{MAPS}/none"),
+        &json!({"metadata": {"name": "none", "resourceVersion": "1"}, "colour": 1}),
+    )
+    .await;
+    assert_eq!((other.status.as_u16(), other.header("warning")), (404, want));
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let empty = world.post(access, json!({"spec": {}, "colour": "red"})).await;
+    assert_eq!((empty.status.as_u16(), empty.header("warning")), (422, want));
+}
+
+#[tokio::test]
+async fn a_table_says_what_its_columns_are_and_has_two_versions() {
+    let world = World::new().await;
+    world.post(PODS, pod("a", json!({}))).await.ok();
+    for version in ["v1", "v1beta1"] {
+        let accept = format!("application/json;as=Table;g=meta.k8s.io;v={version}");
+        let path = format!("{PODS}?includeObject=None");
+        let table = world.send("GET", &path, Some(ADMIN), &[("accept", &accept)], Vec::new()).await.ok();
+        assert_eq!(table["apiVersion"], format!("meta.k8s.io/{version}"));
+        assert_eq!(table["rows"][0]["object"], Value::Null);
+        assert_eq!(
+            table["columnDefinitions"][1]["description"],
+            "The aggregate readiness state of this pod for accepting traffic."
+        );
+    }
+    for collection in
+        ["/api/v1/nodes", "/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/clusterroles", MAPS]
+    {
+        let accept = ("accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+        let table = world.send("GET", collection, Some(ADMIN), &[accept], Vec::new()).await.ok();
+        for column in table["columnDefinitions"].as_array().unwrap() {
+            assert!(!column["description"].as_str().unwrap().is_empty(), "{collection}: {column}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_representation_that_is_not_there_is_not_acceptable() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    let get = |path: String, accept: &'static str| {
+        let world = &world;
+        async move { world.send("GET", &path, Some(ADMIN), &[("accept", accept)], Vec::new()).await }
+    };
+    for accept in [
+        "application/json;g=x",
+        "application/json;v=v9",
+        "application/json;as=Table;g=meta.k8s.io;v=v2",
+        "application/json;as=Chair;g=meta.k8s.io;v=v1",
+    ] {
+        assert_eq!(get(MAPS.into(), accept).await.status, 406, "{accept}");
+    }
+    let one = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    assert_eq!(
+        told(&get(MAPS.into(), one).await),
+        (
+            406,
+            "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)"
+                .into()
+        )
+    );
+    let many = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    assert_eq!(told(&get(format!("{MAPS}/a"), many).await), (406, "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)".into()));
+}
+
+#[tokio::test]
+async fn pretty_is_go_s_true_and_ends_without_a_line() {
+    let world = World::new().await;
+    for (asked, pretty) in
+        [("1", true), ("t", true), ("true", true), ("True", true), ("yes", false), ("0", false), ("2", false)]
+    {
+        let answer = world.get(&format!("/api/v1/namespaces/default?pretty={asked}"), Some(ADMIN)).await;
+        let text = String::from_utf8(answer.bytes).unwrap();
+        assert_eq!((text.contains("\n  \"kind\""), text.ends_with('\n')), (pretty, !pretty), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn patches_that_are_none_are_told_so() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await.ok();
+    let patch = |headers: (&'static str, &'static str), body: &'static str| {
+        let world = &world;
+        async move { world.send("PATCH", &format!("{MAPS}/a"), Some(ADMIN), &[headers], body.into()).await }
+    };
+    for media in ["text/plain", "application/json", "application/yaml"] {
+        let answer = patch(("content-type", media), "{}").await;
+        assert_eq!(told(&answer), (415, "415: Unsupported Media Type".into()));
+        assert_eq!(answer.json()["details"], json!({}));
+    }
+    let unfit = patch(JSON_PATCH, r#"[{"op":"remove","path":"/data/x"}]"#).await;
+    assert_eq!((unfit.status.as_u16(), &unfit.json()["details"]), (422, &json!({})));
+    let added = patch(JSON_PATCH, r#"[{"op":"replace","path":"/data/new","value":"x"}]"#).await.ok();
+    assert_eq!(added["data"], json!({"k": "v", "new": "x"}));
+}
+
+#[tokio::test]
+async fn a_yaml_body_of_two_documents_is_its_first_and_a_repeated_key_is_named_with_its_line() {
+    let world = World::new().await;
+    let yaml = ("content-type", "application/yaml");
+    let post = |path: &'static str, body: &'static str| {
+        let world = &world;
+        async move { world.send("POST", path, Some(ADMIN), &[yaml], body.into()).await }
+    };
+    let first =
+        post(MAPS, "metadata: {name: first}\ndata: {k: v}\n---\nmetadata: {name: second}\n").await.ok();
+    assert_eq!((&first["metadata"]["name"], &first["data"]), (&json!("first"), &json!({"k": "v"})));
+    let strict = "/api/v1/namespaces/default/configmaps?fieldValidation=Strict";
+    let twice = post(strict, "metadata: {name: x}\ndata:\n  a: '1'\n  a: '2'\n").await;
+    assert_eq!(told(&twice), (400, "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  line 4: key \"a\" already set in map".into()));
+}
+
+#[tokio::test]
+async fn who_may_not_act_as_somebody_is_told_of_the_first_way() {
+    let world = World::new().await;
+    let as_bob = |path: &'static str, who: &'static str| {
+        let world = &world;
+        async move { world.send("GET", path, Some(JANE), &[("impersonate-user", who)], Vec::new()).await }
+    };
+    for (path, who, want) in [
+        (
+            MAPS,
+            "bob",
+            r#"configmaps is forbidden: User "jane" cannot impersonate-on:user-info:list resource "configmaps" in API group "" in the namespace "default""#,
+        ),
+        ("/version", "bob", r#"forbidden: User "jane" cannot impersonate-on:user-info:get path "/version""#),
+        (
+            "/api/v1/nodes/n",
+            "system:node:n",
+            r#"nodes "n" is forbidden: User "jane" cannot impersonate-on:arbitrary-node:get resource "nodes" in API group "" at the cluster scope"#,
+        ),
+        (
+            MAPS,
+            "system:serviceaccount:default:default",
+            r#"configmaps is forbidden: User "jane" cannot impersonate-on:serviceaccount:list resource "configmaps" in API group "" in the namespace "default""#,
+        ),
+    ] {
+        assert_eq!(told(&as_bob(path, who).await), (403, want.into()));
+    }
+    // Both the right to be somebody and the right to do this so are needed.
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let grant = |name: &'static str, rule: Value| {
+        let world = &world;
+        async move {
+            world.post(roles, json!({"metadata": {"name": name}, "rules": [rule]})).await.ok();
+            let binding = json!({"metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": name}, "subjects": [{"kind": "User", "name": "jane"}]});
+            world.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await.ok();
+        }
+    };
+    grant(
+        "on",
+        json!({"verbs": ["impersonate-on:user-info:list"], "apiGroups": [""], "resources": ["configmaps"]}),
+    )
+    .await;
+    let half = told(&as_bob(MAPS, "bob").await);
+    assert_eq!(
+        half.1,
+        r#"users.authentication.k8s.io "bob" is forbidden: User "jane" cannot impersonate:user-info resource "users" in API group "authentication.k8s.io" at the cluster scope"#
+    );
+    grant("be", json!({"verbs": ["impersonate:user-info"], "apiGroups": ["authentication.k8s.io"], "resources": ["users"], "resourceNames": ["bob"]})).await;
+    let whole = told(&as_bob(MAPS, "bob").await).1;
+    assert_eq!(
+        whole,
+        r#"configmaps is forbidden: User "bob" cannot list resource "configmaps" in API group "" in the namespace "default""#,
+        "as bob, who may not"
+    );
+    assert!(
+        told(&as_bob("/api/v1/nodes", "bob").await).1.contains("cannot impersonate-on:user-info:list"),
+        "not for anything else"
+    );
+}
