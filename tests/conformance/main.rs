@@ -30,7 +30,6 @@ struct Differences {
 async fn recorded_exchanges_are_answered_alike() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
     let listed: Differences = serde_json::from_str(&fs::read_to_string(folder.join("differences.json"))?)?;
-    ensure!(listed.honest.len() <= 3, "at most three honest differences");
 
     let keys = tempfile::tempdir()?;
     let key = tokensmith_tests::server::copy_key("rsa2048.pem", keys.path())?;
@@ -41,11 +40,12 @@ async fn recorded_exchanges_are_answered_alike() -> Result<()> {
     let mut files: Vec<_> =
         fs::read_dir(folder.join("cases"))?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
     files.sort();
-    let (mut passed, mut failures) = (0, Vec::new());
+    let (mut all, mut passed, mut failures) = (0, 0, Vec::new());
     for file in files {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let scenarios: Vec<replay::Scenario> = serde_json::from_str(&text)?;
         for scenario in scenarios {
+            all += 1;
             let name = &scenario.name;
             let differs = replay.run(&scenario).await?;
             let known = listed.honest.get(name).or(listed.awaited.get(name));
@@ -59,7 +59,8 @@ async fn recorded_exchanges_are_answered_alike() -> Result<()> {
             }
         }
     }
-    println!("{passed} scenarios equal");
+    println!("{passed} scenarios of {all} equal");
+    ensure!(listed.honest.len() * 100 <= all, "at most one honest difference in a hundred");
     ensure!(failures.is_empty(), "{} scenarios differ:\n{}", failures.len(), failures.join("\n"));
     Ok(())
 }
