@@ -12,7 +12,6 @@ pub mod codec;
 mod cursor;
 pub mod defaults;
 pub mod field;
-mod internal;
 pub mod kinds;
 mod local_path;
 pub mod look;

@@ -1,6 +1,8 @@
 //! What the server itself decides about an object on its way in (`pkg/registry/core/*/strategy.go`): fields
 //! that a client may send but not set.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::Object;
@@ -89,6 +91,25 @@ pub fn keep(object: &mut Object, old: &Object, path: &[&str]) {
         Some(value) => object.set(path, value.clone()),
         None => drop(object.remove(path)),
     }
+}
+
+/// Leaves each owner once. Gives the UIDs of those that were there again.
+pub fn single_owners(object: &mut Object) -> Vec<String> {
+    let Some(all) = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array) else {
+        return Vec::new();
+    };
+    // A body can hold so many that nobody looks at all pairs.
+    let mut known = HashSet::new();
+    let (once, again): (Vec<_>, Vec<_>) = all.iter().partition(|owner| {
+        let fields = ["uid", "apiVersion", "kind", "name", "controller", "blockOwnerDeletion"];
+        known.insert(fields.map(|field| owner[field].to_string()))
+    });
+    let again: Vec<_> = again.iter().map(|owner| owner["uid"].as_str().unwrap_or_default().into()).collect();
+    if !again.is_empty() {
+        let once: Vec<Value> = once.into_iter().cloned().collect();
+        object.set(&["metadata", "ownerReferences"], once);
+    }
+    again
 }
 
 /// Whether one has something that the other has not, which its generation counts.

@@ -64,9 +64,11 @@ impl Registry {
         let write =
             Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
         let name = Name::of(&object);
+        single_owners(&mut object, false, &mut request.warnings);
         self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
         stays_in(namespace, &object)?;
         name.stays(&object)?;
+        single_owners(&mut object, true, &mut request.warnings);
         // What admission has put in has defaults, too.
         defaults::apply(kind, &mut object);
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();

@@ -223,6 +223,23 @@ fn reconcile_namespace(kind: &Kind, namespace: &str, object: &mut Object) -> Res
     }
 }
 
+/// Leaves each owner once and tells it, once for what was sent and once for what admission made of it.
+fn single_owners(object: &mut Object, mutated: bool, warnings: &mut Vec<String>) {
+    let again = strategy::single_owners(object);
+    if again.is_empty() {
+        return;
+    }
+    let when = if mutated { " after mutating admission happens" } else { "" };
+    let text = format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        again.join(", ")
+    );
+    // A write that is tried again is not told twice.
+    if !warnings.contains(&text) {
+        warnings.push(text);
+    }
+}
+
 /// Admission changes what is in an object, and not where it is: its place has been authorized.
 fn stays_in(namespace: &str, object: &Object) -> Result<(), Error> {
     if object.namespace() == namespace { Ok(()) } else { Err(elsewhere()) }

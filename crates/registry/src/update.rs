@@ -47,6 +47,7 @@ impl Registry {
         reconcile_namespace(kind, namespace, &mut object)?;
         check_name(&object, namespace, name)?;
         object.remove(&["metadata", "managedFields"]);
+        single_owners(&mut object, false, &mut request.warnings);
         defaults::apply(kind, &mut object);
         let unconditional = matches!(object.resource_version(), "" | "0");
         for _ in 0..ATTEMPTS {
@@ -161,6 +162,7 @@ impl Registry {
         self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
         stays_in(old.namespace(), &object)?;
         check_name(&object, "", name)?;
+        single_owners(&mut object, true, &mut request.warnings);
         // What admission has put in has defaults, too.
         defaults::apply(kind, &mut object);
         // What is shown although nobody has set it is no change: both are compared as answers have them.
@@ -240,9 +242,9 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
 
 /// Upstream's store says it, down to the key.
 fn another(kind: &Kind, object: &Object, old: &Stored) -> Error {
-    // It has an old name for nodes.
-    let plural = if kind.kind == "Node" { "minions" } else { &kind.plural };
-    let place = [plural, old.namespace(), old.name()].into_iter().filter(|part| !part.is_empty());
+    let place = [kind.rules().key().unwrap_or(&kind.plural), old.namespace(), old.name()]
+        .into_iter()
+        .filter(|part| !part.is_empty());
     let cause = format!(
         "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
         place.collect::<Vec<_>>().join("/"),

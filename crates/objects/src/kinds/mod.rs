@@ -7,6 +7,7 @@
 
 mod cluster_trust_bundle;
 mod config_map;
+mod internal;
 mod namespace;
 mod node;
 pub mod pod;
@@ -31,6 +32,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// What a column of `kubectl get` shows, if the kind has a way of its own to show it.
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         let _ = (object, column, now);
+        None
+    }
+
+    /// What the store's keys of the kind begin with where that is not its plural.
+    fn key(&self) -> Option<&'static str> {
         None
     }
 

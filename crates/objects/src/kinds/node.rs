@@ -6,14 +6,14 @@ use std::collections::HashSet;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::Rules;
 use super::pod::validate::{resources, scheduling};
+use super::{Rules, internal};
 use crate::field::{FieldError, Findings, Reason, go_quote};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::or_none;
 use crate::validate::Limits;
-use crate::{Object, address, internal, names, strategy};
+use crate::{Object, address, names, strategy};
 
 /// A node tells its state as it comes.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ pub(super) struct Node;
 impl Rules for Node {
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         cell(object, column)
+    }
+
+    fn key(&self) -> Option<&'static str> {
+        // Nodes' name of before the first release.
+        Some("minions")
     }
 
     fn defaults(&self, object: &mut Object) {

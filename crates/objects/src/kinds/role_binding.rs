@@ -3,12 +3,12 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{RBAC as GROUP, Rules};
+use super::{RBAC as GROUP, Rules, internal};
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{FieldError, Object, internal, names};
+use crate::{FieldError, Object, names};
 
 /// Of a namespace or of the whole cluster.
 #[derive(Debug)]

@@ -142,6 +142,37 @@ async fn one_owner_is_in_charge_and_an_event_owns_nothing() {
 }
 
 #[tokio::test]
+async fn an_owner_that_is_there_twice_is_left_once_and_told() {
+    let world = World::new().await;
+    let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "Node", "name": "o", "uid": uid});
+    let map =
+        |owners: Value| json!({"metadata": {"name": "a", "ownerReferences": owners}, "data": {"k": "v"}});
+    let text = |uids: &str, when: &str| {
+        format!(
+            "299 - \".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}\""
+        )
+    };
+    let twice = map(json!([owner("u"), owner("v"), owner("u"), owner("v"), owner("u")]));
+    let mut answers = vec![world.post(MAPS, twice.clone()).await];
+    answers.push(put(&world, &format!("{MAPS}/a"), &twice).await);
+    for answer in &answers {
+        assert_eq!(answer.headers["warning"], text("u, v, u", ""));
+        assert_eq!(answer.json()["metadata"]["ownerReferences"], json!([owner("u"), owner("v")]));
+    }
+    // A patch is looked at once, when admission has seen it.
+    let patch = json!([{"op": "add", "path": "/metadata/ownerReferences/-", "value": owner("u")}]);
+    let bytes = patch.to_string().into_bytes();
+    let answer = world.send("PATCH", &format!("{MAPS}/a"), Some(ADMIN), &[JSON_PATCH], bytes).await;
+    assert_eq!(answer.headers["warning"], text("u", " after mutating admission happens"));
+    assert_eq!(answer.json()["metadata"]["ownerReferences"], json!([owner("u"), owner("v")]));
+    // One who is in charge is another than one who is not.
+    let mut in_charge = owner("u");
+    in_charge["controller"] = json!(true);
+    let answer = put(&world, &format!("{MAPS}/a"), &map(json!([owner("u"), in_charge]))).await;
+    assert!(!answer.headers.contains_key("warning"));
+}
+
+#[tokio::test]
 async fn aggregation_selectors_have_operators_that_there_are() {
     let world = World::new().await;
     let selectors = json!([{"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}]);

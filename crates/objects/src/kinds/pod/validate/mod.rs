@@ -169,7 +169,7 @@ fn resource_claims(errors: &mut Findings, at: &Path<'_>, mirror: bool, claims: &
         } else {
             errors.each(&at.child("name"), name, names::label(name));
         }
-        let shown = || crate::internal::shown(claim, crate::internal::POD_RESOURCE_CLAIM);
+        let shown = || crate::kinds::internal::shown(claim, crate::kinds::internal::POD_RESOURCE_CLAIM);
         let (own, template) =
             (claim["resourceClaimName"].as_str(), claim["resourceClaimTemplateName"].as_str());
         match (own, template) {

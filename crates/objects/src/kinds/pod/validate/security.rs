@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::look::{flag, list, number, some, strings, text};
 use super::{Pod, volume, windows};
 use crate::field::Findings;
-use crate::internal::{self, PROFILE, SECURITY_CONTEXT};
+use crate::kinds::internal::{self, PROFILE, SECURITY_CONTEXT};
 use crate::path::Path;
 
 /// A container's `securityContext`.

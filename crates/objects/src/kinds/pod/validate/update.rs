@@ -162,7 +162,7 @@ fn node_affinity(errors: &mut Findings, new: Option<&Value>, old: Option<&Value>
         "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
     );
     let shown = |term: &Value| {
-        let requirement = |r: &Value| crate::internal::shown(r, REQUIREMENT);
+        let requirement = |r: &Value| crate::kinds::internal::shown(r, REQUIREMENT);
         let all = |name: &str| match list(term, name) {
             [] => Value::Null,
             some => some.iter().map(requirement).collect(),
@@ -192,8 +192,8 @@ fn node_affinity(errors: &mut Findings, new: Option<&Value>, old: Option<&Value>
 }
 
 /// `core.NodeSelectorRequirement`.
-const REQUIREMENT: &[crate::internal::Row] = {
-    use crate::internal::Zero;
+const REQUIREMENT: &[crate::kinds::internal::Row] = {
+    use crate::kinds::internal::Zero;
     &[("key", "Key", Zero::Text), ("operator", "Operator", Zero::Text), ("values", "Values", Zero::Null)]
 };
 

@@ -73,10 +73,8 @@ fn one(errors: &mut Findings, volume: &Path<'_>, name: &str, source: &Value, lim
     let at = &volume.child(if name == "gcePersistentDisk" { "persistentDisk" } else { name });
     let mut all = |names: &[&str]| names.iter().for_each(|name| required(errors, at, source, name));
     match name {
-        "emptyDir" => {
-            if quantity::compare(text(source, "sizeLimit"), "0").is_lt() {
-                errors.forbidden(&at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
-            }
+        "emptyDir" if quantity::compare(text(source, "sizeLimit"), "0").is_lt() => {
+            errors.forbidden(&at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
         }
         "hostPath" => host_path(errors, at, source),
         "gitRepo" => {
