@@ -1,9 +1,12 @@
 //! YAML as Kubernetes reads it: turned into JSON first, with YAML 1.1's numbers (`0400` is octal), and with
 //! limits that a bomb of aliases cannot pass.
 
-use std::io;
+use std::collections::HashSet;
+use std::{fmt, io};
 
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::json::{MAX_DEPTH, Parsed};
@@ -43,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
     with_room(bytes, || parse_here(bytes)).map_err(|e| YamlError(format!("yaml: {e}")))?
 }
 
-/// What go-yaml says of the first repeated key.
+/// What go-yaml says of repeated keys.
 pub fn repeated(bytes: &[u8]) -> Option<String> {
     let bytes = first(bytes);
     with_room(bytes, || repeated_here(bytes)).ok()?
@@ -69,7 +72,7 @@ fn parse_here(bytes: &[u8]) -> Result<Parsed, YamlError> {
     match read(bytes, DuplicateKeyPolicy::Error) {
         Ok(value) => Ok(Parsed { value, duplicates: Vec::new() }),
         Err(first) => {
-            let Some((key, _)) = duplicate_key(&first) else { return Err(error(&first, bytes)) };
+            let Some(key) = duplicate_key(&first) else { return Err(error(&first, bytes)) };
             let value = read(bytes, DuplicateKeyPolicy::LastWins).map_err(|e| error(&e, bytes))?;
             Ok(Parsed { value, duplicates: vec![key] })
         }
@@ -77,11 +80,100 @@ fn parse_here(bytes: &[u8]) -> Result<Parsed, YamlError> {
 }
 
 fn repeated_here(bytes: &[u8]) -> Option<String> {
-    let (key, line) = duplicate_key(&read(bytes, DuplicateKeyPolicy::Error).err()?)?;
-    Some(format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"))
+    let Repeats(found) = read(bytes, DuplicateKeyPolicy::PassThrough).ok()?;
+    let lines: String = found.iter().map(|text| format!("\n  {text}")).collect();
+    (!found.is_empty()).then(|| format!("yaml: unmarshal errors:{lines}"))
 }
 
-fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
+/// So many are told of one body; upstream tells as many of JSON.
+const MAX_REPEATS: usize = 100;
+
+/// What is said of the repeated keys within a value. go-yaml looks at a key when it has read its value, and says the line
+/// where that begins.
+#[derive(Default)]
+struct Repeats(Vec<String>);
+
+impl Repeats {
+    fn add(&mut self, more: impl IntoIterator<Item = String>) {
+        let room = MAX_REPEATS.saturating_sub(self.0.len());
+        self.0.extend(more.into_iter().take(room));
+    }
+}
+
+impl<'de> Deserialize<'de> for Repeats {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Looker)
+    }
+}
+
+struct Looker;
+
+impl<'de> Visitor<'de> for Looker {
+    type Value = Repeats;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Repeats, E> {
+        Ok(Repeats::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Repeats, A::Error> {
+        let mut all = Repeats::default();
+        while let Some(Repeats(found)) = items.next_element()? {
+            all.add(found);
+        }
+        Ok(all)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Repeats, A::Error> {
+        let (mut all, mut keys) = (Repeats::default(), HashSet::new());
+        while let Some(key) = entries.next_key::<Value>()? {
+            let Spanned { value: Repeats(found), referenced, .. } =
+                entries.next_value::<Spanned<Repeats>>()?;
+            all.add(found);
+            if !keys.insert(key.to_string()) {
+                all.add([format!("line {}: key {key} already set in map", referenced.line())]);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<T, serde_saphyr::Error> {
     let options = serde_saphyr::options! {
         duplicate_keys: duplicates,
         legacy_octal_numbers: true,
@@ -100,11 +192,9 @@ fn read(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Value, serde_sap
     serde_saphyr::from_slice_with_options(bytes, options)
 }
 
-fn duplicate_key(error: &serde_saphyr::Error) -> Option<(String, u64)> {
+fn duplicate_key(error: &serde_saphyr::Error) -> Option<String> {
     match error.without_snippet() {
-        serde_saphyr::Error::DuplicateMappingKey { key, location, .. } => {
-            Some((key.clone().unwrap_or_default(), location.line()))
-        }
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => Some(key.clone().unwrap_or_default()),
         _ => None,
     }
 }
@@ -208,6 +298,28 @@ mod tests {
     }
 
     #[test]
+    fn all_repeated_keys_are_told_with_the_lines_of_their_values() {
+        for (text, want) in [
+            ("a: 1\na: 2\n", "\n  line 2: key \"a\" already set in map"),
+            (
+                "m:\n  a: 1\n  b: x\n  a: 2\n  b: y\nl:\n- k: 1\n  k: 2\n",
+                "\n  line 4: key \"a\" already set in map\n  line 5: key \"b\" already set in map\n  line 8: key \"k\" already set in map",
+            ),
+            // What is within a value comes before its own key.
+            (
+                "m: {}\nm:\n  a: 1\n  a: 2\n",
+                "\n  line 4: key \"a\" already set in map\n  line 3: key \"m\" already set in map",
+            ),
+            ("1: a\n1: b\n", "\n  line 2: key 1 already set in map"),
+        ] {
+            assert_eq!(repeated(text.as_bytes()), Some(format!("yaml: unmarshal errors:{want}")), "{text}");
+        }
+        assert_eq!(repeated(b"a: &x {b: 1}\nc: *x\nd: {b: 2}\n"), None);
+        let many = "a: 1\n".repeat(1000);
+        assert_eq!(repeated(many.as_bytes()).unwrap().lines().count(), 1 + MAX_REPEATS);
+    }
+
+    #[test]
     fn bombs_and_nonsense_are_refused() {
         let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
         for i in 1..12 {
@@ -247,6 +359,8 @@ mod tests {
         for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("[a: ", "]")] {
             for depth in [100, MAX_DEPTH - 2, MAX_DEPTH + 2, 100_000] {
                 let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                // The same walk, with places.
+                let _ = repeated(text.as_bytes());
                 if let Ok(parsed) = parse(text.as_bytes()) {
                     assert!(depth < MAX_DEPTH, "{open} {depth}");
                     assert!(!to_string(&parsed.value).is_empty(), "{open} {depth}");

@@ -28,7 +28,10 @@ impl Admission for Priority {
     ) -> Answer<'a> {
         let Some(pod) = new else { return Ok(()).into() };
         match (write.operation, write.old) {
-            (Operation::Update, Some(old)) => Ok(stay(pod, old)),
+            (Operation::Update, Some(old)) => {
+                stay(pod, old);
+                Ok(())
+            }
             _ => given(write, pod),
         }
         .into()
