@@ -22,9 +22,31 @@ pub enum Media {
 /// The 415 text (apiserver `handlers/negotiation/errors.go`).
 pub const UNSUPPORTED: &str = "the body of the request was in an unknown format - accepted media types include: \
                                application/json, application/yaml, application/vnd.kubernetes.protobuf";
-/// The 406 text.
-pub const NOT_ACCEPTABLE: &str = "406: Not Acceptable\n\nAvailable representations: application/json, \
-                                  application/yaml, application/vnd.kubernetes.protobuf";
+/// What most answers can be.
+pub const ALL: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// What a list can be, which may be a watch.
+pub const STREAMS: [&str; 5] = [
+    ALL[0],
+    ALL[1],
+    ALL[2],
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+
+/// Whether a route is taken for an `Accept` header: it names something that the route produces, in those very letters, whatever
+/// else it says of that. So go-restful judges before any negotiation.
+///
+/// ```
+/// use tokensmith_api::media::{ALL, is_produced};
+///
+/// assert!(is_produced("text/html, */*;q=0.1", &ALL) && is_produced("", &ALL));
+/// assert!(is_produced("application/json;as=Table", &ALL));
+/// assert!(!is_produced("application/*", &ALL) && !is_produced("Application/JSON", &ALL));
+/// ```
+pub fn is_produced(header: &str, produced: &[&str]) -> bool {
+    let named = |name: &str| name == "*/*" || produced.contains(&name);
+    header.is_empty() || header.split(',').any(|clause| named(clause.split(';').next().unwrap_or("").trim()))
+}
 
 impl Media {
     /// The type's name.

@@ -55,16 +55,15 @@ impl Failure {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", text, Some(Details::default()))
     }
 
-    /// 406.
-    pub(crate) fn not_acceptable() -> Self {
-        let text = tokensmith_api::media::NOT_ACCEPTABLE;
+    /// 406 of the router: the endpoint produces nothing that the client names.
+    pub(crate) fn not_acceptable(produced: &[&str]) -> Self {
+        let text = format!("406: Not Acceptable\n\nAvailable representations: {}", produced.join(", "));
         Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, Some(Details::default()))
     }
 
-    /// 406 of a watch in a representation that has no stream.
-    pub(crate) fn no_stream() -> Self {
-        let text = "only the following media types are accepted: application/json;stream=watch, \
-                    application/vnd.kubernetes.protobuf;stream=watch";
+    /// 406 of the negotiation: nothing can be made that the client wants.
+    pub(crate) fn not_negotiable(accepted: &[&str]) -> Self {
+        let text = format!("only the following media types are accepted: {}", accepted.join(", "));
         Failure::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", text, None)
     }
 

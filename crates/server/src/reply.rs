@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, X_CONTENT_TY
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokensmith_api::Media;
-use tokensmith_api::media::{Accepted, As, negotiate};
+use tokensmith_api::media::{self, Accepted, As, negotiate};
 use tokensmith_core::Error;
 use tokensmith_core::access::request::parameter;
 use tokensmith_objects::table::Include;
@@ -44,6 +44,26 @@ impl Format {
         query: &str,
         convertible: impl Fn(&As) -> bool,
     ) -> Result<Self, Failure> {
+        is_produced(headers, &media::ALL)?;
+        Self::negotiated(headers, query, convertible)
+    }
+
+    /// The same of a list, which may be a watch.
+    pub(crate) fn of_list(
+        headers: &HeaderMap,
+        query: &str,
+        convertible: impl Fn(&As) -> bool,
+    ) -> Result<Self, Failure> {
+        is_produced(headers, &media::STREAMS)?;
+        Self::negotiated(headers, query, convertible)
+    }
+
+    /// The same where no router judges before.
+    pub(crate) fn negotiated(
+        headers: &HeaderMap,
+        query: &str,
+        convertible: impl Fn(&As) -> bool,
+    ) -> Result<Self, Failure> {
         // What is not text asks for something that is not served; it does not say nothing.
         let header = headers.get(ACCEPT).map(|v| String::from_utf8_lossy(v.as_bytes()));
         let header = header.as_deref();
@@ -51,8 +71,9 @@ impl Format {
         let accepted = json
             .and_then(|h| negotiate(Some(&h).filter(|h| !h.is_empty()).map(String::as_str), &convertible));
         let accepted = accepted.filter(|_| header.is_none_or(|h| !without_protobuf(h).is_empty()));
-        let accepted =
-            accepted.or_else(|| negotiate(header, &convertible)).ok_or_else(Failure::not_acceptable)?;
+        let accepted = accepted
+            .or_else(|| negotiate(header, &convertible))
+            .ok_or_else(|| Failure::not_negotiable(&media::ALL))?;
         let Accepted { media, convert, pretty } = accepted;
         let include = match convert.as_ref().is_some_and(|c| c.kind == "Table") {
             true => include_object(query),
@@ -67,7 +88,16 @@ impl Format {
         let pretty = wants_pretty(headers, query);
         let include = Ok(Include::default());
         let plain = Format { media: Media::Json, convert: None, pretty, without_columns: false, include };
-        Format::of(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
+        Format::negotiated(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
+    }
+}
+
+/// 406 of a route that produces nothing that the `Accept` header names. What is not text names nothing.
+pub(crate) fn is_produced(headers: &HeaderMap, produced: &[&str]) -> Result<(), Failure> {
+    let header = headers.get(ACCEPT).map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()));
+    match media::is_produced(&header, produced) {
+        true => Ok(()),
+        false => Err(Failure::not_acceptable(produced)),
     }
 }
 
@@ -97,7 +127,7 @@ pub(crate) fn object(code: StatusCode, value: &Value, format: &Format) -> Respon
 /// # Errors
 /// 406: it accepts none.
 pub fn json(value: &Value, headers: &HeaderMap) -> Result<Response, Failure> {
-    Ok(object(StatusCode::OK, value, &Format::of(headers, "", |_| false)?))
+    Ok(object(StatusCode::OK, value, &Format::negotiated(headers, "", |_| false)?))
 }
 
 /// The answer to a create that stores nothing: the object with its status filled in.

@@ -39,7 +39,7 @@ pub(super) async fn groups(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let schema = &*schema;
-    let format = Format::of(&headers, "", aggregated)?;
+    let format = Format::negotiated(&headers, "", aggregated)?;
     if format.convert.is_some() {
         return Ok(list_of(schema, &named_groups(schema), &format, &headers));
     }
@@ -79,7 +79,11 @@ pub(super) fn below(schema: &Schema, request: &Request, path: &str) -> Result<Re
     if !any && *request.method() != Method::GET {
         return Err(Failure::method_not_allowed());
     }
-    let format = Format::of(request.headers(), request.uri().query().unwrap_or(""), |_| false)?;
+    let query = request.uri().query().unwrap_or("");
+    let format = match any {
+        true => Format::negotiated(request.headers(), query, |_| false)?,
+        false => Format::of(request.headers(), query, |_| false)?,
+    };
     Ok(reply::object(StatusCode::OK, &value, &format))
 }
 

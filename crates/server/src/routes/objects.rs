@@ -161,7 +161,7 @@ async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Res
 }
 
 async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) -> Result<Response, Failure> {
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
+    let format = Format::of_list(&parts.headers, query(parts), convertible)?;
     let options = ListOptions::read(kind, query(parts))?;
     enter_for_list(with, caller, kind, &options).await;
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;

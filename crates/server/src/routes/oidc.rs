@@ -39,7 +39,7 @@ fn serve(
 ) -> Result<Response, Failure> {
     let document = document.ok_or_else(Failure::no_such_path)?;
     if !accepts(headers, media) {
-        return Err(Failure::not_acceptable());
+        return Err(Failure::not_acceptable(&[media]));
     }
     // A tag that cannot be read is none of ours: the document is sent.
     let mut known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());

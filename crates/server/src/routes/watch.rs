@@ -20,7 +20,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tokensmith_api::{Media, proto};
+use tokensmith_api::{Media, media, proto};
 use tokensmith_core::view::Moved;
 use tokensmith_core::{Clock, Error, Moment};
 use tokensmith_objects::codec::encode_value;
@@ -53,7 +53,7 @@ pub(super) async fn serve(
     parts: &Parts,
 ) -> Result<Response, Failure> {
     let query = parts.uri.query().unwrap_or("");
-    let format = Format::of(&parts.headers, query, convertible)?;
+    let format = Format::of_list(&parts.headers, query, convertible)?;
     let mut options = ListOptions::read(kind, query)?;
     format.judge()?;
     if let Some(name) = caller.info.parts.first() {
@@ -62,11 +62,11 @@ pub(super) async fn serve(
     let namespace = if kind.namespaced { caller.info.attributes.namespace.as_str() } else { "" };
     enter_for_all(with, caller, kind, &options).await;
     let watch = with.registry.watch(kind, namespace, &options).await?;
-    let media = match format.media {
+    let stream = match format.media {
         Media::Json => "application/json",
         Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         // There is no stream of it.
-        Media::Yaml => return Err(Failure::no_stream()),
+        Media::Yaml => return Err(Failure::not_negotiable(&media::STREAMS[3..])),
     };
     let now = with.clock.now();
     let pace = Pace {
@@ -88,7 +88,7 @@ pub(super) async fn serve(
     if websocket::is_wanted(&parts.headers) {
         return Ok(websocket::serve(parts, events));
     }
-    Ok(reply::bytes(StatusCode::OK, Body::from_stream(Framed(events)), media))
+    Ok(reply::bytes(StatusCode::OK, Body::from_stream(Framed(events)), stream))
 }
 
 /// When a watch is to end, and when it says how far it has come.

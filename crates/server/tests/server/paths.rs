@@ -322,3 +322,49 @@ async fn discovery_says_group_and_version_of_an_answer_only_where_they_differ() 
     assert!(get(&world, "/api/v1").await.json().get("apiVersion").is_none());
     assert_eq!(get(&world, "/apis/rbac.authorization.k8s.io/v1").await.json()["apiVersion"], "v1");
 }
+
+/// The router judges `Accept` by its letters; what passes there is negotiated.
+#[tokio::test]
+async fn an_accept_that_names_nothing_a_route_produces_is_refused_before_it_is_negotiated() {
+    let world = World::new().await;
+    let (object, list) = ("/api/v1/namespaces/default", "/api/v1/namespaces");
+    let all = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    let streams =
+        format!("{all}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch");
+    let routed = |produced: &str| format!("406: Not Acceptable\n\nAvailable representations: {produced}");
+    let negotiated = format!("only the following media types are accepted: {all}");
+    for (path, accept, want) in [
+        (object, "application/*", routed(all)),
+        (object, "text/html", routed(all)),
+        (object, "APPLICATION/JSON", routed(all)),
+        (list, "application/*", routed(&streams)),
+        (&format!("{list}?watch=true&timeoutSeconds=1"), "text/plain", routed(&streams)),
+        (object, "application/json;as=Nonsense;g=meta.k8s.io;v=v1", negotiated.clone()),
+        ("/api", "application/*", routed(all)),
+        ("/api/v1", "text/html", routed(all)),
+        ("/apis", "text/html", negotiated.clone()),
+        ("/apis/rbac.authorization.k8s.io", "text/html", negotiated.clone()),
+        ("/apis/rbac.authorization.k8s.io/v1", "text/html", routed(all)),
+        ("/version", "text/html", routed("application/json")),
+    ] {
+        let answer = ask(&world, "GET", path, &[("accept", accept)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (406, "application/json"),
+            "{path} {accept}"
+        );
+        assert_eq!(answer.json()["message"], want, "{path} {accept}");
+        assert_eq!(answer.json()["reason"], "NotAcceptable");
+    }
+    for (path, accept) in [
+        (object, "text/html, */*;q=0.1"),
+        (object, "application/json;stream=watch"),
+        (object, "application/xml, application/json"),
+        (object, ""),
+        ("/apis", "application/*"),
+        ("/version", "application/json, text/html"),
+        ("/", "text/html"),
+    ] {
+        assert_eq!(ask(&world, "GET", path, &[("accept", accept)]).await.status, 200, "{path} {accept}");
+    }
+}
