@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod failure;
 mod files;
+mod given;
 mod kubeconfig;
 mod logs;
 mod offline;
@@ -20,7 +21,6 @@ mod times;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 // Known here by its short name, `crate::duration`.
 use tokensmith_api::duration;
 
@@ -28,9 +28,7 @@ use crate::args::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let done =
-        Cli::try_parse_from(args::protect_key_ids(std::env::args_os())).map_err(Failure::from).and_then(run);
-    match done {
+    match given::read(std::env::args_os()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -40,6 +38,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // What a damaged store makes sled say is told once, and not as a crash. Commands that log do so with their own hook.
     if matches!(cli.command, Command::Backup(_) | Command::Restore(_) | Command::Store(_)) {
         tokensmith_store::hush();
+    }
+    // Who stays is told once what counts for nothing.
+    if matches!(cli.command, Command::Project(_) | Command::Proxy(_) | Command::Serve(_) | Command::Signer(_))
+    {
+        given::warn_of_strangers();
     }
     match cli.command {
         Command::Backup(args) => block_on(args.run()),

@@ -176,7 +176,31 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
         fs::copy(keys.join(key), dir.path().join(name)).unwrap();
     }
     fs::write(dir.path().join("foreign"), "apiVersion: v1\nkind: Config\n").unwrap();
+    fs::write(dir.path().join("der"), b"\x30\x82\x01\x0a\x02\x82").unwrap();
+    fs::write(dir.path().join("utf16"), b"\xff\xfet\0,\0").unwrap();
     for (args, code, says) in [
+        (
+            vec!["--tls-cert-file=der", "--tls-private-key-file=der"],
+            1,
+            "der holds no certificate (PEM): it is DER; ",
+        ),
+        (vec!["--service-account-key-file=der"], 1, "any valid RSA or ECDSA public keys: it is DER; "),
+        (vec!["--service-account-signing-key-file=der"], 1, ": it is DER; "),
+        (vec!["--client-ca-file=utf16"], 1, "utf16 holds no certificate (PEM): it is UTF-16; "),
+        (vec!["--token-auth-file=utf16"], 1, "utf16 is not UTF-8: it is UTF-16; "),
+        (vec!["--tls-san=https://x"], 2, "--tls-san: \"https://x\" is neither a host name nor an IP address"),
+        (vec!["--external-hostname=x:6443"], 2, "--external-hostname: \"x:6443\" is neither"),
+        (
+            vec!["--authorization-mode=RBAC,RBAC"],
+            2,
+            "authorization-mode [\"RBAC\" \"RBAC\"] has mode specified more than once",
+        ),
+        (
+            vec!["--discovery-authorization-endpoint=http://x"],
+            2,
+            "requires https scheme, parsed as: http://x",
+        ),
+        (vec!["--ephemeral", "--data-dir=d"], 2, "--ephemeral keeps nothing"),
         (vec![port.as_str()], 1, "in use by another program"),
         (vec!["--secure-prot=1"], 2, "tip: a similar argument exists: '--secure-port'"),
         (vec!["--service-account-signing-key-file=junk.pem"], 1, "error reading private key file junk.pem"),
@@ -265,6 +289,46 @@ fn a_test_server_leaves_nothing() {
     assert!(run(dir.path(), &["token", "create", "default", "--kubeconfig=kubeconfig"]).status.success());
     assert_eq!(running.stop(), Some(0));
     assert!(!dir.path().join("tokensmith-data").exists());
+}
+
+/// As an image sets a folder, a file of variables leaves some empty, and a kubelet adds those of a Service of our name.
+#[test]
+fn the_environment_counts_as_flags_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../keys");
+    let mut several = fs::read(keys.join("p256.pub.pem")).unwrap();
+    several.extend(b"-----BEGIN PUBLIC KEY-----\nAQID\n-----END PUBLIC KEY-----\n");
+    fs::write(dir.path().join("keys.pem"), several).unwrap();
+    fs::write(dir.path().join("users.csv"), "one,jane,1\none,jim,2\n").unwrap();
+    let log = fs::File::create(dir.path().join("log")).unwrap();
+    let mut command = tokensmith(dir.path());
+    command.args(["serve", "--secure-port=0", "--ready-file=ready", "--signing-algorithm=ES256"]);
+    command.args(["--service-account-key-file=keys.pem", "--token-auth-file=users.csv"]);
+    for (name, value) in [
+        ("TOKENSMITH_EPHEMERAL", "1"),
+        ("TOKENSMITH_DATA_DIR", "kept"),
+        ("TOKENSMITH_TLS_SAN", ""),
+        ("TOKENSMITH_INSECURE_PORT", ""),
+        ("TOKENSMITH_ANONYMUS_OIDC", "true"),
+        ("TOKENSMITH_PORT_443_TCP", "tcp://10.0.0.1:443"),
+    ] {
+        command.env(name, value);
+    }
+    let mut running =
+        Running { child: command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap() };
+    until("it is ready", || dir.path().join("ready").exists());
+    assert_eq!(running.stop(), Some(0));
+    assert!(!dir.path().join("kept").exists(), "all was in memory");
+    let said = fs::read_to_string(dir.path().join("log")).unwrap();
+    for line in [
+        "warning: no flag reads TOKENSMITH_ANONYMUS_OIDC; was TOKENSMITH_ANONYMOUS_OIDC meant?",
+        "a part of the public key file is skipped: the public key is malformed or inconsistent",
+        "duplicate token has been found in token file, record number 2",
+        "discovery   for clients with credentials; --anonymous-oidc opens it",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("TOKENSMITH_PORT_443") && !said.contains("jane"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading and writing the files that a user or this program owns.
 
 mod draft;
+mod form;
 pub mod modes;
 mod private;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use tokensmith_core::random;
 
 pub use draft::Draft;
+pub use form::{form, unreadable};
 use modes::Others;
 pub use private::{check_given, private_dir, set_umask};
 

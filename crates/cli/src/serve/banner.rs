@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokensmith_core::keys::issuer::check_discovery;
+
 use super::flags::ServeArgs;
 use crate::client::flags::DATA_DIR;
 use crate::files::absolute;
@@ -11,6 +13,7 @@ use crate::output::{mention, shell};
 pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path) {
     let mut text =
         format!("tokensmith {} listens on {url}\nissuer      {issuer}\n", env!("CARGO_PKG_VERSION"));
+    text += &format!("discovery   {}\n", discovery(args, issuer));
     if let Some(socket) = &args.external_signer_socket {
         text += &format!("signer      {socket}\n");
     }
@@ -29,4 +32,13 @@ pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path
         "\nTry next, in a second terminal:\n  {me} token create default{place}\n  {me} token create default --audience vault --duration 10m{place} | {me} token inspect --server --audience vault{place}\n  {me} keys list{place}\n\n"
     );
     mention(&text);
+}
+
+/// Whether outsiders can read discovery: an oauth2-proxy or a Vault that cannot, says no more than 403.
+fn discovery(args: &ServeArgs, issuer: &str) -> String {
+    match check_discovery(issuer) {
+        Err(cause) => format!("none: {cause}; verifiers find no keys by this issuer"),
+        Ok(()) if args.anonymous_oidc => "open to everyone".into(),
+        Ok(()) => "for clients with credentials; --anonymous-oidc opens it to verifiers that have none (they get a 403)".into(),
+    }
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
+use tokensmith::Authorization;
 use tokensmith_core::tokens::LedgerMode;
 use tokensmith_objects::schema::Schema;
 use tokensmith_signer::Address;
@@ -207,6 +208,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL", env = "TOKENSMITH_SERVICE_ACCOUNT_JWKS_URI", help_heading = "Tokens")]
     pub service_account_jwks_uri: Option<String>,
 
+    /// Put this authorization_endpoint into the discovery document. Kubernetes has none, for nobody logs in here; but
+    /// OpenID Connect demands one, and strict clients (openidconnect for Rust) read no document without it
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOKENSMITH_DISCOVERY_AUTHORIZATION_ENDPOINT",
+        help_heading = "Tokens"
+    )]
+    pub discovery_authorization_endpoint: Option<String>,
+
     /// What a token is for when the request does not say. Default: the issuers
     #[arg(
         long,
@@ -313,6 +324,25 @@ pub struct ServeArgs {
 const GATE: &str = "ImplicitServiceAccountToken";
 
 impl ServeArgs {
+    /// The authorizers, in order.
+    ///
+    /// # Errors
+    /// Wrong usage: one is named twice (upstream's words).
+    pub fn authorizers(&self) -> Result<Vec<Authorization>, Failure> {
+        let modes = &self.authorization_mode;
+        if modes.iter().enumerate().any(|(at, mode)| modes[..at].contains(mode)) {
+            let names: Vec<_> = modes
+                .iter()
+                .filter_map(|mode| Some(format!("{:?}", mode.to_possible_value()?.get_name())))
+                .collect();
+            let names = names.join(" ");
+            return Err(Failure::usage(format!(
+                "authorization-mode [{names}] has mode specified more than once"
+            )));
+        }
+        Ok(modes.iter().copied().map(Mode::into).collect())
+    }
+
     /// Who else may use what is private.
     pub fn others(&self) -> Others {
         if self.allow_group_access { Others::Group } else { Others::Nobody }

@@ -11,11 +11,12 @@ use clap::Args;
 use tokensmith_core::Clock;
 use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{
-    Algorithm, KeyRing, Keys, KeysConfig, KeysError, PolicyError, PrivateKey, PrivatePem, PublicKey,
-    RotationPolicy,
+    Algorithm, KeyError, KeyRing, Keys, KeysConfig, KeysError, PolicyError, PrivateKey, PrivatePem,
+    PublicKey, RotationPolicy,
 };
 use tokensmith_core::store::Store;
 use tokensmith_signer::check_algorithm;
+use tracing::warn;
 
 use super::data_dir::DataDir;
 use super::fail::FailPoints;
@@ -23,6 +24,7 @@ use super::first_start::{FirstStart, lost};
 use super::sealing::SealingFile;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
+use crate::files::unreadable;
 
 /// Which keys sign and verify, and for how long.
 #[derive(Args, Debug)]
@@ -215,10 +217,19 @@ impl KeyFiles {
     pub(super) fn read(args: &KeyArgs) -> Result<Self, Failure> {
         let mut verification = Vec::new();
         for path in &args.service_account_key_file {
-            let found = PublicKey::list_from_pem(&read(path)?);
-            let found = found.map_err(|e| {
-                Failure::failed(format!("error reading public key file {}: {e}", path.display()))
-            })?;
+            let text = read(path)?;
+            let (found, skipped) = PublicKey::readable_in_pem(&text);
+            let cause = skipped.first().cloned().unwrap_or(KeyError::NoPublicKey);
+            if found.is_empty() {
+                return Err(unreadable(
+                    &format!("error reading public key file {}: {cause}", path.display()),
+                    &text,
+                ));
+            }
+            // As Kubernetes does; it says nothing of them.
+            for cause in skipped {
+                warn!(file = %path.display(), "a part of the public key file is skipped: {cause}");
+            }
             verification.extend(found);
         }
         let mut files = KeyFiles {
@@ -231,7 +242,7 @@ impl KeyFiles {
         let Some(path) = &args.service_account_signing_key_file else { return Ok(files) };
         let pem = PrivatePem::new(read(path)?);
         let key = PrivateKey::from_pem(&pem).map_err(|e| {
-            Failure::failed(format!("error reading private key file {}: {e}", path.display()))
+            unreadable(&format!("error reading private key file {}: {e}", path.display()), pem.expose())
         })?;
         let (file, flag) = (key.public().algorithm(), args.signing_algorithm);
         if !Algorithm::KUBERNETES.contains(&file) {
@@ -268,13 +279,20 @@ pub(super) struct Place<'a> {
     pub(super) first: &'a FirstStart,
 }
 
+/// What the discovery document is to point to; the defaults where nothing is given.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Urls<'a> {
+    pub(super) jwks_uri: Option<&'a str>,
+    pub(super) authorization_endpoint: Option<&'a str>,
+}
+
 /// Opens the keys in the store; a first start makes them. `profiles` are the algorithms that token profiles ask for.
 pub(super) async fn open(
     files: KeyFiles,
     profiles: BTreeSet<Algorithm>,
     place: Place<'_>,
     issuer: &str,
-    jwks_uri: Option<&str>,
+    urls: Urls<'_>,
 ) -> Result<Arc<Keys>, Failure> {
     let Place { dir, store, clock, fail, first } = place;
     let sealing = fail.sealing(sealing(files.sealing.as_deref(), dir, &**store, first).await?);
@@ -285,7 +303,8 @@ pub(super) async fn open(
         verification_keys: files.verification,
         policy: files.rotation,
         anew: first.forced,
-        jwks_uri: jwks_uri.map(str::to_owned),
+        jwks_uri: urls.jwks_uri.map(str::to_owned),
+        authorization_endpoint: urls.authorization_endpoint.map(str::to_owned),
         ..KeysConfig::new(issuer, sealing)
     };
     let keys = Keys::open(store.clone(), clock.clone(), config).await.map_err(anyhow::Error::new)?;

@@ -91,7 +91,7 @@ async fn sign(args: SignerArgs) -> Result<(), Failure> {
     let start::Time { clock, supervisor, .. } = time;
     let place = keys::Place { dir: &dir, store: &store, clock: &clock, fail: &fail, first: &first };
     // Which profiles a kube-apiserver's tokens have is not for this process to say.
-    let keys = keys::open(files, BTreeSet::new(), place, ISSUER, None).await?;
+    let keys = keys::open(files, BTreeSet::new(), place, ISSUER, keys::Urls::default()).await?;
     first.done();
     // The objects are for revoking, which a server does.
     let view = Arc::new(View::load(&*store).await.map_err(|e| anyhow!(e))?);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokensmith::{Options, StartError};
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
-use tokensmith_core::keys::issuer::check_jwks_uri;
+use tokensmith_core::keys::issuer::{check_authorization_endpoint, check_jwks_uri};
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::Supervisor;
@@ -18,11 +18,11 @@ use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledStore};
 
 use super::data_dir::DataDir;
 use super::fail::FailPoints;
-use super::flags::{Mode, ServeArgs};
+use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
 use super::{profiles, tls};
 use crate::failure::Failure;
-use crate::files::check_given;
+use crate::files::{check_given, unreadable};
 
 /// What the flags and their files say, read and checked.
 pub(super) struct Settings {
@@ -36,6 +36,9 @@ impl Settings {
     /// Reads all that the flags name.
     pub(super) fn read(args: &ServeArgs) -> Result<Self, Failure> {
         let open = check_files(args)?;
+        if let Some(url) = &args.discovery_authorization_endpoint {
+            check_authorization_endpoint(url).map_err(|e| Failure::usage(e.to_string()))?;
+        }
         if let Some(uri) = &args.service_account_jwks_uri {
             check_jwks_uri(uri).map_err(|e| Failure::usage(e.to_string()))?;
         }
@@ -48,7 +51,8 @@ impl Settings {
             Some(path) => {
                 // Put right, a name could be another's.
                 let text = String::from_utf8(read(path)?);
-                let text = text.map_err(|_| Failure::failed(format!("{} is not UTF-8", path.display())))?;
+                let text =
+                    text.map_err(|e| unreadable(&format!("{} is not UTF-8", path.display()), e.as_bytes()))?;
                 let parsed = TokenFile::parse(&text);
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
@@ -58,7 +62,7 @@ impl Settings {
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
         let options = Options {
             api_audiences: args.api_audiences.clone(),
-            authorization: args.authorization_mode.iter().copied().map(Mode::into).collect(),
+            authorization: args.authorizers()?,
             client_certificates: client_cas.map(|cas| Arc::new(ClientCertificates::new(cas))),
             dropped_audiences: args.drop_api_audience.clone(),
             dropped_issuers: args.drop_service_account_issuer.clone(),

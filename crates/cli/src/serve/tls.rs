@@ -1,19 +1,22 @@
 //! The listener's TLS settings: which certificate, and whose client certificates.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use time::OffsetDateTime;
 use tokensmith::certificates::{Authority, OWN_NAMES};
 use tokensmith::renewal::Made;
 use tokensmith_core::access::authenticators::{ClientCas, ClientCertificates};
+use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, SERVING_CERT};
 use super::flags::ServeArgs;
-use crate::files::{self, Access};
+use crate::failure::Failure;
+use crate::files::{self, Access, form};
 
 /// What the TLS settings are made from; made again on SIGHUP and when the certificate is to be renewed.
 pub struct Sources {
@@ -93,9 +96,22 @@ impl Sources {
 ///
 /// # Errors
 /// A file cannot be read, or holds something else.
-pub fn check(args: &ServeArgs) -> Result<()> {
+pub fn check(args: &ServeArgs) -> Result<(), Failure> {
+    let host = args.external_hostname.iter().map(|name| ("--external-hostname", name));
+    let names = args.tls_san.iter().map(|name| ("--tls-san", name));
+    for (flag, name) in host.chain(names).filter(|(_, name)| !name.is_empty()) {
+        check_name(name).map_err(|()| {
+            Failure::usage(format!("{flag}: {name:?} is neither a host name nor an IP address: give it without scheme, port and path"))
+        })?;
+    }
     args.tls_cert_file.as_deref().map(chain_of).transpose()?;
-    args.tls_private_key_file.as_deref().map(key_of).transpose().map(drop)
+    args.tls_private_key_file.as_deref().map(key_of).transpose()?;
+    Ok(())
+}
+
+/// Whether a certificate can have this name; `*.` may stand before it.
+fn check_name(name: &str) -> Result<(), ()> {
+    ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).map(drop).map_err(|_| ())
 }
 
 /// The CAs that vouch for clients.
@@ -111,8 +127,9 @@ pub fn client_cas(path: &Path) -> Result<ClientCas> {
 /// # Errors
 /// The file cannot be read or holds none.
 pub fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(path)
-        .with_context(|| format!("cannot read a private key from {}", path.display()))
+    let text = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let key = PrivateKeyDer::from_pem_slice(&text);
+    key.with_context(|| format!("cannot read a private key from {}{}", path.display(), form(&text)))
 }
 
 /// A certificate with those between it and its CA, and the file's text.
@@ -120,8 +137,11 @@ pub fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>> {
 /// # Errors
 /// The file cannot be read or holds none.
 pub fn chain_of(path: &Path) -> Result<(Vec<CertificateDer<'static>>, String)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let chain = chain.ok().filter(|c| !c.is_empty());
-    Ok((chain.with_context(|| format!("{} holds no certificate (PEM)", path.display()))?, text))
+    let none = || format!("{} holds no certificate (PEM){}", path.display(), form(&bytes));
+    let chain = chain.with_context(none)?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok((chain, text))
 }

@@ -59,10 +59,13 @@ pub(super) async fn server(
     if args.service_account_issuer.is_empty() {
         dir.issuer(&issuer)?;
     }
-    let jwks_uri = args.service_account_jwks_uri.as_deref();
+    let urls = keys::Urls {
+        jwks_uri: args.service_account_jwks_uri.as_deref(),
+        authorization_endpoint: args.discovery_authorization_endpoint.as_deref(),
+    };
     let profile_algorithms = options.profiles.algorithms();
     let place = keys::Place { dir, store: &store, clock: &clock, fail: &fail, first };
-    let keys = keys::open(settings.keys, profile_algorithms, place, &issuer, jwks_uri).await?;
+    let keys = keys::open(settings.keys, profile_algorithms, place, &issuer, urls).await?;
     passed.keep(&*store).await.map_err(anyhow::Error::new)?;
 
     if args.service_account_extend_token_expiration && options.max_token_seconds.is_some_and(|max| max < 3607)

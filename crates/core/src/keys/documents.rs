@@ -30,6 +30,16 @@ impl Document {
     }
 }
 
+/// What the discovery document points to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// `jwks_uri`: where the key set is.
+    pub jwks_uri: String,
+    /// `authorization_endpoint`, which OpenID Connect Discovery demands and Kubernetes leaves out: nobody logs in here. Clients
+    /// that read the document strictly refuse one without it.
+    pub authorization: Option<String>,
+}
+
 /// The documents of one key set. Either both are there or none, and then `problem` says why: half a discovery
 /// would make verifiers fail later and stranger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,14 +56,14 @@ pub struct Documents {
 
 impl Documents {
     /// Renders the documents for the issuer (byte for byte as in tokens) and the published keys.
-    pub fn render(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>], max_age: Duration) -> Self {
+    pub fn render(issuer: &str, endpoints: &Endpoints, keys: &[Arc<PublicKey>], max_age: Duration) -> Self {
         let problem = check_discovery(issuer).err().map(NoDocuments::Issuer);
         let problem = problem.or_else(|| keys.is_empty().then_some(NoDocuments::NoKeys));
         if let Some(problem) = problem {
             return Documents { max_age, problem: Some(problem), ..Documents::default() };
         }
         Documents {
-            discovery: Some(Document::new(discovery(issuer, jwks_uri, keys))),
+            discovery: Some(Document::new(discovery(issuer, endpoints, keys))),
             jwks: Some(Document::new(jwks(keys))),
             max_age,
             problem: None,
@@ -75,14 +85,17 @@ pub enum NoDocuments {
 const DISABLED: &str = "Could not construct pre-rendered responses for ServiceAccountIssuerDiscovery endpoints. Endpoints will not be enabled. Error:";
 
 /// Names the algorithms of all published keys, not only the signing one's, sorted.
-fn discovery(issuer: &str, jwks_uri: &str, keys: &[Arc<PublicKey>]) -> Vec<u8> {
+fn discovery(issuer: &str, endpoints: &Endpoints, keys: &[Arc<PublicKey>]) -> Vec<u8> {
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|k| k.algorithm()).collect();
     algorithms.sort();
     algorithms.dedup();
     let mut out = Vec::with_capacity(512);
     let mut document = Members::begin(&mut out);
     write_str(document.member("issuer"), issuer);
-    write_str(document.member("jwks_uri"), jwks_uri);
+    write_str(document.member("jwks_uri"), &endpoints.jwks_uri);
+    if let Some(url) = &endpoints.authorization {
+        write_str(document.member("authorization_endpoint"), url);
+    }
     let mut texts = |name: &str, texts: &[&str]| {
         list(document.member(name), texts, |out, text| write_str(out, text));
     };

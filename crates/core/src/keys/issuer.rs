@@ -4,6 +4,9 @@
 /// Why a flag about issuers is refused at start, in Kubernetes' words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
+    /// `--discovery-authorization-endpoint` over anything but https.
+    #[error("discovery-authorization-endpoint requires https scheme, parsed as: {0}")]
+    AuthorizationEndpoint(String),
     /// The list names one twice.
     #[error("service-account-issuer {0:?} is already specified")]
     Duplicate(String),
@@ -59,6 +62,17 @@ pub fn check_jwks_uri(uri: &str) -> Result<(), IssuerError> {
     match parse(uri) {
         Ok(url) if url.https() => Ok(()),
         _ => Err(IssuerError::JwksUri(uri.to_owned())),
+    }
+}
+
+/// Checks `--discovery-authorization-endpoint`.
+///
+/// # Errors
+/// It is no https URL.
+pub fn check_authorization_endpoint(url: &str) -> Result<(), IssuerError> {
+    match parse(url) {
+        Ok(parsed) if parsed.https() => Ok(()),
+        _ => Err(IssuerError::AuthorizationEndpoint(url.to_owned())),
     }
 }
 

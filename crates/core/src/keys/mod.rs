@@ -62,7 +62,7 @@ pub mod verifiers;
 pub use self::ring::{KeyRing, NewKey, Origin, Phase, RingError, RingKey, Then};
 pub use algorithm::{Algorithm, Family};
 pub use command::{Command, Exception, Import, Refused};
-pub use documents::{Document, Documents, jwks};
+pub use documents::{Document, Documents, Endpoints, jwks};
 pub use journal::Cause;
 pub use jwk::{JwkError, jwks_gcp};
 pub use local::LocalSigner;

@@ -170,14 +170,31 @@ impl PublicKey {
     pub fn list_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
         let mut keys = Vec::new();
         for block in pem::blocks(text) {
-            let block = block?;
-            match block.label {
-                pem::PUBLIC_KEY => keys.push(Self::from_spki(&block.der()?)?),
-                pem::CERTIFICATE => keys.push(Self::from_certificate(&block.der()?)?),
-                _ => keys.extend(PrivateKey::public_half(&block)?),
-            }
+            keys.extend(Self::in_block(&block?)?);
         }
         if keys.is_empty() { Err(KeyError::NoPublicKey) } else { Ok(keys) }
+    }
+
+    /// The same, but what cannot be used is told beside the others, as Kubernetes skips it: who rotates keys by a file of many
+    /// is not to be stopped by one.
+    pub fn readable_in_pem(text: &[u8]) -> (Vec<Self>, Vec<KeyError>) {
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for block in pem::blocks(text) {
+            match block.and_then(|block| Self::in_block(&block)) {
+                Ok(key) => keys.extend(key),
+                Err(cause) => skipped.push(cause),
+            }
+        }
+        (keys, skipped)
+    }
+
+    /// The key in a block, if it is of a kind that has one.
+    fn in_block(block: &pem::Block<'_>) -> Result<Option<Self>, KeyError> {
+        match block.label {
+            pem::PUBLIC_KEY => Self::from_spki(&block.der()?).map(Some),
+            pem::CERTIFICATE => Self::from_certificate(&block.der()?).map(Some),
+            _ => PrivateKey::public_half(block),
+        }
     }
 
     /// Reads the subject's key of a DER certificate; nothing else in it matters, not even its validity.

@@ -9,7 +9,10 @@ use time::OffsetDateTime;
 
 use super::policy::promise_due;
 use super::ring::NEVER;
-use super::{Algorithm, Documents, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step};
+use super::service::KeysConfig;
+use super::{
+    Algorithm, Documents, Endpoints, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step,
+};
 use crate::store::Revision;
 
 /// One state of the keys. Swapped as a whole, so that the signers, the published keys and the documents always
@@ -51,14 +54,19 @@ struct Active {
 /// What the documents say besides the keys.
 pub(super) struct DocumentSettings {
     issuer: String,
-    jwks_uri: String,
+    endpoints: Endpoints,
     policy: RotationPolicy,
 }
 
 impl DocumentSettings {
-    pub(super) fn new(issuer: String, jwks_uri: Option<String>, policy: RotationPolicy) -> Self {
-        let jwks_uri = jwks_uri.unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
-        DocumentSettings { issuer, jwks_uri, policy }
+    pub(super) fn of(config: &KeysConfig, policy: RotationPolicy) -> Self {
+        let issuer = config.issuer.clone();
+        let own = || format!("{}/openid/v1/jwks", issuer.trim_end_matches('/'));
+        let endpoints = Endpoints {
+            jwks_uri: config.jwks_uri.clone().unwrap_or_else(own),
+            authorization: config.authorization_endpoint.clone(),
+        };
+        DocumentSettings { issuer, endpoints, policy }
     }
 }
 
@@ -121,7 +129,7 @@ impl KeySet {
         listed: &[PublicKey],
         documents: &DocumentSettings,
     ) -> Self {
-        let DocumentSettings { issuer, jwks_uri, policy } = documents;
+        let DocumentSettings { issuer, endpoints, policy } = documents;
         let default = ring.active().id.clone();
         let mut keys: Vec<_> = ring.keys().iter().collect();
         keys.sort_by_key(|k| (k.id != default, rank(&k.phase), std::cmp::Reverse(k.phase.since())));
@@ -175,7 +183,7 @@ impl KeySet {
         let ready = keys.iter().filter(|k| k.is_prepared() && signers.contains_key(&k.id));
         let ready = ready.map(|k| k.id.clone()).collect();
         let by_id = published.iter().map(|k| (k.key_id().to_owned(), Arc::clone(k))).collect();
-        let documents = Documents::render(issuer, jwks_uri, &published, policy.max_age);
+        let documents = Documents::render(issuer, endpoints, &published, policy.max_age);
         KeySet { revision, ring, active, ready, published, by_id, infos, documents }
     }
 

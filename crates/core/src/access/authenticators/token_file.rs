@@ -99,10 +99,11 @@ fn users(text: &str) -> Result<HashMap<[u8; 32], Identity>, TokenFileError> {
         }
         let groups = rest.first().map(String::as_str).unwrap_or("").split(',').map(str::trim);
         let groups = groups.filter(|g| !g.is_empty()).map(Into::into).collect();
-        users.insert(
-            key(token),
-            Identity { name: name.clone(), uid: uid.clone(), groups, extra: Default::default() },
-        );
+        let user = Identity { name: name.clone(), uid: uid.clone(), groups, extra: Default::default() };
+        if users.insert(key(token), user).is_some() {
+            // Upstream's words; the later one counts there, too. The token itself is nobody's business.
+            tracing::warn!("duplicate token has been found in token file, record number {line}");
+        }
     }
     Ok(users)
 }

@@ -32,6 +32,8 @@ pub struct KeysConfig {
     pub issuer: String,
     /// `--service-account-jwks-uri`; `None`: the issuer and `/openid/v1/jwks`.
     pub jwks_uri: Option<String>,
+    /// `--discovery-authorization-endpoint`; `None`: the document has none, as Kubernetes' has none.
+    pub authorization_endpoint: Option<String>,
     /// Whether a ring may be made for a store that is in use (`--force`): every token of before is refused then.
     pub anew: bool,
 }
@@ -48,6 +50,7 @@ impl KeysConfig {
             policy: RotationPolicy::default(),
             issuer: issuer.into(),
             jwks_uri: None,
+            authorization_endpoint: None,
             anew: false,
         }
     }

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::issuer::check_jwks_uri;
+use super::issuer::{check_authorization_endpoint, check_jwks_uri};
 use super::journal::{Cause, Entry as Record};
 use super::policy::promise_ahead;
 use super::ring_flags::RingFlags;
@@ -112,6 +112,9 @@ impl Keys {
         if let Some(uri) = &config.jwks_uri {
             check_jwks_uri(uri)?;
         }
+        if let Some(url) = &config.authorization_endpoint {
+            check_authorization_endpoint(url)?;
+        }
         let policy = config.policy();
         let mut wanted = RingFlags::new(&config, policy)?;
         let seal = config.seal.load().map_err(KeysError::Seal)?;
@@ -159,7 +162,7 @@ impl Keys {
                 break (ring, revision, signers);
             }
         };
-        let published = DocumentSettings::new(config.issuer, config.jwks_uri, policy);
+        let published = DocumentSettings::of(&config, policy);
         let set = KeySet::new(revision, ring, &signers, &config.verification_keys, &published);
         if let Some(problem) = &set.documents.problem {
             warn!("{problem}");

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{file, private, public};
+use crate::keys::Endpoints;
 use crate::keys::seal::UnsealError;
 use crate::keys::{
     Algorithm, Documents, Family, KeyError, LocalSigner, PrivateKey, PublicKey, SealKey, Signer, jwks_gcp,
@@ -132,8 +133,14 @@ fn discovery_names_algorithms_sorted_and_the_key_set_holds_every_kind() {
     let mut keys: Vec<_> = keys.iter().map(|n| Arc::new(public(&format!("{n}.pub.pem")))).collect();
     let rs384 = private("rsa2048-other.pem").with_algorithm(Algorithm::RS384).unwrap();
     keys.push(Arc::new(rs384.public().clone()));
-    let documents = Documents::render("https://issuer", "https://issuer/jwks", &keys, Duration::ZERO);
+    let mut endpoints = Endpoints { jwks_uri: "https://issuer/jwks".into(), authorization: None };
+    let documents = Documents::render("https://issuer", &endpoints, &keys, Duration::ZERO);
     let discovery: Value = serde_json::from_slice(&documents.discovery.unwrap().bytes).unwrap();
+    assert!(discovery.get("authorization_endpoint").is_none(), "Kubernetes has none");
+    endpoints.authorization = Some("https://issuer/none".into());
+    let strict = Documents::render("https://issuer", &endpoints, &keys, Duration::ZERO).discovery.unwrap();
+    let strict: Value = serde_json::from_slice(&strict.bytes).unwrap();
+    assert_eq!(strict["authorization_endpoint"], "https://issuer/none");
     assert_eq!(
         discovery["id_token_signing_alg_values_supported"],
         json!(["ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384"])

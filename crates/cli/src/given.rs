@@ -1,0 +1,198 @@
+//! What counts as given, on the command line and in the environment, for all commands alike.
+//!
+//! - An empty variable and an empty list are not given: `TOKENSMITH_TLS_SAN=` in a file of variables, `--tls-san "$SANS"` in a
+//!   script.
+//! - A switch is written as Go's flags are: `1`, `t`, `true` and their opposites.
+//! - A variable that no flag reads is told at the start: a misspelt one would be ignored without a word.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
+
+use crate::args::{Cli, protect_key_ids};
+use crate::failure::Failure;
+use crate::output::aside;
+
+/// Reads a command line.
+///
+/// # Errors
+/// It is wrong; or help was asked for.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> {
+    let command = with_rules(Cli::command());
+    let args = without_empty_lists(&lists(&command), protect_key_ids(args));
+    let matches = command.try_get_matches_from(args)?;
+    check(&matches)?;
+    Ok(Cli::from_arg_matches(&matches)?)
+}
+
+/// Tells of variables that no flag reads.
+pub fn warn_of_strangers() {
+    let known = variables(&Cli::command());
+    for (name, value) in std::env::vars_os() {
+        if let Some(warning) = stranger(&known, &name, &value) {
+            aside(&warning);
+        }
+    }
+}
+
+fn with_rules(command: Command) -> Command {
+    let flags = value_parser!(bool).type_id();
+    let command = command.mut_args(|arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let arg = if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg };
+        if arg.get_value_parser().type_id() == flags { arg.value_parser(switch) } else { arg }
+    });
+    let names: Vec<_> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_rules))
+}
+
+/// As Go's `strconv.ParseBool` reads it.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("use true or false".into()),
+    }
+}
+
+/// The flags whose value is a list.
+fn lists(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter(|arg| arg.get_value_delimiter().is_some());
+    let own = own.filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
+    own.chain(command.get_subcommands().flat_map(lists)).collect()
+}
+
+fn without_empty_lists(lists: &BTreeSet<String>, args: Vec<OsString>) -> Vec<OsString> {
+    let is_list = |arg: &OsStr| arg.to_str().is_some_and(|arg| lists.contains(arg));
+    let mut out = Vec::new();
+    let mut args = args.into_iter().peekable();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            out.push(arg);
+            out.extend(args.by_ref());
+        } else if is_list(&arg) && args.next_if(|value| value.is_empty()).is_some() {
+            // Neither the flag nor its value.
+        } else if !arg
+            .to_str()
+            .and_then(|arg| arg.strip_suffix('='))
+            .is_some_and(|flag| is_list(flag.as_ref()))
+        {
+            out.push(arg);
+        }
+    }
+    out
+}
+
+/// What no single flag can tell. A folder that comes from the environment is the image's, and says nothing of this start.
+fn check(matches: &ArgMatches) -> Result<(), Failure> {
+    match matches.subcommand() {
+        Some(("serve", serve))
+            if serve.get_flag("ephemeral")
+                && serve.value_source("data_dir") == Some(ValueSource::CommandLine) =>
+        {
+            Err(Failure::usage("--ephemeral keeps nothing: it cannot be used with --data-dir"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All variables that are read.
+fn variables(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned()));
+    let others = ["TOKENSMITH_LOG", "TOKENSMITH_KILL_AT", "TOKENSMITH_PANIC_WHILE"].map(str::to_owned);
+    own.chain(others).chain(command.get_subcommands().flat_map(variables)).collect()
+}
+
+/// What is to be said of a variable, if anything is.
+fn stranger(known: &BTreeSet<String>, name: &OsStr, value: &OsStr) -> Option<String> {
+    let name = name.to_str().filter(|name| name.starts_with("TOKENSMITH_"))?;
+    if known.contains(name) || is_service_link(name, value) {
+        return None;
+    }
+    let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+    let meant = near.filter(|(apart, _)| *apart <= 3).map(|(_, known)| format!("; was {known} meant?"));
+    Some(format!("warning: no flag reads {name}{}", meant.unwrap_or_default()))
+}
+
+/// Whether a kubelet has set it because of a Service whose name begins with `tokensmith`.
+fn is_service_link(name: &str, value: &OsStr) -> bool {
+    let address = value.to_str().is_some_and(|value| value.contains("://"));
+    let of_port = |protocol: &&str| name.contains("_PORT_") && name.contains(*protocol);
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && address)
+        || ["_TCP", "_UDP", "_SCTP"].iter().any(of_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(args: &[&str]) -> Vec<OsString> {
+        args.iter().map(Into::into).collect()
+    }
+
+    #[test]
+    fn an_empty_list_is_not_given() {
+        let lists = lists(&Cli::command());
+        let without = |given: &[&str]| without_empty_lists(&lists, args(given));
+        assert_eq!(
+            without(&["t", "serve", "--tls-san=", "--api-audiences", "", "--force"]),
+            args(&["t", "serve", "--force"])
+        );
+        let kept = ["t", "serve", "--tls-san", "a", "--api-audiences=b", "--data-dir=", "--", "--tls-san="];
+        assert_eq!(without(&kept), args(&kept));
+        let read = read(args(&["t", "serve", "--authorization-mode="]));
+        assert!(
+            matches!(read.map(|cli| cli.command), Ok(crate::args::Command::Serve(serve)) if serve.authorization_mode.len() == 2)
+        );
+    }
+
+    #[test]
+    fn a_switch_is_written_as_gos_are() {
+        for (text, on) in
+            [("1", true), ("T", true), ("True", true), ("0", false), ("f", false), ("FALSE", false)]
+        {
+            let read = read(args(&["t", "serve", &format!("--anonymous-auth={text}")]));
+            assert!(
+                matches!(read.map(|cli| cli.command), Ok(crate::args::Command::Serve(serve)) if serve.anonymous_auth == on),
+                "{text}"
+            );
+        }
+        assert!(read(args(&["t", "serve", "--anonymous-auth=yes"])).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_nowhere_has_no_folder() {
+        let failure = read(args(&["t", "serve", "--ephemeral", "--data-dir=d"])).err();
+        let told = Failure::usage("--ephemeral keeps nothing: it cannot be used with --data-dir");
+        assert_eq!(failure, Some(told));
+    }
+
+    #[test]
+    fn a_variable_that_no_flag_reads_is_told() {
+        let known = variables(&Cli::command());
+        let told = |name: &str, value: &str| stranger(&known, name.as_ref(), value.as_ref());
+        let near = "warning: no flag reads TOKENSMITH_DATA_DRI; was TOKENSMITH_DATA_DIR meant?";
+        assert_eq!(told("TOKENSMITH_DATA_DRI", "x").as_deref(), Some(near));
+        assert_eq!(
+            told("TOKENSMITH_WEATHER", "x").as_deref(),
+            Some("warning: no flag reads TOKENSMITH_WEATHER")
+        );
+        for (name, value) in [
+            ("HOME", "x"),
+            ("TOKENSMITH_DATA_DIR", "x"),
+            ("TOKENSMITH_LOG", "debug"),
+            ("TOKENSMITH_SERVICE_HOST", "10.0.0.1"),
+            ("TOKENSMITH_SERVICE_PORT_HTTPS", "443"),
+            ("TOKENSMITH_PORT", "tcp://10.0.0.1:443"),
+            ("TOKENSMITH_PORT_443_TCP_ADDR", "10.0.0.1"),
+        ] {
+            assert_eq!(told(name, value), None, "{name}");
+        }
+    }
+}
