@@ -31,7 +31,15 @@ impl View {
         let mut follower = Follower::new(store, clock.clone(), REGISTRY).after(shown);
         loop {
             crate::supervise::turn();
-            match follower.next().await {
+            let news = tokio::select! {
+                biased;
+                news = follower.next() => news,
+                () = self.dispatcher.rest() => {
+                    self.dispatcher.ring().wake();
+                    continue;
+                }
+            };
+            match news {
                 News::Anew(listing) => {
                     self.restart(listed(listing));
                     self.pulse.beat(clock.monotonic());

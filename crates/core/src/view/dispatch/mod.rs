@@ -17,11 +17,17 @@
 //! topic's own lock, and waits under the same, so none comes in between. Nobody holds either lock while they do anything that
 //! grows with an object, or wake somebody.
 //!
+//! Where many watch one subject, each change would wake all of them to tell them little. They are let rest after it, for no
+//! longer than it has kept the machine busy, and are told at once what has come meanwhile: at a few changes a second each is
+//! seen at once, at hundreds a watcher is woken a hundred times.
+//!
 //! Nothing here knows the wire. What a change looks like is kept with it ([`Moved::shown`]), within a bound: the latest
 //! changes have it, as long as they are there for all who are not far behind.
 
 mod gap;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod watcher;
 
@@ -29,10 +35,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::Snapshot;
 use super::moved::{LOOKS, Moved};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::store::{Revision, Store, StoreError};
 use topic::Topic;
 use watcher::{Page, Place};
@@ -67,6 +74,8 @@ const TAKEN: usize = 32;
 
 pub(super) struct Dispatcher {
     bounds: Bounds,
+    /// By which watchers rest: the system's, in a test with a clock that stands still, too.
+    clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
     /// Who reads the store's history for all.
     reaching: tokio::sync::Mutex<()>,
@@ -89,6 +98,8 @@ struct Inner {
     topics: HashMap<Arc<str>, Arc<Topic>>,
     /// How many of them are of nodes.
     nodes: usize,
+    /// Of these somebody is to be woken later.
+    late: Vec<Arc<Topic>>,
 }
 
 /// Those who are to be woken, once the locks are free; they are also when whoever wakes them panics.
@@ -109,6 +120,10 @@ impl Drop for Woken {
 
 impl Dispatcher {
     pub(super) fn new(bounds: Bounds, revision: Revision) -> Arc<Self> {
+        Self::by(Arc::new(SystemClock::new()), bounds, revision)
+    }
+
+    fn by(clock: Arc<dyn Clock>, bounds: Bounds, revision: Revision) -> Arc<Self> {
         let inner = Inner {
             window: VecDeque::new(),
             kept: 0,
@@ -118,9 +133,11 @@ impl Dispatcher {
             bare: revision,
             topics: HashMap::new(),
             nodes: 0,
+            late: Vec::new(),
         };
         Arc::new(Dispatcher {
             bounds,
+            clock,
             inner: Mutex::new(inner),
             reaching: tokio::sync::Mutex::default(),
             made: Arc::default(),
@@ -142,9 +159,11 @@ impl Dispatcher {
         let many = changes.len().saturating_mul(2).saturating_add(FORGOTTEN);
         let mut inner = self.inner();
         let published = publish();
+        let now = self.clock.monotonic();
         for moved in changes {
-            inner.add(moved, &mut woken.0);
+            inner.add(moved, now, &mut woken.0);
         }
+        inner.ring(now, &mut woken.0);
         inner.head = head;
         inner.trim(self.bounds, &mut gone);
         let bare = match self.made.load(Ordering::Relaxed) > LOOKS {
@@ -155,6 +174,26 @@ impl Dispatcher {
         // Somebody may be making what one looks like just now.
         bare.iter().for_each(|moved| moved.forget());
         (published, woken)
+    }
+
+    /// When somebody is to be woken who rests, by the dispatcher's clock.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.inner().late.iter().map(|topic| topic.queue().due()).min()
+    }
+
+    /// Resolves then, if that is known.
+    pub(super) async fn rest(&self) {
+        match self.due() {
+            Some(due) => self.clock.sleep_past(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Wakes those who have rested for long enough.
+    pub(super) fn ring(&self) -> Woken {
+        let mut woken = Woken(Vec::new());
+        self.inner().ring(self.clock.monotonic(), &mut woken.0);
+        woken
     }
 
     /// Changes may have been missed: who watches has to begin anew. Unless nothing has happened at all.
@@ -276,14 +315,20 @@ impl Dispatcher {
 }
 
 impl Inner {
-    fn add(&mut self, moved: Arc<Moved>, woken: &mut Vec<Waker>) {
+    fn ring(&mut self, now: Duration, woken: &mut Vec<Waker>) {
+        self.late.retain(|topic| !topic.queue().ring(now, woken));
+    }
+
+    fn add(&mut self, moved: Arc<Moved>, now: Duration, woken: &mut Vec<Waker>) {
         if moved.old.as_ref().is_some_and(|old| old.revision() == 0) {
             self.listable = moved.revision;
         }
         self.kept += moved.kept();
         subject::concerned(&moved, self.nodes > 0, |subject| {
-            if let Some(topic) = self.topics.get(subject) {
-                topic.queue().push(moved.clone(), woken);
+            if let Some(topic) = self.topics.get(subject)
+                && topic.queue().push(moved.clone(), now, woken)
+            {
+                self.late.push(topic.clone());
             }
         });
         self.window.push_back(moved);
@@ -325,40 +370,5 @@ impl Inner {
         let (next, number) = (queue.end(), queue.enter());
         drop(queue);
         Place { topic: topic.clone(), next, number }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    /// After a restart those who come back have thousands of old changes shown.
-    #[test]
-    fn what_the_latest_look_like_is_kept_whatever_was_shown_of_older_ones() {
-        let dispatcher = Dispatcher::new(Bounds::default(), 200);
-        let change = |revision: Revision| {
-            Moved::new(
-                (format!("/registry/pods/n/p{revision}").into(), revision),
-                (None, None),
-                dispatcher.made(),
-            )
-        };
-        let show =
-            |moved: &Moved, bytes: usize| moved.shown("ADDED", "x", || Bytes::from(vec![0; bytes])).len();
-        let before: VecDeque<_> = (1..=200).map(change).collect();
-        dispatcher.prepend(before.clone(), 0, 200);
-        for moved in &before {
-            assert_eq!(show(moved, 64 << 10), 64 << 10, "whoever asks is shown it");
-        }
-        assert!(dispatcher.made().load(Ordering::Relaxed) <= 2 * LOOKS, "also while nothing changes");
-        for revision in 201..400 {
-            let moved = change(revision);
-            dispatcher.tell(vec![moved.clone()], revision, || ()).1.wake();
-            show(&moved, 1 << 10);
-            assert!(moved.seen("ADDED", "x").is_some(), "{revision}");
-        }
-        assert!(dispatcher.made().load(Ordering::Relaxed) <= LOOKS);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::store::Revision;
 use crate::view::moved::Moved;
@@ -21,14 +22,35 @@ pub(super) struct Queue {
     pub(super) oldest: Revision,
     /// The wakers of those who wait, each in its watcher's place.
     waiting: Vec<Option<Waker>>,
+    /// How many wait.
+    asleep: usize,
     /// Places of watchers that have gone.
     free: Vec<usize>,
+    /// Until then those who wait are let wait, by the monotonic clock.
+    rest: Duration,
+    /// Somebody waits who was not told of a change because of that.
+    late: bool,
 }
+
+/// To wake so many takes long enough to let them rest,
+const CROWD: usize = 64;
+/// for each of them so long: half of what it costs to tell a small event to one, and them to read it, with TLS.
+const EACH: Duration = Duration::from_micros(10);
+/// Nobody sees a change later by more.
+const MOST: Duration = Duration::from_millis(20);
 
 impl Topic {
     pub(super) fn new(subject: Arc<str>, oldest: Revision) -> Arc<Self> {
-        let queue =
-            Queue { changes: VecDeque::new(), first: 0, oldest, waiting: Vec::new(), free: Vec::new() };
+        let queue = Queue {
+            changes: VecDeque::new(),
+            first: 0,
+            oldest,
+            waiting: Vec::new(),
+            asleep: 0,
+            free: Vec::new(),
+            rest: Duration::ZERO,
+            late: false,
+        };
         Arc::new(Topic { subject, queue: Mutex::new(queue) })
     }
 
@@ -48,10 +70,43 @@ impl Queue {
         self.changes.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// Adds a change; those who wait are to be woken.
-    pub(super) fn push(&mut self, moved: Arc<Moved>, woken: &mut Vec<Waker>) {
+    /// Adds a change; those who wait are to be woken. Whether they have to be later, of which nobody knows yet.
+    pub(super) fn push(&mut self, moved: Arc<Moved>, now: Duration, woken: &mut Vec<Waker>) -> bool {
         self.changes.push_back(moved);
+        if self.asleep == 0 {
+            return false;
+        }
+        if now >= self.rest {
+            self.wake(now, woken);
+            return false;
+        }
+        !std::mem::replace(&mut self.late, true)
+    }
+
+    /// Those who were late are to be woken, if it is time; whether nobody is late any more.
+    pub(super) fn ring(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
+        if self.late && now >= self.rest {
+            self.wake(now, woken);
+        }
+        !self.late
+    }
+
+    /// When those who are late are to be woken.
+    pub(super) fn due(&self) -> Duration {
+        self.rest
+    }
+
+    fn wake(&mut self, now: Duration, woken: &mut Vec<Waker>) {
+        if self.asleep >= CROWD {
+            let rest = EACH.saturating_mul(u32::try_from(self.asleep).unwrap_or(u32::MAX)).min(MOST);
+            self.rest = now.saturating_add(rest);
+        }
+        self.wake_all(woken);
+    }
+
+    fn wake_all(&mut self, woken: &mut Vec<Waker>) {
         woken.extend(self.waiting.iter_mut().filter_map(Option::take));
+        (self.asleep, self.late) = (0, false);
     }
 
     /// A change is no longer kept.
@@ -70,7 +125,7 @@ impl Queue {
         self.first = self.end() + 1;
         self.changes.clear();
         self.oldest = revision;
-        woken.extend(self.waiting.iter_mut().filter_map(Option::take));
+        self.wake_all(woken);
     }
 
     /// A place for one more watcher.
@@ -83,7 +138,7 @@ impl Queue {
 
     /// A watcher goes; whether it was the last one.
     pub(super) fn leave(&mut self, place: usize) -> bool {
-        self.waiting[place] = None;
+        self.asleep -= usize::from(self.waiting[place].take().is_some());
         self.free.push(place);
         self.free.len() == self.waiting.len()
     }
@@ -92,7 +147,10 @@ impl Queue {
     pub(super) fn wait(&mut self, place: usize, waker: &Waker) {
         match &mut self.waiting[place] {
             Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
+            none => {
+                *none = Some(waker.clone());
+                self.asleep += 1;
+            }
         }
     }
 }
