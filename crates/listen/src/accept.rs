@@ -210,13 +210,21 @@ async fn connection<S: Serve>(
     let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
     let socket = Metered::new(socket, activity.clone(), shared.clock.clone());
     let Some(tls) = tls else {
-        return http::serve(socket, Arrival { from, certificates: None, lifetime }, service, shared).await;
+        return http::serve(
+            Box::new(socket),
+            Arrival { from, certificates: None, lifetime },
+            service,
+            shared,
+        )
+        .await;
     };
+    // Both in boxes: a connection's task has room for all that it ever holds at one time, copies of what is moved on as well,
+    // for as long as it lasts.
     let stream = {
         let handshake =
             tls::handshake(socket, &tls, activity.place(), &shared.turns, &shared.bounds, &*shared.clock);
         tokio::select! {
-            stream = handshake => stream?,
+            stream = Box::pin(handshake) => Box::new(stream?),
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
     };
@@ -249,7 +257,53 @@ fn tune(socket: &Socket) {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use ::http::{Request, Response};
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokensmith_core::clock::SystemClock;
+
     use super::*;
+    use crate::body::RequestBody;
+    use crate::serve::Connection;
+
+    #[derive(Clone)]
+    struct Nothing;
+
+    impl Serve for Nothing {
+        type Client = ();
+        type Body = Full<Bytes>;
+
+        fn connected(&self, _: Connection) {}
+
+        async fn answer(&self, _: Request<RequestBody>, _: Arc<()>) -> Response<Full<Bytes>> {
+            Response::default()
+        }
+    }
+
+    /// There may be thousands, each with a watch to which nothing happens.
+    #[tokio::test]
+    async fn a_connection_whose_handshake_is_over_has_no_room_for_it() {
+        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (bounds, clock): (_, Arc<dyn Clock>) = (Bounds::default(), Arc::new(SystemClock::new()));
+        let place = Places::new(&bounds, Arc::default()).admit(Block::Local).await.unwrap();
+        let (stop, end) = (watch::Sender::new(false), watch::Sender::new(()));
+        let lifetime = Lifetime {
+            activity: Activity::new(clock.clone(), Arc::new(place)),
+            farewell: bounds.farewell,
+            stop: stop.subscribe(),
+            end: end.subscribe(),
+        };
+        let shared = Arc::new(Shared {
+            bounds,
+            clock: clock.clone(),
+            turns: Turns::new(1),
+            headers: Sums::new(bounds.waiting_header_bytes),
+            unread: Unread::new(&bounds, clock, Arc::default()),
+        });
+        let connection = connection(Socket::Unix(ours), None, lifetime, None, Nothing, shared);
+        let size = size_of_val(&connection);
+        assert!(size <= 6 << 10, "{size}");
+    }
 
     #[tokio::test]
     async fn a_silent_peer_that_has_gone_is_noticed_in_two_minutes_and_one_that_does_not_read_is_kept() {
