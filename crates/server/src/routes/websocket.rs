@@ -35,6 +35,8 @@ use super::watch::{Events, LENGTH};
 const STALL: Duration = Duration::from_secs(30);
 /// Clients have nothing to say. What they say all the same is read and passed over, up to so many bytes at a time.
 const SAID: usize = 64 << 10;
+/// Room for what a client says, kept for as long as the watch lasts.
+const READ: usize = 4 << 10;
 
 /// Whether a request asks for one (`wsstream.IsWebSocketRequest`).
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -135,7 +137,11 @@ fn shake(headers: &HeaderMap) -> Result<HeaderMap, Refused> {
 
 /// Sends events until the watch ends or the client goes.
 async fn carry(stream: Upgraded, mut events: Events) {
-    let config = WebSocketConfig::default().max_message_size(Some(SAID)).max_frame_size(Some(SAID));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(SAID))
+        .max_frame_size(Some(SAID))
+        // A watch that says nothing holds little.
+        .read_buffer_size(READ);
     let stream = TokioIo::new(stream);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let is_text = events.is_text();
@@ -151,6 +157,12 @@ async fn carry(stream: Upgraded, mut events: Events) {
             // Pings are answered below; a close is answered, too, and ends this.
             said = socket.next() => match said {
                 Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) | None => return finish(&mut socket).await,
+                // No more is read until the answer is out: whoever pings and never reads would fill the memory with answers.
+                Some(Ok(Message::Ping(_))) => {
+                    if !matches!(timeout(STALL, socket.flush()).await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
                 Some(Ok(_)) => {}
                 Some(Err(e)) => return tracing::debug!(cause = %e, "a websocket broke off"),
             },
