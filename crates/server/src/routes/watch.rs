@@ -152,7 +152,10 @@ impl Events {
             }
             self.due = self.pace.due(self.pace.clock.now());
             // Whoever has more to be told is told so by that.
-            if let Some(revision) = self.watch.as_ref().and_then(Watch::seen) {
+            // An event that waits already comes first: put in its place, it would never be seen.
+            if self.next.is_none()
+                && let Some(revision) = self.watch.as_ref().and_then(Watch::seen)
+            {
                 self.next = Some(self.show.bookmark(&self.span, revision, false));
             }
         }
@@ -222,14 +225,15 @@ struct Show {
 
 impl Show {
     fn new(clock: Arc<dyn Clock>, kind: Arc<Kind>, format: Format) -> Self {
-        let convert = format.convert.as_ref().map_or("", |to| to.kind.as_str());
+        let (convert, version) =
+            format.convert.as_ref().map_or(("", ""), |to| (to.kind.as_str(), to.version.as_str()));
         let dated = convert == "Table";
         // Not its name and version: another one may come in its place while the server runs.
         let id = kind.id();
         let media = format.media;
         let name = match dated {
-            true => format!("{id:?} {media:?} {convert} {:?}", format.include()),
-            false => format!("{id:?} {media:?} {convert}"),
+            true => format!("{id:?} {media:?} {convert} {version} {:?}", format.include()),
+            false => format!("{id:?} {media:?} {convert} {version}"),
         };
         Show { clock, kind, format, name: name.into(), dated }
     }
