@@ -53,17 +53,20 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let old = match self.get(kind, namespace, name) {
                 Ok(old) => old,
+                // It is gone: its old copy must not make it anew, with what it granted.
+                Err(Error::NotFound { .. }) if !object.uid().is_empty() => {
+                    return Err(another(kind, &object, (namespace, name), ""));
+                }
                 Err(Error::NotFound { .. })
                     if kind.put_creates && unconditional && part == Subresource::None =>
                 {
                     self.may_create(request.user, kind, namespace, name)?;
-                    object.remove(&["metadata", "uid"]);
                     return self.create(request, kind, namespace, object).await.map(|made| (made, true));
                 }
                 Err(e) => return Err(e),
             };
             if !object.uid().is_empty() && object.uid() != old.uid() {
-                return Err(another(kind, &object, &old));
+                return Err(another(kind, &object, (namespace, name), old.uid()));
             }
             match self.replace(request, kind, part, object.clone(), &old).await {
                 // Somebody else was faster; without a version the client does not mind.
@@ -241,17 +244,17 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
 }
 
 /// Upstream's store says it, down to the key.
-fn another(kind: &Kind, object: &Object, old: &Stored) -> Error {
-    let place = [kind.rules().key().unwrap_or(&kind.plural), old.namespace(), old.name()]
+fn another(kind: &Kind, object: &Object, (namespace, name): (&str, &str), uid: &str) -> Error {
+    let place = [kind.rules().key().unwrap_or(&kind.plural), namespace, name]
         .into_iter()
         .filter(|part| !part.is_empty());
     let cause = format!(
         "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
         place.collect::<Vec<_>>().join("/"),
         object.uid(),
-        old.uid()
+        uid
     );
-    Error::conflict(&kind.group, &kind.plural, old.name(), cause)
+    Error::conflict(&kind.group, &kind.plural, name, cause)
 }
 
 /// Is the object that of the URL? (apiserver `handlers/rest.go`)

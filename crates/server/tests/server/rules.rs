@@ -227,6 +227,19 @@ async fn a_replacement_says_whom_it_replaces() {
     ] {
         assert_eq!(told(&put(&world, &path, &json!({"metadata": metadata})).await), want);
     }
+    // Whoever holds an old copy of what is gone does not make it anew.
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    for (path, key) in [(MAPS, "configmaps"), (roles, "roles")] {
+        let gone =
+            put(&world, &format!("{path}/gone"), &json!({"metadata": {"name": "gone", "uid": "x"}})).await;
+        let (status, text) = told(&gone);
+        assert_eq!(status, 409, "{text}");
+        assert!(
+            text.contains(&format!("/registry/{key}/default/gone, "))
+                && text.ends_with("UID in object meta: "),
+            "{text}"
+        );
+    }
     let other = json!({"metadata": {"uid": "x"}}).to_string().into_bytes();
     let patched = world.send("PATCH", &path, Some(ADMIN), &[MERGE], other).await;
     assert_eq!(
