@@ -20,12 +20,11 @@ const REVIEW: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 pub async fn check(change: Change, base: &Base, dir: &Path) -> Result<()> {
     let server = Server::start_in(dir, &ARGS, &[]).await?;
     let client = server.client()?;
-    let keys = valid(&client).await?;
-    journal(&client, &keys).await?;
+    let keys = journal(&client).await?;
     nothing_lost(&client, &keys, base).await?;
     signs(&client).await?;
-    let settled = until_settled(&client, |_| true).await?;
-    journal(&client, &settled).await?;
+    until_settled(&client, |_| true).await?;
+    journal(&client).await?;
     if change == Change::Reseal {
         // What a crash has left half done is done by the next one: one sealing key, and it opens.
         change.ask(&client).await?;
@@ -78,9 +77,27 @@ async fn valid(client: &Client) -> Result<Value> {
     Ok(keys)
 }
 
-/// Numbers without a gap, and for each key a chain of changes that ends at what it is now.
-async fn journal(client: &Client, keys: &Value) -> Result<()> {
-    let history = client.get(&format!("{KEYS}/history"), Some(ADMIN)).await?;
+/// The ring and its journal at one moment: a key that comes between the two questions is in one of them.
+async fn ring_and_journal(client: &Client) -> Result<(Value, Value)> {
+    let mut keys = valid(client).await?;
+    loop {
+        let history = client.get(&format!("{KEYS}/history"), Some(ADMIN)).await?;
+        let after = valid(client).await?;
+        if phases_of(&keys) == phases_of(&after) {
+            return Ok((keys, history));
+        }
+        keys = after;
+    }
+}
+
+fn phases_of(keys: &Value) -> Vec<(&str, &str)> {
+    let keys = keys["keys"].as_array().into_iter().flatten();
+    keys.map(|key| (text(key, "id"), text(key, "phase"))).collect()
+}
+
+/// Numbers without a gap, and for each key a chain of changes that ends at what it is now. The ring then.
+async fn journal(client: &Client) -> Result<Value> {
+    let (keys, history) = ring_and_journal(client).await?;
     ensure!(history.get("missing").is_none(), "{history}");
     let (mut now, mut resealed) = (HashMap::new(), HashSet::new());
     for (at, entry) in history["changes"].as_array().context("no journal")?.iter().enumerate() {
@@ -101,7 +118,7 @@ async fn journal(client: &Client, keys: &Value) -> Result<()> {
         let told = now.get(text(key, "id")).map(|phase| phase.trim_end_matches(" to sign"));
         ensure!(told == Some(text(key, "phase")), "{key} and {history}");
     }
-    Ok(())
+    Ok(keys)
 }
 
 /// Every key that was published still is, and its tokens verify; but for a revoked one.
