@@ -19,8 +19,9 @@ class Server:
         ready = home / "ready"
         self.log = open(home / "log", "wb")
         self.process = subprocess.Popen(
-            [BINARY, "serve", f"--data-dir={home}/data", f"--kubeconfig={self.kubeconfig}",
-             f"--ready-file={ready}", "--secure-port=0", *args],
+            [BINARY, "serve", f"--kubeconfig={self.kubeconfig}", f"--ready-file={ready}", "--secure-port=0", *args],
+            # As an image does: a test may ask for a server that keeps nothing.
+            env={**os.environ, "TOKENSMITH_DATA_DIR": f"{home}/data"},
             stdout=self.log, stderr=self.log, cwd=home)
         deadline = time.monotonic() + 60
         while not (ready.exists() and ready.read_text().strip()):
