@@ -201,6 +201,13 @@ fn one_of(errors: &mut Findings, at: &Path<'_>, text: &str, supported: &[&str]) 
     }
 }
 
+/// A field that, if it is there, is one of several texts.
+fn given(errors: &mut Findings, at: &Path<'_>, value: &Value, supported: &[&str]) {
+    if let Some(text) = value[at.name()].as_str().filter(|text| !supported.contains(text)) {
+        errors.not_supported(at, text, supported);
+    }
+}
+
 fn port_number(errors: &mut Findings, at: &Path<'_>, number: i64) {
     if !(1..=65535).contains(&number) {
         errors.invalid(at, number, "must be between 1 and 65535, inclusive");

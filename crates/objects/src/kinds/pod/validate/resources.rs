@@ -174,7 +174,7 @@ fn any_name(errors: &mut Findings, at: &Path<'_>, resource: &str) -> bool {
         return false;
     }
     let huge = [HUGE_PAGES, "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix));
-    if !resource.contains('/') && !STANDARD.contains(&resource) && !huge {
+    if !resource.contains('/') && !STANDARD.contains(&resource) && !COUNTED.contains(&resource) && !huge {
         errors.invalid(at, resource, "must be a standard resource type or fully qualified");
         return false;
     }
@@ -229,7 +229,8 @@ fn divisible(page: &str, amount: &str) -> bool {
 
 const HUGE_PAGES: &str = "hugepages-";
 const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-const STANDARD: [&str; 20] = [
+/// Beside what is [`COUNTED`].
+const STANDARD: [&str; 11] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -239,17 +240,8 @@ const STANDARD: [&str; 20] = [
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
     "storage",
     "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
 ];
 /// What is counted in whole things.
 const COUNTED: [&str; 9] = [

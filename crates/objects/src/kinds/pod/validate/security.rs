@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::look::{flag, list, number, some, strings, text};
-use super::{Pod, volume, windows};
+use super::{Pod, given, volume, windows};
 use crate::field::Findings;
 use crate::kinds::internal::{self, PROFILE, SECURITY_CONTEXT};
 use crate::path::Path;
@@ -61,13 +61,6 @@ pub(super) fn of_pod(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
     app_armor(errors, &at.child("appArmorProfile"), &context["appArmorProfile"]);
     given(errors, &at.child("supplementalGroupsPolicy"), context, &["Merge", "Strict"]);
     given(errors, &at.child("seLinuxChangePolicy"), context, &["MountOption", "Recursive"]);
-}
-
-/// A field that, if it is there, is one of several texts.
-fn given(errors: &mut Findings, at: &Path<'_>, context: &Value, supported: &[&str]) {
-    if let Some(value) = context[at.name()].as_str().filter(|value| !supported.contains(value)) {
-        errors.not_supported(at, value, supported);
-    }
 }
 
 /// A user's or a group's number.

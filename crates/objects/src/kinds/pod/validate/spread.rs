@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::look::{number, text};
-use super::scheduling;
+use super::{given, scheduling};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::validate::selector;
@@ -51,10 +51,7 @@ pub(super) fn constraints(errors: &mut Findings, at: &Path<'_>, constraints: &[V
             }
         }
         for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            match constraint[name].as_str() {
-                None | Some("Honor" | "Ignore") => {}
-                Some(other) => errors.not_supported(&at.child(name), other, &["Honor", "Ignore"]),
-            }
+            given(errors, &at.child(name), constraint, &["Honor", "Ignore"]);
         }
         scheduling::label_keys(errors, at, constraint);
         selector::validate(errors, &at.child("labelSelector"), &constraint["labelSelector"]);

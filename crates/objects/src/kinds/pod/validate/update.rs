@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::look::{list, number, text};
-use super::{SPEC, annotations, scheduling};
+use super::{SPEC, annotations, container, scheduling};
 use crate::Object;
 use crate::field::Findings;
 use crate::path::Path;
@@ -66,9 +66,7 @@ fn images(errors: &mut Findings, field: &str, changed: &mut Value, before: &Valu
         if image.is_empty() {
             errors.required(&at.child("image"), "");
         }
-        if image.trim() != image {
-            errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
-        }
+        container::image(errors, &at, container);
         if let (Some(container), Some(image)) = (container.as_object_mut(), original.get("image")) {
             container.insert("image".into(), image.clone());
         }

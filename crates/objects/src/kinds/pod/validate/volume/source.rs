@@ -6,7 +6,7 @@ use super::super::look::{entries, flag, list, number, some, text};
 use super::{Limits, downward, items, mode, no_steps_back, projected, required};
 use crate::field::Findings;
 use crate::kinds::pod::validate::container::PULL_POLICIES;
-use crate::kinds::pod::validate::one_of;
+use crate::kinds::pod::validate::{given, one_of};
 use crate::path::Path;
 use crate::{names, quantity};
 
@@ -284,9 +284,7 @@ fn azure_disk(errors: &mut Findings, at: &Path<'_>, source: &Value) {
     for (field, values) in
         [("cachingMode", ["None", "ReadOnly", "ReadWrite"]), ("kind", ["Dedicated", "Managed", "Shared"])]
     {
-        if let Some(value) = source[field].as_str().filter(|value| !values.contains(value)) {
-            errors.not_supported(&at.child(field), value, &values);
-        }
+        given(errors, &at.child(field), source, &values);
     }
     let uri = text(source, "diskURI");
     let (prefix, example) = match source["kind"].as_str() {
