@@ -1,5 +1,8 @@
 //! Names: what Kubernetes accepts, and what it says about the rest (apimachinery `util/validation`).
 
+/// No subdomain is longer, characters.
+pub const MAX_SUBDOMAIN: usize = 253;
+
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 /// What is wrong with an RFC 1123 label (namespaces); nothing when it is one.
@@ -15,7 +18,7 @@ pub fn label(name: &str) -> Vec<String> {
 
 /// What is wrong with an RFC 1123 subdomain (most names).
 pub fn subdomain(name: &str) -> Vec<String> {
-    let mut findings = too_many(name, 253);
+    let mut findings = too_many(name, MAX_SUBDOMAIN);
     if !name.split('.').all(is_label) {
         findings.push(format!("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{LABEL}(\\.{LABEL})*')"));
     }

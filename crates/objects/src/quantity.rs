@@ -26,13 +26,32 @@ pub fn milli_value(text: &str) -> Option<i64> {
     scaled(text, 3)
 }
 
-/// Which of two is more; text that is no quantity, as one that nobody has set, is nothing.
-pub fn compare(one: &str, other: &str) -> Ordering {
-    match (nanos(one), nanos(other)) {
-        (Some((one, _)), Some((other, _))) => one.cmp(&other),
-        // Beyond exact arithmetic thousandths tell.
-        _ => milli_value(one).unwrap_or(0).cmp(&milli_value(other).unwrap_or(0)),
+/// A quantity that was read, for who compares it with many. Text that is no quantity, as one that nobody has set, is nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    /// In billionths, unless that is beyond exact arithmetic: then thousandths tell.
+    nanos: Option<i128>,
+    millis: i64,
+}
+
+impl Amount {
+    /// Reads it.
+    pub fn of(text: &str) -> Amount {
+        Amount { nanos: nanos(text).map(|(nanos, _)| nanos), millis: milli_value(text).unwrap_or(0) }
     }
+
+    /// Whether it is more than another one, or less.
+    pub fn against(&self, other: &Amount) -> Ordering {
+        match (self.nanos, other.nanos) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ => self.millis.cmp(&other.millis),
+        }
+    }
+}
+
+/// Which of two is more.
+pub fn compare(one: &str, other: &str) -> Ordering {
+    Amount::of(one).against(&Amount::of(other))
 }
 
 /// The sum, in the form of the first, or of the second if the first is nothing; what is beyond exact arithmetic is the

@@ -1,6 +1,6 @@
 //! Requests and limits, of containers and of the pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::look::{entries, list, some, text};
 use crate::field::{Findings, Shared};
 use crate::kinds::pod::aggregate;
 use crate::path::Path;
+use crate::quantity::Amount;
 use crate::{FieldError, names, quantity};
 
 /// Names of `spec.resourceClaims`.
@@ -142,14 +143,25 @@ fn consistency(errors: &mut Findings, at: &Path<'_>, spec: &Value, resources: &V
             }
         }
     }
+    // Each limit is read once, and a long one shown seldom: there may be many containers.
+    let wholes =
+        entries(resources, "limits").filter_map(|(name, amount)| Some((name.as_str(), amount.as_str()?)));
+    let mut wholes: HashMap<_, _> =
+        wholes.map(|(name, whole)| (name, (Amount::of(whole), Shared::new(whole)))).collect();
     let containers = at.child("containers");
     for (index, container) in list(spec, "containers").iter().enumerate() {
         for (resource, limit) in entries(&container["resources"], "limits") {
             let limit = limit.as_str().unwrap_or("");
-            let Some(whole) = resources["limits"][resource].as_str() else { continue };
-            if quantity::compare(limit, whole).is_gt() {
-                let detail = format!("must be less than or equal to pod limits of {whole}");
-                errors.invalid(&containers.index(index).key(resource).child("limits"), limit, detail);
+            let Some((whole, shown)) = wholes.get_mut(resource.as_str()) else { continue };
+            if Amount::of(limit).against(whole).is_gt() {
+                errors.push(|| {
+                    let detail = format!("must be less than or equal to pod limits of {}", shown.text());
+                    FieldError::invalid(
+                        &containers.index(index).key(resource).child("limits"),
+                        &limit.into(),
+                        detail,
+                    )
+                });
             }
         }
     }

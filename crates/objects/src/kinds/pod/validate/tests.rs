@@ -230,3 +230,25 @@ fn what_is_refused_of_a_pod() {
         assert_eq!(refused(change.clone()), want, "{change}");
     }
 }
+
+/// Each of thousands of volumes, or containers, would show a megabyte once more.
+#[test]
+fn what_is_long_is_not_shown_with_everything_that_it_is_held_against() {
+    let long = "x".repeat(1 << 20);
+    let many = |one: &dyn Fn(usize) -> Value| (0..2000).map(one).collect::<Value>();
+    let volumes = many(&|_| json!({"name": "V", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}));
+    let containers =
+        many(&|at| json!({"name": format!("c{at}"), "image": "i", "resources": {"limits": {"cpu": "1"}}}));
+    let below = format!("-{}", "1".repeat(1 << 20));
+    for (name, spec) in [
+        (long.as_str(), json!({"containers": [{"name": "c", "image": "i"}], "volumes": volumes})),
+        ("a", json!({"containers": containers, "resources": {"limits": {"cpu": below}}})),
+    ] {
+        let pod = json!({"metadata": {"name": name, "namespace": "n"}, "spec": spec});
+        let mut pod = Object::from_value(pod).unwrap();
+        defaults::apply(kind("", "pods").unwrap(), &mut pod);
+        let found = validate::create(kind("", "pods").unwrap(), &pod, &Limits::default()).told();
+        let shown: usize = found.iter().map(|error| error.message.len()).sum();
+        assert!(found.len() > 500 && shown < 16 << 20, "{} findings of {shown} bytes", found.len());
+    }
+}

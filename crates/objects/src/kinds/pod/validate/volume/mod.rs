@@ -25,7 +25,12 @@ pub(super) fn volumes<'a>(
     limits: &Limits,
 ) -> Volumes<'a> {
     let ephemeral = volumes.iter().filter(|volume| volume.get("ephemeral").is_some() && !pod.is_empty());
-    let claims: HashSet<String> = ephemeral.map(|volume| format!("{pod}-{}", text(volume, "name"))).collect();
+    // By what comes behind the pod's name: that may be long, and there may be many.
+    let made: HashSet<&str> = ephemeral.map(|volume| text(volume, "name")).collect();
+    let is_made = |claim: &str| {
+        let volume = claim.strip_prefix(pod).and_then(|rest| rest.strip_prefix('-'));
+        volume.is_some_and(|volume| made.contains(volume))
+    };
     let mut known = Volumes::new();
     for (index, volume) in volumes.iter().enumerate() {
         let at = &at.index(index);
@@ -43,7 +48,7 @@ pub(super) fn volumes<'a>(
             known.insert(name, volume);
         }
         let claim = text(&volume["persistentVolumeClaim"], "claimName");
-        if claims.contains(claim) {
+        if is_made(claim) {
             let detail = "must not reference a PVC that gets created for an ephemeral volume";
             errors.invalid(&at.child("persistentVolumeClaim.claimName"), claim, detail);
         }

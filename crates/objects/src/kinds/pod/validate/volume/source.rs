@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::look::{entries, flag, list, number, some, text};
 use super::{Limits, downward, items, mode, no_steps_back, projected, required};
-use crate::field::Findings;
+use crate::field::{Findings, go_quote};
 use crate::kinds::pod::validate::container::PULL_POLICIES;
 use crate::kinds::pod::validate::{given, one_of};
 use crate::path::Path;
@@ -155,12 +155,14 @@ fn one(errors: &mut Findings, volume: &Path<'_>, name: &str, source: &Value, lim
 }
 
 fn claim_name(errors: &mut Findings, at: &Path<'_>, pod: &str, name: &str) {
-    if pod.is_empty() || name.is_empty() {
+    // What is wrong with a name that no pod can have is said of the name, once: with each of many volumes it would be looked
+    // at, and shown, as often as there are volumes.
+    if pod.is_empty() || name.is_empty() || pod.len() > names::MAX_SUBDOMAIN {
         return;
     }
     let claim = format!("{pod}-{name}");
     for finding in names::subdomain(&claim) {
-        errors.invalid(&at.child("name"), name, format!("PVC name {claim:?}: {finding}"));
+        errors.invalid(&at.child("name"), name, format!("PVC name {}: {finding}", go_quote(&claim)));
     }
 }
 
