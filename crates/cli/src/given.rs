@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
+use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
 use crate::failure::Failure;
@@ -49,13 +50,8 @@ fn with_rules(command: Command) -> Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_rules))
 }
 
-/// As Go's `strconv.ParseBool` reads it.
 fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err("use true or false".into()),
-    }
+    go_bool(text).ok_or_else(|| "use true or false".into())
 }
 
 /// The flags whose value is a list.

@@ -275,6 +275,15 @@ fn render(value: &Value) -> String {
     }
 }
 
+/// Go's `strconv.ParseBool`, which knows no `yes`.
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
 /// Go's `strconv.Quote`, which Kubernetes' messages show for every string.
 pub fn go_quote(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);

@@ -8,6 +8,7 @@ use tokensmith_api::Media;
 use tokensmith_api::media::{self, Accepted, As, negotiate};
 use tokensmith_core::Error;
 use tokensmith_core::access::request::parameter;
+use tokensmith_objects::field::go_bool;
 use tokensmith_objects::table::Include;
 use tokensmith_objects::{Object, codec};
 use tokensmith_registry::options::{UnknownInclude, include_object};
@@ -110,8 +111,7 @@ fn without_protobuf(header: &str) -> String {
 /// `pretty` as asked for; people's tools get it unasked (apiserver `handlers/negotiation`).
 fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
     if let Some(asked) = parameter(query, "pretty") {
-        // Go's `strconv.ParseBool`, which knows no `yes`.
-        return ["1", "t", "T", "true", "TRUE", "True"].contains(&asked.as_str());
+        return go_bool(&asked) == Some(true);
     }
     let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Kind, Schema};
+use crate::field::go_bool;
 
 /// What cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +43,8 @@ impl Schema {
         let mut wanted = BTreeMap::new();
         for entry in entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty()) {
             let (key, value) = entry.split_once('=').unwrap_or((entry, "true"));
-            let on = match value {
-                // As Go's `strconv.ParseBool`; empty is true too.
-                "" | "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
-                "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
-                _ => return Err(ServingError::NoBool { key: key.into(), value: value.into() }),
-            };
+            let no_bool = || ServingError::NoBool { key: key.into(), value: value.into() };
+            let on = value.is_empty() || go_bool(value).ok_or_else(no_bool)?;
             if !known().iter().any(|known| known == key) {
                 return Err(ServingError::Unknown { key: key.into() });
             }
