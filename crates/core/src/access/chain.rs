@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::authenticators::{ClientCertificates, Shown};
 use super::rbac::UserRules;
 use super::{
-    AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Decision, Identity,
-    MASTERS, TokenAuthenticator,
+    ANONYMOUS, AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Decision,
+    Identity, MASTERS, TokenAuthenticator, UNAUTHENTICATED,
 };
 use crate::view::Snapshot;
 
@@ -113,6 +113,15 @@ impl Authentication {
 pub fn add_group(identity: &mut Identity, group: &str) {
     if !identity.groups.iter().any(|g| g == group) {
         identity.groups.push(group.into());
+    }
+}
+
+/// Appends the group of who has, or has not, shown who they are, as it goes with whoever a request is made as.
+pub(super) fn add_standing(identity: &mut Identity) {
+    if identity.name == ANONYMOUS {
+        add_group(identity, UNAUTHENTICATED);
+    } else if !identity.groups.iter().any(|group| group == UNAUTHENTICATED) {
+        add_group(identity, AUTHENTICATED);
     }
 }
 

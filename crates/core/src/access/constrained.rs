@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::names;
 
-use super::chain::add_group;
-use super::{ANONYMOUS, AUTHENTICATED, Attributes, Identity, MASTERS, UNAUTHENTICATED};
+use super::chain::add_standing;
+use super::impersonate::right;
+use super::node::{NODE, NODES};
+use super::{Attributes, Identity, MASTERS};
 use crate::tokens::{account_of, groups};
 
 /// One way to act as somebody; the request's caller needs all that it asks for.
@@ -24,8 +26,6 @@ pub struct Mode {
 }
 
 const GROUP: &str = "authentication.k8s.io";
-const NODE: &str = "system:node:";
-const NODES: &str = "system:nodes";
 const OWN_NODE: &str = "authentication.kubernetes.io/node-name";
 
 /// The ways in which `caller` may become `wanted`, whose groups are those that were asked for, in upstream's order.
@@ -34,8 +34,7 @@ pub(super) fn modes(caller: &Identity, wanted: &Identity) -> Vec<Mode> {
     let node = wanted.name.strip_prefix(NODE).filter(|node| names::subdomain(node).is_empty());
     let account = account_of(&wanted.name);
     let own = account_of(&caller.name).is_some()
-        && node.is_some()
-        && caller.extra.get(OWN_NODE).map(Vec::as_slice) == Some(&[node.unwrap_or("").to_owned()]);
+        && node.is_some_and(|node| caller.extra.get(OWN_NODE).is_some_and(|names| *names == [node]));
     let mut found = Vec::new();
     if own && alone {
         found.push(mode("associated-node", wanted));
@@ -51,21 +50,12 @@ pub(super) fn modes(caller: &Identity, wanted: &Identity) -> Vec<Mode> {
 
 fn mode(name: &str, wanted: &Identity) -> Mode {
     let verb = format!("impersonate:{name}");
-    let check = |resource: &str, subresource: &str, namespace: &str, name: &str| Attributes {
-        verb: verb.clone(),
-        group: GROUP.into(),
-        version: "v1".into(),
-        resource: resource.into(),
-        subresource: subresource.into(),
-        namespace: namespace.into(),
-        name: name.into(),
-        resource_request: true,
-        ..Attributes::default()
+    let check = |resource: &str, subresource: &str, namespace: &str, name: &str| {
+        right(&verb, GROUP, (resource, subresource), (namespace, name))
     };
     let mut identity = wanted.clone();
     let mut checks = vec![match (wanted.name.strip_prefix(NODE), account_of(&wanted.name)) {
-        _ if name == "user-info" => check("users", "", "", &wanted.name),
-        (Some(node), _) => {
+        (Some(node), _) if name != "user-info" => {
             identity.groups = vec![NODES.into()];
             // What holds for the node that an account runs on holds for each.
             check("nodes", "", "", if name == "associated-node" { "*" } else { node })
@@ -74,7 +64,8 @@ fn mode(name: &str, wanted: &Identity) -> Mode {
             identity.groups = groups(namespace);
             check("serviceaccounts", "", namespace, account)
         }
-        (None, None) => check("users", "", "", &wanted.name),
+        // A node that no node can be called is a user as any other.
+        _ => check("users", "", "", &wanted.name),
     }];
     if !wanted.uid.is_empty() {
         checks.push(check("uids", "", "", &wanted.uid));
@@ -90,11 +81,7 @@ fn mode(name: &str, wanted: &Identity) -> Mode {
         }
         false => wrong_extra(&wanted.extra).map(|why| (check("userextras", "", "", ""), why)),
     };
-    if identity.name == ANONYMOUS {
-        add_group(&mut identity, UNAUTHENTICATED);
-    } else if !identity.groups.iter().any(|group| group == UNAUTHENTICATED) {
-        add_group(&mut identity, AUTHENTICATED);
-    }
+    add_standing(&mut identity);
     Mode { on: Some(format!("impersonate-on:{name}")), checks, never, identity }
 }
 
@@ -130,6 +117,7 @@ fn wrong_extra(extra: &BTreeMap<String, Vec<String>>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 
     fn user(name: &str) -> Identity {
         Identity { name: name.into(), ..Identity::default() }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 use tokensmith_objects::field::go_quote;
 
-use super::chain::add_group;
+use super::chain::add_standing;
 use super::constrained::{self, Mode};
 use super::header::{self, HeaderError};
 use super::request::escapes_are_whole;
-use super::{ANONYMOUS, AUTHENTICATED, Attributes, Identity, UNAUTHENTICATED};
+use super::{Attributes, Identity};
 use crate::tokens::{account_of, groups};
 
 /// A wish to act as someone else: in the old way all `checks` must be allowed to the real user; [`modes`](Impersonation::modes)
@@ -75,17 +75,7 @@ pub fn read<'a>(
     };
     let mut checks = Vec::new();
     let mut check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        checks.push(Attributes {
-            verb: "impersonate".into(),
-            group: group.into(),
-            version: "v1".into(),
-            resource: resource.into(),
-            subresource: subresource.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            resource_request: true,
-            ..Attributes::default()
-        });
+        checks.push(right("impersonate", group, (resource, subresource), (namespace, name)));
     };
     // A name that no account can have is a plain user's: a right on a namespace's accounts does not reach it.
     let account = account_of(&user);
@@ -108,12 +98,28 @@ pub fn read<'a>(
         _ => asked,
     };
     let mut identity = Identity { name: user, uid: uid.unwrap_or_default(), groups, extra };
-    if identity.name == ANONYMOUS {
-        add_group(&mut identity, UNAUTHENTICATED);
-    } else if !identity.groups.iter().any(|g| g == UNAUTHENTICATED) {
-        add_group(&mut identity, AUTHENTICATED);
-    }
+    add_standing(&mut identity);
     Ok(Some(Impersonation { wanted, checks, identity }))
+}
+
+/// What a caller must be allowed in order to become a user, an account, a member of a group and so on.
+pub(super) fn right(
+    verb: &str,
+    group: &str,
+    (resource, subresource): (&str, &str),
+    (namespace, name): (&str, &str),
+) -> Attributes {
+    Attributes {
+        verb: verb.into(),
+        group: group.into(),
+        version: "v1".into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        resource_request: true,
+        ..Attributes::default()
+    }
 }
 
 impl Impersonation {
@@ -196,6 +202,7 @@ fn unescape(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::AUTHENTICATED;
 
     fn ask(headers: &[(&str, &str)]) -> Result<Option<Impersonation>, String> {
         read(headers.iter().map(|(n, v)| (*n, v.as_bytes()))).map_err(|e| e.to_string())

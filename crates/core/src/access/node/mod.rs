@@ -71,11 +71,16 @@ impl Authorizer for NodeAuthorizer {
     }
 }
 
+/// What a node's user name begins with.
+pub(super) const NODE: &str = "system:node:";
+/// The group of all nodes.
+pub(super) const NODES: &str = "system:nodes";
+
 /// The node that a user is: `system:node:NAME` in group `system:nodes`. It is empty for a node that cannot be told: who
 /// gets that lets it do nothing (`pkg/auth/nodeidentifier`).
 pub fn node_name(user: &Identity) -> Option<&str> {
-    let name = user.name.strip_prefix("system:node:")?;
-    user.groups.iter().any(|g| g == "system:nodes").then_some(name)
+    let name = user.name.strip_prefix(NODE)?;
+    user.groups.iter().any(|g| g == NODES).then_some(name)
 }
 
 /// What a node asks for.
