@@ -109,6 +109,11 @@ impl Authentication {
     }
 }
 
+/// A text in which nothing looks like HTML.
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// Appends a group that is not there yet.
 pub fn add_group(identity: &mut Identity, group: &str) {
     if !identity.groups.iter().any(|g| g == group) {
@@ -210,7 +215,7 @@ pub fn forbidden_text(user: &Identity, a: &Attributes, reason: &str) -> String {
     } else {
         format!("{who} cannot {} path {}", a.verb, quote(&a.path))
     };
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = escaped(&text);
     if reason.is_empty() { text } else { format!("{text}: {reason}") }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokensmith_core::access::chain::escaped;
 use tokensmith_objects::schema::{Schema, api_version};
 
 use super::OWN;
@@ -48,8 +49,7 @@ pub(super) fn no_page() -> Response {
 pub(super) fn no_kind(target: &str) -> Response {
     let cause = "failed to create RequestInfo: unable to determine kind and namespace from url";
     let text = format!("Internal Server Error: \"{target}\": {cause}, {target}");
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    reply::text(StatusCode::INTERNAL_SERVER_ERROR, &text)
+    reply::text(StatusCode::INTERNAL_SERVER_ERROR, &escaped(&text))
 }
 
 needs! {
