@@ -141,15 +141,11 @@ fn validate(review: &Object, kind: &str) -> Findings {
         validate::access_selectors(&mut errors, resource);
     }
     let local = kind == "LocalSubjectAccessReview";
-    let mut metadata = review.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
-    let whole = Value::Object(metadata.clone());
-    metadata.shift_remove("managedFields");
-    if local {
-        metadata.shift_remove("namespace");
-    }
-    if !metadata.is_empty() {
+    let odd = |name: &String| name != "managedFields" && !(local && name == "namespace");
+    let metadata = review.get("metadata");
+    if let Some(whole) = metadata.filter(|all| all.as_object().is_some_and(|all| all.keys().any(odd))) {
         let detail = if local { "must be empty except for namespace" } else { "must be empty" };
-        errors.push(|| FieldError::invalid("metadata", &whole, detail));
+        errors.push(|| FieldError::invalid("metadata", whole, detail));
     }
     let asked = resource.map_or("", |resource| resource["namespace"].as_str().unwrap_or(""));
     if local && resource.is_some() && asked != review.namespace() {
@@ -238,32 +234,31 @@ fn required(selector: &Value) -> impl Iterator<Item = FieldRequirement> {
 fn ignored(review: &Object) -> Vec<&'static str> {
     let of = |name: &str| review.at(&["spec", "resourceAttributes", name]).unwrap_or(&Value::Null);
     let (fields, labels) = (of("fieldSelector"), of("labelSelector"));
-    let count = |selector: &Value| selector["requirements"].as_array().map_or(0, Vec::len);
     let raw = |selector: &Value| selector["rawSelector"].as_str().unwrap_or("").to_owned();
     let label = |one: &Value| LabelSelector::from_value(&json!({"matchExpressions": [one]})).is_ok();
     let good = labels["requirements"].as_array().into_iter().flatten().filter(|r| label(r)).count();
-    let mut out = Vec::new();
-    match (count(fields), required(fields).count()) {
-        (0, _) if FieldRequirement::parse(&raw(fields)).is_err() => {
-            out.push("spec.resourceAttributes.fieldSelector ignored due to parse error");
+    let told = |selector: &Value, understood: usize, wrong: bool, texts: [&'static str; 2]| {
+        match selector["requirements"].as_array().map_or(0, Vec::len) {
+            0 => wrong.then_some(texts[0]),
+            _ if understood == 0 => Some(texts[0]),
+            all => (understood < all).then_some(texts[1]),
         }
-        (all, 0) if all > 0 => out.push("spec.resourceAttributes.fieldSelector ignored due to parse error"),
-        (all, some) if some < all => {
-            out.push("spec.resourceAttributes.fieldSelector partially ignored due to parse error");
-        }
-        _ => {}
-    }
-    match (count(labels), good) {
-        (0, _) if LabelSelector::parse(&raw(labels)).is_err() => {
-            out.push("spec.resourceAttributes.labelSelector ignored due to parse error");
-        }
-        (all, 0) if all > 0 => out.push("spec.resourceAttributes.labelSelector ignored due to parse error"),
-        (all, some) if some < all => {
-            out.push("spec.resourceAttributes.labelSelector partially ignored due to parse error");
-        }
-        _ => {}
-    }
-    out
+    };
+    let of_fields = [
+        "spec.resourceAttributes.fieldSelector ignored due to parse error",
+        "spec.resourceAttributes.fieldSelector partially ignored due to parse error",
+    ];
+    let of_labels = [
+        "spec.resourceAttributes.labelSelector ignored due to parse error",
+        "spec.resourceAttributes.labelSelector partially ignored due to parse error",
+    ];
+    [
+        told(fields, required(fields).count(), FieldRequirement::parse(&raw(fields)).is_err(), of_fields),
+        told(labels, good, LabelSelector::parse(&raw(labels)).is_err(), of_labels),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]
