@@ -59,10 +59,7 @@ pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
 
 /// Checks `--service-account-jwks-uri`.
 pub fn check_jwks_uri(uri: &str) -> Result<(), IssuerError> {
-    match parse(uri) {
-        Ok(url) if url.https() => Ok(()),
-        _ => Err(IssuerError::JwksUri(uri.to_owned())),
-    }
+    check_https(uri, IssuerError::JwksUri)
 }
 
 /// Checks `--discovery-authorization-endpoint`.
@@ -70,9 +67,13 @@ pub fn check_jwks_uri(uri: &str) -> Result<(), IssuerError> {
 /// # Errors
 /// It is no https URL.
 pub fn check_authorization_endpoint(url: &str) -> Result<(), IssuerError> {
+    check_https(url, IssuerError::AuthorizationEndpoint)
+}
+
+fn check_https(url: &str, refused: impl FnOnce(String) -> IssuerError) -> Result<(), IssuerError> {
     match parse(url) {
         Ok(parsed) if parsed.https() => Ok(()),
-        _ => Err(IssuerError::AuthorizationEndpoint(url.to_owned())),
+        _ => Err(refused(url.to_owned())),
     }
 }
 

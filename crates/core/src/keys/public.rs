@@ -168,11 +168,12 @@ impl PublicKey {
     /// of other kinds are skipped, as Kubernetes does (client-go `util/keyutil`); a key that is there but
     /// cannot be used is an error, so that nobody relies on a key that is not published.
     pub fn list_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
-        let mut keys = Vec::new();
-        for block in pem::blocks(text) {
-            keys.extend(Self::in_block(&block?)?);
+        let (keys, unusable) = Self::readable_in_pem(text);
+        match unusable.into_iter().next() {
+            Some(cause) => Err(cause),
+            None if keys.is_empty() => Err(KeyError::NoPublicKey),
+            None => Ok(keys),
         }
-        if keys.is_empty() { Err(KeyError::NoPublicKey) } else { Ok(keys) }
     }
 
     /// The same, but what cannot be used is told beside the others, as Kubernetes skips it: who rotates keys by a file of many
