@@ -208,6 +208,8 @@ impl Dispatcher {
         let gone = std::mem::take(&mut inner.window);
         (inner.kept, inner.oldest, inner.listable, inner.head) = (0, revision, revision, revision);
         inner.topics.values().for_each(|topic| topic.queue().restart(revision, &mut woken.0));
+        // All who were late are woken by that.
+        inner.late.clear();
         drop(inner);
         drop(gone);
         (published, woken)
