@@ -173,7 +173,7 @@ impl Registry {
         // Upstream's versions are numbers, and 0 is none.
         let version = match object.resource_version() {
             "" => 0,
-            text => options::revision(text).map_err(|cause| Error::Unclassified(cause.to_string()))?,
+            text => options::unsigned(text).map_err(|cause| Error::Unclassified(cause.to_string()))?,
         };
         if version == 0 {
             object.remove(&["metadata", "resourceVersion"]);

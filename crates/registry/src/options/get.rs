@@ -2,9 +2,8 @@
 
 use tokensmith_core::error::Error;
 use tokensmith_core::store::Revision;
-use tokensmith_objects::FieldError;
 
-use super::query::{Query, unsigned};
+use super::query::{Query, revision};
 
 /// What a read of one object asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,14 +16,9 @@ impl GetOptions {
     /// Reads the query of a get.
     pub fn read(query: &str) -> Result<Self, Error> {
         let query = Query::read(query);
-        let revision = match query.text("resourceVersion").as_str() {
-            "" => 0,
-            text => unsigned(text).map_err(|cause| {
-                let error = FieldError::invalid("resourceVersion", &text.into(), cause.to_string());
-                // Upstream has no class for it where one object is read.
-                Error::Unclassified(error.to_string())
-            })?,
-        };
+        // Upstream has no class for it where one object is read.
+        let revision =
+            revision(&query.text("resourceVersion")).map_err(|e| Error::Unclassified(e.to_string()))?;
         Ok(GetOptions { revision })
     }
 }

@@ -7,7 +7,7 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::selector::{FieldSelector, LabelSelector, Selectable, SelectorError};
 
 use super::judged;
-use super::query::{Query, unsigned};
+use super::query::{Query, revision};
 use tokensmith_core::error::Error;
 use tokensmith_core::store::Revision;
 use tokensmith_core::view::{Snapshot, collection_key};
@@ -169,12 +169,7 @@ impl ListOptions {
     }
 
     fn number(&self) -> Result<Revision, FieldError> {
-        let text = self.resource_version.as_str();
-        if text.is_empty() {
-            return Ok(0);
-        }
-        unsigned(text)
-            .map_err(|cause| FieldError::invalid("resourceVersion", &text.into(), cause.to_string()))
+        revision(&self.resource_version)
     }
 
     fn of_list(&self, wanted: &str, initial: bool) -> Vec<FieldError> {

@@ -18,7 +18,7 @@ mod tests;
 pub use delete::{DeleteOptions, Propagation};
 pub use get::GetOptions;
 pub use list::ListOptions;
-pub(crate) use query::unsigned as revision;
+pub(crate) use query::unsigned;
 pub use table::{UnknownInclude, include_object};
 pub use timeout::timeout;
 pub use write::WriteOptions;

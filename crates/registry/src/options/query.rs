@@ -2,6 +2,7 @@
 
 use std::num::{IntErrorKind, ParseIntError};
 
+use tokensmith_objects::FieldError;
 use tokensmith_objects::field::go_quote;
 
 use tokensmith_core::access::request::{flag, parameters};
@@ -46,6 +47,15 @@ impl Query {
 pub(crate) fn unsigned(text: &str) -> Result<u64, NoNumber> {
     let digits = if text.starts_with('+') { "-" } else { text };
     digits.parse().map_err(|e| NoNumber::new("ParseUint", text, e))
+}
+
+/// The resource version that an option asks for; 0 where it is empty.
+pub(super) fn revision(text: &str) -> Result<u64, FieldError> {
+    match text {
+        "" => Ok(0),
+        text => unsigned(text)
+            .map_err(|cause| FieldError::invalid("resourceVersion", &text.into(), cause.to_string())),
+    }
 }
 
 /// A text that is no number, in the words of Go's `strconv`.
