@@ -39,6 +39,11 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
     ])
 }
 
+/// Whether an object of a resource of the core group is made.
+fn is_made(write: &Write<'_>, resource: &str) -> bool {
+    write.is_of("", resource) && write.subresource.is_empty() && write.operation == Operation::Create
+}
+
 /// Whether an object is made or changed.
 fn is_stored(write: &Write<'_>) -> bool {
     matches!(write.operation, Operation::Create | Operation::Update)

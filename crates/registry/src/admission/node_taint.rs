@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tokensmith_objects::Object;
 
-use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+use super::is_made;
+use tokensmith_core::access::admission::{Admission, Answer, Write};
 
 /// Taints a new node.
 pub(super) struct NodeTaint;
@@ -13,7 +14,7 @@ const EFFECT: &str = "NoSchedule";
 
 impl Admission for NodeTaint {
     fn handles(&self, write: &Write<'_>) -> bool {
-        write.is_of("", "nodes") && write.subresource.is_empty() && write.operation == Operation::Create
+        is_made(write, "nodes")
     }
 
     fn mutate<'a>(

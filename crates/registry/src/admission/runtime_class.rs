@@ -3,7 +3,8 @@
 use serde_json::Value;
 use tokensmith_objects::Object;
 
-use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+use super::is_made;
+use tokensmith_core::access::admission::{Admission, Answer, Write};
 use tokensmith_core::error::Error;
 use tokensmith_objects::field::go_quote;
 
@@ -12,7 +13,7 @@ pub(super) struct RuntimeClass;
 
 impl Admission for RuntimeClass {
     fn handles(&self, write: &Write<'_>) -> bool {
-        write.is_of("", "pods") && write.subresource.is_empty() && write.operation == Operation::Create
+        is_made(write, "pods")
     }
 
     fn mutate<'a>(

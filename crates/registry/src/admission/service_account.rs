@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokensmith_objects::pod::{self, Place, Referent};
 use tokensmith_objects::{Object, Stored};
 
-use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+use super::is_made;
+use tokensmith_core::access::admission::{Admission, Answer, Write};
 use tokensmith_core::error::Error;
 use tokensmith_core::random;
 
@@ -24,7 +25,7 @@ pub(super) struct ServiceAccount {
 
 impl Admission for ServiceAccount {
     fn handles(&self, write: &Write<'_>) -> bool {
-        write.is_of("", "pods") && write.subresource.is_empty() && write.operation == Operation::Create
+        is_made(write, "pods")
     }
 
     fn mutate<'a>(
