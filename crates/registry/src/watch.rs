@@ -129,22 +129,17 @@ impl Watch {
 
     /// The next event; `None` after the end.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
-        match &mut self.first {
+        match self.first.take() {
             None => {}
-            Some(First::Objects { objects, begun }) => {
+            Some(First::Failed(error)) => return Poll::Ready(Some(Err(*error))),
+            Some(First::Objects { mut objects, begun }) => {
                 if let Some(object) = objects.next() {
+                    self.first = Some(First::Objects { objects, begun });
                     return Poll::Ready(Some(Ok(Event::There(object))));
                 }
-                let begun = *begun;
                 // With it goes the room that the objects took.
-                self.first = None;
                 if let Some(revision) = begun {
                     return Poll::Ready(Some(Ok(Event::Begun(revision))));
-                }
-            }
-            Some(First::Failed(_)) => {
-                if let Some(First::Failed(error)) = self.first.take() {
-                    return Poll::Ready(Some(Err(*error)));
                 }
             }
         }
