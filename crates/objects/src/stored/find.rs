@@ -55,7 +55,7 @@ pub(super) struct Way<'p> {
 impl<'p> Way<'p> {
     /// All of them, of which there are at most 32.
     pub(super) fn begin(paths: &'p [&'p [&'p str]]) -> Self {
-        debug_assert!(paths.len() <= 32, "a bit for each");
+        assert!(paths.len() <= 32, "a bit for each");
         Way { paths, depth: 0, here: paths.iter().enumerate().fold(0, |all, (at, _)| all | 1 << at) }
     }
 
