@@ -11,8 +11,9 @@ pub const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Metrics that were written as OpenMetrics, and their type, in the format that an `Accept` header prefers: the classic one
 /// unless the other is asked for.
 pub fn negotiated(accept: Option<&str>, text: String) -> (&'static str, String) {
-    match media::weigh(accept.unwrap_or(""), "application/openmetrics-text") {
-        Some(open) if media::weigh(accept.unwrap_or(""), "text/plain").is_none_or(|plain| plain <= open) => {
+    let accept = accept.unwrap_or("");
+    match media::weigh(accept, "application/openmetrics-text") {
+        Some(open) if media::weigh(accept, "text/plain").is_none_or(|plain| plain <= open) => {
             (OPENMETRICS, text)
         }
         _ => (CLASSIC, classic(&text)),

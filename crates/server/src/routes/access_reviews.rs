@@ -29,10 +29,6 @@ needs! {
     }
 }
 
-/// What a client may send of an object's metadata, and does not set.
-const SYSTEM: [&str; 5] =
-    ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"];
-
 /// Answers an access review.
 pub(super) async fn create(
     with: &Judges,
@@ -56,7 +52,7 @@ async fn answer(with: &Judges, caller: &Caller, kind: &Kind, sent: &mut body::Se
     // What is the system's to say is not the client's, and a namespace is the URL's or none.
     let metadata = &mut sent.object.0.entry("metadata").or_insert_with(|| serde_json::json!({}));
     if let Some(metadata) = metadata.as_object_mut() {
-        metadata.retain(|field, _| !SYSTEM.contains(&field.as_str()) && field != "namespace");
+        metadata.retain(|field, _| !super::SYSTEM.contains(&field.as_str()) && field != "namespace");
     }
     if kind.namespaced {
         sent.object.set(&["metadata", "namespace"], namespace.as_str());

@@ -114,6 +114,10 @@ const ANY: &[&str] = &["GET"];
 const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
 
+/// What of a review's metadata is the system's to say, whoever sends it.
+const SYSTEM: [&str; 5] =
+    ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"];
+
 /// All endpoints of our own. `openapi/tokensmith.yaml` describes the same ones, a test says so.
 pub const OWN: &[Route] = &[
     Route::own("/", ANY, Access::Authorized, || any(paths::index)),

@@ -183,7 +183,7 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
-    let created = created.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
+    let created = or_told(created, &mut request)?;
     enter_to_show(&format, [&*created]).await;
     Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
@@ -202,8 +202,7 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
-    let (object, made) =
-        updated.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
+    let (object, made) = or_told(updated, &mut request)?;
     enter_to_show(&format, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
@@ -243,9 +242,14 @@ async fn patch(
         heavy::enter().await;
     }
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
-    let patched = patched.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))?;
+    let patched = or_told(patched, &mut request)?;
     enter_to_show(&format, [&*patched]).await;
     Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
+}
+
+/// What was done; or why it was not, with what the client is warned of all the same.
+fn or_told<T>(done: Result<T, Error>, request: &mut Request<'_>) -> Result<T, Failure> {
+    done.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))
 }
 
 async fn delete(

@@ -82,7 +82,7 @@ pub(super) async fn create(
     };
     caller.tell(line);
     // Of the metadata that the client sent, upstream keeps all but what is the system's to say.
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for field in super::SYSTEM {
         review.remove(&["metadata", field]);
     }
     review.set(&["status"], status);
