@@ -190,6 +190,7 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
         (vec!["--token-auth-file=utf16"], 1, "utf16 is not UTF-8: it is UTF-16; "),
         (vec!["--tls-san=https://x"], 2, "--tls-san: \"https://x\" is neither a host name nor an IP address"),
         (vec!["--external-hostname=x:6443"], 2, "--external-hostname: \"x:6443\" is neither"),
+        (vec!["--external-hostname="], 2, "--external-hostname: \"\" is neither"),
         (
             vec!["--authorization-mode=RBAC,RBAC"],
             2,

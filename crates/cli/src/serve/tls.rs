@@ -98,11 +98,11 @@ impl Sources {
 /// A file cannot be read, or holds something else.
 pub fn check(args: &ServeArgs) -> Result<(), Failure> {
     let host = args.external_hostname.iter().map(|name| ("--external-hostname", name));
-    let names = args.tls_san.iter().map(|name| ("--tls-san", name));
-    for (flag, name) in host.chain(names).filter(|(_, name)| !name.is_empty()) {
-        check_name(name).map_err(|()| {
-            Failure::usage(format!("{flag}: {name:?} is neither a host name nor an IP address: give it without scheme, port and path"))
-        })?;
+    let names = args.tls_san.iter().filter(|name| !name.is_empty()).map(|name| ("--tls-san", name));
+    if let Some((flag, name)) = host.chain(names).find(|(_, name)| !is_name(name)) {
+        return Err(Failure::usage(format!(
+            "{flag}: {name:?} is neither a host name nor an IP address: give it without scheme, port and path"
+        )));
     }
     args.tls_cert_file.as_deref().map(chain_of).transpose()?;
     args.tls_private_key_file.as_deref().map(key_of).transpose()?;
@@ -110,8 +110,8 @@ pub fn check(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// Whether a certificate can have this name; `*.` may stand before it.
-fn check_name(name: &str) -> Result<(), ()> {
-    ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).map(drop).map_err(|_| ())
+fn is_name(name: &str) -> bool {
+    ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
 }
 
 /// The CAs that vouch for clients.
