@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Request};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::world::{ADMIN, Answer, JANE, World};
+use crate::world::{ADMIN, Answer, JANE, World, told};
 
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const WHO: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
 type Lines<'a> = &'a [(&'a str, &'a [u8])];
@@ -210,4 +211,64 @@ async fn two_hundred_requests_at_once_may_each_have_a_token_of_16_kb_over_http_2
     };
     let found = join_all((0..200).map(|_| ask())).await;
     assert!(found.iter().all(|status| *status == Ok(403)), "{found:?}");
+}
+
+#[tokio::test]
+async fn who_may_not_act_as_somebody_is_told_of_the_first_way() {
+    let world = World::new().await;
+    let as_bob = |path: &'static str, who: &'static str| {
+        let world = &world;
+        async move { world.send("GET", path, Some(JANE), &[("impersonate-user", who)], Vec::new()).await }
+    };
+    for (path, who, want) in [
+        (
+            MAPS,
+            "bob",
+            r#"configmaps is forbidden: User "jane" cannot impersonate-on:user-info:list resource "configmaps" in API group "" in the namespace "default""#,
+        ),
+        ("/version", "bob", r#"forbidden: User "jane" cannot impersonate-on:user-info:get path "/version""#),
+        (
+            "/api/v1/nodes/n",
+            "system:node:n",
+            r#"nodes "n" is forbidden: User "jane" cannot impersonate-on:arbitrary-node:get resource "nodes" in API group "" at the cluster scope"#,
+        ),
+        (
+            MAPS,
+            "system:serviceaccount:default:default",
+            r#"configmaps is forbidden: User "jane" cannot impersonate-on:serviceaccount:list resource "configmaps" in API group "" in the namespace "default""#,
+        ),
+    ] {
+        assert_eq!(told(&as_bob(path, who).await), (403, want.into()));
+    }
+    // Both the right to be somebody and the right to do this so are needed.
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let grant = |name: &'static str, rule: Value| {
+        let world = &world;
+        async move {
+            world.post(roles, json!({"metadata": {"name": name}, "rules": [rule]})).await.ok();
+            let binding = json!({"metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": name}, "subjects": [{"kind": "User", "name": "jane"}]});
+            world.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await.ok();
+        }
+    };
+    grant(
+        "on",
+        json!({"verbs": ["impersonate-on:user-info:list"], "apiGroups": [""], "resources": ["configmaps"]}),
+    )
+    .await;
+    let half = told(&as_bob(MAPS, "bob").await);
+    assert_eq!(
+        half.1,
+        r#"users.authentication.k8s.io "bob" is forbidden: User "jane" cannot impersonate:user-info resource "users" in API group "authentication.k8s.io" at the cluster scope"#
+    );
+    grant("be", json!({"verbs": ["impersonate:user-info"], "apiGroups": ["authentication.k8s.io"], "resources": ["users"], "resourceNames": ["bob"]})).await;
+    let whole = told(&as_bob(MAPS, "bob").await).1;
+    assert_eq!(
+        whole,
+        r#"configmaps is forbidden: User "bob" cannot list resource "configmaps" in API group "" in the namespace "default""#,
+        "as bob, who may not"
+    );
+    assert!(
+        told(&as_bob("/api/v1/nodes", "bob").await).1.contains("cannot impersonate-on:user-info:list"),
+        "not for anything else"
+    );
 }

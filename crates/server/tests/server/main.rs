@@ -20,6 +20,7 @@ mod options;
 mod paths;
 mod poke;
 mod profiles;
+mod representations;
 mod reviews;
 mod routes;
 mod rules;

@@ -4,15 +4,11 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokensmith_objects::schema::Kind;
 
-use crate::world::{ADMIN, Answer, World};
+use crate::world::{ADMIN, Answer, World, told};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const SECRETS: &str = "/api/v1/namespaces/default/secrets";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-
-fn message(answer: &Answer) -> (u16, String) {
-    (answer.status.as_u16(), answer.json()["message"].as_str().unwrap_or_default().to_owned())
-}
 
 fn forbidden(text: &str) -> (u16, String) {
     (403, text.to_owned())
@@ -112,7 +108,7 @@ async fn every_write_of_every_served_kind_is_judged() {
         let path = collection(kind);
         if kind.stored {
             let answer = world.post(&path, sample(kind, "there")).await;
-            assert!(answer.status.is_success(), "{}: {:?}", kind.kind, message(&answer));
+            assert!(answer.status.is_success(), "{}: {:?}", kind.kind, told(&answer));
         }
         let mut requests = writes(&kind.verbs, "there", "");
         for part in &kind.subresources {
@@ -134,7 +130,7 @@ async fn every_write_of_every_served_kind_is_judged() {
             };
             let before = world.get(&url, Some(ADMIN)).await.bytes;
             let answer = world.as_node("", method, &url, body).await;
-            let (code, text) = message(&answer);
+            let (code, text) = told(&answer);
             let want = "could not determine node from user \"system:node:\"";
             assert!(code == 403 && text.ends_with(want), "{method} {url}: {code} {text}");
             assert_eq!(world.get(&url, Some(ADMIN)).await.bytes, before, "{method} {url}");
@@ -163,7 +159,7 @@ async fn a_node_sees_its_own_pods_and_itself() {
     }
     let all = get("/api/v1/pods").await;
     assert_eq!(
-        message(&all),
+        told(&all),
         forbidden(
             "pods is forbidden: User \"system:node:w\" cannot list resource \"pods\" in API group \"\" at the cluster scope: can only list/watch pods with spec.nodeName field selector"
         )
@@ -199,14 +195,14 @@ async fn a_mirror_pod_opens_no_secret() {
     let unowned = create(mirror(&json!([]), json!({}))).await;
     let want =
         "pods \"m\" is forbidden: node \"w\" can only create pods with an owner reference set to itself";
-    assert_eq!(message(&unowned), forbidden(want));
+    assert_eq!(told(&unowned), forbidden(want));
     let map = create(mirror(
         &owner,
         json!({"volumes": [{"name": "v", "configMap": {"name": "kube-root-ca.crt"}}]}),
     ))
     .await;
     let want = "pods \"m\" is forbidden: node \"w\" can not create pods that reference configmaps";
-    assert_eq!(message(&map), forbidden(want));
+    assert_eq!(told(&map), forbidden(want));
     // The ServiceAccount admission comes first and says so for Secrets and accounts; in every place.
     let named = json!({"name": "stolen"});
     for spec in [
@@ -218,7 +214,7 @@ async fn a_mirror_pod_opens_no_secret() {
     ] {
         let answer = create(mirror(&owner, spec.clone())).await;
         let want = "pods \"m\" is forbidden: a mirror pod may not reference secrets";
-        assert_eq!(message(&answer), forbidden(want), "{spec}");
+        assert_eq!(told(&answer), forbidden(want), "{spec}");
     }
     let path = format!("{SECRETS}/stolen");
     assert_eq!(world.as_node("w", "GET", &path, Value::Null).await.status, 403);
@@ -248,17 +244,17 @@ async fn a_node_keeps_its_taints_by_every_path() {
         ("PUT", "/api/v1/nodes/w/status", &bare),
         ("PATCH", "/api/v1/nodes/w/status", &patch),
     ] {
-        assert_eq!(message(&world.as_node("w", method, path, body.clone()).await), want, "{method} {path}");
+        assert_eq!(told(&world.as_node("w", method, path, body.clone()).await), want, "{method} {path}");
     }
     assert_eq!(world.get("/api/v1/nodes/w", Some(ADMIN)).await.ok(), there);
     let label = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/tier": "a"}}});
     let answer = world.as_node("w", "PATCH", "/api/v1/nodes/w", label.clone()).await;
     let want =
         "nodes \"w\" is forbidden: is not allowed to modify labels: node-restriction.kubernetes.io/tier";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let answer = world.as_node("x", "PATCH", "/api/v1/nodes/w", label).await;
     let want = "nodes \"w\" is forbidden: node \"x\" is not allowed to modify node \"w\"";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
     world.as_node("w", "PATCH", "/api/v1/nodes/w/status", ready).await.ok();
 }
@@ -271,14 +267,14 @@ async fn a_node_reports_on_its_own_pods_alone() {
     world.as_node("w", "PATCH", &of("w"), running.clone()).await.ok();
     let answer = world.as_node("w", "PATCH", &of("x"), running.clone()).await;
     let want = "pods \"on-x\" is forbidden: node \"w\" can only update pod status for pods with spec.nodeName set to itself";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
     let answer = world.as_node("w", "PATCH", &of("w"), labels).await;
     let want = "pods \"on-w\" is forbidden: node \"w\" cannot update labels through pod status";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let answer = world.as_node("w", "DELETE", &format!("{PODS}/on-x"), Value::Null).await;
     let want = "pods \"on-x\" is forbidden: node \"w\" can only delete pods with spec.nodeName set to itself";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     world.as_node("w", "DELETE", &format!("{PODS}/on-w"), json!({"gracePeriodSeconds": 0})).await.ok();
     assert_eq!(world.get(&format!("{PODS}/on-w"), Some(ADMIN)).await.status, 404);
 }
@@ -293,14 +289,14 @@ async fn more_rights_do_not_let_a_node_reach_others() {
     assert_eq!(world.get(PODS, Some(ADMIN)).await.ok()["items"], pods, "a collection's pods stay");
     let answer = world.as_node("w", "DELETE", "/api/v1/nodes", Value::Null).await;
     let want = "nodes \"Unknown\" is forbidden: node \"w\" is not allowed to modify node \"\"";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let answer = world.as_node("w", "DELETE", "/api/v1/nodes/x", Value::Null).await;
     let want = "nodes \"x\" is forbidden: node \"w\" is not allowed to modify node \"x\"";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
     let image = json!({"spec": {"containers": [{"name": "c", "image": "other"}]}});
     let answer = world.as_node("w", "PATCH", &format!("{PODS}/on-w"), image).await;
     let want = "pods \"on-w\" is forbidden: unexpected operation \"UPDATE\", node \"w\" can only create and delete mirror pods";
-    assert_eq!(message(&answer), forbidden(want));
+    assert_eq!(told(&answer), forbidden(want));
 }
 
 #[tokio::test]
@@ -318,14 +314,14 @@ async fn a_granted_audience_may_have_a_slash() {
             "serviceaccounts \"default\" is forbidden: audience \"{audience}\" not found in pod spec volume, system:node:w is not authorized to request tokens for this audience"
         ))
     };
-    assert_eq!(message(&mint("https://sts.example.com").await), refused("https://sts.example.com"));
+    assert_eq!(told(&mint("https://sts.example.com").await), refused("https://sts.example.com"));
     let verb = "request-serviceaccounts-token-audience";
     world
         .let_nodes(json!([{"apiGroups": [""], "resources": ["https://sts.example.com"], "verbs": [verb]}]))
         .await;
     mint("https://sts.example.com").await.ok();
     for other in ["https://sts.example.com/", "https://sts.example.org", "https:"] {
-        assert_eq!(message(&mint(other).await), refused(other));
+        assert_eq!(told(&mint(other).await), refused(other));
     }
 }
 

@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, Answer, JANE, World, token};
+use crate::world::{ADMIN, Answer, JANE, World, token, told};
 
 const API: &str = "/apis/certificates.k8s.io/v1beta1";
 const BUNDLES: &str = "/apis/certificates.k8s.io/v1beta1/clustertrustbundles";
@@ -37,10 +37,6 @@ fn signed() -> Value {
 
 fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|b| b["metadata"]["name"].as_str().unwrap()).collect()
-}
-
-fn message(answer: &Answer) -> (u16, String) {
-    (answer.status.as_u16(), answer.json()["message"].as_str().unwrap_or_default().to_owned())
 }
 
 impl World {
@@ -147,7 +143,7 @@ async fn a_bundle_lives_like_any_object() {
     );
     assert_eq!(made["spec"], sent["spec"]);
     let again = "clustertrustbundles.certificates.k8s.io \"example.com:foo:a\" already exists";
-    assert_eq!(message(&world.post(BUNDLES, sent).await), (409, again.into()));
+    assert_eq!(told(&world.post(BUNDLES, sent).await), (409, again.into()));
     assert_eq!(world.get(SIGNED, Some(ADMIN)).await.ok(), made);
 
     let mut next = made.clone();
@@ -161,7 +157,7 @@ async fn a_bundle_lives_like_any_object() {
     assert_eq!(put(&next).await.status, 409, "of the version before");
     next["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     let blind = "clustertrustbundles.certificates.k8s.io \"example.com:foo:a\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update";
-    assert_eq!(message(&put(&next).await), (422, blind.into()));
+    assert_eq!(told(&put(&next).await), (422, blind.into()));
     let missing = world
         .send("PUT", &format!("{BUNDLES}/b"), Some(ADMIN), &[], bundle("b", "").to_string().into())
         .await;
@@ -267,20 +263,20 @@ async fn what_is_no_bundle_is_refused() {
         (422, format!("ClusterTrustBundle.certificates.k8s.io \"{name}\" is invalid: {text}"))
     };
     let prefix = "metadata.name: Invalid value: \"a\": ClusterTrustBundle for signerName example.com/foo must be named with prefix example.com:foo:";
-    assert_eq!(message(&world.post(BUNDLES, bundle("a", "example.com/foo")).await), invalid("a", prefix));
+    assert_eq!(told(&world.post(BUNDLES, bundle("a", "example.com/foo")).await), invalid("a", prefix));
     let mut empty = bundle("a", "");
     empty["spec"]["trustBundle"] = "".into();
     let none =
         "spec.trustBundle: Invalid value: \"<value omitted>\": at least one trust anchor must be provided";
-    assert_eq!(message(&world.post(BUNDLES, empty).await), invalid("a", none));
+    assert_eq!(told(&world.post(BUNDLES, empty).await), invalid("a", none));
     let strict = format!("{BUNDLES}?fieldValidation=Strict");
     let mut unknown = bundle("a", "");
     unknown["spec"]["anchors"] = "x".into();
-    let (code, text) = message(&world.post(&strict, unknown).await);
+    let (code, text) = told(&world.post(&strict, unknown).await);
     assert!(code == 400 && text.contains("unknown field \"spec.anchors\""), "{text}");
     world.post(BUNDLES, signed()).await.ok();
     let moved = world.merge(SIGNED, ADMIN, json!({"spec": {"signerName": "example.com/bar"}})).await;
-    let (code, text) = message(&moved);
+    let (code, text) = told(&moved);
     assert_eq!(code, 422);
     assert!(
         text.contains("spec.signerName: Invalid value: \"example.com/bar\": field is immutable"),
@@ -320,14 +316,14 @@ async fn a_signers_anchors_are_set_by_who_may_attest() {
             );
             continue;
         }
-        assert_eq!(message(&made), (403, REFUSED.into()), "{right}");
+        assert_eq!(told(&made), (403, REFUSED.into()), "{right}");
         let dry = world.by_jane("POST", &format!("{BUNDLES}?dryRun=All"), &signed()).await;
         assert_eq!(dry.status, 403);
         let mut stored = world.post(BUNDLES, signed()).await.ok();
         stored["spec"]["trustBundle"] = anchor().into();
-        assert_eq!(message(&world.by_jane("PUT", SIGNED, &stored).await), (403, REFUSED.into()));
+        assert_eq!(told(&world.by_jane("PUT", SIGNED, &stored).await), (403, REFUSED.into()));
         let label = world.merge(SIGNED, JANE, json!({"metadata": {"labels": {"a": "b"}}})).await;
-        assert_eq!(message(&label), (403, REFUSED.into()), "who selects by label trusts by label");
+        assert_eq!(told(&label), (403, REFUSED.into()), "who selects by label trusts by label");
         let owned = json!({"metadata": {"finalizers": ["example.com/hold"], "ownerReferences": [
             {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]}});
         assert_eq!(world.merge(SIGNED, JANE, owned).await.status, 200, "garbage collection goes on");

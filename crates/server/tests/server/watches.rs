@@ -362,3 +362,18 @@ async fn a_table_that_is_watched_has_its_columns_once() {
     .into_body();
     assert!(event(&mut late).await["object"]["columnDefinitions"].is_array());
 }
+
+#[tokio::test]
+async fn metadata_of_two_versions_is_not_the_same_line() {
+    let world = World::new().await;
+    let path = format!("{MAPS}?watch=true&resourceVersion={}", world.revision().await);
+    let mut watches = Vec::new();
+    for version in ["v1", "v1beta1"] {
+        let accept = format!("application/json;as=PartialObjectMetadata;v={version};g=meta.k8s.io");
+        watches.push((version, watch(&world, &path, &accept).await.into_body()));
+    }
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    for (version, body) in &mut watches {
+        assert_eq!(event(body).await["object"]["apiVersion"], format!("meta.k8s.io/{version}"));
+    }
+}

@@ -67,6 +67,11 @@ impl Answer {
     }
 }
 
+/// Status and message.
+pub fn told(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.json()["message"].as_str().unwrap_or_default().to_owned())
+}
+
 /// A test's own; worth nothing.
 const SEAL: [u8; 32] = [7; 32];
 
