@@ -28,29 +28,70 @@ import json, pathlib, sys
 HERE = pathlib.Path(__file__).parent
 SOURCE = HERE / "kubernetes-1.36"
 
-# Stored kinds, then kinds that are only answered. A new kind is a line here.
-STORED = [("", "v1", k) for k in ("ConfigMap", "Namespace", "Node", "Pod", "Secret", "ServiceAccount")] + [
-    ("rbac.authorization.k8s.io", "v1", k) for k in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")]
-ANSWERED = [("authentication.k8s.io", "v1", k) for k in ("SelfSubjectReview", "TokenReview")] + [
-    ("authorization.k8s.io", "v1", k) for k in (
-        "LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview")]
-# Subresources that are served; the rest of discovery's list is not there.
-SUBRESOURCES = {"serviceaccounts/token", "pods/status", "namespaces/status", "namespaces/finalize", "nodes/status"}
+# Subresources that are served besides /status; the rest of discovery's list is not there.
+SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize"}
+# Resources that are no collections, and are not there.
+NOT_SERVED = {"bindings", "componentstatuses"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
-RBAC = {"putCreates": True}
+GONE, COUNTS = {"returnsDeleted": True}, {"generation": True}
+CREATES, VERSION = {"putCreates": True}, {"versionRequired": True}
+ADMISSION, RBAC, STORAGE = "admissionregistration.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"
 FACTS = {
-    ("", "Namespace"): {"returnsDeleted": True, "selectable": NAMES + ["name", "status.phase"]},
+    ("", "Endpoints"): CREATES,
+    ("", "Event"): CREATES,
+    ("", "LimitRange"): CREATES,
+    ("", "Namespace"): GONE | {"selectable": NAMES + ["name", "status.phase"]},
     ("", "Node"): {"selectable": NAMES + ["spec.unschedulable"]},
-    ("", "Pod"): {"generation": True, "returnsDeleted": True, "selectable": NAMES + [
+    ("", "PersistentVolume"): GONE,
+    ("", "PersistentVolumeClaim"): GONE,
+    ("", "Pod"): COUNTS | GONE | {"selectable": NAMES + [
         "spec.hostNetwork", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
         "status.nominatedNodeName", "status.phase", "status.podIP", "status.podIPs"]},
+    ("", "PodTemplate"): COUNTS | GONE,
+    ("", "ReplicationController"): COUNTS,
+    ("", "ResourceQuota"): GONE,
     ("", "Secret"): {"selectable": NAMES + ["type"]},
-    ("", "ServiceAccount"): {"returnsDeleted": True},
-    ("certificates.k8s.io", "ClusterTrustBundle"): {
-        "selectable": ["metadata.name", "spec.signerName"], "versionRequired": True},
-    ("rbac.authorization.k8s.io", "ClusterRole"): RBAC, ("rbac.authorization.k8s.io", "ClusterRoleBinding"): RBAC,
-    ("rbac.authorization.k8s.io", "Role"): RBAC, ("rbac.authorization.k8s.io", "RoleBinding"): RBAC,
+    ("", "Service"): CREATES | GONE,
+    ("", "ServiceAccount"): GONE,
+    (ADMISSION, "MutatingAdmissionPolicy"): COUNTS | VERSION,
+    (ADMISSION, "MutatingAdmissionPolicyBinding"): COUNTS | VERSION,
+    (ADMISSION, "MutatingWebhookConfiguration"): COUNTS | VERSION,
+    (ADMISSION, "ValidatingAdmissionPolicy"): COUNTS | VERSION,
+    (ADMISSION, "ValidatingAdmissionPolicyBinding"): COUNTS | VERSION,
+    (ADMISSION, "ValidatingWebhookConfiguration"): COUNTS | VERSION,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): COUNTS,
+    ("apps", "DaemonSet"): COUNTS,
+    ("apps", "Deployment"): COUNTS,
+    ("apps", "ReplicaSet"): COUNTS,
+    ("apps", "StatefulSet"): COUNTS,
+    ("batch", "CronJob"): COUNTS,
+    ("batch", "Job"): COUNTS,
+    ("certificates.k8s.io", "ClusterTrustBundle"): VERSION | {"selectable": ["metadata.name", "spec.signerName"]},
+    ("coordination.k8s.io", "Lease"): CREATES | VERSION,
+    ("discovery.k8s.io", "EndpointSlice"): COUNTS,
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): COUNTS,
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): COUNTS,
+    ("networking.k8s.io", "Ingress"): COUNTS,
+    ("networking.k8s.io", "IngressClass"): COUNTS,
+    ("networking.k8s.io", "NetworkPolicy"): COUNTS,
+    ("node.k8s.io", "RuntimeClass"): CREATES | VERSION,
+    ("policy", "PodDisruptionBudget"): COUNTS | VERSION,
+    (RBAC, "ClusterRole"): CREATES,
+    (RBAC, "ClusterRoleBinding"): CREATES,
+    (RBAC, "Role"): CREATES,
+    (RBAC, "RoleBinding"): CREATES,
+    ("resource.k8s.io", "DeviceClass"): COUNTS | GONE,
+    ("resource.k8s.io", "ResourceClaim"): GONE,
+    ("resource.k8s.io", "ResourceClaimTemplate"): GONE,
+    ("resource.k8s.io", "ResourceSlice"): COUNTS | GONE,
+    ("scheduling.k8s.io", "PriorityClass"): COUNTS,
+    (STORAGE, "CSIDriver"): GONE | VERSION,
+    (STORAGE, "CSINode"): GONE | VERSION,
+    (STORAGE, "CSIStorageCapacity"): VERSION,
+    (STORAGE, "StorageClass"): GONE,
+    (STORAGE, "VolumeAttachment"): GONE | VERSION,
+    (STORAGE, "VolumeAttributesClass"): GONE,
 }
 # Where the published schemas' names differ from Go's: "apis/meta/v1.Time" is "io.k8s.apimachinery.pkg.apis.meta.v1.Time".
 PACKAGES = {
@@ -134,18 +175,18 @@ def complete():
 
 def kinds(types, discovery, columns, off):
     out, described = [], load("column-descriptions.json")
-    wanted = {gvk: True for gvk in STORED + off} | {gvk: False for gvk in ANSWERED}
     for group_version in discovery["resources"]:
         group, _, version = group_version.rpartition("/")
         resources = discovery["resources"][group_version]["resources"]
         for r in resources:
             gvk = (group, version, r["kind"])
-            if "/" in r["name"] or gvk not in wanted:
+            if "/" in r["name"] or r["name"] in NOT_SERVED:
                 continue
-            subs = [s for s in resources if s["name"].startswith(r["name"] + "/") and s["name"] in SUBRESOURCES]
+            subs = [s for s in resources if s["name"].startswith(r["name"] + "/")
+                    and (s["name"].endswith("/status") or s["name"] in SUBRESOURCES)]
             out.append({
                 "group": group, "version": version, "kind": r["kind"], "plural": r["name"],
-                "singular": r["singularName"], "namespaced": r["namespaced"], "stored": wanted[gvk],
+                "singular": r["singularName"], "namespaced": r["namespaced"], "stored": "watch" in r["verbs"],
                 "verbs": r["verbs"], "shortNames": r.get("shortNames", []), "categories": r.get("categories", []),
                 "storageVersionHash": r.get("storageVersionHash", ""), "type": types[f"{group_version} {r['kind']}"],
                 "subresources": [{
@@ -164,15 +205,11 @@ def trim(whole):
     registered = sorted((g["group"], g["version"], g["kind"]) for s in schemas.values()
                         for g in s.get("x-kubernetes-group-version-kind", []) if not g["kind"].endswith("List"))
     schemas = {k: v for k, v in schemas.items() if k in set(map(schema_name, go["types"]))}
-    discovery, columns = load("discovery.json", whole), load("table-columns.json", whole)
-    groups = {g + "/" + v if g else v for g, v, _ in STORED + ANSWERED}
-    discovery = {"resources": {gv: r for gv, r in discovery["resources"].items() if gv in groups}}
-    columns = {k: c for k, c in columns.items() if k.rpartition("/")[0] in groups}
     SOURCE.mkdir(exist_ok=True)
     (SOURCE / "registered.json").write_text(json.dumps([" ".join(r) for r in registered], indent=0) + "\n")
     (SOURCE / "go-types.json").write_bytes((whole / "go-types.json").read_bytes())
-    for name, data in (("schemas", schemas), ("discovery", discovery),
-                       ("table-columns", columns), ("rbac-bootstrap", load("rbac-bootstrap.json", whole))):
+    for name, data in (("schemas", schemas), *((n, load(f"{n}.json", whole)) for n in (
+            "discovery", "table-columns", "rbac-bootstrap"))):
         (SOURCE / f"{name}.json").write_text(json.dumps(data, indent=1, sort_keys=name == "schemas") + "\n")
 
 

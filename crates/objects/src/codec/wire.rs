@@ -182,7 +182,13 @@ fn shows_null(field: &Field) -> bool {
     field.pointer
         || matches!(
             field.shape,
-            Shape::Bytes | Shape::List(_) | Shape::Map(_) | Shape::MicroTime | Shape::Strings | Shape::Time
+            Shape::Bytes
+                | Shape::List(_)
+                | Shape::Map(_)
+                | Shape::MicroTime
+                | Shape::Raw
+                | Shape::Strings
+                | Shape::Time
         )
 }
 

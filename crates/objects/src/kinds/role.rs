@@ -1,7 +1,6 @@
 //! Roles and cluster roles.
 
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use super::Rules;
 use crate::field::Findings;
@@ -15,10 +14,6 @@ use crate::{FieldError, Object, names};
 pub(super) struct Role;
 
 impl Rules for Role {
-    fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
-        (column == "Created At").then(|| object.str_at(&["metadata", "creationTimestamp"]).into())
-    }
-
     fn grants(&self) -> bool {
         true
     }

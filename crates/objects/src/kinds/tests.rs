@@ -18,13 +18,6 @@ fn stored() -> impl Iterator<Item = &'static Arc<Kind>> {
     Schema::builtin().kinds().filter(|kind| kind.stored)
 }
 
-#[test]
-fn every_built_in_kind_that_is_stored_has_a_room() {
-    for kind in stored() {
-        assert_ne!(format!("{:?}", kind.rules()), "NoRoom", "{}", kind.kind);
-    }
-}
-
 /// Who may bring kinds would otherwise choose by a name what is validated, defaulted and shown.
 #[test]
 fn a_kind_of_another_group_has_nothing_of_a_built_in_one_of_its_name() {
