@@ -302,7 +302,7 @@ impl World {
 
     /// Waits for what another task does.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
-        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
             while !condition().await {
                 tokio::task::yield_now().await;
             }
