@@ -30,8 +30,9 @@ SOURCE = HERE / "kubernetes-1.36"
 
 # Subresources that are served besides /status; the rest of discovery's list is not there.
 SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize"}
-# Resources that are no collections, and are not there.
+# Resources that are no collections, and those that are another version of what is stored as a kind of its own.
 NOT_SERVED = {"bindings", "componentstatuses"}
+NOT_SERVED_VERSIONS = {"autoscaling/v1", "events.k8s.io/v1"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
 GONE, COUNTS = {"returnsDeleted": True}, {"generation": True}
@@ -180,7 +181,7 @@ def kinds(types, discovery, columns, off):
         resources = discovery["resources"][group_version]["resources"]
         for r in resources:
             gvk = (group, version, r["kind"])
-            if "/" in r["name"] or r["name"] in NOT_SERVED:
+            if "/" in r["name"] or r["name"] in NOT_SERVED or group_version in NOT_SERVED_VERSIONS:
                 continue
             subs = [s for s in resources if s["name"].startswith(r["name"] + "/")
                     and (s["name"].endswith("/status") or s["name"] in SUBRESOURCES)]

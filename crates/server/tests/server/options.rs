@@ -29,7 +29,8 @@ async fn world() -> World {
         "/api/v1/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking";
     world.until("it rests", || async { world.get(tracking, Some(ADMIN)).await.status == 200 }).await;
     // A spare that is made meanwhile would count as a write.
-    let keys = || async { world.get("/openid/v1/jwks", Some(ADMIN)).await.ok()["keys"].as_array().map(Vec::len) };
+    let keys =
+        || async { world.get("/openid/v1/jwks", Some(ADMIN)).await.ok()["keys"].as_array().map(Vec::len) };
     world.until("the spare is published", || async { keys().await == Some(2) }).await;
     world
 }
