@@ -83,25 +83,29 @@ impl Drop for RequestBody {
 }
 
 impl Back {
-    /// Reads what is left of a body that its reader has let go, if that is little and comes soon; what is left then. A body
-    /// that is still being read is none of its business.
+    /// A body that its reader has let go before its end. One that is still being read is none of its business.
+    pub(crate) fn take(&self) -> Option<Incoming> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Reads what is left of a body that its reader has let go, if that is little and comes soon; what is left then.
     pub(crate) async fn drain(
         &self,
         activity: &Arc<Activity>,
         clock: &dyn Clock,
         expects_word: bool,
     ) -> Option<Incoming> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut body = self.take()?;
         // Reading would be the word to send it.
         if expects_word || body.size_hint().lower() > WANTED_BY_NOBODY {
             return Some(body);
         }
         let _reading = Reading::new(activity);
-        let whole = tokio::select! {
-            whole = read_away(&mut body) => whole,
-            () = clock.sleep(DRAIN) => false,
+        let read = tokio::select! {
+            read = read_away(&mut body) => read,
+            () = clock.sleep(DRAIN) => Read::Some,
         };
-        (!whole).then_some(body)
+        (read != Read::Whole).then_some(body)
     }
 }
 
@@ -110,7 +114,7 @@ impl Back {
 /// a second, in which a little is read away, and flow control holds it up when that has been taken.
 pub(crate) async fn linger(mut body: Incoming, clock: Arc<dyn Clock>) {
     let rest = async {
-        if !read_away(&mut body).await && !body.is_end_stream() {
+        if read_away(&mut body).await == Read::Some {
             std::future::pending::<()>().await;
         }
     };
@@ -120,15 +124,26 @@ pub(crate) async fn linger(mut body: Incoming, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Reads no more of a body than nobody wants; whether that was all.
-async fn read_away(body: &mut Incoming) -> bool {
+/// How far a body was read away.
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    /// To its end.
+    Whole,
+    /// As far as it is read at all.
+    Some,
+    /// Its client has given it up.
+    Broken,
+}
+
+/// Reads no more of a body than nobody wants.
+async fn read_away(body: &mut Incoming) -> Read {
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return false };
+        let Ok(frame) = frame else { return Read::Broken };
         seen += frame.data_ref().map_or(0, Bytes::len) as u64;
         if seen > WANTED_BY_NOBODY {
-            return false;
+            return Read::Some;
         }
     }
-    true
+    Read::Whole
 }

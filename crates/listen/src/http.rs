@@ -247,7 +247,11 @@ impl<S: Serve> Requests<S> {
             }
             Some(waiting) => self.make(request, Strange(Arc::new(waiting))).await,
         };
-        let rest = back.drain(&self.activity, &**clock, expects_word).await;
+        // Of HTTP/2 the answer goes out at once, and the rest is read behind it.
+        let rest = match version {
+            Version::HTTP_2 => back.take(),
+            _ => back.drain(&self.activity, &**clock, expects_word).await,
+        };
         ticket.answered();
         match version {
             Version::HTTP_2 => {

@@ -62,12 +62,22 @@ impl Sums {
         }
     }
 
-    /// Counts them, unless a bound is reached.
+    /// Counts them, unless a bound is reached. Where that of all is, an address that has less than an equal share of it is let
+    /// in all the same, up to as much again: a few addresses that take all there is would otherwise shut out everybody.
     pub(crate) fn take(self: &Arc<Self>, owner: Owner, bytes: u64) -> Option<Counted> {
         match self.full(owner) {
-            Some(_) => None,
             None => Some(self.count(owner, bytes)),
+            Some(Scope::All) if self.has_less_than_a_share(owner) => Some(self.count(owner, bytes)),
+            Some(_) => None,
         }
+    }
+
+    fn has_less_than_a_share(&self, owner: Owner) -> bool {
+        let state = self.lock();
+        let all = self.bounds[2];
+        let own = state.blocks.get(&owner.block).copied();
+        let addresses = state.blocks.len() as u64 + u64::from(own.is_none());
+        state.all < all.saturating_mul(2) && own.unwrap_or(0) < all / addresses
     }
 
     /// Counts them, even where they go beyond a bound.
@@ -128,5 +138,21 @@ mod tests {
         assert_eq!(sums.full(owner(1, 1)), None);
         let state = sums.lock();
         assert!(state.all == 0 && state.blocks.is_empty() && state.connections.is_empty());
+    }
+
+    /// Four addresses that take all would shut out everybody else.
+    #[test]
+    fn who_takes_all_shuts_out_nobody_else() {
+        let sums = Sums::new([100, 100, 300]);
+        let owner = |block| Owner { connection: u64::from(block), block: Block::V4(block) };
+        let greedy: Vec<_> = (0..3).map(|block| sums.take(owner(block), 100).unwrap()).collect();
+        assert!(sums.take(owner(0), 1).is_none());
+        let others: Vec<_> = (10..20).filter_map(|block| sums.take(owner(block), 10)).collect();
+        assert_eq!(others.len(), 10);
+        assert!(sums.take(owner(0), 1).is_none(), "who has more than a share waits");
+        // There is an end to it: twice as much as the bound.
+        let crowd: Vec<_> = (100..10_000).filter_map(|block| sums.take(owner(block), 10)).collect();
+        assert!(sums.lock().all <= 2 * 300 + 10, "{}", sums.lock().all);
+        drop((greedy, others, crowd));
     }
 }
