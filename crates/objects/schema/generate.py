@@ -32,7 +32,7 @@ SOURCE = HERE / "kubernetes-1.36"
 SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize"}
 # Resources that are no collections, and those that are another version of what is stored as a kind of its own.
 NOT_SERVED = {"bindings", "componentstatuses"}
-NOT_SERVED_VERSIONS = {"autoscaling/v1", "events.k8s.io/v1"}
+NOT_SERVED_VERSIONS = {"events.k8s.io/v1"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
 GONE, COUNTS = {"returnsDeleted": True}, {"generation": True}
@@ -93,6 +93,10 @@ FACTS = {
     (STORAGE, "StorageClass"): GONE,
     (STORAGE, "VolumeAttachment"): GONE | VERSION,
     (STORAGE, "VolumeAttributesClass"): GONE,
+}
+# As which kind the objects of another one are stored: they are the same objects.
+STORED_AS = {
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): "autoscaling/v2",
 }
 # Where the published schemas' names differ from Go's: "apis/meta/v1.Time" is "io.k8s.apimachinery.pkg.apis.meta.v1.Time".
 PACKAGES = {
@@ -197,7 +201,8 @@ def kinds(types, discovery, columns, off):
                 "columns": [[c["name"], c["type"], c["format"], c["priority"], [],
                              described.get(group_version + "/" + r["name"], {}).get(c["name"], "")]
                             for c in columns.get(group_version + "/" + r["name"], [])],
-            } | ({"offByDefault": True} if gvk in off else {}) | FACTS.get((group, r["kind"]), {}))
+            } | ({"offByDefault": True} if gvk in off else {}) | FACTS.get((group, r["kind"]), {})
+                | ({"storedAs": STORED_AS[gvk]} if gvk in STORED_AS else {}))
     return out
 
 

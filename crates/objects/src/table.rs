@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_api::Moment;
 
-use crate::Object;
 use crate::schema::{Column, Kind};
+use crate::{Object, Stored};
 
 /// What each row carries of its object (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Include {
     Object,
 }
 
-/// A `Table` of objects of one kind, of a version of `meta.k8s.io`; `list_meta` is the list's `metadata`.
+/// A `Table` of objects of one kind, as they are stored, of a version of `meta.k8s.io`; `list_meta` is the list's `metadata`.
 pub fn table(
     version: &str,
     kind: &Kind,
@@ -47,6 +47,11 @@ fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: Offse
     let cells: Vec<_> = kind.columns.iter().map(|c| cell(kind, object, c, now)).collect();
     let shown = match include {
         Include::None => Value::Null,
+        Include::Object if kind.is_view() => {
+            let mut shown = object.clone();
+            kind.of_stored(&mut shown);
+            Stored::as_shown(kind, &shown).into_value()
+        }
         Include::Object => object.clone().into_value(),
         Include::Metadata => json!({
             "kind": "PartialObjectMetadata", "apiVersion": version,
@@ -54,7 +59,7 @@ fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: Offse
         }),
     };
     let mut row = Map::from_iter([("cells".to_owned(), Value::Array(cells))]);
-    if let Some(conditions) = kind.rules().row_conditions(object) {
+    if let Some(conditions) = kind.storage().rules().row_conditions(object) {
         row.insert("conditions".into(), conditions);
     }
     row.insert("object".into(), shown);
@@ -71,7 +76,7 @@ fn cell(kind: &Kind, object: &Object, column: &Column, now: OffsetDateTime) -> V
         // The table of a kind for which upstream has no printer.
         "Created At" => object.str_at(&["metadata", "creationTimestamp"]).into(),
         "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| ago(now, t).into()),
-        name => kind.rules().cell(object, name, now).unwrap_or_else(|| "".into()),
+        name => kind.storage().rules().cell(object, name, now).unwrap_or_else(|| "".into()),
     }
 }
 

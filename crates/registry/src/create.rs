@@ -47,6 +47,7 @@ impl Registry {
         namespace: &str,
         mut object: Object,
     ) -> Result<Arc<Stored>, Error> {
+        let (asked, kind) = (kind, kind.storage());
         reconcile_namespace(kind, namespace, &mut object)?;
         for field in [
             "deletionTimestamp",
@@ -58,7 +59,8 @@ impl Registry {
         ] {
             object.remove(&["metadata", field]);
         }
-        defaults::apply(kind, &mut object);
+        defaults::apply(asked, &mut object);
+        asked.to_stored(&mut object);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();
         let write =

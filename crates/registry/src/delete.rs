@@ -50,6 +50,7 @@ impl Registry {
         asked: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
+        let kind = kind.storage();
         for _ in 0..5 {
             let there = self.get(kind, namespace, name)?;
             preconditions(kind, &there, options)?;

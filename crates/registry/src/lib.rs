@@ -155,6 +155,7 @@ impl Registry {
 
     /// One object; 404 when there is none.
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Stored>, Error> {
+        let kind = kind.storage();
         let found = self.view.snapshot().get(&kind.group, &kind.plural, namespace, name).cloned();
         found.ok_or_else(|| Error::not_found(&kind.group, &kind.plural, name))
     }

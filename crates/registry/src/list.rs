@@ -34,6 +34,7 @@ const PAGED: usize = 256;
 impl Registry {
     /// Lists a collection: one namespace's, or all when `namespace` is empty.
     pub fn list(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<List, Error> {
+        let kind = kind.storage();
         let (snapshot, after) = self.start(options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
         let (start, before) = match after {

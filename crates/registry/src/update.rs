@@ -44,11 +44,13 @@ impl Registry {
         part: Subresource,
         mut object: Object,
     ) -> Result<(Arc<Stored>, bool), Error> {
+        let (asked, kind) = (kind, kind.storage());
         reconcile_namespace(kind, namespace, &mut object)?;
         check_name(&object, namespace, name)?;
         object.remove(&["metadata", "managedFields"]);
         single_owners(&mut object, false, &mut request.warnings);
-        defaults::apply(kind, &mut object);
+        defaults::apply(asked, &mut object);
+        asked.to_stored(&mut object);
         let unconditional = matches!(object.resource_version(), "" | "0");
         for _ in 0..ATTEMPTS {
             let old = match self.get(kind, namespace, name) {
@@ -60,7 +62,7 @@ impl Registry {
                 Err(Error::NotFound { .. })
                     if kind.put_creates && unconditional && part == Subresource::None =>
                 {
-                    self.may_create(request.user, kind, namespace, name)?;
+                    self.may_create(request.user, asked, namespace, name)?;
                     return self.create(request, kind, namespace, object).await.map(|made| (made, true));
                 }
                 Err(e) => return Err(e),
@@ -109,13 +111,14 @@ impl Registry {
         part: Subresource,
         patch: &Patch,
     ) -> Result<Arc<Stored>, Error> {
+        let (asked, kind) = (kind, kind.storage());
         for _ in 0..ATTEMPTS {
             let old = self.get(kind, namespace, name)?;
-            let document = old.wire_object(kind).into_value();
+            let document = old.wire_object(asked).into_value();
             let patched = patch.apply(&document).map_err(refused)?;
             let text = patched.to_string();
             let validation = request.options.field_validation();
-            let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(kind), validation);
+            let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(asked), validation);
             let decoded = decoded.map_err(|cause| {
                 let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
                 Error::invalid("", "", "", vec![error])
@@ -126,7 +129,8 @@ impl Registry {
             check_name(&object, namespace, name)?;
             // A patch that names no version means the object as it is now.
             let unconditional = object.resource_version() == old.resource_version();
-            defaults::apply(kind, &mut object);
+            defaults::apply(asked, &mut object);
+            asked.to_stored(&mut object);
             match self.replace(request, kind, part, object, &old).await {
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
                 Ok(object) => {

@@ -62,7 +62,7 @@ impl Registry {
     /// # Errors
     /// A version that cannot be read.
     pub async fn watch(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<Watch, Error> {
-        let wanted = options.revision_to_watch()?;
+        let (kind, wanted) = (kind.storage(), options.revision_to_watch()?);
         Ok(self.begin(kind, namespace, options, wanted).await.unwrap_or_else(|error| Watch {
             first: Some(First::Failed(Box::new(error))),
             watcher: None,

@@ -5,6 +5,7 @@
 //! no room. Rooms are those of the built-in kinds alone: a kind that comes at run time and is called like one of them, or
 //! whose group is another, is not that kind. It may bring rules of its own ([`Kind::with_rules`]).
 
+mod autoscaler;
 mod cluster_trust_bundle;
 mod config_map;
 mod internal;
@@ -103,6 +104,16 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = (object, old);
     }
 
+    /// A stored object as a kind that [views](Kind::viewing) it shows it; `kind` and `apiVersion` are written by the kind.
+    fn of_stored(&self, object: &mut Object) {
+        let _ = object;
+    }
+
+    /// The way back.
+    fn to_stored(&self, object: &mut Object) {
+        let _ = object;
+    }
+
     /// What is wrong with a new object beyond its metadata.
     fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
         let _ = (errors, kind, object, limits);
@@ -134,7 +145,7 @@ pub(crate) struct NoRoom;
 impl Rules for NoRoom {}
 
 /// The room of a built-in kind: the one place where rooms are looked for by name.
-pub(crate) fn room(group: &str, kind: &str) -> Arc<dyn Rules> {
+pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
     match (group, kind) {
         ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
         ("", "Namespace") => Arc::new(namespace::Namespace),
@@ -142,6 +153,8 @@ pub(crate) fn room(group: &str, kind: &str) -> Arc<dyn Rules> {
         ("", "Pod") => Arc::new(pod::Pod),
         ("", "Secret") => Arc::new(secret::Secret),
         ("", "ServiceAccount") => Arc::new(service_account::ServiceAccount),
+        ("autoscaling", "HorizontalPodAutoscaler") if version == "v1" => Arc::new(autoscaler::V1),
+        ("autoscaling", "HorizontalPodAutoscaler") => Arc::new(autoscaler::HorizontalPodAutoscaler),
         ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
         (RBAC, "ClusterRole" | "Role") => Arc::new(role::Role),
         (RBAC, "ClusterRoleBinding" | "RoleBinding") => Arc::new(role_binding::RoleBinding),

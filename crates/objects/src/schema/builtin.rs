@@ -39,12 +39,23 @@ pub fn is_registered(group: &str, version: &str, kind: &str) -> bool {
 /// The kinds that there are an implementation for, in discovery's order.
 pub(super) fn kinds() -> Vec<Arc<Kind>> {
     let all: Vec<Facts> = parse(include_str!("../../schema/kinds.json"));
-    let kind = |facts: Facts| {
-        let room = room(&facts.group, &facts.kind);
-        let kind = Kind::new(facts, types().clone());
+    let kind = |facts: &Facts| {
+        let room = room(&facts.group, &facts.version, &facts.kind);
+        let kind = Kind::new(facts.clone(), types().clone());
         kind.expect("the generator writes each kind's type, a test says so").with_rules(room)
     };
-    all.into_iter().map(kind).map(Arc::new).collect()
+    let own = |facts: &Facts| facts.stored_as.is_empty().then(|| Arc::new(kind(facts)));
+    let stored: Vec<Option<Arc<Kind>>> = all.iter().map(own).collect();
+    let storage = |view: &Facts| {
+        let found = stored.iter().flatten();
+        let found = found.clone().find(|kind| kind.kind == view.kind && kind.api_version() == view.stored_as);
+        found.cloned().expect("the generator names a kind that it writes, a test says so")
+    };
+    let whole = |(facts, own): (&Facts, &Option<Arc<Kind>>)| match own {
+        Some(own) => own.clone(),
+        None => Arc::new(kind(facts).viewing(storage(facts))),
+    };
+    all.iter().zip(&stored).map(whole).collect()
 }
 
 struct Table {
@@ -91,6 +102,19 @@ mod tests {
         }
         assert_eq!(type_of_kind("apps/v1", "Deployment").map(|t| t.go_name()), Some("v1.Deployment".into()));
         assert!(type_of_kind("v1", "Deployment").is_none());
+    }
+
+    #[test]
+    fn a_view_is_stored_as_the_kind_that_its_row_names() {
+        let kinds = kinds();
+        let views: Vec<_> = kinds.iter().filter(|kind| kind.is_view()).collect();
+        assert!(!views.is_empty());
+        for view in views {
+            let storage = view.storage();
+            assert_eq!((storage.api_version(), &storage.kind), (view.stored_as.clone(), &view.kind));
+            assert_eq!(storage.storage_version_hash, view.storage_version_hash, "{}", view.kind);
+            assert!(!storage.is_view() && storage.plural == view.plural);
+        }
     }
 
     #[test]

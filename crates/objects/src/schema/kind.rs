@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 
 use super::types::{TypeId, TypeRef, Types};
+use crate::Object;
 use crate::kinds::{NoRoom, Rules};
 
 /// What is said of a kind, as `schema/kinds.json` says it.
@@ -65,6 +66,10 @@ pub struct Facts {
     /// Whether a PUT has to say which version it replaces (`AllowUnconditionalUpdate`).
     #[serde(default)]
     pub version_required: bool,
+    /// `GROUP/VERSION` of the kind as which its objects are stored, where that is not this one: the same object is served as
+    /// several kinds, each of which is a view of it.
+    #[serde(default)]
+    pub stored_as: String,
 }
 
 fn selectable() -> Vec<String> {
@@ -108,6 +113,8 @@ pub struct Kind {
     types: Arc<Types>,
     root: TypeId,
     rules: Arc<dyn Rules>,
+    /// As which its objects are stored, where that is another one.
+    storage: Option<Arc<Kind>>,
 }
 
 /// Which kind it is, among all that this process has made.
@@ -138,7 +145,9 @@ impl Kind {
     /// The table has no such type.
     pub fn new(facts: Facts, types: Arc<Types>) -> Result<Kind, NoType> {
         match types.id(&facts.type_name) {
-            Some(root) => Ok(Kind { id: KindId::next(), facts, types, root, rules: Arc::new(NoRoom) }),
+            Some(root) => {
+                Ok(Kind { id: KindId::next(), facts, types, root, rules: Arc::new(NoRoom), storage: None })
+            }
             None => Err(NoType { kind: facts.kind, type_name: facts.type_name }),
         }
     }
@@ -152,6 +161,43 @@ impl Kind {
     #[must_use]
     pub fn with_rules(self, rules: Arc<dyn Rules>) -> Kind {
         Kind { rules, ..self }
+    }
+
+    /// As a view of another kind, as which its objects are stored; its rules say how it is made of one of them and back.
+    #[must_use]
+    pub fn viewing(self, storage: Arc<Kind>) -> Kind {
+        Kind { storage: Some(storage), ..self }
+    }
+
+    /// The kind as which its objects are stored: itself, as a rule.
+    pub fn storage(&self) -> &Kind {
+        self.storage.as_deref().unwrap_or(self)
+    }
+
+    /// Whether its objects are stored as another kind's.
+    pub fn is_view(&self) -> bool {
+        self.storage.is_some()
+    }
+
+    /// An object that somebody has sent, as it is stored.
+    pub fn to_stored(&self, object: &mut Object) {
+        if let Some(storage) = &self.storage {
+            self.rules.to_stored(object);
+            storage.name(object);
+        }
+    }
+
+    /// A stored object as this kind shows it.
+    pub fn of_stored(&self, object: &mut Object) {
+        if self.storage.is_some() {
+            self.rules.of_stored(object);
+            self.name(object);
+        }
+    }
+
+    fn name(&self, object: &mut Object) {
+        object.set(&["apiVersion"], self.api_version());
+        object.set(&["kind"], self.kind.as_str());
     }
 
     /// What is particular to it.

@@ -148,7 +148,8 @@ impl FromIterator<Entry> for Schema {
             let kind = &entry.kind;
             let key = |version: &str, name: &str| Key(kind.group.clone(), version.into(), name.into());
             schema.by_kind.insert(key(&kind.version, &kind.kind), kind.clone());
-            if kind.stored {
+            // A view's objects are stored as another kind's.
+            if kind.stored && !kind.is_view() {
                 schema.stored.entry(key("", &kind.plural)).or_insert_with(|| kind.clone());
             }
             schema.kinds.insert(Key::of(kind), entry);

@@ -167,12 +167,15 @@ impl Stored {
         }
     }
 
-    /// Its JSON as answers have it, if it was stored in another form: by an older version, or as another kind.
+    /// Its JSON as answers have it, if it was stored in another form: by an older version, or as another kind, which this one
+    /// [views](Kind::viewing) or in whose place it has come.
     fn other(&self, kind: &Kind) -> Option<Text> {
-        if is_wire(kind, &self.json) {
+        if !kind.is_view() && is_wire(kind, &self.json) {
             return None;
         }
-        let json = Self::bytes_of(kind, &tree(&self.json));
+        let mut object = tree(&self.json);
+        kind.of_stored(&mut object);
+        let json = Self::bytes_of(kind, &object);
         (json != self.json).then(|| {
             let Facts { head, version, .. } = Facts::read(&json).unwrap_or_default();
             Text { json, head, version }

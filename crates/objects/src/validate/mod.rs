@@ -90,6 +90,13 @@ pub fn access_selectors(errors: &mut Findings, attributes: &Value) {
     }
 }
 
+/// A number of no less than nothing.
+pub(crate) fn not_negative(errors: &mut Findings, at: &Path<'_>, number: i64) {
+    if number < 0 {
+        errors.invalid(at, number, "must be greater than or equal to 0");
+    }
+}
+
 /// A field that stays as it was made.
 pub(crate) fn unchanged(errors: &mut Findings, path: &[&str], new: &Object, old: &Object) {
     if new.str_at(path) != old.str_at(path) {

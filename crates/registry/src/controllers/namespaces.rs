@@ -124,7 +124,7 @@ impl Controllers {
 
 /// What can be in a namespace.
 fn namespaced(schema: &Schema) -> impl Iterator<Item = &Arc<Kind>> {
-    schema.kinds().filter(|kind| kind.stored && kind.namespaced)
+    schema.kinds().filter(|kind| kind.stored && kind.namespaced && !kind.is_view())
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ const MANY_THROUGH: usize = 50;
 /// A list looks at all that its collection holds, however little its selectors and its limit leave of that, unless they name
 /// what they are about.
 pub(super) async fn enter_for_all(with: &Objects, caller: &Caller, kind: &Kind, options: &ListOptions) {
-    let namespace = place(caller, kind).0;
+    let (namespace, kind) = (place(caller, kind).0, kind.storage());
     let many = if options.looks_through() { MANY_THROUGH } else { MANY };
     let there = with.registry.snapshot().count(&kind.group, &kind.plural, namespace);
     if there > many && !options.is_narrow(kind, namespace) {
@@ -133,8 +133,8 @@ async fn enter_for_list(with: &Objects, caller: &Caller, kind: &Kind, options: &
 }
 
 /// What is spliced costs no more than its bytes; of anything else trees are made.
-async fn enter_to_show<'a>(format: &Format, objects: impl IntoIterator<Item = &'a Stored>) {
-    if !show::splices(format) {
+async fn enter_to_show<'a>(format: &Format, kind: &Kind, objects: impl IntoIterator<Item = &'a Stored>) {
+    if !show::splices(format, kind) {
         heavy::enter_for(objects).await;
     }
 }
@@ -156,7 +156,7 @@ async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Res
     let object = with.registry.get_at(kind, namespace, name, &GetOptions::read(query(parts))?)?;
     format.judge()?;
     show::fits(&format, kind, false)?;
-    enter_to_show(&format, [&*object]).await;
+    enter_to_show(&format, kind, [&*object]).await;
     Ok(show(&*with.clock, kind, &object, StatusCode::OK, &format))
 }
 
@@ -167,7 +167,7 @@ async fn list(with: &Objects, caller: &Caller, kind: &Arc<Kind>, parts: &Parts) 
     let found = with.registry.list(kind, place(caller, kind).0, &options)?;
     format.judge()?;
     show::fits(&format, kind, true)?;
-    enter_to_show(&format, found.items.iter().map(|object| &**object)).await;
+    enter_to_show(&format, kind, found.items.iter().map(|object| &**object)).await;
     Ok(show_list(&*with.clock, kind, &found, &format))
 }
 
@@ -184,7 +184,7 @@ async fn create(
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
     let created = or_told(created, &mut request)?;
-    enter_to_show(&format, [&*created]).await;
+    enter_to_show(&format, kind, [&*created]).await;
     Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
 
@@ -203,7 +203,7 @@ async fn update(
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
     let (object, made) = or_told(updated, &mut request)?;
-    enter_to_show(&format, [&*object]).await;
+    enter_to_show(&format, kind, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
 }
@@ -243,7 +243,7 @@ async fn patch(
     }
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
     let patched = or_told(patched, &mut request)?;
-    enter_to_show(&format, [&*patched]).await;
+    enter_to_show(&format, kind, [&*patched]).await;
     Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
 
@@ -267,7 +267,7 @@ async fn delete(
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await?;
     if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
-        enter_to_show(&format, [&**object]).await;
+        enter_to_show(&format, kind, [&**object]).await;
     }
     let response = match deleted {
         Deleted::Object(object) => show(&*with.clock, kind, &object, StatusCode::OK, &format),
@@ -277,6 +277,7 @@ async fn delete(
             show(&*with.clock, kind, &object, code, &format)
         }
         Deleted::Status { name, uid } => {
+            let kind = kind.storage();
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
             let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
             if kind.group.is_empty()
@@ -308,6 +309,6 @@ async fn delete_collection(
         enter_for(kind, Some(object)).await;
     }
     with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
-    enter_to_show(&format, gone.items.iter().map(|object| &**object)).await;
+    enter_to_show(&format, kind, gone.items.iter().map(|object| &**object)).await;
     Ok(reply::warned(show_list(&*with.clock, kind, &gone, &format), request.warnings))
 }

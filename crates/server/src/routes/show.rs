@@ -89,7 +89,12 @@ fn version(format: &Format) -> String {
 const READ: &str = "the bytes were read when they were kept";
 
 /// Whether an answer is made of objects' bytes as they are: nothing is computed for it.
-pub(super) fn splices(format: &Format) -> bool {
+pub(super) fn splices(format: &Format, kind: &Kind) -> bool {
+    takes_bytes(format) && !kind.is_view()
+}
+
+/// The same, but for what makes the bytes of another kind's.
+fn takes_bytes(format: &Format) -> bool {
     format.media == Media::Json && !format.pretty && Shape::of(format) != Shape::Table
 }
 
@@ -132,7 +137,7 @@ pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Form
         Shape::Object => object.wire(kind).whole(object.revision(), &mut out),
         Shape::Table => {
             let meta = json!({"resourceVersion": object.resource_version()});
-            let tree = object.wire_object(kind);
+            let tree = object.wire_object(kind.storage());
             let mut shown = table(&version(format), kind, [tree], format.include(), clock.now(), meta);
             if format.without_columns {
                 shown["columnDefinitions"] = serde_json::Value::Null;
@@ -166,7 +171,7 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
         Shape::Object => (kind.list_kind(), kind.api_version(), Shape::Object),
         Shape::Table => {
             // One tree at a time.
-            let trees = list.items.iter().map(|object| object.wire_object(kind));
+            let trees = list.items.iter().map(|object| object.wire_object(kind.storage()));
             let value = table(&version(format), kind, trees, format.include(), clock.now(), meta);
             return answer(codec::encode_value(&value, format.media, format.pretty).into());
         }
@@ -185,7 +190,7 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
     head.extend_from_slice(b",\"items\":[");
     let left = list.items.clone().into_iter();
     let mut items = Items { kind: kind.clone(), shape, version, left, begun: false };
-    if !splices(format) {
+    if !takes_bytes(format) {
         items.write(&mut head, usize::MAX);
         return answer(codec::finish(head, format.media, format.pretty).into());
     }

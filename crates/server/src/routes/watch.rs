@@ -277,7 +277,7 @@ impl Show {
         }
         let make = || span.in_scope(|| self.make(event, turn, moved));
         // Whoever is not the first waits for them; what is spliced takes no longer than to copy it.
-        match moved.size() > heavy::BODY && !splices(&self.format) {
+        match moved.size() > heavy::BODY && !splices(&self.format, &self.kind) {
             true => heavy::aside(|| moved.shown(event, &shape, make)),
             false => moved.shown(event, &shape, make),
         }

@@ -2,32 +2,32 @@
 
 use serde_json::Value;
 
-pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("")
 }
 
-pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The entries of a map.
-pub(super) fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+pub(crate) fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value[name].as_object().into_iter().flatten()
 }
 
-pub(super) fn number(value: &Value, name: &str) -> Option<i64> {
+pub(crate) fn number(value: &Value, name: &str) -> Option<i64> {
     value[name].as_i64()
 }
 
-pub(super) fn flag(value: &Value, name: &str) -> bool {
+pub(crate) fn flag(value: &Value, name: &str) -> bool {
     value[name] == true
 }
 
 /// What a pointer points to, if it points somewhere.
-pub(super) fn some<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn some<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     Some(&value[name]).filter(|value| !value.is_null())
 }
 
-pub(super) fn strings<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn strings<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
     list(value, name).iter().map(|item| item.as_str().unwrap_or(""))
 }

@@ -4,7 +4,7 @@ mod annotations;
 mod container;
 mod env;
 mod handlers;
-mod look;
+pub(crate) mod look;
 mod mounts;
 mod network;
 pub(crate) mod resources;
@@ -24,7 +24,7 @@ use look::{list, text};
 
 use crate::field::Findings;
 use crate::path::Path;
-use crate::validate::{Limits, selector};
+use crate::validate::{Limits, not_negative, selector};
 use crate::{Object, names};
 
 /// A new pod.
@@ -211,12 +211,6 @@ fn given(errors: &mut Findings, at: &Path<'_>, value: &Value, supported: &[&str]
 fn port_number(errors: &mut Findings, at: &Path<'_>, number: i64) {
     if !(1..=65535).contains(&number) {
         errors.invalid(at, number, "must be between 1 and 65535, inclusive");
-    }
-}
-
-fn not_negative(errors: &mut Findings, at: &Path<'_>, number: i64) {
-    if number < 0 {
-        errors.invalid(at, number, "must be greater than or equal to 0");
     }
 }
 
