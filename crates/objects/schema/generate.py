@@ -86,7 +86,6 @@ FACTS = {
     ("resource.k8s.io", "ResourceClaim"): GONE,
     ("resource.k8s.io", "ResourceClaimTemplate"): GONE,
     ("resource.k8s.io", "ResourceSlice"): COUNTS | GONE,
-    ("scheduling.k8s.io", "PriorityClass"): COUNTS,
     (STORAGE, "CSIDriver"): GONE | VERSION,
     (STORAGE, "CSINode"): GONE | VERSION,
     (STORAGE, "CSIStorageCapacity"): VERSION,

@@ -71,12 +71,16 @@ fn cell(kind: &Kind, object: &Object, column: &Column, now: OffsetDateTime) -> V
         let path: Vec<&str> = column.4.iter().map(String::as_str).collect();
         return object.at(&path).cloned().unwrap_or_default();
     }
-    match column.0.as_str() {
+    let column = column.0.as_str();
+    if let Some(own) = kind.storage().rules().cell(object, column, now) {
+        return own;
+    }
+    match column {
         "Name" => object.name().into(),
         // The table of a kind for which upstream has no printer.
         "Created At" => object.str_at(&["metadata", "creationTimestamp"]).into(),
         "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| ago(now, t).into()),
-        name => kind.storage().rules().cell(object, name, now).unwrap_or_else(|| "".into()),
+        _ => "".into(),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use tokensmith_core::access::MASTERS;
 use tokensmith_core::access::rbac::Rule;
+use tokensmith_objects::kinds::priority_class::SYSTEM;
 
 /// The namespaces of a fresh cluster.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -44,6 +45,7 @@ impl Registry {
                 Err(e) => return Err(e),
             }
         }
+        self.ensure_priority_classes(&user).await?;
         for wanted in rbac {
             let schema = self.schema();
             let Some(kind) = schema.kind(RBAC, "v1", wanted.kind()) else { continue };
@@ -63,6 +65,28 @@ impl Registry {
                     }
                 }
                 Err(_) => drop(self.create(&mut Request::by(&user), kind, &namespace, wanted).await?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The classes of the system's own pods.
+    async fn ensure_priority_classes(&self, user: &Identity) -> Result<(), Error> {
+        let (now, builtin) = (self.schema(), Schema::builtin());
+        let classes = ("scheduling.k8s.io", "priorityclasses");
+        let Some(kind) = now.stored(classes.0, classes.1).or_else(|| builtin.stored(classes.0, classes.1))
+        else {
+            return Ok(());
+        };
+        for (name, value, description) in SYSTEM {
+            if self.get(kind, "", name).is_ok() {
+                continue;
+            }
+            let class = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name}, "value": value, "description": description});
+            let object = Object::from_value(class).unwrap_or_default();
+            match self.create(&mut Request::by(user), kind, "", object).await {
+                Ok(_) | Err(Error::AlreadyExists { .. }) => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())

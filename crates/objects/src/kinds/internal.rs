@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::schema::{Shape, TypeRef, type_of};
+
 /// A field: its name in JSON, that in Go, and what it is when nobody has set it.
 pub(crate) type Row = (&'static str, &'static str, Zero);
 
@@ -78,4 +80,58 @@ const WINDOWS: &[Row] = &[
     ("gmsaCredentialSpec", "GMSACredentialSpec", Zero::Null),
     ("runAsUserName", "RunAsUserName", Zero::Null),
     ("hostProcess", "HostProcess", Zero::Null),
+];
+
+/// Shows a value of a type of the table, by what Go declares of it.
+pub(crate) fn of_type(name: &str, value: &Value) -> Value {
+    type_of(name).map_or_else(|| value.clone(), |of| of_message(of, value))
+}
+
+fn of_message(of: TypeRef<'_>, value: &Value) -> Value {
+    let mut shown = Map::new();
+    for field in of.fields() {
+        if field.name.is_empty() || field.inline {
+            continue;
+        }
+        let value = value.get(&*field.name).unwrap_or(&Value::Null);
+        let value = match (value.is_null(), field.pointer) {
+            (true, true) => Value::Null,
+            _ => of_shape(of, &field.shape, value),
+        };
+        shown.insert(go_name(&field.name), value);
+    }
+    shown.into()
+}
+
+fn of_shape(of: TypeRef<'_>, shape: &Shape, value: &Value) -> Value {
+    match (shape, value) {
+        // Types of `meta/v1` have names for JSON upstream, too.
+        (Shape::Message(id), _) if of.at(*id).name().starts_with("apis/meta/v1.") => value.clone(),
+        (Shape::Message(id), _) => of_message(of.at(*id), value),
+        (Shape::List(item), Value::Array(all)) => all.iter().map(|one| of_shape(of, item, one)).collect(),
+        (Shape::Map(item), Value::Object(all)) => {
+            all.iter().map(|(key, one)| (key.clone(), of_shape(of, item, one))).collect::<Map<_, _>>().into()
+        }
+        (Shape::Bool, Value::Null) => false.into(),
+        (Shape::Int32 | Shape::Int64 | Shape::Float64 | Shape::IntOrString, Value::Null) => 0.into(),
+        (Shape::Quantity, Value::Null) => "0".into(),
+        (Shape::String, Value::Null) => "".into(),
+        _ => value.clone(),
+    }
+}
+
+/// A field's name in Go: that in JSON with a capital, or several where it begins with an abbreviation.
+fn go_name(name: &str) -> String {
+    let start = name.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(name.len());
+    let (head, tail) = name.split_at(start);
+    if CAPITALS.contains(&head) {
+        return head.to_ascii_uppercase() + tail;
+    }
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |first| format!("{}{}", first.to_ascii_uppercase(), chars.as_str()))
+}
+
+const CAPITALS: [&str; 19] = [
+    "api", "aws", "csi", "fc", "fs", "gce", "grpc", "http", "https", "id", "ip", "iscsi", "nfs", "rbd",
+    "tcp", "tls", "ttl", "uid", "url",
 ];

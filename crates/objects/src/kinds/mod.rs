@@ -9,13 +9,19 @@ mod autoscaler;
 mod cluster_trust_bundle;
 mod config_map;
 mod internal;
+mod lease;
+mod limit_range;
 mod namespace;
 mod node;
 pub mod pod;
+pub mod priority_class;
+mod resource_quota;
 mod role;
 mod role_binding;
+mod runtime_class;
 mod secret;
 mod service_account;
+pub mod storage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -148,20 +154,32 @@ impl Rules for NoRoom {}
 pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
     match (group, kind) {
         ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
+        ("", "LimitRange") => Arc::new(limit_range::LimitRange),
         ("", "Namespace") => Arc::new(namespace::Namespace),
         ("", "Node") => Arc::new(node::Node),
         ("", "Pod") => Arc::new(pod::Pod),
+        ("", "ResourceQuota") => Arc::new(resource_quota::ResourceQuota),
         ("", "Secret") => Arc::new(secret::Secret),
         ("", "ServiceAccount") => Arc::new(service_account::ServiceAccount),
         ("autoscaling", "HorizontalPodAutoscaler") if version == "v1" => Arc::new(autoscaler::V1),
         ("autoscaling", "HorizontalPodAutoscaler") => Arc::new(autoscaler::HorizontalPodAutoscaler),
         ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
+        ("coordination.k8s.io", "Lease") => Arc::new(lease::Lease),
+        ("node.k8s.io", "RuntimeClass") => Arc::new(runtime_class::RuntimeClass),
+        ("scheduling.k8s.io", "PriorityClass") => Arc::new(priority_class::PriorityClass),
+        (STORAGE, "CSIDriver") => Arc::new(storage::CsiDriver),
+        (STORAGE, "CSINode") => Arc::new(storage::CsiNode),
+        (STORAGE, "CSIStorageCapacity") => Arc::new(storage::CsiStorageCapacity),
+        (STORAGE, "StorageClass") => Arc::new(storage::StorageClass),
+        (STORAGE, "VolumeAttachment") => Arc::new(storage::VolumeAttachment),
+        (STORAGE, "VolumeAttributesClass") => Arc::new(storage::VolumeAttributesClass),
         (RBAC, "ClusterRole" | "Role") => Arc::new(role::Role),
         (RBAC, "ClusterRoleBinding" | "RoleBinding") => Arc::new(role_binding::RoleBinding),
         _ => Arc::new(NoRoom),
     }
 }
 
+const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 #[cfg(test)]

@@ -105,6 +105,14 @@ pub(crate) fn unchanged(errors: &mut Findings, path: &[&str], new: &Object, old:
     }
 }
 
+/// A field that stays as it was made, whatever it is. A pointer to nothing is shown as a text that says so.
+pub(crate) fn stays(errors: &mut Findings, at: &Path<'_>, new: &Value, old: &Value) {
+    if new != old {
+        let shown = if new.is_null() { "null".into() } else { new.clone() };
+        errors.invalid(at, shown, "field is immutable");
+    }
+}
+
 /// The text for a lifetime below `min` seconds.
 pub fn too_short(min: i64) -> String {
     match (min % 60, min) {

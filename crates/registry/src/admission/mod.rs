@@ -5,10 +5,12 @@ mod attest;
 mod claims;
 mod escalation;
 mod lifecycle;
+mod limit_ranger;
 mod node_taint;
 mod priority;
 mod runtime_class;
 mod service_account;
+mod storage;
 
 use std::sync::Arc;
 
@@ -16,10 +18,12 @@ use attest::ClusterTrustBundleAttest;
 use claims::TokenClaims;
 use escalation::RbacEscalation;
 use lifecycle::NamespaceLifecycle;
+use limit_ranger::LimitRanger;
 use node_taint::NodeTaint;
 use priority::Priority;
 use runtime_class::RuntimeClass;
 use service_account::ServiceAccount;
+use storage::{DefaultStorageClass, StorageObjectInUseProtection};
 use tokensmith_core::access::admission::{Admissions, Operation, Write};
 use tokensmith_core::access::restriction::NodeRestriction;
 use tokensmith_core::access::{Attributes, Authorizer, Decision, MASTERS};
@@ -28,10 +32,13 @@ use tokensmith_core::access::{Attributes, Authorizer, Decision, MASTERS};
 pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -> Admissions {
     Admissions::new(vec![
         Arc::new(NamespaceLifecycle),
+        Arc::new(LimitRanger),
         Arc::new(ServiceAccount { implicit_token }),
         Arc::new(NodeRestriction::new(authorizer.clone())),
         Arc::new(NodeTaint),
         Arc::new(Priority),
+        Arc::new(StorageObjectInUseProtection),
+        Arc::new(DefaultStorageClass),
         Arc::new(RuntimeClass),
         Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
         Arc::new(TokenClaims { authorizer: authorizer.clone() }),

@@ -1,7 +1,9 @@
-//! A pod's priority is its class's (`plugin/pkg/admission/priority`).
+//! A pod's priority is its class's, and one class at most is that of pods that name none
+//! (`plugin/pkg/admission/priority`).
 
 use serde_json::Value;
-use tokensmith_objects::Object;
+use tokensmith_objects::kinds::priority_class::SYSTEM;
+use tokensmith_objects::{Object, Stored};
 
 use super::is_stored;
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
@@ -10,14 +12,14 @@ use tokensmith_core::error::Error;
 /// Fills in what the class of a new pod says, and refuses another priority.
 pub(super) struct Priority;
 
-/// Classes that every cluster has; others are not served.
-const CLASSES: [(&str, i64); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+const GROUP: &str = "scheduling.k8s.io";
+const CLASSES: &str = "priorityclasses";
 const LOWER: &str = "PreemptLowerPriority";
 
 impl Admission for Priority {
     fn handles(&self, write: &Write<'_>) -> bool {
-        write.is_of("", "pods") && write.subresource.is_empty() && is_stored(write)
+        let classes = write.is_of(GROUP, CLASSES) && write.operation != Operation::Connect;
+        write.subresource.is_empty() && (classes || (write.is_of("", "pods") && is_stored(write)))
     }
 
     fn mutate<'a>(
@@ -26,16 +28,62 @@ impl Admission for Priority {
         new: Option<&'a mut Object>,
         _warnings: &'a mut Vec<String>,
     ) -> Answer<'a> {
-        let Some(pod) = new else { return Ok(()).into() };
-        match (write.operation, write.old) {
-            (Operation::Update, Some(old)) => {
+        let class = write.resource == CLASSES;
+        match (write.operation, new, write.old) {
+            (Operation::Delete, _, old) if class => may_go(write, old),
+            (_, Some(_), _) if class => Ok(()),
+            (Operation::Update, Some(pod), Some(old)) => {
                 stay(pod, old);
                 Ok(())
             }
-            _ => given(write, pod),
+            (_, Some(pod), _) => given(write, pod),
+            _ => Ok(()),
         }
         .into()
     }
+
+    fn validate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a Object>,
+        _warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        new.filter(|_| write.resource == CLASSES).map_or(Ok(()), |new| only_default(write, new)).into()
+    }
+}
+
+/// Upstream's storage says so.
+fn may_go(write: &Write<'_>, old: Option<&Object>) -> Result<(), Error> {
+    match old.is_some_and(|old| SYSTEM.iter().any(|(name, ..)| *name == old.name())) {
+        true => Err(write.forbidden(old, "this is a system priority class and cannot be deleted")),
+        false => Ok(()),
+    }
+}
+
+fn only_default(write: &Write<'_>, class: &Object) -> Result<(), Error> {
+    if class.get("globalDefault") != Some(&Value::Bool(true)) {
+        return Ok(());
+    }
+    match default_class(write).filter(|there| there.name() != class.name()) {
+        Some(there) => {
+            let cause = format!(
+                "PriorityClass {} is already marked as default. Only one default can exist",
+                there.name()
+            );
+            Err(write.forbidden(Some(class), cause))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The class of pods that name none: should there be several, the lowest.
+fn default_class<'a>(write: &Write<'a>) -> Option<&'a Stored> {
+    let classes = write.objects.list(GROUP, CLASSES, "").map(|(_, class)| &**class);
+    classes.filter(|class| class.raw(&["globalDefault"]) == Some("true")).min_by_key(|class| value(class))
+}
+
+fn value(class: &Stored) -> i64 {
+    class.value(&["value"]).and_then(|value| value.as_i64()).unwrap_or(0)
 }
 
 /// What the pod got when it was made stays where a change does not name it.
@@ -48,16 +96,23 @@ fn stay(pod: &mut Object, old: &Object) {
 }
 
 fn given(write: &Write<'_>, pod: &mut Object) -> Result<(), Error> {
-    let priority = match pod.str_at(&["spec", "priorityClassName"]) {
-        "" => 0,
-        class => match CLASSES.iter().find(|(name, _)| *name == class) {
-            Some((_, priority)) => *priority,
+    let class = match pod.str_at(&["spec", "priorityClassName"]) {
+        "" => default_class(write),
+        name => match write.objects.get(GROUP, CLASSES, "", name) {
+            Some(class) => Some(&**class),
             None => {
-                let cause = format!("no PriorityClass with name {class} was found");
+                let cause = format!("no PriorityClass with name {name} was found");
                 return Err(write.forbidden(Some(pod), cause));
             }
         },
     };
+    let priority = class.map_or(0, value);
+    let lower = |class: &Stored| match &*class.text(&["preemptionPolicy"]) {
+        "" => LOWER.to_owned(),
+        policy => policy.to_owned(),
+    };
+    let preemption = class.map_or_else(|| LOWER.to_owned(), lower);
+    let name = class.map(|class| class.name().to_owned());
     let computed = "priority admission controller computed";
     if let Some(own) = pod.at(&["spec", "priority"]).and_then(Value::as_i64).filter(|own| *own != priority) {
         let cause = format!(
@@ -66,13 +121,16 @@ fn given(write: &Write<'_>, pod: &mut Object) -> Result<(), Error> {
         return Err(write.forbidden(Some(pod), cause));
     }
     let policy = pod.str_at(&["spec", "preemptionPolicy"]);
-    if !["", LOWER].contains(&policy) {
+    if !policy.is_empty() && policy != preemption {
         let cause = format!(
-            "the string value of PreemptionPolicy ({policy}) must not be provided in pod spec; {computed} {LOWER} from the given PriorityClass name"
+            "the string value of PreemptionPolicy ({policy}) must not be provided in pod spec; {computed} {preemption} from the given PriorityClass name"
         );
         return Err(write.forbidden(Some(pod), cause));
     }
+    if let Some(name) = name {
+        pod.set(&["spec", "priorityClassName"], name);
+    }
     pod.set(&["spec", "priority"], priority);
-    pod.set(&["spec", "preemptionPolicy"], LOWER);
+    pod.set(&["spec", "preemptionPolicy"], preemption);
     Ok(())
 }

@@ -67,7 +67,11 @@ pub fn sample(kind: &Kind, name: &str) -> Value {
                 json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"});
         }
         "Pod" => object["spec"] = json!({"nodeName": "w", "containers": [{"name": "c", "image": "b"}]}),
-        _ => {}
+        _ => {
+            let samples: Value = serde_json::from_str(include_str!("samples.json")).unwrap();
+            let sample = samples[format!("{} {}", kind.api_version(), kind.kind)].as_object().cloned();
+            object.as_object_mut().unwrap().extend(sample.into_iter().flatten());
+        }
     }
     object
 }

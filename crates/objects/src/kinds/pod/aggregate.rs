@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::quantity;
 
 /// Amounts by the names of their resources.
-pub(super) type Amounts<'a> = HashMap<&'a str, String>;
+pub type Amounts<'a> = HashMap<&'a str, String>;
 
 /// The sum of what containers request or may use at most (`which`), as far as they run at once.
-pub(super) fn together<'a>(spec: &'a Value, which: &str) -> Amounts<'a> {
+pub fn together<'a>(spec: &'a Value, which: &str) -> Amounts<'a> {
     let containers = |field: &str| spec[field].as_array().into_iter().flatten();
     let asked = |container: &'a Value| container["resources"][which].as_object().into_iter().flatten();
     let mut sum = Amounts::new();

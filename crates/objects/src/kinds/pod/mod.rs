@@ -7,6 +7,7 @@ mod scheduling;
 mod table;
 pub(crate) mod validate;
 
+pub use aggregate::together;
 pub use references::{
     Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references, references_in,
 };

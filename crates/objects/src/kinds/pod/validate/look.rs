@@ -2,6 +2,13 @@
 
 use serde_json::Value;
 
+use crate::Object;
+
+/// A field of the object itself.
+pub(crate) fn of<'a>(object: &'a Object, name: &str) -> &'a Value {
+    object.get(name).unwrap_or(&Value::Null)
+}
+
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("")
 }

@@ -37,7 +37,7 @@ pub(super) fn of_pod(errors: &mut Findings, at: &Path<'_>, spec: &Value, claims:
 }
 
 /// `spec.overhead`: what it says is a limit.
-pub(super) fn overhead(errors: &mut Findings, at: &Path<'_>, overhead: &Value) {
+pub(crate) fn overhead(errors: &mut Findings, at: &Path<'_>, overhead: &Value) {
     let limits = serde_json::json!({"limits": overhead});
     requirements(errors, at, &limits, &Claims::new(), container_name);
 }
@@ -179,21 +179,21 @@ pub(crate) fn value(errors: &mut Findings, at: &Path<'_>, resource: &str, amount
 }
 
 /// A resource's name: a standard one, or one of a domain.
-fn any_name(errors: &mut Findings, at: &Path<'_>, resource: &str) -> bool {
+pub(crate) fn any_name(errors: &mut Findings, at: &Path<'_>, resource: &str) -> bool {
     let found = names::qualified(resource);
     if !found.is_empty() {
         errors.each(at, resource, found);
         return false;
     }
-    let huge = [HUGE_PAGES, "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix));
-    if !resource.contains('/') && !STANDARD.contains(&resource) && !COUNTED.contains(&resource) && !huge {
+    if !resource.contains('/') && !is_of_quotas(resource) {
         errors.invalid(at, resource, "must be a standard resource type or fully qualified");
         return false;
     }
     true
 }
 
-fn container_name(errors: &mut Findings, at: &Path<'_>, resource: &str) {
+/// The same of a container.
+pub(crate) fn container_name(errors: &mut Findings, at: &Path<'_>, resource: &str) {
     any_name(errors, at, resource);
     if !resource.contains('/') {
         if !OF_CONTAINERS.contains(&resource) && !resource.starts_with(HUGE_PAGES) {
@@ -213,6 +213,12 @@ fn pod_name(errors: &mut Findings, at: &Path<'_>, resource: &str) {
 /// Whether a whole pod can ask for a resource.
 pub(crate) fn is_of_pods(resource: &str) -> bool {
     matches!(resource, "cpu" | "memory") || resource.starts_with(HUGE_PAGES)
+}
+
+/// Whether a quota can bound a resource of this name without a domain.
+pub(crate) fn is_of_quotas(resource: &str) -> bool {
+    let huge = [HUGE_PAGES, "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix));
+    STANDARD.contains(&resource) || COUNTED.contains(&resource) || huge
 }
 
 /// Whether a name is of the system: without a domain, or of Kubernetes' own.

@@ -11,7 +11,7 @@ use crate::path::Path;
 use crate::validate::selector;
 
 /// `spec.tolerations`.
-pub(super) fn tolerations(errors: &mut Findings, at: &Path<'_>, tolerations: &[Value]) {
+pub(crate) fn tolerations(errors: &mut Findings, at: &Path<'_>, tolerations: &[Value]) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let at = &at.index(index);
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
