@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Object;
-use crate::schema::Kind;
+use crate::schema::{Kind, Schema, Shape, TypeRef};
 
 /// Before an object is created; whether its conditions are the server's own, and to be [dated](date_conditions).
 pub fn prepare_create(kind: &Kind, object: &mut Object) -> bool {
@@ -85,6 +85,35 @@ pub fn held(kind: &Kind, object: &Object) -> bool {
         && object.at(FINALIZERS).and_then(Value::as_array).is_some_and(|all| !all.is_empty())
 }
 
+/// What upstream's store keeps of an object: a list that is always shown and has no items comes back as none, since protobuf does
+/// not tell one from the other. A kind that comes at run time is stored as JSON.
+pub fn as_stored(kind: &Kind, object: &mut Object) {
+    let builtin = Schema::builtin().resource(&kind.group, &kind.version, &kind.plural);
+    if builtin.is_some_and(|builtin| builtin.id() == kind.id()) {
+        bare(kind.message(), &mut object.0);
+    }
+}
+
+fn bare(of: TypeRef<'_>, map: &mut Map<String, Value>) {
+    map.retain(|name, value| match of.field(name) {
+        Some(field) => {
+            let nothing = field.always && value.as_array().is_some_and(Vec::is_empty);
+            bare_value(of, &field.shape, value);
+            !nothing
+        }
+        None => true,
+    });
+}
+
+fn bare_value(of: TypeRef<'_>, shape: &Shape, value: &mut Value) {
+    match (shape, value) {
+        (Shape::Message(id), Value::Object(map)) => bare(of.at(*id), map),
+        (Shape::List(item), Value::Array(all)) => all.iter_mut().for_each(|one| bare_value(of, item, one)),
+        (Shape::Map(item), Value::Object(map)) => map.values_mut().for_each(|one| bare_value(of, item, one)),
+        _ => {}
+    }
+}
+
 /// Gives an object what the other one has at a path.
 pub fn keep(object: &mut Object, old: &Object, path: &[&str]) {
     match old.at(path) {
@@ -132,6 +161,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_list_without_items_is_stored_as_none() {
+        let kind = crate::schema::kind("rbac.authorization.k8s.io", "clusterroles").unwrap();
+        let mut role = Object::from_value(json!({"rules": [], "metadata": {"labels": {}}})).unwrap();
+        as_stored(kind, &mut role);
+        assert_eq!(role.get("rules"), None);
+    }
 
     #[test]
     fn a_status_update_changes_the_status_alone() {

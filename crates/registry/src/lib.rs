@@ -256,5 +256,7 @@ fn elsewhere() -> Error {
 fn normalise(kind: &Kind, object: Object) -> Result<Object, Error> {
     use tokensmith_objects::codec::{Expected, decode_value};
     let decoded = decode_value(object.into_value(), &Expected::kind(kind), FieldValidation::Ignore);
-    decoded.map(|d| d.object).map_err(|e| Error::BadRequest(e.to_string()))
+    let mut object = decoded.map_err(|e| Error::BadRequest(e.to_string()))?.object;
+    strategy::as_stored(kind, &mut object);
+    Ok(object)
 }

@@ -132,12 +132,14 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
             let what = if sub == "token" { "TokenRequest" } else { &kind.kind };
             let namespace = if kind.namespaced { "default" } else { "" };
             let start = |stage: &str| {
+                // What several versions show is asked about as what is stored.
+                let stored = kind.storage();
                 format!(
                     "{stage} {} {}/{}/{} {what}/{sub} {namespace}/{name:?} ",
                     operation.as_str(),
-                    kind.group,
-                    kind.version,
-                    kind.plural
+                    stored.group,
+                    stored.version,
+                    stored.plural
                 )
             };
             for dry in [true, false] {

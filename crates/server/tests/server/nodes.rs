@@ -112,7 +112,9 @@ async fn every_write_of_every_served_kind_is_judged() {
         let path = collection(kind);
         if kind.stored {
             let answer = world.post(&path, sample(kind, "there")).await;
-            assert!(answer.status.is_success(), "{}: {:?}", kind.kind, told(&answer));
+            // An object that is seen through two versions is there already.
+            let there = kind.is_view() && answer.status == 409;
+            assert!(there || answer.status.is_success(), "{}: {:?}", kind.kind, told(&answer));
         }
         let mut requests = writes(&kind.verbs, "there", "");
         for part in &kind.subresources {
