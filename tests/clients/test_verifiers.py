@@ -23,7 +23,7 @@ def minted(server):
     server.kubectl("create", "sa", "reader")
     server.kubectl("create", "role", "reader", "--verb=get", "--resource=pods")
     server.kubectl("create", "rolebinding", "reader", "--role=reader", "--serviceaccount=default:reader")
-    server.kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(POD))
+    server.kubectl("create", "-f", "-", stdin=json.dumps(POD))
     bound = ["create", "token", "reader", "--bound-object-kind=Pod", "--bound-object-name=web"]
     issuer = json.loads(server.kubectl("get", "--raw", "/.well-known/openid-configuration"))["issuer"]
     return {"issuer": issuer, "ca": server.ca_file(), "token": server.kubectl(*bound, f"--audience={AUDIENCE}"),

@@ -38,8 +38,8 @@ def objects(server):
     """What the token tests bind to."""
     server.kubectl("create", "serviceaccount", "app")
     server.kubectl("create", "secret", "generic", "creds", "--from-literal=a=b")
-    server.kubectl("create", "--validate=false", "-f", "-", stdin="apiVersion: v1\nkind: Node\nmetadata:\n  name: worker-1\n")
-    server.kubectl("create", "--validate=false", "-f", "-", stdin=POD.format(name="web", account="app", node="worker-1"))
+    server.kubectl("create", "-f", "-", stdin="apiVersion: v1\nkind: Node\nmetadata:\n  name: worker-1\n")
+    server.kubectl("create", "-f", "-", stdin=POD.format(name="web", account="app", node="worker-1"))
     return server
 
 

@@ -39,7 +39,7 @@ def test_off_by_default(server):
 
 def test_a_bundles_life(on):
     assert "clustertrustbundles.certificates.k8s.io" in on.kubectl("api-resources", "-o", "name").split()
-    apply = ["apply", "--validate=false", "-f", "-"]
+    apply = ["apply", "-f", "-"]
     on.kubectl(*apply, stdin=bundle("plain"))
     on.kubectl(*apply, stdin=bundle("example.com:foo:a", "example.com/foo"))
     assert "unchanged" in on.kubectl(*apply, stdin=bundle("plain"))
@@ -61,10 +61,10 @@ def test_accounts_may_read_and_not_attest(on):
     on.kubectl("auth", "can-i", "list", "clustertrustbundles", account, *groups)
     on.kubectl("create", "clusterrole", "writer", "--verb=create", "--resource=clustertrustbundles.certificates.k8s.io")
     on.kubectl("create", "clusterrolebinding", "writer", "--clusterrole=writer", "--user=jane")
-    create = ["create", "--validate=false", "--as=jane", "-f", "-"]
+    create = ["create", "--as=jane", "-f", "-"]
     signed = bundle("example.com:foo:b", "example.com/foo")
     assert 'user not permitted to attest for signerName "example.com/foo"' in on.kubectl(*create, stdin=signed, code=1)
-    on.kubectl("create", "--validate=false", "-f", "-", stdin="""
+    on.kubectl("create", "-f", "-", stdin="""
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:

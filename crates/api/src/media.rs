@@ -131,6 +131,28 @@ pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Opt
     })
 }
 
+/// The type among those that are produced which an `Accept` header wants most (`goautoneg`): a missing header takes the first.
+///
+/// ```
+/// use tokensmith_api::media::prefer;
+///
+/// let produced = ["application/json", "application/x.v1+protobuf"];
+/// assert_eq!(prefer("application/x.v1+protobuf, */*;q=0.1", &produced), Some(produced[1]));
+/// assert_eq!(prefer("", &produced), Some(produced[0]));
+/// assert_eq!(prefer("text/html", &produced), None);
+/// ```
+pub fn prefer<'a>(header: &str, produced: &[&'a str]) -> Option<&'a str> {
+    let header = if header.trim().is_empty() { "*/*" } else { header };
+    let mut clauses: Vec<Clause> = header.split(',').map(Clause::parse).collect();
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    let takes = |clause: &Clause, name: &str| {
+        let (wanted, own) = (clause.name.split_once('/'), name.split_once('/'));
+        let (Some(wanted), Some(own)) = (wanted, own) else { return false };
+        (wanted.0 == "*" || wanted.0 == own.0) && (wanted.1 == "*" || wanted.1.eq_ignore_ascii_case(own.1))
+    };
+    clauses.iter().find_map(|clause| produced.iter().find(|name| takes(clause, name)).copied())
+}
+
 /// How much an `Accept` header wants a type that it names itself; `None` where it does not, or not at all.
 pub fn weigh(header: &str, name: &str) -> Option<f32> {
     let named = header.split(',').map(Clause::parse).filter(|clause| clause.name == name);

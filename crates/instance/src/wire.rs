@@ -144,6 +144,7 @@ impl Instance {
             clock,
             clock_watch,
             schema,
+            openapi: Arc::default(),
             view,
             registry,
             keys,

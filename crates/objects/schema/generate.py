@@ -21,6 +21,8 @@ kinds.json: the kinds that are served, in discovery's order, with their columns 
 that are served only when asked for.
 kubernetes-1.36/off-by-default.json: what the recorded description lacks, by hand; --trim leaves it alone.
 kubernetes-1.36/column-descriptions.json: what the columns of tables are, from upstream's printers; --trim leaves it alone.
+kubernetes-1.36/operations.json: what the published documents say of each path, "METHOD PATH" -> [action, "GROUP VERSION
+KIND", parameters, responses, media types of its body]; the tests hold src/openapi against it.
 kubernetes-1.36/registered.json: every "GROUP VERSION KIND" that a real server knows: error texts tell them apart.
 """
 import json, pathlib, sys
@@ -103,6 +105,7 @@ PACKAGES = {
     "apiregistration/v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1",
     "api/resource": "io.k8s.apimachinery.pkg.api.resource", "apis/meta/v1": "io.k8s.apimachinery.pkg.apis.meta.v1",
     "runtime": "io.k8s.apimachinery.pkg.runtime", "util/intstr": "io.k8s.apimachinery.pkg.util.intstr",
+    "version": "io.k8s.apimachinery.pkg.version",
 }
 
 
@@ -117,6 +120,36 @@ OWN_FORM = {
     "runtime.RawExtension": [["raw", "bytes", 1]],
     "util/intstr.IntOrString": [["type", "int64", 1], ["intVal", "int32", 2], ["strVal", "string", 3]],
 }
+# What Go declares and go-types.json has not got, for no kind is made of it: discovery, watches and patches.
+META = {
+    "apis/meta/v1.APIGroup": [
+        ["", "apis/meta/v1.TypeMeta", 0, "inline"], ["name", "string", 1],
+        ["versions", "[]apis/meta/v1.GroupVersionForDiscovery", 2],
+        ["preferredVersion", "apis/meta/v1.GroupVersionForDiscovery", 3, "omitempty"],
+        ["serverAddressByClientCIDRs", "[]apis/meta/v1.ServerAddressByClientCIDR", 4, "omitempty"]],
+    "apis/meta/v1.APIGroupList": [
+        ["", "apis/meta/v1.TypeMeta", 0, "inline"], ["groups", "[]apis/meta/v1.APIGroup", 1, "list=atomic"]],
+    "apis/meta/v1.APIResource": [
+        ["name", "string", 1], ["singularName", "string", 6], ["namespaced", "bool", 2],
+        ["group", "string", 8, "omitempty"], ["version", "string", 9, "omitempty"], ["kind", "string", 3],
+        ["verbs", "[]string", 4], ["shortNames", "[]string", 5, "omitempty"], ["categories", "[]string", 7, "omitempty"],
+        ["storageVersionHash", "string", 10, "omitempty"]],
+    "apis/meta/v1.APIResourceList": [
+        ["", "apis/meta/v1.TypeMeta", 0, "inline"], ["groupVersion", "string", 1],
+        ["resources", "[]apis/meta/v1.APIResource", 2]],
+    "apis/meta/v1.APIVersions": [
+        ["", "apis/meta/v1.TypeMeta", 0, "inline"], ["versions", "[]string", 1, "list=atomic"],
+        ["serverAddressByClientCIDRs", "[]apis/meta/v1.ServerAddressByClientCIDR", 2, "list=atomic"]],
+    "apis/meta/v1.GroupVersionForDiscovery": [["groupVersion", "string", 1], ["version", "string", 2]],
+    "apis/meta/v1.Patch": [],
+    "apis/meta/v1.ServerAddressByClientCIDR": [["clientCIDR", "string", 1], ["serverAddress", "string", 2]],
+    "apis/meta/v1.WatchEvent": [["type", "string", 1], ["object", "runtime.RawExtension", 2]],
+    "version.Info": [[name, "string", 0] + words for name, words in (
+        ("major", []), ("minor", []), ("emulationMajor", ["omitempty"]), ("emulationMinor", ["omitempty"]),
+        ("minCompatibilityMajor", ["omitempty"]), ("minCompatibilityMinor", ["omitempty"]), ("gitVersion", []),
+        ("gitCommit", []), ("gitTreeState", []), ("buildDate", []), ("goVersion", []), ("compiler", []), ("platform", []))],
+}
+ZERO = {"string": "", "bool": False, "int32": 0, "int64": 0, "float64": 0}
 
 
 def load(name, folder=SOURCE):
@@ -128,34 +161,51 @@ def schema_name(name):
     return PACKAGES.get(package, "io.k8s.api." + package.replace("/", ".")) + "." + short
 
 
-def published(prop):
-    """What only the schemas know of a field."""
+def published(prop, of, said, required):
+    """What only the schemas know of a field, or say otherwise than Go."""
+    # The last rule is src/openapi's: what is shown though it is empty has a default, a structure {}.
+    shown = not {"omitempty", "omitzero"} & set(" ".join(said).split())
+    scalar, struct = ZERO.get(of.split(":")[0]), of[0] not in "*[" and not of.startswith("map[")
+    default = scalar if shown else None
+    if scalar is None and struct and "=" not in of and ":" not in of and of != "bytes":
+        default = None if of in OWN_FORM or ".JSONSchemaPropsOr" in of else {}
+    other = prop.get("default") != default
+    assert not other or "default" in prop, (prop, of)
     list_type, keys = prop.get("x-kubernetes-list-type"), prop.get("x-kubernetes-list-map-keys")
     words = [f"list={list_type}"] if list_type else []
     words += ["keys=" + ",".join(keys)] if keys else []
-    words += ["map=atomic"] if prop.get("x-kubernetes-map-type") == "atomic" else []
-    return words
+    words += ["map=" + prop["x-kubernetes-map-type"]] if "x-kubernetes-map-type" in prop else []
+    words += [] if required == shown else ["required" if required else "optional"]
+    words += ["default=" + json.dumps(prop["default"])] if other else []
+    return words + (["bare"] if "$ref" in prop else [])
 
 
 def properties(name, fields, types, schemas):
-    """The schema's properties of a type; those of an embedded type stand among them."""
-    own = schemas.get(schema_name(name), {}).get("properties")
-    if own is None:  # a type that is only ever embedded: what the types that embed it have
+    """The schema's properties of a type, and which are required; those of an embedded type stand among them."""
+    own = schemas.get(schema_name(name), {})
+    if "properties" not in own:  # a type that is only ever embedded: what the types that embed it have
         holders = [n for n, fs in types.items() if [f for f in fs if f[0] == "" and f[1] == name and "inline" in f[3:]]]
-        own = {k: v for n in holders for k, v in schemas.get(schema_name(n), {}).get("properties", {}).items()}
-    return own
+        holders = [schemas[schema_name(n)] for n in holders if schema_name(n) in schemas]
+        own = {"properties": {k: v for h in holders for k, v in h.get("properties", {}).items()},
+               "required": [k for h in holders for k in h.get("required", [])]}
+    return own.get("properties", {}), own.get("required", [])
 
 
 def table(types, schemas):
     out = {}
-    for name, fields in (types | OWN_FORM).items():
-        props = properties(name, fields, types, schemas)
-        whole = schemas.get(schema_name(name), {}).get("x-kubernetes-map-type") == "atomic"
-        rows = ["map=atomic"] if whole else []
+    for name, fields in (types | OWN_FORM | META).items():
+        props, required = properties(name, fields, types, schemas)
+        schema = schemas.get(schema_name(name), {})
+        rows = ["map=atomic"] if schema.get("x-kubernetes-map-type") == "atomic" else []
+        for union in schema.get("x-kubernetes-unions", []):
+            members = ",".join(union["fields-to-discriminateBy"])
+            rows += [f"union={union.get('discriminator', '')}:{members}"]
         for field, of, number, *said in fields:
-            prop = props.get(field, {}) if field else {}
-            row, words = [field, of, number], " ".join(said + published(prop))
-            values = prop.get("enum") or prop.get("items", {}).get("enum")
+            prop = props.get(field, {})
+            known = published(prop, of, said, field in required) if prop else []
+            row, words = [field, of, number], " ".join(said + [w for w in known if w not in said])
+            values = next((p["enum"] for p in (prop, prop.get("items", {}), prop.get("additionalProperties", {}))
+                           if "enum" in p), None)
             rows.append(row + ([words, values] if values else [words] if words else []))
         out[name] = rows
     return out
@@ -209,9 +259,16 @@ def trim(whole):
     schemas, go = load("schemas.json", whole), load("go-types.json", whole)
     registered = sorted((g["group"], g["version"], g["kind"]) for s in schemas.values()
                         for g in s.get("x-kubernetes-group-version-kind", []) if not g["kind"].endswith("List"))
-    schemas = {k: v for k, v in schemas.items() if k in set(map(schema_name, go["types"]))}
+    schemas = {k: v for k, v in schemas.items() if k in set(map(schema_name, go["types"] | META))}
+    operations = {}
+    for path, method, o in ((p, m, o) for ps in load("operations.json", whole).values()
+                            for p, ms in ps.items() for m, o in ms.items()):
+        gvk = " ".join(o["gvk"][part] for part in ("group", "version", "kind"))
+        operations[f"{method} {path}"] = [o["action"], gvk, " ".join(o["parameters"]), " ".join(o["responses"]),
+                                          " ".join(o["consumes"])]
     SOURCE.mkdir(exist_ok=True)
     (SOURCE / "registered.json").write_text(json.dumps([" ".join(r) for r in registered], indent=0) + "\n")
+    (SOURCE / "operations.json").write_text(lines(operations))
     (SOURCE / "go-types.json").write_bytes((whole / "go-types.json").read_bytes())
     for name, data in (("schemas", schemas), *((n, load(f"{n}.json", whole)) for n in (
             "discovery", "table-columns", "rbac-bootstrap"))):

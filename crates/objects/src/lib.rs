@@ -17,6 +17,7 @@ mod local_path;
 pub mod look;
 pub mod names;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 mod path;
 

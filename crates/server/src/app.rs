@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::backup::Backup;
 use crate::metrics::Metrics;
 use crate::needs::needs;
+use crate::routes::openapi::OpenApi;
 
 /// A check behind `/readyz`: why the server cannot do its work just now, `None` when it can.
 pub type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -46,6 +47,8 @@ pub struct App {
     pub clock_watch: Arc<ClockWatch>,
     /// The kinds that are served just now.
     pub schema: Arc<Current>,
+    /// What they are, as OpenAPI documents.
+    pub openapi: Arc<OpenApi>,
     /// The objects as they are.
     pub view: Arc<View>,
     /// The objects, to be changed.

@@ -22,6 +22,11 @@ pub fn type_of_kind(api_version: &str, kind: &str) -> Option<TypeRef<'static>> {
     table().kinds.get(&(api_version, kind)).and_then(|name| type_of(name))
 }
 
+/// The kinds that Go declares, with their types: `apiVersion`, kind, Go's name.
+pub(crate) fn declared() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    table().kinds.iter().map(|((api_version, kind), name)| (*api_version, *kind, *name))
+}
+
 /// Whether a real server knows this group, version and kind.
 pub fn is_registered(group: &str, version: &str, kind: &str) -> bool {
     static REGISTERED: OnceLock<HashSet<(String, String, String)>> = OnceLock::new();

@@ -78,13 +78,23 @@ pub struct Field {
     pub keys: Box<[Box<str>]>,
     /// Apply: how a list is merged.
     pub list: ListType,
+    /// Whether the published schema says so.
+    listed: bool,
     /// Apply: a map that is taken as a whole.
     pub atomic: bool,
+    /// The published schema says of a map that it is merged by its members, as all others are that are not atomic.
+    pub granular: bool,
     /// Strategic merge: what tells a list's items apart, or empty.
     pub merge_key: Box<str>,
     /// Strategic merge: `merge`, `merge,retainKeys`, …, or empty.
     pub patch: Box<str>,
-    /// The values that the published schema lists, of a list those of its items.
+    /// Whether the published schema lists it among those that have to be there.
+    pub required: bool,
+    /// What the published schema names as its default where that is not Go's empty value, as JSON.
+    pub default: Option<Box<str>>,
+    /// The published schema refers to its type and says no more.
+    pub bare: bool,
+    /// The values that the published schema lists, of a list or a map those of its items.
     pub values: Box<[Box<str>]>,
     /// Go's type, as the table has it.
     go: Box<str>,
@@ -111,9 +121,14 @@ impl Field {
             always: true,
             keys: Box::default(),
             list: ListType::Atomic,
+            listed: false,
             atomic: false,
+            granular: false,
             merge_key: "".into(),
             patch: "".into(),
+            required: false,
+            default: None,
+            bare: false,
             values: row[4]
                 .as_array()
                 .into_iter()
@@ -123,9 +138,12 @@ impl Field {
                 .collect(),
             go: go.into(),
         };
-        let mut omitzero = false;
+        let (mut omitzero, mut required) = (false, None);
         for flag in row[3].as_str().unwrap_or("").split_whitespace() {
+            field.listed |= flag.starts_with("list=");
             match flag.split_once('=').unwrap_or((flag, "")) {
+                ("bare", _) => field.bare = true,
+                ("default", json) => field.default = Some(json.into()),
                 ("inline", _) => field.inline = true,
                 ("key", key) => field.merge_key = key.into(),
                 ("keys", keys) => field.keys = keys.split(',').map(Into::into).collect(),
@@ -133,15 +151,19 @@ impl Field {
                 ("list", "set") => field.list = ListType::Set,
                 ("list", "atomic") => field.list = ListType::Atomic,
                 ("map", "atomic") => field.atomic = true,
+                ("map", "granular") => field.granular = true,
                 ("omitempty", _) => field.omitempty = true,
                 ("omitzero", _) => omitzero = true,
+                ("optional", _) => required = Some(false),
                 ("patch", strategy) => field.patch = strategy.into(),
+                ("required", _) => required = Some(true),
                 _ => return Err(format!("unknown flag {flag:?}")),
             }
         }
         if field.inline != (field.inline && field.shape.message().is_some()) {
             return Err(format!("{go} cannot be embedded"));
         }
+        field.required = required.unwrap_or(!field.omitempty && !omitzero);
         // Go's `omitempty` knows no empty struct.
         field.always = !omitzero && (!field.omitempty || (!pointer && field.shape.is_struct()));
         Ok(field)
@@ -150,6 +172,11 @@ impl Field {
     /// Whether Go shows nothing where the field has this value: an empty one that says no more than its absence.
     pub fn omits(&self, value: &Value) -> bool {
         self.omitempty && !self.pointer && !self.shape.is_struct() && is_empty(value)
+    }
+
+    /// How apply merges it, where the published schema says so.
+    pub fn list_type(&self) -> Option<ListType> {
+        self.listed.then_some(self.list)
     }
 
     /// Go's type of it, as the table has it: [`go_type`] shows it as error texts do.

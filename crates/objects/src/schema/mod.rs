@@ -32,6 +32,7 @@ use std::sync::{Arc, OnceLock};
 
 use indexmap::{Equivalent, IndexMap};
 
+pub(crate) use builtin::declared;
 pub use builtin::{is_registered, type_of, type_of_kind, types};
 pub use current::Current;
 pub use field::{Field, ListType, Shape, go_item, go_type};

@@ -8,6 +8,7 @@ mod keys;
 mod metrics;
 mod objects;
 mod oidc;
+pub mod openapi;
 mod paths;
 mod revocations;
 mod self_subject_reviews;
@@ -148,6 +149,9 @@ pub const OWN: &[Route] = &[
     Route::own("/livez", ANY, Access::Authorized, || any(health::live)),
     Route::own("/livez/{*name}", ANY, Access::Authorized, || any(health::one_of_live)),
     Route::own("/metrics", ANY, Access::Authorized, || any(metrics::show)),
+    Route::own("/openapi/v2", ANY, Access::Authorized, || any(openapi::v2)),
+    Route::own("/openapi/v3", ANY, Access::Authorized, || any(openapi::index)),
+    Route::own("/openapi/v3/{*document}", ANY, Access::Authorized, || any(openapi::v3)),
     Route::own("/openid/v1/jwks", GET, Access::Document, || get(oidc::jwks)),
     Route::own("/openid/v1/jwks/", GET, Access::Document, || get(oidc::jwks)),
     Route::own("/readyz", ANY, Access::Authorized, || any(health::ready)),

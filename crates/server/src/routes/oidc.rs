@@ -71,6 +71,6 @@ fn accepts(headers: &HeaderMap, media: &str) -> bool {
 }
 
 /// RFC 9110 §13.1.2: a list of tags, weak ones too, or `*`.
-fn matches(header: &str, etag: &str) -> bool {
+pub(super) fn matches(header: &str, etag: &str) -> bool {
     header.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

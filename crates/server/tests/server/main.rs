@@ -16,6 +16,7 @@ mod metrics;
 mod nodes;
 mod objects;
 mod oidc;
+mod openapi;
 mod options;
 mod paths;
 mod poke;

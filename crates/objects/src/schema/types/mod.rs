@@ -39,7 +39,14 @@ pub struct Type {
     /// JSON name → where the field is: in this type, or in an embedded one; and its place in Go's order.
     names: HashMap<Box<str>, Place>,
     numbers: HashMap<u32, usize>,
+    own: Own,
+}
+
+/// What is said of a type as a whole.
+#[derive(Debug, Default)]
+struct Own {
     atomic: bool,
+    unions: Box<[Box<str>]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,9 +163,9 @@ impl Types {
     pub fn at(&self, id: TypeId) -> TypeRef<'_> {
         let row = self.row(id);
         let read = || {
-            let (fields, atomic) =
+            let (fields, own) =
                 self.fields(row).expect("what the generator writes is tested, the rest was read before");
-            self.indexed(id, fields, atomic)
+            self.indexed(id, fields, own)
         };
         TypeRef { types: self, row, of: row.read.get_or_init(read) }
     }
@@ -171,20 +178,23 @@ impl Types {
         }
     }
 
-    fn fields(&self, row: &Row) -> Result<(Vec<Field>, bool), TypesError> {
+    fn fields(&self, row: &Row) -> Result<(Vec<Field>, Own), TypesError> {
         let malformed = |cause: String| TypesError::Malformed { name: row.name.to_string(), cause };
         let rows: Vec<Value> = serde_json::from_str(&row.text).map_err(|e| malformed(e.to_string()))?;
-        let (mut fields, mut atomic) = (Vec::with_capacity(rows.len()), false);
+        let (mut fields, mut atomic, mut unions) = (Vec::with_capacity(rows.len()), false, Vec::new());
         for row in &rows {
             match row {
-                Value::String(flag) => atomic |= flag == "map=atomic",
+                Value::String(flag) => match flag.strip_prefix("union=") {
+                    Some(union) => unions.push(union.into()),
+                    None => atomic |= flag == "map=atomic",
+                },
                 row => fields.push(Field::read(row, self).map_err(malformed)?),
             }
         }
-        Ok((fields, atomic))
+        Ok((fields, Own { atomic, unions: unions.into() }))
     }
 
-    fn indexed(&self, id: TypeId, fields: Vec<Field>, atomic: bool) -> Type {
+    fn indexed(&self, id: TypeId, fields: Vec<Field>, own: Own) -> Type {
         let numbers = fields.iter().enumerate().filter(|(_, f)| f.number > 0).map(|(at, f)| (f.number, at));
         let (numbers, mut names, mut rank) = (numbers.collect(), HashMap::new(), 0);
         for (at, field) in fields.iter().enumerate() {
@@ -203,7 +213,7 @@ impl Types {
                 }
             }
         }
-        Type { fields, names, numbers, atomic }
+        Type { fields, names, numbers, own }
     }
 }
 
@@ -257,7 +267,17 @@ impl<'a> TypeRef<'a> {
 
     /// Whether apply and merge take it as a whole.
     pub fn is_atomic(self) -> bool {
-        self.of.atomic
+        self.of.own.atomic
+    }
+
+    /// Of which fields one is set: the field that says which, or nothing, a colon, and the fields.
+    pub fn unions(self) -> &'a [Box<str>] {
+        &self.of.own.unions
+    }
+
+    /// Another type of the same table, by name.
+    pub fn named(self, name: &str) -> Option<TypeRef<'a>> {
+        self.types.get(name)
     }
 
     /// Another type of the same table, e.g. that of a field.
