@@ -4,8 +4,11 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::Stream;
+use futures::{FutureExt, ready};
 
 use super::*;
 use tokensmith_core::view::{Moved, Subject, Watcher, collection_key};
@@ -41,7 +44,12 @@ pub struct Watch {
     watcher: Option<Watcher>,
     selectors: Option<Box<(LabelSelector, FieldSelector)>>,
     after: Revision,
+    /// While it waits for a revision that is still to come: the newest one after the time that it waits.
+    ahead: Option<BoxFuture<'static, Revision>>,
 }
+
+/// A watch waits so long for the revision after which it begins: as lists and initial events do upstream (`blockTimeout`).
+const PATIENCE: Duration = Duration::from_secs(3);
 
 enum First {
     /// All objects.
@@ -68,6 +76,7 @@ impl Registry {
             watcher: None,
             selectors: None,
             after: wanted,
+            ahead: None,
         }))
     }
 
@@ -97,7 +106,17 @@ impl Registry {
         let subject = subject(kind, namespace, options);
         let from = (&*self.store, &*self.clock);
         let watcher = self.view.watch(from, &subject, after).await.map_err(|e| failed(&e, after))?;
-        Ok(Watch { first, watcher: Some(watcher), selectors: options.selectors(), after })
+        let ahead = (after > self.view.snapshot().revision()).then(|| self.patience());
+        Ok(Watch { first, watcher: Some(watcher), selectors: options.selectors(), after, ahead })
+    }
+
+    fn patience(&self) -> BoxFuture<'static, Revision> {
+        let (clock, view) = (self.clock.clone(), self.view.clone());
+        async move {
+            clock.sleep(PATIENCE).await;
+            view.snapshot().revision()
+        }
+        .boxed()
     }
 }
 
@@ -145,9 +164,10 @@ impl Watch {
         }
         let Some(watcher) = &mut self.watcher else { return Poll::Ready(None) };
         loop {
-            let moved = match std::task::ready!(watcher.poll_next(context)) {
-                Ok(moved) => moved,
-                Err(e) => {
+            let moved = match watcher.poll_next(context) {
+                Poll::Pending => return self.poll_ahead(context),
+                Poll::Ready(Ok(moved)) => moved,
+                Poll::Ready(Err(e)) => {
                     self.watcher = None;
                     return Poll::Ready(Some(Err(failed(&e, self.after))));
                 }
@@ -156,6 +176,23 @@ impl Watch {
                 return Poll::Ready(Some(Ok(Event::Changed(turn, moved))));
             }
         }
+    }
+}
+
+impl Watch {
+    /// Ends a watch that begins after a revision which this server has never had: its client saw another server's data, of which
+    /// these are a loss or a restore. Upstream tells it nothing until that revision comes, and so keeps from it all that
+    /// happens before; clients of all languages list anew after `Expired`.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        let Some(ahead) = &mut self.ahead else { return Poll::Pending };
+        let current = ready!(ahead.poll_unpin(context));
+        self.ahead = None;
+        if self.after <= current {
+            return Poll::Pending;
+        }
+        self.watcher = None;
+        let text = format!("too large resource version: {} ({current})", self.after);
+        Poll::Ready(Some(Err(Error::Expired(text))))
     }
 }
 

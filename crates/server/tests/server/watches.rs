@@ -245,6 +245,41 @@ async fn a_watch_that_cannot_begin_is_a_stream_of_one_error() {
     assert_eq!(event(&mut later).await["object"]["metadata"]["name"], "y");
 }
 
+/// What a client saw of a server that has lost its data since, or was set back.
+#[tokio::test]
+async fn a_watch_from_a_version_that_never_was_ends_soon() {
+    let world = World::new().await;
+    let second = std::time::Duration::from_secs(1);
+    let begin = async |more: &str| {
+        watch(&world, &format!("{MAPS}?watch=true&{more}"), "application/json").await.into_body()
+    };
+    let mut lost = begin("resourceVersion=999999").await;
+    let declined = "resourceVersion=999999&sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    let mut lost_at = begin(declined).await;
+    let mut next = begin(&format!("resourceVersion={}", world.revision().await + 1)).await;
+    assert!(is_silent(&mut lost).await && is_silent(&mut lost_at).await && is_silent(&mut next).await);
+    world.clock.advance(second * 2);
+    for name in ["x", "y"] {
+        world.post(MAPS, json!({"metadata": {"name": name}})).await.ok();
+    }
+    assert!(is_silent(&mut lost).await && is_silent(&mut lost_at).await);
+    world.clock.advance(second);
+    for body in [lost, lost_at] {
+        let events = rest(body).await;
+        assert_eq!((events.len(), &events[0]["type"]), (1, &json!("ERROR")));
+        let status = &events[0]["object"];
+        assert_eq!((&status["code"], &status["reason"]), (&json!(410), &json!("Expired")));
+        assert!(status["message"].as_str().unwrap().starts_with("too large resource version: 999999 ("));
+    }
+    // What has come meanwhile goes on.
+    world.post(MAPS, json!({"metadata": {"name": "z"}})).await.ok();
+    let mut all = String::new();
+    while !all.contains(r#""name":"z""#) {
+        all.push_str(&String::from_utf8(told(&mut next).await.to_vec()).unwrap());
+    }
+    assert!(all.contains(r#""name":"y""#) && !all.contains("ERROR"));
+}
+
 #[tokio::test]
 async fn the_old_path_of_a_watch_is_of_a_collection_or_of_one_object() {
     let world = World::new().await;
