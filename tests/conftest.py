@@ -14,12 +14,12 @@ BINARY = os.environ["TOKENSMITH_BIN"]
 class Server:
     """A `tokensmith serve` process; `home` holds its data, its kubeconfig and its log."""
 
-    def __init__(self, home: pathlib.Path, *args: str):
+    def __init__(self, home: pathlib.Path, *args: str, port: int = 0):
         self.home, self.kubeconfig = home, home / "admin.kubeconfig"
         ready = home / "ready"
         self.log = open(home / "log", "wb")
         self.process = subprocess.Popen(
-            [BINARY, "serve", f"--kubeconfig={self.kubeconfig}", f"--ready-file={ready}", "--secure-port=0", *args],
+            [BINARY, "serve", f"--kubeconfig={self.kubeconfig}", f"--ready-file={ready}", f"--secure-port={port}", *args],
             # As an image does: a test may ask for a server that keeps nothing.
             env={**os.environ, "TOKENSMITH_DATA_DIR": f"{home}/data"},
             stdout=self.log, stderr=self.log, cwd=home)
