@@ -45,7 +45,7 @@ func ways(t *testing.T, run func(t *testing.T, streams bool)) {
 func TestInformers(t *testing.T) {
 	ways(t, func(t *testing.T, streams bool) {
 		config := config(t)
-		seen := record(config)
+		seen := recorded(config)
 		client := clientset(t, config)
 		ns := namespace(t, client)
 		makeMap(t, client, ns, "before")

@@ -64,6 +64,18 @@ func must(t *testing.T, holds bool, what string, values ...any) {
 	}
 }
 
+// within takes what comes.
+func within[T any](t *testing.T, comes <-chan T) T {
+	t.Helper()
+	select {
+	case came := <-comes:
+		return came
+	case <-time.After(limit):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
+}
+
 func until(t *testing.T, what string, holds func(context.Context) bool) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, limit, true,
@@ -81,7 +93,7 @@ type recorder struct {
 	types   map[string]bool
 }
 
-func record(config *rest.Config) *recorder {
+func recorded(config *rest.Config) *recorder {
 	made := &recorder{types: map[string]bool{}}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		made.next = next

@@ -2,8 +2,10 @@ package kube
 
 import (
 	"context"
+	"os"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,11 +54,16 @@ func (a accounts) Reconcile(ctx context.Context, request reconcile.Request) (rec
 func TestManager(t *testing.T) {
 	config := config(t)
 	ns := namespace(t, clientset(t, config))
-	ctrl.SetLogger(zap.New(zap.WriteTo(t.Output())))
+	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr)))
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:  scheme.Scheme,
 		Metrics: server.Options{BindAddress: "0"},
 		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{ns: {}}},
+
+		LeaderElection:                true,
+		LeaderElectionID:              "tests",
+		LeaderElectionNamespace:       ns,
+		LeaderElectionReleaseOnCancel: true,
 	})
 	ok(t, err)
 	ok(t, manager.GetFieldIndexer().IndexField(t.Context(), &corev1.ServiceAccount{}, "owner", func(object client.Object) []string {
@@ -91,6 +98,9 @@ func TestManager(t *testing.T) {
 	}
 	until(t, "an account", labelled("1"))
 	must(t, metav1.IsControlledBy(account, owner), "its owner is the ConfigMap")
+	var lease coordinationv1.Lease
+	ok(t, direct.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "tests"}, &lease))
+	must(t, *lease.Spec.HolderIdentity != "", "the manager leads")
 	until(t, "the account in the index", func(ctx context.Context) bool {
 		var owned corev1.ServiceAccountList
 		err := manager.GetClient().List(ctx, &owned, client.InNamespace(ns), client.MatchingFields{"owner": "app"})

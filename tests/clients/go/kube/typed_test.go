@@ -5,8 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,7 +35,7 @@ func TestTyped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := config(t)
 			config.ContentType, config.AcceptContentTypes = media, media
-			seen := record(config)
+			seen := recorded(config)
 			client := clientset(t, config)
 			ns := namespace(t, client)
 			core, rbac := client.CoreV1(), client.RbacV1()
@@ -47,6 +53,25 @@ func TestTyped(t *testing.T) {
 			goesRound(t, rbac.RoleBindings(ns), &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: to})
 			goesRound(t, rbac.ClusterRoles(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules})
 			goesRound(t, rbac.ClusterRoleBindings(), &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: to})
+			goesRound(t, core.Events(ns), &corev1.Event{ObjectMeta: meta, InvolvedObject: corev1.ObjectReference{Namespace: ns}})
+			goesRound(t, client.CoordinationV1().Leases(ns), &coordinationv1.Lease{ObjectMeta: meta})
+			template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": ns}}, Spec: pod}
+			selector := &metav1.LabelSelector{MatchLabels: template.Labels}
+			apps, batch := client.AppsV1(), client.BatchV1()
+			goesRound(t, apps.Deployments(ns), &appsv1.Deployment{
+				ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template},
+			})
+			goesRound(t, apps.StatefulSets(ns), &appsv1.StatefulSet{
+				ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template},
+			})
+			once := *template.DeepCopy()
+			once.Spec.RestartPolicy = corev1.RestartPolicyNever
+			goesRound(t, batch.Jobs(ns), &batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: once}})
+			goesRound(t, client.NetworkingV1().NetworkPolicies(ns), &networkingv1.NetworkPolicy{ObjectMeta: meta})
+			goesRound(t, client.PolicyV1().PodDisruptionBudgets(ns), &policyv1.PodDisruptionBudget{
+				ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{Selector: selector},
+			})
+			goesRound(t, client.SchedulingV1().PriorityClasses(), &schedulingv1.PriorityClass{ObjectMeta: meta, Value: 10})
 
 			ok(t, core.Namespaces().Delete(t.Context(), ns, metav1.DeleteOptions{}))
 			until(t, "the end of the namespace", func(ctx context.Context) bool {
@@ -73,10 +98,10 @@ func goesRound[O metav1.Object, L metav1.ListInterface](t *testing.T, client typ
 	defer events.Stop()
 	next := func(wanted watch.EventType) {
 		t.Helper()
-		event := <-events.ResultChan()
-		// A pod and a namespace are first told to end.
+		event := within(t, events.ResultChan())
+		// Some are first told to end.
 		for wanted == watch.Deleted && event.Type == watch.Modified {
-			event = <-events.ResultChan()
+			event = within(t, events.ResultChan())
 		}
 		must(t, event.Type == wanted, "%T %s told as %s, but as %v", object, name, wanted, event)
 	}

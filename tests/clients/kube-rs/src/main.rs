@@ -192,11 +192,11 @@ async fn a_token_is_requested_and_reviewed() {
     let client = client().await;
     let namespace = namespace(&client, "token").await;
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &namespace);
-    let audiences = vec!["vault".to_owned()];
+    let audiences = Some(vec!["vault".to_owned()]);
     let spec = TokenRequestSpec { audiences: audiences.clone(), expiration_seconds: Some(900), ..Default::default() };
-    let request = TokenRequest { spec, ..Default::default() };
+    let request = TokenRequest { spec: Some(spec), ..Default::default() };
     let made = accounts.create_token_request("default", &PostParams::default(), &request).await.unwrap();
-    let spec = TokenReviewSpec { token: Some(made.status.unwrap().token), audiences: Some(audiences) };
+    let spec = TokenReviewSpec { token: made.status.unwrap().token.unwrap(), audiences };
     let review = TokenReview { spec, ..Default::default() };
     let status = Api::all(client).create(&PostParams::default(), &review).await.unwrap().status.unwrap();
     assert_eq!(status.authenticated, Some(true));
