@@ -7,6 +7,9 @@ import kubernetes
 import pytest
 from kr8s.objects import ConfigMap, ServiceAccount
 from kubernetes.client import V1ConfigMap, V1DeleteOptions, V1ObjectMeta, V1Preconditions
+from kubernetes.leaderelection.electionconfig import Config
+from kubernetes.leaderelection.leaderelection import LeaderElection
+from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,34 @@ def test_python_kubernetes_goes_without_types(api):
         maps.get(name="dynamic", namespace="default")
     roles = client.resources.get(api_version="rbac.authorization.k8s.io/v1", kind="ClusterRole")
     assert roles.get(name="view").aggregationRule
+
+
+def test_python_kubernetes_elects_a_leader(api, server):
+    """Who leads and fails stops to renew its lease; who waits follows."""
+    kubernetes.config.load_kube_config(str(server.kubeconfig))
+    leads, fails, stops = [{name: threading.Event() for name in ["one", "two"]} for _ in range(3)]
+
+    def stand(name):
+        def lead():
+            leads[name].set()
+            assert fails[name].wait(60)
+            raise RuntimeError("it is asked to fail")
+
+        lock = LeaseLock("python", "default", name)
+        LeaderElection(Config(lock, lease_duration=3, renew_deadline=2, retry_period=1, onstarted_leading=lead,
+                              onstopped_leading=stops[name].set)).run()
+
+    for name in ["one", "two"]:
+        threading.Thread(target=stand, args=[name], daemon=True).start()
+        assert leads["one"].wait(60)
+    leases = kubernetes.client.CoordinationV1Api(api)
+    assert leases.read_namespaced_lease("python", "default").spec.holder_identity == "one"
+    assert not leads["two"].is_set()
+    fails["one"].set()
+    assert stops["one"].wait(60) and leads["two"].wait(60)
+    assert leases.read_namespaced_lease("python", "default").spec.holder_identity == "two"
+    fails["two"].set()
+    assert stops["two"].wait(60)
 
 
 def test_kr8s(server):

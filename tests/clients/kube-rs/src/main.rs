@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, future, pin_mut};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenReview, TokenReviewSpec};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams, Preconditions};
 use kube::core::GroupVersionKind;
 use kube::runtime::controller::{Action, Controller};
@@ -32,7 +34,10 @@ async fn namespace(client: &Client, name: &str) -> String {
 }
 
 fn map(name: &str) -> ConfigMap {
-    serde_json::from_value(json!({"metadata": {"name": name, "labels": {"of": "kube-rs"}}, "data": {"a": "b"}})).unwrap()
+    serde_json::from_value(
+        json!({"metadata": {"name": name, "labels": {"of": "kube-rs"}}, "data": {"a": "b"}}),
+    )
+    .unwrap()
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -60,12 +65,15 @@ async fn an_object_goes_through_its_life() {
     maps.create(&PostParams::default(), &map("two")).await.unwrap();
     let first = maps.list(&ListParams::default().labels("of=kube-rs").limit(1)).await.unwrap();
     let token = first.metadata.continue_.unwrap();
-    let second = maps.list(&ListParams::default().labels("of=kube-rs").limit(1).continue_token(&token)).await.unwrap();
+    let second =
+        maps.list(&ListParams::default().labels("of=kube-rs").limit(1).continue_token(&token)).await.unwrap();
     assert_eq!((first.items[0].name_any(), second.items[0].name_any()), ("one".into(), "two".into()));
     let uid = Some("00000000-0000-4000-8000-000000000000".into());
     let other = DeleteParams::default().preconditions(Preconditions { uid, ..Preconditions::default() });
     assert!(matches!(maps.delete("one", &other).await, Err(kube::Error::Api(status)) if status.code == 409));
-    maps.delete_collection(&DeleteParams::default(), &ListParams::default().fields("metadata.name=one")).await.unwrap();
+    maps.delete_collection(&DeleteParams::default(), &ListParams::default().fields("metadata.name=one"))
+        .await
+        .unwrap();
     assert!(maps.get_opt("one").await.unwrap().is_none());
     assert_eq!(maps.get_metadata("two").await.unwrap().name_any(), "two");
 }
@@ -78,7 +86,8 @@ async fn what_is_served_is_discovered() {
     let aggregated = Discovery::new(client.clone()).run_aggregated().await.unwrap();
     for discovery in [one_by_one, aggregated] {
         assert!(discovery.has_group("rbac.authorization.k8s.io"));
-        let (resource, capabilities) = discovery.resolve_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap")).unwrap();
+        let (resource, capabilities) =
+            discovery.resolve_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap")).unwrap();
         assert!(capabilities.supports_operation("watch"));
         let maps = Api::<DynamicObject>::namespaced_with(client.clone(), "default", &resource);
         assert!(maps.get("kube-root-ca.crt").await.unwrap().data["data"]["ca.crt"].is_string());
@@ -87,10 +96,13 @@ async fn what_is_served_is_discovered() {
 
 /// With a list first, and with a watch alone.
 fn ways() -> [watcher::Config; 2] {
-    [watcher::Config::default(), watcher::Config::default().streaming_lists()].map(|way| way.labels("of=kube-rs"))
+    [watcher::Config::default(), watcher::Config::default().streaming_lists()]
+        .map(|way| way.labels("of=kube-rs"))
 }
 
-async fn next<K>(events: &mut (impl Stream<Item = watcher::Result<watcher::Event<K>>> + Unpin)) -> watcher::Event<K> {
+async fn next<K>(
+    events: &mut (impl Stream<Item = watcher::Result<watcher::Event<K>>> + Unpin),
+) -> watcher::Event<K> {
     within("an event", events.next()).await.unwrap().unwrap()
 }
 
@@ -103,12 +115,18 @@ async fn a_watcher_is_told_what_was_there_and_what_comes() {
         let events = watcher(maps.clone(), way);
         pin_mut!(events);
         assert!(matches!(next(&mut events).await, watcher::Event::Init));
-        assert!(matches!(next(&mut events).await, watcher::Event::InitApply(found) if found.name_any() == "before"));
+        assert!(
+            matches!(next(&mut events).await, watcher::Event::InitApply(found) if found.name_any() == "before")
+        );
         assert!(matches!(next(&mut events).await, watcher::Event::InitDone));
         maps.create(&PostParams::default(), &map("after")).await.unwrap();
-        assert!(matches!(next(&mut events).await, watcher::Event::Apply(found) if found.name_any() == "after"));
+        assert!(
+            matches!(next(&mut events).await, watcher::Event::Apply(found) if found.name_any() == "after")
+        );
         maps.delete("before", &DeleteParams::default()).await.unwrap();
-        assert!(matches!(next(&mut events).await, watcher::Event::Delete(gone) if gone.name_any() == "before"));
+        assert!(
+            matches!(next(&mut events).await, watcher::Event::Delete(gone) if gone.name_any() == "before")
+        );
     }
 }
 
@@ -150,7 +168,8 @@ async fn reconcile(map: Arc<ConfigMap>, client: Arc<Client>) -> Result<Action, F
         match event {
             Event::Apply(map) => {
                 let owner_references = Some(vec![map.controller_owner_ref(&()).unwrap()]);
-                let metadata = ObjectMeta { name: Some(map.name_any()), owner_references, ..Default::default() };
+                let metadata =
+                    ObjectMeta { name: Some(map.name_any()), owner_references, ..Default::default() };
                 let secret = Secret { metadata, string_data: map.data.clone(), ..Default::default() };
                 if secrets.get_opt(&map.name_any()).await?.is_none() {
                     secrets.create(&PostParams::default(), &secret).await?;
@@ -174,7 +193,8 @@ async fn a_controller_keeps_what_its_objects_own() {
     let retry = |_: Arc<ConfigMap>, _: &Failure, _: Arc<Client>| Action::requeue(Duration::from_millis(100));
     let [way, _] = ways();
     let controller = Controller::new(maps.clone(), way).owns(secrets.clone(), watcher::Config::default());
-    let running = tokio::spawn(controller.run(reconcile, retry, Arc::new(client)).for_each(|_| future::ready(())));
+    let running =
+        tokio::spawn(controller.run(reconcile, retry, Arc::new(client)).for_each(|_| future::ready(())));
     maps.create(&PostParams::default(), &map("app")).await.unwrap();
     let secret = until(&secrets, "app", conditions::is_created()).await.unwrap();
     assert_eq!(secret.data.unwrap()["a"].0, b"b");
@@ -187,13 +207,42 @@ async fn a_controller_keeps_what_its_objects_own() {
     running.abort();
 }
 
+/// As whoever elects leaders does it; kube-rs itself has no elector.
+#[tokio::test]
+async fn a_lease_that_two_want_is_had_by_one() {
+    let client = client().await;
+    let leases = Api::<Lease>::namespaced(client.clone(), &namespace(&client, "lease").await);
+    let since = MicroTime("2026-01-01T00:00:00.000001Z".parse().unwrap());
+    let spec = LeaseSpec {
+        acquire_time: Some(since.clone()),
+        lease_duration_seconds: Some(15),
+        ..Default::default()
+    };
+    let metadata = ObjectMeta { name: Some("lock".into()), ..Default::default() };
+    let free = leases.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.unwrap();
+    let takes = async |who: &str| {
+        let mut lease = free.clone();
+        lease.spec.get_or_insert_default().holder_identity = Some(who.into());
+        leases.replace("lock", &PostParams::default(), &lease).await
+    };
+    let (one, two) = future::join(takes("one"), takes("two")).await;
+    let (had, refused) = if let Ok(had) = one { (had, two) } else { (two.unwrap(), one) };
+    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 409));
+    let spec = leases.get("lock").await.unwrap().spec.unwrap();
+    assert_eq!((spec.holder_identity, spec.acquire_time), (had.spec.unwrap().holder_identity, Some(since)));
+}
+
 #[tokio::test]
 async fn a_token_is_requested_and_reviewed() {
     let client = client().await;
     let namespace = namespace(&client, "token").await;
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &namespace);
     let audiences = Some(vec!["vault".to_owned()]);
-    let spec = TokenRequestSpec { audiences: audiences.clone(), expiration_seconds: Some(900), ..Default::default() };
+    let spec = TokenRequestSpec {
+        audiences: audiences.clone(),
+        expiration_seconds: Some(900),
+        ..Default::default()
+    };
     let request = TokenRequest { spec: Some(spec), ..Default::default() };
     let made = accounts.create_token_request("default", &PostParams::default(), &request).await.unwrap();
     let spec = TokenReviewSpec { token: made.status.unwrap().token.unwrap(), audiences };
