@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -31,58 +30,56 @@ func makeMap(t *testing.T, client kubernetes.Interface, ns, name string) *corev1
 	return made
 }
 
-// ways runs a test with informers that begin by a list, and with those that begin by a watch.
-func ways(t *testing.T, run func(t *testing.T, streams bool)) {
-	for name, streams := range map[string]bool{"List": false, "WatchList": true} {
-		t.Run(name, func(t *testing.T) {
-			featurestesting.SetFeatureDuringTest(t, clientfeatures.WatchListClient, streams)
-			run(t, streams)
-		})
-	}
-}
+// ways are informers that begin by a list, and those that begin by a watch.
+var ways = map[string]bool{"List": false, "WatchList": true}
 
 // An informer shows what was there and what comes, changes and goes.
 func TestInformers(t *testing.T) {
-	ways(t, func(t *testing.T, streams bool) {
-		config := config(t)
-		seen := recorded(config)
-		client := clientset(t, config)
-		ns := namespace(t, client)
-		makeMap(t, client, ns, "before")
+	for name, streams := range ways {
+		t.Run(name, func(t *testing.T) { informs(t, streams) })
+	}
+}
 
-		factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(ns))
-		dynamics := dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamic.NewForConfigOrDie(config), 0, ns,
-			func(options *metav1.ListOptions) { options.LabelSelector = "tests=informers" })
-		maps := factory.Core().V1().ConfigMaps().Lister().ConfigMaps(ns)
-		accounts := factory.Core().V1().ServiceAccounts().Lister().ServiceAccounts(ns)
-		roles := factory.Rbac().V1().ClusterRoles().Lister()
-		generic := dynamics.ForResource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Lister()
-		factory.Start(t.Context().Done())
-		dynamics.Start(t.Context().Done())
-		for kind, synced := range factory.WaitForCacheSync(t.Context().Done()) {
-			must(t, synced, "%v in the cache", kind)
-		}
-		dynamics.WaitForCacheSync(t.Context().Done())
-		must(t, seen.asked("sendInitialEvents=true") == streams, "a watch begins: %v", streams)
-		_, err := maps.Get("before")
-		ok(t, err)
-		_, err = accounts.Get("default")
-		ok(t, err)
-		_, err = roles.Get("cluster-admin")
-		ok(t, err)
+func informs(t *testing.T, streams bool) {
+	featurestesting.SetFeatureDuringTest(t, clientfeatures.WatchListClient, streams)
+	config := config(t)
+	seen := recorded(config)
+	client := clientset(t, config)
+	ns := namespace(t, client)
+	makeMap(t, client, ns, "before")
 
-		made := makeMap(t, client, ns, "after")
-		until(t, "a new object", func(context.Context) bool { _, err := generic.ByNamespace(ns).Get("after"); return err == nil })
-		made.Data = map[string]string{"a": "b"}
-		_, err = client.CoreV1().ConfigMaps(ns).Update(t.Context(), made, metav1.UpdateOptions{})
-		ok(t, err)
-		until(t, "a change", func(context.Context) bool {
-			found, err := maps.Get("after")
-			return err == nil && found.Data["a"] == "b"
-		})
-		ok(t, client.CoreV1().ConfigMaps(ns).Delete(t.Context(), "after", metav1.DeleteOptions{}))
-		until(t, "an end", func(context.Context) bool { _, err := maps.Get("after"); return err != nil })
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(ns))
+	dynamics := dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamic.NewForConfigOrDie(config), 0, ns,
+		func(options *metav1.ListOptions) { options.LabelSelector = "tests=informers" })
+	maps := factory.Core().V1().ConfigMaps().Lister().ConfigMaps(ns)
+	accounts := factory.Core().V1().ServiceAccounts().Lister().ServiceAccounts(ns)
+	roles := factory.Rbac().V1().ClusterRoles().Lister()
+	generic := dynamics.ForResource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Lister()
+	factory.Start(t.Context().Done())
+	dynamics.Start(t.Context().Done())
+	for kind, synced := range factory.WaitForCacheSync(t.Context().Done()) {
+		must(t, synced, "%v in the cache", kind)
+	}
+	dynamics.WaitForCacheSync(t.Context().Done())
+	must(t, seen.asked("sendInitialEvents=true") == streams, "a watch begins: %v", streams)
+	_, err := maps.Get("before")
+	ok(t, err)
+	_, err = accounts.Get("default")
+	ok(t, err)
+	_, err = roles.Get("cluster-admin")
+	ok(t, err)
+
+	made := makeMap(t, client, ns, "after")
+	until(t, "a new object", func(context.Context) bool { _, err := generic.ByNamespace(ns).Get("after"); return err == nil })
+	made.Data = map[string]string{"a": "b"}
+	_, err = client.CoreV1().ConfigMaps(ns).Update(t.Context(), made, metav1.UpdateOptions{})
+	ok(t, err)
+	until(t, "a change", func(context.Context) bool {
+		found, err := maps.Get("after")
+		return err == nil && found.Data["a"] == "b"
 	})
+	ok(t, client.CoreV1().ConfigMaps(ns).Delete(t.Context(), "after", metav1.DeleteOptions{}))
+	until(t, "an end", func(context.Context) bool { _, err := maps.Get("after"); return err != nil })
 }
 
 // A list comes in pages, by selectors, and an informer that pages has it whole.
@@ -119,36 +116,42 @@ func TestPages(t *testing.T) {
 // What runs when the server has lost its data: the objects of before go, those of after come, although the versions that
 // were seen are ahead of the server's. It says when it is ready, and waits for a line once there is a new server.
 func TestOutlivesTheData(t *testing.T) {
-	ways(t, func(t *testing.T, _ bool) {
-		client := clientset(t, config(t))
+	client := clientset(t, config(t))
+	var all []cache.SharedIndexInformer
+	for _, streams := range ways {
+		featurestesting.SetFeatureDuringTest(t, clientfeatures.WatchListClient, streams)
 		factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace("default"))
-		maps := factory.Core().V1().ConfigMaps().Lister().ConfigMaps("default")
-		synced := factory.Core().V1().ConfigMaps().Informer()
+		informer := factory.Core().V1().ConfigMaps().Informer()
 		factory.Start(t.Context().Done())
-		must(t, cache.WaitForCacheSync(t.Context().Done(), synced.HasSynced), "it is in sync")
-		has := func(name string) bool { _, err := maps.Get(name); return err == nil }
-		last := makeMap(t, client, "default", "before")
-		for number := range 200 {
-			last.Data = map[string]string{"a": fmt.Sprint(number)}
-			var err error
-			last, err = client.CoreV1().ConfigMaps("default").Update(t.Context(), last, metav1.UpdateOptions{})
-			ok(t, err)
-		}
-		until(t, "the last version", func(context.Context) bool { return synced.LastSyncResourceVersion() == last.ResourceVersion })
-
-		fmt.Println("ready")
-		must(t, bufio.NewScanner(os.Stdin).Scan(), "a new server")
-		makeMap(t, client, "default", "after")
-		until(t, "only what the new server has", func(context.Context) bool { return has("after") && !has("before") })
-		old, err := strconv.Atoi(last.ResourceVersion)
+		must(t, cache.WaitForCacheSync(t.Context().Done(), informer.HasSynced), "it is in sync")
+		all = append(all, informer)
+	}
+	last := makeMap(t, client, "default", "before")
+	for number := range 200 {
+		last.Data = map[string]string{"a": fmt.Sprint(number)}
+		var err error
+		last, err = client.CoreV1().ConfigMaps("default").Update(t.Context(), last, metav1.UpdateOptions{})
 		ok(t, err)
-		now, err := strconv.Atoi(synced.LastSyncResourceVersion())
+	}
+	for _, informer := range all {
+		until(t, "the last version", func(context.Context) bool { return informer.LastSyncResourceVersion() == last.ResourceVersion })
+	}
+
+	fmt.Println("ready")
+	must(t, bufio.NewScanner(os.Stdin).Scan(), "a new server")
+	makeMap(t, client, "default", "after")
+	there, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	ok(t, err)
+	old, err := strconv.Atoi(last.ResourceVersion)
+	ok(t, err)
+	for _, informer := range all {
+		until(t, "only what the new server has", func(context.Context) bool {
+			_, after, err := informer.GetStore().GetByKey("default/after")
+			ok(t, err)
+			return after && len(informer.GetStore().List()) == len(there.Items)
+		})
+		now, err := strconv.Atoi(informer.LastSyncResourceVersion())
 		ok(t, err)
 		must(t, now < old, "the versions went back, but from %d to %d", old, now)
-		all, err := maps.List(labels.Everything())
-		ok(t, err)
-		there, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
-		ok(t, err)
-		must(t, len(all) == len(there.Items), "the cache is what is there, but %v", all)
-	})
+	}
 }
