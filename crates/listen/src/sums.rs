@@ -49,49 +49,58 @@ impl Sums {
 
     /// The widest bound that is reached.
     pub(crate) fn full(&self, owner: Owner) -> Option<Scope> {
-        let state = self.lock();
-        let [connection, block, all] = self.bounds;
-        if state.all >= all {
-            Some(Scope::All)
-        } else if state.blocks.get(&owner.block).is_some_and(|sum| *sum >= block) {
-            Some(Scope::Address)
-        } else if state.connections.get(&owner.connection).is_some_and(|sum| *sum >= connection) {
-            Some(Scope::Connection)
-        } else {
-            None
-        }
+        self.lock().full(&self.bounds, owner)
     }
 
     /// Counts them, unless a bound is reached. Where that of all is, an address that has less than an equal share of it is let
     /// in all the same, up to as much again: a few addresses that take all there is would otherwise shut out everybody.
     pub(crate) fn take(self: &Arc<Self>, owner: Owner, bytes: u64) -> Option<Counted> {
-        match self.full(owner) {
-            None => Some(self.count(owner, bytes)),
-            Some(Scope::All) if self.has_less_than_a_share(owner) => Some(self.count(owner, bytes)),
-            Some(_) => None,
+        let mut state = self.lock();
+        match state.full(&self.bounds, owner) {
+            None => {}
+            Some(Scope::All) if state.has_less_than_a_share(&self.bounds, owner) => {}
+            Some(_) => return None,
         }
-    }
-
-    fn has_less_than_a_share(&self, owner: Owner) -> bool {
-        let state = self.lock();
-        let all = self.bounds[2];
-        let own = state.blocks.get(&owner.block).copied();
-        let addresses = state.blocks.len() as u64 + u64::from(own.is_none());
-        state.all < all.saturating_mul(2) && own.unwrap_or(0) < all / addresses
+        state.add(owner, bytes);
+        drop(state);
+        Some(Counted { sums: self.clone(), owner, bytes })
     }
 
     /// Counts them, even where they go beyond a bound.
     pub(crate) fn count(self: &Arc<Self>, owner: Owner, bytes: u64) -> Counted {
-        let mut state = self.lock();
-        state.all += bytes;
-        *state.blocks.entry(owner.block).or_default() += bytes;
-        *state.connections.entry(owner.connection).or_default() += bytes;
-        drop(state);
+        self.lock().add(owner, bytes);
         Counted { sums: self.clone(), owner, bytes }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn full(&self, &[connection, block, all]: &[u64; 3], owner: Owner) -> Option<Scope> {
+        let reached = |sum: Option<&u64>, bound| sum.is_some_and(|sum| *sum >= bound);
+        match () {
+            () if self.all >= all => Some(Scope::All),
+            () if reached(self.blocks.get(&owner.block), block) => Some(Scope::Address),
+            () if reached(self.connections.get(&owner.connection), connection) => Some(Scope::Connection),
+            () => None,
+        }
+    }
+
+    /// Whether only others have reached the bound of all.
+    fn has_less_than_a_share(&self, &[connection, block, all]: &[u64; 3], owner: Owner) -> bool {
+        let own = self.blocks.get(&owner.block).copied();
+        let addresses = self.blocks.len() as u64 + u64::from(own.is_none());
+        let of_connection = self.connections.get(&owner.connection).copied().unwrap_or(0);
+        let own = own.unwrap_or(0);
+        self.all < all.saturating_mul(2) && own < block.min(all / addresses) && of_connection < connection
+    }
+
+    fn add(&mut self, owner: Owner, bytes: u64) {
+        self.all += bytes;
+        *self.blocks.entry(owner.block).or_default() += bytes;
+        *self.connections.entry(owner.connection).or_default() += bytes;
     }
 }
 
@@ -143,9 +152,11 @@ mod tests {
     /// Four addresses that take all would shut out everybody else.
     #[test]
     fn who_takes_all_shuts_out_nobody_else() {
-        let sums = Sums::new([100, 100, 300]);
+        let sums = Sums::new([20, 100, 300]);
         let owner = |block| Owner { connection: u64::from(block), block: Block::V4(block) };
         let greedy: Vec<_> = (0..3).map(|block| sums.take(owner(block), 100).unwrap()).collect();
+        let first = sums.take(owner(9), 20).unwrap();
+        assert!(sums.take(owner(9), 1).is_none(), "the bound of its connection counts");
         assert!(sums.take(owner(0), 1).is_none());
         let others: Vec<_> = (10..20).filter_map(|block| sums.take(owner(block), 10)).collect();
         assert_eq!(others.len(), 10);
@@ -153,6 +164,6 @@ mod tests {
         // There is an end to it: twice as much as the bound.
         let crowd: Vec<_> = (100..10_000).filter_map(|block| sums.take(owner(block), 10)).collect();
         assert!(sums.lock().all <= 2 * 300 + 10, "{}", sums.lock().all);
-        drop((greedy, others, crowd));
+        drop((greedy, first, others, crowd));
     }
 }
