@@ -64,17 +64,21 @@ impl FieldError {
     /// `FIELD: Invalid value: VALUE: DETAIL`; `value` is rendered as Go's `%q` for strings, bare for numbers
     /// and booleans, JSON for the rest.
     pub fn invalid(field: impl Into<String>, value: &Value, detail: impl fmt::Display) -> Self {
+        Self::invalid_as(field, &render(value), detail)
+    }
+
+    /// The same with a value that is rendered already.
+    fn invalid_as(field: impl Into<String>, shown: &str, detail: impl fmt::Display) -> Self {
         let message = match detail.to_string() {
-            d if d.is_empty() => format!("Invalid value: {}", render(value)),
-            d => format!("Invalid value: {}: {d}", render(value)),
+            d if d.is_empty() => format!("Invalid value: {shown}"),
+            d => format!("Invalid value: {shown}: {d}"),
         };
         FieldError { field: field.into(), reason: Reason::Invalid, message }
     }
 
     /// The same with a value that other findings show, too.
     pub fn invalid_shared(field: impl Into<String>, value: &mut Shared, detail: impl fmt::Display) -> Self {
-        let message = format!("Invalid value: {}: {detail}", value.text());
-        FieldError { field: field.into(), reason: Reason::Invalid, message }
+        Self::invalid_as(field, value.text(), detail)
     }
 
     /// `FIELD: Required value` with an optional detail.
@@ -98,10 +102,14 @@ impl FieldError {
 
     /// `FIELD: Duplicate value: VALUE`.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self::duplicate_as(field, &render(value))
+    }
+
+    fn duplicate_as(field: impl Into<String>, shown: &str) -> Self {
         FieldError {
             field: field.into(),
             reason: Reason::Duplicate,
-            message: format!("Duplicate value: {}", render(value)),
+            message: format!("Duplicate value: {shown}"),
         }
     }
 
@@ -138,30 +146,88 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// What a validation finds. It keeps the first thousand and counts the rest, whose texts are never made: upstream tells all,
-/// but then a list of empty owners makes an answer that is three hundred times as long as the request, and holds forty
-/// times as much memory meanwhile; nobody reads the second thousand.
+/// What a validation finds. It keeps the first thousand, of long ones as many as have room, and counts the rest, whose texts
+/// are never made: upstream tells all, but then a list of empty owners makes an answer that is three hundred times as long as
+/// the request, and holds forty times as much memory meanwhile; nobody reads the second thousand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     kept: Vec<FieldError>,
     more: usize,
+    /// How long the texts are that are kept.
+    bytes: usize,
 }
+
+/// A value as a finding shows it, made only where the finding is kept.
+pub(crate) trait Shown {
+    fn shown(self) -> String;
+}
+
+impl Shown for &Value {
+    fn shown(self) -> String {
+        render(self)
+    }
+}
+
+impl Shown for &str {
+    fn shown(self) -> String {
+        go_quote(self)
+    }
+}
+
+impl Shown for &String {
+    fn shown(self) -> String {
+        go_quote(self)
+    }
+}
+
+impl Shown for String {
+    fn shown(self) -> String {
+        go_quote(&self)
+    }
+}
+
+macro_rules! shown {
+    ($($type:ty)*) => {$(
+        impl Shown for $type {
+            fn shown(self) -> String {
+                render(&self.into())
+            }
+        }
+    )*};
+}
+
+shown!(Value Vec<&str> Vec<String> bool f64 i32 i64 u64 usize);
 
 impl Findings {
     /// So many are told.
     pub const MOST: usize = 1_000;
+    /// Until their texts have this many bytes: a value may be as long as the request.
+    pub const ROOM: usize = 8 << 20;
 
     /// Adds one.
     pub fn push(&mut self, finding: impl FnOnce() -> FieldError) {
-        match self.kept.len() < Self::MOST {
-            true => self.kept.push(finding()),
-            false => self.more += 1,
+        if self.kept.len() < Self::MOST && self.bytes < Self::ROOM {
+            let finding = finding();
+            self.bytes += finding.field.len() + finding.message.len();
+            self.kept.push(finding);
+        } else {
+            self.more += 1;
         }
     }
 
+    /// Adds the same so many times, as upstream tells it.
+    pub(crate) fn repeat(&mut self, times: usize, finding: impl Fn() -> FieldError) {
+        let (before, mut left) = (self.more, times);
+        while left > 0 && self.more == before {
+            self.push(&finding);
+            left -= 1;
+        }
+        self.more += left;
+    }
+
     /// Adds `Invalid value`.
-    pub(crate) fn invalid(&mut self, at: &Path<'_>, value: impl Into<Value>, detail: impl fmt::Display) {
-        self.push(|| FieldError::invalid(at, &value.into(), detail));
+    pub(crate) fn invalid(&mut self, at: &Path<'_>, value: impl Shown, detail: impl fmt::Display) {
+        self.push(|| FieldError::invalid_as(at, &value.shown(), detail));
     }
 
     /// Adds `Invalid value` for each of what a look at a text has found.
@@ -185,8 +251,8 @@ impl Findings {
     }
 
     /// Adds `Duplicate value`.
-    pub(crate) fn duplicate(&mut self, at: &Path<'_>, value: impl Into<Value>) {
-        self.push(|| FieldError::duplicate(at, &value.into()));
+    pub(crate) fn duplicate(&mut self, at: &Path<'_>, value: impl Shown) {
+        self.push(|| FieldError::duplicate_as(at, &value.shown()));
     }
 
     /// Adds `Not found`.
@@ -227,7 +293,8 @@ impl From<Vec<FieldError>> for Findings {
     fn from(mut all: Vec<FieldError>) -> Self {
         let more = all.len().saturating_sub(Self::MOST);
         all.truncate(Self::MOST);
-        Findings { kept: all, more }
+        let bytes = all.iter().map(|finding| finding.field.len() + finding.message.len()).sum();
+        Findings { kept: all, more, bytes }
     }
 }
 
@@ -341,6 +408,19 @@ mod tests {
         let all = |count| Findings::from(vec![FieldError::required("f", ""); count]);
         assert!(all(1_000).told().iter().all(|e| !e.message.contains("more")));
         assert!(all(1_001).told().pop().unwrap().message.ends_with(" ... and 1 more"));
+    }
+
+    /// A value may be as long as the request, and be shown by each of its parts.
+    #[test]
+    fn long_texts_are_told_as_far_as_there_is_room() {
+        let long = Value::from("x".repeat(1 << 20));
+        let mut found = Findings::default();
+        (0..50_000).for_each(|_| found.invalid(&Path::new("f"), &long, "is wrong"));
+        assert_eq!(found.len(), 50_000);
+        assert_eq!(found.told().len(), 8);
+        let mut found = Findings::default();
+        found.repeat(1_000_000_000_000, || FieldError::required("f", ""));
+        assert_eq!((found.len(), found.told().len()), (1_000_000_000_000, 1_000));
     }
 
     /// Message and causes both say it: an answer is a few times as long as what was sent.

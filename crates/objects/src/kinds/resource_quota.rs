@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use super::Rules;
 use super::pod::validate::look::{entries, list, of, some, strings, text};
 use super::pod::validate::resources;
-use crate::Object;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
+use crate::{FieldError, Object};
 
 /// What is hard in it is counted by a controller.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Rules for ResourceQuota {
         spec(errors, new);
         let scopes = |spec| strings(spec, "scopes").collect::<BTreeSet<_>>();
         if scopes(new) != scopes(old) {
-            errors.invalid(&Path::new("spec.scopes"), new["scopes"].clone(), "field is immutable");
+            errors.invalid(&Path::new("spec.scopes"), &new["scopes"], "field is immutable");
         }
     }
 
@@ -87,11 +87,11 @@ fn scopes(errors: &mut Findings, at: &Path<'_>, spec: &Value, hard: &BTreeSet<&s
         if !seen.insert(scope) {
             continue;
         }
-        if !SCOPES.contains(&scope) {
-            errors.invalid(at, spec["scopes"].clone(), "unsupported scope");
-        }
-        for _ in hard.iter().filter(|resource| !fits(scope, resource)) {
-            errors.invalid(at, spec["scopes"].clone(), "unsupported scope applied to resource");
+        match SCOPES.contains(&scope) {
+            true => errors.repeat(unfit(scope, hard), || {
+                FieldError::invalid(at, &spec["scopes"], "unsupported scope applied to resource")
+            }),
+            false => errors.invalid(at, &spec["scopes"], "unsupported scope"),
         }
     }
     conflicts(errors, at, spec, &seen);
@@ -104,14 +104,16 @@ fn scope_selector(
     selector: &Value,
     hard: &BTreeSet<&str>,
 ) {
+    // How many resources each scope does not fit, counted once: there may be as many expressions as resources.
+    let unfit = SCOPES.map(|scope| (scope, unfit(scope, hard)));
     let mut seen = HashSet::new();
     for one in list(selector, "matchExpressions") {
         let (scope, operator) = (text(one, "scopeName"), text(one, "operator"));
-        if !SCOPES.contains(&scope) {
-            errors.invalid(&at.child("scopeName"), scope, "unsupported scope");
-        }
-        for _ in hard.iter().filter(|resource| !fits(scope, resource)) {
-            errors.invalid(at, selector.clone(), "unsupported scope applied to resource");
+        match unfit.iter().find(|(known, _)| *known == scope) {
+            Some((_, times)) => errors.repeat(*times, || {
+                FieldError::invalid(at, selector, "unsupported scope applied to resource")
+            }),
+            None => errors.invalid(&at.child("scopeName"), scope, "unsupported scope"),
         }
         if !matches!(scope, "PriorityClass" | "VolumeAttributesClass")
             && SCOPES.contains(&scope)
@@ -130,7 +132,7 @@ fn scope_selector(
             "Exists" | "DoesNotExist" if !none => {
                 let detail =
                     "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
-                errors.invalid(&at.child("values"), one["values"].clone(), detail);
+                errors.invalid(&at.child("values"), &one["values"], detail);
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => errors.invalid(&at.child("operator"), other, "not a valid selector operator"),
@@ -138,6 +140,11 @@ fn scope_selector(
         seen.insert(scope);
     }
     conflicts(errors, at, spec, &seen);
+}
+
+/// How many resources cannot be counted of what a scope has.
+fn unfit(scope: &str, hard: &BTreeSet<&str>) -> usize {
+    hard.iter().filter(|resource| !fits(scope, resource)).count()
 }
 
 /// Whether what a scope has can be counted of a resource; of one with a domain that is not known.
@@ -163,7 +170,7 @@ fn fits(scope: &str, resource: &str) -> bool {
 fn conflicts(errors: &mut Findings, at: &Path<'_>, spec: &Value, seen: &HashSet<&str>) {
     for pair in [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]] {
         if pair.iter().all(|scope| seen.contains(scope)) {
-            errors.invalid(at, spec["scopes"].clone(), "conflicting scopes");
+            errors.invalid(at, &spec["scopes"], "conflicting scopes");
         }
     }
 }
@@ -223,6 +230,20 @@ mod tests {
             changed("", "resourcequotas", quota(json!(["BestEffort"])), quota(json!(["Terminating"]))),
             ["spec.scopes: Invalid value: [\"Terminating\"]: field is immutable"]
         );
+    }
+
+    /// As many scopes, expressions and resources as a request has room for.
+    #[test]
+    fn many_scopes_cost_no_more_than_they_are_long() {
+        let hard: serde_json::Map<_, _> =
+            (0..20_000).map(|n| (format!("requests.hugepages-{n}Mi"), "1".into())).collect();
+        let scopes: Vec<_> = (0..50_000).map(|n| format!("scope-{n}")).collect();
+        let expressions = vec![json!({"scopeName": "BestEffort", "operator": "Exists"}); 20_000];
+        let spec =
+            json!({"hard": hard, "scopes": scopes, "scopeSelector": {"matchExpressions": expressions}});
+        let texts = created("", "resourcequotas", json!({ "spec": spec }));
+        assert!(texts.len() <= 1_000 && texts.iter().map(String::len).sum::<usize>() < 12 << 20);
+        assert!(texts.last().unwrap().contains(" more"), "{}", texts.last().unwrap());
     }
 
     #[test]

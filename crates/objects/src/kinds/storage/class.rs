@@ -67,7 +67,7 @@ impl Rules for StorageClass {
     ) {
         self.validate(errors, kind, new, limits);
         if of(new, "parameters") != of(old, "parameters") {
-            errors.invalid(&Path::new("parameters"), of(new, "parameters").clone(), "field is immutable");
+            errors.invalid(&Path::new("parameters"), of(new, "parameters"), "field is immutable");
         }
         for field in ["provisioner", "reclaimPolicy", "volumeBindingMode"] {
             stays(errors, &Path::new(field), of(new, field), of(old, field));

@@ -79,7 +79,7 @@ fn topology_keys(errors: &mut Findings, at: &Path<'_>, driver: &Value) {
             errors.duplicate(at, key);
         }
         for found in names::qualified(key) {
-            errors.invalid(at, driver["topologyKeys"].clone(), found);
+            errors.invalid(at, &driver["topologyKeys"], found);
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn dns(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
     let Some(config) = config else { return };
     let here = &at.child("nameservers");
     if list(config, "nameservers").len() > 3 {
-        errors.invalid(here, config["nameservers"].clone(), "must not have more than 3 nameservers");
+        errors.invalid(here, &config["nameservers"], "must not have more than 3 nameservers");
     }
     for (index, server) in strings(config, "nameservers").enumerate() {
         address::ip(errors, &here.index(index), server);
@@ -50,12 +50,12 @@ pub(super) fn dns(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
     let here = &at.child("searches");
     let count = list(config, "searches").len();
     if count > 32 {
-        errors.invalid(here, config["searches"].clone(), "must not have more than 32 search paths");
+        errors.invalid(here, &config["searches"], "must not have more than 32 search paths");
     }
     let characters: usize = strings(config, "searches").map(str::len).sum();
     if characters.saturating_add(count.saturating_sub(1)) > 2048 {
         let detail = "must not have more than 2048 characters (including spaces) in the search list";
-        errors.invalid(here, config["searches"].clone(), detail);
+        errors.invalid(here, &config["searches"], detail);
     }
     for (index, search) in strings(config, "searches").enumerate().filter(|(_, search)| *search != ".") {
         let search = search.strip_suffix('.').unwrap_or(search);

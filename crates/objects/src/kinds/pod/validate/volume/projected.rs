@@ -95,7 +95,7 @@ fn token(errors: &mut Findings, projected: &Path<'_>, at: &Path<'_>, value: &Val
 fn trust_bundle(errors: &mut Findings, at: &Path<'_>, value: &Value) {
     match (value["name"].as_str(), value["signerName"].as_str()) {
         (Some(_), Some(_)) => {
-            errors.invalid(at, value.clone(), "only one of name and signerName may be used");
+            errors.invalid(at, value, "only one of name and signerName may be used");
         }
         (Some(name), None) => {
             let here = &at.child("name");
@@ -108,7 +108,7 @@ fn trust_bundle(errors: &mut Findings, at: &Path<'_>, value: &Value) {
             }
             if let Some(labels) = some(value, "labelSelector") {
                 let detail = "labelSelector must be unset if name is specified";
-                errors.invalid(&at.child("labelSelector"), labels.clone(), detail);
+                errors.invalid(&at.child("labelSelector"), labels, detail);
             }
         }
         (None, Some(signer)) => {

@@ -265,7 +265,7 @@ fn fibre_channel(errors: &mut Findings, at: &Path<'_>, source: &Value) {
         (true, true) => errors.required(here, "must specify either targetWWNs or wwids, but not both"),
         (false, false) => {
             let detail = "targetWWNs and wwids can not be specified simultaneously";
-            errors.invalid(here, source["targetWWNs"].clone(), detail);
+            errors.invalid(here, &source["targetWWNs"], detail);
         }
         _ => {}
     }
