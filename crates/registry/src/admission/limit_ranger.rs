@@ -1,11 +1,12 @@
 //! What containers, pods and claims of a namespace may ask for, and what they get who ask for nothing
 //! (`plugin/pkg/admission/limitranger`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_core::error::Error;
+use tokensmith_objects::field::Findings;
 use tokensmith_objects::{Object, pod, quantity};
 
 use super::{is_made, is_stored};
@@ -30,10 +31,9 @@ impl Admission for LimitRanger {
         new: Option<&'a mut Object>,
         _warnings: &'a mut Vec<String>,
     ) -> Answer<'a> {
-        if let Some(pod) = new.filter(|_| write.resource == "pods") {
-            limits(write).iter().for_each(|limits| fill(pod, limits));
-        }
-        Ok(()).into()
+        let Some(pod) = new.filter(|_| write.resource == "pods") else { return Ok(()).into() };
+        let all = limits(write);
+        bearable(write, pod, &all).map(|()| all.iter().for_each(|limits| fill(pod, limits))).into()
     }
 
     fn validate<'a>(
@@ -51,6 +51,29 @@ fn limits(write: &Write<'_>) -> Vec<Value> {
     let ranges = write.objects.list("", "limitranges", write.namespace);
     ranges.filter_map(|(_, range)| range.value(&["spec", "limits"])).collect()
 }
+
+/// So many amounts are set or judged: two objects that are as large as a request may be would make a third as large as their
+/// product.
+const MOST: usize = 200_000;
+
+/// Refuses what would take too long and become too large.
+fn bearable(write: &Write<'_>, pod: &Object, limits: &[Value]) -> Result<(), Error> {
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+    let containers = count(&spec["containers"]).saturating_add(count(&spec["initContainers"]));
+    let amounts = limits.iter().flat_map(|limits| limits.as_array().into_iter().flatten());
+    let amounts: usize =
+        amounts.map(|limit| FIELDS.map(|f| entries(&limit[f]).count()).iter().sum::<usize>()).sum();
+    match containers.saturating_mul(amounts) > MOST {
+        true => {
+            let cause = format!("{containers} containers have too many limits: {amounts} amounts for each");
+            Err(write.forbidden(Some(pod), cause))
+        }
+        false => Ok(()),
+    }
+}
+
+const FIELDS: [&str; 5] = ["default", "defaultRequest", "max", "maxLimitRequestRatio", "min"];
 
 /// Gives each container what it does not ask for itself, and says so.
 fn fill(pod: &mut Object, limits: &Value) {
@@ -95,13 +118,22 @@ fn judge(write: &Write<'_>, new: &Object) -> Result<(), Error> {
     if write.operation == Operation::Update && new.deletion_timestamp().is_some() {
         return Ok(());
     }
-    for limits in limits(write) {
+    let all = limits(write);
+    bearable(write, new, &all)?;
+    for limits in all {
         let mut found = Vec::new();
         match write.resource {
             CLAIMS => claim(&mut found, new, &limits),
             _ => whole(&mut found, new, &limits),
         }
-        found.dedup();
+        // Go's aggregate says a text once.
+        let mut told = HashSet::new();
+        found.retain(|text| told.insert(text.clone()));
+        let more = found.len().saturating_sub(Findings::MOST);
+        found.truncate(Findings::MOST);
+        if more > 0 {
+            found.push(format!("... and {more} more"));
+        }
         match &found[..] {
             [] => {}
             [one] => return Err(write.forbidden(Some(new), one.as_str())),

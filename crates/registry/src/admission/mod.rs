@@ -11,6 +11,7 @@ mod priority;
 mod runtime_class;
 mod service_account;
 mod storage;
+mod tolerations;
 
 use std::sync::Arc;
 

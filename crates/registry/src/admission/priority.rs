@@ -52,9 +52,9 @@ impl Admission for Priority {
     }
 }
 
-/// Upstream's storage says so.
+/// Upstream's storage says so of one that is deleted by its name, and not of those in a collection.
 fn may_go(write: &Write<'_>, old: Option<&Object>) -> Result<(), Error> {
-    match old.is_some_and(|old| SYSTEM.iter().any(|(name, ..)| *name == old.name())) {
+    match SYSTEM.iter().any(|(name, ..)| *name == write.name) {
         true => Err(write.forbidden(old, "this is a system priority class and cannot be deleted")),
         false => Ok(()),
     }

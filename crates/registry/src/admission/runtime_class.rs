@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::{Object, Stored};
 
-use super::is_made;
+use super::{is_made, tolerations};
 use tokensmith_core::access::admission::{Admission, Answer, Write};
 use tokensmith_core::error::Error;
 
@@ -71,10 +71,9 @@ fn complete(write: &Write<'_>, pod: &mut Object) -> Result<(), Error> {
     }
     let more = place["tolerations"].as_array().map_or(&[][..], Vec::as_slice);
     if !more.is_empty() {
-        let mut all = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
-        // The class's are few; a pod that has one already does not get it again.
-        all.extend(more.iter().filter(|one| !all.contains(one)).cloned().collect::<Vec<_>>());
-        pod.set(&["spec", "tolerations"], all);
+        let own = pod.at(&["spec", "tolerations"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let merged = tolerations::merge(own.iter().chain(more).cloned().collect());
+        pod.set(&["spec", "tolerations"], merged);
     }
     Ok(())
 }

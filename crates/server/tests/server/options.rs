@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokensmith_api::proto;
 
-use crate::world::{ADMIN, Answer, JANE, START, World};
+use crate::world::{ADMIN, Answer, JANE, START, World, told};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
@@ -332,6 +332,10 @@ async fn what_waits_for_the_collector_does_not_wait_for_ever() {
         world.delete(&format!("{MAPS}/{owner}?propagationPolicy={policy}")).await.ok();
     }
     world.post("/api/v1/namespaces", json!({"metadata": {"name": "brief"}})).await.ok();
+    // A claim is protected by who looks whether a pod uses it; its namespace would stay with it.
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let made = world.post("/api/v1/namespaces/brief/persistentvolumeclaims", claim).await.ok();
+    assert_eq!(made["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
     world.delete("/api/v1/namespaces/brief?propagationPolicy=Foreground").await.ok();
     let status = async |path: &str| world.get(path, Some(ADMIN)).await.status.as_u16();
     assert_eq!(status(&format!("{MAPS}/f-child")).await, 200, "nothing happens at once");
@@ -359,6 +363,37 @@ async fn what_waits_for_the_collector_does_not_wait_for_ever() {
         tokio::task::yield_now().await;
     }
     world.until("it goes", || async { status(&format!("{MAPS}/later")).await == 404 }).await;
+}
+
+/// What two objects say multiplies: containers that are as many as a request has room for, and defaults that are.
+#[tokio::test]
+async fn limits_are_set_and_judged_as_far_as_that_is_bearable() {
+    let world = World::new().await;
+    let amounts: serde_json::Map<_, _> =
+        (0..300).map(|n| (format!("example.com/r{n}"), "1".into())).collect();
+    let limits = json!([{"type": "Container", "default": amounts, "defaultRequest": amounts}]);
+    let range = json!({"metadata": {"name": "many"}, "spec": {"limits": limits}});
+    world.post("/api/v1/namespaces/default/limitranges", range).await.ok();
+    let pod = |count: usize| {
+        let containers: Vec<_> = (0..count).map(|n| json!({"name": format!("c{n}"), "image": "i"})).collect();
+        json!({"metadata": {"name": "p"}, "spec": {"containers": containers}})
+    };
+    let answer = world.post("/api/v1/namespaces/default/pods", pod(1000)).await;
+    let cause = "pods \"p\" is forbidden: 1000 containers have too many limits: 600 amounts for each";
+    assert_eq!(told(&answer), (403, cause.into()));
+    let made = world.post("/api/v1/namespaces/default/pods", pod(2)).await.ok();
+    assert_eq!(made["spec"]["containers"][1]["resources"]["limits"].as_object().unwrap().len(), 300);
+}
+
+/// Upstream refuses to delete a system's class by its name alone; a collection of them goes.
+#[tokio::test]
+async fn a_collection_of_priority_classes_goes_whole() {
+    let world = World::new().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    world.post(classes, json!({"metadata": {"name": "mine"}, "value": 5})).await.ok();
+    assert_eq!(world.delete(&format!("{classes}/system-node-critical")).await.status, StatusCode::FORBIDDEN);
+    world.delete(classes).await.ok();
+    assert_eq!(world.get(&format!("{classes}/mine"), Some(ADMIN)).await.status, StatusCode::NOT_FOUND);
 }
 
 /// Whoever may replace what is there may not therefore create what is not.
