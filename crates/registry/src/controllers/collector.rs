@@ -1,8 +1,9 @@
-//! What waits for the collector of dependents (`pkg/controller/garbagecollector`): an object that was deleted with
-//! `Foreground` or `Orphan`.
+//! What waits for a controller that is not here: an object that was deleted with `Foreground` or `Orphan` for the collector
+//! of dependents (`pkg/controller/garbagecollector`), a claim, a volume or a class of its attributes for those that look
+//! whether somebody uses it (`pkg/controller/volume`).
 //!
 //! Nobody else takes these finalizers away: without this, such an object, and the namespace that it is in, would stay
-//! for ever. Dependents are left alone. To collect them means to judge who really owns them, by kind, name, scope and all
+//! for ever. Volumes have nothing behind them here, so none is in use. Dependents are left alone. To collect them means to judge who really owns them, by kind, name, scope and all
 //! their owners; whoever may write one object must not have the system delete another by claiming it as its own.
 
 use serde_json::Value;
@@ -18,8 +19,13 @@ use tokensmith_core::moment::Moment;
 /// As kube-controller-manager's, the collector comes a moment later: who has deleted sees what it waits for.
 const MOMENT: Duration = Duration::seconds(5);
 
-const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
+const AWAITED: [&str; 5] = [
+    "foregroundDeletion",
+    "kubernetes.io/pv-protection",
+    "kubernetes.io/pvc-protection",
+    "kubernetes.io/vac-protection",
+    "orphan",
+];
 
 impl Controllers {
     /// Lets an object go that waits; says when to look again.
@@ -28,7 +34,7 @@ impl Controllers {
         let Ok(object) = self.registry.get(kind, namespace, name) else { return Ok(Done::default()) };
         let Some(begun) = object.deletion_timestamp() else { return Ok(Done::default()) };
         let finalizers = object.finalizers();
-        if !finalizers.iter().any(|f| is_collectors(f)) {
+        if !finalizers.iter().any(|f| is_awaited(f)) {
             return Ok(Done::default());
         }
         let (now, due) = (self.clock.now(), begun.plus(MOMENT));
@@ -37,8 +43,7 @@ impl Controllers {
             return Ok(Done::again(due));
         }
         let mut released = object.object();
-        let left: Vec<Value> =
-            finalizers.into_iter().filter(|f| !is_collectors(f)).map(Value::from).collect();
+        let left: Vec<Value> = finalizers.into_iter().filter(|f| !is_awaited(f)).map(Value::from).collect();
         released.set(&["metadata", "finalizers"], left);
         let user = system();
         let (request, part) = (&mut Request::by(&user), Subresource::None);
@@ -47,6 +52,6 @@ impl Controllers {
     }
 }
 
-fn is_collectors(finalizer: &str) -> bool {
-    finalizer == FOREGROUND || finalizer == ORPHAN
+fn is_awaited(finalizer: &str) -> bool {
+    AWAITED.contains(&finalizer)
 }
