@@ -31,9 +31,11 @@ HERE = pathlib.Path(__file__).parent
 SOURCE = HERE / "kubernetes-1.36"
 
 # Subresources that are served besides /status; the rest of discovery's list is not there.
-SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize"}
+SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize", "nodes/proxy", "services/proxy"} | {
+    f"{of}/scale" for of in ("deployments", "replicasets", "replicationcontrollers", "statefulsets")} | {
+    f"pods/{sub}" for sub in ("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize")}
 # Resources that are no collections, and those that are another version of what is stored as a kind of its own.
-NOT_SERVED = {"bindings", "componentstatuses"}
+NOT_SERVED = {"componentstatuses"}
 NOT_SERVED_VERSIONS = {"events.k8s.io/v1"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
@@ -52,7 +54,7 @@ FACTS = {
         "spec.hostNetwork", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
         "status.nominatedNodeName", "status.phase", "status.podIP", "status.podIPs"]},
     ("", "PodTemplate"): COUNTS | GONE,
-    ("", "ReplicationController"): COUNTS,
+    ("", "ReplicationController"): COUNTS | {"selectable": NAMES + ["status.replicas"]},
     ("", "ResourceQuota"): GONE,
     ("", "Secret"): {"selectable": NAMES + ["type"]},
     ("", "Service"): CREATES | GONE,
@@ -69,7 +71,7 @@ FACTS = {
     ("apps", "ReplicaSet"): COUNTS,
     ("apps", "StatefulSet"): COUNTS,
     ("batch", "CronJob"): COUNTS,
-    ("batch", "Job"): COUNTS,
+    ("batch", "Job"): COUNTS | {"selectable": NAMES + ["status.successful"]},
     ("certificates.k8s.io", "ClusterTrustBundle"): VERSION | {"selectable": ["metadata.name", "spec.signerName"]},
     ("coordination.k8s.io", "Lease"): CREATES | VERSION,
     ("discovery.k8s.io", "EndpointSlice"): COUNTS,

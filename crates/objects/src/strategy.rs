@@ -41,7 +41,8 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
         keep(object, old, FINALIZERS);
     }
     kind.rules().prepare_update(object, old);
-    if kind.generation && (differs(object, old) || differs(old, object)) {
+    let counts = differs(object, old) || differs(old, object) || kind.rules().also_counts(object, old);
+    if kind.generation && counts {
         object.set(GENERATION, generation(old).unwrap_or(0).saturating_add(1));
     }
 }
@@ -50,6 +51,16 @@ pub fn prepare_update(kind: &Kind, object: &mut Object, old: &Object) {
 pub fn prepare_status_update(kind: &Kind, object: &mut Object, old: &Object) {
     keep(object, old, GENERATION);
     kind.rules().prepare_status(object, old);
+}
+
+/// Before a part of an object is replaced that its kind knows: everything else stays as it was.
+pub fn prepare_part(kind: &Kind, part: &str, object: &mut Object, old: &Object) {
+    let sent = std::mem::replace(object, old.clone());
+    keep(object, &sent, &["metadata", "resourceVersion"]);
+    kind.rules().prepare_part(part, object, &sent);
+    if kind.generation && (differs(object, old) || differs(old, object)) {
+        object.set(GENERATION, generation(old).unwrap_or(0).saturating_add(1));
+    }
 }
 
 /// A status alone.

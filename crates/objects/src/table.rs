@@ -84,6 +84,11 @@ fn cell(kind: &Kind, object: &Object, column: &Column, now: OffsetDateTime) -> V
     }
 }
 
+/// How long something took.
+pub(crate) fn duration(took: time::Duration) -> String {
+    human(took)
+}
+
 /// How long ago something was.
 pub(crate) fn ago(now: OffsetDateTime, then: OffsetDateTime) -> String {
     human(now.since(then))

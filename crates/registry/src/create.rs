@@ -109,11 +109,12 @@ impl Registry {
             return Err(Error::Unclassified(text.into()));
         }
         let now = object_timestamp(self.clock.now());
+        // Some kinds make more of it.
+        object.set(&["metadata", "uid"], random::uuid().to_string());
+        object.set(&["metadata", "creationTimestamp"], now.as_str());
         if strategy::prepare_create(kind, &mut object) {
             strategy::date_conditions(&mut object, &now);
         }
-        object.set(&["metadata", "uid"], random::uuid().to_string());
-        object.set(&["metadata", "creationTimestamp"], now);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();
         let write =

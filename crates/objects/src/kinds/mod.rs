@@ -8,6 +8,7 @@
 mod autoscaler;
 mod cluster_trust_bundle;
 mod config_map;
+mod disruption_budget;
 mod internal;
 mod lease;
 mod limit_range;
@@ -22,6 +23,7 @@ mod runtime_class;
 mod secret;
 mod service_account;
 pub mod storage;
+mod workload;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +38,12 @@ use crate::{Object, names, strategy};
 
 /// What is particular to a kind. Whatever a room does not say goes as it does for most kinds.
 pub trait Rules: fmt::Debug + Send + Sync {
+    /// Whether the generation counts a change beyond those that it counts of every kind.
+    fn also_counts(&self, new: &Object, old: &Object) -> bool {
+        let _ = (new, old);
+        false
+    }
+
     /// What a column of `kubectl get` shows, if the kind has a way of its own to show it.
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         let _ = (object, column, now);
@@ -93,6 +101,21 @@ pub trait Rules: fmt::Debug + Send + Sync {
         names::subdomain(name)
     }
 
+    /// Whether what an object owns stays when it is deleted and nobody has said what becomes of that.
+    fn orphans(&self) -> bool {
+        false
+    }
+
+    /// What is said to who deletes an object whose dependents then stay.
+    fn orphans_silently(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Gives an object what was sent of a part of it (`ephemeralcontainers`).
+    fn prepare_part(&self, part: &str, object: &mut Object, sent: &Object) {
+        let _ = (part, object, sent);
+    }
+
     /// What a client may send but not set on a create. Without a rule of its own: the status, where `/status` changes it.
     fn prepare_create(&self, kind: &Kind, object: &mut Object) {
         if kind.subresource("status").is_some() {
@@ -123,6 +146,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// What is wrong with a new object beyond its metadata.
     fn validate(&self, errors: &mut Findings, kind: &Kind, object: &Object, limits: &Limits) {
         let _ = (errors, kind, object, limits);
+    }
+
+    /// What is wrong with a change of a part beyond that of the metadata.
+    fn validate_part(&self, part: &str, errors: &mut Findings, new: &Object, old: &Object, limits: &Limits) {
+        let _ = (part, errors, new, old, limits);
     }
 
     /// What is wrong with a change of the status beyond that of the metadata.
@@ -161,8 +189,17 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         ("", "ResourceQuota") => Arc::new(resource_quota::ResourceQuota),
         ("", "Secret") => Arc::new(secret::Secret),
         ("", "ServiceAccount") => Arc::new(service_account::ServiceAccount),
+        ("", "PodTemplate") => Arc::new(workload::PodTemplate),
+        ("", "ReplicationController") => Arc::new(workload::ReplicationController),
+        ("apps", "ControllerRevision") => Arc::new(workload::ControllerRevision),
+        ("apps", "DaemonSet") => Arc::new(workload::DaemonSet),
+        ("apps", "Deployment") => Arc::new(workload::Deployment),
+        ("apps", "ReplicaSet") => Arc::new(workload::ReplicaSet),
+        ("apps", "StatefulSet") => Arc::new(workload::StatefulSet),
         ("autoscaling", "HorizontalPodAutoscaler") if version == "v1" => Arc::new(autoscaler::V1),
         ("autoscaling", "HorizontalPodAutoscaler") => Arc::new(autoscaler::HorizontalPodAutoscaler),
+        ("batch", "CronJob") => Arc::new(workload::CronJob),
+        ("batch", "Job") => Arc::new(workload::Job),
         ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
         ("coordination.k8s.io", "Lease") => Arc::new(lease::Lease),
         ("node.k8s.io", "RuntimeClass") => Arc::new(runtime_class::RuntimeClass),
@@ -173,6 +210,7 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         (STORAGE, "StorageClass") => Arc::new(storage::StorageClass),
         (STORAGE, "VolumeAttachment") => Arc::new(storage::VolumeAttachment),
         (STORAGE, "VolumeAttributesClass") => Arc::new(storage::VolumeAttributesClass),
+        ("policy", "PodDisruptionBudget") => Arc::new(disruption_budget::PodDisruptionBudget),
         (RBAC, "ClusterRole" | "Role") => Arc::new(role::Role),
         (RBAC, "ClusterRoleBinding" | "RoleBinding") => Arc::new(role_binding::RoleBinding),
         _ => Arc::new(NoRoom),

@@ -19,11 +19,13 @@ mod error;
 mod field;
 mod label;
 mod several;
+mod written;
 
 pub use error::SelectorError;
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::LabelSelector;
 pub use several::LabelSelectors;
+pub use written::written;
 
 use std::borrow::Cow;
 

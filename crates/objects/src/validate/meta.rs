@@ -74,16 +74,7 @@ fn common(errors: &mut Findings, object: &Object) {
     }
     let metadata = object.get("metadata").unwrap_or(&Value::Null);
     selector::labels(errors, &Path::new("metadata.labels"), &metadata["labels"]);
-    let mut size = 0;
-    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        for finding in names::qualified(&key.to_lowercase()) {
-            errors.push(|| FieldError::invalid("metadata.annotations", &key.as_str().into(), finding));
-        }
-        size += key.len() + value.as_str().map_or(0, str::len);
-    }
-    if size > MAX_ANNOTATIONS {
-        errors.push(|| FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS));
-    }
+    annotations(errors, &Path::new("metadata.annotations"), metadata);
     let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     // Upstream says where the list is, and not which of them.
     let at = &Path::new("metadata.ownerReferences");
@@ -141,6 +132,18 @@ fn shown_owner(owner: &Value) -> Value {
         }
     }
     shown.into()
+}
+
+/// The annotations of metadata.
+pub(crate) fn annotations(errors: &mut Findings, at: &Path<'_>, metadata: &Value) {
+    let mut size = 0;
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
+        errors.each(at, key, names::qualified(&key.to_lowercase()));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > MAX_ANNOTATIONS {
+        errors.too_long(at, MAX_ANNOTATIONS);
+    }
 }
 
 /// The texts of a list.

@@ -49,6 +49,14 @@ pub fn status_update(kind: &Kind, new: &Object, old: &Object) -> Findings {
     found
 }
 
+/// What is wrong with the change of a part that the kind knows.
+pub fn part_update(kind: &Kind, part: &str, new: &Object, old: &Object, limits: &Limits) -> Findings {
+    let mut found = Findings::default();
+    meta::update(&mut found, kind, new, old);
+    kind.rules().validate_part(part, &mut found, new, old, limits);
+    found
+}
+
 /// What is wrong with the finalizers in a spec.
 pub fn finalize_update(new: &Object) -> Findings {
     let mut found = Findings::default();

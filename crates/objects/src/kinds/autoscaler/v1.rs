@@ -37,8 +37,8 @@ impl Rules for V1 {
         let mut status = taken(object, "status");
         let current = list(status.shift_remove("currentMetrics"));
         let used = current.iter().filter(|metric| about_cpu(metric));
-        let used = used.map(|metric| &metric["resource"]["current"]["averageUtilization"]);
-        if let Some(percent) = used.filter(|percent| !percent.is_null()).next_back() {
+        let mut used = used.map(|metric| &metric["resource"]["current"]["averageUtilization"]);
+        if let Some(percent) = used.rfind(|percent| !percent.is_null()) {
             status.insert("currentCPUUtilizationPercentage".into(), percent.clone());
         }
         annotate(object, CURRENT, current.iter().map(|metric| renamed(metric, STATUS, false)).collect());

@@ -13,8 +13,12 @@ pub(super) fn spec(errors: &mut Findings, spec: &Value) {
     if let Some(least) = least.filter(|least| *least < 1) {
         errors.invalid(&at.child("minReplicas"), least, "must be greater than or equal to 1");
     }
-    if most < 1 {
-        errors.required(&at.child("maxReplicas"), "must be set and greater than 0");
+    match most {
+        0 => errors.required(&at.child("maxReplicas"), "must be set and greater than 0"),
+        _ if most < 0 => {
+            errors.invalid(&at.child("maxReplicas"), most, "must be greater than or equal to 1");
+        }
+        _ => {}
     }
     if least.is_some_and(|least| most < least) {
         errors.invalid(&at.child("maxReplicas"), most, "must be greater than or equal to `minReplicas`");

@@ -10,35 +10,28 @@ use crate::defaults::{default, each};
 use crate::{Object, quantity};
 
 pub(super) fn apply(object: &mut Object) {
-    let name = object.str_at(&["spec", "serviceAccountName"]).to_owned();
-    let old = object.str_at(&["spec", "serviceAccount"]).to_owned();
-    // The old name of the field is kept in step; the new one wins.
-    match (name.is_empty(), old.is_empty()) {
-        (true, false) => object.set(&["spec", "serviceAccountName"], old),
-        (false, _) => object.set(&["spec", "serviceAccount"], name),
-        (true, true) => {}
-    }
     // A pod without a spec is one with an empty spec.
     let spec = object.0.entry("spec").or_insert_with(|| Value::Object(Map::new()));
     let Value::Object(spec) = spec else { return };
+    of_spec(spec);
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
-    for field in ["initContainers", "containers", "ephemeralContainers"] {
-        each(spec.get_mut(field), |c| container(c, host_network));
-    }
-    each(spec.get_mut("volumes"), volume);
-    if let Some(Value::Object(overhead)) = spec.get_mut("overhead") {
-        round(overhead);
+    for field in CONTAINERS {
+        each(spec.get_mut(field), |c| {
+            if let Some(Value::Object(resources)) = c.get_mut("resources") {
+                requests(resources);
+            }
+            each(c.get_mut("ports"), |port| {
+                if host_network && let Some(number) = port.get("containerPort").cloned() {
+                    default(port, "hostPort", number);
+                }
+            });
+        });
     }
     whole(spec);
-    default(spec, "restartPolicy", "Always");
-    default(spec, "terminationGracePeriodSeconds", 30);
     // Less than nothing is as little as there is.
     if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
         spec.insert("terminationGracePeriodSeconds".into(), 1.into());
     }
-    default(spec, "dnsPolicy", "ClusterFirst");
-    default(spec, "securityContext", json!({}));
-    default(spec, "schedulerName", "default-scheduler");
     default(spec, "enableServiceLinks", true);
     // DefaultTolerationSeconds admission, which every cluster runs.
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
@@ -54,21 +47,56 @@ pub(super) fn apply(object: &mut Object) {
     }
 }
 
-fn container(c: &mut Map<String, Value>, host_network: bool) {
+const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// The same of what pods are made of: what its pods get when they are made is not there yet.
+pub(in crate::kinds) fn template(template: &mut Map<String, Value>) {
+    let spec = template.entry("spec").or_insert_with(|| Value::Object(Map::new()));
+    if spec.is_null() {
+        *spec = json!({});
+    }
+    if let Value::Object(spec) = spec {
+        of_spec(spec);
+    }
+}
+
+fn of_spec(spec: &mut Map<String, Value>) {
+    let text = |field: &str| spec.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (name, old) = (text("serviceAccountName"), text("serviceAccount"));
+    // The old name of the field is kept in step; the new one wins.
+    match (name.is_empty(), old.is_empty()) {
+        (true, false) => drop(spec.insert("serviceAccountName".into(), old.into())),
+        (false, _) => drop(spec.insert("serviceAccount".into(), name.into())),
+        (true, true) => {}
+    }
+    for field in CONTAINERS {
+        each(spec.get_mut(field), container);
+    }
+    each(spec.get_mut("volumes"), volume);
+    if let Some(Value::Object(overhead)) = spec.get_mut("overhead") {
+        round(overhead);
+    }
+    default(spec, "restartPolicy", "Always");
+    default(spec, "terminationGracePeriodSeconds", 30);
+    default(spec, "dnsPolicy", "ClusterFirst");
+    default(spec, "securityContext", json!({}));
+    default(spec, "schedulerName", "default-scheduler");
+}
+
+fn container(c: &mut Map<String, Value>) {
     let image = c.get("image").and_then(Value::as_str).unwrap_or("").to_owned();
     default(c, "imagePullPolicy", if is_latest(&image) { "Always" } else { "IfNotPresent" });
     default(c, "terminationMessagePath", "/dev/termination-log");
     default(c, "terminationMessagePolicy", "File");
     default(c, "resources", json!({}));
     if let Some(Value::Object(resources)) = c.get_mut("resources") {
-        requests(resources);
-    }
-    each(c.get_mut("ports"), |port| {
-        default(port, "protocol", "TCP");
-        if host_network && let Some(number) = port.get("containerPort").cloned() {
-            default(port, "hostPort", number);
+        for amounts in ["limits", "requests"] {
+            if let Some(Value::Object(amounts)) = resources.get_mut(amounts) {
+                round(amounts);
+            }
         }
-    });
+    }
+    each(c.get_mut("ports"), |port| default(port, "protocol", "TCP"));
     each(c.get_mut("env"), |env| {
         if let Some(Value::Object(file)) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fileKeyRef")) {
             default(file, "optional", false);
@@ -132,11 +160,6 @@ fn whole(spec: &mut Map<String, Value>) {
 
 /// A limit without a request is a request too.
 fn requests(resources: &mut Map<String, Value>) {
-    for amounts in ["limits", "requests"] {
-        if let Some(Value::Object(amounts)) = resources.get_mut(amounts) {
-            round(amounts);
-        }
-    }
     let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
     let requests = resources.entry("requests").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(requests) = requests {
@@ -153,15 +176,39 @@ fn http_get(holder: &mut Map<String, Value>) {
     }
 }
 
-/// No tag and no digest means `latest`.
+/// No tag and no digest means `latest`. What is no reference has no tag.
 fn is_latest(image: &str) -> bool {
-    if image.contains('@') {
+    if image.contains('@') || !is_reference(image) {
         return false;
     }
     match image.rsplit('/').next().unwrap_or("").split_once(':') {
         Some((_, tag)) => tag == "latest",
         None => true,
     }
+}
+
+/// Whether an image is named as registries have it (`distribution/reference`): `HOST:PORT/path/of/parts:tag`.
+fn is_reference(image: &str) -> bool {
+    let (path, last) = image.rsplit_once('/').map_or((None, image), |(path, last)| (Some(path), last));
+    let (last, tag) = last.split_once(':').unwrap_or((last, "latest"));
+    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    let tag_fits = tag.bytes().next().is_some_and(word)
+        && tag.len() <= 128
+        && tag.bytes().all(|c| word(c) || matches!(c, b'.' | b'-'));
+    let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let part = |part: &str| {
+        let inner = |c: u8| edge(Some(c)) || matches!(c, b'.' | b'_' | b'-');
+        edge(part.bytes().next()) && edge(part.bytes().last()) && part.bytes().all(inner)
+    };
+    let host = |host: &str| {
+        let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+        let name_fits =
+            !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'));
+        name_fits && !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit())
+    };
+    let mut before = path.into_iter().flat_map(|path| path.split('/'));
+    let first_fits = before.next().is_none_or(|first| part(first) || host(first));
+    tag_fits && part(last) && first_fits && before.all(part)
 }
 
 fn volume(v: &mut Map<String, Value>) {

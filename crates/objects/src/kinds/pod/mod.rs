@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod defaults;
+mod parts;
 mod references;
 mod scheduling;
 mod table;
@@ -11,6 +12,8 @@ pub use aggregate::together;
 pub use references::{
     Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references, references_in,
 };
+
+pub(super) use defaults::template as template_defaults;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -70,6 +73,14 @@ impl Rules for Pod {
         if object.str_at(&["status", "qosClass"]).is_empty() {
             strategy::keep(object, old, &["status", "qosClass"]);
         }
+    }
+
+    fn prepare_part(&self, part: &str, object: &mut Object, sent: &Object) {
+        parts::prepare(part, object, sent);
+    }
+
+    fn validate_part(&self, part: &str, errors: &mut Findings, new: &Object, old: &Object, limits: &Limits) {
+        validate::part(part, errors, new, old, limits);
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {

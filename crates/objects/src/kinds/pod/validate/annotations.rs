@@ -5,51 +5,50 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::MIRROR;
-use super::look::text;
+use super::look::{entries, text};
 use super::volume;
 use crate::Object;
 use crate::field::{Findings, go_quote};
 use crate::path::Path;
 
-/// Of a pod, new or changed.
-pub(super) fn all(errors: &mut Findings, pod: &Object, spec: &Value) {
-    if let Some(mirrored) = pod.annotation(MIRROR).filter(|_| text(spec, "nodeName").is_empty()) {
+/// Of a pod, new or changed, or of a template; `metadata` has them.
+pub(super) fn all(errors: &mut Findings, at: &Path<'_>, metadata: &Value, spec: &Value) {
+    let said = |key: &str| metadata["annotations"][key].as_str();
+    if let Some(mirrored) = said(MIRROR).filter(|_| text(spec, "nodeName").is_empty()) {
         let detail = "must set spec.nodeName if mirror pod annotation is set";
-        errors.invalid(&AT.key(MIRROR), mirrored, detail);
+        errors.invalid(&at.key(MIRROR), mirrored, detail);
     }
-    if let Some(cost) = pod.annotation(COST).filter(|cost| !is_cost(cost)) {
-        errors.invalid(&AT.key(COST), cost, "must be a 32bit integer");
+    if let Some(cost) = said(COST).filter(|cost| !is_cost(cost)) {
+        errors.invalid(&at.key(COST), cost, "must be a 32bit integer");
     }
-    if let Some(profile) = pod.annotation(SECCOMP) {
-        seccomp(errors, &AT.child(SECCOMP), profile);
+    if let Some(profile) = said(SECCOMP) {
+        seccomp(errors, &at.child(SECCOMP), profile);
     }
-    let annotations =
-        || pod.at(&["metadata", "annotations"]).and_then(Value::as_object).into_iter().flatten();
-    for (key, value) in annotations().filter(|(key, _)| key.starts_with(SECCOMP_OF)) {
-        seccomp(errors, &AT.child(key), value.as_str().unwrap_or(""));
+    for (key, value) in entries(metadata, "annotations").filter(|(key, _)| key.starts_with(SECCOMP_OF)) {
+        seccomp(errors, &at.child(key), value.as_str().unwrap_or(""));
     }
     let mut containers = None;
-    for (key, value) in annotations() {
+    for (key, value) in entries(metadata, "annotations") {
         let Some(name) = key.strip_prefix(APP_ARMOR) else { continue };
         let containers = containers.get_or_insert_with(|| {
             let mut all = HashSet::new();
-            super::each_container(spec, &AT, &mut |_, container| {
+            super::each_container(spec, at, &mut |_, container| {
                 all.insert(text(container, "name").to_owned());
             });
             all
         });
         if !containers.contains(name) {
-            errors.invalid(&AT.key(key), name, "container not found");
+            errors.invalid(&at.key(key), name, "container not found");
         }
         let profile = value.as_str().unwrap_or("");
         if !matches!(profile, "" | "runtime/default" | "unconfined") && !profile.starts_with("localhost/") {
             let detail = format!("invalid AppArmor profile name: {}", go_quote(profile));
-            errors.invalid(&AT.key(key), profile, detail);
+            errors.invalid(&at.key(key), profile, detail);
         }
     }
 }
 
-const AT: Path<'static> = Path::new("metadata.annotations");
+pub(super) const AT: Path<'static> = Path::new("metadata.annotations");
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_OF: &str = "container.seccomp.security.alpha.kubernetes.io/";

@@ -7,6 +7,7 @@ mod handlers;
 pub(crate) mod look;
 mod mounts;
 mod network;
+mod part;
 pub(crate) mod resources;
 mod restart;
 pub(crate) mod scheduling;
@@ -16,6 +17,7 @@ mod update;
 mod volume;
 mod windows;
 
+pub(super) use part::part;
 pub(super) use update::update;
 
 use serde_json::Value;
@@ -24,7 +26,7 @@ use look::{list, text};
 
 use crate::field::Findings;
 use crate::path::Path;
-use crate::validate::{Limits, not_negative, selector};
+use crate::validate::{Limits, meta, not_negative, selector};
 use crate::{Object, names};
 
 /// A new pod.
@@ -38,15 +40,32 @@ pub(super) fn create(errors: &mut Findings, pod: &Object, limits: &Limits) {
         let detail = "cannot be set until all schedulingGates have been cleared";
         errors.forbidden(&at.child("nodeName"), detail);
     }
-    security::annotated(errors, at, pod, spec);
+    security::annotated(errors, at, pod.get("metadata").unwrap_or(&Value::Null), spec);
 }
 
 const SPEC: Path<'static> = Path::new("spec");
 
+/// What others make pods of.
+pub(crate) fn template(errors: &mut Findings, at: &Path<'_>, template: &Value, limits: &Limits) {
+    let (metadata, own) = (&template["metadata"], &template["spec"]);
+    selector::labels(errors, &at.child("labels"), &metadata["labels"]);
+    let annotated = &at.child("annotations");
+    meta::annotations(errors, annotated, metadata);
+    annotations::all(errors, annotated, metadata, own);
+    let inner = at.child("spec");
+    self::spec(errors, &inner, "", false, own, limits);
+    security::annotated(errors, &inner, metadata, own);
+    if !list(own, "ephemeralContainers").is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.forbidden(&inner.child("ephemeralContainers"), detail);
+    }
+}
+
 /// What each pod is asked, new or changed.
 fn whole(errors: &mut Findings, pod: &Object, limits: &Limits) {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
-    annotations::all(errors, pod, spec);
+    let metadata = pod.get("metadata").unwrap_or(&Value::Null);
+    annotations::all(errors, &annotations::AT, metadata, spec);
     self::spec(errors, &SPEC, pod.name(), pod.annotation(super::MIRROR).is_some(), spec, limits);
     // A template may do without an account, a pod not: its tokens are somebody's.
     if text(spec, "serviceAccountName").is_empty() {

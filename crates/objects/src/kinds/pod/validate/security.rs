@@ -183,15 +183,16 @@ pub(super) fn users(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
 }
 
 /// Annotations are an older way to name profiles: where both are there, they say the same.
-pub(super) fn annotated(errors: &mut Findings, at: &Path<'_>, pod: &crate::Object, spec: &Value) {
+pub(super) fn annotated(errors: &mut Findings, at: &Path<'_>, metadata: &Value, spec: &Value) {
+    let said = |key: &str| metadata["annotations"][key].as_str();
     let own = &spec["securityContext"];
-    if let Some(annotation) = pod.annotation("seccomp.security.alpha.kubernetes.io/pod") {
+    if let Some(annotation) = said("seccomp.security.alpha.kubernetes.io/pod") {
         let at = at.child("securityContext.seccompProfile");
         matching(errors, &at, "seccomp", &own["seccompProfile"], annotation, seccomp_kind);
     }
     super::each_container(spec, at, &mut |at, container| {
         let key = format!("container.seccomp.security.alpha.kubernetes.io/{}", text(container, "name"));
-        if let Some(annotation) = pod.annotation(&key) {
+        if let Some(annotation) = said(&key) {
             let at = at.child("securityContext.seccompProfile");
             let profile = &container["securityContext"]["seccompProfile"];
             matching(errors, &at, "seccomp", profile, annotation, seccomp_kind);
@@ -202,7 +203,7 @@ pub(super) fn annotated(errors: &mut Findings, at: &Path<'_>, pod: &crate::Objec
     }
     super::each_container(spec, at, &mut |at, container| {
         let key = format!("container.apparmor.security.beta.kubernetes.io/{}", text(container, "name"));
-        if let Some(annotation) = pod.annotation(&key) {
+        if let Some(annotation) = said(&key) {
             let at = at.child("securityContext.appArmorProfile");
             let profile = some(&container["securityContext"], "appArmorProfile");
             let profile = profile.unwrap_or(&own["appArmorProfile"]);

@@ -1,0 +1,334 @@
+//! Jobs.
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use tokensmith_api::{Moment, moment};
+
+use super::{
+    SPEC, cells, immutable, mismatch, none_negative, shown_selector, sorted, takes, template_defaults,
+};
+use crate::defaults::{default, each};
+use crate::field::{FieldError, Findings};
+use crate::kinds::Rules;
+use crate::kinds::pod::validate::{
+    self,
+    look::{list, number, some, text},
+};
+use crate::path::Path;
+use crate::schema::Kind;
+use crate::table::duration;
+use crate::validate::{Limits, selector};
+use crate::{Object, names, strategy};
+
+/// Pods that come to an end.
+#[derive(Debug)]
+pub(in crate::kinds) struct Job;
+
+/// Labels of what a job makes: its UID and its name, each under an older name, too.
+const OWN: [(&str, &str); 2] =
+    [("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"), ("controller-uid", "job-name")];
+const MOST_INDEXED: i64 = 100_000;
+
+impl Rules for Job {
+    fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
+        let at = |field: &str| moment::parse(object.str_at(&["status", field])).ok();
+        Some(match column {
+            "Status" => state(object).into(),
+            "Completions" => {
+                let done = cells::number(object, &["status", "succeeded"]);
+                let wanted = |field: &str| object.at(&["spec", field]).and_then(Value::as_i64);
+                match (wanted("completions"), wanted("parallelism").unwrap_or(0)) {
+                    (Some(all), _) => format!("{done}/{all}").into(),
+                    (None, several) if several > 1 => format!("{done}/1 of {several}").into(),
+                    (None, _) => format!("{done}/1").into(),
+                }
+            }
+            "Duration" => match (at("startTime"), at("completionTime")) {
+                (None, _) => "".into(),
+                (Some(begun), done) => duration(done.unwrap_or(now).since(begun)).into(),
+            },
+            column => return cells::of_template(object, column),
+        })
+    }
+
+    fn defaults(&self, object: &mut Object) {
+        let Some(spec) = super::spec(object) else { return };
+        template_defaults(spec);
+        let there =
+            |spec: &Map<String, Value>, field: &str| spec.get(field).is_some_and(|value| !value.is_null());
+        if !there(spec, "completions") && !there(spec, "parallelism") {
+            default(spec, "completions", 1);
+        }
+        default(spec, "parallelism", 1);
+        let retries = if there(spec, "backoffLimitPerIndex") { i32::MAX } else { 6 };
+        default(spec, "backoffLimit", retries);
+        default(spec, "completionMode", "NonIndexed");
+        default(spec, "suspend", false);
+        default(spec, "manualSelector", false);
+        let replaced = if there(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+        default(spec, "podReplacementPolicy", replaced);
+        let rules = spec.get_mut("podFailurePolicy").and_then(|policy| policy.get_mut("rules"));
+        each(rules, |rule| each(rule.get_mut("onPodConditions"), |one| default(one, "status", "True")));
+    }
+
+    fn field<'a>(&self, label: &'a str) -> &'a str {
+        if label == "status.successful" { "status.succeeded" } else { label }
+    }
+
+    fn orphans(&self) -> bool {
+        true
+    }
+
+    fn orphans_silently(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+
+    /// It finds what it has made by labels of its own, and is called by them, too, where it has none.
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        object.remove(&["status"]);
+        let (uid, name) = (object.uid().to_owned(), object.name().to_owned());
+        if object.at(&["spec", "manualSelector"]) != Some(&Value::Bool(true)) {
+            for (of_uid, of_name) in OWN {
+                object.set(&["spec", "template", "metadata", "labels", of_uid], uid.as_str());
+                object.set(&["spec", "template", "metadata", "labels", of_name], name.as_str());
+            }
+            let wanted = &["spec", "selector", "matchLabels", OWN[0].0];
+            if object.at(wanted).is_none() {
+                object.set(wanted, uid);
+            }
+        }
+        labels(object);
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
+    }
+
+    fn prepare_update(&self, object: &mut Object, _: &Object) {
+        labels(object);
+    }
+
+    fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {
+        let own = object.get("spec").unwrap_or(&Value::Null);
+        generated(errors, object, own);
+        whole(errors, own, limits);
+        // The last pod of them all is called by its number.
+        if let Some(last) =
+            number(own, "completions").filter(|n| *n > 0 && own["completionMode"] == "Indexed")
+        {
+            let host = format!("{}-{}", object.name(), last.saturating_sub(1));
+            if !names::label(&host).is_empty() {
+                let detail = format!("will not able to create pod with invalid DNS label: {host}");
+                errors.invalid(&Path::new("metadata.name"), object.name(), detail);
+            }
+        }
+    }
+
+    fn validate_update(
+        &self,
+        errors: &mut Findings,
+        kind: &Kind,
+        new: &Object,
+        old: &Object,
+        limits: &Limits,
+    ) {
+        self.validate(errors, kind, new, limits);
+        let spec = |object: &Object| object.get("spec").cloned().unwrap_or_default();
+        let (new, mut before) = (spec(new), spec(old));
+        // Upstream judges a change as a new job and as a change, and tells both.
+        whole(errors, &new, limits);
+        let indexed = new["completionMode"] == "Indexed";
+        match indexed && new["completions"] != before["completions"] {
+            true if new["completions"] != new["parallelism"] => {
+                let detail = "can only be modified in tandem with spec.parallelism";
+                errors.invalid(&SPEC.child("completions"), new["completions"].clone(), detail);
+            }
+            true => {}
+            false => immutable(errors, &new, &before, "completions"),
+        }
+        immutable(errors, &new, &before, "selector");
+        let waits = before["suspend"] == true && old.at(&["status", "startTime"]).is_none();
+        if waits {
+            schedule_like(&mut before["template"], &new["template"]);
+        }
+        let fields = [
+            "template",
+            "completionMode",
+            "podFailurePolicy",
+            "backoffLimitPerIndex",
+            "managedBy",
+            "successPolicy",
+        ];
+        for field in fields {
+            immutable(errors, &new, &before, field);
+        }
+    }
+}
+
+/// Where the pods of a job that has not begun are to run may still be said.
+fn schedule_like(old: &mut Value, new: &Value) {
+    for (part, fields) in [
+        ("spec", &["nodeSelector", "affinity", "tolerations", "schedulingGates"][..]),
+        ("metadata", &["labels", "annotations"]),
+    ] {
+        for field in fields {
+            match (old[part].as_object_mut(), new[part].get(field)) {
+                (Some(old), Some(value)) => drop(old.insert((*field).to_owned(), value.clone())),
+                (Some(old), None) => drop(old.shift_remove(*field)),
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+/// A job without labels has those of its pods.
+fn labels(object: &mut Object) {
+    let none = object.at(&["metadata", "labels"]).and_then(Value::as_object).is_none_or(Map::is_empty);
+    let of_pods = object.at(&["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
+    if let Some(labels) = of_pods.filter(|labels| none && !labels.is_empty()).cloned() {
+        object.set(&["metadata", "labels"], labels);
+    }
+}
+
+/// Labels that nobody has made up.
+fn generated(errors: &mut Findings, object: &Object, own: &Value) {
+    if own["manualSelector"] == true || own["selector"].is_null() {
+        return;
+    }
+    let template = &own["template"]["metadata"]["labels"];
+    let mut wanted = Vec::new();
+    for (of_uid, of_name) in OWN {
+        wanted.extend([(of_uid, object.uid()), (of_name, object.name())]);
+    }
+    for (label, value) in wanted {
+        if template[label] != value {
+            let at = SPEC.child("template.metadata.labels");
+            errors.invalid(&at, sorted(template), format!("must be '{value}'"));
+        }
+    }
+    let only = |label: &str| own["selector"] == json!({"matchLabels": {label: object.uid()}});
+    if !only(OWN[0].0) && !only(OWN[1].0) {
+        let shown = shown_selector(&own["selector"]);
+        errors.invalid(&SPEC.child("selector"), shown, "`selector` not auto-generated");
+    }
+}
+
+/// A job's own spec: its selector takes its pods.
+fn whole(errors: &mut Findings, own: &Value, limits: &Limits) {
+    spec(errors, &SPEC, own, limits);
+    match some(own, "selector") {
+        None => errors.required(&SPEC.child("selector"), ""),
+        Some(wanted) => selector::validate(errors, &SPEC.child("selector"), wanted),
+    }
+    if takes(&own["selector"], &own["template"]) == Some(false) {
+        mismatch(errors, &SPEC.child("template"), &own["template"]);
+    }
+}
+
+/// What is asked of a job, and of one that is to be made.
+pub(super) fn spec(errors: &mut Findings, at: &Path<'_>, spec: &Value, limits: &Limits) {
+    let fields = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ];
+    none_negative(errors, at, spec, &fields);
+    if let Some(mode) = spec["completionMode"].as_str() {
+        let parallel = number(spec, "parallelism");
+        match mode {
+            "NonIndexed" => {}
+            "Indexed" => {
+                if number(spec, "completions").is_none() {
+                    errors.required(&at.child("completions"), "when completion mode is Indexed");
+                }
+                if let Some(parallel) = parallel.filter(|parallel| *parallel > MOST_INDEXED) {
+                    let detail = "must be less than or equal to 100000 when completion mode is Indexed";
+                    errors.invalid(&at.child("parallelism"), parallel, detail);
+                }
+            }
+            mode => errors.not_supported(&at.child("completionMode"), mode, &["NonIndexed", "Indexed"]),
+        }
+    }
+    if let Some(limit) = number(spec, "backoffLimitPerIndex").filter(|_| spec["completionMode"] != "Indexed")
+    {
+        errors.invalid(&at.child("backoffLimitPerIndex"), limit, "requires indexed completion mode");
+    }
+    if number(spec, "maxFailedIndexes").is_some() && number(spec, "backoffLimitPerIndex").is_none() {
+        errors.required(&at.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+    }
+    if let Some(manager) = spec["managedBy"].as_str().filter(|manager| !manager.contains('/')) {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.invalid(&at.child("managedBy"), manager, detail);
+    }
+    let policies = at.child("podFailurePolicy.rules");
+    for (index, rule) in list(&spec["podFailurePolicy"], "rules").iter().enumerate() {
+        let known = ["Count", "FailIndex", "FailJob", "Ignore"];
+        match text(rule, "action") {
+            "" => errors.required(
+                &policies.index(index).child("action"),
+                "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]",
+            ),
+            action if !known.contains(&action) => {
+                errors.not_supported(&policies.index(index).child("action"), action, &known);
+            }
+            _ => {}
+        }
+        // Of the rule itself nothing is shown.
+        let mut told = |detail: &str| {
+            let message = format!("Invalid value: {detail}");
+            errors.push(|| FieldError {
+                message,
+                ..FieldError::invalid(&policies.index(index), &Value::Null, "")
+            });
+        };
+        match (some(rule, "onExitCodes"), list(rule, "onPodConditions").is_empty()) {
+            (Some(_), false) => told("specifying both OnExitCodes and OnPodConditions is not supported"),
+            (None, true) => told("specifying one of OnExitCodes and OnPodConditions is required"),
+            (Some(codes), true) if list(codes, "values").is_empty() => {
+                let at = policies.index(index);
+                errors.invalid(&at.child("onExitCodes.values"), json!([]), "at least one value is required");
+            }
+            _ => {}
+        }
+    }
+    if let Some(policy) = spec["podReplacementPolicy"].as_str() {
+        let failing = !spec["podFailurePolicy"].is_null();
+        let known: &[&str] = if failing { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+        if !known.contains(&policy) {
+            errors.not_supported(&at.child("podReplacementPolicy"), policy, known);
+        }
+    }
+    let template = at.child("template");
+    validate::template(errors, &template, &spec["template"], limits);
+    let at = &template.child("spec.restartPolicy");
+    match text(&spec["template"]["spec"], "restartPolicy") {
+        "" | "Always" => errors.required(at, "valid values: \"OnFailure\", \"Never\""),
+        "OnFailure" if !spec["podFailurePolicy"].is_null() => {
+            let detail = "only \"Never\" is supported when podFailurePolicy is specified";
+            errors.invalid(at, "OnFailure", detail);
+        }
+        "OnFailure" | "Never" => {}
+        policy => errors.not_supported(at, policy, &["OnFailure", "Never"]),
+    }
+}
+
+fn state(object: &Object) -> &'static str {
+    let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
+    let holds =
+        |kind: &str| conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True");
+    match () {
+        () if holds("Complete") => "Complete",
+        () if holds("Failed") => "Failed",
+        () if object.deletion_timestamp().is_some() => "Terminating",
+        () if holds("Suspended") => "Suspended",
+        () if holds("FailureTarget") => "FailureTarget",
+        () if holds("SuccessCriteriaMet") => "SuccessCriteriaMet",
+        () => "Running",
+    }
+}
