@@ -128,6 +128,8 @@ pub enum Error {
         message: String,
         /// Seconds.
         retry_after: i64,
+        /// For `details.causes`: (reason, message, field).
+        causes: Vec<(String, String, String)>,
     },
     /// 409: a guard refuses what would harm. The text says how to go about it.
     #[error("{text}")]

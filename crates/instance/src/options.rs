@@ -56,6 +56,8 @@ pub struct Options {
     pub limits: Limits,
     /// The longest that a token may live, seconds.
     pub max_token_seconds: Option<i64>,
+    /// So long at most a pod that is deleted on its node takes to stop, whatever it asks for.
+    pub pod_grace: Option<time::Duration>,
     /// Lifetimes, algorithms and claims by audience.
     pub profiles: TokenProfiles,
     /// What clients must trust, PEM: `ca.crt` in every namespace.
@@ -100,6 +102,7 @@ impl Default for Options {
             ledger: LedgerMode::Full,
             limits: Limits::default(),
             max_token_seconds: None,
+            pod_grace: None,
             profiles: TokenProfiles::default(),
             root_ca: String::new(),
             routes: Vec::new(),

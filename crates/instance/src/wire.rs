@@ -204,6 +204,7 @@ async fn registry(
         root_ca: options.root_ca.clone(),
     };
     let registry = Registry::new(store, view, clock, authorizer, config).with_schema(schema.clone());
+    let registry = registry.with_pod_grace(options.pod_grace);
     let registry = Arc::new(registry.with_admission(options.admission.iter().cloned()));
     registry.ensure(bootstrap).await.map_err(StartError::BuiltIn)?;
     Ok(registry)

@@ -50,7 +50,7 @@ impl Registry {
         asked: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
-        let kind = kind.storage();
+        let (kind, mut told) = (kind.storage(), false);
         for _ in 0..5 {
             let there = self.get(kind, namespace, name)?;
             preconditions(kind, &there, options)?;
@@ -63,6 +63,10 @@ impl Registry {
                 ..Write::of(request.user, Operation::Delete, kind, namespace, &snapshot)
             };
             self.admission.admit(&write, None, &mut request.warnings).await?;
+            if options.propagation().is_none() && !told {
+                request.warnings.extend(kind.rules().orphans_silently().map(str::to_owned));
+                told = true;
+            }
             match self.delete_once(kind, &there, &old, options).await {
                 Err(Error::Conflict { .. })
                     if self.get(kind, namespace, name).is_ok_and(|now| now != there) => {}
@@ -117,7 +121,8 @@ impl Registry {
         .boxed()
     }
 
-    async fn delete_once(
+    /// The deletion itself, which has been admitted.
+    pub(super) async fn delete_once(
         &self,
         kind: &Kind,
         there: &Arc<Stored>,
@@ -207,7 +212,7 @@ impl Registry {
 }
 
 /// The conflict names the kind, but for namespaces, which have words of their own.
-fn preconditions(kind: &Kind, old: &Stored, options: &DeleteOptions) -> Result<(), Error> {
+pub(super) fn preconditions(kind: &Kind, old: &Stored, options: &DeleteOptions) -> Result<(), Error> {
     let (uid, version, now) = (options.uid(), options.resource_version(), old.resource_version());
     let (wrong, given, there) = match (uid, version) {
         (Some(uid), _) if uid != old.uid() => ("UID", uid, old.uid()),

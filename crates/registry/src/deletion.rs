@@ -42,7 +42,7 @@ pub(super) fn step(kind: &Kind, old: &Object, options: &DeleteOptions, now: Offs
         Some(Grace::Left(seconds)) => Some(seconds),
         Some(Grace::Over) | None => None,
     };
-    let finalizers = finalizers(old, options.propagation());
+    let finalizers = finalizers(old, options.propagation(), kind.rules().orphans());
     let changed = finalizers.is_some();
     if let Some(finalizers) = finalizers {
         set_finalizers(&mut object, finalizers);
@@ -107,15 +107,15 @@ fn close(kind: &Kind, old: &Object, options: &DeleteOptions, now: OffsetDateTime
         true => Some(Propagation::Foreground),
         false => options.propagation(),
     };
-    if let Some(finalizers) = finalizers(old, policy) {
+    if let Some(finalizers) = finalizers(old, policy, false) {
         set_finalizers(&mut object, finalizers);
     }
     Some(Step::Mark(object))
 }
 
 /// The finalizers that the collector's policies leave, where they change any. What was asked for comes first, then
-/// what the object itself says.
-fn finalizers(old: &Object, policy: Option<Propagation>) -> Option<Vec<String>> {
+/// what the object itself says, then what is usual for its kind: some `orphan` what they own.
+fn finalizers(old: &Object, policy: Option<Propagation>, orphan: bool) -> Option<Vec<String>> {
     let before: Vec<String> = old.finalizers().map(str::to_owned).collect();
     let own = before.iter().find_map(|f| match f.as_str() {
         FOREGROUND => Some(Propagation::Foreground),
@@ -124,7 +124,7 @@ fn finalizers(old: &Object, policy: Option<Propagation>) -> Option<Vec<String>> 
     });
     let mut after: Vec<String> =
         before.iter().filter(|f| *f != FOREGROUND && *f != ORPHAN).cloned().collect();
-    match policy.or(own) {
+    match policy.or(own).or(orphan.then_some(Propagation::Orphan)) {
         Some(Propagation::Foreground) => after.push(FOREGROUND.into()),
         Some(Propagation::Orphan) => after.push(ORPHAN.into()),
         Some(Propagation::Background) | None => {}

@@ -13,15 +13,19 @@ pub mod controllers;
 mod create;
 mod delete;
 mod deletion;
+mod evict;
 mod legacy;
 mod list;
 pub mod options;
+mod pods;
+mod scale;
 mod update;
 mod watch;
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use time::Duration;
 use tokensmith_objects::codec::FieldValidation;
 use tokensmith_objects::schema::{Current, Kind, Schema};
 use tokensmith_objects::validate::Limits;
@@ -32,6 +36,7 @@ pub(crate) use builtin::system;
 pub use delete::Deleted;
 pub use list::List;
 pub use options::{DeleteOptions, GetOptions, ListOptions, WriteOptions};
+pub use scale::{Rescale, scale_type};
 pub use update::Subresource;
 pub use watch::{Event, Turn, Watch};
 
@@ -96,6 +101,8 @@ pub struct Registry {
     admission: Arc<Admissions>,
     config: RegistryConfig,
     schema: Arc<Current>,
+    /// So long at most a pod takes to stop on its node, whatever it asks for.
+    pod_grace: Option<Duration>,
     /// Snapshots of before that are listed, the latest last.
     paged: Mutex<list::Paged>,
 }
@@ -111,13 +118,30 @@ impl Registry {
     ) -> Self {
         let admission = Arc::new(admission::built_in(&authorizer, config.implicit_service_account_token));
         let schema = Arc::new(Current::new(Schema::builtin().clone()));
-        Registry { store, view, clock, authorizer, admission, config, schema, paged: Mutex::default() }
+        Registry {
+            store,
+            view,
+            clock,
+            authorizer,
+            admission,
+            config,
+            schema,
+            pod_grace: None,
+            paged: Mutex::default(),
+        }
     }
 
     /// Goes by another schema than the built-in one, and by what becomes of it.
     #[must_use]
     pub fn with_schema(mut self, schema: Arc<Current>) -> Self {
         self.schema = schema;
+        self
+    }
+
+    /// Lets pods that stop on their nodes go after so long at most.
+    #[must_use]
+    pub fn with_pod_grace(mut self, most: Option<Duration>) -> Self {
+        self.pod_grace = most;
         self
     }
 

@@ -11,10 +11,16 @@ use tracing::instrument;
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subresource {
+    /// `/ephemeralcontainers` of a pod: those alone.
+    EphemeralContainers,
     /// `/finalize` of a namespace: its finalizers alone.
     Finalize,
     /// The object itself; its status stays.
     None,
+    /// `/resize` of a pod: the resources of its containers alone.
+    Resize,
+    /// `/scale`: how many there are, of the object itself.
+    Scale,
     /// `/status`: the status alone.
     Status,
 }
@@ -22,15 +28,18 @@ pub enum Subresource {
 impl Subresource {
     fn name(self) -> &'static str {
         match self {
+            Subresource::EphemeralContainers => "ephemeralcontainers",
             Subresource::Finalize => "finalize",
             Subresource::None => "",
+            Subresource::Resize => "resize",
+            Subresource::Scale => "scale",
             Subresource::Status => "status",
         }
     }
 }
 
 /// A change that lost a race is tried again, as upstream does.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 impl Registry {
     /// Replaces an object. Gives it, and whether it was created (some kinds may be).
@@ -143,12 +152,12 @@ impl Registry {
         Err(modified(kind, name))
     }
 
-    fn has_moved(&self, kind: &Kind, old: &Stored) -> bool {
+    pub(super) fn has_moved(&self, kind: &Kind, old: &Stored) -> bool {
         let now = self.get(kind, old.namespace(), old.name());
         now.map_or(true, |now| now.revision() != old.revision())
     }
 
-    async fn replace(
+    pub(super) async fn replace(
         &self,
         request: &mut Request<'_>,
         kind: &Kind,
@@ -189,8 +198,11 @@ impl Registry {
             return Err(modified(kind, name));
         }
         match part {
+            Subresource::EphemeralContainers | Subresource::Resize => {
+                strategy::prepare_part(kind, part.name(), &mut object, old);
+            }
             Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
-            Subresource::None => strategy::prepare_update(kind, &mut object, old),
+            Subresource::None | Subresource::Scale => strategy::prepare_update(kind, &mut object, old),
             Subresource::Status => strategy::prepare_status_update(kind, &mut object, old),
         }
         // A patch may name another identity, which is then told to be immutable.
@@ -206,8 +218,13 @@ impl Registry {
         let write = Write { objects: &snapshot, ..write };
         self.admission.permit(&write, Some(&object)).await?;
         let found = match part {
+            Subresource::EphemeralContainers | Subresource::Resize => {
+                validate::part_update(kind, part.name(), &object, old, &self.config.limits)
+            }
             Subresource::Finalize => validate::finalize_update(&object),
-            Subresource::None => validate::update(kind, &object, old, &self.config.limits),
+            Subresource::None | Subresource::Scale => {
+                validate::update(kind, &object, old, &self.config.limits)
+            }
             Subresource::Status => validate::status_update(kind, &object, old),
         };
         invalid(kind, name, found)?;
@@ -248,7 +265,7 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
 }
 
 /// Upstream's store says it, down to the key.
-fn another(kind: &Kind, object: &Object, (namespace, name): (&str, &str), uid: &str) -> Error {
+pub(super) fn another(kind: &Kind, object: &Object, (namespace, name): (&str, &str), uid: &str) -> Error {
     let place = [kind.rules().key().unwrap_or(&kind.plural), namespace, name]
         .into_iter()
         .filter(|part| !part.is_empty());
@@ -262,7 +279,7 @@ fn another(kind: &Kind, object: &Object, (namespace, name): (&str, &str), uid: &
 }
 
 /// Is the object that of the URL? (apiserver `handlers/rest.go`)
-fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error> {
     let text = match (object.name(), object.namespace()) {
         ("", _) => {
             format!("the name of the object ({name} based on URL) was undeterminable: name must be provided")
@@ -278,7 +295,7 @@ fn check_name(object: &Object, namespace: &str, name: &str) -> Result<(), Error>
     Err(Error::BadRequest(text))
 }
 
-fn refused(e: PatchError) -> Error {
+pub(super) fn refused(e: PatchError) -> Error {
     match e {
         PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
         PatchError::TooMany(_) => Error::TooLarge(e.to_string()),

@@ -99,6 +99,11 @@ impl From<Error> for Failure {
             name: name.into(),
             ..Details::default()
         };
+        let told = |(reason, message, field): &(String, String, String)| Cause {
+            reason: reason.clone(),
+            message: message.clone(),
+            field: field.clone(),
+        };
         let (code, reason, details) = match &error {
             Error::Ahead { .. } => {
                 let message = "Too large resource version".into();
@@ -112,12 +117,7 @@ impl From<Error> for Failure {
             Error::Disabled(_) => (409, "Conflict", None),
             Error::Expired(_) => (410, "Expired", None),
             Error::Forbidden { resource, name, causes, .. } => {
-                let cause = |(reason, message, field): &(String, String, String)| Cause {
-                    reason: reason.clone(),
-                    message: message.clone(),
-                    field: field.clone(),
-                };
-                let details = Details { causes: causes.iter().map(cause).collect(), ..of(resource, name) };
+                let details = Details { causes: causes.iter().map(told).collect(), ..of(resource, name) };
                 (403, "Forbidden", Some(details))
             }
             Error::Internal { cause, source } => {
@@ -140,9 +140,10 @@ impl From<Error> for Failure {
             Error::MethodNotSupported { resource, .. } => (405, "MethodNotAllowed", Some(of(resource, ""))),
             Error::NotFound { resource, name } => (404, "NotFound", Some(of(resource, name))),
             Error::TooLarge(_) => (413, "RequestEntityTooLarge", None),
-            Error::TooManyRequests { retry_after, .. } => {
+            Error::TooManyRequests { retry_after, causes, .. } => {
                 let retry_after_seconds = i32::try_from(*retry_after).unwrap_or(i32::MAX);
-                (429, "TooManyRequests", Some(Details { retry_after_seconds, ..Details::default() }))
+                let causes = causes.iter().map(told).collect();
+                (429, "TooManyRequests", Some(Details { causes, retry_after_seconds, ..Details::default() }))
             }
             Error::Unclassified(_) => (500, "", None),
             Error::UnfitPatch => (422, "Invalid", Some(Details::default())),

@@ -252,6 +252,10 @@ pub struct ServeArgs {
     )]
     pub min_token_expiration: GoDuration,
 
+    /// Pods that are deleted on their nodes go after this time at most; there is no kubelet that says when they have stopped
+    #[arg(long, value_name = "DURATION", env = "TOKENSMITH_POD_GRACE", help_heading = "Objects")]
+    pub pod_grace: Option<GoDuration>,
+
     /// Let the tokens of automatic volumes live for a year, for clients that do not reload them
     #[arg(long, value_name = "BOOL", env = "TOKENSMITH_SERVICE_ACCOUNT_EXTEND_TOKEN_EXPIRATION", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Tokens")]
     pub service_account_extend_token_expiration: bool,
@@ -380,6 +384,17 @@ impl ServeArgs {
     pub fn served(&self) -> Result<Arc<Schema>, Failure> {
         let served = Schema::serving(self.runtime_config.iter().map(String::as_str));
         served.map_err(|e| Failure::usage(format!("--runtime-config: {e}")))
+    }
+
+    /// How long a pod may take to stop; what is said in pods, where that is shorter.
+    ///
+    /// # Errors
+    /// Wrong usage: less than nothing.
+    pub fn pod_grace(&self) -> Result<Option<time::Duration>, Failure> {
+        match self.pod_grace {
+            Some(most) if most.is_negative() => Err(Failure::usage("--pod-grace must not be negative")),
+            most => Ok(most.map(|most| time::Duration::nanoseconds(most.nanos()))),
+        }
     }
 
     /// Seconds.

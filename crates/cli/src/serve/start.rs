@@ -79,6 +79,7 @@ impl Settings {
             ledger: args.ledger.into(),
             limits: Limits { min_token_expiration_seconds: args.min_token_seconds()? },
             max_token_seconds: args.keys.max_token_seconds()?,
+            pod_grace: args.pod_grace()?,
             profiles,
             ..Options::default()
         };

@@ -78,6 +78,12 @@ impl DeleteOptions {
         DeleteOptions { uid: Some(uid.to_owned()), ..self }
     }
 
+    /// The same, done or only tried.
+    #[must_use]
+    pub(crate) fn dry(self, dry_run: bool) -> Self {
+        DeleteOptions { dry_run, ..self }
+    }
+
     /// The same, without time to stop.
     #[must_use]
     pub fn at_once(self) -> Self {

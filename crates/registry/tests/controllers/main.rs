@@ -3,6 +3,7 @@
 
 mod measure;
 mod namespaces;
+mod pods;
 mod poison;
 mod roles;
 mod world;

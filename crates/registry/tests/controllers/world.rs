@@ -29,6 +29,15 @@ pub struct World {
 
 impl World {
     pub async fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self::with_pod_grace(store, clock, None).await
+    }
+
+    /// Where pods on nodes take so long to stop at most.
+    pub async fn with_pod_grace(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        most: Option<time::Duration>,
+    ) -> Self {
         let sealing: Arc<dyn SealSource> = SealKey::generate().into();
         let mut config = KeysConfig::new("https://issuer.test", sealing);
         config.algorithm = Some(Algorithm::ES256);
@@ -43,7 +52,7 @@ impl World {
         };
         let registry =
             Registry::new(store.clone(), view.clone(), clock.clone(), Arc::new(AlwaysAllow), config);
-        World { clock, store, view, registry: Arc::new(registry), keys }
+        World { clock, store, view, registry: Arc::new(registry.with_pod_grace(most)), keys }
     }
 
     /// Runs the controllers until the test ends.

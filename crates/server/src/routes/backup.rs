@@ -74,7 +74,7 @@ pub(super) async fn create(
 }
 
 fn begin(with: &Making) -> Result<Body, Failure> {
-    let busy = |_| Error::TooManyRequests { message: BUSY.into(), retry_after: 10 };
+    let busy = |_| Error::TooManyRequests { message: BUSY.into(), retry_after: 10, causes: Vec::new() };
     let turn = with.backup.turn.clone().try_acquire_owned().map_err(busy)?;
     let files = (with.backup.files)().map_err(|e| Failure::internal(&chain(&e)))?;
     let keys = with.keys.clone();

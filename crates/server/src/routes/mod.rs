@@ -2,6 +2,7 @@
 
 mod access_reviews;
 mod backup;
+mod connect;
 mod discovery;
 mod health;
 mod keys;
@@ -10,7 +11,9 @@ mod objects;
 mod oidc;
 pub mod openapi;
 mod paths;
+mod pods;
 mod revocations;
+mod scale;
 mod self_subject_reviews;
 mod show;
 mod token;
@@ -333,7 +336,15 @@ async fn api(
             _ => Err(Failure::method_not_allowed()),
         },
         (.., "") if kind.stored => objects::serve(&needed(&all), &caller, kind, &parts, body).await,
-        (.., "status" | "finalize") if kind.stored => {
+        ("", "Binding", "") if info.attributes.name.is_empty() => {
+            pods::create(&needed(&all), &caller, &parts, body).await
+        }
+        ("", "Pod", "binding" | "eviction") => pods::create(&needed(&all), &caller, &parts, body).await,
+        ("", _, "attach" | "exec" | "log" | "portforward" | "proxy") => {
+            connect::serve(&needed(&all), &caller, kind, &parts).await
+        }
+        (.., "scale") => scale::serve(&needed(&all), &caller, kind, &parts, body).await,
+        (.., "ephemeralcontainers" | "finalize" | "resize" | "status") if kind.stored => {
             objects::part(&needed(&all), &caller, kind, &parts, body).await
         }
         (.., sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
@@ -376,7 +387,11 @@ async fn admit_review(
 fn served_kind<'a>(schema: &'a Schema, info: &RequestInfo) -> Option<&'a Arc<Kind>> {
     let a = &info.attributes;
     let kind = schema.resource(&a.group, &a.version, &a.resource)?;
-    if info.parts.len() > 2 || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some()) {
+    // What is asked for through an object has a path of its own behind it.
+    let through = a.subresource == "proxy";
+    if (info.parts.len() > 2 && !through)
+        || !(a.subresource.is_empty() || kind.subresource(&a.subresource).is_some())
+    {
         return None;
     }
     // A path below `namespaces` names one, whatever the group: that is the path's form, and no kind's.

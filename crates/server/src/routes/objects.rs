@@ -62,7 +62,7 @@ pub(super) async fn serve(
     }
 }
 
-/// `/status` and `/finalize`.
+/// `/status`, `/finalize`, and the parts of pods.
 pub(super) async fn part(
     with: &Objects,
     caller: &Caller,
@@ -72,19 +72,22 @@ pub(super) async fn part(
 ) -> Result<Response, Failure> {
     judge_name(caller)?;
     let which = match caller.info.attributes.subresource.as_str() {
+        "ephemeralcontainers" => Subresource::EphemeralContainers,
         "finalize" => Subresource::Finalize,
+        "resize" => Subresource::Resize,
         _ => Subresource::Status,
     };
     match (&parts.method, which) {
-        (&Method::GET, Subresource::Status) => get(with, caller, kind, parts).await,
         (&Method::PUT, _) => update(with, caller, kind, which, parts, body).await,
-        (&Method::PATCH, Subresource::Status) => patch(with, caller, kind, which, parts, body).await,
+        (_, Subresource::Finalize) => Err(Failure::method_not_allowed()),
+        (&Method::GET, _) => get(with, caller, kind, parts).await,
+        (&Method::PATCH, _) => patch(with, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
     }
 }
 
 /// 400 for a name that no object can have, as upstream makes no key of it.
-fn judge_name(caller: &Caller) -> Result<(), Error> {
+pub(super) fn judge_name(caller: &Caller) -> Result<(), Error> {
     let Some(name) = caller.info.parts.first() else { return Ok(()) };
     match names::path_segment(name) {
         wrong if wrong.is_empty() => Ok(()),
@@ -139,7 +142,7 @@ async fn enter_to_show<'a>(format: &Format, kind: &Kind, objects: impl IntoItera
     }
 }
 
-fn query(parts: &Parts) -> &str {
+pub(super) fn query(parts: &Parts) -> &str {
     parts.uri.query().unwrap_or("")
 }
 
@@ -216,7 +219,30 @@ async fn patch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    // In upstream's order (`handlers/patch.go`): `Content-Type`, `Accept`, body, query, object, patch.
+    let SentPatch { format, options, patch } = read_patch(with, caller, kind, parts, body).await?;
+    let mut request = Request { options, ..Request::by(&caller.user) };
+    let (namespace, name) = place(caller, kind);
+    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
+    let patched = or_told(patched, &mut request)?;
+    enter_to_show(&format, kind, [&*patched]).await;
+    Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
+}
+
+/// A patch, read.
+pub(super) struct SentPatch {
+    pub(super) format: Format,
+    pub(super) options: WriteOptions,
+    pub(super) patch: Patch,
+}
+
+/// Reads a patch in upstream's order (`handlers/patch.go`): `Content-Type`, `Accept`, body, query, object, patch.
+pub(super) async fn read_patch(
+    with: &Objects,
+    caller: &Caller,
+    kind: &Kind,
+    parts: &Parts,
+    body: Body,
+) -> Result<SentPatch, Failure> {
     let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let media = media.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     if !Patch::knows(&media) {
@@ -226,12 +252,11 @@ async fn patch(
     let bytes = body::read(&parts.headers, body, with.limit).await?;
     let options = WriteOptions::patch(query(parts), false)?;
     format.judge()?;
-    let mut request = Request { options, ..Request::by(&caller.user) };
     let (namespace, name) = place(caller, kind);
     // A patch of what is not there is a 404, whatever it says.
     let old = with.registry.get(kind, namespace, name)?;
     enter_for(kind, Some(&old)).await;
-    let closely = request.options.field_validation() != FieldValidation::Ignore;
+    let closely = options.field_validation() != FieldValidation::Ignore;
     let patch = match Patch::read(&media, &bytes, closely) {
         Some(Ok(patch)) => patch,
         Some(Err(PatchError::Malformed(e))) => return Err(Error::BadRequest(e.to_string()).into()),
@@ -241,14 +266,11 @@ async fn patch(
     if patch.copies() {
         heavy::enter().await;
     }
-    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
-    let patched = or_told(patched, &mut request)?;
-    enter_to_show(&format, kind, [&*patched]).await;
-    Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
+    Ok(SentPatch { format, options, patch })
 }
 
 /// What was done; or why it was not, with what the client is warned of all the same.
-fn or_told<T>(done: Result<T, Error>, request: &mut Request<'_>) -> Result<T, Failure> {
+pub(super) fn or_told<T>(done: Result<T, Error>, request: &mut Request<'_>) -> Result<T, Failure> {
     done.map_err(|error| Failure::beside(error, std::mem::take(&mut request.warnings)))
 }
 

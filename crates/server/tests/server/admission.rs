@@ -6,9 +6,10 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_objects::Object;
+use tokensmith_objects::schema::Subresource;
 use tokio::sync::Semaphore;
 
-use crate::nodes::{collection, sample, writes};
+use crate::nodes::{collection, sample, scale, writes};
 use crate::world::{ADMIN, Answer as Reply, World};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -102,7 +103,10 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
     for kind in served.served() {
         let path = collection(kind);
         let mut requests = writes(&kind.verbs, "there", "");
-        for part in &kind.subresources {
+        // What opens something through an object writes nothing, and has no dry run.
+        let opens =
+            |part: &&Subresource| ["attach", "exec", "portforward", "proxy"].contains(&part.name.as_str());
+        for part in kind.subresources.iter().filter(|part| !opens(part)) {
             requests.extend(writes(&part.verbs, "there", &format!("/{}", part.name)));
         }
         // Collections last, since they take everything with them; an object that is there is made before each.
@@ -119,6 +123,9 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
                 ("POST", "token") => {
                     json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"})
                 }
+                ("POST", "binding") => json!({"metadata": {"name": "there"}, "target": {"name": "n"}}),
+                ("POST", "eviction") => json!({"metadata": {"name": "there"}}),
+                ("PUT", "scale") => scale("there"),
                 ("POST", _) => sample(kind, "new"),
                 _ => sample(kind, "there"),
             };
@@ -129,7 +136,12 @@ async fn a_member_is_asked_for_every_verb_of_every_kind() {
                 ("DELETE", false) => (Operation::Delete, "there"),
                 _ => (Operation::Update, "there"),
             };
-            let what = if sub == "token" { "TokenRequest" } else { &kind.kind };
+            let what = match sub {
+                "binding" => "Binding",
+                "eviction" => "Eviction",
+                "token" => "TokenRequest",
+                _ => &kind.kind,
+            };
             let namespace = if kind.namespaced { "default" } else { "" };
             let start = |stage: &str| {
                 // What several versions show is asked about as what is stored.

@@ -31,4 +31,5 @@ mod tokens;
 mod trust_bundles;
 mod watches;
 mod websockets;
+mod workloads;
 mod world;

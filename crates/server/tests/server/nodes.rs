@@ -76,6 +76,11 @@ pub fn sample(kind: &Kind, name: &str) -> Value {
     object
 }
 
+/// A scale of something.
+pub fn scale(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"replicas": 2}})
+}
+
 pub fn collection(kind: &Kind) -> String {
     let api = if kind.group.is_empty() { "/api/v1".into() } else { format!("/apis/{}", kind.api_version()) };
     match kind.namespaced {
@@ -130,6 +135,7 @@ async fn every_write_of_every_served_kind_is_judged() {
             let body = match (method, below.as_str()) {
                 ("DELETE", _) => Value::Null,
                 ("PATCH", _) => json!({"metadata": {"labels": {"a": "b"}}}),
+                ("PUT", below) if below.ends_with("/scale") => scale(name),
                 ("POST", "") => sample(kind, "new"),
                 ("POST", _) => json!({}),
                 _ => sample(kind, name),

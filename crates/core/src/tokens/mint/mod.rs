@@ -232,7 +232,7 @@ impl TokenIssuer {
             "tokens of service account {}/{} are being revoked again and again, ask again in a second",
             claims.namespace, claims.account.name
         );
-        Err(Error::TooManyRequests { message, retry_after: 1 })
+        Err(Error::TooManyRequests { message, retry_after: 1, causes: Vec::new() })
     }
 
     /// The account, if the request's metadata mean that one.

@@ -76,7 +76,7 @@ fn resize(errors: &mut Findings, new: &Object, old: &Object) {
                 let (now, before) = (&now["resources"], &before["resources"]);
                 only &= others(&now[which]) == others(&before[which]);
                 let gone = |name: &&str| before[which].get(name).is_some() && now[which].get(name).is_none();
-                if OF_SIZE.iter().any(|name| gone(&name)) {
+                if OF_SIZE.iter().any(gone) {
                     errors.forbidden(&at.child(which), &format!("resource {which} cannot be removed"));
                 }
             }
@@ -94,6 +94,6 @@ const OF_SIZE: [&str; 2] = ["cpu", "memory"];
 fn others(amounts: &Value) -> Vec<(&String, &Value)> {
     let all = amounts.as_object().into_iter().flatten();
     let mut all: Vec<_> = all.filter(|(name, _)| !OF_SIZE.contains(&name.as_str())).collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all.sort_by_key(|(name, _)| *name);
     all
 }
