@@ -263,6 +263,54 @@ fn unknown_members_are_written_after_the_known_ones() {
     );
 }
 
+/// Protobuf knows no list or map without entries: there it is as if nobody had said anything.
+fn pruned(value: Value) -> Value {
+    let empty = |value: &Value| [json!(null), json!([]), json!({})].contains(value);
+    match value {
+        Value::Object(map) => {
+            let members = map.into_iter().map(|(key, value)| (key, pruned(value)));
+            members.filter(|(_, value)| !empty(value)).collect::<serde_json::Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(pruned).collect(),
+        value => value,
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4))]
+
+    /// Whatever a kind is, an object of it is the same one in either form.
+    #[test]
+    fn every_kind_goes_into_protobuf_and_back(seed in proptest::prelude::any::<u64>()) {
+        for kind in schema::Schema::builtin().kinds() {
+            let json = |object: &Object| pruned(serde_json::from_slice(&encode(object, Media::Json, false)).unwrap());
+            let expected = Expected::kind(kind);
+            let read = |value: Value| {
+                decode_value(value, &expected, FieldValidation::Ignore).unwrap().object
+            };
+            let object = read(samples::object(kind, seed));
+            let bytes = encode(&object, Media::Protobuf, false);
+            let back = decode(&bytes, Media::Protobuf, &expected, FieldValidation::Strict).unwrap().object;
+            proptest::prop_assert_eq!(encode(&back, Media::Protobuf, false), bytes, "{}", kind.kind);
+            proptest::prop_assert_eq!(json(&back), json(&object), "{}", kind.kind);
+        }
+    }
+
+    /// What is stored is defaulted each time it is read: that must change nothing any more.
+    #[test]
+    fn defaulting_twice_is_defaulting_once(seed in proptest::prelude::any::<u64>()) {
+        for kind in schema::Schema::builtin().kinds() {
+            let expected = Expected::kind(kind);
+            let sample = decode_value(samples::object(kind, seed), &expected, FieldValidation::Ignore);
+            let mut object = sample.unwrap().object;
+            crate::defaults::apply(kind, &mut object);
+            let once = object.clone();
+            crate::defaults::apply(kind, &mut object);
+            proptest::prop_assert_eq!(&object, &once, "{}", kind.kind);
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn protobuf_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
