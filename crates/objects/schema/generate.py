@@ -34,8 +34,7 @@ SOURCE = HERE / "kubernetes-1.36"
 SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize", "nodes/proxy", "services/proxy"} | {
     f"{of}/scale" for of in ("deployments", "replicasets", "replicationcontrollers", "statefulsets")} | {
     f"pods/{sub}" for sub in ("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize")}
-# Resources that are no collections, and those that are another version of what is stored as a kind of its own.
-NOT_SERVED = {"componentstatuses"}
+# Those that are another version of what is stored as a kind of its own.
 NOT_SERVED_VERSIONS = {"events.k8s.io/v1"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
@@ -43,7 +42,9 @@ GONE, COUNTS = {"returnsDeleted": True}, {"generation": True}
 CREATES, VERSION = {"putCreates": True}, {"versionRequired": True}
 ADMISSION, RBAC, STORAGE = "admissionregistration.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"
 FACTS = {
-    ("", "Endpoints"): CREATES,
+    ("", "ComponentStatus"): {"deprecated": "v1 ComponentStatus is deprecated in v1.19+"},
+    ("", "Endpoints"): CREATES | {
+        "deprecated": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"},
     ("", "Event"): CREATES,
     ("", "LimitRange"): CREATES,
     ("", "Namespace"): GONE | {"selectable": NAMES + ["name", "status.phase"]},
@@ -236,7 +237,7 @@ def kinds(types, discovery, columns, off):
         resources = discovery["resources"][group_version]["resources"]
         for r in resources:
             gvk = (group, version, r["kind"])
-            if "/" in r["name"] or r["name"] in NOT_SERVED or group_version in NOT_SERVED_VERSIONS:
+            if "/" in r["name"] or group_version in NOT_SERVED_VERSIONS:
                 continue
             subs = [s for s in resources if s["name"].startswith(r["name"] + "/")
                     and (s["name"].endswith("/status") or s["name"] in SUBRESOURCES)]

@@ -51,6 +51,9 @@ pub struct Facts {
     /// Whether it is served only when asked for ([`Schema::serving`](super::Schema::serving)).
     #[serde(default)]
     pub off_by_default: bool,
+    /// What who uses it is warned of.
+    #[serde(default)]
+    pub deprecated: String,
     /// Whether `metadata.generation` counts the changes of its objects, those of `/status` and of the metadata excepted.
     #[serde(default)]
     pub generation: bool,

@@ -2,6 +2,7 @@
 
 mod access_reviews;
 mod backup;
+mod component_statuses;
 mod connect;
 mod discovery;
 mod health;
@@ -44,7 +45,7 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::body::Sent;
 use crate::failure::Failure;
-use crate::gate::{Caller, Gate, caught, gate};
+use crate::gate::{Caller, Gate, Warnings, caught, gate};
 use crate::heavy::Places;
 use crate::needs::Shared;
 
@@ -317,13 +318,32 @@ async fn api(
             false => Ok(paths::no_page()),
         };
     };
+    let answer = of_kind(&all, &caller, kind, request).await;
+    if kind.deprecated.is_empty() {
+        return answer;
+    }
+    let mut answer = answer.into_response();
+    let Warnings(others) = answer.extensions_mut().remove().unwrap_or_default();
+    let texts = std::iter::once(kind.deprecated.clone()).chain(others).collect();
+    answer.extensions_mut().insert(Warnings(texts));
+    Ok(answer)
+}
+
+/// What is asked of a kind that is served.
+async fn of_kind(
+    all: &Shared,
+    caller: &Caller,
+    kind: &Arc<Kind>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let info = &caller.info;
     let (parts, body) = request.into_parts();
     let method = &parts.method;
     if info.verb_in_path {
         // Upstream has kept `watch`, of objects and collections, and nothing else.
         return match (info.attributes.verb.as_str(), info.attributes.subresource.as_str(), method) {
             ("watch", "", &Method::GET) if kind.stored => {
-                watch::serve(&needed(&all), &caller, kind, &parts).await
+                watch::serve(&needed(all), caller, kind, &parts).await
             }
             ("watch", "", _) if kind.stored => Err(Failure::method_not_allowed()),
             _ => Err(Failure::no_such_path()),
@@ -332,31 +352,32 @@ async fn api(
     // Tokens and reviews are what this server is for: those kinds are known here, by group and name.
     match (kind.group.as_str(), kind.kind.as_str(), info.attributes.subresource.as_str()) {
         ("", "ServiceAccount", "token") => match *method {
-            Method::POST => token::create(&needed(&all), &caller, &parts, body).await,
+            Method::POST => token::create(&needed(all), caller, &parts, body).await,
             _ => Err(Failure::method_not_allowed()),
         },
-        (.., "") if kind.stored => objects::serve(&needed(&all), &caller, kind, &parts, body).await,
+        ("", "ComponentStatus", "") => component_statuses::serve(&needed(all), caller, kind, &parts),
+        (.., "") if kind.stored => objects::serve(&needed(all), caller, kind, &parts, body).await,
         ("", "Binding", "") if info.attributes.name.is_empty() => {
-            pods::create(&needed(&all), &caller, &parts, body).await
+            pods::create(&needed(all), caller, &parts, body).await
         }
-        ("", "Pod", "binding" | "eviction") => pods::create(&needed(&all), &caller, &parts, body).await,
+        ("", "Pod", "binding" | "eviction") => pods::create(&needed(all), caller, &parts, body).await,
         ("", _, "attach" | "exec" | "log" | "portforward" | "proxy") => {
-            connect::serve(&needed(&all), &caller, kind, &parts).await
+            connect::serve(&needed(all), caller, kind, &parts).await
         }
-        (.., "scale") => scale::serve(&needed(&all), &caller, kind, &parts, body).await,
+        (.., "scale") => scale::serve(&needed(all), caller, kind, &parts, body).await,
         (.., "ephemeralcontainers" | "finalize" | "resize" | "status") if kind.stored => {
-            objects::part(&needed(&all), &caller, kind, &parts, body).await
+            objects::part(&needed(all), caller, kind, &parts, body).await
         }
         (.., sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),
         _ if method != Method::POST => Err(Failure::method_not_allowed()),
         ("authentication.k8s.io", "TokenReview", _) => {
-            token_reviews::create(&needed(&all), &caller, kind, &parts, body).await
+            token_reviews::create(&needed(all), caller, kind, &parts, body).await
         }
         ("authentication.k8s.io", "SelfSubjectReview", _) => {
-            self_subject_reviews::create(&needed(&all), &caller, kind, &parts, body).await
+            self_subject_reviews::create(&needed(all), caller, kind, &parts, body).await
         }
         ("authorization.k8s.io", ..) => {
-            access_reviews::create(&needed(&all), &caller, kind, &parts, body).await
+            access_reviews::create(&needed(all), caller, kind, &parts, body).await
         }
         _ => Err(Failure::no_such_path()),
     }

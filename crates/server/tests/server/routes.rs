@@ -28,7 +28,8 @@ fn all() -> Vec<(&'static str, String)> {
             false => format!("{root}/{}", kind.plural),
         };
         if !kind.stored {
-            all.push(("POST", collection));
+            let read = kind.verbs.iter().any(|verb| verb == "get");
+            all.push((if read { "GET" } else { "POST" }, collection));
             continue;
         }
         all.extend(["GET", "POST", "DELETE"].map(|m| (m, collection.clone())));
