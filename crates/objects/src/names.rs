@@ -16,6 +16,15 @@ pub fn label(name: &str) -> Vec<String> {
     findings
 }
 
+/// What is wrong with an RFC 1035 label (versions, names of resources).
+pub fn label_1035(name: &str) -> Vec<String> {
+    let mut findings = too_many(name, 63);
+    if !is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        findings.push("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')".into());
+    }
+    findings
+}
+
 /// What is wrong with an RFC 1123 subdomain (most names).
 pub fn subdomain(name: &str) -> Vec<String> {
     let mut findings = too_many(name, MAX_SUBDOMAIN);

@@ -5,10 +5,16 @@
 //! no room. Rooms are those of the built-in kinds alone: a kind that comes at run time and is called like one of them, or
 //! whose group is another, is not that kind. It may bring rules of its own ([`Kind::with_rules`]).
 
+mod admission;
+mod api_service;
 mod autoscaler;
 mod cluster_trust_bundle;
+mod component_status;
 mod config_map;
+mod custom_resource_definition;
+mod devices;
 mod disruption_budget;
+mod flow_schema;
 mod internal;
 mod lease;
 mod limit_range;
@@ -16,6 +22,7 @@ mod namespace;
 mod node;
 pub mod pod;
 pub mod priority_class;
+mod priority_level;
 mod resource_quota;
 mod role;
 mod role_binding;
@@ -181,6 +188,7 @@ impl Rules for NoRoom {}
 /// The room of a built-in kind: the one place where rooms are looked for by name.
 pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
     match (group, kind) {
+        ("", "ComponentStatus") => Arc::new(component_status::ComponentStatus),
         ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
         ("", "LimitRange") => Arc::new(limit_range::LimitRange),
         ("", "Namespace") => Arc::new(namespace::Namespace),
@@ -213,9 +221,29 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         ("policy", "PodDisruptionBudget") => Arc::new(disruption_budget::PodDisruptionBudget),
         (RBAC, "ClusterRole" | "Role") => Arc::new(role::Role),
         (RBAC, "ClusterRoleBinding" | "RoleBinding") => Arc::new(role_binding::RoleBinding),
+        (ADMISSION, "MutatingAdmissionPolicy") => Arc::new(admission::MutatingPolicy),
+        (ADMISSION, "MutatingAdmissionPolicyBinding") => Arc::new(admission::Binding { validating: false }),
+        (ADMISSION, "MutatingWebhookConfiguration") => Arc::new(admission::Webhooks { mutating: true }),
+        (ADMISSION, "ValidatingAdmissionPolicy") => Arc::new(admission::ValidatingPolicy),
+        (ADMISSION, "ValidatingAdmissionPolicyBinding") => Arc::new(admission::Binding { validating: true }),
+        (ADMISSION, "ValidatingWebhookConfiguration") => Arc::new(admission::Webhooks { mutating: false }),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            Arc::new(custom_resource_definition::CustomResourceDefinition)
+        }
+        ("apiregistration.k8s.io", "APIService") => Arc::new(api_service::ApiService),
+        (FLOW, "FlowSchema") => Arc::new(flow_schema::FlowSchema),
+        (FLOW, "PriorityLevelConfiguration") => Arc::new(priority_level::PriorityLevel),
+        (DEVICES, "DeviceClass") => Arc::new(devices::Class),
+        (DEVICES, "ResourceClaim") => Arc::new(devices::Claim),
+        (DEVICES, "ResourceClaimTemplate") => Arc::new(devices::ClaimTemplate),
+        (DEVICES, "ResourceSlice") => Arc::new(devices::Slice),
         _ => Arc::new(NoRoom),
     }
 }
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 
 const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";

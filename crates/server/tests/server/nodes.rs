@@ -52,8 +52,19 @@ impl World {
     }
 }
 
+const DOMAIN: &str = "things.example";
+
+/// What an object of a kind may be called that is asked for by a word: some are called by what they say.
+pub fn named(kind: &Kind, word: &str) -> String {
+    match kind.kind.as_str() {
+        "APIService" | "CustomResourceDefinition" => format!("{word}.{DOMAIN}"),
+        _ => word.to_owned(),
+    }
+}
+
 /// The least that an object of a kind must have.
-pub fn sample(kind: &Kind, name: &str) -> Value {
+pub fn sample(kind: &Kind, word: &str) -> Value {
+    let name = named(kind, word);
     let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
     match kind.kind.as_str() {
         "ClusterTrustBundle" => {
@@ -73,6 +84,12 @@ pub fn sample(kind: &Kind, name: &str) -> Value {
             object.as_object_mut().unwrap().extend(sample.into_iter().flatten());
         }
     }
+    match kind.kind.as_str() {
+        "APIService" => object["spec"]["version"] = word.into(),
+        "CustomResourceDefinition" => object["spec"]["names"]["plural"] = word.into(),
+        _ => return object,
+    }
+    object["spec"]["group"] = DOMAIN.into();
     object
 }
 
@@ -121,9 +138,10 @@ async fn every_write_of_every_served_kind_is_judged() {
             let there = kind.is_view() && answer.status == 409;
             assert!(there || answer.status.is_success(), "{}: {:?}", kind.kind, told(&answer));
         }
-        let mut requests = writes(&kind.verbs, "there", "");
+        let there = named(kind, "there");
+        let mut requests = writes(&kind.verbs, &there, "");
         for part in &kind.subresources {
-            requests.extend(writes(&part.verbs, "there", &format!("/{}", part.name)));
+            requests.extend(writes(&part.verbs, &there, &format!("/{}", part.name)));
         }
         // Some kinds are made by PUT, too.
         if kind.group == "rbac.authorization.k8s.io" {
