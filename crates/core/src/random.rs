@@ -19,6 +19,12 @@ pub fn fraction() -> f64 {
     unit(u64::from_be_bytes(bytes()))
 }
 
+/// A whole number below another one, as evenly as places to begin a search need it; 0 below 0.
+pub fn below(bound: u64) -> u64 {
+    // A float that is converted is cut, and never too large for its type.
+    ((fraction() * bound as f64) as u64).min(bound.saturating_sub(1))
+}
+
 /// Bits as a number in [0, 1).
 pub fn unit(bits: u64) -> f64 {
     // 53 bits are what a double holds: more would round up to 1.

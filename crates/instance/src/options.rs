@@ -15,6 +15,7 @@ use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Schema;
 use tokensmith_objects::validate::{Limits, MAX_TOKEN_EXPIRATION};
+use tokensmith_registry::ServiceRanges;
 use tokensmith_server::{AppConfig, Route, routes};
 
 use crate::error::StartError;
@@ -54,6 +55,8 @@ pub struct Options {
     pub ledger: LedgerMode,
     /// What validation allows.
     pub limits: Limits,
+    /// From which networks services get their addresses, and which ports of nodes.
+    pub services: ServiceRanges,
     /// The longest that a token may live, seconds.
     pub max_token_seconds: Option<i64>,
     /// So long at most a pod that is deleted on its node takes to stop, whatever it asks for.
@@ -101,6 +104,7 @@ impl Default for Options {
             issuers: Vec::new(),
             ledger: LedgerMode::Full,
             limits: Limits::default(),
+            services: ServiceRanges::default(),
             max_token_seconds: None,
             pod_grace: None,
             profiles: TokenProfiles::default(),

@@ -202,6 +202,7 @@ async fn registry(
         limits: options.limits,
         implicit_service_account_token: options.implicit_tokens,
         root_ca: options.root_ca.clone(),
+        services: options.services.clone(),
     };
     let registry = Registry::new(store, view, clock, authorizer, config).with_schema(schema.clone());
     let registry = registry.with_pod_grace(options.pod_grace);

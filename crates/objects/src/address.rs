@@ -19,6 +19,60 @@ pub(crate) fn ip(errors: &mut Findings, at: &Path<'_>, text: &str) {
     }
 }
 
+/// What is wrong with an address that something outside listens on: it is one, and none that means something else.
+pub(crate) fn unspecial(errors: &mut Findings, at: &Path<'_>, text: &str) {
+    let before = errors.len();
+    ip(errors, at, text);
+    if errors.len() == before {
+        special(errors, at, text);
+    }
+}
+
+/// What else an address means.
+pub(crate) fn special(errors: &mut Findings, at: &Path<'_>, text: &str) {
+    let Some((ip, _)) = read(text) else { return };
+    if ip.is_unspecified() {
+        errors.invalid(
+            at,
+            text,
+            format!("may not be unspecified ({})", if ip.is_ipv4() { "0.0.0.0" } else { "::" }),
+        );
+    }
+    if ip.is_loopback() {
+        errors.invalid(at, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link_local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    if link_local {
+        errors.invalid(at, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        errors.invalid(at, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
+/// Whether a network is a part of another one, and not the whole.
+pub(crate) fn is_within(part: &str, whole: &str) -> bool {
+    let (Some((ip, bits, _)), Some((base, fewer, _))) = (network(part), network(whole)) else { return false };
+    let same = match (ip, base) {
+        (IpAddr::V4(ip), IpAddr::V4(base)) => {
+            (u32::from(ip) ^ u32::from(base)).checked_shr(32u32.saturating_sub(fewer)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(ip), IpAddr::V6(base)) => {
+            (u128::from(ip) ^ u128::from(base)).checked_shr(128u32.saturating_sub(fewer)).unwrap_or(0) == 0
+        }
+        _ => false,
+    };
+    same && bits > fewer
+}
+
+/// Whether it is an address at all.
+pub(crate) fn is_ip(text: &str) -> bool {
+    read(text).is_some()
+}
+
 /// What is wrong with a network.
 pub(crate) fn cidr(errors: &mut Findings, at: &Path<'_>, text: &str) {
     let Some((ip, bits, zeros)) = network(text) else {

@@ -107,6 +107,14 @@ pub(crate) fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
 }
 
+/// Labels in order, as `KEY=VALUE`.
+pub(crate) fn labels(labels: &Value) -> Value {
+    let all: std::collections::BTreeMap<_, _> = labels.as_object().into_iter().flatten().collect();
+    let all: Vec<_> =
+        all.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    or_none(&all.join(","))
+}
+
 /// An age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while young.
 fn human(age: time::Duration) -> String {
     let seconds = age.whole_seconds();

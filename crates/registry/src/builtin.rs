@@ -46,6 +46,7 @@ impl Registry {
             }
         }
         self.ensure_priority_classes(&user).await?;
+        self.ensure_service(&user).await?;
         for wanted in rbac {
             let schema = self.schema();
             let Some(kind) = schema.kind(RBAC, "v1", wanted.kind()) else { continue };
@@ -72,24 +73,54 @@ impl Registry {
 
     /// The classes of the system's own pods.
     async fn ensure_priority_classes(&self, user: &Identity) -> Result<(), Error> {
-        let (now, builtin) = (self.schema(), Schema::builtin());
-        let classes = ("scheduling.k8s.io", "priorityclasses");
-        let Some(kind) = now.stored(classes.0, classes.1).or_else(|| builtin.stored(classes.0, classes.1))
-        else {
-            return Ok(());
-        };
         for (name, value, description) in SYSTEM {
-            if self.get(kind, "", name).is_ok() {
-                continue;
-            }
-            let class = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name}, "value": value, "description": description});
-            let object = Object::from_value(class).unwrap_or_default();
-            match self.create(&mut Request::by(user), kind, "", object).await {
-                Ok(_) | Err(Error::AlreadyExists { .. }) => {}
-                Err(e) => return Err(e),
-            }
+            let class = json!({"metadata": {"name": name}, "value": value, "description": description});
+            self.ensure_object(user, ("scheduling.k8s.io", "priorityclasses"), class).await?;
         }
         Ok(())
+    }
+
+    /// The server's own service, and the network of services as an object.
+    async fn ensure_service(&self, user: &Identity) -> Result<(), Error> {
+        let ranges = &self.config.services.addresses;
+        let Some(first) = ranges.first() else { return Ok(()) };
+        let cidrs: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+        let network = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}});
+        self.ensure_object(user, ("networking.k8s.io", "servicecidrs"), network).await?;
+        let ip = first.first().to_string();
+        let service = json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+            "spec": {
+                "clusterIP": ip, "sessionAffinity": "None", "type": "ClusterIP",
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
+            },
+        });
+        match self.ensure_object(user, ("", "services"), service).await {
+            // Whoever had the address before keeps it.
+            Err(Error::Invalid { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes an object of a kind that the server has, unless it is there.
+    async fn ensure_object(
+        &self,
+        user: &Identity,
+        (group, plural): (&str, &str),
+        value: Value,
+    ) -> Result<(), Error> {
+        let Some(kind) = self.stored_kind(group, plural) else { return Ok(()) };
+        let mut object = Object::from_value(value).unwrap_or_default();
+        let namespace = object.namespace().to_owned();
+        if self.get(&kind, &namespace, object.name()).is_ok() {
+            return Ok(());
+        }
+        object.set(&["kind"], kind.kind.as_str());
+        object.set(&["apiVersion"], kind.api_version());
+        match self.create(&mut Request::by(user), &kind, &namespace, object).await {
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Gives a namespace its default account and its root CA; restores what was deleted or changed. A namespace that

@@ -108,6 +108,23 @@ impl Registry {
             let text = "resourceVersion should not be set on objects to be created";
             return Err(Error::Unclassified(text.into()));
         }
+        let allocation = self.allocate(kind, &mut object, None, request.options.dry_run()).await?;
+        let place = object.clone();
+        let made = self.create_allocated(request, kind, namespace, object).await;
+        match &made {
+            Ok(created) => self.keep(allocation, created).await,
+            Err(_) => self.give_back(allocation, &place).await,
+        }
+        made
+    }
+
+    async fn create_allocated(
+        &self,
+        request: &mut Request<'_>,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Stored>, Error> {
         let now = object_timestamp(self.clock.now());
         // Some kinds make more of it.
         object.set(&["metadata", "uid"], random::uuid().to_string());
@@ -115,6 +132,7 @@ impl Registry {
         if strategy::prepare_create(kind, &mut object) {
             strategy::date_conditions(&mut object, &now);
         }
+        kind.rules().dated(&mut object, None, &now);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();
         let write =

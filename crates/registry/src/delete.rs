@@ -200,6 +200,7 @@ impl Registry {
         match self.store.delete(&key, Expect::Unchanged(old.revision())).await {
             Ok(Some(revision)) => {
                 self.view.reached(revision).await;
+                self.release(kind, old).await;
                 Ok(())
             }
             Ok(None) | Err(StoreError::Conflict(None)) => {

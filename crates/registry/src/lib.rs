@@ -19,6 +19,7 @@ mod list;
 pub mod options;
 mod pods;
 mod scale;
+mod services;
 mod update;
 mod watch;
 
@@ -37,6 +38,7 @@ pub use delete::Deleted;
 pub use list::List;
 pub use options::{DeleteOptions, GetOptions, ListOptions, WriteOptions};
 pub use scale::{Rescale, scale_type};
+pub use services::{AddressRange, Family, NoRange, ServiceRanges};
 pub use update::Subresource;
 pub use watch::{Event, Turn, Watch};
 
@@ -56,6 +58,8 @@ pub struct RegistryConfig {
     pub implicit_service_account_token: bool,
     /// `data["ca.crt"]` of every namespace's `kube-root-ca.crt`, PEM.
     pub root_ca: String,
+    /// What services get.
+    pub services: ServiceRanges,
 }
 
 /// Who writes, and how.
@@ -84,10 +88,10 @@ impl<'a> Request<'a> {
 /// use tokensmith_core::clock::SystemClock;
 /// use tokensmith_core::view::{Snapshot, View};
 /// use tokensmith_objects::{schema, validate::Limits};
-/// use tokensmith_registry::{Registry, RegistryConfig};
+/// use tokensmith_registry::{Registry, RegistryConfig, ServiceRanges};
 /// use tokensmith_store::MemoryStore;
 ///
-/// let config = RegistryConfig { limits: Limits::default(), implicit_service_account_token: true, root_ca: String::new() };
+/// let config = RegistryConfig { limits: Limits::default(), implicit_service_account_token: true, root_ca: String::new(), services: ServiceRanges::default() };
 /// let view = Arc::new(View::new(Snapshot::default()));
 /// let registry = Registry::new(Arc::new(MemoryStore::new()), view, Arc::new(SystemClock::new()), Arc::new(AlwaysAllow), config);
 /// let missing = registry.get(schema::kind("", "pods").unwrap(), "default", "web").unwrap_err();
@@ -103,6 +107,7 @@ pub struct Registry {
     schema: Arc<Current>,
     /// So long at most a pod takes to stop on its node, whatever it asks for.
     pod_grace: Option<Duration>,
+    services: services::NodePorts,
     /// Snapshots of before that are listed, the latest last.
     paged: Mutex<list::Paged>,
 }
@@ -127,6 +132,7 @@ impl Registry {
             config,
             schema,
             pod_grace: None,
+            services: services::NodePorts::default(),
             paged: Mutex::default(),
         }
     }

@@ -3,6 +3,7 @@
 use tokensmith_objects::codec::{Expected, decode_patched};
 use tokensmith_objects::patch::{Patch, PatchError};
 
+use super::services::Allocation;
 use super::*;
 use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::{Attributes, Decision};
@@ -197,6 +198,29 @@ impl Registry {
         if !object.resource_version().is_empty() && object.resource_version() != old.resource_version() {
             return Err(modified(kind, name));
         }
+        let allocation = match part {
+            Subresource::None => self.allocate(kind, &mut object, Some(old), write.dry_run).await?,
+            _ => Allocation::default(),
+        };
+        let done = self.replace_allocated(request, kind, part, object, there, write).await;
+        match &done {
+            Ok(object) => self.keep(allocation, object).await,
+            Err(_) => self.give_back(allocation, old).await,
+        }
+        done
+    }
+
+    async fn replace_allocated(
+        &self,
+        request: &mut Request<'_>,
+        kind: &Kind,
+        part: Subresource,
+        mut object: Object,
+        there: &Arc<Stored>,
+        write: Write<'_>,
+    ) -> Result<Arc<Stored>, Error> {
+        let Some(old) = write.old else { return Ok(there.clone()) };
+        let name = old.name();
         match part {
             Subresource::EphemeralContainers | Subresource::Resize => {
                 strategy::prepare_part(kind, part.name(), &mut object, old);
@@ -205,6 +229,7 @@ impl Registry {
             Subresource::None | Subresource::Scale => strategy::prepare_update(kind, &mut object, old),
             Subresource::Status => strategy::prepare_status_update(kind, &mut object, old),
         }
+        kind.rules().dated(&mut object, Some(old), &tokensmith_objects::object::timestamp(self.clock.now()));
         // A patch may name another identity, which is then told to be immutable.
         if object.uid().is_empty() {
             strategy::keep(&mut object, old, &["metadata", "uid"]);

@@ -1,11 +1,12 @@
 //! `serve`'s flags: kube-apiserver's names wherever they mean the same. Each can come from `TOKENSMITH_…` too.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{ArgAction, Args, ValueEnum};
-use tokensmith::Authorization;
+use tokensmith::{AddressRange, Authorization};
 use tokensmith_core::tokens::LedgerMode;
 use tokensmith_objects::schema::Schema;
 use tokensmith_signer::Address;
@@ -285,6 +286,28 @@ pub struct ServeArgs {
     )]
     pub feature_gates: Vec<String>,
 
+    /// From which network services get their addresses; two, of both families, for services that have both
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "TOKENSMITH_SERVICE_CLUSTER_IP_RANGE",
+        value_delimiter = ',',
+        default_value = "10.0.0.0/24",
+        help_heading = "Objects"
+    )]
+    pub service_cluster_ip_range: Vec<AddressRange>,
+
+    /// Which ports of nodes services get
+    #[arg(
+        long,
+        value_name = "FROM-TO",
+        env = "TOKENSMITH_SERVICE_NODE_PORT_RANGE",
+        default_value = "30000-32767",
+        value_parser = port_range,
+        help_heading = "Objects"
+    )]
+    pub service_node_port_range: RangeInclusive<u16>,
+
     /// Keep everything here
     #[arg(long, value_name = "DIR", env = "TOKENSMITH_DATA_DIR", default_value = DATA_DIR, help_heading = "Files")]
     pub data_dir: PathBuf,
@@ -406,5 +429,14 @@ impl ServeArgs {
             seconds if tokensmith::MIN_TOKEN_SECONDS.contains(&seconds) => Ok(seconds),
             _ => Err(Failure::usage("--min-token-expiration must be between 1s and 2^32 seconds")),
         }
+    }
+}
+
+/// `FROM-TO`, as Kubernetes has it.
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    match range {
+        Some((from, to)) if 0 < from && from <= to => Ok(from..=to),
+        _ => Err("not a range of ports, such as 30000-32767".into()),
     }
 }

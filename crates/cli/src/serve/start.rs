@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokensmith::{Options, StartError};
+use tokensmith::{Options, ServiceRanges, StartError};
 use tokensmith_core::access::authenticators::{ClientCertificates, TokenFile};
 use tokensmith_core::clock::{Clock, ManualClock, SystemClock};
 use tokensmith_core::keys::issuer::{check_authorization_endpoint, check_jwks_uri};
@@ -81,6 +81,10 @@ impl Settings {
             max_token_seconds: args.keys.max_token_seconds()?,
             pod_grace: args.pod_grace()?,
             profiles,
+            services: ServiceRanges {
+                addresses: args.service_cluster_ip_range.clone(),
+                node_ports: args.service_node_port_range.clone(),
+            },
             ..Options::default()
         };
         options.check().map_err(|e| refused(args, e))?;

@@ -19,6 +19,7 @@ mod internal;
 mod lease;
 mod limit_range;
 mod namespace;
+mod networking;
 mod node;
 pub mod pod;
 pub mod priority_class;
@@ -28,8 +29,10 @@ mod role;
 mod role_binding;
 mod runtime_class;
 mod secret;
+pub mod service;
 mod service_account;
 pub mod storage;
+mod volume;
 mod workload;
 
 use std::fmt;
@@ -48,6 +51,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// Whether the generation counts a change beyond those that it counts of every kind.
     fn also_counts(&self, new: &Object, old: &Object) -> bool {
         let _ = (new, old);
+        false
+    }
+
+    /// Whether its objects get addresses and ports from the server's ranges.
+    fn allocates(&self) -> bool {
         false
     }
 
@@ -72,6 +80,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// [hold others](Rules::holds_others).
     fn close(&self, object: &mut Object) {
         let _ = object;
+    }
+
+    /// Dates what the server itself dates in an object that is made or changed.
+    fn dated(&self, object: &mut Object, old: Option<&Object>, now: &str) {
+        let _ = (object, old, now);
     }
 
     /// Fills in what a decoded object leaves open.
@@ -190,12 +203,16 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
     match (group, kind) {
         ("", "ComponentStatus") => Arc::new(component_status::ComponentStatus),
         ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
+        ("", "Endpoints") => Arc::new(networking::Endpoints),
         ("", "LimitRange") => Arc::new(limit_range::LimitRange),
         ("", "Namespace") => Arc::new(namespace::Namespace),
         ("", "Node") => Arc::new(node::Node),
+        ("", "PersistentVolume") => Arc::new(volume::PersistentVolume),
+        ("", "PersistentVolumeClaim") => Arc::new(volume::PersistentVolumeClaim),
         ("", "Pod") => Arc::new(pod::Pod),
         ("", "ResourceQuota") => Arc::new(resource_quota::ResourceQuota),
         ("", "Secret") => Arc::new(secret::Secret),
+        ("", "Service") => Arc::new(service::Service),
         ("", "ServiceAccount") => Arc::new(service_account::ServiceAccount),
         ("", "PodTemplate") => Arc::new(workload::PodTemplate),
         ("", "ReplicationController") => Arc::new(workload::ReplicationController),
@@ -210,6 +227,12 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         ("batch", "Job") => Arc::new(workload::Job),
         ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
         ("coordination.k8s.io", "Lease") => Arc::new(lease::Lease),
+        ("discovery.k8s.io", "EndpointSlice") => Arc::new(networking::EndpointSlice),
+        (NETWORKING, "IPAddress") => Arc::new(networking::IpAddress),
+        (NETWORKING, "Ingress") => Arc::new(networking::Ingress),
+        (NETWORKING, "IngressClass") => Arc::new(networking::IngressClass),
+        (NETWORKING, "NetworkPolicy") => Arc::new(networking::NetworkPolicy),
+        (NETWORKING, "ServiceCIDR") => Arc::new(networking::ServiceCidr),
         ("node.k8s.io", "RuntimeClass") => Arc::new(runtime_class::RuntimeClass),
         ("scheduling.k8s.io", "PriorityClass") => Arc::new(priority_class::PriorityClass),
         (STORAGE, "CSIDriver") => Arc::new(storage::CsiDriver),
@@ -244,7 +267,7 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const DEVICES: &str = "resource.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
-
+const NETWORKING: &str = "networking.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 

@@ -49,6 +49,7 @@ impl World {
             limits: Limits::default(),
             implicit_service_account_token: true,
             root_ca: "CA".into(),
+            services: Default::default(),
         };
         let registry =
             Registry::new(store.clone(), view.clone(), clock.clone(), Arc::new(AlwaysAllow), config);

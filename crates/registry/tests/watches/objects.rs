@@ -124,6 +124,7 @@ async fn controllers_go_on_whatever_the_watch_does() {
             limits: Limits::default(),
             implicit_service_account_token: true,
             root_ca: "CA".into(),
+            services: Default::default(),
         };
         let registry = Arc::new(Registry::new(
             world.store.clone(),

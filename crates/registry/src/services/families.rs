@@ -1,0 +1,130 @@
+//! How many addresses a service is to have, and of which families (`initIPFamilyFields`).
+
+use serde_json::{Value, json};
+use tokensmith_objects::kinds::service::{NONE, Needs, addresses};
+use tokensmith_objects::{FieldError, Findings, Object};
+
+use super::{Family, ServiceRanges};
+
+const POLICY: &str = "spec.ipFamilyPolicy";
+const SINGLE: &str = "SingleStack";
+
+/// Completes what a service says, or tells what cannot be.
+pub(super) fn complete(service: &mut Object, old: Option<&Object>, ranges: &ServiceRanges) -> Findings {
+    let mut found = Findings::default();
+    if !Needs::of(service).cluster_ip() {
+        return found;
+    }
+    // One that prefers two families does not get the other one, nor lose it, because the server's ranges have changed.
+    if old.is_some_and(|old| prefers_what_it_has(service, old)) {
+        return found;
+    }
+    let selectorless = service.str_at(&["spec", "clusterIP"]) == NONE && none(service, "selector");
+    if service.at(&["spec", "ipFamilyPolicy"]).is_none() {
+        let before = old.and_then(|old| old.at(&["spec", "ipFamilyPolicy"])).cloned();
+        let usual = if selectorless { "RequireDualStack" } else { SINGLE };
+        service.set(&["spec", "ipFamilyPolicy"], before.unwrap_or_else(|| usual.into()));
+    }
+    addresses(&mut found, service);
+    if !found.is_empty() {
+        return found;
+    }
+    let single = service.str_at(&["spec", "ipFamilyPolicy"]) == SINGLE;
+    let policy: Value = service.str_at(&["spec", "ipFamilyPolicy"]).into();
+    let refuse = |found: &mut Findings, detail: &str| {
+        found.push(|| FieldError::invalid(POLICY, &policy, detail));
+    };
+    for (field, word) in [("clusterIPs", "cluster IP"), ("ipFamilies", "IP family")] {
+        let (now, before) = (items(service, field), old.map_or(&[][..], |old| items(old, field)));
+        if single && now.len() > 1 && now == before {
+            let first = now[0].clone();
+            service.set(&["spec", field], json!([first]));
+        } else if !single && before.len() > now.len() && !now.is_empty() && now[0] == before[0] {
+            refuse(&mut found, &format!("must be 'SingleStack' to release the secondary {word}"));
+        }
+    }
+    for (field, word) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
+        if single && items(service, field).len() == 2 {
+            let detail =
+                format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {word} are specified");
+            refuse(&mut found, &detail);
+        }
+    }
+    infer(&mut found, service, ranges);
+    if !found.is_empty() {
+        return found;
+    }
+    let mut families: Vec<String> =
+        items(service, "ipFamilies").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if families.is_empty() && (selectorless || single) {
+        families.push(ranges.default_family().as_str().into());
+    }
+    if !selectorless {
+        if policy == "RequireDualStack" && ranges.addresses.len() < 2 {
+            refuse(&mut found, "this cluster is not configured for dual-stack services");
+        }
+        for (index, family) in
+            families.iter().enumerate().filter(|(_, family)| ranges.of(read(family)).is_none())
+        {
+            let field = format!("spec.ipFamilies[{index}]");
+            let family = family.as_str().into();
+            found.push(|| FieldError::invalid(field, &family, "not configured on this cluster"));
+        }
+        if !found.is_empty() {
+            return found;
+        }
+        if families.is_empty() {
+            families.push(ranges.default_family().as_str().into());
+        }
+    }
+    if !single && families.len() == 1 && (selectorless || ranges.addresses.len() == 2) {
+        families.push(read(&families[0]).other().as_str().into());
+    }
+    service.set(&["spec", "ipFamilies"], families);
+    found
+}
+
+/// Families that follow from addresses.
+fn infer(found: &mut Findings, service: &mut Object, ranges: &ServiceRanges) {
+    let ips = items(service, "clusterIPs").to_vec();
+    let mut families = items(service, "ipFamilies").to_vec();
+    for (index, ip) in ips.iter().enumerate().skip(families.len()) {
+        let Some(ip) = ip.as_str().and_then(|ip| ip.parse().ok()) else { break };
+        let family = Family::of(ip);
+        match ranges.of(family) {
+            Some(_) => families.push(family.as_str().into()),
+            None => {
+                let detail = format!("{} is not configured on this cluster", family.as_str());
+                let all = ips.clone().into();
+                found.push(|| FieldError::invalid(format!("spec.clusterIPs[{index}]"), &all, detail));
+            }
+        }
+    }
+    if !families.is_empty() {
+        service.set(&["spec", "ipFamilies"], families);
+    }
+}
+
+/// Whether it prefers two families, as before, and says nothing else of its addresses than before.
+fn prefers_what_it_has(service: &Object, old: &Object) -> bool {
+    let prefers = |service: &Object| service.str_at(&["spec", "ipFamilyPolicy"]) == "PreferDualStack";
+    Needs::of(old).cluster_ip()
+        && prefers(service)
+        && prefers(old)
+        && ["clusterIPs", "ipFamilies"].iter().all(|field| {
+            let (now, before) = (items(service, field), items(old, field));
+            !now.is_empty() && now == before
+        })
+}
+
+fn items<'a>(service: &'a Object, field: &str) -> &'a [Value] {
+    service.at(&["spec", field]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn none(service: &Object, field: &str) -> bool {
+    service.at(&["spec", field]).and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
+}
+
+fn read(family: &str) -> Family {
+    if family == "IPv6" { Family::IPv6 } else { Family::IPv4 }
+}
