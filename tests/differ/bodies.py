@@ -137,7 +137,7 @@ def node(r):
 
 
 def role_ref(r, kinds):
-    return {"apiGroup": "rbac.authorization.k8s.io", "kind": r.choice(kinds), "name": r.choice(["reader", "view"])}
+    return {"apiGroup": "rbac.authorization.k8s.io", "kind": r.choice(kinds), "name": r.choice(["reader", "system:discovery"])}  # not one that a controller gathers
 
 
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -56,7 +56,8 @@ def kubernetes(stack, folder, programs):
         f"--secure-port={port}", f"--cert-dir={folder}/certificates", "--authorization-mode=Node,RBAC", "--allow-privileged=true",
         "--service-cluster-ip-range=10.0.0.0/24", f"--token-auth-file={folder}/users.csv", f"--service-account-issuer={ISSUER}",
         f"--api-audiences={AUDIENCES}", f"--service-account-signing-key-file={folder}/key.pem",
-        f"--service-account-key-file={folder}/key.pem"])
+        f"--service-account-key-file={folder}/key.pem",
+        f"--service-account-jwks-uri={ISSUER}/openid/v1/jwks"])
     ready(server, f"https://127.0.0.1:{port}")
     return f"https://127.0.0.1:{port}"
 

@@ -54,7 +54,9 @@ def message(data, path=()):
         at = path + (number,)
         if at in DROPPED and not (at == (1, 2) and not looks_like_version(raw)):
             continue
-        out.setdefault(str(number), []).append(value(raw, at))
+        read = value(raw, at)
+        if read not in (0, "", {}):  # what is empty may be written or not
+            out.setdefault(str(number), []).append(read)
     if set(out) <= {"1", "2"} and path and isinstance(out.get("1", [None])[0], int) and out["1"][0] > 1_000_000_000:
         return "<time>"
     return out
