@@ -16,7 +16,7 @@ use tokensmith_api::status::Details;
 use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::constrained::Mode;
 use tokensmith_core::access::impersonate::Impersonation;
-use tokensmith_core::access::request::decode;
+use tokensmith_core::access::request::{decode, is_escaped};
 use tokensmith_core::access::{
     ANONYMOUS, Attributes, Decision, Identity, MASTERS, Notes, RequestInfo, UNAUTHENTICATED,
 };
@@ -80,6 +80,9 @@ pub(crate) struct Gate {
 
 /// The middleware around every route.
 pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if !is_escaped(request.uri().path()) {
+        return unreadable();
+    }
     let arrived = gate.app.clock.monotonic();
     let audit_id = random::uuid().to_string();
     let path = decode(request.uri().path());
@@ -88,6 +91,11 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let served = labels(&gate.app, &info);
     let span = spans::request(&info, (&served.0, &served.1), request.headers(), &audit_id);
     pass(gate, Arrival { arrived, audit_id, query, info, served }, request, next).instrument(span).await
+}
+
+/// A path whose escapes are none is no path: Go's HTTP server refuses it before anybody looks at it.
+fn unreadable() -> Response {
+    reply::bytes(StatusCode::BAD_REQUEST, "400 Bad Request", reply::TEXT)
 }
 
 /// What a request says before anybody has looked at who sends it.

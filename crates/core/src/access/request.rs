@@ -121,6 +121,14 @@ pub fn escapes_are_whole(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
 }
 
+/// Whether each `%` of a path begins an escape.
+pub fn is_escaped(path: &str) -> bool {
+    path.split('%').skip(1).all(|part| {
+        let mut digits = part.bytes().take(2);
+        [digits.next(), digits.next()].iter().all(|d| d.is_some_and(|d| d.is_ascii_hexdigit()))
+    })
+}
+
 /// A percent-decoded path.
 pub fn decode(path: &str) -> String {
     percent_decode_str(path).decode_utf8_lossy().into_owned()
@@ -129,6 +137,20 @@ pub fn decode(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escape_has_two_digits() {
+        for (path, want) in [
+            ("/a", true),
+            ("/%2F%7e", true),
+            ("/%zz", false),
+            ("/%2", false),
+            ("/%", false),
+            ("/%%20", false),
+        ] {
+            assert_eq!(is_escaped(path), want, "{path}");
+        }
+    }
 
     #[test]
     fn field_selectors_are_part_of_the_question() {

@@ -22,7 +22,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tokensmith_api::{Media, media, proto};
 use tokensmith_core::view::Moved;
-use tokensmith_core::{Clock, Error, Moment};
+use tokensmith_core::{Clock, Error, Moment, random};
 use tokensmith_objects::codec::encode_value;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{Object, Stored};
@@ -38,8 +38,9 @@ use crate::heavy;
 use crate::needs::Stopping;
 use crate::reply::{self, Format};
 
-/// Without `timeoutSeconds`; upstream picks between 30 and 60 minutes.
-const TIMEOUT: i64 = 1800;
+/// Without `timeoutSeconds` a watch lasts so many seconds at least, and twice as long at most, by chance: watches that began
+/// together, as after a restart, do not all begin anew together.
+const TIMEOUT: f64 = 1800.0;
 /// Events that are ready at once go out together, up to so many bytes: a frame costs more than a small event.
 const TOGETHER: usize = 16 << 10;
 /// So many times in a row there may be something to tell before the end is looked for.
@@ -71,7 +72,7 @@ pub(super) async fn serve(
     let now = with.clock.now();
     let pace = Pace {
         clock: with.clock.clone(),
-        end: now.plus(Duration::seconds(options.timeout_seconds().unwrap_or(TIMEOUT))),
+        end: now.plus(lasting(options.timeout_seconds(), random::fraction())),
         bookmarks: options.allow_watch_bookmarks(),
         stopping: with.stopping.clone(),
     };
@@ -89,6 +90,11 @@ pub(super) async fn serve(
         return Ok(websocket::serve(parts, events));
     }
     Ok(reply::bytes(StatusCode::OK, Body::from_stream(Framed(events)), stream))
+}
+
+/// How long a watch lasts that asks for so many seconds, or leaves that to the server.
+fn lasting(asked: Option<i64>, chance: f64) -> Duration {
+    asked.map_or_else(|| Duration::seconds_f64(TIMEOUT * (1.0 + chance)), Duration::seconds)
 }
 
 /// When a watch is to end, and when it says how far it has come.
@@ -330,3 +336,20 @@ impl Show {
 
 /// So many bytes are before each frame of a stream of protobuf; a websocket's messages have a length of their own.
 pub(super) const LENGTH: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_without_a_time_ends_between_half_an_hour_and_an_hour() {
+        for (asked, chance, want) in [
+            (None, 0.0, Duration::minutes(30)),
+            (None, 0.5, Duration::minutes(45)),
+            (Some(5), 0.5, Duration::seconds(5)),
+        ] {
+            assert_eq!(lasting(asked, chance), want, "{asked:?} {chance}");
+        }
+        assert!(lasting(None, random::fraction()) < Duration::hours(1));
+    }
+}

@@ -49,6 +49,19 @@ async fn a_slash_at_the_end_of_a_well_known_path_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_path_whose_escapes_are_none_is_no_path_for_anybody() {
+    let world = World::new().await;
+    for path in ["/%zz", "/api/v1/namespaces/%", "/version%2"] {
+        for token in [Some(ADMIN), None, Some("nonsense")] {
+            let answer = world.send("GET", path, token, &[], Vec::new()).await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8", "{path}");
+            assert_eq!(answer.bytes, b"400 Bad Request", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_path_is_known_by_what_it_means_however_its_letters_are_escaped() {
     let world = World::new().await;
     for (path, plain) in [
