@@ -101,9 +101,9 @@ pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Opt
     let plain = Accepted { media: Media::Json, convert: None, pretty: false };
     let Some(header) = header.filter(|h| !h.trim().is_empty()) else { return Some(plain) };
     let mut clauses: Vec<Clause> = header.split(',').map(Clause::parse).collect();
-    // RFC 9110 weights; the sort is stable, so equal weights keep the client's order.
+    // RFC 9110 weights, but for 0, which upstream takes for the least; the sort is stable, so equal weights keep the client's order.
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-    clauses.iter().filter(|c| c.quality > 0.0).find_map(|clause| {
+    clauses.iter().find_map(|clause| {
         let media = match clause.name.as_str() {
             "*/*" | "application/*" => Media::Json,
             name => Media::of_name(name)?,
@@ -201,6 +201,7 @@ mod tests {
         );
         assert_eq!(media(Some("text/html, */*;q=0.1")), Some((Media::Json, false)));
         assert_eq!(media(Some("text/html")), None);
+        assert_eq!(media(Some("*/*;q=0")), Some((Media::Json, false)));
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(media(Some(kubectl)), Some((Media::Json, true)));
         assert_eq!(negotiate(Some(kubectl), |_| false).map(|a| a.convert), Some(None));

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokensmith_api::Media;
 use tokensmith_api::media::{self, Accepted, As, negotiate};
 use tokensmith_core::Error;
@@ -39,7 +39,7 @@ impl Format {
         self.include.as_ref().copied().unwrap_or_default()
     }
 
-    /// Reads the `Accept` header; 406 when nothing fits. Who takes JSON as well as protobuf gets JSON.
+    /// Reads the `Accept` header; 406 when nothing fits.
     pub(crate) fn of(
         headers: &HeaderMap,
         query: &str,
@@ -68,13 +68,7 @@ impl Format {
         // What is not text asks for something that is not served; it does not say nothing.
         let header = headers.get(ACCEPT).map(|v| String::from_utf8_lossy(v.as_bytes()));
         let header = header.as_deref();
-        let json = header.map(without_protobuf);
-        let accepted = json
-            .and_then(|h| negotiate(Some(&h).filter(|h| !h.is_empty()).map(String::as_str), &convertible));
-        let accepted = accepted.filter(|_| header.is_none_or(|h| !without_protobuf(h).is_empty()));
-        let accepted = accepted
-            .or_else(|| negotiate(header, &convertible))
-            .ok_or_else(|| Failure::not_negotiable(&media::ALL))?;
+        let accepted = negotiate(header, &convertible).ok_or_else(|| Failure::not_negotiable(&media::ALL))?;
         let Accepted { media, convert, pretty } = accepted;
         let include = match convert.as_ref().is_some_and(|c| c.kind == "Table") {
             true => include_object(query),
@@ -102,12 +96,6 @@ pub(crate) fn is_produced(headers: &HeaderMap, produced: &[&str]) -> Result<(), 
     }
 }
 
-/// The header's clauses without protobuf.
-fn without_protobuf(header: &str) -> String {
-    let clauses = header.split(',').filter(|c| !c.trim_start().starts_with(Media::Protobuf.as_str()));
-    clauses.collect::<Vec<_>>().join(",")
-}
-
 /// `pretty` as asked for; people's tools get it unasked (apiserver `handlers/negotiation`).
 fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
     if let Some(asked) = parameter(query, "pretty") {
@@ -130,9 +118,22 @@ pub fn json(value: &Value, headers: &HeaderMap) -> Result<Response, Failure> {
     Ok(object(StatusCode::OK, value, &Format::negotiated(headers, "", |_| false)?))
 }
 
-/// The answer to a create that stores nothing: the object with its status filled in.
+/// What can be made of an answer that is not stored: its metadata alone, but no table.
+pub(crate) fn metadata_alone(to: &As) -> bool {
+    to.group == "meta.k8s.io"
+        && matches!(to.version.as_str(), "v1" | "v1beta1")
+        && to.kind == "PartialObjectMetadata"
+}
+
+/// The answer to a create that stores nothing: the object with its status filled in, or its metadata alone.
 pub(crate) fn answered(object: &Object, format: &Format, warnings: Vec<String>) -> Response {
-    let body = codec::encode(object, format.media, format.pretty);
+    let alone = format.convert.as_ref().map(|to| {
+        let mut alone = Object::new(&format!("{}/{}", to.group, to.version), &to.kind);
+        alone
+            .set(&["metadata"], object.get("metadata").cloned().unwrap_or_else(|| Value::Object(Map::new())));
+        alone
+    });
+    let body = codec::encode(alone.as_ref().unwrap_or(object), format.media, format.pretty);
     warned(bytes(StatusCode::CREATED, body, format.media.as_str()), warnings)
 }
 
@@ -174,9 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn json_for_who_takes_it() {
+    fn the_first_that_is_served_of_what_is_accepted() {
         let of = |accept| Format::of(&headers(accept), "", |_| false).map(|f| f.media).ok();
-        assert_eq!(of("application/vnd.kubernetes.protobuf,application/json"), Some(Media::Json));
+        assert_eq!(of("application/vnd.kubernetes.protobuf,application/json"), Some(Media::Protobuf));
+        assert_eq!(of("application/vnd.kubernetes.protobuf;q=0.5,application/json"), Some(Media::Json));
         assert_eq!(of("application/vnd.kubernetes.protobuf"), Some(Media::Protobuf));
         assert_eq!(of("application/yaml, */*"), Some(Media::Yaml));
         assert_eq!(of("text/html"), None);

@@ -37,7 +37,8 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    let mut sent =
+        body::create(with.limit, parts, body, &Expected::kind(kind), reply::metadata_alone).await?;
     let warnings = sent.warnings.clone();
     answer(with, caller, kind, &mut sent).await.map_err(|failure| Failure::beside(failure, warnings))?;
     Ok(reply::answered(&sent.object, &sent.format, sent.warnings))

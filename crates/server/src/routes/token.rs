@@ -88,7 +88,7 @@ async fn read(limit: Limit, parts: &Parts, body: Body) -> Result<Sent, Failure> 
     let schema = "authentication/v1.TokenRequest";
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
-    body::create(limit, parts, body, &expected, |_| false).await
+    body::create(limit, parts, body, &expected, reply::metadata_alone).await
 }
 
 /// A line with what every one has.

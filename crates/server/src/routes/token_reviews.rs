@@ -43,7 +43,8 @@ pub(super) async fn create(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    let mut sent = body::create(with.limit, parts, body, &Expected::kind(kind), |_| false).await?;
+    let mut sent =
+        body::create(with.limit, parts, body, &Expected::kind(kind), reply::metadata_alone).await?;
     super::admit_review(&with.registry, caller, kind, &mut sent).await?;
     let mut review = sent.object;
     let text = review.str_at(&["spec", "token"]).to_owned();
