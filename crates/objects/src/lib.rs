@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod codec;
 mod cursor;
 pub mod defaults;
+mod difference;
 pub mod field;
 pub mod kinds;
 mod local_path;

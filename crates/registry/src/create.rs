@@ -139,6 +139,7 @@ impl Registry {
             Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
         self.admission.permit(&write, Some(&object)).await?;
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
+        request.warnings.extend(kind.rules().warnings(&object, None));
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
         let there = |snapshot: &Snapshot| {

@@ -134,10 +134,12 @@ impl Registry {
             Step::Mark(object) => {
                 return self.mark(kind, there, object, options).await.map(Deleted::Pending);
             }
-            // Nothing was marked, so nothing shows.
-            Step::MarkAndRemove(_) | Step::Remove if options.dry_run() => there.clone(),
+            Step::Remove if options.dry_run() => there.clone(),
             Step::MarkAndRemove(object) => {
                 let marked = self.mark(kind, there, object, options).await?;
+                if options.dry_run() {
+                    return Ok(answer(kind, old, marked));
+                }
                 match self.remove(kind, &marked).await {
                     Ok(()) => {}
                     // The pods' controller has seen the mark and was faster. Who is answered must not see the pod
@@ -152,10 +154,7 @@ impl Registry {
                 there.clone()
             }
         };
-        Ok(match kind.returns_deleted {
-            true => Deleted::Object(last),
-            false => Deleted::Status { name: old.name().into(), uid: old.uid().into() },
-        })
+        Ok(answer(kind, old, last))
     }
 
     /// Writes what a deletion changes, unless that is nothing.
@@ -209,6 +208,14 @@ impl Registry {
             Err(StoreError::Conflict(Some(_))) => Err(modified(kind, old.name())),
             Err(e) => Err(backend(e)),
         }
+    }
+}
+
+/// What is said of an object that is gone, or would be.
+fn answer(kind: &Kind, old: &Object, last: Arc<Stored>) -> Deleted {
+    match kind.returns_deleted {
+        true => Deleted::Object(last),
+        false => Deleted::Status { name: old.name().into(), uid: old.uid().into() },
     }
 }
 

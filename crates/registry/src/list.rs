@@ -7,6 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use tokensmith_api::json::SyntaxError;
 use tokensmith_core::view::collection_key;
+use tokensmith_objects::codec;
 
 use super::*;
 
@@ -38,22 +39,30 @@ impl Registry {
         let (snapshot, after) = self.start(options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
         let (start, before) = match after {
-            Some(Start { after, before }) => (Some(format!("{prefix}{after}")), before),
+            Some(Start { after, before }) => {
+                (Some(format!("{prefix}{}", after.trim_start_matches('/'))), before)
+            }
             None => (None, Some(0)),
         };
         let candidates = options.candidates(kind, &snapshot, &prefix, start.as_deref());
-        let mut matching = candidates.filter(|(_, o)| options.take(&***o)).peekable();
         if options.limit == 0 {
-            let items = matching.map(|(_, o)| o.clone()).collect();
+            let items = candidates.filter(|(_, o)| options.take(&***o)).map(|(_, o)| o.clone()).collect();
             return Ok(List { items, revision: snapshot.revision(), continue_token: None, remaining: None });
         }
-        let page: Vec<_> = matching.by_ref().take(options.limit).collect();
-        let more = matching.peek().is_some();
+        let mut candidates = candidates;
+        let mut page = Vec::new();
+        while page.len() < options.limit
+            && let Some(found) = candidates.find(|(_, o)| options.take(&***o))
+        {
+            page.push(found);
+        }
+        // Whether what follows is wanted, too, is looked at on the next page, as upstream's cache does.
+        let more = page.len() == options.limit && candidates.next().is_some();
         // Counted once for all pages: each knows how many were before it.
         let before = before.filter(|_| !options.selective).map(|before| before.saturating_add(page.len()));
         let rest = || match before {
             Some(before) => snapshot.count(&kind.group, &kind.plural, namespace).saturating_sub(before),
-            None => matching.count(),
+            None => candidates.count().saturating_add(1),
         };
         // With a selector upstream does not know how many follow, and says nothing.
         let remaining = (more && !options.selective).then(|| rest() as u64);
@@ -61,7 +70,9 @@ impl Registry {
         let items = page.into_iter().map(|(_, o)| o.clone()).collect();
         let continue_token = more.then(|| {
             self.paged().keep(&snapshot, self.view.oldest());
-            encode(snapshot.revision(), &last, before)
+            // Of a whole collection upstream counts the slash before the name.
+            let slash = if namespace.is_empty() { "/" } else { "" };
+            encode(snapshot.revision(), &format!("{slash}{last}"), before)
         });
         Ok(List { items, revision: snapshot.revision(), continue_token, remaining })
     }
@@ -161,28 +172,34 @@ fn encode(revision: Revision, after: &str, told: Option<usize>) -> String {
 fn decode(token: &str) -> Result<(Revision, Start), ContinueError> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token)?;
     let json = tokensmith_api::json::parse(&bytes)?.value;
-    let start = json["start"].as_str().and_then(|start| start.strip_suffix('\0'));
-    let revision = json["rv"].as_u64();
+    let version = json["v"].as_str().unwrap_or("");
+    if version != "meta.k8s.io/v1" {
+        return Err(ContinueError::Version(version.to_owned()));
+    }
+    let revision = json["rv"].as_u64().filter(|revision| *revision > 0).ok_or(ContinueError::Revision)?;
+    let start = json["start"].as_str().filter(|start| !start.is_empty()).ok_or(ContinueError::Start)?;
+    // Whoever makes up a start must not leave the collection by it.
+    if start.trim_start_matches('/').split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(ContinueError::Unclean(start.to_owned()));
+    }
+    let after = start.strip_suffix('\0').unwrap_or(start).to_owned();
     let before = json["told"].as_u64().and_then(|told| usize::try_from(told).ok());
-    let start = start.map(|after| Start { after: after.to_owned(), before });
-    revision.zip(start).ok_or(ContinueError::Start)
+    Ok((revision, Start { after, before }))
 }
 
 /// Why a token does not say where to go on, in Go's words.
 #[derive(Debug, thiserror::Error)]
 enum ContinueError {
-    #[error("illegal base64 data at input byte {}", first_wrong(.0))]
+    #[error("illegal base64 data at input byte {}", codec::base64_offset(.0))]
     Base64(#[from] base64::DecodeError),
     #[error(transparent)]
     Json(#[from] SyntaxError),
-    #[error("encoded start key is not valid")]
+    #[error("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")]
+    Revision,
+    #[error("encoded start key empty (version meta.k8s.io/v1)")]
     Start,
-}
-
-fn first_wrong(e: &base64::DecodeError) -> usize {
-    match e {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
-        base64::DecodeError::InvalidLength(at) => *at,
-        base64::DecodeError::InvalidPadding => 0,
-    }
+    #[error("{0}")]
+    Unclean(String),
+    #[error("server does not recognize this encoded version {0}")]
+    Version(String),
 }

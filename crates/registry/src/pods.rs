@@ -46,7 +46,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let there = self.get(kind, namespace, binding.name())?;
             if !binding.uid().is_empty() && binding.uid() != there.uid() {
-                return Err(another(kind, &binding, (namespace, binding.name()), there.uid()));
+                return Err(another(kind, &binding, ("/registry", namespace, binding.name()), there.uid()));
             }
             let version = binding.resource_version();
             if !version.is_empty() && version != there.resource_version() {

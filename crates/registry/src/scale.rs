@@ -54,7 +54,7 @@ impl Registry {
             reconcile_namespace(kind, namespace, &mut scale)?;
             check_name(&scale, namespace, name)?;
             if !scale.uid().is_empty() && scale.uid() != old.uid() {
-                return Err(another(kind, &scale, (namespace, name), old.uid()));
+                return Err(another(kind, &scale, ("/registry", namespace, name), old.uid()));
             }
             let replicas = scale.at(REPLICAS).and_then(Value::as_i64).unwrap_or(0);
             if replicas < 0 {

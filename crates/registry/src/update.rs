@@ -67,7 +67,8 @@ impl Registry {
                 Ok(old) => old,
                 // It is gone: its old copy must not make it anew, with what it granted.
                 Err(Error::NotFound { .. }) if !object.uid().is_empty() => {
-                    return Err(another(kind, &object, (namespace, name), ""));
+                    let root = if request.options.dry_run() { "" } else { "/registry" };
+                    return Err(another(kind, &object, (root, namespace, name), ""));
                 }
                 Err(Error::NotFound { .. })
                     if kind.put_creates && unconditional && part == Subresource::None =>
@@ -78,7 +79,8 @@ impl Registry {
                 Err(e) => return Err(e),
             };
             if !object.uid().is_empty() && object.uid() != old.uid() {
-                return Err(another(kind, &object, (namespace, name), old.uid()));
+                let root = if request.options.dry_run() { "" } else { "/registry" };
+                return Err(another(kind, &object, (root, namespace, name), old.uid()));
             }
             match self.replace(request, kind, part, object.clone(), &old).await {
                 // Somebody else was faster; without a version the client does not mind.
@@ -134,6 +136,10 @@ impl Registry {
                 Error::invalid("", "", "", vec![error])
             })?;
             let mut object = decoded.object;
+            // A patch that is refused after that is told of them, too; one that is tried again has them once.
+            let told: Vec<_> =
+                decoded.warnings.into_iter().filter(|w| !request.warnings.contains(w)).collect();
+            request.warnings.extend(told);
             object.remove(&["metadata", "managedFields"]);
             reconcile_namespace(kind, namespace, &mut object)?;
             check_name(&object, namespace, name)?;
@@ -143,11 +149,7 @@ impl Registry {
             asked.to_stored(&mut object);
             match self.replace(request, kind, part, object, &old).await {
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
-                Ok(object) => {
-                    request.warnings.extend(decoded.warnings);
-                    return Ok(object);
-                }
-                Err(e) => return Err(e),
+                other => return other,
             }
         }
         Err(modified(kind, name))
@@ -253,6 +255,9 @@ impl Registry {
             Subresource::Status => validate::status_update(kind, &object, old),
         };
         invalid(kind, name, found)?;
+        if part == Subresource::None {
+            request.warnings.extend(kind.rules().warnings(&object, Some(old)));
+        }
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;
         let made = Stored::of(kind, &object, there.revision());
@@ -290,12 +295,19 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
 }
 
 /// Upstream's store says it, down to the key.
-pub(super) fn another(kind: &Kind, object: &Object, (namespace, name): (&str, &str), uid: &str) -> Error {
+///
+/// On a dry run it does so before it knows where its keys begin.
+pub(super) fn another(
+    kind: &Kind,
+    object: &Object,
+    (root, namespace, name): (&str, &str, &str),
+    uid: &str,
+) -> Error {
     let place = [kind.rules().key().unwrap_or(&kind.plural), namespace, name]
         .into_iter()
         .filter(|part| !part.is_empty());
     let cause = format!(
-        "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+        "StorageError: invalid object, Code: 4, Key: {root}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
         place.collect::<Vec<_>>().join("/"),
         object.uid(),
         uid

@@ -96,8 +96,8 @@ impl Registry {
                 let prefix = collection_key(&kind.group, &kind.plural, namespace);
                 let there = options.candidates(kind, &snapshot, &prefix, None).map(|(_, o)| o);
                 let objects: Vec<_> = there.filter(|o| options.take(&***o)).cloned().collect();
-                let begun = options.send_initial_events.is_some() && options.allow_watch_bookmarks();
-                let begun = begun.then(|| snapshot.revision());
+                // Upstream takes a watch without a version for one that asks for what is there.
+                let begun = options.allow_watch_bookmarks().then(|| snapshot.revision());
                 (Some(First::Objects { objects: objects.into_iter(), begun }), snapshot.revision())
             }
             (Some(false), 0) => (None, self.snapshot().revision()),

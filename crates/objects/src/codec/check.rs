@@ -61,6 +61,8 @@ pub(super) struct Check {
     path: String,
     /// JSON path without indices, for type errors.
     names: String,
+    /// The first value of another type. Go's decoder goes on behind it, to a value that decodes itself and cannot: that counts.
+    other: Option<TypeError>,
 }
 
 impl From<Findings> for Check {
@@ -83,7 +85,8 @@ impl Check {
     ) -> Result<Map<String, Value>, TypeError> {
         map.shift_remove("kind");
         map.shift_remove("apiVersion");
-        self.message(of, map)
+        let map = self.message(of, map)?;
+        self.other.take().map_or(Ok(map), Err)
     }
 
     fn message(
@@ -96,6 +99,9 @@ impl Check {
         for (name, value) in &mut map {
             let (path, names) = (self.path.len(), self.names.len());
             push(&mut self.path, name);
+            if let Some(embedded) = of.embedded(name) {
+                push(&mut self.names, embedded);
+            }
             push(&mut self.names, name);
             let rank = match of.placed(name) {
                 // In Go null leaves the field at its zero value: as if it were not there.
@@ -143,13 +149,16 @@ impl Check {
             }
             (Shape::Bytes, Value::String(text)) => match BASE64_STANDARD.decode(without_breaks(&text)) {
                 Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes).into()),
-                Err(e) => Err(TypeError::Base64(base64_offset(&e))),
+                Err(e) => {
+                    self.other.get_or_insert(TypeError::Base64(base64_offset(&e)));
+                    Ok(Value::Null)
+                }
             },
             (Shape::Time, Value::String(text)) => time(&text, false),
             (Shape::MicroTime, Value::String(text)) => time(&text, true),
             (Shape::Duration, Value::String(text)) => Ok(text.parse::<GoDuration>()?.to_string().into()),
             (Shape::Float64, Value::Number(n)) => Ok(float(n.as_f64().unwrap_or_default())),
-            (Shape::Quantity, v @ (Value::String(_) | Value::Number(_))) => quantity(v),
+            (Shape::Quantity, v) => quantity(v),
             (Shape::IntOrString, v @ Value::String(_)) => Ok(v),
             (Shape::IntOrString, Value::Number(n))
                 if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
@@ -178,7 +187,14 @@ impl Check {
                 }
                 Ok(Value::Object(out))
             }
-            (_, value) => Err(wrong(self, &value)),
+            (shape, value) => {
+                let error = wrong(self, &value);
+                if shape.decodes_itself() {
+                    return Err(error);
+                }
+                self.other.get_or_insert(error);
+                Ok(Value::Null)
+            }
         }
     }
 
@@ -290,10 +306,11 @@ fn without_breaks(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 
-fn base64_offset(e: &base64::DecodeError) -> usize {
+/// Where Go sees that it is no base64; of a group that is not whole that is its beginning.
+pub fn base64_offset(e: &base64::DecodeError) -> usize {
     match e {
         base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
-        base64::DecodeError::InvalidLength(len) => *len,
+        base64::DecodeError::InvalidLength(len) => len - len % 4,
         base64::DecodeError::InvalidPadding => 0,
     }
 }

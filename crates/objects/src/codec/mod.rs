@@ -33,8 +33,8 @@ mod wire;
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
-pub use check::TypeError;
 pub(crate) use check::what;
+pub use check::{TypeError, base64_offset};
 pub use encode::{encode, encode_of, encode_value, finish};
 pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
@@ -43,6 +43,7 @@ pub use transcode::{
 pub use wire::is_wire;
 
 use crate::Object;
+use crate::field::go_quote;
 use crate::schema::{self, Kind, TypeRef};
 
 /// What a body must be.
@@ -95,7 +96,7 @@ pub struct Decoded {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// It says what it is, and that is not what was expected.
-    #[error("{kind} in version \"{version}\" cannot be handled as a {expected}: {source}")]
+    #[error("{kind} in version {} cannot be handled as a {expected}: {source}", go_quote(version))]
     CannotHandle {
         /// The kind that it says.
         kind: String,
@@ -122,7 +123,11 @@ pub enum DecodeError {
     #[error("couldn't get version/kind; json parse error: {0}")]
     Json(#[from] json::SyntaxError),
     /// Its kind is not known.
-    #[error("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"")]
+    #[error(
+        "no kind {} is registered for version {} in scheme \"{scheme}\"",
+        go_quote(kind),
+        go_quote(version)
+    )]
     NoKind {
         /// The kind that it says.
         kind: String,
@@ -316,7 +321,9 @@ fn decode_protobuf(body: &[u8], expected: &Expected<'_>) -> Result<Decoded, Deco
 
 /// `kind` or `apiVersion` of a body; Go reads them first and on their own.
 fn type_meta(map: &serde_json::Map<String, Value>, field: &'static str) -> Result<String, DecodeError> {
-    match map.get(field) {
+    // Here, and here alone, Go's decoder takes names in any case; the last one counts.
+    let named = map.iter().rev().find(|(key, value)| key.eq_ignore_ascii_case(field) && !value.is_null());
+    match named.map(|(_, value)| value) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => Err(DecodeError::TypeMeta { what: check::what(other), field }),

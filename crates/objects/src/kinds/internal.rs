@@ -1,137 +1,127 @@
 //! Values as messages show them that print one of Go's own structs: upstream's internal types have no names for JSON, so each
-//! field is there, under the name that it has in Go.
+//! field is there, under the name and in the order that it has in Go (`schema/kubernetes-1.36/internal.json`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Shape, TypeRef, type_of};
+/// A field: its name in Go, that in JSON, and its type; `schema/internal.py` says how they are written.
+type Field = (String, String, String);
 
-/// A field: its name in JSON, that in Go, and what it is when nobody has set it.
-pub(crate) type Row = (&'static str, &'static str, Zero);
+static TYPES: LazyLock<HashMap<String, Vec<Field>>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../schema/kubernetes-1.36/internal.json"))
+        .expect("a test reads the file, which is part of the program")
+});
 
-/// What a field is.
-#[derive(Clone, Copy)]
-pub(crate) enum Zero {
-    /// A pointer, a list or a map.
-    Null,
-    /// A pointer to a struct.
-    Of(&'static [Row]),
-    /// A text.
-    Text,
+/// Shows a published value as the internal type (`core.Taint`, `*core.Probe`, `[]core.Volume`) would be shown.
+pub(crate) fn shown(value: &Value, of: &str) -> Value {
+    typed(value, of, &Value::Null)
 }
 
-/// Shows a struct.
-pub(crate) fn shown(value: &Value, rows: &[Row]) -> Value {
-    let field = |(name, go, zero): &Row| {
-        let value = match (&value[*name], zero) {
-            (Value::Null, Zero::Text) => "".into(),
-            (Value::Null, _) => Value::Null,
-            (value, Zero::Of(rows)) => shown(value, rows),
-            (value, _) => value.clone(),
-        };
-        ((*go).to_owned(), value)
-    };
-    Value::Object(rows.iter().map(field).collect::<Map<_, _>>())
-}
-
-/// `rbac.RoleRef`.
-pub(crate) const ROLE_REF: &[Row] =
-    &[("apiGroup", "APIGroup", Zero::Text), ("kind", "Kind", Zero::Text), ("name", "Name", Zero::Text)];
-/// `core.Taint`.
-pub(crate) const TAINT: &[Row] = &[
-    ("key", "Key", Zero::Text),
-    ("value", "Value", Zero::Text),
-    ("effect", "Effect", Zero::Text),
-    ("timeAdded", "TimeAdded", Zero::Null),
-];
-/// `core.NodeAddress`.
-pub(crate) const NODE_ADDRESS: &[Row] = &[("type", "Type", Zero::Text), ("address", "Address", Zero::Text)];
-/// `core.PodResourceClaim`.
-pub(crate) const POD_RESOURCE_CLAIM: &[Row] = &[
-    ("name", "Name", Zero::Text),
-    ("resourceClaimName", "ResourceClaimName", Zero::Null),
-    ("resourceClaimTemplateName", "ResourceClaimTemplateName", Zero::Null),
-];
-/// `core.SeccompProfile`, and `core.AppArmorProfile`.
-pub(crate) const PROFILE: &[Row] =
-    &[("type", "Type", Zero::Text), ("localhostProfile", "LocalhostProfile", Zero::Null)];
-/// `core.SecurityContext`.
-pub(crate) const SECURITY_CONTEXT: &[Row] = &[
-    ("capabilities", "Capabilities", Zero::Of(&[("add", "Add", Zero::Null), ("drop", "Drop", Zero::Null)])),
-    ("privileged", "Privileged", Zero::Null),
-    ("seLinuxOptions", "SELinuxOptions", Zero::Of(SE_LINUX)),
-    ("windowsOptions", "WindowsOptions", Zero::Of(WINDOWS)),
-    ("runAsUser", "RunAsUser", Zero::Null),
-    ("runAsGroup", "RunAsGroup", Zero::Null),
-    ("runAsNonRoot", "RunAsNonRoot", Zero::Null),
-    ("readOnlyRootFilesystem", "ReadOnlyRootFilesystem", Zero::Null),
-    ("allowPrivilegeEscalation", "AllowPrivilegeEscalation", Zero::Null),
-    ("procMount", "ProcMount", Zero::Null),
-    ("seccompProfile", "SeccompProfile", Zero::Of(PROFILE)),
-    ("appArmorProfile", "AppArmorProfile", Zero::Of(PROFILE)),
-];
-const SE_LINUX: &[Row] = &[
-    ("user", "User", Zero::Text),
-    ("role", "Role", Zero::Text),
-    ("type", "Type", Zero::Text),
-    ("level", "Level", Zero::Text),
-];
-const WINDOWS: &[Row] = &[
-    ("gmsaCredentialSpecName", "GMSACredentialSpecName", Zero::Null),
-    ("gmsaCredentialSpec", "GMSACredentialSpec", Zero::Null),
-    ("runAsUserName", "RunAsUserName", Zero::Null),
-    ("hostProcess", "HostProcess", Zero::Null),
-];
-
-/// Shows a value of a type of the table, by what Go declares of it.
+/// The same of the internal type that is published as a type of the table (`storage/v1.CSINodeDriver`).
 pub(crate) fn of_type(name: &str, value: &Value) -> Value {
-    type_of(name).map_or_else(|| value.clone(), |of| of_message(of, value))
+    let (group, kind) = (name.split('/').next().unwrap_or(name), name.rsplit('.').next().unwrap_or(name));
+    shown(value, &format!("{group}.{kind}"))
 }
 
-fn of_message(of: TypeRef<'_>, value: &Value) -> Value {
-    let mut shown = Map::new();
-    for field in of.fields() {
-        if field.name.is_empty() || field.inline {
-            continue;
+fn typed(value: &Value, of: &str, outer: &Value) -> Value {
+    if let Some(of) = of.strip_prefix('*') {
+        return if value.is_null() { Value::Null } else { typed(value, of, outer) };
+    }
+    match (of.strip_prefix("[]"), of.strip_prefix("map[]"), value) {
+        (Some(of), _, Value::Array(items)) => items.iter().map(|item| typed(item, of, outer)).collect(),
+        (_, Some(of), Value::Object(map)) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            sorted.into_iter().map(|(key, value)| (key.clone(), typed(value, of, outer))).collect()
         }
-        let value = value.get(&*field.name).unwrap_or(&Value::Null);
-        let value = match (value.is_null(), field.pointer) {
-            (true, true) => Value::Null,
-            _ => of_shape(of, &field.shape, value),
-        };
-        shown.insert(go_name(&field.name), value);
+        (Some(_), ..) | (_, Some(_), _) => Value::Null,
+        _ => match (of, value) {
+            ("string", Value::Null) => "".into(),
+            ("bool", Value::Null) => false.into(),
+            ("int" | "IntOrString", Value::Null) => 0.into(),
+            ("Quantity", Value::Null) => "0".into(),
+            _ => match TYPES.get(of) {
+                Some(fields) => Value::Object(structure(value, fields, outer)),
+                None => value.clone(),
+            },
+        },
     }
-    shown.into()
 }
 
-fn of_shape(of: TypeRef<'_>, shape: &Shape, value: &Value) -> Value {
-    match (shape, value) {
-        // Types of `meta/v1` have names for JSON upstream, too.
-        (Shape::Message(id), _) if of.at(*id).name().starts_with("apis/meta/v1.") => value.clone(),
-        (Shape::Message(id), _) => of_message(of.at(*id), value),
-        (Shape::List(item), Value::Array(all)) => all.iter().map(|one| of_shape(of, item, one)).collect(),
-        (Shape::Map(item), Value::Object(all)) => {
-            all.iter().map(|(key, one)| (key.clone(), of_shape(of, item, one))).collect::<Map<_, _>>().into()
+/// An embedded type stands among the fields of its holder, and so does embedded metadata.
+fn structure(value: &Value, fields: &[Field], outer: &Value) -> Map<String, Value> {
+    let mut out = Map::new();
+    for (go, json, of) in fields {
+        match (go.as_str(), json.as_str(), json.strip_prefix('^')) {
+            ("", "", _) => {
+                out.extend(TYPES.get(of).map(|fields| structure(value, fields, outer)).unwrap_or_default())
+            }
+            ("", embedded, _) => out.extend(value[embedded].as_object().cloned().unwrap_or_default()),
+            (_, _, Some(name)) => drop(out.insert(go.clone(), typed(&outer[name], of, value))),
+            _ => drop(out.insert(go.clone(), typed(&value[json.as_str()], of, value))),
         }
-        (Shape::Bool, Value::Null) => false.into(),
-        (Shape::Int32 | Shape::Int64 | Shape::Float64 | Shape::IntOrString, Value::Null) => 0.into(),
-        (Shape::Quantity, Value::Null) => "0".into(),
-        (Shape::String, Value::Null) => "".into(),
-        _ => value.clone(),
     }
+    out
 }
 
-/// A field's name in Go: that in JSON with a capital, or several where it begins with an abbreviation.
-fn go_name(name: &str) -> String {
-    let start = name.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(name.len());
-    let (head, tail) = name.split_at(start);
-    if CAPITALS.contains(&head) {
-        return head.to_ascii_uppercase() + tail;
-    }
-    let mut chars = name.chars();
-    chars.next().map_or_else(String::new, |first| format!("{}{}", first.to_ascii_uppercase(), chars.as_str()))
+/// What differs of two values that are shown so, line by line (apimachinery `util/diff`).
+pub(crate) fn difference(old: &Value, new: &Value, of: &str) -> String {
+    let text = |value: &Value| pretty(&shown(value, of));
+    crate::difference::unified(&text(old), &text(new))
 }
 
-const CAPITALS: [&str; 19] = [
-    "api", "aws", "csi", "fc", "fs", "gce", "grpc", "http", "https", "id", "ip", "iscsi", "nfs", "rbd",
-    "tcp", "tls", "ttl", "uid", "url",
-];
+/// As Go's `json.MarshalIndent` writes with one blank a level.
+fn pretty(value: &Value) -> String {
+    use serde::Serialize;
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    let done = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter));
+    done.expect("a value in memory can be written");
+    let text = String::from_utf8(out).expect("JSON is UTF-8");
+    // These letters stand in strings alone.
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_type_names_types_that_are_there() {
+        for (name, fields) in TYPES.iter() {
+            for (_, _, of) in fields {
+                let of = of.trim_start_matches("map[]").trim_start_matches(['*', '[', ']']);
+                let known = matches!(of, "string" | "bool" | "int" | "IntOrString" | "Quantity" | "json")
+                    || TYPES.contains_key(of);
+                assert!(known, "{name}: {of}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_struct_has_every_field_in_its_own_order() {
+        let taint = json!({"effect": "NoSchedule", "key": "k"});
+        let want = r#"{"Key":"k","Value":"","Effect":"NoSchedule","TimeAdded":null}"#;
+        assert_eq!(shown(&taint, "core.Taint").to_string(), want);
+        // A volume's source, and what stands elsewhere in the published pod.
+        let pod =
+            json!({"hostNetwork": true, "securityContext": {}, "volumes": [{"name": "v", "emptyDir": {}}]});
+        let shown = shown(&pod, "core.PodSpec");
+        assert_eq!(shown["SecurityContext"]["HostNetwork"], true);
+        assert_eq!(shown["Volumes"][0]["EmptyDir"], json!({"Medium": "", "SizeLimit": null}));
+        assert_eq!((&shown["Containers"], &shown["HostAliases"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn a_difference_shows_lines_of_both() {
+        let (old, new) = (json!({"key": "k", "value": "<"}), json!({"key": "k", "value": "x"}));
+        let want = concat!(
+            "@@ -1,6 +1,6 @@\n {\n  \"Key\": \"k\",\n- \"Value\": \"\\u003c\",\n+ \"Value\": \"x\",\n",
+            "  \"Effect\": \"\",\n  \"TimeAdded\": null\n }\n",
+        );
+        assert_eq!(difference(&old, &new, "core.Taint"), want);
+    }
+}

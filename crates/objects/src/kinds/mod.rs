@@ -21,6 +21,7 @@ mod limit_range;
 mod namespace;
 mod networking;
 mod node;
+mod pem;
 pub mod pod;
 pub mod priority_class;
 mod priority_level;
@@ -189,6 +190,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
     ) {
         let _ = old;
         self.validate(errors, kind, new, limits);
+    }
+
+    /// What is told of an object that is made, or put in the place of another one, although it is valid.
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let _ = (object, old);
+        Vec::new()
     }
 }
 

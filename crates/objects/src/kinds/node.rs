@@ -122,7 +122,7 @@ fn changed(errors: &mut Findings, new: &Object, old: &Object) {
     for (index, address) in addresses.into_iter().flatten().enumerate() {
         if !seen.insert((address["type"].as_str(), address["address"].as_str())) {
             let at = Path::new("status.addresses");
-            errors.duplicate(&at.index(index), internal::shown(address, internal::NODE_ADDRESS));
+            errors.duplicate(&at.index(index), internal::shown(address, "core.NodeAddress"));
         }
     }
     let (networks, before) = (texts(new, &["spec", "podCIDRs"]), texts(old, &["spec", "podCIDRs"]));
@@ -170,7 +170,7 @@ fn taints(errors: &mut Findings, node: &Object) {
         }
         if !seen.insert((key, effect)) {
             errors.push(|| {
-                let mut error = FieldError::duplicate(at, &internal::shown(taint, internal::TAINT));
+                let mut error = FieldError::duplicate(at, &internal::shown(taint, "core.Taint"));
                 error.message.push_str(": taints must be unique by key and effect pair");
                 error
             });

@@ -39,14 +39,14 @@ impl Rules for RoleBinding {
     fn validate_update(&self, errors: &mut Findings, kind: &Kind, new: &Object, old: &Object, _: &Limits) {
         create(errors, kind, new);
         if new.get("roleRef") != old.get("roleRef") {
-            let value = internal::shown(new.get("roleRef").unwrap_or(&Value::Null), internal::ROLE_REF);
+            let value = internal::shown(new.get("roleRef").unwrap_or(&Value::Null), "rbac.RoleRef");
             errors.push(|| FieldError::invalid("roleRef", &value, "cannot change roleRef"));
         }
     }
 }
 
 fn defaults(object: &mut Object) {
-    if object.str_at(&["roleRef", "apiGroup"]).is_empty() && object.at(&["roleRef"]).is_some() {
+    if object.str_at(&["roleRef", "apiGroup"]).is_empty() {
         object.set(&["roleRef", "apiGroup"], GROUP);
     }
     let Some(Value::Array(subjects)) = object.0.get_mut("subjects") else { return };

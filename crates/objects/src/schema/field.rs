@@ -197,6 +197,12 @@ fn is_empty(value: &Value) -> bool {
 }
 
 impl Shape {
+    /// Whether its Go type reads JSON by a method of its own, whose error ends the decoding.
+    pub(crate) fn decodes_itself(&self) -> bool {
+        use Shape::*;
+        matches!(self, Duration | Fields | IntOrString | MicroTime | Quantity | Raw | Time)
+    }
+
     /// The message that a value is.
     pub fn message(&self) -> Option<TypeId> {
         match self {

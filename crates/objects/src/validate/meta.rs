@@ -42,10 +42,19 @@ pub(crate) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
 }
 
 pub(crate) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
+    status(errors, kind, new, old);
+    // Upstream judges a whole and its change twice, for all kinds and for this one; its causes tell both twice.
+    lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+    finalizers(errors, new);
+}
+
+/// What is judged of metadata when a status changes: the whole once, its change twice.
+pub(crate) fn status(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
     create(errors, kind, new);
-    // Upstream judges a change twice, for all kinds and for this one; its causes tell it twice.
-    changes(errors, new, old);
-    changes(errors, new, old);
+    for _ in 0..2 {
+        changes(errors, new, old);
+        lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+    }
 }
 
 fn changes(errors: &mut Findings, new: &Object, old: &Object) {
@@ -72,10 +81,15 @@ fn common(errors: &mut Findings, object: &Object) {
         let at = Path::new("metadata.generation");
         errors.invalid(&at, generation, "must be greater than or equal to 0");
     }
-    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    lists(errors, object.get("metadata").unwrap_or(&Value::Null));
+    finalizers(errors, object);
+}
+
+/// Labels, annotations and owners.
+fn lists(errors: &mut Findings, metadata: &Value) {
     selector::labels(errors, &Path::new("metadata.labels"), &metadata["labels"]);
     annotations(errors, &Path::new("metadata.annotations"), metadata);
-    let owners = object.at(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owners = metadata["ownerReferences"].as_array();
     // Upstream says where the list is, and not which of them.
     let at = &Path::new("metadata.ownerReferences");
     for owner in owners.into_iter().flatten() {
@@ -97,7 +111,6 @@ fn common(errors: &mut Findings, object: &Object) {
     if let Some(owners) = owners {
         one_controller(errors, owners);
     }
-    finalizers(errors, object);
 }
 
 /// Only one owner can be in charge.

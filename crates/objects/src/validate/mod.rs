@@ -44,7 +44,7 @@ pub fn update(kind: &Kind, new: &Object, old: &Object, limits: &Limits) -> Findi
 /// What is wrong with the change of a status.
 pub fn status_update(kind: &Kind, new: &Object, old: &Object) -> Findings {
     let mut found = Findings::default();
-    meta::update(&mut found, kind, new, old);
+    meta::status(&mut found, kind, new, old);
     kind.rules().validate_status(&mut found, new, old);
     found
 }

@@ -41,7 +41,9 @@ impl ListOptions {
     pub fn read(kind: &Kind, query: &str) -> Result<Self, Error> {
         let query = Query::read(query);
         let timeout_seconds = query.number("timeoutSeconds")?;
-        let limit = query.number("limit")?.unwrap_or(0);
+        let version = query.text("resourceVersion");
+        // A list that may be of any age is given whole, as by upstream's cache.
+        let limit = query.number("limit")?.filter(|_| version != "0").unwrap_or(0);
         let (labels, fields) = (query.text("labelSelector"), query.text("fieldSelector"));
         let initial = query.flag("sendInitialEvents");
         let unread = |error: SelectorError| Error::BadRequest(error.to_string());
@@ -51,7 +53,7 @@ impl ListOptions {
             selective: !labels.is_empty() || !fields.is_empty(),
             limit: limit.max(0).try_into().unwrap_or(usize::MAX),
             continue_token: query.text("continue"),
-            resource_version: query.text("resourceVersion"),
+            resource_version: version,
             exact: query.first("resourceVersionMatch") == Some("Exact"),
             send_initial_events: initial,
             allow_watch_bookmarks: query.flag("allowWatchBookmarks") == Some(true),

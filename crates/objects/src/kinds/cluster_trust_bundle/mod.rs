@@ -1,13 +1,12 @@
 //! ClusterTrustBundles (`pkg/apis/certificates/validation`, `pkg/apis/core/validation/names.go`).
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::Rules;
+use super::pem::{Block, blocks};
 use crate::field::{Findings, go_quote};
 use crate::schema::Kind;
 use crate::table::or_none;
@@ -150,12 +149,6 @@ fn anchors(errors: &mut Findings, text: &str) {
     }
 }
 
-struct Block<'a> {
-    label: &'a str,
-    headers: bool,
-    der: Vec<u8>,
-}
-
 impl Block<'_> {
     fn problem(&self) -> Option<String> {
         if self.label != "CERTIFICATE" {
@@ -174,35 +167,6 @@ impl Block<'_> {
             Err(_) => Some("does not parse as X.509".into()),
         }
     }
-}
-
-/// The blocks of a text as Go's `encoding/pem` finds them: other text, a block without an end and one that is no base64
-/// are passed over.
-fn blocks(text: &str) -> Vec<Block<'_>> {
-    let (mut found, mut open) = (Vec::new(), None::<(&str, Vec<&str>)>);
-    for line in text.split('\n').map(|line| line.trim_end_matches([' ', '\t', '\r'])) {
-        if let Some(label) = mark(line, "BEGIN ") {
-            open = Some((label, Vec::new()));
-        } else if let Some(label) = mark(line, "END ") {
-            found
-                .extend(open.take().filter(|(begun, _)| *begun == label).and_then(|(_, l)| block(label, &l)));
-        } else if let Some((_, lines)) = &mut open {
-            lines.push(line);
-        }
-    }
-    found
-}
-
-fn block<'a>(label: &'a str, lines: &[&str]) -> Option<Block<'a>> {
-    let headers = lines.iter().take_while(|line| line.contains(':')).count();
-    let body: Vec<u8> = lines[headers..].iter().flat_map(|line| line.bytes()).collect();
-    let body: Vec<u8> = body.into_iter().filter(|c| !c.is_ascii_whitespace()).collect();
-    Some(Block { label, headers: headers > 0, der: BASE64_STANDARD.decode(body).ok()? })
-}
-
-/// The label in `-----BEGIN LABEL-----`.
-fn mark<'a>(line: &'a str, word: &str) -> Option<&'a str> {
-    line.strip_prefix("-----")?.strip_suffix("-----")?.strip_prefix(word)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::defaults::{default, each};
 use crate::{Object, quantity};
 
 pub(super) fn apply(object: &mut Object) {
+    addresses(object);
     // A pod without a spec is one with an empty spec.
     let spec = object.0.entry("spec").or_insert_with(|| Value::Object(Map::new()));
     let Value::Object(spec) = spec else { return };
@@ -44,6 +45,18 @@ pub(super) fn apply(object: &mut Object) {
                 tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
             }
         }
+    }
+}
+
+/// A pod's first address is told twice. The old field wins where they differ.
+fn addresses(object: &mut Object) {
+    let old = object.str_at(&["status", "podIP"]).to_owned();
+    let first = object.at(&["status", "podIPs"]).and_then(|all| all[0]["ip"].as_str().map(str::to_owned));
+    match first {
+        Some(first) if old.is_empty() => object.set(&["status", "podIP"], first),
+        Some(first) if first == old => {}
+        _ if old.is_empty() => {}
+        _ => object.set(&["status", "podIPs"], json!([{"ip": old}])),
     }
 }
 

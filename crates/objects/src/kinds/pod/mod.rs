@@ -7,6 +7,7 @@ mod references;
 mod scheduling;
 mod table;
 pub(crate) mod validate;
+mod warnings;
 
 pub use aggregate::together;
 pub use references::{
@@ -87,9 +88,18 @@ impl Rules for Pod {
         validate::create(errors, object, limits);
     }
 
-    /// What was stored stays valid: only the change itself is judged.
-    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
-        validate::update(errors, new, old);
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, limits: &Limits) {
+        validate::update(errors, new, old, limits);
+    }
+
+    /// Who changes a pod is seldom the one who wrote it.
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let none = &Value::Null;
+        let annotations = object.at(&["metadata", "annotations"]).unwrap_or(none);
+        warnings::warnings(None, object.get("spec").unwrap_or(none), annotations)
     }
 }
 

@@ -117,6 +117,12 @@ fn a_pod_stays_a_mirror_pod_or_none() {
         created,
         [format!("{at}: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set")]
     );
+    let on_node = |pod: &Object| {
+        let mut pod = pod.clone();
+        pod.set(&["spec", "nodeName"], "n");
+        pod
+    };
+    let (plain, mirror) = (on_node(&plain), on_node(&mirror));
     let mut other = mirror.clone();
     other.set(&["metadata", "annotations", "kubernetes.io/config.mirror"], "y");
     let change = |new, old| texts(update(pods, new, old, &Limits::default()));

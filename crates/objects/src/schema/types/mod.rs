@@ -255,6 +255,12 @@ impl<'a> TypeRef<'a> {
         Some((self.types.at(place.owner).of.fields.get(place.at)?, place.rank))
     }
 
+    /// The embedded type that a field stands in, as Go's errors name it.
+    pub fn embedded(self, name: &str) -> Option<&'a str> {
+        let owner = self.types.at(self.of.names.get(name)?.owner);
+        (!std::ptr::eq(owner.of, self.of)).then(|| owner.short_name())
+    }
+
     /// Where a JSON name stands in Go's order.
     pub fn rank(self, name: &str) -> usize {
         self.of.names.get(name).map_or(usize::MAX, |place| place.rank)

@@ -188,7 +188,7 @@ fn resource_claims(errors: &mut Findings, at: &Path<'_>, mirror: bool, claims: &
         } else {
             errors.each(&at.child("name"), name, names::label(name));
         }
-        let shown = || crate::kinds::internal::shown(claim, crate::kinds::internal::POD_RESOURCE_CLAIM);
+        let shown = || crate::kinds::internal::shown(claim, "core.PodResourceClaim");
         let (own, template) =
             (claim["resourceClaimName"].as_str(), claim["resourceClaimTemplateName"].as_str());
         match (own, template) {
@@ -234,7 +234,7 @@ fn port_number(errors: &mut Findings, at: &Path<'_>, number: i64) {
 }
 
 /// Looks at containers of each sort, in upstream's order.
-fn each_container(spec: &Value, at: &Path<'_>, look: &mut dyn FnMut(&Path<'_>, &Value)) {
+pub(super) fn each_container(spec: &Value, at: &Path<'_>, look: &mut dyn FnMut(&Path<'_>, &Value)) {
     for field in ["initContainers", "containers", "ephemeralContainers"] {
         let at = at.child(field);
         for (index, container) in list(spec, field).iter().enumerate() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::look::{flag, list, number, some, strings, text};
 use super::{Pod, given, volume, windows};
 use crate::field::Findings;
-use crate::kinds::internal::{self, PROFILE, SECURITY_CONTEXT};
+use crate::kinds::internal;
 use crate::path::Path;
 
 /// A container's `securityContext`.
@@ -26,7 +26,7 @@ pub(super) fn of_container(errors: &mut Findings, at: &Path<'_>, pod: &Pod<'_>, 
     }
     seccomp(errors, &at.child("seccompProfile"), &context["seccompProfile"]);
     if context["allowPrivilegeEscalation"] == false {
-        let shown = || internal::shown(context, SECURITY_CONTEXT);
+        let shown = || internal::shown(context, "core.SecurityContext");
         if flag(context, "privileged") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
             errors.invalid(at, shown(), detail);
@@ -129,7 +129,7 @@ fn seccomp(errors: &mut Findings, at: &Path<'_>, profile: &Value) {
         ("Localhost", None) => errors.required(at, "must be set when seccomp type is Localhost"),
         ("Localhost", Some(path)) => volume::descending(errors, at, path),
         (_, Some(_)) => {
-            let shown = internal::shown(profile, PROFILE);
+            let shown = internal::shown(profile, "core.SeccompProfile");
             errors.invalid(at, shown, "can only be set when seccomp type is Localhost");
         }
         _ => {}

@@ -8,16 +8,21 @@ use super::look::{list, number, text};
 use super::{SPEC, annotations, container, scheduling};
 use crate::Object;
 use crate::field::Findings;
+use crate::kinds::internal;
 use crate::path::Path;
+use crate::validate::Limits;
 
 type Spec = Map<String, Value>;
 
 /// Of a stored pod's spec, only a few fields may change: images, the deadline (downwards), tolerations (more of them), gates
 /// (fewer of them), a grace period that was negative; and while it is held by gates, the nodes that it may run on.
 ///
-/// What was stored stays valid: only the change itself is judged.
-pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
+/// The whole is judged anew, as when it was made.
+pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object, limits: &Limits) {
+    super::whole(errors, new, limits);
     annotations::changed(errors, new, old);
+    let field = |name| new.get(name).unwrap_or(&Value::Null);
+    annotations::all(errors, &annotations::AT, field("metadata"), field("spec"));
     let spec = |pod: &Object| pod.get("spec").cloned().unwrap_or_default();
     let (mut changed, before) = (spec(new), spec(old));
     for field in ["containers", "initContainers"] {
@@ -46,7 +51,9 @@ pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object) {
         places(errors, &mut changed, before);
     }
     if changed != *before {
-        errors.forbidden(&SPEC, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)");
+        let what = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        let difference = internal::difference(&before.clone().into(), &changed.into(), "core.PodSpec");
+        errors.forbidden(&SPEC, &format!("{what}\n{difference}"));
     }
 }
 
@@ -159,14 +166,7 @@ fn node_affinity(errors: &mut Findings, new: Option<&Value>, old: Option<&Value>
     let at = Path::new(
         "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
     );
-    let shown = |term: &Value| {
-        let requirement = |r: &Value| crate::kinds::internal::shown(r, REQUIREMENT);
-        let all = |name: &str| match list(term, name) {
-            [] => Value::Null,
-            some => some.iter().map(requirement).collect(),
-        };
-        serde_json::json!({"MatchExpressions": all("matchExpressions"), "MatchFields": all("matchFields")})
-    };
+    let shown = |term: &Value| internal::shown(term, "core.NodeSelectorTerm");
     if !old.is_empty() && old.len() != new.len() {
         let new = if new.is_empty() { Value::Null } else { new.iter().map(shown).collect() };
         return errors.invalid(
@@ -188,12 +188,6 @@ fn node_affinity(errors: &mut Findings, new: Option<&Value>, old: Option<&Value>
         }
     }
 }
-
-/// `core.NodeSelectorRequirement`.
-const REQUIREMENT: &[crate::kinds::internal::Row] = {
-    use crate::kinds::internal::Zero;
-    &[("key", "Key", Zero::Text), ("operator", "Operator", Zero::Text), ("values", "Values", Zero::Null)]
-};
 
 fn restore(changed: &mut Spec, before: &Spec, field: &str) {
     match before.get(field) {
