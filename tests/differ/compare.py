@@ -8,8 +8,9 @@ TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 JWT = r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*"
 VERSION = r"(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: \")\d+"
 ACCESS = r"(?<=kube-api-access-)[a-z0-9]{5}\b"
+GENERATED = r"(?<=-)[bcdfghjklmnpqrstvwxz2456789]{5}\b"
 SOURCE = r"(?:[\w@.-]+/)*[\w.-]+\.go:\d+"  # where Go's source lies depends on how it was built
-PARTS = re.compile(f"({JWT}|{UUID}|{TIME}|{VERSION}|{ACCESS}|{SOURCE})")
+PARTS = re.compile(f"({JWT}|{UUID}|{TIME}|{VERSION}|{ACCESS}|{GENERATED}|{SOURCE})")
 HEADERS = ["warning", "allow", "retry-after", "www-authenticate", "location"]
 SECONDS = {"exp", "iat", "nbf", "warnafter"}
 MANAGED = re.compile(r"^( *)managedFields:\n(?:\1[- ] .*\n)+", re.M)
@@ -32,7 +33,7 @@ class Pairs:
             self.part(x, y) if i % 2 else x == y for i, (x, y) in enumerate(zip(left, right)))
 
     def part(self, a, b):
-        for kind in (JWT, UUID, TIME, SOURCE, r"\d+", r"[a-z0-9]{5}"):
+        for kind in (JWT, UUID, TIME, SOURCE, r"[a-z0-9]{5}", r"\d+"):
             if re.fullmatch(kind, a):
                 if not re.fullmatch(kind, b):
                     return False
@@ -106,6 +107,10 @@ def served(real, ours):
                 name = lambda e: e.get("name") or e.get("metadata", {}).get("name", "")
                 names = {name(e) for e in other}
                 real = {**real, field: [e for e in one if name(e) in names]}
+        if "paths" in real and "paths" in ours:  # what each serves besides
+            real = {"paths": ours["paths"]}
+        if "gitVersion" in real:
+            real = {**real, "gitVersion": ours.get("gitVersion")}
     return real
 
 
@@ -115,7 +120,8 @@ def body(answer):
         return wire.answer(answer.body, "watch" in answer.type)
     text = answer.body.decode(errors="replace")
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        return [found] if isinstance(found, dict) and "object" in found and "type" in found else found
     except ValueError:
         pass
     if "yaml" in answer.type:

@@ -53,7 +53,7 @@ def kubernetes(stack, folder, programs):
         f"--initial-cluster=default=http://127.0.0.1:{peer}"])
     server = start(stack, folder, "kube-apiserver", [
         programs / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
-        f"--secure-port={port}", f"--cert-dir={folder}/certificates", "--authorization-mode=Node,RBAC", "--allow-privileged=true",
+        f"--secure-port={port}", f"--cert-dir={folder}/certificates", "--authorization-mode=Node,RBAC", "--allow-privileged=true", "--enable-admission-plugins=NodeRestriction",
         "--service-cluster-ip-range=10.0.0.0/24", f"--token-auth-file={folder}/users.csv", f"--service-account-issuer={ISSUER}",
         f"--api-audiences={AUDIENCES}", f"--service-account-signing-key-file={folder}/key.pem",
         f"--service-account-key-file={folder}/key.pem",

@@ -86,6 +86,8 @@ def scalar(lines, at, text, indent):
             following += 1
         inner = min((depth(l) for l in taken if l.strip()), default=0)
         joined = "\n".join(l[inner:] for l in taken)
+        if text[0] == ">":
+            joined = re.sub(r"(?<=[^\n])\n(?=[^\n ])", " ", joined.rstrip("\n")) + "\n"
         return (joined.rstrip("\n") + ("" if "-" in text else "\n" if "+" not in text else "\n" * max(1, len(joined) - len(joined.rstrip("\n"))))), following
     while following < len(lines) and lines[following].strip() and depth(lines[following]) > indent and not complete(text):
         text += " " + lines[following].strip()
