@@ -120,9 +120,9 @@ impl Step {
             Some(Some(token)) => Some(token.as_str()),
         };
         let body = body.map(Into::into);
-        // The config map that a controller makes in each namespace: the recorded server had none.
-        let lines =
-            self.events().map(|wanted| Lines { wanted, without: Some(r#""name":"kube-root-ca.crt""#) });
+        // The config map that a controller makes in each namespace: the recorded server had none. A list is one line.
+        let without = (!self.path.contains("watch=false")).then_some(r#""name":"kube-root-ca.crt""#);
+        let lines = self.events().map(|wanted| Lines { wanted, without });
         client.send_lines(&self.method, &self.path, token, &headers, body, lines).await
     }
 }
