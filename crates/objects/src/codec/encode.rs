@@ -101,7 +101,6 @@ fn json(map: &Map<String, Value>, of: Option<TypeRef<'_>>, item: Option<TypeRef<
 }
 
 /// An object of a type alone.
-#[cfg(test)]
 pub(super) fn typed(map: &Map<String, Value>, of: TypeRef<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     message(&mut out, of, Some(map), true);

@@ -24,6 +24,7 @@
 
 mod check;
 mod encode;
+mod inner;
 mod protobuf;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -36,6 +37,7 @@ use tokensmith_api::{Findings, Media, json, proto, yaml};
 pub(crate) use check::what;
 pub use check::{TypeError, base64_offset};
 pub use encode::{encode, encode_of, encode_value, finish};
+pub(crate) use inner::{list_text, read_list, read_one};
 pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
     protobuf_of,

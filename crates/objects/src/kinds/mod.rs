@@ -159,7 +159,7 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = object;
     }
 
-    /// The way back.
+    /// The way back; also what is to be forgotten of an object that is sent as it is stored.
     fn to_stored(&self, object: &mut Object) {
         let _ = object;
     }

@@ -184,8 +184,8 @@ impl Kind {
 
     /// An object that somebody has sent, as it is stored.
     pub fn to_stored(&self, object: &mut Object) {
+        self.rules.to_stored(object);
         if let Some(storage) = &self.storage {
-            self.rules.to_stored(object);
             storage.name(object);
         }
     }

@@ -52,16 +52,18 @@ impl Rules for HorizontalPodAutoscaler {
         strategy::status_and_metadata(object, old);
     }
 
+    fn to_stored(&self, object: &mut Object) {
+        v1::drop_annotations(object);
+    }
+
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
         validate::spec(errors, object.get("spec").unwrap_or(&Value::Null));
     }
 
     fn validate_status(&self, errors: &mut Findings, new: &Object, _: &Object) {
-        // The second name is upstream's.
-        for (field, told) in [("currentReplicas", "currentReplicas"), ("desiredReplicas", "desiredReplicas")]
-        {
+        for field in ["currentReplicas", "desiredReplicas"] {
             let number = new.at(&["status", field]).and_then(Value::as_i64).unwrap_or(0);
-            not_negative(errors, &Path::new("status").child(told), number);
+            not_negative(errors, &Path::new("status").child(field), number);
         }
     }
 }

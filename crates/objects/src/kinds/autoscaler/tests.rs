@@ -62,6 +62,149 @@ fn one_object_is_seen_through_both_versions_and_nothing_of_it_is_lost() {
     }
 }
 
+const PREFIX: &str = "autoscaling.alpha.kubernetes.io/";
+
+fn annotations(object: &Object) -> Value {
+    object.at(&["metadata", "annotations"]).cloned().unwrap_or_default()
+}
+
+#[test]
+fn annotations_of_views_are_never_kept_and_never_become_what_they_say() {
+    let (v1, storage) = kinds();
+    let mut object = v2(json!({}));
+    for key in ["metrics", "behavior", "current-metrics", "conditions"] {
+        let says = json!([{"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "1"}}]);
+        object.set(&["metadata", "annotations", &format!("{PREFIX}{key}")], says.to_string());
+    }
+    let plain = v2(json!({}));
+    // Stored by an older version: what is shown through the view does not have them.
+    let mut view = Stored::of(storage, &object, 7).wire_object(v1);
+    assert_eq!(annotations(&view), json!({"mine": "1"}));
+    v1.to_stored(&mut view);
+    assert_eq!(
+        (view.at(&["spec", "metrics"]), annotations(&view)),
+        (plain.at(&["spec", "metrics"]), json!({"mine": "1"}))
+    );
+    storage.to_stored(&mut object);
+    assert_eq!(object, plain);
+}
+
+fn stored(annotation: &str, says: &Value) -> Object {
+    let (v1, storage) = kinds();
+    let says = says.as_str().map_or_else(|| says.to_string(), str::to_owned);
+    let mut object = Object::from_value(json!({
+        "kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v1",
+        "metadata": {"name": "a", "namespace": "n", "annotations": {format!("{PREFIX}{annotation}"): says}},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}, "maxReplicas": 3},
+        "status": {"currentReplicas": 1, "desiredReplicas": 2, "currentCPUUtilizationPercentage": 4},
+    }))
+    .unwrap();
+    v1.to_stored(&mut object);
+    let left = if annotation == "other" { json!({format!("{PREFIX}other"): ""}) } else { Value::Null };
+    assert_eq!(annotations(&object), left, "{says}");
+    defaults::apply(storage, &mut object);
+    object
+}
+
+#[test]
+fn an_annotation_that_is_not_of_its_type_says_nothing() {
+    let none = stored("other", &json!(""));
+    for key in ["metrics", "behavior", "current-metrics", "conditions"] {
+        let unreadable = |says: &Value| {
+            let read = stored(key, says);
+            for field in ["spec", "status"] {
+                assert_eq!(read.get(field), none.get(field), "{key} {says}");
+            }
+        };
+        for says in ["x", "", "5", "[5]", r#"[{"type":5}]"#, "[] x"] {
+            unreadable(&says.into());
+        }
+    }
+    for says in [json!({}), json!({"ScaleUp": null}), json!({"ScaleUp": {"Policies": [{"Value": "1"}]}})] {
+        assert_eq!(stored("behavior", &says).at(&["spec", "behavior"]), None, "{says}");
+    }
+    let odd = json!([{"type": "Pods", "pods": {"metricName": "m", "targetAverageValue": "1x"}}]);
+    assert_eq!(stored("metrics", &odd).at(&["spec", "metrics"]), none.at(&["spec", "metrics"]));
+    // An empty list says that there is nothing, whatever the field of CPU says.
+    assert_eq!(stored("current-metrics", &json!([])).at(&["status", "currentMetrics"]), None);
+}
+
+#[test]
+fn annotations_are_read_as_go_reads_json() {
+    let says = json!([{"TYPE": "Resource", "Resource": {"NAME": "memory", "targetAVERAGEValue": "1024Mi", "foo": 1}}]);
+    let want = json!([{"type": "Resource", "resource": {"name": "memory", "target": {"averageValue": "1Gi", "type": "AverageValue"}}}]);
+    assert_eq!(stored("metrics", &says).at(&["spec", "metrics"]), Some(&want));
+    let says = json!({"scaleup": {"POLICIES": [{"type": "Pods", "value": 1, "periodSeconds": 2, "x": 1}]}, "foo": 3});
+    let behavior = stored("behavior", &says);
+    assert_eq!(
+        behavior.at(&["spec", "behavior", "scaleUp"]),
+        Some(
+            &json!({"policies": [{"type": "Pods", "value": 1, "periodSeconds": 2}], "stabilizationWindowSeconds": 0, "selectPolicy": "Max"})
+        )
+    );
+    let behavior = stored("behavior", &json!({"ScaleUp": {}}));
+    let refused = texts(create(kinds().1, &behavior, &Limits::default()));
+    assert_eq!(refused, ["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"]);
+    let mut shown = stored("conditions", &json!([{"type": "A", "x": 1}]));
+    kinds().0.of_stored(&mut shown);
+    let want = r#"[{"type":"A","status":"","lastTransitionTime":null}]"#;
+    assert_eq!(shown.annotation("autoscaling.alpha.kubernetes.io/conditions"), Some(want));
+}
+
+#[test]
+fn a_number_that_cannot_be_absent_is_zero() {
+    let target = json!({"kind": "Ingress", "name": "i", "apiVersion": "networking.k8s.io/v1"});
+    let metric = |source: &str, fields: Value| {
+        let mut of = json!({"metricName": "m"});
+        if source == "object" {
+            of["target"] = target.clone();
+        }
+        of.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let name = if source == "object" { "Object" } else { "Pods" };
+        json!([{"type": name, source: of}])
+    };
+    for (source, fields, want) in [
+        (
+            "object",
+            json!({"targetValue": "0", "averageValue": "2"}),
+            json!({"averageValue": "2", "type": "AverageValue"}),
+        ),
+        ("object", json!({"averageValue": "2"}), json!({"averageValue": "2", "type": "AverageValue"})),
+        (
+            "object",
+            json!({"targetValue": "3", "averageValue": "2"}),
+            json!({"value": "3", "averageValue": "2", "type": "AverageValue"}),
+        ),
+        ("object", json!({"targetValue": "0"}), json!({"value": "0", "type": "Value"})),
+        ("object", json!({}), json!({"value": "0", "type": "Value"})),
+        ("pods", json!({}), json!({"averageValue": "0", "type": "AverageValue"})),
+    ] {
+        let object = stored("metrics", &metric(source, fields.clone()));
+        let metrics = object.at(&["spec", "metrics"]).unwrap();
+        assert_eq!(metrics[0][source]["target"], want, "{source} {fields}");
+        let refused = texts(create(kinds().1, &object, &Limits::default()));
+        assert_eq!(refused.is_empty(), metrics.to_string().contains("\"2\""), "{refused:?}");
+    }
+    for (source, want) in [("object", json!({"value": "0"})), ("pods", json!({"averageValue": "0"}))] {
+        let object = stored("current-metrics", &metric(source, json!({})));
+        assert_eq!(object.at(&["status", "currentMetrics"]).unwrap()[0][source]["current"], want);
+    }
+}
+
+#[test]
+fn numbers_of_replicas_are_refused_by_their_names() {
+    let (_, storage) = kinds();
+    let mut object = v2(json!({}));
+    object.set(&["status"], json!({"currentReplicas": -1, "desiredReplicas": -2}));
+    let mut errors = crate::field::Findings::default();
+    storage.rules().validate_status(&mut errors, &object, &object);
+    let want = [
+        "status.currentReplicas: Invalid value: -1: must be greater than or equal to 0",
+        "status.desiredReplicas: Invalid value: -2: must be greater than or equal to 0",
+    ];
+    assert_eq!(texts(errors), want);
+}
+
 #[test]
 fn what_is_refused_of_an_autoscaler() {
     let refused = |spec: Value| texts(create(kinds().1, &v2(spec), &Limits::default()));
