@@ -34,7 +34,7 @@ pub struct Stored {
     /// Its `metadata.resourceVersion`, which is not in the bytes; 0 where it has none, since it is not stored.
     revision: u64,
     facts: Facts,
-    /// Its JSON as answers have it, for the first kind that it was asked for. Where another one comes in that one's place while
+    /// Its JSON as answers have it, for the first kind that it was asked for and that is no view. Where another one comes in that one's place while
     /// the server runs it is found out anew each time, until the object is written.
     wire: OnceLock<(KindId, Option<Box<Text>>)>,
 }
@@ -160,9 +160,14 @@ impl Stored {
 
     /// Its JSON as answers have it.
     pub fn wire(&self, kind: &Kind) -> Text {
-        match self.wire.get_or_init(|| (kind.id(), self.other(kind).map(Box::new))) {
-            (id, None) if *id == kind.id() => self.own(),
-            (id, Some(other)) if *id == kind.id() => Text::clone(other),
+        let found = match kind.is_view() {
+            // It would keep a second text for ever, and what is read as it is stored would be looked through each time.
+            true => self.wire.get(),
+            false => Some(self.wire.get_or_init(|| (kind.id(), self.other(kind).map(Box::new)))),
+        };
+        match found {
+            Some((id, None)) if *id == kind.id() => self.own(),
+            Some((id, Some(other))) if *id == kind.id() => Text::clone(other),
             _ => self.other(kind).unwrap_or_else(|| self.own()),
         }
     }

@@ -71,6 +71,21 @@ fn answers_are_spliced_as_they_would_be_encoded() {
 }
 
 #[test]
+fn a_view_never_takes_the_place_of_the_kept_form() {
+    let of = |version| {
+        crate::schema::Schema::builtin().resource("autoscaling", version, "horizontalpodautoscalers").unwrap()
+    };
+    let (view, storage) = (of("v1"), of("v2"));
+    let mut object = Object::new("autoscaling/v2", "HorizontalPodAutoscaler");
+    object.set(&["metadata", "name"], "a");
+    let stored = Stored::read(Stored::bytes_of(storage, &object), 7).unwrap();
+    assert!(!stored.wire(view).json().starts_with(stored.json()) && stored.wire.get().is_none());
+    assert_eq!(stored.wire(storage).json(), stored.json());
+    assert!(stored.wire.get().is_some_and(|(id, other)| *id == storage.id() && other.is_none()));
+    assert!(!stored.wire(view).json().starts_with(stored.json()));
+}
+
+#[test]
 fn what_has_no_revision_shows_none() {
     let stored = Stored::of(kind(), &pod(), 0);
     let mut out = Vec::new();
