@@ -90,12 +90,18 @@ const READ: &str = "the bytes were read when they were kept";
 
 /// Whether an answer is made of objects' bytes as they are: nothing is computed for it.
 pub(super) fn splices(format: &Format, kind: &Kind) -> bool {
-    takes_bytes(format) && !kind.is_view()
+    let shape = match Shape::of(format) {
+        Shape::Metadata => true,
+        // Through a view the bytes of another kind's are made.
+        Shape::Object => !kind.is_view(),
+        Shape::Table => false,
+    };
+    shape && format.media == Media::Json && !format.pretty
 }
 
-/// The same, but for what makes the bytes of another kind's.
-fn takes_bytes(format: &Format) -> bool {
-    format.media == Media::Json && !format.pretty && Shape::of(format) != Shape::Table
+/// The kind whose bytes are looked at: metadata and tables show what is stored, whatever it is seen through.
+fn shown_as(kind: &Kind, shape: Shape) -> &Kind {
+    if shape == Shape::Object { kind } else { kind.storage() }
 }
 
 /// One object.
@@ -117,7 +123,7 @@ pub(super) fn encoded(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &
             codec::encode_value(&value, format.media, format.pretty)
         }
         (Media::Protobuf, shape) => {
-            let (text, mut out) = (object.wire(kind), Vec::new());
+            let (text, mut out) = (object.wire(shown_as(kind, shape)), Vec::new());
             let made = match shape {
                 Shape::Metadata => codec::protobuf_metadata(text.json(), object.revision(), &mut out),
                 _ => codec::protobuf_of(kind, text.json(), object.revision(), &mut out),
@@ -152,7 +158,7 @@ fn metadata_only(version: &str, kind: &Kind, object: &Stored, out: &mut Vec<u8>)
     out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":""#);
     out.extend_from_slice(version.as_bytes());
     out.extend_from_slice(br#"","metadata":"#);
-    object.wire(kind).metadata(object.revision(), out);
+    object.wire(shown_as(kind, Shape::Metadata)).metadata(object.revision(), out);
     out.push(b'}');
 }
 
@@ -195,7 +201,8 @@ pub(super) fn show_list(clock: &dyn Clock, kind: &Arc<Kind>, list: &List, format
     head.extend_from_slice(b",\"items\":[");
     let left = list.items.clone().into_iter();
     let mut items = Items { kind: kind.clone(), shape, version, left, begun: false };
-    if !takes_bytes(format) {
+    // What is computed for it is computed here, in the request's place, and not while the client reads.
+    if !splices(format, kind) {
         items.write(&mut head, usize::MAX);
         return answer(codec::finish(head, format.media, format.pretty).into());
     }
@@ -257,7 +264,7 @@ impl Items {
 fn protobuf(list: &List, kind: &Kind, name: &str, version: &str, shape: Shape) -> Vec<Bytes> {
     let mut made = ProtobufList::default();
     for object in &list.items {
-        let (text, revision) = (object.wire(kind), object.revision());
+        let (text, revision) = (object.wire(shown_as(kind, shape)), object.revision());
         let item = made.put(|out| match shape {
             Shape::Metadata => codec::protobuf_metadata_item(text.json(), revision, out),
             _ => codec::protobuf_item(kind, text.json(), revision, out),
@@ -342,6 +349,31 @@ mod tests {
                 .map(|i| Some(i["metadata"]["name"].clone()))
                 .collect();
             assert_eq!(names, list.items.iter().map(of).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_list_through_a_view_is_made_before_it_is_read() {
+        let of = |version| {
+            schema::Schema::builtin().resource("autoscaling", version, "horizontalpodautoscalers").unwrap()
+        };
+        let (view, storage) = (of("v1"), of("v2"));
+        let mut list = list(0, 0);
+        for at in 0..700 {
+            let mut object = Object::new("autoscaling/v2", "HorizontalPodAutoscaler");
+            object.set(&["metadata", "annotations"], json!({"a": "x".repeat(500)}));
+            list.items.push(Arc::new(Stored::of(storage, &object, at + 1)));
+        }
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        for (kind, accept, streams) in
+            [(view, "application/json", false), (storage, "application/json", true), (view, METADATA, true)]
+        {
+            let answer = show_list(&clock, kind, &list, &format(accept));
+            assert_eq!(answer.extensions().get::<Length>().is_some(), streams, "{accept}");
+            assert_eq!(splices(&format(accept), kind), streams);
+            let all = answer.into_body().collect().await.unwrap().to_bytes();
+            let all: Value = serde_json::from_slice(&all).unwrap();
+            assert_eq!(all["items"].as_array().map(Vec::len), Some(700));
         }
     }
 

@@ -29,6 +29,7 @@ mod sizes;
 mod spans;
 mod tokens;
 mod trust_bundles;
+mod views;
 mod watches;
 mod websockets;
 mod workloads;
