@@ -100,13 +100,12 @@ pub struct Accepted {
 pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Option<Accepted> {
     let plain = Accepted { media: Media::Json, convert: None, pretty: false };
     let Some(header) = header.filter(|h| !h.trim().is_empty()) else { return Some(plain) };
-    let mut clauses: Vec<Clause> = header.split(',').map(Clause::parse).collect();
-    // RFC 9110 weights, but for 0, which upstream takes for the least; the sort is stable, so equal weights keep the client's order.
-    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-    clauses.iter().find_map(|clause| {
-        let media = match clause.name.as_str() {
-            "*/*" | "application/*" => Media::Json,
-            name => Media::of_name(name)?,
+    ranked(header).iter().find_map(|clause| {
+        let media = match (clause.name.0.as_str(), clause.name.1.as_str()) {
+            ("*" | "application", "*") => Media::Json,
+            // In those very letters.
+            (first, second) => Media::of_name(&format!("{first}/{second}"))
+                .filter(|media| media.as_str().split_once('/') == Some((first, second)))?,
         };
         let pretty = clause.get("pretty").is_some_and(|v| v == "1");
         // A stream of another schema, or another server's version of the answer.
@@ -143,39 +142,85 @@ pub fn negotiate(header: Option<&str>, convertible: impl Fn(&As) -> bool) -> Opt
 /// ```
 pub fn prefer<'a>(header: &str, produced: &[&'a str]) -> Option<&'a str> {
     let header = if header.trim().is_empty() { "*/*" } else { header };
-    let mut clauses: Vec<Clause> = header.split(',').map(Clause::parse).collect();
-    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     let takes = |clause: &Clause, name: &str| {
-        let (wanted, own) = (clause.name.split_once('/'), name.split_once('/'));
-        let (Some(wanted), Some(own)) = (wanted, own) else { return false };
-        (wanted.0 == "*" || wanted.0 == own.0) && (wanted.1 == "*" || wanted.1.eq_ignore_ascii_case(own.1))
+        let Some((first, second)) = name.split_once('/') else { return false };
+        match (clause.name.0.as_str(), clause.name.1.as_str()) {
+            ("*", "*") => true,
+            (wanted, "*") => wanted == first,
+            wanted => wanted == (first, second),
+        }
     };
-    clauses.iter().find_map(|clause| produced.iter().find(|name| takes(clause, name)).copied())
+    ranked(header).iter().find_map(|clause| produced.iter().find(|name| takes(clause, name)).copied())
 }
 
+/// The clauses of an `Accept` header, the most wanted first, as `goautoneg` ranks them: by weight, and before a wildcard what
+/// is named, even if that weighs less and stands behind it. A weight of zero refuses nothing.
+fn ranked(header: &str) -> Vec<Clause> {
+    let mut clauses: Vec<Clause> = header.split(',').filter_map(Clause::parse).collect();
+    let named = |clause: &Clause| (clause.name.0 != "*", clause.name.1 != "*");
+    if clauses.len() > GO_INSERTS {
+        clauses.sort_by_cached_key(|clause| {
+            let (first, second) = named(clause);
+            (std::cmp::Reverse((clause.quality * 1e6) as i64), !first, !second)
+        });
+        return clauses;
+    }
+    // Two clauses can each rank before the other: then it counts how Go's sort goes through so few of them.
+    let before = |a: &Clause, b: &Clause| {
+        let (a_named, b_named) = (named(a), named(b));
+        a.quality > b.quality || (a_named.0 && !b_named.0) || (a_named.1 && !b_named.1)
+    };
+    for from in 1..clauses.len() {
+        let mut at = from;
+        while at > 0 && before(&clauses[at], &clauses[at - 1]) {
+            clauses.swap(at, at - 1);
+            at -= 1;
+        }
+    }
+    clauses
+}
+
+/// So few items Go's `sort.Sort` inserts one after the other.
+const GO_INSERTS: usize = 12;
+
 /// How much an `Accept` header wants a type that it names itself; `None` where it does not, or not at all.
-pub fn weigh(header: &str, name: &str) -> Option<f32> {
-    let named = header.split(',').map(Clause::parse).filter(|clause| clause.name == name);
-    named.map(|clause| clause.quality).filter(|quality| *quality > 0.0).max_by(f32::total_cmp)
+pub fn weigh(header: &str, name: &str) -> Option<f64> {
+    let is_named = |clause: &Clause| {
+        name.split_once('/').is_some_and(|(first, second)| {
+            clause.name.0.eq_ignore_ascii_case(first) && clause.name.1.eq_ignore_ascii_case(second)
+        })
+    };
+    let named = header.split(',').filter_map(Clause::parse).filter(is_named);
+    named.map(|clause| clause.quality).filter(|quality| *quality > 0.0).max_by(f64::total_cmp)
 }
 
 struct Clause {
-    name: String,
-    quality: f32,
+    name: (String, String),
+    quality: f64,
     parameters: Vec<(String, String)>,
 }
 
 impl Clause {
-    fn parse(text: &str) -> Clause {
-        let mut parts = text.split(';').map(str::trim);
-        let name = parts.next().unwrap_or("").to_ascii_lowercase();
-        let parameters: Vec<_> = parts
-            .filter_map(|p| p.split_once('='))
-            .map(|(k, v)| (k.trim().into(), v.trim().into()))
-            .collect();
-        let quality =
-            parameters.iter().find(|(k, _): &&(String, String)| k == "q").and_then(|(_, v)| v.parse().ok());
-        Clause { name, quality: quality.unwrap_or(1.0), parameters }
+    /// `None` where it names no type.
+    fn parse(text: &str) -> Option<Clause> {
+        let mut parts = text.split(';');
+        let name = parts.next().unwrap_or("");
+        let (first, second) = match name.split_once('/') {
+            Some((_, second)) if second.is_empty() || second.contains('/') => return None,
+            Some(both) => both,
+            None if name.trim_matches(' ') == "*" => ("*", "*"),
+            None => return None,
+        };
+        let name = (first.trim_matches(' ').to_owned(), second.trim_matches(' ').to_owned());
+        let (mut quality, mut parameters) = (1.0, Vec::new());
+        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+            match key.trim_matches(' ') {
+                _ if value.is_empty() || value.contains('=') => {}
+                "q" => quality = value.parse().unwrap_or(0.0),
+                key => parameters.push((key.to_owned(), value.trim_matches(' ').to_owned())),
+            }
+        }
+        Some(Clause { name, quality, parameters })
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -201,11 +246,46 @@ mod tests {
         );
         assert_eq!(media(Some("text/html, */*;q=0.1")), Some((Media::Json, false)));
         assert_eq!(media(Some("text/html")), None);
-        assert_eq!(media(Some("*/*;q=0")), Some((Media::Json, false)));
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(media(Some(kubectl)), Some((Media::Json, true)));
         assert_eq!(negotiate(Some(kubectl), |_| false).map(|a| a.convert), Some(None));
         assert_eq!(media(Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io")), None);
+    }
+
+    #[test]
+    fn what_is_named_ranks_before_wildcards_as_goautoneg_has_it() {
+        // As kube-apiserver 1.36 answers at /openapi/v2.
+        let other = "application/x.v1+protobuf";
+        let produced = ["application/json", other];
+        for (header, want) in [
+            ("application/x.v1+protobuf, */*", Some(other)),
+            ("*/*, application/x.v1+protobuf", Some(other)),
+            ("application/*, application/x.v1+protobuf", Some(other)),
+            ("*/*, application/x.v1+protobuf;q=0.1", Some(other)),
+            ("application/x.v1+protobuf;q=0.1, */*", Some(produced[0])),
+            ("*/*;q=0, application/x.v1+protobuf;q=0", Some(other)),
+            ("application/json;q=0", Some(produced[0])),
+            ("*", Some(produced[0])),
+            ("Application/JSON", None),
+            ("text/html,", None),
+            (", ,", None),
+        ] {
+            assert_eq!(prefer(header, &produced), want, "{header}");
+        }
+        // And at /api/v1/namespaces.
+        for (header, want) in [
+            ("*/*, application/yaml", Media::Yaml),
+            ("*/*, application/yaml;q=0.1", Media::Yaml),
+            ("application/yaml;q=0.1, */*", Media::Json),
+            ("application/json;q=0.5,application/yaml", Media::Yaml),
+            ("application/yaml;q=0", Media::Yaml),
+            ("application/YAML,*/*", Media::Json),
+            ("application/json;q=x, application/yaml;q=0.1", Media::Yaml),
+        ] {
+            assert_eq!(negotiate(Some(header), table).map(|a| a.media), Some(want), "{header}");
+        }
+        let many = vec!["text/a"; 40].join(",") + ",*/*,application/yaml;q=0.5,application/yaml";
+        assert_eq!(negotiate(Some(&many), table).map(|a| a.media), Some(Media::Yaml));
     }
 
     #[test]
