@@ -10,7 +10,7 @@ use tokensmith_core::keys::Keys;
 use tokensmith_core::supervise::Errands;
 use tokensmith_core::tokens::{TokenIssuer, TokenLedger};
 use tokensmith_core::view::View;
-use tokensmith_objects::schema::Schema;
+use tokensmith_objects::schema::{Current, Schema};
 use tokensmith_registry::Registry;
 use tokio::sync::watch;
 
@@ -54,6 +54,7 @@ parts! {
     Arc<Authentication>: app => app.authentication.clone();
     Arc<Backup>: app => app.backup.clone();
     Arc<ClockWatch>: app => app.clock_watch.clone();
+    Arc<Current>: app => app.schema.clone();
     Arc<Errands>: app => app.errands.clone();
     Arc<Keys>: app => app.keys.clone();
     Arc<Metrics>: app => app.metrics.clone();
