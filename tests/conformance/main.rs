@@ -9,7 +9,7 @@ mod normalise;
 mod replay;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -41,12 +41,14 @@ async fn recorded_exchanges_are_answered_alike() -> Result<()> {
         fs::read_dir(folder.join("cases"))?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
     files.sort();
     let (mut all, mut passed, mut failures) = (0, 0, Vec::new());
+    let mut unseen: BTreeSet<_> = listed.honest.keys().chain(listed.awaited.keys()).cloned().collect();
     for file in files {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let scenarios: Vec<replay::Scenario> = serde_json::from_str(&text)?;
         for scenario in scenarios {
             all += 1;
             let name = &scenario.name;
+            unseen.remove(name);
             let differs = replay.run(&scenario).await?;
             let known = listed.honest.get(name).or(listed.awaited.get(name));
             match (differs.is_empty(), known) {
@@ -59,6 +61,8 @@ async fn recorded_exchanges_are_answered_alike() -> Result<()> {
             }
         }
     }
+    failures
+        .extend(unseen.iter().map(|name| format!("{name}: listed in differences.json, but no case has it")));
     println!("{passed} scenarios of {all} equal");
     ensure!(listed.honest.len() * 100 <= all, "at most one honest difference in a hundred");
     ensure!(failures.is_empty(), "{} scenarios differ:\n{}", failures.len(), failures.join("\n"));
