@@ -31,21 +31,20 @@ HERE = pathlib.Path(__file__).parent
 SOURCE = HERE / "kubernetes-1.36"
 
 # Subresources that are served besides /status; the rest of discovery's list is not there.
-SUBRESOURCES = {"serviceaccounts/token", "namespaces/finalize", "nodes/proxy", "services/proxy"} | {
+SUBRESOURCES = {"serviceaccounts/token", "certificatesigningrequests/approval", "namespaces/finalize", "nodes/proxy", "services/proxy"} | {
     f"{of}/scale" for of in ("deployments", "replicasets", "replicationcontrollers", "statefulsets")} | {
     f"pods/{sub}" for sub in ("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize")}
-# Those that are another version of what is stored as a kind of its own.
-NOT_SERVED_VERSIONS = {"events.k8s.io/v1"}
 # What no description says of a kind, and has to be known beside its room in src/kinds (Facts in src/schema/kind.rs).
 NAMES = ["metadata.name", "metadata.namespace"]
 GONE, COUNTS = {"returnsDeleted": True}, {"generation": True}
 CREATES, VERSION = {"putCreates": True}, {"versionRequired": True}
 ADMISSION, RBAC, STORAGE = "admissionregistration.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"
+about = lambda of: [f"{of}.{field}" for field in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")]
 FACTS = {
     ("", "ComponentStatus"): {"deprecated": "v1 ComponentStatus is deprecated in v1.19+"},
     ("", "Endpoints"): CREATES | {
         "deprecated": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"},
-    ("", "Event"): CREATES,
+    ("", "Event"): CREATES | {"selectable": NAMES + about("involvedObject") + ["reason", "reportingComponent", "source", "type"]},
     ("", "LimitRange"): CREATES,
     ("", "Namespace"): GONE | {"selectable": NAMES + ["name", "status.phase"]},
     ("", "Node"): {"selectable": NAMES + ["spec.unschedulable"]},
@@ -76,6 +75,7 @@ FACTS = {
     ("certificates.k8s.io", "ClusterTrustBundle"): VERSION | {"selectable": ["metadata.name", "spec.signerName"]},
     ("coordination.k8s.io", "Lease"): CREATES | VERSION,
     ("discovery.k8s.io", "EndpointSlice"): COUNTS,
+    ("events.k8s.io", "Event"): CREATES | {"selectable": NAMES + about("regarding") + ["reason", "reportingController", "type"]},
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"): COUNTS,
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): COUNTS,
     ("networking.k8s.io", "Ingress"): COUNTS,
@@ -101,6 +101,7 @@ FACTS = {
 # As which kind the objects of another one are stored: they are the same objects.
 STORED_AS = {
     ("autoscaling", "v1", "HorizontalPodAutoscaler"): "autoscaling/v2",
+    ("events.k8s.io", "v1", "Event"): "v1",
 }
 # Where the published schemas' names differ from Go's: "apis/meta/v1.Time" is "io.k8s.apimachinery.pkg.apis.meta.v1.Time".
 PACKAGES = {
@@ -237,7 +238,7 @@ def kinds(types, discovery, columns, off):
         resources = discovery["resources"][group_version]["resources"]
         for r in resources:
             gvk = (group, version, r["kind"])
-            if "/" in r["name"] or group_version in NOT_SERVED_VERSIONS:
+            if "/" in r["name"]:
                 continue
             subs = [s for s in resources if s["name"].startswith(r["name"] + "/")
                     and (s["name"].endswith("/status") or s["name"] in SUBRESOURCES)]

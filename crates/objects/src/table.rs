@@ -116,7 +116,7 @@ pub(crate) fn labels(labels: &Value) -> Value {
 }
 
 /// An age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while young.
-fn human(age: time::Duration) -> String {
+pub(crate) fn human(age: time::Duration) -> String {
     let seconds = age.whole_seconds();
     if seconds < -1 {
         return "<invalid>".into();

@@ -12,6 +12,8 @@ use tracing::instrument;
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subresource {
+    /// `/approval` of a request for a certificate: what is decided alone.
+    Approval,
     /// `/ephemeralcontainers` of a pod: those alone.
     EphemeralContainers,
     /// `/finalize` of a namespace: its finalizers alone.
@@ -29,6 +31,7 @@ pub enum Subresource {
 impl Subresource {
     fn name(self) -> &'static str {
         match self {
+            Subresource::Approval => "approval",
             Subresource::EphemeralContainers => "ephemeralcontainers",
             Subresource::Finalize => "finalize",
             Subresource::None => "",
@@ -224,7 +227,7 @@ impl Registry {
         let Some(old) = write.old else { return Ok(there.clone()) };
         let name = old.name();
         match part {
-            Subresource::EphemeralContainers | Subresource::Resize => {
+            Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
                 strategy::prepare_part(kind, part.name(), &mut object, old);
             }
             Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
@@ -245,7 +248,7 @@ impl Registry {
         let write = Write { objects: &snapshot, ..write };
         self.admission.permit(&write, Some(&object)).await?;
         let found = match part {
-            Subresource::EphemeralContainers | Subresource::Resize => {
+            Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
                 validate::part_update(kind, part.name(), &object, old, &self.config.limits)
             }
             Subresource::Finalize => validate::finalize_update(&object),

@@ -8,12 +8,14 @@
 mod admission;
 mod api_service;
 mod autoscaler;
+pub mod certificate_signing_request;
 mod cluster_trust_bundle;
 mod component_status;
 mod config_map;
 mod custom_resource_definition;
 mod devices;
 mod disruption_budget;
+mod event;
 mod flow_schema;
 mod internal;
 mod lease;
@@ -211,6 +213,7 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         ("", "ComponentStatus") => Arc::new(component_status::ComponentStatus),
         ("", "ConfigMap") => Arc::new(config_map::ConfigMap),
         ("", "Endpoints") => Arc::new(networking::Endpoints),
+        ("", "Event") => Arc::new(event::Event),
         ("", "LimitRange") => Arc::new(limit_range::LimitRange),
         ("", "Namespace") => Arc::new(namespace::Namespace),
         ("", "Node") => Arc::new(node::Node),
@@ -232,8 +235,12 @@ pub(crate) fn room(group: &str, version: &str, kind: &str) -> Arc<dyn Rules> {
         ("autoscaling", "HorizontalPodAutoscaler") => Arc::new(autoscaler::HorizontalPodAutoscaler),
         ("batch", "CronJob") => Arc::new(workload::CronJob),
         ("batch", "Job") => Arc::new(workload::Job),
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            Arc::new(certificate_signing_request::CertificateSigningRequest)
+        }
         ("certificates.k8s.io", "ClusterTrustBundle") => Arc::new(cluster_trust_bundle::ClusterTrustBundle),
         ("coordination.k8s.io", "Lease") => Arc::new(lease::Lease),
+        ("events.k8s.io", "Event") => Arc::new(event::V1),
         ("discovery.k8s.io", "EndpointSlice") => Arc::new(networking::EndpointSlice),
         (NETWORKING, "IPAddress") => Arc::new(networking::IpAddress),
         (NETWORKING, "Ingress") => Arc::new(networking::Ingress),

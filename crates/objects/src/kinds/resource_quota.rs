@@ -12,7 +12,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{FieldError, Object};
+use crate::{FieldError, Object, strategy};
 
 /// What is hard in it is counted by a controller.
 #[derive(Debug)]
@@ -37,6 +37,10 @@ impl Rules for ResourceQuota {
             })
             .collect();
         Some(texts.join(", ").into())
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -2,6 +2,7 @@
 //! one is a row in [`built_in`].
 
 mod attest;
+mod certificates;
 mod claims;
 mod escalation;
 mod lifecycle;
@@ -16,6 +17,7 @@ mod tolerations;
 use std::sync::Arc;
 
 use attest::ClusterTrustBundleAttest;
+use certificates::Certificates;
 use claims::TokenClaims;
 use escalation::RbacEscalation;
 use lifecycle::NamespaceLifecycle;
@@ -41,6 +43,7 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
         Arc::new(StorageObjectInUseProtection),
         Arc::new(DefaultStorageClass),
         Arc::new(RuntimeClass),
+        Arc::new(Certificates { authorizer: authorizer.clone() }),
         Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
         Arc::new(TokenClaims { authorizer: authorizer.clone() }),
         Arc::new(ClusterTrustBundleAttest { authorizer: authorizer.clone() }),

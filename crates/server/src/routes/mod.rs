@@ -365,7 +365,7 @@ async fn of_kind(
             connect::serve(&needed(all), caller, kind, &parts).await
         }
         (.., "scale") => scale::serve(&needed(all), caller, kind, &parts, body).await,
-        (.., "ephemeralcontainers" | "finalize" | "resize" | "status") if kind.stored => {
+        (.., "approval" | "ephemeralcontainers" | "finalize" | "resize" | "status") if kind.stored => {
             objects::part(&needed(all), caller, kind, &parts, body).await
         }
         (.., sub) if !sub.is_empty() || !info.attributes.name.is_empty() => Err(Failure::no_such_path()),

@@ -62,7 +62,7 @@ pub(super) async fn serve(
     }
 }
 
-/// `/status`, `/finalize`, and the parts of pods.
+/// `/status`, `/finalize`, `/approval`, and the parts of pods.
 pub(super) async fn part(
     with: &Objects,
     caller: &Caller,
@@ -72,6 +72,7 @@ pub(super) async fn part(
 ) -> Result<Response, Failure> {
     judge_name(caller)?;
     let which = match caller.info.attributes.subresource.as_str() {
+        "approval" => Subresource::Approval,
         "ephemeralcontainers" => Subresource::EphemeralContainers,
         "finalize" => Subresource::Finalize,
         "resize" => Subresource::Resize,

@@ -11,7 +11,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, address, names};
+use crate::{Object, address, names, strategy};
 
 /// Rules of its own, or a backend for all.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ impl Rules for Ingress {
             _ => return None,
         };
         Some(cell)
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -18,7 +18,7 @@ use super::pod::validate::look::{list, number, of, some, text};
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, names};
+use crate::{Object, names, strategy};
 
 /// Its addresses and ports are allocated, if it does not name them itself.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ impl Rules for Service {
 
     fn prepare_update(&self, object: &mut Object, old: &Object) {
         update::drop_what_no_longer_applies(object, old);
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -10,7 +10,7 @@ use crate::field::{FieldError, Findings};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, stays};
-use crate::{Object, quantity};
+use crate::{Object, quantity, strategy};
 
 /// What it is on stays.
 #[derive(Debug)]
@@ -91,6 +91,10 @@ impl Rules for PersistentVolume {
 
     fn prepare_create(&self, _: &Kind, object: &mut Object) {
         object.set(&["status"], serde_json::json!({"phase": "Pending"}));
+    }
+
+    fn prepare_status(&self, object: &mut Object, old: &Object) {
+        strategy::status_and_metadata(object, old);
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
