@@ -246,6 +246,7 @@ mod tests {
         );
         assert_eq!(media(Some("text/html, */*;q=0.1")), Some((Media::Json, false)));
         assert_eq!(media(Some("text/html")), None);
+        assert_eq!(media(Some("*/*;q=0")), Some((Media::Json, false)));
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(media(Some(kubectl)), Some((Media::Json, true)));
         assert_eq!(negotiate(Some(kubectl), |_| false).map(|a| a.convert), Some(None));
