@@ -11,6 +11,7 @@ mod range;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
+use tokensmith_core::moment::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::kinds::service::{NONE, Needs, normalise as normalise_addresses, patch_allocated};
 use tokensmith_objects::object::timestamp;
@@ -218,7 +219,7 @@ impl Registry {
     fn is_forsaken(&self, address: &Stored) -> bool {
         let parent = |field: &str| address.text(&["spec", "parentRef", field]).into_owned();
         let made = address.object().creation_timestamp();
-        let old = made.is_none_or(|made| (self.clock.now() - made).whole_seconds() > PATIENCE);
+        let old = made.is_none_or(|made| self.clock.now().since(made).whole_seconds() > PATIENCE);
         parent("resource") == "services"
             && parent("group").is_empty()
             && old

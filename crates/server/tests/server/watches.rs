@@ -275,7 +275,7 @@ async fn a_watch_from_a_version_that_never_was_ends_soon() {
     world.post(MAPS, json!({"metadata": {"name": "z"}})).await.ok();
     let mut all = String::new();
     while !all.contains(r#""name":"z""#) {
-        all.push_str(&String::from_utf8(told(&mut next).await.to_vec()).unwrap());
+        all.push_str(std::str::from_utf8(&told(&mut next).await).unwrap());
     }
     assert!(all.contains(r#""name":"y""#) && !all.contains("ERROR"));
 }
