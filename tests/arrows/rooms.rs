@@ -9,19 +9,26 @@ use tokensmith_objects::schema::Schema;
 const OF_ALL_KINDS: [&str; 3] = ["objects", "registry", "server"];
 
 /// What is about certain kinds, and why.
-const ABOUT_SOME: [(&str, &str); 9] = [
+const ABOUT_SOME: [(&str, &str); 16] = [
     ("objects/src/bootstrap.rs", "the RBAC objects that every cluster has"),
     ("objects/src/kinds", "the rooms"),
+    ("objects/src/validate/meta.rs", "an event owns nothing, whatever it is an owner of"),
     ("registry/src/admission", "a member is about the kinds that it names"),
     ("registry/src/builtin.rs", "what every cluster and every namespace has"),
     ("registry/src/controllers", "a controller is about a kind"),
+    ("registry/src/evict.rs", "what is below a pod: its eviction, which asks budgets"),
     ("registry/src/legacy.rs", "what the server itself writes about tokens in Secrets"),
     ("registry/src/options/list.rs", "the view's index of pods by their nodes"),
+    ("registry/src/pods.rs", "what is below a pod: its binding and its further containers"),
+    ("registry/src/scale.rs", "what is below workloads: a kind that is answered alone"),
+    ("registry/src/services", "addresses and ports, which services share"),
     ("server/src/audit/about.rs", "which account a token was asked for"),
+    ("server/src/routes/connect.rs", "what a kubelet would answer of pods, services and nodes"),
     (
         "server/src/routes/mod.rs",
         "tokens and reviews are the server's own work; the form of paths below namespaces",
     ),
+    ("server/src/routes/pods.rs", "what is below a pod"),
 ];
 
 #[test]

@@ -2,9 +2,9 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
+use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokensmith_api::Media;
@@ -20,18 +20,25 @@ use crate::heavy;
 use crate::needs::Limit;
 use crate::reply::Format;
 
-/// How much of a body that is too long is read and thrown away: a client that is still sending when the connection
-/// closes never sees the answer.
+/// How much of a body that is too long is read and thrown away over HTTP/1: a client that is still sending when the connection
+/// closes never sees the answer. Over HTTP/2 the answer goes out at once, and the connection reads a little behind it.
 const DRAIN: usize = 32 << 20;
 
 /// Reads a body whole. Of one that is too long, no more than the limit is ever kept; who has read a large one goes on aside.
-pub(crate) async fn read(headers: &HeaderMap, mut body: Body, Limit(limit): Limit) -> Result<Bytes, Failure> {
+pub(crate) async fn read(
+    version: Version,
+    headers: &HeaderMap,
+    mut body: Body,
+    Limit(limit): Limit,
+) -> Result<Bytes, Failure> {
     let told =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut kept = BytesMut::with_capacity(told.unwrap_or(0).min(limit).min(64 << 10));
     let (mut seen, mut excess) = (0_usize, told.is_some_and(|told| told > limit));
     let mut held = false;
-    while let Some(frame) = body.frame().await {
+    let drain = if version == Version::HTTP_2 { 0 } else { DRAIN };
+    while !excess || drain > 0 {
+        let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| Error::BadRequest("the request's body broke off".into()))?;
         let Ok(data) = frame.into_data() else { continue };
         seen = seen.saturating_add(data.len());
@@ -43,7 +50,7 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, Limit(limit): Limi
         }
         if !excess {
             kept.extend_from_slice(&data);
-        } else if seen > DRAIN {
+        } else if seen > drain {
             break;
         }
     }
@@ -62,7 +69,7 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, Limit(limit): Limi
 /// # Errors
 /// It is too long, or no such object.
 pub async fn json<T: DeserializeOwned>(limit: Limit, headers: &HeaderMap, body: Body) -> Result<T, Failure> {
-    let bytes = read(headers, body, limit).await?;
+    let bytes = read(Version::HTTP_11, headers, body, limit).await?;
     let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes.trim_ascii_start() };
     let parsed = match text {
         [b'{', ..] => serde_json::from_slice(text).map_err(|e| {
@@ -117,7 +124,7 @@ pub(crate) async fn create(
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
     let media = media(&parts.headers)?;
-    let bytes = read(&parts.headers, body, limit).await?;
+    let bytes = read(parts.version, &parts.headers, body, limit).await?;
     let options = WriteOptions::create(query)?;
     let Decoded { object, warnings, .. } =
         codec::decode(&bytes, media, expected, options.field_validation())?;
@@ -135,7 +142,7 @@ pub(crate) async fn update(
 ) -> Result<Sent, Failure> {
     let query = parts.uri.query().unwrap_or("");
     let format = Format::of(&parts.headers, query, convertible)?;
-    let bytes = read(&parts.headers, body, limit).await?;
+    let bytes = read(parts.version, &parts.headers, body, limit).await?;
     let options = WriteOptions::update(query)?;
     let media = media(&parts.headers)?;
     let Decoded { object, warnings, .. } =
@@ -150,7 +157,7 @@ pub(crate) async fn delete_options(
     parts: &Parts,
     body: Body,
 ) -> Result<DeleteOptions, Failure> {
-    let bytes = read(&parts.headers, body, limit).await?;
+    let bytes = read(parts.version, &parts.headers, body, limit).await?;
     if bytes.is_empty() {
         return Ok(DeleteOptions::from_query(parts.uri.query().unwrap_or(""))?);
     }

@@ -250,7 +250,7 @@ pub(super) async fn read_patch(
         return Err(Failure::unsupported_patch());
     }
     let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let bytes = body::read(&parts.headers, body, with.limit).await?;
+    let bytes = body::read(parts.version, &parts.headers, body, with.limit).await?;
     let options = WriteOptions::patch(query(parts), false)?;
     format.judge()?;
     let (namespace, name) = place(caller, kind);
