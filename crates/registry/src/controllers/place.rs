@@ -45,10 +45,13 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Groups without a domain: Kubernetes' oldest, and there will be no others.
+const BARE: [&str; 4] = ["apps", "autoscaling", "batch", "policy"];
+
 /// Takes a key apart, of whatever kind it is.
 pub(super) fn parts(key: &str) -> Option<Parts<'_>> {
     let (first, rest) = key.strip_prefix(REGISTRY)?.split_once('/')?;
-    let (group, plural, rest) = match first.contains('.') {
+    let (group, plural, rest) = match first.contains('.') || BARE.contains(&first) {
         true => rest.split_once('/').map(|(plural, rest)| (first, plural, rest))?,
         false => ("", first, rest),
     };
@@ -69,6 +72,7 @@ mod tests {
             ("/registry/pods/a/b", Some(("Pod", "a", "b"))),
             ("/registry/rbac.authorization.k8s.io/clusterroles/a:b", Some(("ClusterRole", "", "a:b"))),
             ("/registry/rbac.authorization.k8s.io/roles/a/b", Some(("Role", "a", "b"))),
+            ("/registry/batch/jobs/a/b", Some(("Job", "a", "b"))),
             ("/registry/nothing/a", None),
             ("/registry/pods", None),
             ("/registry/", None),
