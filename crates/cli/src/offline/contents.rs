@@ -12,13 +12,13 @@ use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{KeyRing, RingError};
 use tokensmith_core::ledger::{Marks, Revocation};
 use tokensmith_core::store::{Entry, Revision};
+use tokensmith_core::view::{REGISTRY, split_key};
 use tokensmith_objects::object::timestamp;
 
 use crate::failure::Failure;
 use crate::files::check_given;
 
 /// Where objects are.
-const REGISTRY: &str = "/registry/";
 /// So much of a file is read at once.
 const PIECE: usize = 256 << 10;
 
@@ -108,12 +108,8 @@ pub fn count(count: u64, what: &str) -> String {
 
 /// The resource that a key is of: its group, where it has one, and its name.
 pub fn collection(key: &str) -> &str {
-    let end = |from: usize| key[from..].find('/').map_or(key.len(), |at| from + at);
-    let first = end(0);
-    match key[..first].contains('.') && first < key.len() {
-        true => &key[..end(first + 1)],
-        false => &key[..first],
-    }
+    let (.., below) = split_key(key);
+    key[..key.len() - below.len()].trim_end_matches('/')
 }
 
 /// Reads a backup to its end, and gives what it holds.

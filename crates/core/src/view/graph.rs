@@ -75,10 +75,7 @@ enum Leading {
 
 impl Leading {
     fn of(vertex: &str) -> Option<Leading> {
-        let mut parts = vertex.split('/');
-        let first = parts.next().unwrap_or("");
-        let resource = if first.contains('.') { parts.next().unwrap_or("") } else { first };
-        match resource {
+        match super::split_key(vertex).1 {
             "persistentvolumes" => Some(Leading::Volume),
             "pods" => Some(Leading::Pod),
             "resourceslices" | "volumeattachments" => Some(Leading::Own),

@@ -56,6 +56,20 @@ pub fn collection_key(group: &str, resource: &str, namespace: &str) -> String {
     key
 }
 
+/// The groups without a domain: Kubernetes' oldest, and there will be no others.
+const BARE: [&str; 4] = ["apps", "autoscaling", "batch", "policy"];
+
+/// Takes apart what stands behind [`REGISTRY`] in a key: the group, the resource, and what is below it. No resource of the core
+/// group has a dot in its name, or is called as a group is.
+pub fn split_key(key: &str) -> (&str, &str, &str) {
+    let (first, rest) = key.split_once('/').unwrap_or((key, ""));
+    if !first.contains('.') && !BARE.contains(&first) {
+        return ("", first, rest);
+    }
+    let (resource, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    (first, resource, rest)
+}
+
 /// All objects at one revision.
 #[derive(Clone, Default)]
 pub struct Snapshot {
@@ -297,6 +311,20 @@ pub(crate) mod tests {
     use tokensmith_objects::Object;
 
     use super::*;
+
+    /// Of each kind that is stored: a group without a domain is easily taken for a resource.
+    #[test]
+    fn keys_are_taken_apart_as_they_were_put_together() {
+        for kind in tokensmith_objects::schema::Schema::builtin().kinds().filter(|kind| kind.stored) {
+            for (namespace, below) in [("", "x"), ("n", "n/x")] {
+                let key = object_key(&kind.group, &kind.plural, namespace, "x");
+                let parts = split_key(key.strip_prefix(REGISTRY).unwrap());
+                assert_eq!(parts, (kind.group.as_str(), kind.plural.as_str(), below), "{key}");
+            }
+        }
+        assert_eq!(split_key("pods"), ("", "pods", ""));
+        assert_eq!(split_key("apps"), ("apps", "", ""));
+    }
 
     /// Puts an object where it belongs.
     pub(crate) fn put(objects: &mut Snapshot, group: &str, plural: &str, value: Value) {

@@ -2,7 +2,7 @@
 
 use tokensmith_objects::schema::{Kind, Schema};
 
-use tokensmith_core::view::REGISTRY;
+use tokensmith_core::view::{REGISTRY, split_key};
 
 /// Kind, namespace and name of a key.
 #[derive(Clone, Copy)]
@@ -45,18 +45,11 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Groups without a domain: Kubernetes' oldest, and there will be no others.
-const BARE: [&str; 4] = ["apps", "autoscaling", "batch", "policy"];
-
 /// Takes a key apart, of whatever kind it is.
 pub(super) fn parts(key: &str) -> Option<Parts<'_>> {
-    let (first, rest) = key.strip_prefix(REGISTRY)?.split_once('/')?;
-    let (group, plural, rest) = match first.contains('.') || BARE.contains(&first) {
-        true => rest.split_once('/').map(|(plural, rest)| (first, plural, rest))?,
-        false => ("", first, rest),
-    };
+    let (group, plural, rest) = split_key(key.strip_prefix(REGISTRY)?);
     let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
-    (!name.contains('/')).then_some(Parts { group, plural, namespace, name })
+    (!name.is_empty() && !name.contains('/')).then_some(Parts { group, plural, namespace, name })
 }
 
 #[cfg(test)]
