@@ -177,7 +177,7 @@ fn namespaces(errors: &mut Findings, at: &Path<'_>, of: &Value) {
     } else if has_all(of, "namespaces") {
         if all.len() > 1 {
             let detail = "if '*' is present, must not specify other namespaces";
-            errors.invalid(at, of["namespaces"].clone(), detail);
+            errors.invalid(at, &of["namespaces"], detail);
         }
     } else {
         for (index, namespace) in all.iter().filter_map(Value::as_str).enumerate() {

@@ -181,7 +181,13 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = (errors, new, old);
     }
 
-    /// What is wrong with a change beyond that of the metadata.
+    /// What may not change, beyond what is wrong with the new object by itself.
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        let _ = (errors, new, old);
+    }
+
+    /// What is wrong with a change beyond that of the metadata. Without a rule of its own: what is wrong with the new object,
+    /// then with [what has changed](Rules::validate_change).
     fn validate_update(
         &self,
         errors: &mut Findings,
@@ -190,8 +196,8 @@ pub trait Rules: fmt::Debug + Send + Sync {
         old: &Object,
         limits: &Limits,
     ) {
-        let _ = old;
         self.validate(errors, kind, new, limits);
+        self.validate_change(errors, new, old);
     }
 
     /// What is told of an object that is made, or put in the place of another one, although it is valid.

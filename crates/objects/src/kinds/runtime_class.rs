@@ -30,15 +30,7 @@ impl Rules for RuntimeClass {
         scheduling::tolerations(errors, &at.child("tolerations"), list(where_, "tolerations"));
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         stays(errors, &Path::new("handler"), of(new, "handler"), of(old, "handler"));
     }
 }

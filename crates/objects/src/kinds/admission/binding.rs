@@ -102,7 +102,7 @@ fn actions(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
     }
     if seen.contains("Deny") && seen.contains("Warn") {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
-        errors.invalid(at, spec["validationActions"].clone(), detail);
+        errors.invalid(at, &spec["validationActions"], detail);
     }
     if seen.is_empty() {
         errors.required(at, "at least one validation action is required");

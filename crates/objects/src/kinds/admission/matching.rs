@@ -129,11 +129,11 @@ fn which(errors: &mut Findings, at: &Path<'_>, rule: &Value) {
     }
     if all.len() > 1 && all_of_all {
         let detail = "if '*/*' is present, must not specify other resources";
-        errors.invalid(at, rule["resources"].clone(), detail);
+        errors.invalid(at, &rule["resources"], detail);
     }
     if all_plain && plain {
         let detail = "if '*' is present, must not specify other resources without subresources";
-        errors.invalid(at, rule["resources"].clone(), detail);
+        errors.invalid(at, &rule["resources"], detail);
     }
 }
 

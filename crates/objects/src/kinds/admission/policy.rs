@@ -182,7 +182,7 @@ fn audit_annotations(errors: &mut Findings, at: &Path<'_>, name: &str, spec: &Va
     let (all, mut seen) = (list(spec, "auditAnnotations"), HashSet::new());
     if all.len() > MAX_ANNOTATIONS {
         let detail = format!("must not have more than {MAX_ANNOTATIONS} auditAnnotations");
-        errors.invalid(at, spec["auditAnnotations"].clone(), detail);
+        errors.invalid(at, &spec["auditAnnotations"], detail);
     }
     for (index, one) in all.iter().enumerate() {
         let (at, key) = (at.index(index), text(one, "key"));

@@ -157,7 +157,7 @@ fn versions(errors: &mut Findings, at: &Path<'_>, hook: &Value, known: &Known) {
     }
     if !known.versions && !all.iter().any(is_version) {
         let detail = format!("must include at least one of {}", VERSIONS.join(", "));
-        errors.invalid(at, hook["admissionReviewVersions"].clone(), detail);
+        errors.invalid(at, &hook["admissionReviewVersions"], detail);
     }
 }
 

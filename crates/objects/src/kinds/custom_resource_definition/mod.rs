@@ -67,15 +67,7 @@ impl Rules for CustomResourceDefinition {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         if is_established(old) {
             unchanged(errors, &["spec", "scope"], new, old);
             unchanged(errors, &["spec", "names", "kind"], new, old);

@@ -49,15 +49,7 @@ impl Rules for Slice {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         for field in [&["spec", "driver"][..], &["spec", "pool", "name"], &["spec", "nodeName"]] {
             unchanged(errors, field, new, old);
         }

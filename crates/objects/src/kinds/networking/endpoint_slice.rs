@@ -79,15 +79,7 @@ impl Rules for EndpointSlice {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         stays(errors, &Path::new("addressType"), of(new, "addressType"), of(old, "addressType"));
     }
 }

@@ -50,15 +50,7 @@ impl Rules for IngressClass {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let controller = |class| &of(class, "spec")["controller"];
         stays(errors, &SPEC.child("controller"), controller(new), controller(old));
     }

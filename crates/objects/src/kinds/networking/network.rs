@@ -26,14 +26,14 @@ impl Rules for ServiceCidr {
         let all: Vec<&str> = strings(spec, "cidrs").collect();
         match all.len() {
             0 => return errors.required(at, "at least one CIDR required"),
-            3.. => return errors.invalid(at, spec["cidrs"].clone(), "may only hold up to 2 values"),
+            3.. => return errors.invalid(at, &spec["cidrs"], "may only hold up to 2 values"),
             _ => {}
         }
         let sixes = all.iter().filter(|cidr| cidr.contains(':')).count();
         if all.len() == 2 && sixes != 1 {
             let detail =
                 "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            errors.invalid(at, spec["cidrs"].clone(), detail);
+            errors.invalid(at, &spec["cidrs"], detail);
         }
         for (index, cidr) in all.iter().enumerate() {
             address::cidr(errors, &at.index(index), cidr);
@@ -56,7 +56,7 @@ impl Rules for ServiceCidr {
         }
         self.validate(errors, kind, new, limits);
         if !(then.len() == 1 && now.len() == 2 && now.first() == then.first()) {
-            errors.invalid(&Path::new("spec.cidrs"), of(new, "spec")["cidrs"].clone(), "field is immutable");
+            errors.invalid(&Path::new("spec.cidrs"), &of(new, "spec")["cidrs"], "field is immutable");
         }
     }
 }

@@ -30,15 +30,7 @@ impl Rules for VolumeAttributesClass {
         parameters(errors, at, all);
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         for field in ["driverName", "parameters"] {
             if of(new, field) != of(old, field) {
                 errors.forbidden(&Path::new(field), &format!("updates to {field} are forbidden."));

@@ -25,15 +25,7 @@ impl Rules for CsiStorageCapacity {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         for field in ["nodeTopology", "storageClassName"] {
             stays(errors, &Path::new(field), of(new, field), of(old, field));
         }

@@ -57,15 +57,7 @@ impl Rules for StorageClass {
         topologies(errors, &Path::new("allowedTopologies"), of(object, "allowedTopologies"));
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         if of(new, "parameters") != of(old, "parameters") {
             errors.invalid(&Path::new("parameters"), of(new, "parameters"), "field is immutable");
         }

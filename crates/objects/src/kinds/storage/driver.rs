@@ -87,15 +87,7 @@ impl Rules for CsiDriver {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let (new, old) = (of(new, "spec"), of(old, "spec"));
         // The name is upstream's.
         stays(errors, &Path::new("spec.attachedRequired"), &new["attachRequired"], &old["attachRequired"]);

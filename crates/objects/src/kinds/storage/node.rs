@@ -43,15 +43,7 @@ impl Rules for CsiNode {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let before: HashMap<_, _> =
             drivers(old).iter().map(|driver| (text(driver, "name"), driver)).collect();
         for driver in drivers(new) {

@@ -79,15 +79,7 @@ impl Rules for PersistentVolumeClaim {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let (spec, before) = (of(new, "spec"), of(old, "spec"));
         let bound = old.str_at(&["status", "phase"]) == "Bound";
         let mut same = spec.clone();

@@ -118,15 +118,7 @@ impl Rules for PersistentVolume {
         class_and_mode(errors, &SPEC, spec);
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let (spec, before) = (of(new, "spec"), of(old, "spec"));
         let source = |spec: &Value| {
             let all = SOURCES.iter().filter_map(|name| Some(((*name).to_owned(), some(spec, name)?.clone())));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    SPEC, cells, collisions, endless, immutable, inner, is_empty, mismatch, none_negative, numbers,
+    SPEC, cells, collisions, endless, inner, is_empty, mismatch, none_negative, numbers, selector_stays,
     shared_disks, shown_selector, spec, status, takes, template_defaults,
 };
 use crate::defaults::default;
@@ -115,17 +115,8 @@ impl Rules for DaemonSet {
         collisions(errors, status(new), status(old));
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
-        let spec = |object: &Object| object.get("spec").cloned().unwrap_or_default();
-        immutable(errors, &spec(new), &spec(old), "selector");
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        selector_stays(errors, new, old);
     }
 }
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, endless, immutable, inner, no_more, none_negative, numbers,
-    replicated, selector_of, shown_selector, spec, status, takes, template_defaults,
+    ABOVE_ALL, SPEC, cells, collisions, endless, inner, no_more, none_negative, numbers, replicated,
+    selector_of, selector_stays, shown_selector, spec, status, takes, template_defaults,
 };
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
@@ -122,17 +122,8 @@ impl Rules for Deployment {
         collisions(errors, status, super::status(old));
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
-        let spec = |object: &Object| object.get("spec").cloned().unwrap_or_default();
-        immutable(errors, &spec(new), &spec(old), "selector");
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        selector_stays(errors, new, old);
     }
 }
 

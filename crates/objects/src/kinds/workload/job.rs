@@ -143,7 +143,7 @@ impl Rules for Job {
         match indexed && new["completions"] != before["completions"] {
             true if new["completions"] != new["parallelism"] => {
                 let detail = "can only be modified in tandem with spec.parallelism";
-                errors.invalid(&SPEC.child("completions"), new["completions"].clone(), detail);
+                errors.invalid(&SPEC.child("completions"), &new["completions"], detail);
             }
             true => {}
             false => immutable(errors, &new, &before, "completions"),

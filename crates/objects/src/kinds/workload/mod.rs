@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Object;
 use crate::field::Findings;
-use crate::kinds::pod::validate::look::{entries, list, some, text};
+use crate::kinds::pod::validate::look::{entries, list, of, some, text};
 use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::selector::LabelSelector;
@@ -163,7 +163,12 @@ fn collisions(errors: &mut Findings, new: &Value, old: &Value) {
 }
 
 fn status(object: &Object) -> &Value {
-    object.get("status").unwrap_or(&Value::Null)
+    of(object, "status")
+}
+
+/// Whose pods they are stays as it was made.
+fn selector_stays(errors: &mut Findings, new: &Object, old: &Object) {
+    immutable(errors, of(new, "spec"), of(old, "spec"), "selector");
 }
 
 /// A field of the spec that stays as it was made.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, endless, immutable, no_more, none_negative, replicated, selector_of,
+    ABOVE_ALL, SPEC, cells, endless, no_more, none_negative, replicated, selector_of, selector_stays,
     shown_selector, spec, status, takes, template_defaults,
 };
 use crate::defaults::default;
@@ -52,17 +52,8 @@ impl Rules for ReplicaSet {
         validate_status(errors, new);
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
-        let spec = |object: &Object| object.get("spec").cloned().unwrap_or_default();
-        immutable(errors, &spec(new), &spec(old), "selector");
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        selector_stays(errors, new, old);
     }
 }
 

@@ -49,15 +49,7 @@ impl Rules for ControllerRevision {
         }
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let data = |object: &Object| object.get("data").cloned().unwrap_or_default();
         if data(new) != data(old) {
             errors.invalid(&Path::new("data"), data(new), "field is immutable");

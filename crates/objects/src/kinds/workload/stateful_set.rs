@@ -131,15 +131,7 @@ impl Rules for StatefulSet {
         collisions(errors, now, status(old));
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
+    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         let rest = |object: &Object| {
             let mut spec = object.get("spec").cloned().unwrap_or_default();
             if let Some(spec) = spec.as_object_mut() {
