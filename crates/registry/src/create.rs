@@ -109,11 +109,10 @@ impl Registry {
             return Err(Error::Unclassified(text.into()));
         }
         let allocation = self.allocate(kind, &mut object, None, request.options.dry_run()).await?;
-        let place = object.clone();
         let made = self.create_allocated(request, kind, namespace, object).await;
         match &made {
-            Ok(created) => self.keep(allocation, created).await,
-            Err(_) => self.give_back(allocation, &place).await,
+            Ok(_) => self.keep(allocation).await,
+            Err(_) => self.give_back(allocation).await,
         }
         made
     }

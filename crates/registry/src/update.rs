@@ -209,8 +209,8 @@ impl Registry {
         };
         let done = self.replace_allocated(request, kind, part, object, there, write).await;
         match &done {
-            Ok(object) => self.keep(allocation, object).await,
-            Err(_) => self.give_back(allocation, old).await,
+            Ok(_) => self.keep(allocation).await,
+            Err(_) => self.give_back(allocation).await,
         }
         done
     }

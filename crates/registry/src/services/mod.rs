@@ -32,6 +32,8 @@ const PATIENCE: i64 = 60;
 /// What a write of a service has taken, and what it no longer needs.
 #[derive(Default)]
 pub(crate) struct Allocation {
+    /// Namespace and name of the service.
+    of: (String, String),
     taken: Vec<IpAddr>,
     left: Vec<IpAddr>,
     ports: Option<Taking>,
@@ -56,7 +58,8 @@ impl Registry {
         normalise_addresses(object, old);
         let found = families::complete(object, old, &self.config.services);
         invalid(kind, object.name(), found)?;
-        let mut allocation = Allocation::default();
+        let of = (object.namespace().to_owned(), object.name().to_owned());
+        let mut allocation = Allocation { of, ..Allocation::default() };
         let done = match self.addresses(kind, object, old, dry_run, &mut allocation).await {
             Ok(()) => self.node_ports(kind, object, old, dry_run, &mut allocation),
             Err(e) => Err(e),
@@ -65,27 +68,27 @@ impl Registry {
             Ok(()) if dry_run => Ok(Allocation::default()),
             Ok(()) => Ok(allocation),
             Err(e) => {
-                self.give_back(allocation, object).await;
+                self.give_back(allocation).await;
                 Err(e)
             }
         }
     }
 
     /// The write is done: what the object had and has no more is free.
-    pub(crate) async fn keep(&self, mut allocation: Allocation, object: &Stored) {
+    pub(crate) async fn keep(&self, mut allocation: Allocation) {
         if let Some(ports) = &mut allocation.ports {
             ports.done();
         }
         self.services.release(std::mem::take(&mut allocation.ports_left));
         for ip in allocation.left {
-            self.free(ip, object.namespace(), object.name()).await;
+            self.free(ip, &allocation.of.0, &allocation.of.1).await;
         }
     }
 
     /// The write has failed: what was taken for it is free.
-    pub(crate) async fn give_back(&self, allocation: Allocation, object: &Object) {
+    pub(crate) async fn give_back(&self, allocation: Allocation) {
         for ip in allocation.taken {
-            self.free(ip, object.namespace(), object.name()).await;
+            self.free(ip, &allocation.of.0, &allocation.of.1).await;
         }
     }
 
