@@ -1,6 +1,6 @@
 //! Requests for certificates (`pkg/apis/certificates`, `pkg/registry/certificates`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,12 +8,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::Rules;
 use super::cluster_trust_bundle::signer_name;
 use super::pem::{Block, blocks};
 use super::pod::validate::look::{list, number, of, strings, text};
-use crate::field::Findings;
+use crate::field::{Findings, go_quote};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::{human, or_none};
@@ -51,18 +52,19 @@ impl Rules for CertificateSigningRequest {
 
     /// A condition has changed when it is new; who tells it may say another time.
     fn dated(&self, object: &mut Object, old: Option<&Object>, now: &str) {
-        let before = old.map_or(&[][..], conditions).to_vec();
+        let key = |condition: &Value| ["type", "status"].map(|field| condition[field].to_string());
+        let mut before = HashMap::new();
+        for one in old.map_or(&[][..], conditions) {
+            before.entry(key(one)).or_insert(&one["lastTransitionTime"]);
+        }
         let all = object.0.get_mut("status").and_then(|status| status.get_mut("conditions"));
         for condition in all.and_then(Value::as_array_mut).into_iter().flatten() {
             if condition["lastUpdateTime"].is_null() {
                 condition["lastUpdateTime"] = now.into();
             }
             if condition["lastTransitionTime"].is_null() {
-                let same = before
-                    .iter()
-                    .find(|old| ["type", "status"].iter().all(|field| old[*field] == condition[*field]));
-                let then = same.map(|old| old["lastTransitionTime"].clone()).filter(|then| !then.is_null());
-                condition["lastTransitionTime"] = then.unwrap_or_else(|| now.into());
+                let then = before.get(&key(condition)).filter(|then| !then.is_null());
+                condition["lastTransitionTime"] = then.map_or_else(|| now.into(), |then| (*then).clone());
             }
         }
     }
@@ -109,7 +111,7 @@ fn conditions(request: &Object) -> &[Value] {
 fn whole(errors: &mut Findings, request: &Object) {
     let (at, spec) = (&Path::new("spec"), of(request, "spec"));
     let (here, asked) = (&at.child("request"), text(spec, "request"));
-    if let Some(problem) = problem(asked) {
+    if let Err(problem) = read(asked, |_| ()) {
         errors.invalid(here, asked, problem);
     }
     let here = &at.child("usages");
@@ -141,28 +143,45 @@ fn whole(errors: &mut Findings, request: &Object) {
     certificate(errors, text(of(request, "status"), "certificate"));
 }
 
-/// Why a text is no request.
-fn problem(text: &str) -> Option<&'static str> {
+/// Looks into the request that a text is; or why it is none. It has one block: whoever signs may take another one of several
+/// for the first, and would then sign what nobody has judged here.
+fn read<T>(text: &str, look: impl FnOnce(&X509CertificationRequest<'_>) -> T) -> Result<T, &'static str> {
     let pem = decoded(text);
-    match blocks(&pem).first() {
-        Some(Block { label: "CERTIFICATE REQUEST", der, .. }) => {
-            match X509CertificationRequest::from_der(der) {
-                Ok(_) => None,
-                Err(_) => Some("asn1: structure error: malformed certificate request"),
-            }
-        }
-        _ => Some("PEM block type must be CERTIFICATE REQUEST"),
+    if pem.matches("-----BEGIN").count() > 1 {
+        return Err("must hold one PEM block");
+    }
+    let found = blocks(&pem);
+    let Some(Block { label: "CERTIFICATE REQUEST", der, .. }) = found.first() else {
+        return Err("PEM block type must be CERTIFICATE REQUEST");
+    };
+    match X509CertificationRequest::from_der(der) {
+        Ok(([], asked)) => Ok(look(&asked)),
+        _ => Err("asn1: structure error: malformed certificate request"),
     }
 }
 
-/// The organizations that a request's subject names: the groups of whom its certificate would be.
-pub fn organizations(request: &Object) -> Vec<String> {
-    let pem = decoded(request.str_at(&["spec", "request"]));
-    let found = blocks(&pem);
-    let Some(block) = found.first() else { return Vec::new() };
-    let Ok((_, asked)) = X509CertificationRequest::from_der(&block.der) else { return Vec::new() };
-    let all = asked.certification_request_info.subject.iter_organization();
-    all.filter_map(|organization| organization.as_str().ok().map(str::to_owned)).collect()
+/// The organizations that a request's subject names: the groups of whom its certificate would be. `None`: there is one that
+/// cannot be read. What is no request names none, and validation refuses it.
+pub fn organizations(request: &Object) -> Option<Vec<String>> {
+    let all = read(request.str_at(&["spec", "request"]), |asked| {
+        asked.certification_request_info.subject.iter_organization().map(told_by).collect()
+    });
+    all.unwrap_or_else(|_| Some(Vec::new()))
+}
+
+/// A name as Go reads it (`encoding/asn1`), which signers are written in; it reads two more forms of text than our parser.
+fn told_by(name: &AttributeTypeAndValue<'_>) -> Option<String> {
+    const T61: u32 = 0x14;
+    const BMP: u32 = 0x1e;
+    let value = name.attr_value();
+    match value.header.tag().0 {
+        T61 => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
+        BMP if value.data.len() % 2 == 0 => {
+            let units = value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        _ => name.as_str().ok().map(str::to_owned),
+    }
 }
 
 fn decoded(text: &str) -> String {
@@ -186,11 +205,11 @@ fn told(errors: &mut Findings, request: &Object) {
             _ => {}
         }
         let other = match kind {
-            "Approved" => "Denied",
-            "Denied" => "Approved",
-            _ => "",
+            "Approved" => Some("Denied"),
+            "Denied" => Some("Approved"),
+            _ => None,
         };
-        if seen.contains(other) {
+        if other.is_some_and(|other| seen.contains(other)) {
             errors.invalid(
                 &Path::new("status.conditions"),
                 kind,
@@ -210,7 +229,7 @@ fn certificate(errors: &mut Findings, text: &str) {
     let pem = decoded(text);
     let found = blocks(&pem);
     let problem = match found.iter().find(|block| block.label != "CERTIFICATE") {
-        Some(other) => format!("only CERTIFICATE PEM blocks are allowed, found {:?}", other.label),
+        Some(other) => format!("only CERTIFICATE PEM blocks are allowed, found {}", go_quote(other.label)),
         None if found.is_empty() => "must contain at least one CERTIFICATE PEM block".into(),
         None if found.iter().any(|block| block.headers) => "no PEM block headers are permitted".into(),
         None => return,

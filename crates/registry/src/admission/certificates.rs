@@ -103,12 +103,15 @@ fn judge(write: &Write<'_>, new: &Object, authorizer: &dyn Authorizer) -> Result
 
 /// Nobody becomes a master by a certificate.
 fn subject(write: &Write<'_>, new: &Object, signer: &str) -> Result<(), Error> {
-    let masters = || organizations(new).iter().any(|organization| organization == MASTERS);
-    match signer == CLIENTS && masters() {
-        true => {
+    if signer != CLIENTS {
+        return Ok(());
+    }
+    match organizations(new) {
+        None => Err(write.forbidden(Some(new), "the request has an organization that cannot be read")),
+        Some(all) if all.iter().any(|organization| organization == MASTERS) => {
             let cause = format!("use of {CLIENTS} signer with {MASTERS} group is not allowed");
             Err(write.forbidden(Some(new), cause))
         }
-        false => Ok(()),
+        Some(_) => Ok(()),
     }
 }
