@@ -9,25 +9,25 @@ use std::ops::Range;
 const CONTEXT: usize = 3;
 /// From so many lines on, those that make up more than a hundredth of a text begin no match.
 const MANY: usize = 200;
-/// So many pairs of equal lines are looked at: texts of many equal lines have the square of their length of them. What lies
-/// between the matches that were found by then counts as changed.
-const PAIRS: usize = 1 << 20;
+/// So many lines, and pairs of equal lines, are looked at: texts of many equal lines have the square of their length of them, and
+/// each match has what lies on both sides of it looked through anew. What lies between the matches that were found by then
+/// counts as changed.
+const LOOKS: usize = 1 << 20;
 
 /// Lines of the old text that became lines of the new one.
 type Change = (Range<usize>, Range<usize>);
 
 /// The unified difference without a head; empty where nothing differs.
 pub(crate) fn unified(old: &str, new: &str) -> String {
-    let mut known = HashMap::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     let [a, b] = [old, new].map(|text| text.split('\n').collect::<Vec<_>>());
-    let mut numbered = |lines: &[&'_ str]| {
+    let [left, right] = [&a, &b].map(|lines| {
         let numbers = lines.iter().map(|line| {
             let next = known.len();
-            *known.entry((*line).to_owned()).or_insert(next)
+            *known.entry(*line).or_insert(next)
         });
         numbers.collect::<Vec<_>>()
-    };
-    let (left, right) = (numbered(&a), numbered(&b));
+    });
     let mut out = String::new();
     let mut changes = changes(&left, &right, known.len()).into_iter().peekable();
     while let Some(first) = changes.next() {
@@ -80,9 +80,9 @@ fn changes(a: &[usize], b: &[usize], kinds: usize) -> Vec<Change> {
     if b.len() >= MANY {
         places.iter_mut().filter(|at| at.len() > b.len() / 100 + 1).for_each(Vec::clear);
     }
-    let (mut matches, mut left, mut pairs) = (Vec::new(), vec![(0..a.len(), 0..b.len())], PAIRS);
+    let (mut matches, mut left, mut looks) = (Vec::new(), vec![(0..a.len(), 0..b.len())], LOOKS);
     while let Some((x, y)) = left.pop() {
-        let (i, j, size) = longest((a, x.clone()), (b, y.clone()), &places, &mut pairs);
+        let (i, j, size) = longest((a, x.clone()), (b, y.clone()), &places, &mut looks);
         if size > 0 {
             matches.push((i, j, size));
             left.push((x.start..i, y.start..j));
@@ -108,19 +108,23 @@ fn longest(
     (a, x): (&[usize], Range<usize>),
     (b, y): (&[usize], Range<usize>),
     places: &[Vec<usize>],
-    pairs: &mut usize,
+    looks: &mut usize,
 ) -> (usize, usize, usize) {
     let (mut i, mut j, mut size) = (x.start, y.start, 0);
     let mut ending: HashMap<usize, usize> = HashMap::new();
     for at in x.clone() {
+        if *looks == 0 {
+            return (x.start, y.start, 0);
+        }
+        *looks -= 1;
         let mut next = HashMap::new();
         let all = &places[a[at]];
         let first = all.partition_point(|place| *place < y.start);
         for &place in all[first..].iter().take_while(|place| **place < y.end) {
-            if *pairs == 0 {
+            if *looks == 0 {
                 return (x.start, y.start, 0);
             }
-            *pairs -= 1;
+            *looks -= 1;
             let length = 1 + place.checked_sub(1).and_then(|before| ending.get(&before)).unwrap_or(&0);
             next.insert(place, length);
             if length > size {
