@@ -19,14 +19,14 @@ pub(super) fn root(errors: &mut Findings, at: &Path<'_>, schema: &Value) {
     one(errors, at, schema, 0);
 }
 
-/// Deeper ones are kept unread: a stack has an end.
+/// A stack has an end, and what is not read is not taken.
 const DEEPEST: usize = 100;
 
 const UNSUPPORTED: [&str; 5] = ["$ref", "definitions", "dependencies", "id", "patternProperties"];
 
 fn one(errors: &mut Findings, at: &Path<'_>, schema: &Value, depth: usize) {
     if depth > DEEPEST {
-        return;
+        return errors.forbidden(at, "must not be more than 100 schemas deep");
     }
     let deeper = depth.saturating_add(1);
     for field in UNSUPPORTED {
