@@ -246,7 +246,7 @@ impl Told {
     }
 
     fn ports(&mut self, at: &Path<'_>, spec: &Value) {
-        let mut known: HashMap<(i64, &str), Vec<(String, &Value)>> = HashMap::new();
+        let mut known: HashMap<(i64, &str), Others<'_>> = HashMap::new();
         let mut names: HashMap<&str, String> = HashMap::new();
         let mut all = Vec::new();
         each_container_of(spec, |field, index, container| {
@@ -258,27 +258,22 @@ impl Told {
         });
         for (here, port) in &all {
             let at = &Path::new(here);
-            let host = |port: &Value| number(port, "hostPort").unwrap_or(0);
-            let others = known
-                .entry((number(port, "containerPort").unwrap_or(0), text(port, "protocol")))
-                .or_default();
-            for (there, other) in others.iter() {
+            let own = (number(port, "hostPort").unwrap_or(0), text(port, "hostIP"));
+            let key = (number(port, "containerPort").unwrap_or(0), text(port, "protocol"));
+            let others = known.entry(key).or_default();
+            for (there, other) in others.that_concern(own.0) {
                 if self.0.len() == MOST {
                     return;
                 }
-                let (a, b) = (text(port, "hostIP"), text(other, "hostIP"));
-                if a == b && host(port) == host(other) {
+                if own == other {
                     self.say(at, format_args!("duplicate port definition with {there}"));
-                } else if host(port) == 0 || host(other) == 0 {
+                } else if own.0 == 0 || other.0 == 0 {
                     self.say(at, format_args!("overlapping port definition with {there}"));
-                } else if host(port) == host(other) && a.is_empty() != b.is_empty() {
+                } else if own.1.is_empty() != other.1.is_empty() {
                     self.say(at, format_args!("dangerously ambiguous port definition with {there}"));
                 }
             }
-            // Two on each side of one more: what is beyond the bound is not told.
-            if others.len() < MOST {
-                others.push((here.clone(), port));
-            }
+            others.add(own, here);
         }
         for (here, port) in &all {
             let name = text(port, "name");
@@ -294,6 +289,37 @@ impl Told {
                 None => {}
             }
         }
+    }
+}
+
+/// A port of the host, `0` for none, and its address.
+type Host<'a> = (i64, &'a str);
+
+/// Ports of one number, as they came: those of a host's port concern only those of the same one and those of none, of which
+/// there may be ten thousand others.
+#[derive(Default)]
+struct Others<'a> {
+    all: Vec<(&'a str, Host<'a>)>,
+    by_host: HashMap<i64, Vec<usize>>,
+}
+
+impl<'a> Others<'a> {
+    fn that_concern(&self, host: i64) -> impl Iterator<Item = (&'a str, Host<'a>)> + '_ {
+        let of = |host| self.by_host.get(&host).map_or(&[][..], Vec::as_slice);
+        let every = if host == 0 { self.all.len() } else { 0 };
+        let (same, none) = if host == 0 { (&[][..], &[][..]) } else { (of(host), of(0)) };
+        let mut some: Vec<usize> = same.iter().chain(none).copied().take(2 * MOST).collect();
+        some.sort_unstable();
+        (0..every).chain(some).map(|at| self.all[at])
+    }
+
+    fn add(&mut self, host: Host<'a>, here: &'a str) {
+        let places = self.by_host.entry(host.0).or_default();
+        // What is beyond the bound is not told.
+        if places.len() < MOST {
+            places.push(self.all.len());
+        }
+        self.all.push((here, host));
     }
 }
 
