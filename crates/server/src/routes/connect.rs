@@ -13,7 +13,7 @@ use tokensmith_core::access::request::parameter;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{FieldError, Object};
 
-use super::objects::{Objects, judge_name, query};
+use super::objects::{Objects, enter_for, judge_name, query};
 use crate::failure::Failure;
 use crate::gate::Caller;
 
@@ -47,7 +47,9 @@ pub(super) async fn serve(
         _ => a.name.as_str(),
     };
     let namespace = if kind.namespaced { a.namespace.as_str() } else { "" };
-    let object = with.registry.get(kind, namespace, name)?.wire_object(kind);
+    let there = with.registry.get(kind, namespace, name)?;
+    enter_for(kind, Some(&there)).await;
+    let object = there.wire_object(kind);
     if sub != "log" {
         let snapshot = with.registry.snapshot();
         let write = Write {

@@ -104,7 +104,7 @@ fn place<'a>(caller: &'a Caller, kind: &Kind) -> (&'a str, &'a str) {
 
 /// What a write computes grows with what is there, however small its body is: with the object that it is about, and with
 /// all that somebody holds where they grant it.
-async fn enter_for(kind: &Kind, there: Option<&Stored>) {
+pub(super) async fn enter_for(kind: &Kind, there: Option<&Stored>) {
     match kind.rules().grants() {
         true => heavy::enter().await,
         false => heavy::enter_for(there).await,

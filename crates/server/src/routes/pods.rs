@@ -12,6 +12,7 @@ use super::objects::{Objects, judge_name, or_told};
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
+use crate::heavy;
 use crate::reply;
 
 pub(super) async fn create(
@@ -34,6 +35,8 @@ pub(super) async fn create(
     let sent = body::create(with.limit, parts, body, &expected, |_| false).await?;
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..Request::by(&caller.user) };
+    let there = with.registry.snapshot().get("", "pods", &a.namespace, &a.name).cloned();
+    heavy::enter_for(there.as_deref()).await;
     let done = match evicts {
         true => with.registry.evict(&mut request, &a.namespace, &a.name, object).await,
         false => with.registry.bind(&mut request, &a.namespace, &a.name, object).await,

@@ -1,15 +1,17 @@
 //! `/scale` of workloads.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use tokensmith_core::Error;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{Object, codec};
+use tokensmith_objects::{Object, Stored, codec};
 use tokensmith_registry::{GetOptions, Request, Rescale, scale_type};
 
-use super::objects::{Objects, judge_name, or_told, query, read_patch};
+use super::objects::{Objects, enter_for, judge_name, or_told, query, read_patch};
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -28,12 +30,14 @@ pub(super) async fn serve(
         Method::GET => {
             let format = Format::of(&parts.headers, query(parts), |_| false)?;
             let options = GetOptions::read(query(parts))?;
+            enter_for(kind, there(with, caller, kind).as_deref()).await;
             let scale = with.registry.scale(kind, &a.namespace, &a.name, &options)?;
             Ok(shown(&scale, &format))
         }
         Method::PUT => {
             let sent = body::update(with.limit, parts, body, &scale_type(), |_| false).await?;
             let Sent { format, options, object, warnings } = sent;
+            enter_for(kind, there(with, caller, kind).as_deref()).await;
             let request = Request { options, warnings, ..Request::by(&caller.user) };
             changed(with, caller, kind, request, Rescale::Put(&object), &format).await
         }
@@ -44,6 +48,12 @@ pub(super) async fn serve(
         }
         _ => Err(Failure::method_not_allowed()),
     }
+}
+
+/// The workload, whose tree is made however small what is sent is.
+fn there(with: &Objects, caller: &Caller, kind: &Kind) -> Option<Arc<Stored>> {
+    let a = &caller.info.attributes;
+    with.registry.get(kind, &a.namespace, &a.name).ok()
 }
 
 async fn changed(
