@@ -12,8 +12,8 @@ use x509_parser::x509::AttributeTypeAndValue;
 
 use super::Rules;
 use super::cluster_trust_bundle::signer_name;
+use super::look::{list, number, of, strings, text};
 use super::pem::{Block, blocks};
-use super::pod::validate::look::{list, number, of, strings, text};
 use crate::field::{Findings, go_quote};
 use crate::path::Path;
 use crate::schema::Kind;

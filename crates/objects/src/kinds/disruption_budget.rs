@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Rules;
-use super::pod::validate::look::{list, number, some, text};
+use super::look::{list, number, some, text};
 use super::workload::numbers;
 use crate::field::Findings;
 use crate::path::Path;

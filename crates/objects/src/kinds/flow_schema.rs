@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Rules;
+use super::look::list;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -69,10 +70,6 @@ impl Rules for FlowSchema {
 }
 
 const MAX_PRECEDENCE: i64 = 10_000;
-
-fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
-    of[field].as_array().map_or(&[], Vec::as_slice)
-}
 
 fn rule(errors: &mut Findings, at: &Path<'_>, rule: &Value) {
     let subjects = at.child("subjects");

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::Rules;
-use super::pod::validate::look::{number, of};
+use super::look::{number, of};
 use crate::Object;
 use crate::field::Findings;
 use crate::path::Path;

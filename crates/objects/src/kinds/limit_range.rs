@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::Rules;
-use super::pod::validate::look::{entries, list, of, text};
+use super::look::{entries, list, of, text};
 use super::pod::validate::resources;
 use crate::field::Findings;
 use crate::path::Path;

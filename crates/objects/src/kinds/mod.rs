@@ -20,6 +20,7 @@ mod flow_schema;
 mod internal;
 mod lease;
 mod limit_range;
+mod look;
 mod namespace;
 mod networking;
 mod node;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::Rules;
-use super::pod::validate::look::{entries, list, of, some, strings, text};
+use super::look::{entries, list, of, some, strings, text};
 use super::pod::validate::resources;
 use crate::field::Findings;
 use crate::path::Path;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::Rules;
-use super::pod::validate::look::{list, of};
+use super::look::{list, of};
 use super::pod::validate::{resources, scheduling};
 use crate::field::Findings;
 use crate::path::Path;

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{list, matching, text};
+use super::matching;
 use crate::Object;
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{list, text};
 use crate::names;
 use crate::path::Path;
 use crate::schema::Kind;

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{MATCH_POLICIES, list, one_of, text};
+use super::MATCH_POLICIES;
 use crate::defaults::{default, each};
 use crate::field::Findings;
+use crate::kinds::look::{given, list, text};
 use crate::names;
 use crate::path::Path;
 use crate::validate::selector;
@@ -34,7 +35,7 @@ pub(super) fn default_selectors(of: &mut Map<String, Value>) {
 
 /// `MatchResources`.
 pub(super) fn resources(errors: &mut Findings, at: &Path<'_>, of: &Value) {
-    one_of(errors, &at.child("matchPolicy"), of, MATCH_POLICIES);
+    given(errors, &at.child("matchPolicy"), of, MATCH_POLICIES);
     selectors(errors, at, of);
     for field in ["resourceRules", "excludeResourceRules"] {
         let at = at.child(field);
@@ -89,7 +90,7 @@ pub(super) fn rule(errors: &mut Findings, at: &Path<'_>, rule: &Value) {
         }
     }
     which(errors, &at.child("resources"), rule);
-    one_of(errors, &at.child("scope"), rule, SCOPES);
+    given(errors, &at.child("scope"), rule, SCOPES);
 }
 
 /// Resources and subresources: none is named twice by a pattern.

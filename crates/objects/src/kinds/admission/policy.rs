@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, list, matching, one_of, text};
+use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, matching};
 use crate::Object;
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{given, list, text};
 use crate::names;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -76,7 +77,7 @@ impl Rules for MutatingPolicy {
         let reinvocation = at.child("reinvocationPolicy");
         match text(spec, "reinvocationPolicy") {
             "" => errors.required(&reinvocation, ""),
-            _ => one_of(errors, &reinvocation, spec, REINVOCATION_POLICIES),
+            _ => given(errors, &reinvocation, spec, REINVOCATION_POLICIES),
         }
     }
 }
@@ -97,7 +98,7 @@ fn defaults(object: &mut Object) {
 }
 
 fn common(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
-    one_of(errors, &at.child("failurePolicy"), spec, FAILURE_POLICIES);
+    given(errors, &at.child("failurePolicy"), spec, FAILURE_POLICIES);
     if let Some(kind) = spec.get("paramKind").filter(|kind| !kind.is_null()) {
         self::kind(errors, &at.child("paramKind"), kind);
     }
@@ -172,7 +173,7 @@ fn validation(errors: &mut Findings, at: &Path<'_>, one: &Value) {
     } else if message.trim().contains(['\n', '\r']) {
         errors.invalid(&at.child("message"), message, "message must not contain line breaks");
     }
-    one_of(errors, &at.child("reason"), one, REASONS);
+    given(errors, &at.child("reason"), one, REASONS);
 }
 
 const MAX_ANNOTATIONS: usize = 20;

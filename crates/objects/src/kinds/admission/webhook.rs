@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES, list, matching, one_of, text};
+use super::{FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES, matching};
 use crate::Object;
 use crate::defaults::{default, each};
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{given, list, text};
 use crate::names;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -107,15 +108,15 @@ impl Webhooks {
         for (index, rule) in list(hook, "rules").iter().enumerate() {
             matching::rule(errors, &rules.index(index), rule);
         }
-        one_of(errors, &at.child("failurePolicy"), hook, FAILURE_POLICIES);
-        one_of(errors, &at.child("matchPolicy"), hook, MATCH_POLICIES);
+        given(errors, &at.child("failurePolicy"), hook, FAILURE_POLICIES);
+        given(errors, &at.child("matchPolicy"), hook, MATCH_POLICIES);
         let allowed = if known.side_effects { SIDE_EFFECTS } else { NO_SIDE_EFFECTS };
         let side_effects = at.child("sideEffects");
         match hook.get("sideEffects") {
             None | Some(Value::Null) => {
                 errors.required(&side_effects, &format!("must specify one of {}", allowed.join(", ")));
             }
-            _ => one_of(errors, &side_effects, hook, allowed),
+            _ => given(errors, &side_effects, hook, allowed),
         }
         let seconds = hook["timeoutSeconds"].as_i64();
         if let Some(seconds) = seconds.filter(|seconds| !(1..=30).contains(seconds)) {
@@ -124,7 +125,7 @@ impl Webhooks {
         }
         matching::selectors(errors, at, hook);
         if self.mutating {
-            one_of(errors, &at.child("reinvocationPolicy"), hook, REINVOCATION_POLICIES);
+            given(errors, &at.child("reinvocationPolicy"), hook, REINVOCATION_POLICIES);
         }
         client(errors, &at.child("clientConfig"), &hook["clientConfig"]);
         matching::conditions(errors, at, hook);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::field::Findings;
-use crate::kinds::pod::validate::look::{list, number, some, text};
+use crate::kinds::look::{list, number, some, text};
 use crate::path::Path;
 use crate::{names, quantity};
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::Rules;
+use super::look::{list, text};
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::path::Path;
@@ -92,14 +93,6 @@ impl Rules for CustomResourceDefinition {
 fn is_established(object: &Object) -> bool {
     let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
     conditions.into_iter().flatten().any(|one| one["type"] == "Established" && one["status"] == "True")
-}
-
-fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
-    of[field].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(of: &'a Value, field: &str) -> &'a str {
-    of[field].as_str().unwrap_or("")
 }
 
 fn spec(errors: &mut Findings, spec: &Value) {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{list, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, text};
 use crate::path::Path;
 
 /// The schema of whole objects.

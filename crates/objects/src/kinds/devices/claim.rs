@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{driver, list, text};
+use super::driver;
 use crate::Object;
 use crate::defaults::{default, each};
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{list, text};
 use crate::names;
 use crate::path::Path;
 use crate::schema::Kind;

@@ -9,19 +9,9 @@ mod tests;
 pub(super) use claim::{Claim, ClaimTemplate, Class};
 pub(super) use slice::Slice;
 
-use serde_json::Value;
-
 use crate::field::Findings;
 use crate::names;
 use crate::path::Path;
-
-fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
-    of[field].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(of: &'a Value, field: &str) -> &'a str {
-    of[field].as_str().unwrap_or("")
-}
 
 const MAX_DRIVER: usize = 63;
 

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{driver, list, text};
+use super::driver;
 use crate::Object;
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{list, text};
 use crate::names;
 use crate::path::Path;
 use crate::schema::Kind;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokensmith_api::moment;
 
 use super::Rules;
-use super::pod::validate::look::{number, of, some, text};
+use super::look::{number, of, some, text};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;

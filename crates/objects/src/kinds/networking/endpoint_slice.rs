@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, number, of, some, strings, text};
+use super::super::look::{list, number, of, some, strings, text};
 use super::super::service::protocol;
 use super::some_of;
 use crate::defaults::{default, each};

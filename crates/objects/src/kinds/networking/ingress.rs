@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, number, of, some, strings, text};
+use super::super::look::{list, number, of, some, strings, text};
 use super::super::service::{balanced, host_name, port_number};
 use super::reference;
 use crate::field::Findings;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{of, some, text};
+use super::super::look::{of, some, text};
 use super::reference;
 use crate::field::Findings;
 use crate::path::Path;

@@ -16,7 +16,7 @@ pub(super) use policy::NetworkPolicy;
 
 use serde_json::Value;
 
-use super::pod::validate::look::{some, text};
+use super::look::{some, text};
 use crate::field::Findings;
 use crate::names;
 use crate::path::Path;

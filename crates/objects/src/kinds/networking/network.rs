@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, of, some, strings, text};
+use super::super::look::{list, of, some, strings, text};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;

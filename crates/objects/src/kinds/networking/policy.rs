@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, number, of, some, strings, text};
+use super::super::look::{list, number, of, some, strings, text};
 use super::super::service::port_number;
 use crate::defaults::{default, each};
 use crate::field::Findings;

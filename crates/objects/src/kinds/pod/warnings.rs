@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::validate::each_container;
-use super::validate::look::{list, number, some, text};
 use crate::field::go_quote;
+use crate::kinds::look::{list, number, some, text};
 use crate::names;
 use crate::path::Path;
 

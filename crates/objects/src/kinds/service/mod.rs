@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Rules;
-use super::pod::validate::look::{list, number, of, some, text};
+use super::look::{list, number, of, text};
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
@@ -117,11 +117,6 @@ pub const NONE: &str = "None";
 /// The port of nodes that answers for its health, 0 if there is none.
 fn health_port(spec: &Value) -> i64 {
     number(spec, "healthCheckNodePort").unwrap_or(0)
-}
-
-/// What a field holds, if it is there.
-fn given<'a>(spec: &'a Value, name: &str) -> Option<&'a Value> {
-    some(spec, name)
 }
 
 #[cfg(test)]

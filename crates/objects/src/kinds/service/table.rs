@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{list, number, of, text};
 use crate::Object;
+use crate::kinds::look::{list, number, of, text};
 use crate::table::{labels, or_none};
 
 pub(super) fn cell(service: &Object, column: &str) -> Option<Value> {

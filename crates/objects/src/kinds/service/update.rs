@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Needs, health_port, list, number, of, text};
+use super::{Needs, health_port};
 use crate::Object;
+use crate::kinds::look::{list, number, of, text};
 
 /// Keeps the two ways to say an address the same, before anyone looks at them. Old clients know one of them only.
 pub fn normalise(service: &mut Object, old: Option<&Object>) {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{NONE, Needs, given, health_port, is_headless, list, number, of, text};
+use super::{NONE, Needs, health_port, is_headless};
 use crate::field::Findings;
 use crate::kinds::internal;
-use crate::kinds::pod::validate::look::strings;
+use crate::kinds::look::{list, number, of, some, strings, text};
 use crate::path::Path;
 use crate::validate::selector;
 use crate::{Object, address, names};
@@ -68,7 +68,7 @@ fn external_name(errors: &mut Findings, spec: &Value) {
             errors.forbidden(&SPEC.child(field), "may not be set for ExternalName services");
         }
     }
-    if given(spec, "ipFamilyPolicy").is_some() {
+    if some(spec, "ipFamilyPolicy").is_some() {
         errors.forbidden(&SPEC.child("ipFamilyPolicy"), "may not be set for ExternalName services");
     }
     let name = text(spec, "externalName");
@@ -96,7 +96,7 @@ fn ports(errors: &mut Findings, at: &Path<'_>, ports: &[Value]) {
             Value::String(name) => errors.each(&at.child("targetPort"), name, names::port(name)),
             number => port_number(errors, &at.child("targetPort"), number.as_i64().unwrap_or(0)),
         }
-        if let Some(name) = given(port, "appProtocol").and_then(Value::as_str) {
+        if let Some(name) = some(port, "appProtocol").and_then(Value::as_str) {
             errors.each(&at.child("appProtocol"), name, names::qualified(name));
         }
     }
@@ -119,7 +119,7 @@ pub(crate) fn protocol(errors: &mut Findings, at: &Path<'_>, protocol: &str) {
 }
 
 fn affinity(errors: &mut Findings, spec: &Value) {
-    let config = given(spec, "sessionAffinityConfig");
+    let config = some(spec, "sessionAffinityConfig");
     let at = &SPEC.child("sessionAffinityConfig");
     match text(spec, "sessionAffinity") {
         "" => errors.required(&SPEC.child("sessionAffinity"), ""),
@@ -173,7 +173,7 @@ pub fn addresses(errors: &mut Findings, service: &Object) {
         }
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    if let Some(policy) = given(spec, "ipFamilyPolicy").and_then(Value::as_str)
+    if let Some(policy) = some(spec, "ipFamilyPolicy").and_then(Value::as_str)
         && !policies.contains(&policy)
     {
         errors.not_supported(&SPEC.child("ipFamilyPolicy"), policy, &policies);
@@ -259,10 +259,10 @@ fn balancer(errors: &mut Findings, service: &Object, spec: &Value) {
             address::cidr(errors, at, range);
         }
     }
-    if given(spec, "allocateLoadBalancerNodePorts").is_some() && !balanced {
+    if some(spec, "allocateLoadBalancerNodePorts").is_some() && !balanced {
         errors.forbidden(&SPEC.child("allocateLoadBalancerNodePorts"), only);
     }
-    if let Some(class) = given(spec, "loadBalancerClass").and_then(Value::as_str) {
+    if let Some(class) = some(spec, "loadBalancerClass").and_then(Value::as_str) {
         match balanced {
             true => errors.each(&SPEC.child("loadBalancerClass"), class, names::qualified(class)),
             false => errors.forbidden(&SPEC.child("loadBalancerClass"), only),
@@ -294,13 +294,13 @@ fn traffic(errors: &mut Findings, spec: &Value, needs: Needs<'_>) {
         }
     }
     let at = &SPEC.child("internalTrafficPolicy");
-    match given(spec, "internalTrafficPolicy").and_then(Value::as_str) {
+    match some(spec, "internalTrafficPolicy").and_then(Value::as_str) {
         None if needs.cluster_ip() => errors.required(at, ""),
         Some(policy) if !known.contains(&policy) => errors.not_supported(at, policy, &known),
         _ => {}
     }
     let near = ["PreferClose", "PreferSameZone", "PreferSameNode"];
-    if let Some(policy) = given(spec, "trafficDistribution").and_then(Value::as_str)
+    if let Some(policy) = some(spec, "trafficDistribution").and_then(Value::as_str)
         && !near.contains(&policy)
     {
         errors.not_supported(&SPEC.child("trafficDistribution"), policy, &near);
@@ -322,7 +322,7 @@ pub(super) fn change(errors: &mut Findings, new: &Object, old: &Object) {
     }
     let balanced = |spec: &Value| text(spec, "type") == "LoadBalancer";
     if balanced(spec) && balanced(before) && spec["loadBalancerClass"] != before["loadBalancerClass"] {
-        let class = given(spec, "loadBalancerClass").cloned().unwrap_or_else(|| "null".into());
+        let class = some(spec, "loadBalancerClass").cloned().unwrap_or_else(|| "null".into());
         errors.invalid(&SPEC.child("loadBalancerClass"), class, "may not change once set");
     }
     if Needs::of(new).health_check()
@@ -356,7 +356,7 @@ fn lists_stay(errors: &mut Findings, spec: &Value, before: &Value, field: &str, 
         once(errors, 0);
     }
     if now.len() < then.len() && now.len() == 1 && text(spec, "ipFamilyPolicy") != "SingleStack" {
-        let policy = given(spec, "ipFamilyPolicy").cloned().unwrap_or_else(|| "null".into());
+        let policy = some(spec, "ipFamilyPolicy").cloned().unwrap_or_else(|| "null".into());
         let detail = format!("must be set to 'SingleStack' when releasing the secondary {one}");
         errors.invalid(&SPEC.child("ipFamilyPolicy"), policy, detail);
     }
@@ -372,7 +372,7 @@ pub(super) fn status(errors: &mut Findings, service: &Object) {
     for (index, one) in list(balancer, "ingress").iter().enumerate() {
         let at = at.child("ingress");
         let at = &at.index(index);
-        let (ip, mode) = (text(one, "ip"), given(one, "ipMode").and_then(Value::as_str));
+        let (ip, mode) = (text(one, "ip"), some(one, "ipMode").and_then(Value::as_str));
         if !ip.is_empty() {
             address::ip(errors, &at.child("ip"), ip);
         }

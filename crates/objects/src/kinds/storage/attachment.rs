@@ -3,7 +3,7 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::super::pod::validate::look::{of, some, text};
+use super::super::look::{of, some, text};
 use super::super::{Rules, internal};
 use super::{driver_name, metadata};
 use crate::field::Findings;

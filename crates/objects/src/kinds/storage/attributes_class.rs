@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::of;
+use super::super::look::of;
 use super::{parameters, provisioner};
 use crate::Object;
 use crate::field::Findings;

@@ -1,7 +1,7 @@
 //! How much room there is for volumes of a class.
 
 use super::super::Rules;
-use super::super::pod::validate::look::of;
+use super::super::look::of;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, of, strings, text};
+use super::super::look::{list, of, strings, text};
 use super::{parameters, provisioner};
 use crate::field::Findings;
 use crate::path::Path;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{list, number, of, strings, text};
+use super::super::look::{list, number, of, strings, text};
 use super::driver_name;
 use crate::defaults::default;
 use crate::field::Findings;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::super::pod::validate::look::{list, number, of, strings, text};
+use super::super::look::{list, number, of, strings, text};
 use super::super::{Rules, internal};
 use super::driver_name;
 use crate::field::Findings;

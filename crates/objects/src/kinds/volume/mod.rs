@@ -9,7 +9,7 @@ pub(super) use persistent::PersistentVolume;
 use serde_json::Value;
 
 use super::internal;
-use super::pod::validate::look::{list, strings, text};
+use super::look::{list, strings, text};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::{Object, names};

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::super::Rules;
-use super::super::pod::validate::look::{entries, list, of, some, text};
+use super::super::look::{entries, list, of, some, text};
 use super::{access_modes, class, class_and_mode, difference, or_unset, short_modes, status};
 use crate::field::{FieldError, Findings};
 use crate::path::Path;

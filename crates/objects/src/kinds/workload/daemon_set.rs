@@ -10,10 +10,8 @@ use super::{
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::pod::validate::{
-    self,
-    look::{some, text},
-};
+use crate::kinds::look::{some, text};
+use crate::kinds::pod::validate;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::or_none;

@@ -10,7 +10,7 @@ use super::{
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::pod::validate::look::{some, text};
+use crate::kinds::look::{some, text};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;

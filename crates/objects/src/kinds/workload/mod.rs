@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Object;
 use crate::field::Findings;
-use crate::kinds::pod::validate::look::{entries, list, of, some, text};
+use crate::kinds::look::{entries, list, of, some, text};
 use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::selector::LabelSelector;

@@ -12,8 +12,8 @@ use super::{
 use crate::defaults::{default, each};
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::{list, some, text};
 use crate::kinds::pod;
-use crate::kinds::pod::validate::look::{list, some, text};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::super::MIRROR;
-use super::look::{entries, text};
 use super::volume;
 use crate::Object;
 use crate::field::{Findings, go_quote};
+use crate::kinds::look::{entries, text};
 use crate::path::Path;
 
 /// Of a pod, new or changed, or of a template; `metadata` has them.

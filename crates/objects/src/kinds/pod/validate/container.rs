@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::look::{list, some, text};
 use super::{Pod, env, handlers, mounts, resources, restart, security};
 use crate::field::Findings;
+use crate::kinds::look::{list, some, text};
 use crate::names;
 use crate::path::Path;
 

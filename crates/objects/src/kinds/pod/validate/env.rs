@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::look::{list, some, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, some, text};
 use crate::path::Path;
 use crate::{names, quantity};
 

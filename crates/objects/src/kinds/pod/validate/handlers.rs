@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::Pod;
-use super::look::{list, number, some, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, number, some, text};
 use crate::names;
 use crate::path::Path;
 

@@ -4,7 +4,6 @@ mod annotations;
 mod container;
 mod env;
 mod handlers;
-pub(crate) mod look;
 mod mounts;
 mod network;
 mod part;
@@ -22,9 +21,8 @@ pub(super) use update::update;
 
 use serde_json::Value;
 
-use look::{list, text};
-
 use crate::field::Findings;
+use crate::kinds::look::{list, some, text};
 use crate::path::Path;
 use crate::validate::{Limits, meta, not_negative, selector};
 use crate::{Object, names};
@@ -163,7 +161,7 @@ fn spec(errors: &mut Findings, at: &Path<'_>, name: &str, mirror: bool, spec: &V
     if let Some(policy) = spec["preemptionPolicy"].as_str() {
         one_of(errors, &at.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
     }
-    if let Some(overhead) = look::some(spec, "overhead") {
+    if let Some(overhead) = some(spec, "overhead") {
         resources::overhead(errors, &at.child("overhead"), overhead);
     }
     windows::system(errors, at, spec);
@@ -217,13 +215,6 @@ fn one_of(errors: &mut Findings, at: &Path<'_>, text: &str, supported: &[&str]) 
         "" => errors.required(at, ""),
         text if !supported.contains(&text) => errors.not_supported(at, text, supported),
         _ => {}
-    }
-}
-
-/// A field that, if it is there, is one of several texts.
-fn given(errors: &mut Findings, at: &Path<'_>, value: &Value, supported: &[&str]) {
-    if let Some(text) = value[at.name()].as_str().filter(|text| !supported.contains(text)) {
-        errors.not_supported(at, text, supported);
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::look::{flag, list, text};
 use super::{Pod, volume};
 use crate::field::Findings;
+use crate::kinds::look::{flag, list, text};
 use crate::path::Path;
 
 /// `volumeMounts`.

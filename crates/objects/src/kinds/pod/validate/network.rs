@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::look::{flag, list, some, strings, text};
 use crate::field::Findings;
+use crate::kinds::look::{flag, list, some, strings, text};
 use crate::path::Path;
 use crate::{address, names};
 

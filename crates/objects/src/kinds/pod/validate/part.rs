@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::super::{is_mirror, qos_class};
-use super::look::{list, text};
 use super::{SPEC, annotations, whole};
 use crate::Object;
 use crate::field::{Findings, go_quote};
+use crate::kinds::look::{list, text};
 use crate::validate::Limits;
 
 /// A part that was replaced.

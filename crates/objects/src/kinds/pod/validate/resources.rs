@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::look::{entries, list, some, text};
 use crate::field::{Findings, Shared};
+use crate::kinds::look::{entries, list, some, text};
 use crate::kinds::pod::aggregate;
 use crate::path::Path;
 use crate::quantity::Amount;

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Pod;
-use super::look::{list, some, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, some, text};
 use crate::path::Path;
 
 /// An init container starts again by itself if it says so.

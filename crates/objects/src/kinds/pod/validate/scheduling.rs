@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::look::{list, number, some, strings, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, number, some, strings, text};
 use crate::names;
 use crate::path::Path;
 use crate::validate::selector;
@@ -209,7 +209,7 @@ pub(super) fn label_keys(errors: &mut Findings, at: &Path<'_>, term: &Value) {
     }
     if let Some(labels) = labels {
         let mut seen: HashSet<&str> =
-            super::look::entries(labels, "matchLabels").map(|(key, _)| &**key).collect();
+            crate::kinds::look::entries(labels, "matchLabels").map(|(key, _)| &**key).collect();
         // The last of a key counts.
         let named: HashMap<&str, usize> =
             strings(term, "matchLabelKeys").enumerate().map(|(index, key)| (key, index)).collect();

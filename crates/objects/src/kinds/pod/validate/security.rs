@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::look::{flag, list, number, some, strings, text};
-use super::{Pod, given, volume, windows};
+use super::{Pod, volume, windows};
 use crate::field::Findings;
 use crate::kinds::internal;
+use crate::kinds::look::{flag, given, list, number, some, strings, text};
 use crate::path::Path;
 
 /// A container's `securityContext`.

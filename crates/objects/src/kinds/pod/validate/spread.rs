@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::look::{number, text};
-use super::{given, scheduling};
+use super::scheduling;
 use crate::field::Findings;
+use crate::kinds::look::{given, number, text};
 use crate::path::Path;
 use crate::validate::selector;
 

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::look::{list, number, text};
 use super::{SPEC, annotations, container, scheduling};
 use crate::Object;
 use crate::field::Findings;
 use crate::kinds::internal;
+use crate::kinds::look::{list, number, text};
 use crate::path::Path;
 use crate::validate::Limits;
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::look::{flag, some, text};
 use crate::field::Findings;
+use crate::kinds::look::{flag, some, text};
 use crate::names;
 use crate::path::Path;
 

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::look::{list, text};
 use crate::field::Findings;
+use crate::kinds::look::{list, text};
 use crate::names;
 use crate::path::Path;
 use crate::validate::Limits;
@@ -107,7 +107,7 @@ fn items(errors: &mut Findings, at: &Path<'_>, source: &Value) {
 fn downward(errors: &mut Findings, at: &Path<'_>, item: &Value) {
     required(errors, at, item, "path");
     local_path(errors, &at.child("path"), text(item, "path"));
-    match (super::look::some(item, "fieldRef"), super::look::some(item, "resourceFieldRef")) {
+    match (crate::kinds::look::some(item, "fieldRef"), crate::kinds::look::some(item, "resourceFieldRef")) {
         (Some(field), resource) => {
             super::env::object_field(errors, &at.child("fieldRef"), field, &OF_FILES);
             if resource.is_some() {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::super::look::{list, some, text};
 use super::{downward, items, local_path, mode, required};
 use crate::field::{Findings, Shared};
 use crate::kinds::cluster_trust_bundle;
+use crate::kinds::look::{list, some, text};
 use crate::path::Path;
 use crate::validate::{Limits, MAX_TOKEN_EXPIRATION, TOO_LONG, selector, too_short};
 use crate::{FieldError, names};

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::look::{entries, flag, list, number, some, text};
 use super::{Limits, downward, items, mode, no_steps_back, projected, required};
 use crate::field::{Findings, go_quote};
+use crate::kinds::look::{entries, flag, given, list, number, some, text};
 use crate::kinds::pod::validate::container::PULL_POLICIES;
-use crate::kinds::pod::validate::{given, one_of};
+use crate::kinds::pod::validate::one_of;
 use crate::path::Path;
 use crate::{names, quantity};
 

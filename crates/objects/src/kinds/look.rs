@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::Object;
+use crate::field::Findings;
+use crate::path::Path;
 
 /// A field of the object itself.
 pub(crate) fn of<'a>(object: &'a Object, name: &str) -> &'a Value {
@@ -37,4 +39,11 @@ pub(crate) fn some<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 
 pub(crate) fn strings<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
     list(value, name).iter().map(|item| item.as_str().unwrap_or(""))
+}
+
+/// A field that, if it is there, is one of several texts.
+pub(crate) fn given(errors: &mut Findings, at: &Path<'_>, value: &Value, supported: &[&str]) {
+    if let Some(text) = value[at.name()].as_str().filter(|text| !supported.contains(text)) {
+        errors.not_supported(at, text, supported);
+    }
 }
