@@ -23,9 +23,12 @@ pub(crate) fn system() -> Identity {
 impl Registry {
     /// A kind of the core group, as the server has it just now; built in, if it has been taken away.
     pub(crate) fn core(&self, plural: &str) -> Arc<Kind> {
-        let (now, builtin) = (self.schema(), Schema::builtin());
-        let found = now.stored("", plural).or_else(|| builtin.stored("", plural));
-        found.expect("the core kinds are built in, a test says so").clone()
+        self.stored_kind("", plural).expect("the core kinds are built in, a test says so")
+    }
+
+    /// A kind, as the server has it just now; built in, if it has been taken away.
+    pub(crate) fn stored_kind(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
+        self.schema().stored(group, plural).or_else(|| Schema::builtin().stored(group, plural)).cloned()
     }
 
     /// Brings a store to what every cluster has: namespaces with their content, and the bootstrap RBAC objects.

@@ -132,11 +132,11 @@ impl Registry {
         let last = match step(kind, old, options, self.clock.now()) {
             Step::Keep => return Ok(Deleted::Pending(there.clone())),
             Step::Mark(object) => {
-                return self.mark(kind, there, object, options).await.map(Deleted::Pending);
+                return self.rewrite(kind, there, object, options.dry_run()).await.map(Deleted::Pending);
             }
             Step::Remove if options.dry_run() => there.clone(),
             Step::MarkAndRemove(object) => {
-                let marked = self.mark(kind, there, object, options).await?;
+                let marked = self.rewrite(kind, there, object, options.dry_run()).await?;
                 if options.dry_run() {
                     return Ok(answer(kind, old, marked));
                 }
@@ -155,29 +155,6 @@ impl Registry {
             }
         };
         Ok(answer(kind, old, last))
-    }
-
-    /// Writes what a deletion changes, unless that is nothing.
-    async fn mark(
-        &self,
-        kind: &Kind,
-        old: &Arc<Stored>,
-        object: Object,
-        options: &DeleteOptions,
-    ) -> Result<Arc<Stored>, Error> {
-        let object = normalise(kind, object)?;
-        let marked = Stored::of(kind, &object, old.revision());
-        if marked.json() == old.wire(kind).json() {
-            return Ok(old.clone());
-        }
-        if options.dry_run() {
-            return Ok(Arc::new(marked));
-        }
-        match self.write(kind, &marked, Expect::Unchanged(old.revision())).await {
-            Ok(object) => Ok(object),
-            Err(StoreError::Conflict(_)) => Err(modified(kind, old.name())),
-            Err(e) => Err(backend(e)),
-        }
     }
 
     /// Waits until the view has lost an object that the store has lost.

@@ -205,6 +205,33 @@ impl Registry {
         self.get(kind, namespace, name)
     }
 
+    /// Writes an object as the server itself has changed it, unless that is nothing; gives what there is then, or would be.
+    async fn rewrite(
+        &self,
+        kind: &Kind,
+        there: &Arc<Stored>,
+        object: Object,
+        dry_run: bool,
+    ) -> Result<Arc<Stored>, Error> {
+        let made = Stored::of(kind, &normalise(kind, object)?, there.revision());
+        if made.json() == there.wire(kind).json() {
+            return Ok(there.clone());
+        }
+        if dry_run {
+            return Ok(Arc::new(made));
+        }
+        self.write_over(kind, made, there).await
+    }
+
+    /// Writes an object in the place of what it was made of.
+    async fn write_over(&self, kind: &Kind, made: Stored, there: &Stored) -> Result<Arc<Stored>, Error> {
+        match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
+            Ok(object) => Ok(object),
+            Err(StoreError::Conflict(_)) => Err(modified(kind, there.name())),
+            Err(e) => Err(backend(e)),
+        }
+    }
+
     /// Writes an object and waits until the view shows it.
     async fn write(&self, kind: &Kind, object: &Stored, expect: Expect) -> Result<Arc<Stored>, StoreError> {
         let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());

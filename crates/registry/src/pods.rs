@@ -46,7 +46,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let there = self.get(kind, namespace, binding.name())?;
             if !binding.uid().is_empty() && binding.uid() != there.uid() {
-                return Err(another(kind, &binding, ("/registry", namespace, binding.name()), there.uid()));
+                return Err(another(kind, &binding, (request, namespace, binding.name()), there.uid()));
             }
             let version = binding.resource_version();
             if !version.is_empty() && version != there.resource_version() {
@@ -59,25 +59,6 @@ impl Registry {
             }
         }
         Err(modified(kind, binding.name()))
-    }
-
-    /// Writes an object as the server itself has changed it.
-    pub(super) async fn rewrite(
-        &self,
-        kind: &Kind,
-        there: &Arc<Stored>,
-        object: Object,
-        dry_run: bool,
-    ) -> Result<Arc<Stored>, Error> {
-        let made = Stored::of(kind, &normalise(kind, object)?, there.revision());
-        if dry_run || made.json() == there.wire(kind).json() {
-            return Ok(there.clone());
-        }
-        match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
-            Ok(object) => Ok(object),
-            Err(StoreError::Conflict(_)) => Err(modified(kind, there.name())),
-            Err(e) => Err(backend(e)),
-        }
     }
 }
 

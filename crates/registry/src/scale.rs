@@ -1,11 +1,11 @@
 //! `/scale`: how many pods a workload has, in the same words for all kinds that have it (`registry/apps/*/storage`).
 
 use tokensmith_objects::FieldError;
-use tokensmith_objects::codec::{Expected, decode_patched};
+use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::Patch;
 use tokensmith_objects::selector::written;
 
-use super::update::{ATTEMPTS, another, check_name, refused};
+use super::update::{ATTEMPTS, another, check_name, patched};
 use super::*;
 
 /// What is to become of a scale.
@@ -49,12 +49,14 @@ impl Registry {
             let old = there.wire_object(kind);
             let mut scale = match change {
                 Rescale::Put(scale) => scale.clone(),
-                Rescale::Patch(patch) => patched(request, patch, &scale_of(&old))?,
+                Rescale::Patch(patch) => {
+                    patched(request, patch, &scale_of(&old).into_value(), &scale_type())?
+                }
             };
             reconcile_namespace(kind, namespace, &mut scale)?;
             check_name(&scale, namespace, name)?;
             if !scale.uid().is_empty() && scale.uid() != old.uid() {
-                return Err(another(kind, &scale, ("/registry", namespace, name), old.uid()));
+                return Err(another(kind, &scale, (request, namespace, name), old.uid()));
             }
             let replicas = scale.at(REPLICAS).and_then(Value::as_i64).unwrap_or(0);
             if replicas < 0 {
@@ -96,16 +98,4 @@ fn scale_of(object: &Object) -> Object {
         scale.set(&["status", "selector"], selector);
     }
     scale
-}
-
-fn patched(request: &mut Request<'_>, patch: &Patch, old: &Object) -> Result<Object, Error> {
-    let patched = patch.apply(&old.clone().into_value()).map_err(refused)?;
-    let text = patched.to_string();
-    let validation = request.options.field_validation();
-    let decoded = decode_patched(patched, patch.odd().to_vec(), &scale_type(), validation);
-    let decoded = decoded.map_err(|cause| {
-        Error::invalid("", "", "", vec![FieldError::invalid("patch", &text.into(), cause)])
-    })?;
-    request.warnings.extend(decoded.warnings);
-    Ok(decoded.object)
 }

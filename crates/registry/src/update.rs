@@ -11,31 +11,25 @@ use tracing::instrument;
 
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subresource {
-    /// `/approval` of a request for a certificate: what is decided alone.
-    Approval,
-    /// `/ephemeralcontainers` of a pod: those alone.
-    EphemeralContainers,
+pub enum Subresource<'a> {
     /// `/finalize` of a namespace: its finalizers alone.
     Finalize,
     /// The object itself; its status stays.
     None,
-    /// `/resize` of a pod: the resources of its containers alone.
-    Resize,
+    /// One that the kind's room knows: `/ephemeralcontainers` and `/resize` of a pod, `/approval` of a request for a certificate.
+    Part(&'a str),
     /// `/scale`: how many there are, of the object itself.
     Scale,
     /// `/status`: the status alone.
     Status,
 }
 
-impl Subresource {
-    fn name(self) -> &'static str {
+impl<'a> Subresource<'a> {
+    fn name(self) -> &'a str {
         match self {
-            Subresource::Approval => "approval",
-            Subresource::EphemeralContainers => "ephemeralcontainers",
             Subresource::Finalize => "finalize",
             Subresource::None => "",
-            Subresource::Resize => "resize",
+            Subresource::Part(name) => name,
             Subresource::Scale => "scale",
             Subresource::Status => "status",
         }
@@ -54,7 +48,7 @@ impl Registry {
         kind: &Kind,
         namespace: &str,
         name: &str,
-        part: Subresource,
+        part: Subresource<'_>,
         mut object: Object,
     ) -> Result<(Arc<Stored>, bool), Error> {
         let (asked, kind) = (kind, kind.storage());
@@ -70,8 +64,7 @@ impl Registry {
                 Ok(old) => old,
                 // It is gone: its old copy must not make it anew, with what it granted.
                 Err(Error::NotFound { .. }) if !object.uid().is_empty() => {
-                    let root = if request.options.dry_run() { "" } else { "/registry" };
-                    return Err(another(kind, &object, (root, namespace, name), ""));
+                    return Err(another(kind, &object, (request, namespace, name), ""));
                 }
                 Err(Error::NotFound { .. })
                     if kind.put_creates && unconditional && part == Subresource::None =>
@@ -82,8 +75,7 @@ impl Registry {
                 Err(e) => return Err(e),
             };
             if !object.uid().is_empty() && object.uid() != old.uid() {
-                let root = if request.options.dry_run() { "" } else { "/registry" };
-                return Err(another(kind, &object, (root, namespace, name), old.uid()));
+                return Err(another(kind, &object, (request, namespace, name), old.uid()));
             }
             match self.replace(request, kind, part, object.clone(), &old).await {
                 // Somebody else was faster; without a version the client does not mind.
@@ -123,26 +115,14 @@ impl Registry {
         kind: &Kind,
         namespace: &str,
         name: &str,
-        part: Subresource,
+        part: Subresource<'_>,
         patch: &Patch,
     ) -> Result<Arc<Stored>, Error> {
         let (asked, kind) = (kind, kind.storage());
         for _ in 0..ATTEMPTS {
             let old = self.get(kind, namespace, name)?;
             let document = old.wire_object(asked).into_value();
-            let patched = patch.apply(&document).map_err(refused)?;
-            let text = patched.to_string();
-            let validation = request.options.field_validation();
-            let decoded = decode_patched(patched, patch.odd().to_vec(), &Expected::kind(asked), validation);
-            let decoded = decoded.map_err(|cause| {
-                let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
-                Error::invalid("", "", "", vec![error])
-            })?;
-            let mut object = decoded.object;
-            // A patch that is refused after that is told of them, too; one that is tried again has them once.
-            let told: Vec<_> =
-                decoded.warnings.into_iter().filter(|w| !request.warnings.contains(w)).collect();
-            request.warnings.extend(told);
+            let mut object = patched(request, patch, &document, &Expected::kind(asked))?;
             object.remove(&["metadata", "managedFields"]);
             reconcile_namespace(kind, namespace, &mut object)?;
             check_name(&object, namespace, name)?;
@@ -167,7 +147,7 @@ impl Registry {
         &self,
         request: &mut Request<'_>,
         kind: &Kind,
-        part: Subresource,
+        part: Subresource<'_>,
         mut object: Object,
         there: &Arc<Stored>,
     ) -> Result<Arc<Stored>, Error> {
@@ -219,7 +199,7 @@ impl Registry {
         &self,
         request: &mut Request<'_>,
         kind: &Kind,
-        part: Subresource,
+        part: Subresource<'_>,
         mut object: Object,
         there: &Arc<Stored>,
         write: Write<'_>,
@@ -227,9 +207,7 @@ impl Registry {
         let Some(old) = write.old else { return Ok(there.clone()) };
         let name = old.name();
         match part {
-            Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
-                strategy::prepare_part(kind, part.name(), &mut object, old);
-            }
+            Subresource::Part(part) => strategy::prepare_part(kind, part, &mut object, old),
             Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
             Subresource::None | Subresource::Scale => strategy::prepare_update(kind, &mut object, old),
             Subresource::Status => strategy::prepare_status_update(kind, &mut object, old),
@@ -248,9 +226,7 @@ impl Registry {
         let write = Write { objects: &snapshot, ..write };
         self.admission.permit(&write, Some(&object)).await?;
         let found = match part {
-            Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
-                validate::part_update(kind, part.name(), &object, old, &self.config.limits)
-            }
+            Subresource::Part(part) => validate::part_update(kind, part, &object, old, &self.config.limits),
             Subresource::Finalize => validate::finalize_update(&object),
             Subresource::None | Subresource::Scale => {
                 validate::update(kind, &object, old, &self.config.limits)
@@ -279,11 +255,7 @@ impl Registry {
             self.remove(kind, there).await?;
             return Ok(Arc::new(made));
         }
-        match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
-            Ok(object) => Ok(object),
-            Err(StoreError::Conflict(_)) => Err(modified(kind, name)),
-            Err(e) => Err(backend(e)),
-        }
+        self.write_over(kind, made, there).await
     }
 }
 
@@ -303,9 +275,10 @@ fn version_missing(kind: &Kind, name: &str) -> Error {
 pub(super) fn another(
     kind: &Kind,
     object: &Object,
-    (root, namespace, name): (&str, &str, &str),
+    (request, namespace, name): (&Request<'_>, &str, &str),
     uid: &str,
 ) -> Error {
+    let root = if request.options.dry_run() { "" } else { "/registry" };
     let place = [kind.rules().key().unwrap_or(&kind.plural), namespace, name]
         .into_iter()
         .filter(|part| !part.is_empty());
@@ -335,7 +308,28 @@ pub(super) fn check_name(object: &Object, namespace: &str, name: &str) -> Result
     Err(Error::BadRequest(text))
 }
 
-pub(super) fn refused(e: PatchError) -> Error {
+/// What a patch makes of a document, if it is still of its type.
+pub(super) fn patched(
+    request: &mut Request<'_>,
+    patch: &Patch,
+    document: &Value,
+    expected: &Expected<'_>,
+) -> Result<Object, Error> {
+    let patched = patch.apply(document).map_err(refused)?;
+    let text = patched.to_string();
+    let validation = request.options.field_validation();
+    let decoded = decode_patched(patched, patch.odd().to_vec(), expected, validation);
+    let decoded = decoded.map_err(|cause| {
+        let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
+        Error::invalid("", "", "", vec![error])
+    })?;
+    // A patch that is refused after that is told of them, too; one that is tried again has them once.
+    let told: Vec<_> = decoded.warnings.into_iter().filter(|w| !request.warnings.contains(w)).collect();
+    request.warnings.extend(told);
+    Ok(decoded.object)
+}
+
+fn refused(e: PatchError) -> Error {
     match e {
         PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
         PatchError::TooMany(_) => Error::TooLarge(e.to_string()),

@@ -27,6 +27,11 @@ use tokensmith_objects::FieldError;
 
 use tokensmith_core::error::Error;
 
+/// A number of a query, in Go's words for what is none.
+pub fn number(query: &str, name: &str) -> Result<Option<i64>, Error> {
+    query::Query::read(query).number(name)
+}
+
 /// 422 for the options of a kind, unless nothing was found.
 fn judged(kind: &str, errors: Vec<FieldError>) -> Result<(), Error> {
     if errors.is_empty() { Ok(()) } else { Err(Error::invalid("meta.k8s.io", kind, "", errors)) }

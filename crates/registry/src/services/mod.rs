@@ -291,11 +291,6 @@ impl Registry {
         allocation.ports = Some(taking);
         Ok(())
     }
-
-    /// A kind, as the server has it just now; built in, if it has been taken away.
-    pub(crate) fn stored_kind(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
-        self.schema().stored(group, plural).or_else(|| Schema::builtin().stored(group, plural)).cloned()
-    }
 }
 
 /// Gives each port of a service that of nodes which it names, or one that others of the same number have, or any.

@@ -12,6 +12,7 @@ use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_core::access::request::parameter;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{FieldError, Object};
+use tokensmith_registry::options::number;
 
 use super::objects::{Objects, enter_for, judge_name, query};
 use crate::failure::Failure;
@@ -96,21 +97,19 @@ fn nothing_runs(kind: &Kind, name: &str, sub: &str) -> String {
 /// `PodLogOptions`.
 fn judge_log(name: &str, query: &str) -> Result<(), Error> {
     let mut found = Vec::new();
-    for (field, least, detail) in [
-        ("tailLines", 0, "must be greater than or equal to 0"),
-        ("limitBytes", 1, "must be greater than 0"),
-        ("sinceSeconds", 1, "must be greater than 0"),
+    let since = number(query, "sinceSeconds")?;
+    let dated = since.is_some() && parameter(query, "sinceTime").is_some();
+    let [lines, bytes] = [number(query, "tailLines")?, number(query, "limitBytes")?];
+    for (field, given, least, detail) in [
+        ("tailLines", lines, 0, "must be greater than or equal to 0"),
+        ("limitBytes", bytes, 1, "must be greater than 0"),
+        ("sinceSeconds", since.filter(|_| !dated), 1, "must be greater than 0"),
     ] {
-        let Some(text) = parameter(query, field) else { continue };
-        let Ok(number) = text.parse::<i64>() else {
-            let text = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
-            return Err(Error::BadRequest(text));
-        };
-        if number < least {
-            found.push(FieldError::invalid(field, &number.into(), detail));
+        if let Some(given) = given.filter(|given| *given < least) {
+            found.push(FieldError::invalid(field, &given.into(), detail));
         }
     }
-    if parameter(query, "sinceSeconds").is_some() && parameter(query, "sinceTime").is_some() {
+    if dated {
         // Upstream names no field, and a path of nothing is written so.
         found.push(FieldError::forbidden(
             "[]",

@@ -72,11 +72,9 @@ pub(super) async fn part(
 ) -> Result<Response, Failure> {
     judge_name(caller)?;
     let which = match caller.info.attributes.subresource.as_str() {
-        "approval" => Subresource::Approval,
-        "ephemeralcontainers" => Subresource::EphemeralContainers,
         "finalize" => Subresource::Finalize,
-        "resize" => Subresource::Resize,
-        _ => Subresource::Status,
+        "status" => Subresource::Status,
+        part => Subresource::Part(part),
     };
     match (&parts.method, which) {
         (&Method::PUT, _) => update(with, caller, kind, which, parts, body).await,
@@ -196,7 +194,7 @@ async fn update(
     with: &Objects,
     caller: &Caller,
     kind: &Kind,
-    part: Subresource,
+    part: Subresource<'_>,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -216,7 +214,7 @@ async fn patch(
     with: &Objects,
     caller: &Caller,
     kind: &Kind,
-    part: Subresource,
+    part: Subresource<'_>,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {

@@ -49,6 +49,12 @@ async fn a_scale_is_read_replaced_and_patched_as_its_workload() {
     ] {
         assert_eq!(send(&world, "PUT", &path, body.clone()).await.0, want, "{body}");
     }
+    // Where its key begins is known to no dry run.
+    let other = json!({"metadata": {"name": "s", "uid": "u"}});
+    for (path, key) in [(&dry, "/statefulsets/default/s"), (&path, "/registry/statefulsets/default/s")] {
+        let (_, refused) = send(&world, "PUT", path, other.clone()).await;
+        assert!(refused["message"].as_str().unwrap().contains(&format!(" Key: {key},")), "{refused}");
+    }
     assert_eq!(send(&world, "DELETE", &path, json!({})).await.0, 405);
     assert_eq!(world.get(&format!("{PODS}/s/scale"), Some(ADMIN)).await.status, 404);
 }
@@ -183,6 +189,17 @@ async fn what_leads_to_a_node_says_that_nothing_runs() {
     for (path, want) in [
         ("ghost/log", (404, "pods \"ghost\" not found")),
         ("a/log?limitBytes=x", (400, "strconv.ParseInt: parsing \"x\": invalid syntax")),
+        (
+            "a/log?tailLines=9223372036854775808&limitBytes=0",
+            (400, "strconv.ParseInt: parsing \"9223372036854775808\": value out of range"),
+        ),
+        (
+            "a/log?sinceSeconds=0&sinceTime=2026-01-01T00:00:00Z",
+            (
+                422,
+                "PodLogOptions \"a\" is invalid: []: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
+        ),
         (
             "a/log?limitBytes=0",
             (422, "PodLogOptions \"a\" is invalid: limitBytes: Invalid value: 0: must be greater than 0"),
