@@ -32,6 +32,7 @@ mod resource_quota;
 mod role;
 mod role_binding;
 mod runtime_class;
+pub mod scale;
 mod secret;
 pub mod service;
 mod service_account;

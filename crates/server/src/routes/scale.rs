@@ -7,11 +7,13 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use tokensmith_core::Error;
+use tokensmith_objects::kinds::scale::scale as scale_kind;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{Object, Stored, codec};
+use tokensmith_objects::{Object, Stored};
 use tokensmith_registry::{GetOptions, Request, Rescale, scale_type};
 
-use super::objects::{Objects, enter_for, judge_name, or_told, query, read_patch};
+use super::objects::{Objects, convertible, enter_for, judge_name, or_told, query, read_patch};
+use super::show;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -28,14 +30,15 @@ pub(super) async fn serve(
     let a = &caller.info.attributes;
     match parts.method {
         Method::GET => {
-            let format = Format::of(&parts.headers, query(parts), |_| false)?;
+            let format = Format::of(&parts.headers, query(parts), convertible)?;
             let options = GetOptions::read(query(parts))?;
             enter_for(kind, there(with, caller, kind).as_deref()).await;
             let scale = with.registry.scale(kind, &a.namespace, &a.name, &options)?;
-            Ok(shown(&scale, &format))
+            format.judge()?;
+            shown(with, &scale, &format)
         }
         Method::PUT => {
-            let sent = body::update(with.limit, parts, body, &scale_type(), |_| false).await?;
+            let sent = body::update(with.limit, parts, body, &scale_type(), convertible).await?;
             let Sent { format, options, object, warnings } = sent;
             enter_for(kind, there(with, caller, kind).as_deref()).await;
             let request = Request { options, warnings, ..Request::by(&caller.user) };
@@ -68,10 +71,13 @@ async fn changed(
     let done: Result<Object, Error> =
         with.registry.rescale(&mut request, kind, &a.namespace, &a.name, change).await;
     let scale = or_told(done, &mut request)?;
-    Ok(reply::warned(shown(&scale, format), request.warnings))
+    Ok(reply::warned(shown(with, &scale, format)?, request.warnings))
 }
 
-fn shown(scale: &Object, format: &Format) -> Response {
-    let bytes = codec::encode(scale, format.media, format.pretty);
-    reply::bytes(StatusCode::OK, bytes, format.media.as_str())
+fn shown(with: &Objects, scale: &Object, format: &Format) -> Result<Response, Failure> {
+    show::fits(format, scale_kind(), false)?;
+    // It has the revision of its workload.
+    let revision = scale.resource_version().parse().unwrap_or(0);
+    let scale = Stored::of(scale_kind(), scale, revision);
+    Ok(show::show(&*with.clock, scale_kind(), &scale, StatusCode::OK, format))
 }

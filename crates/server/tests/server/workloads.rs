@@ -40,6 +40,14 @@ async fn a_scale_is_read_replaced_and_patched_as_its_workload() {
     assert_eq!(set["spec"]["replicas"], 5);
     let set = world.get(&format!("{SETS}/s"), Some(ADMIN)).await.ok();
     assert_eq!((&set["spec"]["replicas"], &set["metadata"]["generation"]), (&json!(5), &json!(3)));
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = world.send("GET", &path, Some(ADMIN), &table, Vec::new()).await.ok();
+    let columns = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].as_str());
+    assert_eq!(columns.flatten().collect::<Vec<_>>(), ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("s"), json!(5), json!(0)]);
+    let metadata = [("accept", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")];
+    let metadata = world.send("GET", &path, Some(ADMIN), &metadata, Vec::new()).await.ok();
+    assert_eq!((&metadata["kind"], &metadata["spec"]), (&json!("PartialObjectMetadata"), &Value::Null));
     for (body, want) in [
         (json!({"metadata": {"name": "s", "resourceVersion": "1"}}), 409),
         (json!({"metadata": {"name": "s", "uid": "u"}}), 409),
