@@ -30,10 +30,13 @@ class Server:
             time.sleep(0.05)
         self.url = ready.read_text().strip()
 
+    def env(self, kubeconfig=None) -> dict:
+        """The environment of a client."""
+        return {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.home)}
+
     def kubectl(self, *args: str, code: int = 0, stdin: str | None = None, kubeconfig=None) -> str:
         """Runs kubectl; gives its standard output (its standard error for an expected failure)."""
-        env = {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.home)}
-        done = subprocess.run(["kubectl", *args], env=env, input=stdin, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["kubectl", *args], env=self.env(kubeconfig), input=stdin, capture_output=True, text=True, timeout=60)
         assert done.returncode == code, f"kubectl {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         self.stdout, self.stderr = done.stdout, done.stderr
         return done.stdout if code == 0 else done.stderr
