@@ -110,10 +110,7 @@ impl Registry {
         }
         let allocation = self.allocate(kind, &mut object, None, request.options.dry_run()).await?;
         let made = self.create_allocated(request, kind, namespace, object).await;
-        match &made {
-            Ok(_) => self.keep(allocation).await,
-            Err(_) => self.give_back(allocation).await,
-        }
+        self.end_allocation(kind, allocation, &made).await;
         made
     }
 

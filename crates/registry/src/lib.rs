@@ -123,6 +123,7 @@ impl Registry {
     ) -> Self {
         let admission = Arc::new(admission::built_in(&authorizer, config.implicit_service_account_token));
         let schema = Arc::new(Current::new(Schema::builtin().clone()));
+        let services = services::NodePorts::new(view.clone(), clock.clone());
         Registry {
             store,
             view,
@@ -132,7 +133,7 @@ impl Registry {
             config,
             schema,
             pod_grace: None,
-            services: services::NodePorts::default(),
+            services,
             paged: Mutex::default(),
         }
     }

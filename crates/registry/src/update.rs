@@ -188,10 +188,7 @@ impl Registry {
             _ => Allocation::default(),
         };
         let done = self.replace_allocated(request, kind, part, object, there, write).await;
-        match &done {
-            Ok(_) => self.keep(allocation).await,
-            Err(_) => self.give_back(allocation).await,
-        }
+        self.end_allocation(kind, allocation, &done).await;
         done
     }
 

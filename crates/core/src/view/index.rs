@@ -1,11 +1,13 @@
 //! What is looked for by something else than its key, so that nobody looks at all objects of a kind for a few: what the
 //! controllers ask for, and what clients select by. It changes with the objects and shares its structure, as they do.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use tokensmith_objects::Stored;
+use tokensmith_objects::kinds::service::node_ports;
 
 use super::REGISTRY;
 use crate::access::rbac::Aggregation;
@@ -22,6 +24,8 @@ pub(super) struct Index {
     counts: OrdMap<Arc<str>, usize>,
     /// The keys of the pods that are bound to a node.
     pods: OrdMap<Arc<str>, OrdSet<Arc<str>>>,
+    /// How many services have a port of nodes.
+    node_ports: OrdMap<u16, usize>,
 }
 
 impl Index {
@@ -40,6 +44,8 @@ impl Index {
             }
         } else if vertex.starts_with("pods/") {
             self.bind(key, old.map_or("", Stored::node), new.map_or("", Stored::node));
+        } else if vertex.starts_with("services/") {
+            self.open(old.map(ports).unwrap_or_default(), new.map(ports).unwrap_or_default());
         } else if vertex.starts_with("secrets/") {
             let (before, now) = (old.and_then(asks), new.and_then(asks));
             if before != now {
@@ -81,6 +87,25 @@ impl Index {
         }
     }
 
+    /// A service has other ports of nodes than before.
+    fn open(&mut self, before: BTreeSet<u16>, now: BTreeSet<u16>) {
+        for port in now.difference(&before) {
+            let count = self.node_ports.entry(*port).or_default();
+            *count = count.saturating_add(1);
+        }
+        for port in before.difference(&now) {
+            match self.node_ports.get(port).copied() {
+                Some(count @ 2..) => drop(self.node_ports.insert(*port, count.saturating_sub(1))),
+                _ => drop(self.node_ports.remove(port)),
+            }
+        }
+    }
+
+    /// Whether a service has a port of nodes.
+    pub(super) fn has_node_port(&self, port: u16) -> bool {
+        self.node_ports.contains_key(&port)
+    }
+
     /// The keys of the pods that are bound to a node, in order.
     pub(super) fn pods_of(&self, node: &str) -> Option<&OrdSet<Arc<str>>> {
         self.pods.get(node)
@@ -105,6 +130,10 @@ impl Index {
         let from = self.token_secrets.range((start, Bound::Unbounded));
         from.map_while(move |entry| entry.strip_prefix(prefix.as_str()))
     }
+}
+
+fn ports(service: &Stored) -> BTreeSet<u16> {
+    service.value(&["spec"]).map(|spec| node_ports(&spec).collect()).unwrap_or_default()
 }
 
 fn asks(secret: &Stored) -> Option<String> {
@@ -174,6 +203,25 @@ mod tests {
             (on(&objects, "v", "/registry/pods/", None).len(), on(&objects, "", "/", None).len()),
             (1, 0)
         );
+    }
+
+    #[test]
+    fn a_port_of_nodes_is_had_for_as_long_as_a_service_has_it() {
+        let mut objects = Snapshot::default();
+        let service = |name: &str, ports: Value| json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"ports": ports}});
+        let had = |objects: &Snapshot| [30_001, 30_002, 30_003].map(|port| objects.has_node_port(port));
+        let both = json!([{"nodePort": 30_001}, {"nodePort": 30_001, "protocol": "UDP"}, {"port": 1}]);
+        put(&mut objects, "", "services", service("a", both));
+        put(&mut objects, "", "services", service("b", json!([{"nodePort": 30_001}, {"nodePort": 30_002}])));
+        let checked = json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"healthCheckNodePort": 30_003}});
+        put(&mut objects, "", "services", checked);
+        assert_eq!(had(&objects), [true, true, true]);
+        put(&mut objects, "", "services", service("a", json!([{"nodePort": 30_002}])));
+        objects.apply(&object_key("", "services", "n", "c"), None, 2);
+        assert_eq!(had(&objects), [true, true, false]);
+        let earlier = objects.clone();
+        objects.apply(&object_key("", "services", "n", "b"), None, 3);
+        assert_eq!((had(&earlier), had(&objects)), ([true, true, false], [false, true, false]));
     }
 
     #[test]

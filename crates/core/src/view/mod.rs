@@ -128,6 +128,11 @@ impl Snapshot {
         self.index.token_secrets(namespace, account)
     }
 
+    /// Whether a service has a port of nodes.
+    pub fn has_node_port(&self, port: u16) -> bool {
+        self.index.has_node_port(port)
+    }
+
     /// How many objects a collection has: one namespace's, or all when `namespace` is empty.
     pub fn count(&self, group: &str, resource: &str, namespace: &str) -> usize {
         self.index.count_of(&collection_key(group, resource, namespace))

@@ -64,7 +64,7 @@ pub(super) fn complete(service: &mut Object, old: Option<&Object>, ranges: &Serv
             refuse(&mut found, "this cluster is not configured for dual-stack services");
         }
         for (index, family) in
-            families.iter().enumerate().filter(|(_, family)| ranges.of(read(family)).is_none())
+            families.iter().enumerate().filter(|(_, family)| ranges.of(Family::read(family)).is_none())
         {
             let field = format!("spec.ipFamilies[{index}]");
             let family = family.as_str().into();
@@ -78,7 +78,7 @@ pub(super) fn complete(service: &mut Object, old: Option<&Object>, ranges: &Serv
         }
     }
     if !single && families.len() == 1 && (selectorless || ranges.addresses.len() == 2) {
-        families.push(read(&families[0]).other().as_str().into());
+        families.push(Family::read(&families[0]).other().as_str().into());
     }
     service.set(&["spec", "ipFamilies"], families);
     found
@@ -108,7 +108,9 @@ fn infer(found: &mut Findings, service: &mut Object, ranges: &ServiceRanges) {
 /// Whether it prefers two families, as before, and says nothing else of its addresses than before.
 fn prefers_what_it_has(service: &Object, old: &Object) -> bool {
     let prefers = |service: &Object| service.str_at(&["spec", "ipFamilyPolicy"]) == "PreferDualStack";
+    let kind = |service: &Object| service.str_at(&["spec", "type"]).to_owned();
     Needs::of(old).cluster_ip()
+        && kind(service) == kind(old)
         && prefers(service)
         && prefers(old)
         && ["clusterIPs", "ipFamilies"].iter().all(|field| {
@@ -123,8 +125,4 @@ fn items<'a>(service: &'a Object, field: &str) -> &'a [Value] {
 
 fn none(service: &Object, field: &str) -> bool {
     service.at(&["spec", field]).and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
-}
-
-fn read(family: &str) -> Family {
-    if family == "IPv6" { Family::IPv6 } else { Family::IPv4 }
 }

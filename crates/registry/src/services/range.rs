@@ -22,6 +22,11 @@ impl Family {
         if ip.is_ipv4() { Family::IPv4 } else { Family::IPv6 }
     }
 
+    /// As the API writes it; what is none of them has been refused before.
+    pub(super) fn read(family: &str) -> Self {
+        if family == "IPv6" { Family::IPv6 } else { Family::IPv4 }
+    }
+
     /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {

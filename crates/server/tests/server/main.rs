@@ -25,6 +25,7 @@ mod representations;
 mod reviews;
 mod routes;
 mod rules;
+mod services;
 mod sizes;
 mod spans;
 mod tokens;

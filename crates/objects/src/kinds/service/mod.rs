@@ -66,6 +66,13 @@ impl Rules for Service {
     }
 }
 
+/// The ports of nodes that a service's spec names, and the one for its health; 0 is none.
+pub fn node_ports(spec: &Value) -> impl Iterator<Item = u16> {
+    let ports = list(spec, "ports").iter().map(|port| &port["nodePort"]);
+    let all = ports.chain([&spec["healthCheckNodePort"]]).filter_map(Value::as_u64);
+    all.filter_map(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+}
+
 /// What its kind needs, from its spec.
 #[derive(Clone, Copy)]
 pub struct Needs<'a>(&'a Value);
