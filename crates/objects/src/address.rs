@@ -53,6 +53,27 @@ pub(crate) fn special(errors: &mut Findings, at: &Path<'_>, text: &str) {
     }
 }
 
+/// What is told of an address that is valid, or was once, in another form than it should have.
+pub(crate) fn ip_warning(at: &Path<'_>, text: &str) -> Option<String> {
+    let (ip, zeros) = read(text)?;
+    let plain = as_ipv4(ip).map_or(ip, IpAddr::V4).to_string();
+    if zeros || (ip.is_ipv6() && as_ipv4(ip).is_some()) {
+        return Some(format!(
+            "{at}: non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use {plain:?}"
+        ));
+    }
+    let odd = ip.is_ipv6() && plain != text;
+    odd.then(|| format!("{at}: IPv6 address {text:?} should be in RFC 5952 canonical format ({plain:?})"))
+}
+
+/// The same of a network that is valid.
+pub(crate) fn cidr_warning(at: &Path<'_>, text: &str) -> Option<String> {
+    let (ip, bits, _) = network(text)?;
+    let plain = format!("{ip}/{bits}");
+    let odd = ip.is_ipv6() && plain != text;
+    odd.then(|| format!("{at}: IPv6 CIDR value {text:?} should be in RFC 5952 canonical format ({plain:?})"))
+}
+
 /// Whether a network is a part of another one, and not the whole.
 pub(crate) fn is_within(part: &str, whole: &str) -> bool {
     let (Some((ip, bits, _)), Some((base, fewer, _))) = (network(part), network(whole)) else { return false };

@@ -231,8 +231,10 @@ impl Registry {
             Subresource::Status => validate::status_update(kind, &object, old),
         };
         invalid(kind, name, found)?;
-        if part == Subresource::None {
-            request.warnings.extend(kind.rules().warnings(&object, Some(old)));
+        match part {
+            Subresource::None => request.warnings.extend(kind.rules().warnings(&object, Some(old))),
+            Subresource::Status => request.warnings.extend(kind.rules().status_warnings(&object)),
+            _ => {}
         }
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let object = normalise(kind, object)?;

@@ -213,7 +213,8 @@ mod tests {
         let both = json!([{"nodePort": 30_001}, {"nodePort": 30_001, "protocol": "UDP"}, {"port": 1}]);
         put(&mut objects, "", "services", service("a", both));
         put(&mut objects, "", "services", service("b", json!([{"nodePort": 30_001}, {"nodePort": 30_002}])));
-        let checked = json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"healthCheckNodePort": 30_003}});
+        let checked =
+            json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"healthCheckNodePort": 30_003}});
         put(&mut objects, "", "services", checked);
         assert_eq!(had(&objects), [true, true, true]);
         put(&mut objects, "", "services", service("a", json!([{"nodePort": 30_002}])));

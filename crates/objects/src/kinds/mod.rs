@@ -202,6 +202,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
         self.validate_change(errors, new, old);
     }
 
+    /// What is told of a status that is put in the place of another one, although it is valid.
+    fn status_warnings(&self, object: &Object) -> Vec<String> {
+        let _ = object;
+        Vec::new()
+    }
+
     /// What is told of an object that is made, or put in the place of another one, although it is valid.
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         let _ = (object, old);

@@ -16,9 +16,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use tokensmith_core::moment::Moment;
 use tokensmith_core::random;
+use tokensmith_objects::FieldError;
 use tokensmith_objects::kinds::service::{NONE, Needs, normalise as normalise_addresses, patch_allocated};
 use tokensmith_objects::object::timestamp;
-use tokensmith_objects::FieldError;
 
 pub use range::{AddressRange, Family, NoRange, ServiceRanges};
 

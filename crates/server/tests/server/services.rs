@@ -157,7 +157,10 @@ async fn what_a_write_that_is_not_known_to_have_failed_has_taken_is_not_given_tw
     later(&world);
     assert_eq!(world.post(SERVICES, there).await.status, 422);
     // What is refused has been given back.
-    let wrong = service("b", json!({"type": "NodePort", "clusterIP": "10.0.0.51", "ports": [{"port": 80, "nodePort": 30_502, "targetPort": 70_000}]}));
+    let wrong = service(
+        "b",
+        json!({"type": "NodePort", "clusterIP": "10.0.0.51", "ports": [{"port": 80, "nodePort": 30_502, "targetPort": 70_000}]}),
+    );
     assert_eq!(world.post(SERVICES, wrong).await.status, 422);
     let mut right = at_port("b", 30_502);
     right["spec"]["clusterIP"] = "10.0.0.51".into();
@@ -191,9 +194,7 @@ async fn a_port_that_another_server_has_given_is_taken() {
     other["spec"]["ports"][0]["nodePort"] = 30_501.into();
     gate.put(&key("b"), other.to_string().into(), Expect::Absent).await.unwrap();
     world
-        .until("it shows", || async {
-            world.get(&format!("{SERVICES}/b"), Some(ADMIN)).await.status == 200
-        })
+        .until("it shows", || async { world.get(&format!("{SERVICES}/b"), Some(ADMIN)).await.status == 200 })
         .await;
     assert!(told(&world.post(SERVICES, at_port("c", 30_501)).await).1.contains(TAKEN));
 }
@@ -244,7 +245,10 @@ async fn an_address_that_its_service_does_not_have_is_free_after_a_while() {
     leave(&gate, patch(&world, &format!("{SERVICES}/a"), json!({ "spec": spec }))).await;
     let other = service("b", json!({"clusterIP": "10.0.0.50"}));
     let refused = told(&world.post(SERVICES, other.clone()).await).1;
-    assert!(refused.ends_with("failed to allocate IP 10.0.0.50: provided IP is already allocated"), "{refused}");
+    assert!(
+        refused.ends_with("failed to allocate IP 10.0.0.50: provided IP is already allocated"),
+        "{refused}"
+    );
     later(&world);
     world.post(SERVICES, other).await.ok();
 }
@@ -253,9 +257,7 @@ async fn an_address_that_its_service_does_not_have_is_free_after_a_while() {
 async fn ports_of_one_service_may_share_one_of_nodes() {
     let (_, world) = world().await;
     let of = |ports: Value| service("a", json!({"type": "NodePort", "ports": ports}));
-    let dns = |second: Value| {
-        json!([{"name": "t", "port": 53, "nodePort": 30_500}, {"name": "u", "port": 53, "protocol": "UDP", "nodePort": second}])
-    };
+    let dns = |second: Value| json!([{"name": "t", "port": 53, "nodePort": 30_500}, {"name": "u", "port": 53, "protocol": "UDP", "nodePort": second}]);
     // A new one by the port's number.
     let made = world.post(SERVICES, of(dns(Value::Null))).await.ok();
     assert_eq!(made["spec"]["ports"][1]["nodePort"], 30_500);
@@ -263,7 +265,10 @@ async fn ports_of_one_service_may_share_one_of_nodes() {
     let mut other = of(two.clone());
     other["metadata"]["name"] = "b".into();
     let refused = told(&world.post(SERVICES, other).await).1;
-    assert!(refused.ends_with(&format!("spec.ports[1].nodePort: Invalid value: 30501: {TAKEN}")), "{refused}");
+    assert!(
+        refused.ends_with(&format!("spec.ports[1].nodePort: Invalid value: 30501: {TAKEN}")),
+        "{refused}"
+    );
     // One that changes by the protocol alone, and gives each port that names none its own.
     let path = format!("{SERVICES}/a");
     let put = |body: Value| {
@@ -271,7 +276,8 @@ async fn ports_of_one_service_may_share_one_of_nodes() {
         async move { world.send("PUT", path, Some(ADMIN), &[], body.to_string().into()).await }
     };
     assert_eq!(put(of(two)).await.ok()["spec"]["ports"][1]["nodePort"], 30_501);
-    let same = json!([{"name": "t", "port": 1, "nodePort": 30_501}, {"name": "v", "port": 2, "nodePort": 30_501}]);
+    let same =
+        json!([{"name": "t", "port": 1, "nodePort": 30_501}, {"name": "v", "port": 2, "nodePort": 30_501}]);
     assert_eq!(told(&put(of(same)).await), (500, "duplicate nodePort: {TCP 30501}".into()));
     let open = json!([{"name": "x", "port": 1}, {"name": "y", "port": 1, "protocol": "UDP"}]);
     let changed = put(of(open)).await.ok();
@@ -283,10 +289,18 @@ async fn ports_of_one_service_may_share_one_of_nodes() {
 async fn a_port_for_health_is_none_of_the_services_others() {
     let (_, world) = world().await;
     let balanced = |name: &str, node: u16, health: u16| {
-        service(name, json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": health, "ports": [{"port": 80, "nodePort": node}]}))
+        service(
+            name,
+            json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": health, "ports": [{"port": 80, "nodePort": node}]}),
+        )
     };
     let why = |port: u16| {
-        (500, format!("Internal error occurred: failed to allocate requested HealthCheck NodePort {port}: {TAKEN}"))
+        (
+            500,
+            format!(
+                "Internal error occurred: failed to allocate requested HealthCheck NodePort {port}: {TAKEN}"
+            ),
+        )
     };
     assert_eq!(told(&world.post(SERVICES, balanced("a", 30_500, 30_500)).await), why(30_500));
     world.post(SERVICES, at_port("a", 30_500)).await.ok();

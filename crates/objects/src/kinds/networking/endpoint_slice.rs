@@ -52,13 +52,36 @@ impl Rules for EndpointSlice {
         });
     }
 
-    /// Labels count here, too.
-    fn prepare_update(&self, object: &mut Object, old: &Object) {
+    fn also_counts(&self, new: &Object, old: &Object) -> bool {
         let labels = |slice: &Object| slice.at(&["metadata", "labels"]).cloned();
-        if labels(object) != labels(old) {
-            let generation = old.at(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
-            object.set(&["metadata", "generation"], generation.saturating_add(1));
+        labels(new) != labels(old)
+    }
+
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        drop_topology(object);
+    }
+
+    fn prepare_update(&self, object: &mut Object, _: &Object) {
+        drop_topology(object);
+    }
+
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let mut told = Vec::new();
+        if old.is_none() && object.str_at(&["addressType"]) == "FQDN" {
+            told.push("spec.addressType: FQDN endpoints are deprecated".into());
         }
+        if !["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"]
+            .contains(&object.str_at(&["metadata", "labels", "endpointslice.kubernetes.io/managed-by"]))
+        {
+            let at = Path::new("endpoints");
+            for (index, endpoint) in items(object, "endpoints").iter().enumerate() {
+                let at = at.index(index);
+                let at = at.child("addresses");
+                let all = strings(endpoint, "addresses").enumerate();
+                told.extend(all.filter_map(|(index, ip)| address::ip_warning(&at.index(index), ip)));
+            }
+        }
+        told
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
@@ -118,12 +141,19 @@ fn endpoint(errors: &mut Findings, at: &Path<'_>, endpoint: &Value, kind: &str) 
     for (index, one) in strings(endpoint, "addresses").enumerate().take(100) {
         let item = &here.index(index);
         match kind {
-            "FQDN" => errors.each(item, one, names::subdomain(one)),
-            "IPv4" | "IPv6" if !address::is_ip(one) => address::ip(errors, item, one),
-            // Upstream says where the list is.
-            "IPv4" if one.contains(':') => errors.invalid(here, one, "must be an IPv4 address"),
-            "IPv6" if !one.contains(':') => errors.invalid(here, one, "must be an IPv6 address"),
-            "IPv4" | "IPv6" => address::unspecial(errors, item, one),
+            "FQDN" => domain(errors, item, one),
+            "IPv4" | "IPv6" => {
+                let before = errors.len();
+                address::ip(errors, item, one);
+                if errors.len() > before {
+                    continue;
+                }
+                // Upstream says where the list is.
+                if (kind == "IPv6") != one.contains(':') {
+                    errors.invalid(here, one, format!("must be an {kind} address"));
+                }
+                address::special(errors, item, one);
+            }
             _ => {}
         }
     }
@@ -133,4 +163,53 @@ fn endpoint(errors: &mut Findings, at: &Path<'_>, endpoint: &Value, kind: &str) 
     if let Some(host) = some(endpoint, "hostname").and_then(Value::as_str) {
         errors.each(&at.child("hostname"), host, names::label(host));
     }
+    hints(errors, &at.child("hints"), &endpoint["hints"]);
+}
+
+/// A name with a dot in it (apimachinery `IsFullyQualifiedDomainName`).
+fn domain(errors: &mut Findings, at: &Path<'_>, name: &str) {
+    if name.is_empty() {
+        return errors.required(at, "");
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let wrong = names::subdomain(name);
+    if !wrong.is_empty() {
+        return errors.invalid(at, name, wrong.join(","));
+    }
+    if !name.contains('.') {
+        return errors.invalid(at, name, "should be a domain with at least two segments separated by dots");
+    }
+    for label in name.split('.') {
+        let wrong = names::label(label);
+        if !wrong.is_empty() {
+            return errors.invalid(at, label, wrong.join(","));
+        }
+    }
+}
+
+/// Whom an endpoint is best for.
+fn hints(errors: &mut Findings, at: &Path<'_>, hints: &Value) {
+    let wrong: [(&str, fn(&str) -> Vec<String>); 2] =
+        [("forZones", names::label_value), ("forNodes", names::subdomain)];
+    for (field, wrong) in wrong {
+        let (at, all, mut seen) = (&at.child(field), list(hints, field), HashSet::new());
+        if all.len() > 8 {
+            return errors.too_many(at, all.len(), 8);
+        }
+        for (index, one) in all.iter().enumerate() {
+            let (at, name) = (at.index(index), text(one, "name"));
+            let at = &at.child("name");
+            if !seen.insert(name) {
+                errors.duplicate(at, name);
+            }
+            errors.each(at, name, wrong(name));
+        }
+    }
+}
+
+/// What v1 has left behind is not taken any more.
+fn drop_topology(slice: &mut Object) {
+    each(slice.0.get_mut("endpoints"), |endpoint| {
+        endpoint.shift_remove("deprecatedTopology");
+    });
 }

@@ -35,18 +35,39 @@ impl Rules for Endpoints {
             self::subset(errors, &at.index(index), subset);
         }
     }
+
+    fn warnings(&self, object: &Object, _: Option<&Object>) -> Vec<String> {
+        let mut told = Vec::new();
+        if object.str_at(&["metadata", "labels", "endpoints.kubernetes.io/managed-by"])
+            == "endpoint-controller"
+        {
+            return told;
+        }
+        let at = Path::new("subsets");
+        for (index, subset) in subsets(object).iter().enumerate() {
+            let at = at.index(index);
+            for field in LISTS {
+                let at = at.child(field);
+                for (index, one) in list(subset, field).iter().enumerate() {
+                    told.extend(address::ip_warning(&at.index(index).child("ip"), text(one, "ip")));
+                }
+            }
+        }
+        told
+    }
 }
+
+const LISTS: [&str; 2] = ["addresses", "notReadyAddresses"];
 
 fn subsets(endpoints: &Object) -> &[Value] {
     of(endpoints, "subsets").as_array().map_or(&[], Vec::as_slice)
 }
 
 fn subset(errors: &mut Findings, at: &Path<'_>, subset: &Value) {
-    let lists = ["addresses", "notReadyAddresses"];
-    if lists.iter().all(|field| list(subset, field).is_empty()) {
+    if LISTS.iter().all(|field| list(subset, field).is_empty()) {
         errors.required(at, "must specify `addresses` or `notReadyAddresses`");
     }
-    for field in lists {
+    for field in LISTS {
         for (index, one) in list(subset, field).iter().enumerate() {
             let at = at.child(field);
             place(errors, &at.index(index), one);

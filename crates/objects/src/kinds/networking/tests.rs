@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
+use crate::Object;
 use crate::kinds::testing::{cells, changed, created, defaulted};
+use crate::schema::kind;
+use crate::strategy::{prepare_create, prepare_update};
 
 const GROUP: &str = "networking.k8s.io";
 
@@ -139,9 +142,44 @@ fn a_slice_has_addresses_of_one_type() {
             "endpoints[0].addresses[0]: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)",
         ),
         (json!({"addressType": "IPv4", "ports": [{}, {}]}), "ports[1].name: Duplicate value: \"\""),
+        (
+            slice("FQDN", "a"),
+            "endpoints[0].addresses[0]: Invalid value: \"a\": should be a domain with at least two segments separated by dots",
+        ),
+        (slice("FQDN", ""), "endpoints[0].addresses[0]: Required value"),
     ] {
         assert_eq!(created(group, "endpointslices", slice), [want]);
     }
+    assert!(created(group, "endpointslices", slice("FQDN", "a.example.")).is_empty());
+    assert_eq!(
+        created(group, "endpointslices", slice("IPv4", "::1")),
+        [
+            "endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 address",
+            "endpoints[0].addresses[0]: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ]
+    );
+    let hinted = |hints: Value| json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], "hints": hints}]});
+    let named = |names: &[&str]| json!(names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>());
+    assert!(created(group, "endpointslices", hinted(json!({"forZones": named(&["a", "b"])}))).is_empty());
+    assert_eq!(
+        created(
+            group,
+            "endpointslices",
+            hinted(json!({"forZones": named(&["a", "a"]), "forNodes": named(&["n n"])}))
+        ),
+        [
+            "endpoints[0].hints.forZones[1].name: Duplicate value: \"a\"".to_owned(),
+            format!(
+                "endpoints[0].hints.forNodes[0].name: Invalid value: \"n n\": {}",
+                crate::names::subdomain("n n")[0]
+            ),
+        ]
+    );
+    let nine = hinted(json!({"forNodes": named(&["a"; 9])}));
+    assert_eq!(
+        created(group, "endpointslices", nine),
+        ["endpoints[0].hints.forNodes: Too many: 9: must have at most 8 items"]
+    );
     assert_eq!(
         changed(group, "endpointslices", slice("IPv4", "10.0.0.1"), slice("FQDN", "a.example")),
         ["addressType: Invalid value: \"FQDN\": field is immutable"]
@@ -152,6 +190,50 @@ fn a_slice_has_addresses_of_one_type() {
         json!({"addressType": "IPv4", "ports": [{"port": 80}, {"name": "x"}, {}]}),
     );
     assert_eq!(shown[1..4], [json!("IPv4"), json!("80,x,*"), json!("<unset>")]);
+}
+
+#[test]
+fn labels_of_a_slice_count_and_its_old_topology_is_forgotten() {
+    let kind = kind("discovery.k8s.io", "endpointslices").unwrap();
+    let of = |body: Value| Object::from_value(body).unwrap();
+    let body = json!({"metadata": {"generation": 1, "labels": {"a": "b"}}, "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "deprecatedTopology": {"a": "b"}}]});
+    let mut old = of(body.clone());
+    prepare_create(kind, &mut old);
+    assert_eq!(old.get("endpoints"), Some(&json!([{"addresses": ["10.0.0.1"]}])));
+    let generation = |change: &dyn Fn(&mut Object)| {
+        let mut new = of(body.clone());
+        change(&mut new);
+        prepare_update(kind, &mut new, &old);
+        new.at(&["metadata", "generation"]).cloned().unwrap()
+    };
+    assert_eq!(generation(&|_| {}), 1);
+    assert_eq!(generation(&|new| new.set(&["metadata", "annotations", "a"], "b")), 1);
+    assert_eq!(generation(&|new| new.set(&["metadata", "labels", "a"], "c")), 2);
+    assert_eq!(generation(&|new| new.set(&["ports"], json!([{"port": 1}]))), 2);
+}
+
+#[test]
+fn what_is_told_of_where_services_are() {
+    let told = |group: &str, plural: &str, body: Value, old: bool| {
+        let object = Object::from_value(body).unwrap();
+        kind(group, plural).unwrap().rules().warnings(&object, old.then_some(&object))
+    };
+    let odd = "IPv6 address \"fd00:0::1\" should be in RFC 5952 canonical format (\"fd00::1\")";
+    let mut slice = json!({"addressType": "IPv6", "endpoints": [{"addresses": ["fd00::2", "fd00:0::1"]}]});
+    let of_slice = |slice: &Value, old: bool| told("discovery.k8s.io", "endpointslices", slice.clone(), old);
+    assert_eq!(of_slice(&slice, true), [format!("endpoints[0].addresses[1]: {odd}")]);
+    slice["metadata"] =
+        json!({"labels": {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}});
+    assert!(of_slice(&slice, false).is_empty());
+    let named = json!({"addressType": "FQDN", "endpoints": [{"addresses": ["a.example"]}]});
+    assert_eq!(of_slice(&named, false), ["spec.addressType: FQDN endpoints are deprecated"]);
+    assert!(of_slice(&named, true).is_empty());
+    let mut endpoints = json!({"subsets": [{"notReadyAddresses": [{"ip": "fd00:0::1"}]}]});
+    let of_endpoints = |endpoints: &Value| told("", "endpoints", endpoints.clone(), false);
+    assert_eq!(of_endpoints(&endpoints), [format!("subsets[0].notReadyAddresses[0].ip: {odd}")]);
+    endpoints["metadata"] = json!({"labels": {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}});
+    assert!(of_endpoints(&endpoints).is_empty());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod defaults;
 mod table;
 mod update;
 mod validate;
+mod warnings;
 
 pub(crate) use table::balanced;
 pub use update::{normalise, patch_allocated};
@@ -63,6 +64,14 @@ impl Rules for Service {
 
     fn validate_status(&self, errors: &mut Findings, new: &Object, _: &Object) {
         validate::status(errors, new);
+    }
+
+    fn warnings(&self, object: &Object, _: Option<&Object>) -> Vec<String> {
+        warnings::of(object)
+    }
+
+    fn status_warnings(&self, object: &Object) -> Vec<String> {
+        warnings::of_balancer(object)
     }
 }
 

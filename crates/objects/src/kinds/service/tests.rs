@@ -67,10 +67,74 @@ fn what_is_refused_of_a_service() {
             json!({"type": "LoadBalancer", "ports": port, "externalTrafficPolicy": "Local"}),
             "spec.healthCheckNodePort: Required value",
         ),
+        (
+            json!({"type": "LoadBalancer", "ports": [{"port": 10_250}]}),
+            "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet",
+        ),
     ] {
         let told = found(spec);
         assert_eq!(told, [want]);
     }
+    assert!(found(json!({"type": "NodePort", "ports": [{"port": 10_250}]})).is_empty());
+}
+
+#[test]
+fn what_is_told_of_a_service() {
+    let told = |spec: Value| kind("", "services").unwrap().rules().warnings(&object(spec), None);
+    let port = json!([{"port": 1}]);
+    assert!(told(json!({"ports": port, "loadBalancerIP": "x"})).is_empty());
+    for (spec, want) in [
+        (
+            json!({"clusterIP": "fd00:0::1", "clusterIPs": ["fd00:0::1"]}),
+            vec![
+                "spec.clusterIPs[0]: IPv6 address \"fd00:0::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+            ],
+        ),
+        (
+            json!({"clusterIP": "None", "sessionAffinity": "ClientIP", "externalIPs": ["192.0.2.1"]}),
+            vec![
+                "spec.externalIPs is ignored for headless services",
+                "spec.SessionAffinity is ignored for headless services",
+            ],
+        ),
+        (
+            json!({"loadBalancerIP": "::ffff:1.2.3.4", "externalIPs": ["192.0.2.1"], "loadBalancerSourceRanges": ["fd00:0::/64"]}),
+            vec![
+                "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
+                "spec.loadBalancerIP: non-standard IP address \"::ffff:1.2.3.4\" will be considered invalid in a future Kubernetes release: use \"1.2.3.4\"",
+                "spec.loadBalancerSourceRanges[0]: IPv6 CIDR value \"fd00:0::/64\" should be in RFC 5952 canonical format (\"fd00::/64\")",
+            ],
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.example", "externalIPs": ["192.0.2.1"]}),
+            vec!["spec.externalIPs is ignored when spec.type is \"ExternalName\""],
+        ),
+        (
+            json!({"externalName": "a.example", "trafficDistribution": "PreferClose"}),
+            vec![
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
+            ],
+        ),
+    ] {
+        assert_eq!(told(spec), want);
+    }
+    let mut hinted = object(json!({}));
+    hinted.set(&["metadata", "annotations", "service.kubernetes.io/topology-aware-hints"], "auto");
+    hinted.set(&["status", "loadBalancer"], json!({"ingress": [{"ip": "fd00:0::1"}, {"hostname": "h"}]}));
+    let rules = kind("", "services").unwrap().rules();
+    assert_eq!(
+        rules.warnings(&hinted, None),
+        [
+            "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead"
+        ]
+    );
+    assert_eq!(
+        rules.status_warnings(&hinted),
+        [
+            "status.loadBalancer.ingress[0]: IPv6 address \"fd00:0::1\" should be in RFC 5952 canonical format (\"fd00::1\")"
+        ]
+    );
 }
 
 #[test]
@@ -111,6 +175,20 @@ fn what_a_service_was_given_goes_with_what_it_was() {
             &json!({"type": "ExternalName", "sessionAffinity": "None", "ports": [{"port": 1, "protocol": "TCP", "targetPort": 1}]})
         )
     );
+    // Ports may come and go meanwhile, and a balancer is nobody's any more.
+    let mut balanced = old.clone();
+    balanced.set(&["status"], json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
+    let mut new = balanced.clone();
+    new.set(&["spec", "type"], "ClusterIP");
+    new.set(&["spec", "ports"], json!([{"port": 2}]));
+    prepare_update(services, &mut new, &balanced);
+    assert_eq!(new.get("spec").unwrap()["ports"], json!([{"port": 2}]));
+    assert_eq!(new.get("status"), Some(&json!({"loadBalancer": {}})));
+    let mut new = old.clone();
+    new.set(&["spec", "type"], "ClusterIP");
+    new.set(&["spec", "ports"], json!([{"port": 1, "nodePort": 30_000}, {"port": 2, "nodePort": 30_002}]));
+    prepare_update(services, &mut new, &old);
+    assert_eq!(new.get("spec").unwrap()["ports"][0]["nodePort"], 30_000);
     // What the client has set anew is the client's.
     let mut new = old.clone();
     new.set(&["spec", "type"], "ClusterIP");

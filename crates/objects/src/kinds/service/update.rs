@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Needs, health_port};
 use crate::Object;
@@ -91,18 +91,21 @@ pub(super) fn drop_what_no_longer_applies(service: &mut Object, old: &Object) {
             ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"].iter().filter(|field| same(field)),
         );
     }
-    let balanced = then.is("LoadBalancer") && !now.is("LoadBalancer");
+    let unbalanced = then.is("LoadBalancer") && !now.is("LoadBalancer");
     for (field, lost) in [
         ("healthCheckNodePort", then.health_check() && !now.health_check()),
-        ("allocateLoadBalancerNodePorts", balanced),
-        ("loadBalancerClass", balanced),
+        ("allocateLoadBalancerNodePorts", unbalanced),
+        ("loadBalancerClass", unbalanced),
         ("externalTrafficPolicy", then.external() && !now.external()),
     ] {
         if lost && same(field) {
             gone.push(field);
         }
     }
-    let ports = then.node_ports() && !now.node_ports() && node_ports(spec) == node_ports(before);
+    // Ports may have come, gone or changed, as long as none names another one of nodes.
+    let ports =
+        then.node_ports_fit() && !now.node_ports_fit() && node_ports(before).is_superset(&node_ports(spec));
+    let balanced = now.is("LoadBalancer");
     for field in gone {
         service.remove(&["spec", field]);
     }
@@ -112,6 +115,10 @@ pub(super) fn drop_what_no_longer_applies(service: &mut Object, old: &Object) {
         for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
             port.shift_remove("nodePort");
         }
+    }
+    // Whoever runs balancers takes theirs down later: nobody has to know.
+    if !balanced {
+        service.set(&["status", "loadBalancer"], Map::new());
     }
 }
 

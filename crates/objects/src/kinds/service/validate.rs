@@ -14,6 +14,8 @@ use crate::{Object, address, names};
 
 const SPEC: Path<'static> = Path::new("spec");
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// Where kubelets listen.
+const KUBELET: i64 = 10_250;
 /// Where who is let in was said before there was a field.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
@@ -24,6 +26,9 @@ pub(super) fn whole(errors: &mut Findings, service: &Object) {
     let kind = text(spec, "type");
     if list(spec, "ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {
         errors.required(&at.child("ports"), "");
+    }
+    if kind == "LoadBalancer" {
+        exposed(errors, &at.child("ports"), list(spec, "ports"));
     }
     match kind {
         "LoadBalancer" | "NodePort" if is_headless(spec) => {
@@ -59,6 +64,14 @@ fn topology(errors: &mut Findings, service: &Object) {
     {
         let detail = format!("must match annotations[{OLD}] when both are specified");
         errors.invalid(&Path::new("metadata.annotations").key(NEW), new, detail);
+    }
+}
+
+/// The port of kubelets, which some balancers would open to everyone.
+fn exposed(errors: &mut Findings, at: &Path<'_>, ports: &[Value]) {
+    for (index, _) in ports.iter().enumerate().filter(|(_, port)| number(port, "port") == Some(KUBELET)) {
+        let detail = format!("may not expose port {KUBELET} externally since it is used by kubelet");
+        errors.invalid(&at.index(index), KUBELET, detail);
     }
 }
 
@@ -124,11 +137,14 @@ fn affinity(errors: &mut Findings, spec: &Value) {
     match text(spec, "sessionAffinity") {
         "" => errors.required(&SPEC.child("sessionAffinity"), ""),
         "ClientIP" => {
-            let Some(config) = config else {
-                return errors.required(at, "when session affinity type is ClientIP");
-            };
-            let Some(seconds) = number(&config["clientIP"], "timeoutSeconds") else {
-                return errors.required(at, "when session affinity type is ClientIP");
+            let why = "when session affinity type is ClientIP";
+            let client = config.map(|config| some(config, "clientIP"));
+            let seconds = client.map(|client| client.map(|client| number(client, "timeoutSeconds")));
+            let seconds = match seconds {
+                None => return errors.required(at, why),
+                Some(None) => return errors.required(&at.child("clientIP"), why),
+                Some(Some(None)) => return errors.required(&at.child("clientIP.timeoutSeconds"), why),
+                Some(Some(Some(seconds))) => seconds,
             };
             if !(1..=86_400).contains(&seconds) {
                 let detail = "must be greater than 0 and less than or equal to 86400";
@@ -259,8 +275,11 @@ fn balancer(errors: &mut Findings, service: &Object, spec: &Value) {
             address::cidr(errors, at, range);
         }
     }
-    if some(spec, "allocateLoadBalancerNodePorts").is_some() && !balanced {
-        errors.forbidden(&SPEC.child("allocateLoadBalancerNodePorts"), only);
+    match some(spec, "allocateLoadBalancerNodePorts") {
+        Some(_) if !balanced => errors.forbidden(&SPEC.child("allocateLoadBalancerNodePorts"), only),
+        // The place is upstream's.
+        None if balanced => errors.required(&Path::new("allocateLoadBalancerNodePorts"), ""),
+        _ => {}
     }
     if let Some(class) = some(spec, "loadBalancerClass").and_then(Value::as_str) {
         match balanced {
@@ -353,7 +372,8 @@ fn lists_stay(errors: &mut Findings, spec: &Value, before: &Value, field: &str, 
     if let (Some(first), Some(was)) = (now.first(), then.first())
         && first != was
     {
-        once(errors, 0);
+        // Upstream shows the addresses here, for families, too.
+        errors.invalid(&at.index(0), spec["clusterIPs"].clone(), "may not change once set");
     }
     if now.len() < then.len() && now.len() == 1 && text(spec, "ipFamilyPolicy") != "SingleStack" {
         let policy = some(spec, "ipFamilyPolicy").cloned().unwrap_or_else(|| "null".into());
@@ -367,7 +387,7 @@ pub(super) fn status(errors: &mut Findings, service: &Object) {
     let at = Path::new("status.loadBalancer");
     let balancer = &of(service, "status")["loadBalancer"];
     if text(of(service, "spec"), "type") != "LoadBalancer" && !list(balancer, "ingress").is_empty() {
-        return errors.forbidden(&at.child("ingress"), "may only be used when `spec.type` is LoadBalancer");
+        return errors.forbidden(&at.child("ingress"), "may only be used when `spec.type` is 'LoadBalancer'");
     }
     for (index, one) in list(balancer, "ingress").iter().enumerate() {
         let at = at.child("ingress");
