@@ -1,6 +1,7 @@
 //! Why a server does not start or end.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokensmith_core::keys::issuer::IssuerError;
 use tokensmith_core::keys::{KeysError, PolicyError, ReserveError};
@@ -8,6 +9,7 @@ use tokensmith_core::ledger::LedgerError;
 use tokensmith_core::store::StoreError;
 use tokensmith_core::tokens::ledger::LedgerOpenError;
 use tokensmith_core::tokens::profile::AudienceError;
+use tokensmith_registry::RangesError;
 use tokensmith_server::RouteError;
 
 use crate::certificates::CertificateError;
@@ -17,6 +19,9 @@ use crate::tls::TlsError;
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Where others reach the server.
+    #[error("{0} is no address by which others reach the server")]
+    Advertised(SocketAddr),
     /// The documents are open to callers whom nothing else lets in.
     #[error(
         "anonymous_oidc opens the documents to callers without credentials, and anonymous_auth refuses all of those: leave one of them out"
@@ -73,6 +78,9 @@ pub enum StartError {
     /// An endpoint of another crate.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// What services get.
+    #[error(transparent)]
+    Services(#[from] RangesError),
     /// The folder on disk.
     #[error(transparent)]
     Store(#[from] tokensmith_store::OpenError),

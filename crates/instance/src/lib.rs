@@ -48,7 +48,7 @@ pub use tokensmith_core::{Error, Supervisor};
 pub use tokensmith_objects::Object;
 pub use tokensmith_objects::schema::{self, Schema};
 pub use tokensmith_objects::validate::Limits;
-pub use tokensmith_registry::{AddressRange, ServiceRanges};
+pub use tokensmith_registry::{AddressRange, RangesError, ServiceRanges};
 pub use tokensmith_server::app::Check;
 pub use tokensmith_server::audit::Audit;
 pub use tokensmith_server::backup::{FileError, Files};

@@ -1,5 +1,6 @@
 //! What an operator decides, as types: no flag, no file and no environment is read here.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub const MAX_TOKEN_SECONDS: RangeInclusive<i64> = 3600..=MAX_TOKEN_EXPIRATION;
 
 /// What a server does. The defaults are those of `tokensmith serve`.
 pub struct Options {
+    /// Where others reach the server: the endpoints of the service `kubernetes` lead there. None: nobody keeps them.
+    pub advertised: Option<SocketAddr>,
     /// Who else is asked about every write, after the members of admission that every server has.
     pub admission: Vec<Arc<dyn Admission>>,
     /// What tokens are for that name no audience, and what they must be for here. None: the issuers.
@@ -85,6 +88,7 @@ pub enum Authorization {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            advertised: None,
             admission: Vec::new(),
             api_audiences: Vec::new(),
             authorization: vec![Authorization::Node, Authorization::Rbac],
@@ -134,6 +138,10 @@ impl Options {
         if let Some(max) = self.max_token_seconds.filter(|max| !MAX_TOKEN_SECONDS.contains(max)) {
             return Err(StartError::MaxTokenSeconds(max));
         }
+        self.services.check()?;
+        if let Some(at) = self.advertised.filter(|at| !is_reached(*at)) {
+            return Err(StartError::Advertised(at));
+        }
         // Who names no audience gets these: they must go together, or nobody would get such a token.
         self.profiles.choose(self.audiences())?;
         // The clock's path is not free on any server, so that a clock that can be moved changes nothing else.
@@ -173,4 +181,16 @@ impl Options {
         });
         Arc::new(Authorizers::new(modes.collect()))
     }
+}
+
+/// Whether an address can be an endpoint (`ValidateEndpointIP`).
+fn is_reached(at: SocketAddr) -> bool {
+    let own = match at.ip() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(ip) => {
+            let first = ip.segments()[0];
+            first & 0xffc0 == 0xfe80 || first & 0xff0f == 0xff02 || ip.to_ipv4_mapped().is_some()
+        }
+    };
+    at.port() != 0 && !at.ip().is_unspecified() && !at.ip().is_loopback() && !own
 }

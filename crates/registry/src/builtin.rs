@@ -49,7 +49,7 @@ impl Registry {
             }
         }
         self.ensure_priority_classes(&user).await?;
-        self.ensure_service(&user).await?;
+        self.keep_service(true).await?;
         for wanted in rbac {
             let schema = self.schema();
             let Some(kind) = schema.kind(RBAC, "v1", wanted.kind()) else { continue };
@@ -81,28 +81,6 @@ impl Registry {
             self.ensure_object(user, ("scheduling.k8s.io", "priorityclasses"), class).await?;
         }
         Ok(())
-    }
-
-    /// The server's own service, and the network of services as an object.
-    async fn ensure_service(&self, user: &Identity) -> Result<(), Error> {
-        let ranges = &self.config.services.addresses;
-        let Some(first) = ranges.first() else { return Ok(()) };
-        let cidrs: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-        let network = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}});
-        self.ensure_object(user, ("networking.k8s.io", "servicecidrs"), network).await?;
-        let ip = first.first().to_string();
-        let service = json!({
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-            "spec": {
-                "clusterIP": ip, "sessionAffinity": "None", "type": "ClusterIP",
-                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
-            },
-        });
-        match self.ensure_object(user, ("", "services"), service).await {
-            // Whoever had the address before keeps it.
-            Err(Error::Invalid { .. }) => Ok(()),
-            other => other,
-        }
     }
 
     /// Makes an object of a kind that the server has, unless it is there.

@@ -23,6 +23,7 @@ mod services;
 mod update;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub use delete::Deleted;
 pub use list::List;
 pub use options::{DeleteOptions, GetOptions, ListOptions, WriteOptions};
 pub use scale::{Rescale, scale_type};
-pub use services::{AddressRange, Family, NoRange, ServiceRanges};
+pub use services::{AddressRange, Family, NoRange, RangesError, ServiceRanges};
 pub use update::Subresource;
 pub use watch::{Event, Turn, Watch};
 
@@ -108,6 +109,8 @@ pub struct Registry {
     /// So long at most a pod takes to stop on its node, whatever it asks for.
     pod_grace: Option<Duration>,
     services: services::NodePorts,
+    /// Where others reach the server, if anybody knows.
+    advertised: Option<SocketAddr>,
     /// Snapshots of before that are listed, the latest last.
     paged: Mutex<list::Paged>,
 }
@@ -134,6 +137,7 @@ impl Registry {
             schema,
             pod_grace: None,
             services,
+            advertised: None,
             paged: Mutex::default(),
         }
     }
@@ -149,6 +153,13 @@ impl Registry {
     #[must_use]
     pub fn with_pod_grace(mut self, most: Option<Duration>) -> Self {
         self.pod_grace = most;
+        self
+    }
+
+    /// Has the endpoints of the service `kubernetes` lead to where others reach the server. Without it nobody keeps them.
+    #[must_use]
+    pub fn with_advertised(mut self, at: Option<SocketAddr>) -> Self {
+        self.advertised = at;
         self
     }
 

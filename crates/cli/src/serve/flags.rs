@@ -82,6 +82,11 @@ pub struct ServeArgs {
     )]
     pub bind_address: IpAddr,
 
+    /// Where pods reach the server: the endpoints of the service kubernetes lead to this address and --secure-port. Default:
+    /// --bind-address; where that is all addresses, the one by which this machine reaches others; none where it is loopback
+    #[arg(long, value_name = "IP", env = "TOKENSMITH_ADVERTISE_ADDRESS", help_heading = "Listening")]
+    pub advertise_address: Option<IpAddr>,
+
     /// Listen on this port with TLS; 0 picks one
     #[arg(
         long,

@@ -16,10 +16,11 @@ pub mod tls;
 mod wire;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokensmith::Options;
 use tokensmith::renewal::Renewal;
 use tokensmith_core::Clock;
 use tokensmith_core::access::authenticators::TokenFile;
@@ -64,7 +65,7 @@ fn block_on(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let settings = start::Settings::read(&args)?;
+    let mut settings = start::Settings::read(&args)?;
     let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| args.data_dir.join("admin.kubeconfig"));
     if args.kubeconfig.is_some() || !args.ephemeral {
         check_ours(&kubeconfig, "--kubeconfig")?;
@@ -82,6 +83,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         None => None,
     };
     let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
+    advertise(&args, address.port(), &mut settings.options)?;
     let url = url(&args, address.port());
 
     let dir =
@@ -201,6 +203,38 @@ async fn bind(ip: IpAddr, port: u16, [flag, ip_flag]: [&str; 2]) -> Result<TcpLi
             _ => format!("cannot listen on {address}: {e}"),
         })
     })
+}
+
+/// Says where pods reach the server, if they can.
+fn advertise(args: &ServeArgs, port: u16, options: &mut Options) -> Result<(), Failure> {
+    let own = match args.bind_address {
+        ip if ip.is_loopback() => None,
+        ip if ip.is_unspecified() => outward(ip).or_else(|_| outward(Ipv4Addr::UNSPECIFIED.into())).ok(),
+        ip => Some(ip),
+    };
+    options.advertised = args.advertise_address.or(own).map(|ip| SocketAddr::new(ip, port));
+    match options.check() {
+        Err(e) if args.advertise_address.is_some() => {
+            Err(Failure::usage(format!("--advertise-address: {e}")))
+        }
+        // One that nobody has given need not be of use.
+        Err(_) => {
+            options.advertised = None;
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The address by which this machine reaches others; nothing is sent.
+fn outward(bound: IpAddr) -> io::Result<IpAddr> {
+    let there: IpAddr = match bound {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let socket = UdpSocket::bind((bound, 0))?;
+    socket.connect((there, 9))?;
+    socket.local_addr().map(|address| address.ip())
 }
 
 /// How clients on this machine reach the server.

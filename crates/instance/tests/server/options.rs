@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::routing::get;
 use http::Method;
-use tokensmith::{Access, Builder, RotationPolicy, Route, RouteError, SealKey, Server, StartError};
+use tokensmith::{
+    Access, Builder, RangesError, RotationPolicy, Route, RouteError, SealKey, Server, StartError,
+};
 use tokensmith_core::keys::PolicyError;
 use tokensmith_core::keys::issuer::IssuerError;
 use tokensmith_core::tokens::TokenProfiles;
@@ -41,6 +43,30 @@ async fn options_that_contradict_each_other_start_nothing() {
         server.with(|o| (o.profiles, o.api_audiences) = (profiles, vec!["a".into(), "b".into()]))
     });
     assert!(matches!(mixed.await, StartError::Audiences(_)));
+}
+
+#[tokio::test]
+async fn services_have_ranges_and_a_server_an_address() {
+    let ranges = |all: &[&str]| all.iter().map(|range| range.parse().unwrap()).collect::<Vec<_>>();
+    for wrong in [&[][..], &["10.0.0.0/24", "10.1.0.0/24"], &["10.0.0.0/24", "fd00::/112", "10.1.0.0/24"]] {
+        let addresses = ranges(wrong);
+        match refused(|server| server.with(|o| o.services.addresses = addresses)).await {
+            StartError::Services(RangesError::Addresses(said)) => assert_eq!(said, wrong),
+            other => panic!("{other:?}"),
+        }
+    }
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+    for wrong in [0..=80, 30_001..=30_000] {
+        let ports = wrong.clone();
+        let refused = refused(|server| server.with(|o| o.services.node_ports = ports)).await;
+        let why = RangesError::NodePorts(*wrong.start(), *wrong.end());
+        assert!(matches!(&refused, StartError::Services(said) if *said == why), "{refused:?}");
+    }
+    for wrong in ["127.0.0.1:6443", "0.0.0.0:6443", "[fe80::1]:6443", "192.0.2.1:0"] {
+        let at = wrong.parse().unwrap();
+        let refused = refused(|server| server.with(|o| o.advertised = Some(at))).await;
+        assert!(matches!(refused, StartError::Advertised(said) if said == at), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -28,12 +28,16 @@ use queue::{Done, Key, Now, Queue};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::Error;
 use tokensmith_core::keys::Keys;
+use tokensmith_core::moment::Moment;
 use tokensmith_core::store::{Revision, StoreError};
 use tokensmith_core::supervise;
 use tokensmith_core::view::{Moved, REGISTRY, Watcher};
 
 /// So many keys are worked on at once.
 const AT_ONCE: usize = 64;
+
+/// An address whose service has gone is free by then, whatever became of who deleted it.
+const LATER: time::Duration = time::Duration::seconds(61);
 
 /// The loop goes round at least as often.
 const TURN: Duration = Duration::from_secs(10);
@@ -135,8 +139,18 @@ impl Controllers {
             (roles::GROUP, "clusterroles") => self.role(name).await?,
             _ => Done::default(),
         };
+        if self.registry.keeps(kind, namespace, name) {
+            done = done.and(self.own_service().await?);
+        }
         done = done.and(self.collect(&place).await?);
         Ok(done.and(self.content(&place).await?))
+    }
+
+    /// The service by which pods find the server. While somebody else has its address it is tried again, as upstream does.
+    async fn own_service(&self) -> Result<Done, Error> {
+        let wrote = self.registry.keep_service(false).await?;
+        let again = (!self.registry.has_own_service()).then(|| self.clock.now().plus(LATER));
+        Ok(Done { wrote, again, ..Done::default() })
     }
 
     fn settle(&self, key: Key, done: Result<Done, Error>, queue: &mut Queue) {
@@ -189,6 +203,7 @@ impl Controllers {
         for (key, object) in snapshot.scan(REGISTRY.to_owned(), None) {
             let Some(place) = Place::of(&schema, key) else { continue };
             let wanted = object.deletion_timestamp().is_some()
+                || self.registry.keeps(place.kind, place.namespace, place.name)
                 || closing.contains(place.namespace)
                 || match (place.kind.group.as_str(), place.kind.plural.as_str()) {
                     ("", "configmaps") => place.name == "kube-root-ca.crt",

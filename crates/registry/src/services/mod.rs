@@ -7,6 +7,7 @@
 
 mod each_port;
 mod families;
+mod kubernetes;
 mod ports;
 mod range;
 
@@ -20,7 +21,7 @@ use tokensmith_objects::FieldError;
 use tokensmith_objects::kinds::service::{NONE, Needs, normalise as normalise_addresses, patch_allocated};
 use tokensmith_objects::object::timestamp;
 
-pub use range::{AddressRange, Family, NoRange, ServiceRanges};
+pub use range::{AddressRange, Family, NoRange, RangesError, ServiceRanges};
 
 pub(crate) use ports::NodePorts;
 use ports::Taking;
@@ -176,6 +177,20 @@ impl Registry {
         Ok(())
     }
 
+    /// The networks of a family from which services get addresses just now: those of all ServiceCIDRs that are ready
+    /// (`MetaAllocator`). The server makes one and says that it is; of others that is for whoever looks after them.
+    fn networks(&self, family: Family) -> Vec<AddressRange> {
+        let snapshot = self.snapshot();
+        let all = snapshot.list(NETWORKING, "servicecidrs", "").filter(|(_, network)| is_ready(network));
+        let all = all.filter_map(|(_, network)| network.value(&["spec", "cidrs"]));
+        let cidrs = all.flat_map(|cidrs| match cidrs {
+            Value::Array(cidrs) => cidrs,
+            _ => Vec::new(),
+        });
+        let networks = cidrs.filter_map(|cidr| AddressRange::of_network(cidr.as_str()?));
+        networks.filter(|network| network.family() == family).collect()
+    }
+
     /// The address that the service names.
     async fn take(
         &self,
@@ -185,7 +200,7 @@ impl Registry {
         ip: IpAddr,
         dry_run: bool,
     ) -> Result<Option<Arc<Stored>>, Error> {
-        let within = self.config.services.of(Family::of(ip)).is_some_and(|range| range.has(ip));
+        let within = self.networks(Family::of(ip)).iter().any(|range| range.has(ip));
         let why = match within {
             false => "the provided network does not match the current range",
             true => match self.hold(object, ip, dry_run).await? {
@@ -204,8 +219,7 @@ impl Registry {
         family: Family,
         dry_run: bool,
     ) -> Result<(IpAddr, Option<Arc<Stored>>), Error> {
-        let range = self.config.services.of(family);
-        for ip in range.into_iter().flat_map(AddressRange::candidates) {
+        for ip in self.networks(family).iter().flat_map(AddressRange::candidates) {
             if let Held::Here(address) = self.hold(object, ip, dry_run).await? {
                 return Ok((ip, address));
             }
@@ -295,6 +309,12 @@ enum Held {
     Here(Option<Arc<Stored>>),
     /// Somebody else has it.
     Elsewhere,
+}
+
+fn is_ready(network: &Stored) -> bool {
+    let conditions = network.value(&["status", "conditions"]).unwrap_or_default();
+    let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    network.deletion_timestamp().is_none() && conditions.as_array().into_iter().flatten().any(ready)
 }
 
 fn addresses_of(service: &Stored) -> HashSet<IpAddr> {

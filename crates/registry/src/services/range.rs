@@ -76,6 +76,14 @@ impl fmt::Display for AddressRange {
 }
 
 impl AddressRange {
+    /// A network that a ServiceCIDR names. Of IPv6 upstream gives out none that is wider than /64.
+    pub(super) fn of_network(cidr: &str) -> Option<Self> {
+        let (base, bits) = cidr.split_once('/')?;
+        let (base, bits): (IpAddr, u8) = (base.parse().ok()?, bits.parse().ok()?);
+        let fits = if base.is_ipv4() { 0..=32 } else { 64..=128 };
+        fits.contains(&bits).then_some(AddressRange { base, bits })
+    }
+
     /// Of which family its addresses are.
     pub fn family(&self) -> Family {
         Family::of(self.base)
@@ -112,8 +120,8 @@ impl AddressRange {
     /// How far the last address that a service may have is from the network's.
     fn last(&self) -> u128 {
         match self.base {
-            IpAddr::V4(_) => (1u128 << (32 - self.bits.min(32))) - 2,
-            IpAddr::V6(_) => (1u128 << (128 - self.bits).min(64)) - 1,
+            IpAddr::V4(_) => (1u128 << (32 - self.bits.min(32))).saturating_sub(2),
+            IpAddr::V6(_) => (1u128 << (128 - self.bits).min(64)).saturating_sub(1),
         }
     }
 
@@ -153,7 +161,31 @@ impl Default for ServiceRanges {
     }
 }
 
+/// Ranges that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RangesError {
+    /// There is none, or more than one of a family.
+    #[error("services have one network, or one of each family, not {0:?}")]
+    Addresses(Vec<String>),
+    /// There is none.
+    #[error("services have a range of ports of nodes, none of them 0, not {0}-{1}")]
+    NodePorts(u16, u16),
+}
+
 impl ServiceRanges {
+    /// Whether they go together.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self) -> Result<(), RangesError> {
+        let families: Vec<_> = self.addresses.iter().map(AddressRange::family).collect();
+        if !matches!(families[..], [_] | [Family::IPv4, Family::IPv6] | [Family::IPv6, Family::IPv4]) {
+            return Err(RangesError::Addresses(self.addresses.iter().map(ToString::to_string).collect()));
+        }
+        let (first, last) = (*self.node_ports.start(), *self.node_ports.end());
+        if first == 0 || first > last { Err(RangesError::NodePorts(first, last)) } else { Ok(()) }
+    }
+
     /// The network of a family, if there is one.
     pub(crate) fn of(&self, family: Family) -> Option<&AddressRange> {
         self.addresses.iter().find(|range| range.family() == family)
@@ -182,6 +214,10 @@ mod tests {
             assert!(!range.has(ip.parse().unwrap()), "{ip}");
         }
         assert_eq!((range.first().to_string(), range.to_string()), ("10.0.0.1".into(), "10.0.0.0/28".into()));
+        let tiny = |cidr: &str| AddressRange::of_network(cidr).map(|range| range.candidates().count());
+        let all =
+            ["10.0.0.0/30", "10.0.0.0/31", "10.0.0.0/32", "fd00::/128", "fd00::/63", "10.0.0.0/33", "x/8"];
+        assert_eq!(all.map(tiny), [Some(2), Some(0), Some(0), Some(0), None, None, None]);
         for bad in ["10.0.0.1/24", "10.0.0.0/31", "10.0.0.0", "x/8", "fd00::1/64"] {
             assert!(bad.parse::<AddressRange>().is_err(), "{bad}");
         }

@@ -311,3 +311,99 @@ async fn a_port_for_health_is_none_of_the_services_others() {
     let health = json!({"spec": {"ports": [{"port": 80, "nodePort": 30_501}]}});
     assert!(told(&patch(&world, &path, health).await).1.contains(TAKEN));
 }
+
+const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints/kubernetes";
+const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+const NETWORKS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+
+/// Waits until an object has what is wanted at a place.
+async fn shows(world: &World, path: &str, at: &str, wanted: Value) {
+    let now = || async { world.get(path, Some(ADMIN)).await.json().pointer(at).cloned() };
+    world.until(path, || async { now().await.as_ref() == Some(&wanted) }).await;
+}
+
+#[tokio::test]
+async fn the_servers_own_service_leads_to_it() {
+    let world = World::with_options(|o| o.advertised = Some("192.0.2.10:7443".parse().unwrap())).await;
+    let get = |path: &'static str| {
+        let world = &world;
+        async move { world.get(path, Some(ADMIN)).await.ok() }
+    };
+    let subset = |ip: &str, port: u16| json!({"addresses": [{"ip": ip}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]});
+    let endpoints = get(ENDPOINTS).await;
+    assert_eq!(endpoints["subsets"], json!([subset("192.0.2.10", 7443)]));
+    assert_eq!(endpoints["metadata"]["labels"], json!({"endpointslice.kubernetes.io/skip-mirror": "true"}));
+    let slice = get(SLICE).await;
+    assert_eq!(slice["metadata"]["labels"], json!({"kubernetes.io/service-name": "kubernetes"}));
+    assert_eq!(slice["addressType"], "IPv4");
+    assert_eq!(slice["endpoints"], json!([{"addresses": ["192.0.2.10"], "conditions": {"ready": true}}]));
+    assert_eq!(slice["ports"], json!([{"name": "https", "port": 7443, "protocol": "TCP"}]));
+    let own = format!("{SERVICES}/kubernetes");
+    let service = world.get(&own, Some(ADMIN)).await.ok();
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], 7443);
+
+    // Whatever is changed comes back, but for the port.
+    let ports = json!([{"name": "https", "port": 8443, "protocol": "TCP"}]);
+    let changed = json!({"subsets": [{"addresses": [{"ip": "192.0.2.11"}], "ports": ports}]});
+    patch(&world, ENDPOINTS, changed).await.ok();
+    shows(&world, ENDPOINTS, "/subsets", json!([subset("192.0.2.10", 8443)])).await;
+    shows(&world, SLICE, "/ports/0/port", 8443.into()).await;
+    patch(&world, ENDPOINTS, json!({"subsets": null, "metadata": {"labels": null}})).await.ok();
+    shows(&world, ENDPOINTS, "/subsets", json!([subset("192.0.2.10", 7443)])).await;
+    patch(&world, SLICE, json!({"endpoints": []})).await.ok();
+    shows(&world, SLICE, "/endpoints/0/addresses/0", "192.0.2.10".into()).await;
+    for (path, at, value) in [
+        (ENDPOINTS, "/subsets/0/addresses/0/ip", json!("192.0.2.10")),
+        (SLICE, "/endpoints/0/addresses/0", json!("192.0.2.10")),
+        (&own, "/spec/clusterIP", json!("10.0.0.1")),
+    ] {
+        world.delete(path).await.ok();
+        shows(&world, path, at, value).await;
+    }
+    let six = World::with_options(|o| o.advertised = Some("[fd00::10]:6443".parse().unwrap())).await;
+    assert_eq!(six.get(SLICE, Some(ADMIN)).await.ok()["addressType"], "IPv6");
+    let nowhere = World::new().await;
+    assert_eq!(nowhere.get(ENDPOINTS, Some(ADMIN)).await.status, 404);
+    assert_eq!(nowhere.get(&own, Some(ADMIN)).await.ok()["spec"]["ports"][0]["targetPort"], 6443);
+}
+
+#[tokio::test]
+async fn addresses_are_of_networks_that_are_ready() {
+    let world = World::new().await;
+    let own = format!("{NETWORKS}/kubernetes");
+    let ready = json!([{
+        "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": "2026-01-01T10:00:07Z",
+    }]);
+    assert_eq!(world.get(&own, Some(ADMIN)).await.ok()["status"], json!({"conditions": ready}));
+    world
+        .post(NETWORKS, json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.9.0.0/29"]}}))
+        .await
+        .ok();
+    let more = format!("{NETWORKS}/more");
+    assert_eq!(
+        world.get(&more, Some(ADMIN)).await.ok()["status"],
+        json!({}),
+        "that is for another controller"
+    );
+    let service = |name: &str, ip: &str| service(name, json!({"clusterIP": ip}));
+    let outside = "the provided network does not match the current range";
+    assert!(told(&world.post(SERVICES, service("a", "10.9.0.2")).await).1.ends_with(outside));
+    patch(&world, &format!("{more}/status"), json!({"status": {"conditions": ready}})).await.ok();
+    world.post(SERVICES, service("a", "10.9.0.2")).await.ok();
+    assert!(told(&world.post(SERVICES, service("b", "10.9.0.7")).await).1.ends_with(outside));
+    // Of one that is not ready nobody gets an address; what was given stays.
+    let not = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "", "lastTransitionTime": "2026-01-01T10:00:07Z"}]}});
+    patch(&world, &format!("{own}/status"), not).await.ok();
+    for name in ["b", "c", "d", "e", "f"] {
+        let made = world.post(SERVICES, self::service(name, json!({}))).await.ok();
+        assert!(made["spec"]["clusterIP"].as_str().unwrap().starts_with("10.9.0."));
+    }
+    let full = told(&world.post(SERVICES, self::service("g", json!({}))).await);
+    assert_eq!(full, (500, "Internal error occurred: failed to allocate a serviceIP: range is full".into()));
+    world.get(&format!("{SERVICES}/kubernetes"), Some(ADMIN)).await.ok();
+    // The server's own comes back, ready.
+    world.delete(&own).await.ok();
+    shows(&world, &own, "/status/conditions/0/status", "True".into()).await;
+    world.post(SERVICES, service("g", "10.0.0.77")).await.ok();
+}

@@ -189,9 +189,7 @@ fn domain(errors: &mut Findings, at: &Path<'_>, name: &str) {
 
 /// Whom an endpoint is best for.
 fn hints(errors: &mut Findings, at: &Path<'_>, hints: &Value) {
-    let wrong: [(&str, fn(&str) -> Vec<String>); 2] =
-        [("forZones", names::label_value), ("forNodes", names::subdomain)];
-    for (field, wrong) in wrong {
+    for field in ["forZones", "forNodes"] {
         let (at, all, mut seen) = (&at.child(field), list(hints, field), HashSet::new());
         if all.len() > 8 {
             return errors.too_many(at, all.len(), 8);
@@ -202,7 +200,10 @@ fn hints(errors: &mut Findings, at: &Path<'_>, hints: &Value) {
             if !seen.insert(name) {
                 errors.duplicate(at, name);
             }
-            errors.each(at, name, wrong(name));
+            match field {
+                "forZones" => errors.each(at, name, names::label_value(name)),
+                _ => errors.each(at, name, names::subdomain(name)),
+            }
         }
     }
 }
