@@ -128,7 +128,12 @@ impl Controllers {
         let schema = self.registry.schema();
         let Some(place) = Place::of(&schema, key) else { return Ok(Done::default()) };
         let Place { kind, namespace, name } = place;
-        let mut done = match (kind.group.as_str(), kind.plural.as_str()) {
+        let mut done = self.collect(&place).await?.and(self.content(&place).await?);
+        if self.registry.keeps(kind, namespace, name) {
+            done = done.and(self.own_service().await?);
+        }
+        // Last: what is told once of other keys must not be lost with an error of another step.
+        Ok(done.and(match (kind.group.as_str(), kind.plural.as_str()) {
             ("", "configmaps") if name == "kube-root-ca.crt" => {
                 Done::wrote(self.registry.furnish(namespace).await?)
             }
@@ -138,12 +143,7 @@ impl Controllers {
             ("", "serviceaccounts") => Done::wrote(self.registry.furnish(namespace).await?),
             (roles::GROUP, "clusterroles") => self.role(name).await?,
             _ => Done::default(),
-        };
-        if self.registry.keeps(kind, namespace, name) {
-            done = done.and(self.own_service().await?);
-        }
-        done = done.and(self.collect(&place).await?);
-        Ok(done.and(self.content(&place).await?))
+        }))
     }
 
     /// The service by which pods find the server. While somebody else has its address it is tried again, as upstream does.

@@ -46,10 +46,12 @@ impl Controllers {
         let Ok(namespace) = self.registry.get(&self.registry.core("namespaces"), "", name) else {
             return Ok(done);
         };
+        done = done.and(self.empty(name).await?);
+        // It is told once, so nothing that may fail comes after it.
         if namespace.deletion_timestamp().is_some() && self.closes(name, namespace.uid()) {
-            done.also = self.content_of(name);
+            done.also.extend(self.content_of(name));
         }
-        Ok(done.and(self.empty(name).await?))
+        Ok(done)
     }
 
     /// An object of a namespace that closes goes; once it has gone, so may the namespace.

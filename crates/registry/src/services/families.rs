@@ -39,7 +39,7 @@ pub(super) fn complete(service: &mut Object, old: Option<&Object>, ranges: &Serv
         if single && now.len() > 1 && now == before {
             let first = now[0].clone();
             service.set(&["spec", field], json!([first]));
-        } else if !single && before.len() > now.len() && !now.is_empty() && now[0] == before[0] {
+        } else if !single && before.len() > now.len() && !now.is_empty() {
             refuse(&mut found, &format!("must be 'SingleStack' to release the secondary {word}"));
         }
     }
@@ -125,4 +125,80 @@ fn items<'a>(service: &'a Object, field: &str) -> &'a [Value] {
 
 fn none(service: &Object, field: &str) -> bool {
     service.at(&["spec", field]).and_then(Value::as_object).is_none_or(serde_json::Map::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(all: &[&str]) -> ServiceRanges {
+        let addresses = all.iter().map(|range| range.parse().unwrap()).collect();
+        ServiceRanges { addresses, ..ServiceRanges::default() }
+    }
+
+    fn service(mut spec: Value) -> Object {
+        if spec.get("type").is_none() {
+            spec["type"] = "ClusterIP".into();
+        }
+        Object::from_value(json!({ "spec": spec })).unwrap()
+    }
+
+    /// The families that a service gets, or what is wrong.
+    fn completed(spec: Value, old: Option<Value>, ranges: &ServiceRanges) -> Result<Value, Vec<String>> {
+        let mut service = service(spec);
+        let old = old.map(self::service);
+        let found = complete(&mut service, old.as_ref(), ranges);
+        match found.is_empty() {
+            true => Ok(json!([service.at(&["spec", "ipFamilyPolicy"]), service.at(&["spec", "ipFamilies"])])),
+            false => Err(found.told().iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn families_follow_from_what_a_service_says_and_the_server_has() {
+        let (one, two) = (ranges(&["10.0.0.0/24"]), ranges(&["fd00::/112", "10.0.0.0/24"]));
+        let policy = |policy: &str| json!({ "ipFamilyPolicy": policy });
+        let is = |policy: &str, families: &[&str]| Ok(json!([policy, families]));
+        assert_eq!(completed(json!({}), None, &two), is("SingleStack", &["IPv6"]));
+        assert_eq!(completed(policy("PreferDualStack"), None, &one), is("PreferDualStack", &["IPv4"]));
+        assert_eq!(
+            completed(policy("PreferDualStack"), None, &two),
+            is("PreferDualStack", &["IPv6", "IPv4"])
+        );
+        let named = json!({"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "ipFamilyPolicy": "RequireDualStack"});
+        assert_eq!(completed(named.clone(), None, &two), is("RequireDualStack", &["IPv4", "IPv6"]));
+        let wrong = "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services";
+        assert_eq!(completed(named, None, &one), Err(vec![wrong.into()]));
+        // Without an address or a selector it leads wherever its endpoints are.
+        let headless = json!({"clusterIP": "None", "clusterIPs": ["None"]});
+        assert_eq!(completed(headless, None, &one), is("RequireDualStack", &["IPv4", "IPv6"]));
+        assert_eq!(completed(json!({"type": "ExternalName"}), None, &one), Ok(json!([null, null])));
+    }
+
+    #[test]
+    fn a_second_family_goes_with_the_policy_alone() {
+        let two = ranges(&["10.0.0.0/24", "fd00::/112"]);
+        let both = |policy: &str, kind: &str| json!({"type": kind, "ipFamilyPolicy": policy, "clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9", "fd00::9"], "ipFamilies": ["IPv4", "IPv6"]});
+        let old = || Some(both("PreferDualStack", "ClusterIP"));
+        assert_eq!(
+            completed(both("SingleStack", "ClusterIP"), old(), &two),
+            Ok(json!(["SingleStack", ["IPv4"]]))
+        );
+        let other = json!({"ipFamilyPolicy": "PreferDualStack", "clusterIP": "10.0.0.8", "clusterIPs": ["10.0.0.8"], "ipFamilies": ["IPv6"]});
+        let refused = completed(other, old(), &two).unwrap_err();
+        let released = |what: &str| {
+            format!(
+                "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be 'SingleStack' to release the secondary {what}"
+            )
+        };
+        assert!(refused.iter().any(|text| text.starts_with("spec.clusterIPs[0]: ")), "{refused:?}");
+        let other = json!({"ipFamilyPolicy": "PreferDualStack", "clusterIP": "10.0.0.8", "clusterIPs": ["10.0.0.8"], "ipFamilies": ["IPv4"]});
+        assert_eq!(completed(other, old(), &two), Err(vec![released("cluster IP"), released("IP family")]));
+        // One that prefers two keeps what it has, whatever the server has now, unless it becomes another kind of service.
+        let one = ranges(&["10.0.0.0/24"]);
+        let kept = Ok(json!(["PreferDualStack", ["IPv4", "IPv6"]]));
+        assert_eq!(completed(both("PreferDualStack", "ClusterIP"), old(), &one), kept);
+        let not = completed(both("PreferDualStack", "NodePort"), old(), &one).unwrap_err();
+        assert_eq!(not, ["spec.ipFamilies[1]: Invalid value: \"IPv6\": not configured on this cluster"]);
+    }
 }
