@@ -49,9 +49,7 @@ impl Registry {
             let old = there.wire_object(kind);
             let mut scale = match change {
                 Rescale::Put(scale) => scale.clone(),
-                Rescale::Patch(patch) => {
-                    patched(request, patch, &scale_of(&old).into_value(), &scale_type())?
-                }
+                Rescale::Patch(patch) => patched(request, patch, scale_of(&old), &scale_type())?,
             };
             reconcile_namespace(kind, namespace, &mut scale)?;
             check_name(&scale, namespace, name)?;

@@ -1,6 +1,6 @@
 //! Update and patch.
 
-use tokensmith_objects::codec::{Expected, decode_patched};
+use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 
 use super::services::Allocation;
@@ -107,7 +107,8 @@ impl Registry {
         }
     }
 
-    /// Applies a patch to an object.
+    /// Applies a patch to an object. One that names no version is tried again until nobody has been faster, as upstream's
+    /// `GuaranteedUpdate` does: somebody else was each time, and the request's deadline ends it.
     #[instrument(level = "debug", name = "registry.patch", skip_all, fields(resource = kind.plural))]
     pub async fn patch(
         &self,
@@ -119,10 +120,9 @@ impl Registry {
         patch: &Patch,
     ) -> Result<Arc<Stored>, Error> {
         let (asked, kind) = (kind, kind.storage());
-        for _ in 0..ATTEMPTS {
+        loop {
             let old = self.get(kind, namespace, name)?;
-            let document = old.wire_object(asked).into_value();
-            let mut object = patched(request, patch, &document, &Expected::kind(asked))?;
+            let mut object = patched(request, patch, old.wire_object(asked), &Expected::kind(asked))?;
             object.remove(&["metadata", "managedFields"]);
             reconcile_namespace(kind, namespace, &mut object)?;
             check_name(&object, namespace, name)?;
@@ -135,7 +135,6 @@ impl Registry {
                 other => return other,
             }
         }
-        Err(modified(kind, name))
     }
 
     pub(super) fn has_moved(&self, kind: &Kind, old: &Stored) -> bool {
@@ -307,30 +306,30 @@ pub(super) fn check_name(object: &Object, namespace: &str, name: &str) -> Result
     Err(Error::BadRequest(text))
 }
 
-/// What a patch makes of a document, if it is still of its type.
+/// What a patch makes of an object, if it is still of its type.
 pub(super) fn patched(
     request: &mut Request<'_>,
     patch: &Patch,
-    document: &Value,
+    object: Object,
     expected: &Expected<'_>,
 ) -> Result<Object, Error> {
-    let patched = patch.apply(document).map_err(refused)?;
-    let text = patched.to_string();
-    let validation = request.options.field_validation();
-    let decoded = decode_patched(patched, patch.odd().to_vec(), expected, validation);
-    let decoded = decoded.map_err(|cause| {
-        let error = tokensmith_objects::FieldError::invalid("patch", &text.into(), cause);
-        Error::invalid("", "", "", vec![error])
-    })?;
+    let decoded = patch.change(object, expected, request.options.field_validation()).map_err(refused)?;
     // A patch that is refused after that is told of them, too; one that is tried again has them once.
     let told: Vec<_> = decoded.warnings.into_iter().filter(|w| !request.warnings.contains(w)).collect();
     request.warnings.extend(told);
     Ok(decoded.object)
 }
 
+/// Why a patch does not apply, by upstream's codes (`handlers/patch.go`, `interpretStrategicMergePatchError`).
 fn refused(e: PatchError) -> Error {
     match e {
+        PatchError::Decode { shown, cause } => {
+            let error = tokensmith_objects::FieldError::invalid("patch", &shown.into(), cause);
+            Error::invalid("", "", "", vec![error])
+        }
+        PatchError::Directive(text) => Error::BadRequest(text.into()),
         PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
+        PatchError::Merge(text) => Error::Unclassified(text),
         PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
         PatchError::Unfit => Error::UnfitPatch,
     }

@@ -249,6 +249,9 @@ impl Of {
         let mut all = patches::of_any(size);
         for (at, place) in self.places(depth).iter().enumerate() {
             all.extend(patches::merge(place, size));
+            if whole || at < 24 {
+                all.extend(patches::strategic(place, size));
+            }
             // Nor what happens to a list on what the list is.
             if whole || (self.kind == "ConfigMap" && at < 4) {
                 all.extend(patches::json(place, size));

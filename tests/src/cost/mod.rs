@@ -43,5 +43,7 @@ pub const YAML: &str = "application/yaml";
 pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// RFC 7386.
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Kubernetes' own, which merges lists by their items' keys.
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 /// RFC 6902.
 pub const JSON_PATCH: &str = "application/json-patch+json";

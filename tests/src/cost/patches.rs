@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::places::{Items, Place};
-use super::{Body, JSON_PATCH, MERGE_PATCH};
+use super::{Body, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
 
 /// As many operations as one patch may have.
 const MOST: usize = 9_900;
@@ -25,6 +25,45 @@ pub fn merge(place: &Place, size: usize) -> Vec<Body> {
         all.push(patch("taken away", nulls));
     }
     all
+}
+
+/// Strategic merge patches of a list that is merged: each item named twice, deleted and named, and put in an order.
+pub fn strategic(place: &Place, size: usize) -> Vec<Body> {
+    let Some(key) = place.merged() else { return Vec::new() };
+    let at = place.pointer();
+    let Some((holder, list)) = at.rsplit_once('/') else { return Vec::new() };
+    let Value::Array(items) = place.content(Items::Distinct, size / 2) else { return Vec::new() };
+    let name = |item: &Value| if key.is_empty() { item.clone() } else { json!({ key: item[key] }) };
+    let names: Vec<_> = items.iter().map(name).collect();
+    let patch = |how: &str, fields: Value| {
+        let mut value = place.filled(json!({}), Items::Distinct, 1);
+        if let Some(holder) = value.pointer_mut(holder) {
+            *holder = fields;
+        }
+        let name = format!("{}, {how}", place.name());
+        Body { name, media: STRATEGIC_PATCH, bytes: value.to_string().into() }
+    };
+    let (order, deletions) = (format!("$setElementOrder/{list}"), format!("$deleteFromPrimitiveList/{list}"));
+    let twice = [items.clone(), items.clone()].concat();
+    let deleted = match key {
+        "" => json!({ deletions: names, list: items }),
+        _ => {
+            let delete = |name: &Value| {
+                let mut deletion = name.clone();
+                deletion["$patch"] = "delete".into();
+                deletion
+            };
+            json!({ list: names.iter().map(delete).chain(items.iter().cloned()).collect::<Vec<_>>() })
+        }
+    };
+    let backwards: Vec<_> = names.iter().rev().collect();
+    vec![
+        patch("merged twice", json!({ list: twice })),
+        patch("deleted and merged", deleted),
+        patch("merged in an order", json!({ &order: names, list: items })),
+        patch("merged in no order", json!({ &order: [], list: items })),
+        patch("put in another order", json!({ &order: backwards })),
+    ]
 }
 
 /// JSON patches with many operations on a place that has been filled by the first of them.

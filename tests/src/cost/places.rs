@@ -10,6 +10,8 @@ use tokensmith_objects::schema::{self, Kind, Shape, TypeRef};
 pub struct Place {
     path: Vec<Step>,
     of: Shape,
+    /// The merge key of a list that a strategic merge patch merges, empty where its items are scalars.
+    merged: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +75,9 @@ fn walk(
         }
         match &field.shape {
             Shape::List(_) | Shape::Map(_) | Shape::Strings => {
-                found.push(Place { path: path.clone(), of: field.shape.clone() });
+                let merges = field.patch.split(',').any(|strategy| strategy == "merge");
+                let merged = merges.then_some(&*field.merge_key);
+                found.push(Place { path: path.clone(), of: field.shape.clone(), merged });
             }
             _ => {}
         }
@@ -119,6 +123,11 @@ impl Place {
             Step::Item => "/0".into(),
         });
         steps.collect()
+    }
+
+    /// The merge key of a list that a strategic merge patch merges, empty where its items are scalars.
+    pub fn merged(&self) -> Option<&'static str> {
+        self.merged
     }
 
     /// Whether it is a list.

@@ -89,6 +89,18 @@ impl Check {
         self.other.take().map_or(Ok(map), Err)
     }
 
+    /// One value that stands alone.
+    pub(super) fn single(
+        &mut self,
+        owner: TypeRef<'_>,
+        shape: &Shape,
+        go: &str,
+        value: Value,
+    ) -> Result<Value, TypeError> {
+        let value = self.value(owner, shape, go, value)?;
+        self.other.take().map_or(Ok(value), Err)
+    }
+
     fn message(
         &mut self,
         of: TypeRef<'_>,
@@ -256,7 +268,7 @@ pub(super) fn arm<'a>(of: TypeRef<'a>, value: &Value) -> Option<&'a Field> {
 }
 
 /// Go's zero value, as it stands in JSON.
-fn zero(shape: &Shape) -> Value {
+pub(super) fn zero(shape: &Shape) -> Value {
     match shape {
         Shape::Bool => false.into(),
         Shape::Duration => "0s".into(),
@@ -302,7 +314,7 @@ fn push(path: &mut String, name: &str) {
 }
 
 /// Go's base64 decoder skips line breaks.
-fn without_breaks(text: &str) -> String {
+pub(super) fn without_breaks(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
 }
 

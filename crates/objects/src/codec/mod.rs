@@ -29,6 +29,7 @@ mod protobuf;
 #[cfg(test)]
 pub(crate) mod samples;
 mod transcode;
+mod unstructured;
 mod wire;
 
 use serde_json::Value;
@@ -42,6 +43,7 @@ pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
     protobuf_of,
 };
+pub use unstructured::ConvertError;
 pub use wire::is_wire;
 
 use crate::Object;
@@ -152,6 +154,9 @@ pub enum DecodeError {
     /// A field has another type.
     #[error(transparent)]
     Type(#[from] TypeError),
+    /// What a strategic merge patch has made does not fit its type.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// `kind` or `apiVersion` is no string.
     #[error(
         "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go struct field .{field} of type string"
@@ -293,6 +298,17 @@ pub fn decode_patched(
     typed(map, Findings::after(odd), expected, validation)
 }
 
+/// Reads what a strategic merge patch has made of an object. What it says that it is does not count.
+pub fn decode_merged(
+    merged: serde_json::Map<String, Value>,
+    odd: Vec<String>,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeError> {
+    let (object, odd) = unstructured::convert(expected.schema, merged, Findings::after(odd))?;
+    judged(object, odd, expected, validation)
+}
+
 fn typed(
     map: serde_json::Map<String, Value>,
     odd: Findings,
@@ -301,14 +317,20 @@ fn typed(
 ) -> Result<Decoded, DecodeError> {
     let mut check = check::Check::from(odd);
     let object = check.object(expected.schema, map)?;
-    let odd = check.into_odd();
+    judged(object, check.into_odd().into_texts(), expected, validation)
+}
+
+fn judged(
+    object: serde_json::Map<String, Value>,
+    odd: Vec<String>,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeError> {
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
-        FieldValidation::Warn => odd.into_texts(),
+        FieldValidation::Warn => odd,
         FieldValidation::Strict if odd.is_empty() => Vec::new(),
-        FieldValidation::Strict => {
-            return Err(DecodeError::Strict(odd.into_texts()));
-        }
+        FieldValidation::Strict => return Err(DecodeError::Strict(odd)),
     };
     Ok(Decoded { object: with_type_meta(object, expected), warnings })
 }

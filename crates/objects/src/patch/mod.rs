@@ -1,15 +1,18 @@
-//! Patches: a document and a change give a new document.
-//!
-//! Strategic merge and apply take the same place: another variant, the same `apply`.
+//! Patches: an object and a change give a new object (apiserver `endpoints/handlers/patch.go`).
 
 mod json;
 mod merge;
+mod strategic;
 mod tree;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::codec::{repeated, what};
+use crate::Object;
+use crate::codec::{
+    DecodeError, Decoded, Expected, FieldValidation, decode_merged, decode_patched, repeated, what,
+};
 use crate::field::go_quote;
+use crate::schema::Kind;
 
 /// A change that a client sends with PATCH.
 #[derive(Debug)]
@@ -24,14 +27,30 @@ enum Change {
     Json(Value),
     /// `application/merge-patch+json` (RFC 7386).
     Merge(Value),
+    /// `application/strategic-merge-patch+json`.
+    Strategic(Map<String, Value>),
 }
 
 /// Why a patch does not apply; the text is the message that the client sees.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
+    /// 422: what it makes of the object is none of its kind.
+    #[error("{cause}")]
+    Decode {
+        /// What the error shows: what was made, or what is left of a strategic merge patch.
+        shown: String,
+        /// Why not.
+        cause: DecodeError,
+    },
+    /// 400: a directive of a strategic merge patch is not what it should be.
+    #[error("{0}")]
+    Directive(&'static str),
     /// 400: it is no patch.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// A strategic merge patch does not fit the object or its type; upstream has classified none of these errors.
+    #[error("{0}")]
+    Merge(String),
     /// 413: it has more operations than allowed.
     #[error("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {0}")]
     TooMany(usize),
@@ -64,16 +83,23 @@ pub enum Malformed {
 
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// As many operations as kube-apiserver takes in one JSON patch.
 pub const MAX_OPERATIONS: usize = 10_000;
 
 /// ```
 /// use serde_json::json;
+/// use tokensmith_objects::codec::{Expected, FieldValidation};
 /// use tokensmith_objects::patch::Patch;
+/// use tokensmith_objects::{Object, schema};
 ///
-/// let patch = Patch::read("application/merge-patch+json", br#"{"a": null, "b": 2}"#, true).unwrap()?;
-/// assert_eq!(patch.apply(&json!({"a": 1}))?, json!({"b": 2}));
+/// let patch = br#"{"metadata": {"labels": {"a": null, "b": "2"}}}"#;
+/// let patch = Patch::read("application/merge-patch+json", patch, true).unwrap()?;
+/// let pod = Object::from_value(json!({"metadata": {"name": "web", "labels": {"a": "1"}}})).unwrap();
+/// let pods = Expected::kind(schema::kind("", "pods").unwrap());
+/// let changed = patch.change(pod, &pods, FieldValidation::Warn)?.object;
+/// assert_eq!(changed.at(&["metadata", "labels"]), Some(&json!({"b": "2"})));
 /// assert!(Patch::read("text/plain", b"", true).is_none());
 /// # Ok::<_, tokensmith_objects::patch::PatchError>(())
 /// ```
@@ -84,10 +110,11 @@ impl Patch {
         let read = match media {
             JSON => Patch::read_json,
             MERGE => Patch::read_merge,
+            STRATEGIC => Patch::read_strategic,
             _ => return None,
         };
         let wrong = |cause: Malformed| match closely {
-            _ if cause == Malformed::NoObject => cause,
+            _ if media == STRATEGIC || cause == Malformed::NoObject => cause,
             true => Malformed::Read(Box::new(cause)),
             false if media == MERGE => Malformed::NoObject,
             false => cause,
@@ -130,15 +157,15 @@ impl Patch {
     }
 
     fn read_merge(body: &[u8], _: bool) -> Result<Patch, Malformed> {
-        let parsed = tokensmith_api::json::parse(body)?;
-        if parsed.value.is_null() {
-            return Err(Malformed::NoObject);
-        }
-        if !parsed.value.is_object() {
-            let into = "value of type map[string]interface {}".into();
-            return Err(Malformed::Type { what: what(&parsed.value), into });
-        }
-        Ok(Patch { change: Change::Merge(parsed.value), odd: repeated(&parsed.duplicates) })
+        let (fields, odd) = read_fields(body)?;
+        let fields = fields.ok_or(Malformed::NoObject)?;
+        Ok(Patch { change: Change::Merge(Value::Object(fields)), odd })
+    }
+
+    /// Go reads null into no map, which has no fields.
+    fn read_strategic(body: &[u8], _: bool) -> Result<Patch, Malformed> {
+        let (fields, odd) = read_fields(body)?;
+        Ok(Patch { change: Change::Strategic(fields.unwrap_or_default()), odd })
     }
 
     /// What strict reading says of the patch itself.
@@ -152,16 +179,64 @@ impl Patch {
         matches!(&self.change, Change::Json(Value::Array(steps)) if steps.iter().any(copies))
     }
 
-    /// Whether there are patches of this media type.
-    pub fn knows(media: &str) -> bool {
-        [JSON, MERGE].contains(&media)
+    /// Whether objects of a kind have patches of this media type: strategic merge goes by what Go declares.
+    pub fn knows(media: &str, kind: &Kind) -> bool {
+        [JSON, MERGE].contains(&media) || media == STRATEGIC && kind.is_declared()
     }
 
-    /// The document after the change.
-    pub fn apply(&self, document: &Value) -> Result<Value, PatchError> {
+    /// The object after the change, read as what it should be.
+    pub fn change(
+        &self,
+        object: Object,
+        expected: &Expected<'_>,
+        validation: FieldValidation,
+    ) -> Result<Decoded, PatchError> {
+        let odd = self.odd.clone();
         match &self.change {
-            Change::Json(patch) => json::apply(document, patch),
-            Change::Merge(patch) => merge::apply(document, patch),
+            Change::Json(patch) => {
+                let document = object.into_value();
+                let patched = json::apply(&document, patch)?;
+                decode_patched(patched, odd, expected, validation)
+                    .map_err(|cause| PatchError::Decode { shown: json::shown(&document, patch), cause })
+            }
+            Change::Merge(patch) => {
+                let document = object.into_value();
+                let patched = merge::apply(&document, patch);
+                decode_patched(patched, odd, expected, validation)
+                    .map_err(|cause| PatchError::Decode { shown: merge::shown(&document, patch), cause })
+            }
+            Change::Strategic(patch) => {
+                let (Object(mut document), mut patch) = (object, patch.clone());
+                strategic::apply(&mut document, &mut patch, expected.schema)?;
+                decode_merged(document, odd, expected, validation).map_err(|cause| PatchError::Decode {
+                    shown: strategic::printed(&Value::Object(patch)),
+                    cause,
+                })
+            }
+        }
+    }
+}
+
+/// The fields that a patch has, none where it is null; and what strict reading says of it.
+fn read_fields(body: &[u8]) -> Result<(Option<Map<String, Value>>, Vec<String>), Malformed> {
+    let parsed = tokensmith_api::json::parse(body)?;
+    let fields = match parsed.value {
+        Value::Object(fields) => Some(fields),
+        Value::Null => None,
+        other => {
+            let into = "value of type map[string]interface {}".into();
+            return Err(Malformed::Type { what: what(&other), into });
+        }
+    };
+    Ok((fields, repeated(&parsed.duplicates)))
+}
+
+impl From<strategic::Failure> for PatchError {
+    fn from(failure: strategic::Failure) -> Self {
+        match failure {
+            strategic::Failure::Format(text) => PatchError::Directive(text),
+            strategic::Failure::Told(text) => PatchError::Merge(text),
+            strategic::Failure::Unfit => PatchError::Unfit,
         }
     }
 }

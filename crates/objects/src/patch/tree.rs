@@ -29,6 +29,8 @@ enum Content {
 struct Fields {
     by_name: HashMap<String, (u64, Node)>,
     next: u64,
+    /// Whether they are written in the order of their names instead.
+    sorted: bool,
 }
 
 impl Node {
@@ -37,65 +39,71 @@ impl Node {
         self.height
     }
 
-    /// The value behind a JSON pointer.
-    pub(super) fn at(&self, pointer: &str) -> Option<&Node> {
-        tokens(pointer)?.try_fold(self, |node, token| match &node.content {
+    /// The value behind a path: an object may have none of that name. `None` where there is no place for one.
+    pub(super) fn get(&self, path: &str) -> Option<Option<&Node>> {
+        let (parents, last) = parts(path)?;
+        let holder = parents.map(unescaped).try_fold(self, |node, name| node.member(&name)?)?;
+        holder.member(&unescaped(last))
+    }
+
+    fn member(&self, name: &str) -> Option<Option<&Node>> {
+        match &self.content {
             Content::Leaf(_) => None,
-            Content::List(items) => items.get(index(&token)?),
-            Content::Map(fields) => fields.by_name.get(&token).map(|(_, node)| node),
-        })
+            Content::List(items) => items.get(index(name, items.len())?).map(Some),
+            Content::Map(fields) => Some(fields.by_name.get(name).map(|(_, node)| node)),
+        }
     }
 
-    /// Puts a value in the place of another one, or says that there is none. Of an object's fields upstream's library does not
-    /// ask whether they are there.
-    #[must_use]
-    pub(super) fn replace(&mut self, pointer: &str, value: Node) -> bool {
-        let holder = parent(pointer).and_then(|(parent, _)| self.at(parent));
-        if holder.is_some_and(|holder| matches!(holder.content, Content::Map(_))) {
-            return self.add(pointer, value);
+    /// Puts a value in the place of another one. Of an object's fields upstream's library does not ask whether they are there.
+    pub(super) fn replace(&mut self, path: &str, value: Node) -> Option<()> {
+        let (holder, last) = self.descend(path, value.height)?;
+        match &mut holder.content {
+            Content::Leaf(_) => return None,
+            Content::List(items) => *items.get_mut(index(&last, items.len())?)? = value,
+            Content::Map(fields) => fields.insert(last, value),
         }
-        let place = self.descend(pointer, value.height);
-        place.map(|place| *place = value).is_some()
+        Some(())
     }
 
-    /// Adds a value as `add` does, or says that it has no place.
-    #[must_use]
-    pub(super) fn add(&mut self, pointer: &str, value: Node) -> bool {
-        let Some((parent, last)) = parent(pointer) else {
-            *self = value;
-            return pointer.is_empty();
-        };
-        let Some(parent) = self.descend(parent, value.height + 1) else { return false };
-        match &mut parent.content {
-            Content::Leaf(_) => false,
-            Content::List(items) if last == "-" => {
-                items.push_back(value);
-                true
-            }
-            Content::List(items) => match index(&last).filter(|at| *at <= items.len()) {
-                Some(at) => {
-                    items.insert(at, value);
-                    true
-                }
-                None => false,
-            },
-            Content::Map(fields) => {
-                fields.insert(last, value);
-                true
-            }
+    /// Adds a value: in a list before the one of its index.
+    pub(super) fn add(&mut self, path: &str, value: Node) -> Option<()> {
+        let (holder, last) = self.descend(path, value.height)?;
+        match &mut holder.content {
+            Content::Leaf(_) => return None,
+            Content::List(items) if last == "-" => items.push_back(value),
+            Content::List(items) => items.insert(index(&last, items.len() + 1)?, value),
+            Content::Map(fields) => fields.insert(last, value),
         }
+        Some(())
     }
 
     /// Takes a value out.
-    pub(super) fn remove(&mut self, pointer: &str) -> Option<Node> {
-        let (parent, last) = parent(pointer)?;
-        match &mut self.descend(parent, 0)?.content {
+    pub(super) fn remove(&mut self, path: &str) -> Option<Node> {
+        let (holder, last) = self.descend(path, 0)?;
+        match &mut holder.content {
             Content::Leaf(_) => None,
-            Content::List(items) => {
-                let at = index(&last).filter(|at| *at < items.len())?;
-                Some(items.remove(at))
-            }
+            Content::List(items) => Some(items.remove(index(&last, items.len())?)),
             Content::Map(fields) => fields.by_name.remove(&last).map(|(_, node)| node),
+        }
+    }
+
+    /// Notes that a step has gone this way: the objects on it are written in the order of their keys.
+    pub(super) fn touch(&mut self, path: &str) {
+        let Some((parents, _)) = parts(path) else { return };
+        let mut node = self;
+        node.sort();
+        for name in parents.map(unescaped) {
+            match node.member_mut(&name) {
+                Some(inner) => node = inner,
+                None => return,
+            }
+            node.sort();
+        }
+    }
+
+    fn sort(&mut self) {
+        if let Content::Map(fields) = &mut self.content {
+            fields.sorted = true;
         }
     }
 
@@ -122,7 +130,10 @@ impl Node {
             Content::List(items) => items.iter().map(Node::to_value).collect(),
             Content::Map(fields) => {
                 let mut all: Vec<_> = fields.by_name.iter().collect();
-                all.sort_unstable_by_key(|(_, (order, _))| *order);
+                match fields.sorted {
+                    true => all.sort_unstable_by_key(|(name, _)| *name),
+                    false => all.sort_unstable_by_key(|(_, (order, _))| *order),
+                }
                 Value::Object(
                     all.into_iter().map(|(name, (_, node))| (name.clone(), node.to_value())).collect(),
                 )
@@ -130,21 +141,26 @@ impl Node {
         }
     }
 
-    /// The place behind a pointer, where something will nest so deep; all on the way learn of it.
-    fn descend(&mut self, pointer: &str, height: usize) -> Option<&mut Node> {
-        let mut below = height + tokens(pointer)?.count();
+    /// What holds the value behind a path, and its name there; all on the way learn how deep it will nest.
+    fn descend(&mut self, path: &str, height: usize) -> Option<(&mut Node, String)> {
+        let (parents, last) = parts(path)?;
+        let mut below = height + parts(path)?.0.count() + 1;
         let mut node = self;
-        for token in tokens(pointer)? {
+        for name in parents.map(unescaped) {
             node.height = node.height.max(below);
             below -= 1;
-            node = match &mut node.content {
-                Content::Leaf(_) => return None,
-                Content::List(items) => items.get_mut(index(&token)?)?,
-                Content::Map(fields) => fields.by_name.get_mut(&token).map(|(_, node)| node)?,
-            };
+            node = node.member_mut(&name)?;
         }
         node.height = node.height.max(below);
-        Some(node)
+        Some((node, unescaped(last)))
+    }
+
+    fn member_mut(&mut self, name: &str) -> Option<&mut Node> {
+        match &mut self.content {
+            Content::Leaf(_) => None,
+            Content::List(items) => items.get_mut(index(name, items.len())?),
+            Content::Map(fields) => fields.by_name.get_mut(name).map(|(_, node)| node),
+        }
     }
 }
 
@@ -181,23 +197,28 @@ impl From<&Value> for Node {
     }
 }
 
-/// The parts of a pointer (RFC 6901); `None` for what is none.
-fn tokens(pointer: &str) -> Option<impl Iterator<Item = String>> {
-    let rest = if pointer.is_empty() { None } else { Some(pointer.strip_prefix('/')?) };
-    Some(rest.into_iter().flat_map(|rest| rest.split('/')).map(unescaped))
-}
-
-/// The pointer to a place's parent, and the place's name there. The whole document has no parent.
-fn parent(pointer: &str) -> Option<(&str, String)> {
-    let (parent, last) = pointer.rsplit_once('/')?;
-    Some((parent, unescaped(last)))
+/// The parts of a path: those that lead to what holds the value, and its name there. What stands before the first slash does
+/// not matter; without one it leads nowhere.
+fn parts(path: &str) -> Option<(impl Iterator<Item = &str>, &str)> {
+    let (_, path) = path.split_once('/')?;
+    let (parents, last) = match path.rsplit_once('/') {
+        Some((parents, last)) => (Some(parents), last),
+        None => (None, path),
+    };
+    Some((parents.into_iter().flat_map(|parents| parents.split('/')), last))
 }
 
 fn unescaped(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 
-/// RFC 6901 §4: no sign, no leading zero.
-fn index(text: &str) -> Option<usize> {
-    if text.len() > 1 && text.starts_with('0') || text.starts_with('+') { None } else { text.parse().ok() }
+/// An index as Go's `Atoi` reads it; a negative one counts from the end.
+fn index(text: &str, len: usize) -> Option<usize> {
+    let at: i64 = text.parse().ok()?;
+    let at = if at < 0 {
+        len.checked_sub(usize::try_from(at.unsigned_abs()).ok()?)?
+    } else {
+        usize::try_from(at).ok()?
+    };
+    (at < len).then_some(at)
 }

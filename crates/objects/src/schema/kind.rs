@@ -213,6 +213,11 @@ impl Kind {
         self.types.at(self.root)
     }
 
+    /// Whether Kubernetes declares its type in Go, which says more of it than a schema does.
+    pub fn is_declared(&self) -> bool {
+        super::type_of(&self.facts.type_name).is_some()
+    }
+
     /// `GROUP/VERSION`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
         api_version(&self.group, &self.version)

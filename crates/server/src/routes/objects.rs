@@ -244,8 +244,8 @@ pub(super) async fn read_patch(
 ) -> Result<SentPatch, Failure> {
     let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let media = media.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    if !Patch::knows(&media) {
-        return Err(Failure::unsupported_patch());
+    if !Patch::knows(&media, kind) {
+        return Err(unsupported(kind));
     }
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let bytes = body::read(parts.version, &parts.headers, body, with.limit).await?;
@@ -260,12 +260,22 @@ pub(super) async fn read_patch(
         Some(Ok(patch)) => patch,
         Some(Err(PatchError::Malformed(e))) => return Err(Error::BadRequest(e.to_string()).into()),
         Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
-        None => return Err(Failure::unsupported_patch()),
+        None => return Err(unsupported(kind)),
     };
     if patch.copies() {
         heavy::enter().await;
     }
     Ok(SentPatch { format, options, patch })
+}
+
+/// 415: of kinds that Go declares the router says it, of others (custom resources) the handler, which names what it takes.
+fn unsupported(kind: &Kind) -> Failure {
+    match kind.is_declared() {
+        true => Failure::unsupported_patch(),
+        false => Failure::unsupported_media(
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        ),
+    }
 }
 
 /// What was done; or why it was not, with what the client is warned of all the same.

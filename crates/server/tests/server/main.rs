@@ -18,6 +18,7 @@ mod objects;
 mod oidc;
 mod openapi;
 mod options;
+mod patches;
 mod paths;
 mod poke;
 mod profiles;

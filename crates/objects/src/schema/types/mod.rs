@@ -249,6 +249,22 @@ impl<'a> TypeRef<'a> {
         self.placed(name).map(|(field, _)| field)
     }
 
+    /// The field of a name that differs in case alone, as Go's JSON library falls back on it: the first one, with `K` and `S` in
+    /// their Unicode spellings, too.
+    pub fn field_ignoring_case(self, name: &str) -> Option<&'a Field> {
+        let folded = |name: &str| -> String {
+            let fold = |c| match c {
+                '\u{212a}' => 'k',
+                '\u{17f}' => 's',
+                c => c.to_ascii_lowercase(),
+            };
+            name.chars().map(fold).collect()
+        };
+        let wanted = folded(name);
+        let found = self.of.names.iter().filter(|(name, _)| folded(name) == wanted);
+        found.min_by_key(|(_, place)| place.rank).and_then(|(name, _)| self.field(name))
+    }
+
     /// The same, and where it stands in Go's order.
     pub fn placed(self, name: &str) -> Option<(&'a Field, usize)> {
         let place = self.of.names.get(name)?;
