@@ -239,7 +239,15 @@ impl Registry {
     async fn write_over(&self, kind: &Kind, made: Stored, there: &Stored) -> Result<Arc<Stored>, Error> {
         match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
             Ok(object) => Ok(object),
-            Err(StoreError::Conflict(_)) => Err(modified(kind, there.name())),
+            Err(StoreError::Conflict(now)) => {
+                // Whoever tries again sees what was faster.
+                let revision = match now {
+                    Some(entry) => entry.revision,
+                    None => self.store.revision().await.map_err(backend)?,
+                };
+                self.view.reached(revision).await;
+                Err(modified(kind, there.name()))
+            }
             Err(e) => Err(backend(e)),
         }
     }

@@ -5,7 +5,7 @@ use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::Patch;
 use tokensmith_objects::selector::written;
 
-use super::update::{ATTEMPTS, another, check_name, patched};
+use super::update::{another, check_name, patched};
 use super::*;
 
 /// What is to become of a scale.
@@ -35,7 +35,8 @@ impl Registry {
         Ok(scale_of(&self.get_at(kind, namespace, name, options)?.wire_object(kind)))
     }
 
-    /// Changes an object by its scale; gives the new one.
+    /// Changes an object by its scale; gives the new one. Without a version it is tried again until nobody was faster, as upstream's
+    /// `GuaranteedUpdate` does: somebody else was each time, and the request's deadline ends it.
     pub async fn rescale(
         &self,
         request: &mut Request<'_>,
@@ -44,7 +45,7 @@ impl Registry {
         name: &str,
         change: Rescale<'_>,
     ) -> Result<Object, Error> {
-        for _ in 0..ATTEMPTS {
+        loop {
             let there = self.get(kind, namespace, name)?;
             let old = there.wire_object(kind);
             let mut scale = match change {
@@ -77,7 +78,6 @@ impl Registry {
                 other => return other.map(|object| scale_of(&object.wire_object(kind))),
             }
         }
-        Err(modified(kind, name))
     }
 }
 
