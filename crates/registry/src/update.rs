@@ -330,7 +330,7 @@ fn refused(e: PatchError) -> Error {
         PatchError::Directive(text) => Error::BadRequest(text.into()),
         PatchError::Malformed(e) => Error::BadRequest(e.to_string()),
         PatchError::Merge(text) => Error::Unclassified(text),
-        PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
+        PatchError::Repeated | PatchError::TooMany(_) => Error::TooLarge(e.to_string()),
         PatchError::Unfit => Error::UnfitPatch,
     }
 }

@@ -59,6 +59,7 @@ pub fn strategic(place: &Place, size: usize) -> Vec<Body> {
     let backwards: Vec<_> = names.iter().rev().collect();
     vec![
         patch("merged twice", json!({ list: twice })),
+        patch("one item merged again and again", json!({ list: vec![items[0].clone(); items.len()] })),
         patch("deleted and merged", deleted),
         patch("merged in an order", json!({ &order: names, list: items })),
         patch("merged in no order", json!({ &order: [], list: items })),

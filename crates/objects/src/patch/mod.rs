@@ -51,6 +51,9 @@ pub enum PatchError {
     /// A strategic merge patch does not fit the object or its type; upstream has classified none of these errors.
     #[error("{0}")]
     Merge(String),
+    /// 413: it names items of one key so often that it costs more than it weighs.
+    #[error("a strategic merge patch may not name large items of a list again and again")]
+    Repeated,
     /// 413: it has more operations than allowed.
     #[error("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {0}")]
     TooMany(usize),
@@ -235,6 +238,7 @@ impl From<strategic::Failure> for PatchError {
     fn from(failure: strategic::Failure) -> Self {
         match failure {
             strategic::Failure::Format(text) => PatchError::Directive(text),
+            strategic::Failure::Repeated => PatchError::Repeated,
             strategic::Failure::Told(text) => PatchError::Merge(text),
             strategic::Failure::Unfit => PatchError::Unfit,
         }

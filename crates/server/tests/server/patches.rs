@@ -69,8 +69,6 @@ async fn errors_of_a_strategic_merge_patch_have_upstreams_codes() {
         let answer = patch(&world, &path, STRATEGIC, &body).await;
         assert_eq!(told(&answer), (want.0, want.1.into()), "{body}");
     }
-    let lists = json!({"spec": {"template": {"spec": {"volumes": [[1]], "$setElementOrder/volumes": []}}}});
-    assert_eq!(patch(&world, &path, STRATEGIC, lists).await.status, 422);
 }
 
 #[tokio::test]
@@ -183,6 +181,9 @@ async fn a_bomb_is_refused_and_changes_nothing() {
     let text = "The allowed maximum operations in a JSON patch is 10000, got 10001";
     let nested = format!(r#"{{"data":{}1{}}}"#, r#"{"a":"#.repeat(5_000), "}".repeat(5_000));
     let items: Vec<_> = (0..100_000).map(|at| json!({"uid": at})).collect();
+    let many_fields: serde_json::Map<_, _> = (0..30_000).map(|at| (format!("f{at}"), json!(1))).collect();
+    let mut again = vec![json!({"uid": "u", "more": many_fields})];
+    again.extend((0..30_000).map(|at| json!({"uid": "u", "more": {format!("f{at}"): null}})));
     for (media, body, want) in [
         (JSON, json!(doubling).to_string(), 422),
         (JSON, json!(many).to_string(), 413),
@@ -190,10 +191,11 @@ async fn a_bomb_is_refused_and_changes_nothing() {
         (STRATEGIC, nested, 400),
         (STRATEGIC, json!({"metadata": {"ownerReferences": items}}).to_string(), 422),
         (STRATEGIC, json!({"metadata": {"$retainKeys": items}}).to_string(), 400),
+        (STRATEGIC, json!({"metadata": {"ownerReferences": again}}).to_string(), 413),
     ] {
         let answer = patch(&world, &path, media, body).await;
         assert_eq!(answer.status, want, "{:?}", told(&answer).1.chars().take(200).collect::<String>());
-        if want == 413 {
+        if want == 413 && media == JSON {
             assert_eq!(told(&answer).1, text);
         }
     }

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::meta::Meta;
 use super::order::{Key, Places, arrange, places};
-use super::{DIRECTIVE, Failure, NO_SCALAR, NULL_ITEM, no_merge_key, no_object, printed, unknown, words};
+use super::{
+    DIRECTIVE, Failure, NO_SCALAR, NULL_ITEM, no_merge_key, no_object, printed, unknown, weight, words,
+};
 
 /// Merges a list of which the field's strategy says so, or takes from it what a list of deletions names.
 pub(super) fn merge(
@@ -101,7 +103,7 @@ fn merge_objects(original: Vec<Value>, patch: &mut [Value], meta: &Meta<'_>) -> 
         });
     }
     let kept_keys: Vec<_> = list.kept_keys().cloned().collect();
-    let (mut added, mut place_of_added) = (Vec::new(), HashMap::new());
+    let (mut added, mut place_of_added, mut once) = (Vec::new(), HashMap::new(), HashSet::new());
     for at in plain {
         let Value::Object(change) = &mut patch[at] else { continue };
         let key = merge_key(change, meta.key)?;
@@ -109,6 +111,9 @@ fn merge_objects(original: Vec<Value>, patch: &mut [Value], meta: &Meta<'_>) -> 
             Some(there) => Some(there),
             None => place_of_added.get(&key).and_then(|at: &usize| added.get_mut(*at)).map(|(_, item)| item),
         };
+        if let Some(there) = there.as_deref().filter(|_| !once.insert(key.clone())) {
+            meta.place.spend(weight(there))?;
+        }
         match there {
             Some(Value::Object(there)) => super::merge(there, change, meta.place)?,
             _ => {

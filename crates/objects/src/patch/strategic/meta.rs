@@ -3,14 +3,24 @@
 //! Upstream looks it up by reflection (apimachinery `util/strategicpatch/meta.go`, `third_party/forked/golang/json`), and
 //! tells what it does not find.
 
+use std::cell::Cell;
+
 use crate::field::go_quote;
 use crate::schema::{Field, Shape, TypeRef, go_item, go_type};
 
 use super::{Failure, words};
 
+/// A place of a document.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    what: What<'a>,
+    /// How much may be merged again.
+    budget: &'a Cell<usize>,
+}
+
 /// What a place holds, as Go declares it.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
+enum What<'a> {
     /// A struct, or a pointer to one.
     Struct { of: TypeRef<'a>, pointer: bool },
     /// Anything else: its fields cannot be looked up.
@@ -29,15 +39,26 @@ pub(super) struct Meta<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn root(of: TypeRef<'a>) -> Place<'a> {
-        Place::Struct { of, pointer: false }
+    pub(super) fn root(of: TypeRef<'a>, budget: &'a Cell<usize>) -> Place<'a> {
+        Place { what: What::Struct { of, pointer: false }, budget }
+    }
+
+    /// Takes from what may be merged again, or says that there is not so much.
+    pub(super) fn spend(self, weight: usize) -> Result<(), Failure> {
+        let left = self.budget.get().checked_sub(weight).ok_or(Failure::Repeated)?;
+        self.budget.set(left);
+        Ok(())
+    }
+
+    fn at(self, what: What<'a>) -> Place<'a> {
+        Place { what, ..self }
     }
 
     /// A field that holds an object.
     pub(super) fn member(self, name: &str) -> Result<Meta<'a>, Failure> {
         let (table, field) = self.field(name)?;
         Ok(Meta {
-            place: Place::of(table, &field.shape, field.go(), field.pointer),
+            place: self.at(What::of(table, &field.shape, field.go(), field.pointer)),
             strategy: strategy(field),
             key: &field.merge_key,
         })
@@ -46,34 +67,27 @@ impl<'a> Place<'a> {
     /// A field that holds a list.
     pub(super) fn list(self, name: &str) -> Result<Meta<'a>, Failure> {
         let (table, field) = self.field(name)?;
-        let place = match &field.shape {
+        let what = match &field.shape {
             Shape::List(of) if matches!(**of, Shape::List(_) | Shape::Bytes | Shape::Strings) => {
                 return Err(Failure::Told("unexpected slice of slice".into()));
             }
-            Shape::List(of) => Place::of(table, of, go_item(field.go()), false),
-            Shape::Strings => Place::Other { shape: &Shape::String, go: "string" },
-            shape if field.pointer => Place::of(table, shape, field.go(), false),
+            Shape::List(of) => What::of(table, of, go_item(field.go()), false),
+            Shape::Strings => What::Other { shape: &Shape::String, go: "string" },
+            shape if field.pointer => What::of(table, shape, field.go(), false),
             _ => {
                 let text = format!("expected slice or array type, but got: {}", self.kind());
                 return Err(Failure::Told(text));
             }
         };
-        Ok(Meta { place, strategy: strategy(field), key: &field.merge_key })
+        Ok(Meta { place: self.at(what), strategy: strategy(field), key: &field.merge_key })
     }
 
     /// Go's kind of what stands there.
     pub(super) fn kind(self) -> &'static str {
-        match self {
-            Place::Struct { pointer: true, .. } => "ptr",
-            Place::Struct { .. } => "struct",
-            Place::Other { shape, .. } => words::kind(shape),
-        }
-    }
-
-    fn of(table: TypeRef<'a>, shape: &'a Shape, go: &'a str, pointer: bool) -> Place<'a> {
-        match shape {
-            Shape::Message(id) => Place::Struct { of: table.at(*id), pointer },
-            _ => Place::Other { shape, go },
+        match self.what {
+            What::Struct { pointer: true, .. } => "ptr",
+            What::Struct { .. } => "struct",
+            What::Other { shape, .. } => words::kind(shape),
         }
     }
 
@@ -84,20 +98,29 @@ impl<'a> Place<'a> {
                 format!("unable to find api field in struct {of} for the json field {}", go_quote(name));
             Failure::Told(text)
         };
-        match self {
-            Place::Struct { of, .. } => match of.field(name).or_else(|| of.field_ignoring_case(name)) {
+        match self.what {
+            What::Struct { of, .. } => match of.field(name).or_else(|| of.field_ignoring_case(name)) {
                 Some(field) => Ok((of, field)),
                 None => Err(missing(of.short_name())),
             },
             // A struct that reads itself (`RawExtension`) has no fields for JSON.
-            Place::Other { shape, go } if words::kind(shape) == "struct" => {
+            What::Other { shape, go } if words::kind(shape) == "struct" => {
                 let name = go_type(go);
                 Err(missing(name.rsplit('.').next().unwrap_or(&name)))
             }
-            Place::Other { shape, .. } => Err(Failure::Told(format!(
+            What::Other { shape, .. } => Err(Failure::Told(format!(
                 "merging an object in json but data type is not struct, instead is: {}",
                 words::kind(shape)
             ))),
+        }
+    }
+}
+
+impl<'a> What<'a> {
+    fn of(table: TypeRef<'a>, shape: &'a Shape, go: &'a str, pointer: bool) -> What<'a> {
+        match shape {
+            Shape::Message(id) => What::Struct { of: table.at(*id), pointer },
+            _ => What::Other { shape, go },
         }
     }
 }

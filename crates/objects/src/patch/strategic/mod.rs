@@ -23,6 +23,7 @@ mod ordered;
 mod tests;
 mod words;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
@@ -37,6 +38,8 @@ pub(super) use words::printed;
 pub(super) enum Failure {
     /// 400: a directive is not what it should be.
     Format(&'static str),
+    /// 413: it names items of one key so often that it costs more than it weighs.
+    Repeated,
     /// 500 in upstream, where nobody has classified it: its text.
     Told(String),
     /// 422.
@@ -61,7 +64,22 @@ pub(super) fn apply(
     patch: &mut Map<String, Value>,
     of: TypeRef<'_>,
 ) -> Result<(), Failure> {
-    merge(document, patch, Place::root(of))
+    // Whoever names an item twice has it merged twice, with all that it holds.
+    let budget = Cell::new(AGAIN * patch.values().map(weight).sum::<usize>() + ALWAYS);
+    merge(document, patch, Place::root(of, &budget))
+}
+
+/// What is merged again may weigh so many times as much as the patch, and so much in any case.
+const AGAIN: usize = 20;
+const ALWAYS: usize = 10_000;
+
+/// How many values a value has.
+fn weight(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(map) => map.values().map(weight).sum(),
+        _ => 0,
+    }
 }
 
 fn merge(

@@ -73,7 +73,7 @@ fn cases() {
                     PatchError::Decode { shown, .. } => (422, Some(shown.clone())),
                     PatchError::Directive(_) | PatchError::Malformed(_) => (400, None),
                     PatchError::Merge(_) => (500, None),
-                    PatchError::TooMany(_) => (413, None),
+                    PatchError::Repeated | PatchError::TooMany(_) => (413, None),
                     PatchError::Unfit => (422, None),
                 };
                 (Some(code), e.to_string(), shown, None, Vec::new())
@@ -239,4 +239,23 @@ fn a_long_key_costs_what_it_weighs() {
     let patch = json!({"spec": {"$setElementOrder/containers": order, "containers": patch}});
     let merged = patched(&pod(&Value::Array(there)), &patch);
     assert_eq!(merged.as_array().map(Vec::len), Some(1));
+}
+
+/// Upstream merges a large item as often as it is named, which takes it hours.
+#[test]
+fn a_large_item_is_not_merged_again_and_again() {
+    let env: Vec<_> = (0..20_000).map(|at| json!({"name": format!("E{at}"), "value": "x"})).collect();
+    let mut items = vec![json!({"name": "a", "env": env})];
+    items.extend((0..20_000).map(|at| json!({"name": "a", "env": [{"name": format!("F{at}")}]})));
+    let there = pod(&json!([{"name": "b"}]));
+    let refused = change(kind("v1 Pod"), &there, &json!({"spec": {"containers": items}}));
+    assert!(matches!(refused, Err(PatchError::Repeated)));
+    // Small ones are, and a large one a few times.
+    let small = vec![json!({"name": "a", "image": "x"}); 20_000];
+    assert_eq!(patched(&there, &json!({"spec": {"containers": small}})).as_array().map(Vec::len), Some(2));
+    let few = &items[..10];
+    assert_eq!(
+        patched(&there, &json!({"spec": {"containers": few}}))[0]["env"].as_array().map(Vec::len),
+        Some(20_009)
+    );
 }
