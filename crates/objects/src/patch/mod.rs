@@ -40,7 +40,7 @@ pub enum PatchError {
         /// What the error shows: what was made, or what is left of a strategic merge patch.
         shown: String,
         /// Why not.
-        cause: DecodeError,
+        cause: Box<DecodeError>,
     },
     /// 400: a directive of a strategic merge patch is not what it should be.
     #[error("{0}")]
@@ -160,15 +160,17 @@ impl Patch {
     }
 
     fn read_merge(body: &[u8], _: bool) -> Result<Patch, Malformed> {
-        let (fields, odd) = read_fields(body)?;
-        let fields = fields.ok_or(Malformed::NoObject)?;
-        Ok(Patch { change: Change::Merge(Value::Object(fields)), odd })
+        match read_fields(body)? {
+            (Value::Null, _) => Err(Malformed::NoObject),
+            (fields, odd) => Ok(Patch { change: Change::Merge(fields), odd }),
+        }
     }
 
     /// Go reads null into no map, which has no fields.
     fn read_strategic(body: &[u8], _: bool) -> Result<Patch, Malformed> {
         let (fields, odd) = read_fields(body)?;
-        Ok(Patch { change: Change::Strategic(fields.unwrap_or_default()), odd })
+        let fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
+        Ok(Patch { change: Change::Strategic(fields), odd })
     }
 
     /// What strict reading says of the patch itself.
@@ -200,38 +202,38 @@ impl Patch {
                 let document = object.into_value();
                 let patched = json::apply(&document, patch)?;
                 decode_patched(patched, odd, expected, validation)
-                    .map_err(|cause| PatchError::Decode { shown: json::shown(&document, patch), cause })
+                    .map_err(|cause| PatchError::decode(json::shown(&document, patch), cause))
             }
             Change::Merge(patch) => {
                 let document = object.into_value();
                 let patched = merge::apply(&document, patch);
                 decode_patched(patched, odd, expected, validation)
-                    .map_err(|cause| PatchError::Decode { shown: merge::shown(&document, patch), cause })
+                    .map_err(|cause| PatchError::decode(merge::shown(&document, patch), cause))
             }
             Change::Strategic(patch) => {
                 let (Object(mut document), mut patch) = (object, patch.clone());
                 strategic::apply(&mut document, &mut patch, expected.schema)?;
-                decode_merged(document, odd, expected, validation).map_err(|cause| PatchError::Decode {
-                    shown: strategic::printed(&Value::Object(patch)),
-                    cause,
-                })
+                decode_merged(document, odd, expected, validation)
+                    .map_err(|cause| PatchError::decode(strategic::printed(&Value::Object(patch)), cause))
             }
         }
     }
 }
 
-/// The fields that a patch has, none where it is null; and what strict reading says of it.
-fn read_fields(body: &[u8]) -> Result<(Option<Map<String, Value>>, Vec<String>), Malformed> {
+/// The fields that a patch has, or null; and what strict reading says of it.
+fn read_fields(body: &[u8]) -> Result<(Value, Vec<String>), Malformed> {
     let parsed = tokensmith_api::json::parse(body)?;
-    let fields = match parsed.value {
-        Value::Object(fields) => Some(fields),
-        Value::Null => None,
-        other => {
-            let into = "value of type map[string]interface {}".into();
-            return Err(Malformed::Type { what: what(&other), into });
-        }
-    };
-    Ok((fields, repeated(&parsed.duplicates)))
+    if !parsed.value.is_object() && !parsed.value.is_null() {
+        let into = "value of type map[string]interface {}".into();
+        return Err(Malformed::Type { what: what(&parsed.value), into });
+    }
+    Ok((parsed.value, repeated(&parsed.duplicates)))
+}
+
+impl PatchError {
+    fn decode(shown: String, cause: DecodeError) -> PatchError {
+        PatchError::Decode { shown, cause: Box::new(cause) }
+    }
 }
 
 impl From<strategic::Failure> for PatchError {

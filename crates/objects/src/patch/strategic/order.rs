@@ -103,7 +103,7 @@ fn go_stable<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool + Copy) {
         for pair in items.chunks_mut(block * 2).filter(|pair| pair.len() > block) {
             merge(pair, block, less);
         }
-        block = block * 2;
+        block *= 2;
     }
 }
 
