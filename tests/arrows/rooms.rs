@@ -9,7 +9,7 @@ use tokensmith_objects::schema::Schema;
 const OF_ALL_KINDS: [&str; 3] = ["objects", "registry", "server"];
 
 /// What is about certain kinds, and why.
-const ABOUT_SOME: [(&str, &str); 16] = [
+const ABOUT_SOME: [(&str, &str); 17] = [
     ("objects/src/bootstrap.rs", "the RBAC objects that every cluster has"),
     ("objects/src/kinds", "the rooms"),
     ("objects/src/validate/meta.rs", "an event owns nothing, whatever it is an owner of"),
@@ -20,6 +20,7 @@ const ABOUT_SOME: [(&str, &str); 16] = [
     ("registry/src/legacy.rs", "what the server itself writes about tokens in Secrets"),
     ("registry/src/options/list.rs", "the view's index of pods by their nodes"),
     ("registry/src/pods.rs", "what is below a pod: its binding and its further containers"),
+    ("registry/src/quota", "what of a kind quotas count, under names that they have for it"),
     ("registry/src/scale.rs", "what is below workloads: a kind that is answered alone"),
     ("registry/src/services", "addresses and ports, which services share"),
     ("server/src/audit/about.rs", "which account a token was asked for"),

@@ -65,12 +65,35 @@ pub fn add(one: &str, other: &str) -> String {
     sum.unwrap_or_else(|| if compare(one, other).is_lt() { other.to_owned() } else { one.to_owned() })
 }
 
+/// What is left of the first without the second, in the form of the first; nothing where that is not more than nothing. What
+/// is beyond exact arithmetic stays whole.
+pub fn less(one: &str, other: &str) -> String {
+    if compare(one, other).is_le() {
+        return "0".into();
+    }
+    let rest = nanos(one).zip(nanos(other)).and_then(|((one, form), (other, _))| {
+        let rest = one.checked_sub(other)?;
+        exact(false, &rest.unsigned_abs().to_string(), 9, form)
+    });
+    rest.unwrap_or_else(|| one.to_owned())
+}
+
 /// An amount as the API keeps it: what is finer than a thousandth is rounded up.
 pub fn rounded(text: &str) -> String {
-    let fine = nanos(text).filter(|(nanos, _)| nanos % 1_000_000 != 0);
+    rounded_to(text, 3)
+}
+
+/// An amount in whole units: what is finer is rounded up.
+pub fn whole(text: &str) -> String {
+    rounded_to(text, 0)
+}
+
+fn rounded_to(text: &str, places: u32) -> String {
+    let unit = 10i128.pow(9u32.saturating_sub(places));
+    let fine = nanos(text).filter(|(nanos, _)| nanos % unit != 0);
     let round = fine.and_then(|(nanos, form)| {
-        let milli = if nanos < 0 { nanos / 1_000_000 } else { nanos / 1_000_000 + 1 };
-        exact(milli < 0, &milli.unsigned_abs().to_string(), 3, form)
+        let units = if nanos < 0 { nanos / unit } else { nanos / unit + 1 };
+        exact(units < 0, &units.unsigned_abs().to_string(), places as i32, form)
     });
     round.unwrap_or_else(|| text.to_owned())
 }
@@ -299,6 +322,20 @@ mod tests {
             ("1e60", "1", Ordering::Greater, "1e60"),
         ] {
             assert_eq!((compare(one, other), add(one, other)), (order, sum.to_owned()), "{one} {other}");
+        }
+        for (one, other, rest) in [
+            ("3", "1", "2"),
+            ("1Gi", "512Mi", "512Mi"),
+            ("500m", "1", "0"),
+            ("2", "500m", "1500m"),
+            ("1", "", "1"),
+            ("", "1", "0"),
+            ("1e60", "1", "1e60"),
+        ] {
+            assert_eq!(less(one, other), rest, "{one} {other}");
+        }
+        for (given, want) in [("0.5", "1"), ("1500m", "2"), ("1Ki", "1Ki"), ("1e-3", "1"), ("-1500m", "-1")] {
+            assert_eq!(whole(given), want, "{given}");
         }
         for (given, want) in [("0.5m", "1m"), ("1500u", "2m"), ("100m", "100m"), ("1Ki", "1Ki"), ("x", "x")] {
             assert_eq!(rounded(given), want);

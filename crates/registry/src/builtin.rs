@@ -44,7 +44,11 @@ impl Registry {
                 .await
             {
                 Ok(_) => {}
-                Err(Error::AlreadyExists { .. }) => drop(self.furnish(name).await?),
+                Err(Error::AlreadyExists { .. }) => match self.furnish(name).await {
+                    // No room is left for it; a controller goes on trying.
+                    Ok(_) | Err(Error::Forbidden { .. }) => {}
+                    Err(e) => return Err(e),
+                },
                 Err(e) => return Err(e),
             }
         }
@@ -157,9 +161,9 @@ impl Registry {
     ) -> Result<(), Error> {
         let object = Object::from_value(value).unwrap_or_default();
         match self.create(&mut Request::by(user), &self.core(plural), namespace, object).await {
-            Ok(_) | Err(Error::AlreadyExists { .. } | Error::Forbidden { .. } | Error::NotFound { .. }) => {
-                Ok(())
-            }
+            Ok(_) | Err(Error::AlreadyExists { .. } | Error::NotFound { .. }) => Ok(()),
+            // A quota that is full may have room later.
+            Err(Error::Forbidden { causes, .. }) if !causes.is_empty() => Ok(()),
             Err(e) => Err(e),
         }
     }

@@ -137,6 +137,7 @@ impl Registry {
         invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
         request.warnings.extend(kind.rules().warnings(&object, None));
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
+        let charge = self.quotas.charge(&write, &object).await?;
         let object = normalise(kind, object)?;
         let there = |snapshot: &Snapshot| {
             snapshot.get(&kind.group, &kind.plural, object.namespace(), object.name()).cloned()
@@ -158,6 +159,7 @@ impl Registry {
             Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
             Err(e) => return Err(backend(e)),
         };
+        charge.keep();
         if kind.rules().holds_others() {
             // Who has made a namespace can use it at once: pods need its default account.
             self.furnish(created.name()).await?;

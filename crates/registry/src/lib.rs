@@ -18,6 +18,7 @@ mod legacy;
 mod list;
 pub mod options;
 mod pods;
+mod quota;
 mod scale;
 mod services;
 mod update;
@@ -111,6 +112,7 @@ pub struct Registry {
     services: services::NodePorts,
     /// Where others reach the server, if anybody knows.
     advertised: Option<SocketAddr>,
+    quotas: quota::Quotas,
     /// Snapshots of before that are listed, the latest last.
     paged: Mutex<list::Paged>,
 }
@@ -127,6 +129,7 @@ impl Registry {
         let admission = Arc::new(admission::built_in(&authorizer, config.implicit_service_account_token));
         let schema = Arc::new(Current::new(Schema::builtin().clone()));
         let services = services::NodePorts::new(view.clone(), clock.clone());
+        let quotas = quota::Quotas::new(store.clone(), view.clone(), clock.clone());
         Registry {
             store,
             view,
@@ -138,6 +141,7 @@ impl Registry {
             pod_grace: None,
             services,
             advertised: None,
+            quotas,
             paged: Mutex::default(),
         }
     }

@@ -236,6 +236,7 @@ impl Registry {
             _ => {}
         }
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
+        let charge = self.quotas.charge(&write, &object).await?;
         let object = normalise(kind, object)?;
         let made = Stored::of(kind, &object, there.revision());
         if made.json() == there.wire(kind).json() {
@@ -253,7 +254,9 @@ impl Registry {
             self.remove(kind, there).await?;
             return Ok(Arc::new(made));
         }
-        self.write_over(kind, made, there).await
+        let written = self.write_over(kind, made, there).await?;
+        charge.keep();
+        Ok(written)
     }
 }
 

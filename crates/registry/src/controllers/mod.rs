@@ -11,6 +11,7 @@ mod pace;
 mod place;
 mod pods;
 mod queue;
+mod quotas;
 mod roles;
 mod secrets;
 
@@ -139,6 +140,7 @@ impl Controllers {
             }
             ("", "namespaces") => self.namespace(name).await?,
             ("", "pods") => self.pod(namespace, name).await?,
+            ("", "resourcequotas") => self.quota(namespace, name).await?,
             ("", "secrets") => self.secret(namespace, name).await?,
             ("", "serviceaccounts") => Done::wrote(self.registry.furnish(namespace).await?),
             (roles::GROUP, "clusterroles") => self.role(name).await?,
@@ -189,7 +191,7 @@ impl Controllers {
             }
             () => Vec::new(),
         };
-        also.iter().for_each(|key| queue.add(key, self.now()));
+        also.iter().chain(&self.stirred(moved, &place)).for_each(|key| queue.add(key, self.now()));
     }
 
     /// Adds all objects that may need something, as they are now.
@@ -207,7 +209,7 @@ impl Controllers {
                 || closing.contains(place.namespace)
                 || match (place.kind.group.as_str(), place.kind.plural.as_str()) {
                     ("", "configmaps") => place.name == "kube-root-ca.crt",
-                    ("", "namespaces" | "serviceaccounts") => true,
+                    ("", "namespaces" | "resourcequotas" | "serviceaccounts") => true,
                     ("", "secrets") => secrets::asks(object),
                     (roles::GROUP, "clusterroles") => roles::gathers(object),
                     _ => false,

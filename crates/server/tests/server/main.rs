@@ -22,6 +22,7 @@ mod patches;
 mod paths;
 mod poke;
 mod profiles;
+mod quotas;
 mod representations;
 mod reviews;
 mod routes;

@@ -9,10 +9,11 @@ mod table;
 pub(crate) mod validate;
 mod warnings;
 
-pub use aggregate::together;
+pub use aggregate::{Amounts, asks_as_a_whole, of_pod, together};
 pub use references::{
     Container, MIRROR, PARTS, Place, Reference, Referent, is_mirror, references, references_in,
 };
+pub use validate::resources::{HUGE_PAGES, is_extended, is_native};
 
 pub(super) use defaults::template as template_defaults;
 

@@ -222,11 +222,12 @@ pub(crate) fn is_of_quotas(resource: &str) -> bool {
 }
 
 /// Whether a name is of the system: without a domain, or of Kubernetes' own.
-fn is_native(resource: &str) -> bool {
+pub fn is_native(resource: &str) -> bool {
     !resource.contains('/') || resource.contains("kubernetes.io/")
 }
 
-fn is_extended(resource: &str) -> bool {
+/// Whether a name is of what somebody else has put into a node.
+pub fn is_extended(resource: &str) -> bool {
     !is_native(resource)
         && !resource.starts_with("requests.")
         && names::qualified(&format!("requests.{resource}")).is_empty()
@@ -245,7 +246,8 @@ fn divisible(page: &str, amount: &str) -> bool {
     whole && size.zip(amount).is_some_and(|(size, amount)| amount.checked_rem(size) == Some(0))
 }
 
-const HUGE_PAGES: &str = "hugepages-";
+/// What the name of pages of a size begins with.
+pub const HUGE_PAGES: &str = "hugepages-";
 const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Beside what is [`COUNTED`].
 const STANDARD: [&str; 11] = [
