@@ -182,7 +182,10 @@ impl Registry {
             Ok(None) | Err(StoreError::Conflict(None)) => {
                 Err(Error::not_found(&kind.group, &kind.plural, old.name()))
             }
-            Err(StoreError::Conflict(Some(_))) => Err(modified(kind, old.name())),
+            Err(StoreError::Conflict(there)) => match self.overtaken(there).await {
+                StoreError::Conflict(_) => Err(modified(kind, old.name())),
+                e => Err(backend(e)),
+            },
             Err(e) => Err(backend(e)),
         }
     }

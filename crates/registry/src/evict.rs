@@ -6,11 +6,34 @@ use tokensmith_objects::selector::LabelSelector;
 
 use super::delete::preconditions;
 use super::pods::{condition, set_condition};
-use super::update::ATTEMPTS;
 use super::*;
 
 /// So many evictions may wait for the controller that counts a budget anew.
 const WAITING: usize = 2_000;
+
+/// What lost a race is tried again so often (`EvictionsRetry`), each time as it is by then.
+const TRIES: usize = 20;
+
+/// How long a judgement holds that a pod may go.
+enum Standing {
+    /// Whatever becomes of it: it has ended, or its budget has been charged.
+    Always,
+    /// As long as it is as it was seen: it may come to count, for this budget.
+    Now(Arc<Stored>),
+    /// The same, of a pod that no budget was asked about.
+    Unasked,
+}
+
+/// The judgement of a pod that no budget counts: it does not run yet, or not any more (`canIgnorePDB`,
+/// `shouldEnforceResourceVersion`).
+fn uncounted(pod: &Stored) -> Option<Standing> {
+    match &*pod.text(&["status", "phase"]) {
+        _ if pod.deletion_timestamp().is_some() => Some(Standing::Always),
+        "Failed" | "Succeeded" => Some(Standing::Always),
+        "Pending" => Some(Standing::Unasked),
+        _ => None,
+    }
+}
 
 impl Registry {
     /// Evicts a pod.
@@ -39,33 +62,65 @@ impl Registry {
         if eviction.name() != name {
             return Err(Error::BadRequest("name in URL does not match name in Eviction object".into()));
         }
-        let pod = self.get(kind, namespace, name)?;
-        preconditions(kind, &pod, &options)?;
+        let asked = self.get(kind, namespace, name)?;
+        preconditions(kind, &asked, &options)?;
         self.admission.permit(&write, Some(&eviction)).await?;
         self.admission.validate(&write, Some(&eviction), &mut request.warnings).await?;
-        // What does not run, or goes already, is counted by no budget.
-        let phase = pod.text(&["status", "phase"]);
-        let counts =
-            pod.deletion_timestamp().is_none() && !matches!(&*phase, "Failed" | "Pending" | "Succeeded");
-        if counts {
-            self.ask_budget(&pod, dry_run).await?;
+        // Whoever names a version means that one alone.
+        let any_version = options.resource_version().is_none();
+        let mut moved = Err(modified(kind, name));
+        for _ in 0..TRIES {
+            let pod = self.get(kind, namespace, name)?;
+            preconditions(kind, &pod, &options)?;
+            let Some(standing) = uncounted(&pod) else {
+                let standing = self.ask_budget(&pod, dry_run).await?;
+                let done = self.end(kind, &pod, &standing, &options).await;
+                return match (done, standing) {
+                    // It may count by now: the client is to ask again.
+                    (Err(Error::Conflict { .. }), Standing::Now(budget)) if any_version => {
+                        Err(still_processed(budget.name()))
+                    }
+                    (done, _) => done,
+                };
+            };
+            match self.end(kind, &pod, &standing, &options).await {
+                Err(conflict @ Error::Conflict { .. }) if any_version => moved = Err(conflict),
+                other => return other,
+            }
         }
-        for _ in 0..ATTEMPTS {
+        moved
+    }
+
+    /// Marks a pod as evicted and deletes it. What it has become meanwhile goes as well where its judgement stands whatever
+    /// becomes of it; another pod of its name does not.
+    async fn end(
+        &self,
+        kind: &Kind,
+        judged: &Arc<Stored>,
+        standing: &Standing,
+        options: &DeleteOptions,
+    ) -> Result<(), Error> {
+        let (name, namespace) = (judged.name(), judged.namespace());
+        for _ in 0..TRIES {
             let there = self.get(kind, namespace, name)?;
-            if there.uid() != pod.uid() {
+            if there.uid() != judged.uid() {
                 return Err(Error::not_found("", "pods", name));
             }
-            let there = match dry_run {
+            preconditions(kind, &there, options)?;
+            if !matches!(standing, Standing::Always) && there.revision() != judged.revision() {
+                return Err(modified(kind, name));
+            }
+            let marked = match options.dry_run() {
                 true => there,
                 false => match self.mark_evicted(kind, &there).await {
                     Err(Error::Conflict { .. }) => continue,
                     other => other?,
                 },
             };
-            let old = there.wire_object(kind);
-            match self.delete_once(kind, &there, &old, &options).await {
+            let old = marked.wire_object(kind);
+            match self.delete_once(kind, &marked, &old, options).await {
                 Err(Error::Conflict { .. })
-                    if self.get(kind, namespace, name).is_ok_and(|now| now != there) => {}
+                    if matches!(standing, Standing::Always) && self.has_moved(kind, &marked) => {}
                 other => return other.map(drop),
             }
         }
@@ -83,9 +138,9 @@ impl Registry {
     }
 
     /// Takes one from the budget that counts a pod, if there is one.
-    async fn ask_budget(&self, pod: &Stored, dry_run: bool) -> Result<(), Error> {
+    async fn ask_budget(&self, pod: &Stored, dry_run: bool) -> Result<Standing, Error> {
         let Some(kind) = self.schema().stored("policy", "poddisruptionbudgets").cloned() else {
-            return Ok(());
+            return Ok(Standing::Always);
         };
         let budgets: Vec<Arc<Stored>> = {
             let snapshot = self.snapshot();
@@ -98,7 +153,7 @@ impl Registry {
             all.filter(|(_, budget)| counts(budget)).map(|(_, budget)| budget.clone()).collect()
         };
         let budget = match &budgets[..] {
-            [] => return Ok(()),
+            [] => return Ok(Standing::Always),
             [one] => one,
             _ => {
                 let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
@@ -111,15 +166,15 @@ impl Registry {
             if budget.text(&["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow"
                 || (healthy >= wanted && wanted > 0)
             {
-                return Ok(());
+                return Ok(Standing::Now(budget.clone()));
             }
         }
-        for _ in 0..ATTEMPTS {
+        for _ in 0..TRIES {
             let there = self.get(&kind, pod.namespace(), budget.name())?;
             let taken = taken(&kind, &there.wire_object(&kind), pod.name(), &timestamp(self.clock.now()))?;
             match self.rewrite(&kind, &there, taken, dry_run).await {
                 Err(Error::Conflict { .. }) => {}
-                other => return other.map(drop),
+                other => return other.map(|_| Standing::Always),
             }
         }
         Err(modified(&kind, budget.name()))
@@ -132,20 +187,25 @@ fn is_ready(pod: &Stored) -> bool {
     conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
+fn refused(retry_after: i64, cause: String) -> Error {
+    Error::TooManyRequests {
+        message: "Cannot evict pod as it would violate the pod's disruption budget.".into(),
+        retry_after,
+        causes: vec![("DisruptionBudget".into(), cause, String::new())],
+    }
+}
+
+fn still_processed(budget: &str) -> Error {
+    refused(10, format!("The disruption budget {budget} is still being processed by the server."))
+}
+
 /// A budget with one eviction more, or why there is none.
 fn taken(kind: &Kind, budget: &Object, pod: &str, now: &str) -> Result<Object, Error> {
     let number = |path: &[&str]| budget.at(path).and_then(Value::as_i64).unwrap_or(0);
     let status = |field: &str| number(&["status", field]);
-    let refused = |retry_after: i64, cause: String| Error::TooManyRequests {
-        message: "Cannot evict pod as it would violate the pod's disruption budget.".into(),
-        retry_after,
-        causes: vec![("DisruptionBudget".into(), cause, String::new())],
-    };
     let forbidden = |cause: &str| Error::forbidden(&kind.group, "poddisruptionbudget", budget.name(), cause);
     if status("observedGeneration") < number(&["metadata", "generation"]) {
-        let cause =
-            format!("The disruption budget {} is still being processed by the server.", budget.name());
-        return Err(refused(10, cause));
+        return Err(still_processed(budget.name()));
     }
     let allowed = status("disruptionsAllowed");
     if allowed < 0 {

@@ -48,7 +48,7 @@ use tokensmith_core::access::admission::{Admission, Admissions, Operation, Write
 use tokensmith_core::access::{Authorizer, Identity};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::{Error, Qualified};
-use tokensmith_core::store::{Expect, Revision, Store, StoreError};
+use tokensmith_core::store::{Entry, Expect, Revision, Store, StoreError};
 use tokensmith_core::view::{Snapshot, View, object_key};
 
 /// What the registry's rules depend on.
@@ -262,9 +262,24 @@ impl Registry {
         if object.json().len() > LARGEST {
             return Err(StoreError::TooLarge);
         }
-        let revision = self.store.put(&key, object.json().clone(), expect).await?;
+        let revision = match self.store.put(&key, object.json().clone(), expect).await {
+            Err(StoreError::Conflict(there)) => return Err(self.overtaken(there).await),
+            other => other?,
+        };
         self.view.reached(revision).await;
         Ok(Arc::new(object.at_revision(revision)))
+    }
+
+    /// Waits until the view shows what was faster: whoever tries again reads it there.
+    async fn overtaken(&self, there: Option<Entry>) -> StoreError {
+        match &there {
+            Some(there) => self.view.reached(there.revision).await,
+            None => match self.store.revision().await {
+                Ok(revision) => self.view.reached(revision).await,
+                Err(e) => return e,
+            },
+        }
+        StoreError::Conflict(there)
     }
 }
 

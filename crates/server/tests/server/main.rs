@@ -8,6 +8,7 @@ mod backup;
 mod certificates;
 mod errands;
 mod escalation;
+mod evictions;
 mod extremes;
 mod headers;
 mod keys;
