@@ -4,7 +4,9 @@
 mod attest;
 mod certificates;
 mod claims;
+mod classes;
 mod escalation;
+mod ingress;
 mod lifecycle;
 mod limit_ranger;
 mod node_taint;
@@ -13,6 +15,7 @@ mod runtime_class;
 mod service_account;
 mod storage;
 mod tolerations;
+mod topology;
 
 use std::sync::Arc;
 
@@ -20,16 +23,18 @@ use attest::ClusterTrustBundleAttest;
 use certificates::Certificates;
 use claims::TokenClaims;
 use escalation::RbacEscalation;
+use ingress::DefaultIngressClass;
 use lifecycle::NamespaceLifecycle;
 use limit_ranger::LimitRanger;
 use node_taint::NodeTaint;
 use priority::Priority;
 use runtime_class::RuntimeClass;
 use service_account::ServiceAccount;
-use storage::{DefaultStorageClass, StorageObjectInUseProtection};
+use storage::{DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection};
 use tokensmith_core::access::admission::{Admissions, Operation, Write};
 use tokensmith_core::access::restriction::NodeRestriction;
 use tokensmith_core::access::{Attributes, Authorizer, Decision, MASTERS};
+use topology::PodTopologyLabels;
 
 /// The chain, in upstream's order (`pkg/kubeapiserver/options/plugins.go`).
 pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -> Admissions {
@@ -42,8 +47,11 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
         Arc::new(Priority),
         Arc::new(StorageObjectInUseProtection),
         Arc::new(DefaultStorageClass),
+        Arc::new(PersistentVolumeClaimResize),
         Arc::new(RuntimeClass),
         Arc::new(Certificates { authorizer: authorizer.clone() }),
+        Arc::new(DefaultIngressClass),
+        Arc::new(PodTopologyLabels),
         Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
         Arc::new(TokenClaims { authorizer: authorizer.clone() }),
         Arc::new(ClusterTrustBundleAttest { authorizer: authorizer.clone() }),

@@ -1,12 +1,19 @@
-//! What is in use stays (`plugin/pkg/admission/storage/storageobjectinuseprotection`), and a claim that names no class gets
-//! the default one (`…/storage/storageclass/setdefault`).
+//! What is in use stays (`plugin/pkg/admission/storage/storageobjectinuseprotection`), a claim that names no class gets the
+//! default one (`…/storage/storageclass/setdefault`), and one grows if its class lets it
+//! (`…/storage/persistentvolume/resize`).
 
 use serde_json::Value;
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
+use tokensmith_core::error::Error;
 use tokensmith_objects::kinds::storage::is_default;
-use tokensmith_objects::{Object, Stored};
+use tokensmith_objects::{Object, quantity};
 
-use super::is_made;
+use super::{classes, is_made};
+
+const CLAIMS: &str = "persistentvolumeclaims";
+const CLASSES: &str = "storageclasses";
+/// Where a claim named its class before there was a field for it.
+const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// Marks what a controller lets go once nobody uses it.
 pub(super) struct StorageObjectInUseProtection;
@@ -52,7 +59,7 @@ pub(super) struct DefaultStorageClass;
 
 impl Admission for DefaultStorageClass {
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, "persistentvolumeclaims")
+        is_made(write, CLAIMS)
     }
 
     fn mutate<'a>(
@@ -63,8 +70,7 @@ impl Admission for DefaultStorageClass {
     ) -> Answer<'a> {
         let Some(claim) = new else { return Ok(()).into() };
         // An empty name says that no class is wanted.
-        let named = claim.at(&["spec", "storageClassName"]).is_some()
-            || claim.annotation("volume.beta.kubernetes.io/storage-class").is_some();
+        let named = claim.at(&["spec", "storageClassName"]).is_some() || claim.annotation(CLASS).is_some();
         if !named && let Some(class) = default_class(write) {
             claim.set(&["spec", "storageClassName"], class);
         }
@@ -72,12 +78,52 @@ impl Admission for DefaultStorageClass {
     }
 }
 
-/// The one that was made last, the first by name of those.
 fn default_class(write: &Write<'_>) -> Option<String> {
-    let classes = write.objects.list("storage.k8s.io", "storageclasses", "");
-    let mut marked: Vec<&Stored> =
-        classes.map(|(_, class)| &**class).filter(|class| is_default(&class.object())).collect();
-    let made = |class: &Stored| class.text(&["metadata", "creationTimestamp"]).into_owned();
-    marked.sort_by(|one, other| made(other).cmp(&made(one)).then_with(|| one.name().cmp(other.name())));
-    marked.first().map(|class| class.name().to_owned())
+    let classes = write.objects.list("storage.k8s.io", CLASSES, "").map(|(_, class)| &**class);
+    classes::latest(classes.filter(|class| is_default(class)))
+}
+
+/// Lets a claim ask for more only where its class says that volumes grow.
+pub(super) struct PersistentVolumeClaimResize;
+
+impl Admission for PersistentVolumeClaimResize {
+    fn handles(&self, write: &Write<'_>) -> bool {
+        write.is_of("", CLAIMS) && write.subresource.is_empty() && write.operation == Operation::Update
+    }
+
+    fn validate<'a>(
+        &'a self,
+        write: &'a Write<'a>,
+        new: Option<&'a Object>,
+        _warnings: &'a mut Vec<String>,
+    ) -> Answer<'a> {
+        match (new, write.old) {
+            (Some(new), Some(old)) => may_grow(write, new, old),
+            _ => Ok(()),
+        }
+        .into()
+    }
+}
+
+fn may_grow(write: &Write<'_>, new: &Object, old: &Object) -> Result<(), Error> {
+    let size =
+        |claim: &'_ Object| -> String { claim.str_at(&["spec", "resources", "requests", "storage"]).into() };
+    if quantity::compare(&size(new), &size(old)).is_le() {
+        return Ok(());
+    }
+    if old.str_at(&["status", "phase"]) != "Bound" {
+        return Err(write.forbidden(Some(new), "Only bound persistent volume claims can be expanded"));
+    }
+    let class = class_of(new);
+    let there = write.objects.get("storage.k8s.io", CLASSES, "", class);
+    let grows = there.is_some_and(|class| class.raw(&["allowVolumeExpansion"]) == Some("true"));
+    if class.is_empty() || class != class_of(old) || !grows {
+        let cause = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+        return Err(write.forbidden(Some(new), cause));
+    }
+    Ok(())
+}
+
+fn class_of(claim: &Object) -> &str {
+    claim.annotation(CLASS).unwrap_or_else(|| claim.str_at(&["spec", "storageClassName"]))
 }

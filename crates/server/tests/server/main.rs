@@ -6,6 +6,7 @@ mod aside;
 mod audit;
 mod backup;
 mod certificates;
+mod classes;
 mod errands;
 mod escalation;
 mod evictions;

@@ -12,7 +12,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, stays};
-use crate::{Object, names};
+use crate::{Object, Stored, names};
 
 /// How volumes of a class are provisioned; nothing of it changes later.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ impl Rules for StorageClass {
             text => text.into(),
         };
         let cell = match column {
-            "Name" if is_default(object) => format!("{} (default)", object.name()).into(),
+            "Name" if MARKS.iter().any(|mark| object.annotation(mark) == Some("true")) => {
+                format!("{} (default)", object.name()).into()
+            }
             "Provisioner" => object.str_at(&["provisioner"]).into(),
             "ReclaimPolicy" => or("reclaimPolicy", "Delete"),
             "VolumeBindingMode" => or("volumeBindingMode", "Immediate"),
@@ -68,11 +70,12 @@ impl Rules for StorageClass {
 }
 
 /// Whether claims that name no class get this one.
-pub fn is_default(class: &Object) -> bool {
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-        .iter()
-        .any(|key| class.annotation(key) == Some("true"))
+pub fn is_default(class: &Stored) -> bool {
+    MARKS.iter().any(|mark| class.annotation(mark).as_deref() == Some("true"))
 }
+
+const MARKS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 fn topologies(errors: &mut Findings, at: &Path<'_>, terms: &Value) {
     let mut seen = HashSet::new();
