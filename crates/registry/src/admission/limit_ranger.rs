@@ -1,12 +1,15 @@
 //! What containers, pods and claims of a namespace may ask for, and what they get who ask for nothing
 //! (`plugin/pkg/admission/limitranger`).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cell::OnceCell;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_core::error::Error;
 use tokensmith_objects::field::Findings;
+use tokensmith_objects::quantity::Amount;
 use tokensmith_objects::{Object, pod, quantity};
 
 use super::{is_made, is_stored};
@@ -56,14 +59,14 @@ fn limits(write: &Write<'_>) -> Vec<Value> {
 /// product.
 const MOST: usize = 200_000;
 
-/// Refuses what would take too long and become too large.
+/// Refuses what would take too long and become too large. A limit is looked at for each container, also one that says nothing.
 fn bearable(write: &Write<'_>, pod: &Object, limits: &[Value]) -> Result<(), Error> {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     let count = |list: &Value| list.as_array().map_or(0, Vec::len);
     let containers = count(&spec["containers"]).saturating_add(count(&spec["initContainers"]));
-    let amounts = limits.iter().flat_map(|limits| limits.as_array().into_iter().flatten());
-    let amounts: usize =
-        amounts.map(|limit| FIELDS.map(|f| entries(&limit[f]).count()).iter().sum::<usize>()).sum();
+    let limits = limits.iter().flat_map(|limits| limits.as_array().into_iter().flatten());
+    let amounts = |limit: &Value| FIELDS.iter().map(|field| entries(&limit[*field]).count()).sum::<usize>();
+    let amounts = limits.fold(0usize, |sum, limit| sum.saturating_add(amounts(limit)).saturating_add(1));
     match containers.saturating_mul(amounts) > MOST {
         true => {
             let cause = format!("{containers} containers have too many limits: {amounts} amounts for each");
@@ -120,21 +123,14 @@ fn judge(write: &Write<'_>, new: &Object) -> Result<(), Error> {
     }
     let all = limits(write);
     bearable(write, new, &all)?;
+    let whole = OnceCell::new();
     for limits in all {
-        let mut found = Vec::new();
+        let mut told = Told::default();
         match write.resource {
-            CLAIMS => claim(&mut found, new, &limits),
-            _ => whole(&mut found, new, &limits),
+            CLAIMS => claim(&mut told, new, &limits),
+            _ => containers_and_pod(&mut told, new, &whole, &limits),
         }
-        // Go's aggregate says a text once.
-        let mut told = HashSet::new();
-        found.retain(|text| told.insert(text.clone()));
-        let more = found.len().saturating_sub(Findings::MOST);
-        found.truncate(Findings::MOST);
-        if more > 0 {
-            found.push(format!("... and {more} more"));
-        }
-        match &found[..] {
+        match &told.finish()[..] {
             [] => {}
             [one] => return Err(write.forbidden(Some(new), one.as_str())),
             all => return Err(write.forbidden(Some(new), format!("[{}]", all.join(", ")))),
@@ -143,18 +139,46 @@ fn judge(write: &Write<'_>, new: &Object) -> Result<(), Error> {
     Ok(())
 }
 
-fn claim(found: &mut Vec<String>, claim: &Object, limits: &Value) {
+/// What is wrong, each text once, as Go's aggregate has it; only so many are made.
+#[derive(Default)]
+struct Told {
+    texts: Vec<String>,
+    known: HashSet<String>,
+    more: usize,
+}
+
+impl Told {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        if self.texts.len() >= Findings::MOST {
+            self.more = self.more.saturating_add(1);
+            return;
+        }
+        let text = text();
+        if self.known.insert(text.clone()) {
+            self.texts.push(text);
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.texts.push(format!("... and {} more", self.more));
+        }
+        self.texts
+    }
+}
+
+fn claim(told: &mut Told, claim: &Object, limits: &Value) {
     let resources = claim.at(&["spec", "resources", "requests"]).unwrap_or(&Value::Null);
     let asked = |name: &str| resources[name].as_str();
     for limit in of_type(limits, "PersistentVolumeClaim") {
-        let bound = Bound { of: "PersistentVolumeClaim", asked: &asked, most: &|_| None };
-        bounds(&limit["min"]).for_each(|(name, least)| found.extend(bound.least(name, least)));
-        for (name, most) in bounds(&limit["max"]) {
-            let text = format!("maximum {name} usage per PersistentVolumeClaim is {most}");
-            match asked(name) {
-                None => found.push(format!("{text}.  No request is specified")),
-                Some(asked) if quantity::compare(asked, most).is_gt() => {
-                    found.push(format!("{text}, but request is {asked}"));
+        let used = Used { of: "PersistentVolumeClaim", asked: &asked, most: &|_| None };
+        bounds(&limit["min"]).iter().for_each(|bound| used.least(told, bound));
+        for bound in bounds(&limit["max"]) {
+            let text = || format!("maximum {} usage per PersistentVolumeClaim is {}", bound.name, bound.text);
+            match asked(bound.name) {
+                None => told.add(|| format!("{}.  No request is specified", text())),
+                Some(asked) if bound.order(asked).is_gt() => {
+                    told.add(|| format!("{}, but request is {asked}", text()));
                 }
                 Some(_) => {}
             }
@@ -162,76 +186,114 @@ fn claim(found: &mut Vec<String>, claim: &Object, limits: &Value) {
     }
 }
 
-fn whole(found: &mut Vec<String>, pod: &Object, limits: &Value) {
+/// What a pod's containers ask for together, and may use at most.
+type Whole<'a> = OnceCell<(pod::Amounts<'a>, pod::Amounts<'a>)>;
+
+fn containers_and_pod<'a>(told: &mut Told, pod: &'a Object, whole: &Whole<'a>, limits: &Value) {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
-    for limit in of_type(limits, "Container") {
+    for limit in of_type(limits, "Container").map(Limit::of) {
         for field in ["containers", "initContainers"] {
             for container in spec[field].as_array().into_iter().flatten() {
                 let amount =
                     |which: &'static str| move |name: &str| container["resources"][which][name].as_str();
                 let (asked, most) = (amount("requests"), amount("limits"));
-                Bound { of: "Container", asked: &asked, most: &most }.judge(found, limit);
+                Used { of: "Container", asked: &asked, most: &most }.judge(told, &limit);
             }
         }
     }
-    for limit in of_type(limits, "Pod") {
-        let (requests, most) = (pod::together(spec, "requests"), pod::together(spec, "limits"));
+    for limit in of_type(limits, "Pod").map(Limit::of) {
+        let together = || (pod::together(spec, "requests"), pod::together(spec, "limits"));
+        let (requests, most) = whole.get_or_init(together);
         let asked = |name: &str| requests.get(name).map(String::as_str);
         let most = |name: &str| most.get(name).map(String::as_str);
-        Bound { of: "Pod", asked: &asked, most: &most }.judge(found, limit);
+        Used { of: "Pod", asked: &asked, most: &most }.judge(told, &limit);
+    }
+}
+
+/// What a limit says of one resource, read once.
+struct Bound<'a> {
+    name: &'a str,
+    text: &'a str,
+    amount: Amount,
+}
+
+impl Bound<'_> {
+    /// Whether an amount is more than this, or less.
+    fn order(&self, amount: &str) -> Ordering {
+        Amount::of(amount).against(&self.amount)
+    }
+}
+
+struct Limit<'a> {
+    least: Vec<Bound<'a>>,
+    most: Vec<Bound<'a>>,
+    ratios: Vec<Bound<'a>>,
+}
+
+impl<'a> Limit<'a> {
+    fn of(limit: &'a Value) -> Self {
+        let [least, most, ratios] = ["min", "max", "maxLimitRequestRatio"].map(|field| bounds(&limit[field]));
+        Limit { least, most, ratios }
     }
 }
 
 /// What something asks for and may use at most, by the names of resources.
-struct Bound<'a> {
+struct Used<'a> {
     of: &'a str,
     asked: &'a dyn Fn(&str) -> Option<&'a str>,
     most: &'a dyn Fn(&str) -> Option<&'a str>,
 }
 
-impl Bound<'_> {
-    fn judge(&self, found: &mut Vec<String>, limit: &Value) {
-        bounds(&limit["min"]).for_each(|(name, least)| found.extend(self.least(name, least)));
-        bounds(&limit["max"]).for_each(|(name, most)| found.extend(self.most(name, most)));
-        bounds(&limit["maxLimitRequestRatio"])
-            .for_each(|(name, ratio)| found.extend(self.ratio(name, ratio)));
+impl Used<'_> {
+    fn judge(&self, told: &mut Told, limit: &Limit<'_>) {
+        limit.least.iter().for_each(|bound| self.least(told, bound));
+        limit.most.iter().for_each(|bound| self.most(told, bound));
+        limit.ratios.iter().for_each(|bound| self.ratio(told, bound));
     }
 
-    fn least(&self, name: &str, least: &str) -> Option<String> {
-        let text = format!("minimum {name} usage per {} is {least}", self.of);
-        let below = |amount: &&str| quantity::compare(amount, least).is_lt();
-        let Some(asked) = (self.asked)(name) else {
-            return Some(format!("{text}.  No request is specified"));
+    fn least(&self, told: &mut Told, bound: &Bound<'_>) {
+        let text = || format!("minimum {} usage per {} is {}", bound.name, self.of, bound.text);
+        let below = |amount: &&str| bound.order(amount).is_lt();
+        let Some(asked) = (self.asked)(bound.name) else {
+            return told.add(|| format!("{}.  No request is specified", text()));
         };
         if below(&asked) {
-            return Some(format!("{text}, but request is {asked}"));
+            return told.add(|| format!("{}, but request is {asked}", text()));
         }
-        (self.most)(name).filter(below).map(|most| format!("{text}, but limit is {most}"))
+        if let Some(most) = (self.most)(bound.name).filter(below) {
+            told.add(|| format!("{}, but limit is {most}", text()));
+        }
     }
 
-    fn most(&self, name: &str, bound: &str) -> Option<String> {
-        let text = format!("maximum {name} usage per {} is {bound}", self.of);
-        let above = |amount: &&str| quantity::compare(amount, bound).is_gt();
-        let Some(most) = (self.most)(name) else { return Some(format!("{text}.  No limit is specified")) };
+    fn most(&self, told: &mut Told, bound: &Bound<'_>) {
+        let text = || format!("maximum {} usage per {} is {}", bound.name, self.of, bound.text);
+        let above = |amount: &&str| bound.order(amount).is_gt();
+        let Some(most) = (self.most)(bound.name) else {
+            return told.add(|| format!("{}.  No limit is specified", text()));
+        };
         if above(&most) {
-            return Some(format!("{text}, but limit is {most}"));
+            return told.add(|| format!("{}, but limit is {most}", text()));
         }
-        (self.asked)(name).filter(above).map(|asked| format!("{text}, but request is {asked}"))
+        if let Some(asked) = (self.asked)(bound.name).filter(above) {
+            told.add(|| format!("{}, but request is {asked}", text()));
+        }
     }
 
-    fn ratio(&self, name: &str, ratio: &str) -> Option<String> {
-        let text = format!("{name} max limit to request ratio per {} is {ratio}", self.of);
+    fn ratio(&self, told: &mut Told, bound: &Bound<'_>) {
+        let text = || format!("{} max limit to request ratio per {} is {}", bound.name, self.of, bound.text);
         let given =
             |amount: Option<&str>| amount.and_then(quantity::milli_value).filter(|amount| *amount != 0);
-        let Some(asked) = given((self.asked)(name)) else {
-            return Some(format!("{text}, but no request is specified or request is 0"));
+        let Some(asked) = given((self.asked)(bound.name)) else {
+            return told.add(|| format!("{}, but no request is specified or request is 0", text()));
         };
-        let Some(most) = given((self.most)(name)) else {
-            return Some(format!("{text}, but no limit is specified or limit is 0"));
+        let Some(most) = given((self.most)(bound.name)) else {
+            return told.add(|| format!("{}, but no limit is specified or limit is 0", text()));
         };
         let observed = most as f64 / asked as f64;
-        let allowed = quantity::milli_value(ratio).unwrap_or(0) as f64 / 1000.0;
-        (observed > allowed).then(|| format!("{text}, but provided ratio is {observed:.6}"))
+        let allowed = quantity::milli_value(bound.text).unwrap_or(0) as f64 / 1000.0;
+        if observed > allowed {
+            told.add(|| format!("{}, but provided ratio is {observed:.6}", text()));
+        }
     }
 }
 
@@ -244,8 +306,12 @@ fn entries(amounts: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// Amounts in the order of their names.
-fn bounds(amounts: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let all: BTreeSet<_> =
-        entries(amounts).map(|(name, amount)| (name.as_str(), amount.as_str().unwrap_or(""))).collect();
-    all.into_iter()
+fn bounds(amounts: &Value) -> Vec<Bound<'_>> {
+    let mut all = Vec::new();
+    for (name, amount) in entries(amounts) {
+        let text = amount.as_str().unwrap_or("");
+        all.push(Bound { name, text, amount: Amount::of(text) });
+    }
+    all.sort_unstable_by_key(|bound| bound.name);
+    all
 }

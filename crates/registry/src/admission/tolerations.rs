@@ -25,7 +25,6 @@ pub(super) fn merge(all: Vec<Value>) -> Vec<Value> {
 
 /// Whether what one tolerates is all that the other does.
 fn covers(wide: &Value, narrow: &Value) -> bool {
-    let text = |one: &Value, field: &str| one[field].as_str().unwrap_or("").to_owned();
     if wide == narrow {
         return true;
     }
@@ -46,11 +45,15 @@ fn covers(wide: &Value, narrow: &Value) -> bool {
     {
         return false;
     }
-    match operator.as_str() {
+    match operator {
         "Equal" | "" => text(narrow, "operator") == "Equal" && text(wide, "value") == text(narrow, "value"),
         "Exists" => true,
         _ => false,
     }
+}
+
+fn text<'a>(one: &'a Value, field: &str) -> &'a str {
+    one[field].as_str().unwrap_or("")
 }
 
 #[cfg(test)]

@@ -379,7 +379,7 @@ async fn limits_are_set_and_judged_as_far_as_that_is_bearable() {
         json!({"metadata": {"name": "p"}, "spec": {"containers": containers}})
     };
     let answer = world.post("/api/v1/namespaces/default/pods", pod(1000)).await;
-    let cause = "pods \"p\" is forbidden: 1000 containers have too many limits: 600 amounts for each";
+    let cause = "pods \"p\" is forbidden: 1000 containers have too many limits: 601 amounts for each";
     assert_eq!(told(&answer), (403, cause.into()));
     let made = world.post("/api/v1/namespaces/default/pods", pod(2)).await.ok();
     assert_eq!(made["spec"]["containers"][1]["resources"]["limits"].as_object().unwrap().len(), 300);
