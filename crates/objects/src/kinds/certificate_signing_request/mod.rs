@@ -1,20 +1,18 @@
 //! Requests for certificates (`pkg/apis/certificates`, `pkg/registry/certificates`).
 
+mod read;
+
+pub use read::organizations;
+
 use std::collections::{HashMap, HashSet};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::AttributeTypeAndValue;
 
 use super::Rules;
 use super::cluster_trust_bundle::signer_name;
 use super::look::{list, number, of, strings, text};
-use super::pem::{Block, blocks};
-use crate::field::{Findings, go_quote};
+use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::{human, or_none};
@@ -111,7 +109,7 @@ fn conditions(request: &Object) -> &[Value] {
 fn whole(errors: &mut Findings, request: &Object) {
     let (at, spec) = (&Path::new("spec"), of(request, "spec"));
     let (here, asked) = (&at.child("request"), text(spec, "request"));
-    if let Err(problem) = read(asked, |_| ()) {
+    if let Err(problem) = read::request(asked, read::signature).and_then(|signed| signed) {
         errors.invalid(here, asked, problem);
     }
     let here = &at.child("usages");
@@ -141,51 +139,6 @@ fn whole(errors: &mut Findings, request: &Object) {
     }
     told(errors, request);
     certificate(errors, text(of(request, "status"), "certificate"));
-}
-
-/// Looks into the request that a text is; or why it is none. It has one block: whoever signs may take another one of several
-/// for the first, and would then sign what nobody has judged here.
-fn read<T>(text: &str, look: impl FnOnce(&X509CertificationRequest<'_>) -> T) -> Result<T, &'static str> {
-    let pem = decoded(text);
-    if pem.matches("-----BEGIN").count() > 1 {
-        return Err("must hold one PEM block");
-    }
-    let found = blocks(&pem);
-    let Some(Block { label: "CERTIFICATE REQUEST", der, .. }) = found.first() else {
-        return Err("PEM block type must be CERTIFICATE REQUEST");
-    };
-    match X509CertificationRequest::from_der(der) {
-        Ok(([], asked)) => Ok(look(&asked)),
-        _ => Err("asn1: structure error: malformed certificate request"),
-    }
-}
-
-/// The organizations that a request's subject names: the groups of whom its certificate would be. `None`: there is one that
-/// cannot be read. What is no request names none, and validation refuses it.
-pub fn organizations(request: &Object) -> Option<Vec<String>> {
-    let all = read(request.str_at(&["spec", "request"]), |asked| {
-        asked.certification_request_info.subject.iter_organization().map(told_by).collect()
-    });
-    all.unwrap_or_else(|_| Some(Vec::new()))
-}
-
-/// A name as Go reads it (`encoding/asn1`), which signers are written in; it reads two more forms of text than our parser.
-fn told_by(name: &AttributeTypeAndValue<'_>) -> Option<String> {
-    const T61: u32 = 0x14;
-    const BMP: u32 = 0x1e;
-    let value = name.attr_value();
-    match value.header.tag().0 {
-        T61 => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
-        BMP if value.data.len() % 2 == 0 => {
-            let units = value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-            char::decode_utf16(units).collect::<Result<_, _>>().ok()
-        }
-        _ => name.as_str().ok().map(str::to_owned),
-    }
-}
-
-fn decoded(text: &str) -> String {
-    BASE64_STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 fn told(errors: &mut Findings, request: &Object) {
@@ -223,18 +176,9 @@ fn told(errors: &mut Findings, request: &Object) {
 }
 
 fn certificate(errors: &mut Findings, text: &str) {
-    if text.is_empty() {
-        return;
+    if let Err(problem) = read::certificates(text) {
+        errors.invalid(&Path::new("status.certificate"), "<certificate data>", problem);
     }
-    let pem = decoded(text);
-    let found = blocks(&pem);
-    let problem = match found.iter().find(|block| block.label != "CERTIFICATE") {
-        Some(other) => format!("only CERTIFICATE PEM blocks are allowed, found {}", go_quote(other.label)),
-        None if found.is_empty() => "must contain at least one CERTIFICATE PEM block".into(),
-        None if found.iter().any(|block| block.headers) => "no PEM block headers are permitted".into(),
-        None => return,
-    };
-    errors.invalid(&Path::new("status.certificate"), "<certificate data>", problem);
 }
 
 /// What has been decided stays, and is decided by `/approval` alone; a certificate stays, and comes by `/status` alone.
@@ -309,92 +253,4 @@ const USAGES: [&str; 23] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::kinds::testing::{cells, created};
-    use crate::schema::kind;
-    use crate::validate::{part_update, status_update};
-
-    const GROUP: &str = "certificates.k8s.io";
-    const REQUESTS: &str = "certificatesigningrequests";
-
-    fn request(status: Value) -> Object {
-        Object::from_value(json!({"metadata": {"name": "r"}, "spec": {}, "status": status})).unwrap()
-    }
-
-    fn texts(found: Findings) -> Vec<String> {
-        found.told().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn what_is_refused_of_a_request() {
-        let told = created(
-            GROUP,
-            REQUESTS,
-            json!({"spec": {"request": "AAAA", "usages": ["flying"], "signerName": "a.example/b", "expirationSeconds": 599}}),
-        );
-        assert_eq!(
-            told[0],
-            "spec.request: Invalid value: \"AAAA\": PEM block type must be CERTIFICATE REQUEST"
-        );
-        assert!(
-            told[1].starts_with("spec.usages[0]: Unsupported value: \"flying\": supported values: \"any\",")
-        );
-        assert_eq!(
-            told[2],
-            "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 600 seconds (10 minutes)"
-        );
-        let known: HashSet<_> = USAGES.iter().collect();
-        assert_eq!(known.len(), USAGES.len());
-    }
-
-    #[test]
-    fn who_approves_does_not_sign_and_who_signs_does_not_approve() {
-        let requests = kind(GROUP, REQUESTS).unwrap();
-        let approved = || json!({"conditions": [{"type": "Approved", "status": "True"}]});
-        let (bare, ok) = (request(json!({})), request(approved()));
-        let limits = Limits::default();
-        assert!(texts(part_update(requests, "approval", &ok, &bare, &limits)).is_empty());
-        assert_eq!(
-            texts(status_update(requests, &ok, &bare)),
-            ["status.conditions: Forbidden: updates may not add a condition of type \"Approved\""]
-        );
-        assert_eq!(
-            texts(part_update(requests, "approval", &bare, &ok, &limits)),
-            ["status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""]
-        );
-        let issued = request(json!({"certificate": "eA=="}));
-        assert_eq!(
-            texts(part_update(requests, "approval", &issued, &bare, &limits)),
-            ["status.certificate: Forbidden: updates may not set certificate content"]
-        );
-        assert_eq!(
-            texts(status_update(requests, &issued, &bare)),
-            [
-                "status.certificate: Invalid value: \"<certificate data>\": must contain at least one CERTIFICATE PEM block"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_condition_is_dated_when_it_is_told() {
-        let mut request = request(json!({"conditions": [{"type": "Approved", "status": "True"}]}));
-        CertificateSigningRequest.dated(&mut request, None, "2026-01-01T00:00:00Z");
-        let condition = &conditions(&request)[0];
-        assert_eq!(condition["lastUpdateTime"], "2026-01-01T00:00:00Z");
-        assert_eq!(condition["lastTransitionTime"], "2026-01-01T00:00:00Z");
-    }
-
-    #[test]
-    fn cells_of_a_request() {
-        let shown = cells(
-            GROUP,
-            REQUESTS,
-            json!({"spec": {"signerName": "a.example/b", "username": "jane", "expirationSeconds": 3600},
-                "status": {"certificate": "eA==", "conditions": [{"type": "Approved"}]}}),
-        );
-        assert_eq!(shown[2..], ["a.example/b", "jane", "60m", "Approved,Issued"].map(Value::from));
-    }
-}
+mod tests;
