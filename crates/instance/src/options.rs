@@ -46,6 +46,8 @@ pub struct Options {
     pub dropped_audiences: Vec<String>,
     /// Issuers that were accepted so far, and whose tokens may be refused from now on.
     pub dropped_issuers: Vec<String>,
+    /// How long events are kept; none: for ever.
+    pub event_ttl: Option<time::Duration>,
     /// Whether tokens of automatic volumes live for a year, for clients that do not read them again.
     pub extend_tokens: bool,
     /// What HTTP allows.
@@ -96,6 +98,7 @@ impl Default for Options {
             client_certificates: None,
             dropped_audiences: Vec::new(),
             dropped_issuers: Vec::new(),
+            event_ttl: Some(time::Duration::HOUR),
             extend_tokens: true,
             http: AppConfig {
                 anonymous_auth: true,

@@ -205,7 +205,8 @@ async fn registry(
         services: options.services.clone(),
     };
     let registry = Registry::new(store, view, clock, authorizer, config).with_schema(schema.clone());
-    let registry = registry.with_pod_grace(options.pod_grace).with_advertised(options.advertised);
+    let registry = registry.with_pod_grace(options.pod_grace).with_event_ttl(options.event_ttl);
+    let registry = registry.with_advertised(options.advertised);
     let registry = Arc::new(registry.with_admission(options.admission.iter().cloned()));
     registry.ensure(bootstrap).await.map_err(StartError::BuiltIn)?;
     Ok(registry)

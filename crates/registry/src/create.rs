@@ -76,7 +76,7 @@ impl Registry {
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
         // A taken random name is tried again with another one (KEP-4420).
         for attempt in 0.. {
-            let result = self.create_once(request, kind, namespace, object.clone(), generated).await;
+            let result = self.create_once(request, asked, namespace, object.clone(), generated).await;
             match result {
                 Err(Error::AlreadyExists { .. }) if generated && attempt < 7 => {}
                 Err(Error::AlreadyExists { resource, name, .. }) if generated => {
@@ -93,11 +93,12 @@ impl Registry {
     async fn create_once(
         &self,
         request: &mut Request<'_>,
-        kind: &Kind,
+        asked: &Kind,
         namespace: &str,
         mut object: Object,
         generated: bool,
     ) -> Result<Arc<Stored>, Error> {
+        let kind = asked.storage();
         if generated {
             let base = object.str_at(&["metadata", "generateName"]);
             let base: String = base.chars().take(MAX_GENERATED).collect();
@@ -109,7 +110,7 @@ impl Registry {
             return Err(Error::Unclassified(text.into()));
         }
         let allocation = self.allocate(kind, &mut object, None, request.options.dry_run()).await?;
-        let made = self.create_allocated(request, kind, namespace, object).await;
+        let made = self.create_allocated(request, asked, namespace, object).await;
         self.end_allocation(kind, allocation, &made).await;
         made
     }
@@ -117,10 +118,11 @@ impl Registry {
     async fn create_allocated(
         &self,
         request: &mut Request<'_>,
-        kind: &Kind,
+        asked: &Kind,
         namespace: &str,
         mut object: Object,
     ) -> Result<Arc<Stored>, Error> {
+        let kind = asked.storage();
         let now = object_timestamp(self.clock.now());
         // Some kinds make more of it.
         object.set(&["metadata", "uid"], random::uuid().to_string());
@@ -134,7 +136,11 @@ impl Registry {
         let write =
             Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
         self.admission.permit(&write, Some(&object)).await?;
-        invalid(kind, object.name(), validate::create(kind, &object, &self.config.limits))?;
+        let mut found = validate::create(kind, &object, &self.config.limits);
+        if asked.is_view() {
+            asked.rules().validate_sent(&mut found, &object, None);
+        }
+        invalid(kind, object.name(), found)?;
         request.warnings.extend(kind.rules().warnings(&object, None));
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let charge = self.quotas.charge(&write, &object).await?;

@@ -109,6 +109,8 @@ pub struct Registry {
     schema: Arc<Current>,
     /// So long at most a pod takes to stop on its node, whatever it asks for.
     pod_grace: Option<Duration>,
+    /// So long events are kept.
+    event_ttl: Option<Duration>,
     services: services::NodePorts,
     /// Where others reach the server, if anybody knows.
     advertised: Option<SocketAddr>,
@@ -139,6 +141,7 @@ impl Registry {
             config,
             schema,
             pod_grace: None,
+            event_ttl: None,
             services,
             advertised: None,
             quotas,
@@ -164,6 +167,13 @@ impl Registry {
     #[must_use]
     pub fn with_advertised(mut self, at: Option<SocketAddr>) -> Self {
         self.advertised = at;
+        self
+    }
+
+    /// Has events go when they are so old.
+    #[must_use]
+    pub fn with_event_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.event_ttl = ttl;
         self
     }
 

@@ -77,7 +77,7 @@ impl Registry {
             if !object.uid().is_empty() && object.uid() != old.uid() {
                 return Err(another(kind, &object, (request, namespace, name), old.uid()));
             }
-            match self.replace(request, kind, part, object.clone(), &old).await {
+            match self.replace(request, asked, part, object.clone(), &old).await {
                 // Somebody else was faster; without a version the client does not mind.
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
                 other => return other.map(|object| (object, false)),
@@ -130,7 +130,7 @@ impl Registry {
             let unconditional = object.resource_version() == old.resource_version();
             defaults::apply(asked, &mut object);
             asked.to_stored(&mut object);
-            match self.replace(request, kind, part, object, &old).await {
+            match self.replace(request, asked, part, object, &old).await {
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
                 other => return other,
             }
@@ -145,11 +145,12 @@ impl Registry {
     pub(super) async fn replace(
         &self,
         request: &mut Request<'_>,
-        kind: &Kind,
+        asked: &Kind,
         part: Subresource<'_>,
         mut object: Object,
         there: &Arc<Stored>,
     ) -> Result<Arc<Stored>, Error> {
+        let kind = asked.storage();
         let old = &there.wire_object(kind);
         let name = old.name();
         let snapshot = self.snapshot();
@@ -186,7 +187,7 @@ impl Registry {
             Subresource::None => self.allocate(kind, &mut object, Some(old), write.dry_run).await?,
             _ => Allocation::default(),
         };
-        let done = self.replace_allocated(request, kind, part, object, there, write).await;
+        let done = self.replace_allocated(request, asked, part, object, there, write).await;
         self.end_allocation(kind, allocation, &done).await;
         done
     }
@@ -194,12 +195,13 @@ impl Registry {
     async fn replace_allocated(
         &self,
         request: &mut Request<'_>,
-        kind: &Kind,
+        asked: &Kind,
         part: Subresource<'_>,
         mut object: Object,
         there: &Arc<Stored>,
         write: Write<'_>,
     ) -> Result<Arc<Stored>, Error> {
+        let kind = asked.storage();
         let Some(old) = write.old else { return Ok(there.clone()) };
         let name = old.name();
         match part {
@@ -221,7 +223,7 @@ impl Registry {
         let snapshot = self.snapshot();
         let write = Write { objects: &snapshot, ..write };
         self.admission.permit(&write, Some(&object)).await?;
-        let found = match part {
+        let mut found = match part {
             Subresource::Part(part) => validate::part_update(kind, part, &object, old, &self.config.limits),
             Subresource::Finalize => validate::finalize_update(&object),
             Subresource::None | Subresource::Scale => {
@@ -229,6 +231,9 @@ impl Registry {
             }
             Subresource::Status => validate::status_update(kind, &object, old),
         };
+        if asked.is_view() && part == Subresource::None {
+            asked.rules().validate_sent(&mut found, &object, Some(old));
+        }
         invalid(kind, name, found)?;
         match part {
             Subresource::None => request.warnings.extend(kind.rules().warnings(&object, Some(old))),

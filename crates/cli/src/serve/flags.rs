@@ -258,6 +258,16 @@ pub struct ServeArgs {
     )]
     pub min_token_expiration: GoDuration,
 
+    /// How long events are kept; 0: for ever
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOKENSMITH_EVENT_TTL",
+        default_value = "1h0m0s",
+        help_heading = "Objects"
+    )]
+    pub event_ttl: GoDuration,
+
     /// Pods that are deleted on their nodes go after this time at most; there is no kubelet that says when they have stopped
     #[arg(long, value_name = "DURATION", env = "TOKENSMITH_POD_GRACE", help_heading = "Objects")]
     pub pod_grace: Option<GoDuration>,
@@ -412,6 +422,18 @@ impl ServeArgs {
     pub fn served(&self) -> Result<Arc<Schema>, Failure> {
         let served = Schema::serving(self.runtime_config.iter().map(String::as_str));
         served.map_err(|e| Failure::usage(format!("--runtime-config: {e}")))
+    }
+
+    /// How long events are kept.
+    ///
+    /// # Errors
+    /// Wrong usage: less than nothing.
+    pub fn event_ttl(&self) -> Result<Option<time::Duration>, Failure> {
+        match self.event_ttl.nanos() {
+            0 => Ok(None),
+            _ if self.event_ttl.is_negative() => Err(Failure::usage("--event-ttl must not be negative")),
+            nanos => Ok(Some(time::Duration::nanoseconds(nanos))),
+        }
     }
 
     /// How long a pod may take to stop; what is said in pods, where that is shorter.

@@ -67,6 +67,7 @@ impl Settings {
             dropped_audiences: args.drop_api_audience.clone(),
             dropped_issuers: args.drop_service_account_issuer.clone(),
             extend_tokens: args.service_account_extend_token_expiration,
+            event_ttl: args.event_ttl()?,
             http: AppConfig {
                 anonymous_auth: args.anonymous_auth,
                 anonymous_oidc: args.anonymous_oidc,

@@ -173,6 +173,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = (errors, kind, object, limits);
     }
 
+    /// What is wrong with an object, as it is stored, that was sent as this kind, beyond what is wrong with it whatever it was
+    /// sent as; `old`: what it replaces. For kinds that are [views](Kind::is_view).
+    fn validate_sent(&self, errors: &mut Findings, new: &Object, old: Option<&Object>) {
+        let _ = (errors, new, old);
+    }
+
     /// What is wrong with a change of a part beyond that of the metadata.
     fn validate_part(&self, part: &str, errors: &mut Findings, new: &Object, old: &Object, limits: &Limits) {
         let _ = (part, errors, new, old, limits);

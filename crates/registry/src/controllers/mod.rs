@@ -6,6 +6,7 @@
 //! own object costs: no key looks at all the others of its kind or namespace, so n changes cost n times one.
 
 mod collector;
+mod events;
 mod namespaces;
 mod pace;
 mod place;
@@ -138,6 +139,7 @@ impl Controllers {
             ("", "configmaps") if name == "kube-root-ca.crt" => {
                 Done::wrote(self.registry.furnish(namespace).await?)
             }
+            ("", "events") => self.event(namespace, name).await?,
             ("", "namespaces") => self.namespace(name).await?,
             ("", "pods") => self.pod(namespace, name).await?,
             ("", "resourcequotas") => self.quota(namespace, name).await?,
@@ -209,6 +211,7 @@ impl Controllers {
                 || closing.contains(place.namespace)
                 || match (place.kind.group.as_str(), place.kind.plural.as_str()) {
                     ("", "configmaps") => place.name == "kube-root-ca.crt",
+                    ("", "events") => self.registry.event_ttl.is_some(),
                     ("", "namespaces" | "resourcequotas" | "serviceaccounts") => true,
                     ("", "secrets") => secrets::asks(object),
                     (roles::GROUP, "clusterroles") => roles::gathers(object),

@@ -9,6 +9,7 @@ mod certificates;
 mod classes;
 mod errands;
 mod escalation;
+mod events;
 mod evictions;
 mod extremes;
 mod headers;

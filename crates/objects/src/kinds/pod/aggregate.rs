@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::validate::look::{entries, list};
 use super::validate::resources;
+use crate::kinds::look::{entries, list};
 use crate::{Object, quantity};
 
 /// Amounts by the names of their resources.
