@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
-use crate::{FieldError, Object};
+use crate::{FieldError, Object, names};
 
 /// What the server's flags allow beyond Kubernetes' constants.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +118,23 @@ pub(crate) fn stays(errors: &mut Findings, at: &Path<'_>, new: &Value, old: &Val
     if new != old {
         let shown = if new.is_null() { "null".into() } else { new.clone() };
         errors.invalid(at, shown, "field is immutable");
+    }
+}
+
+/// A name of somebody's domain (`IsDomainPrefixedPath`).
+pub(crate) fn domain_prefixed_path(errors: &mut Findings, at: &Path<'_>, name: &str) {
+    let Some((host, path)) = name.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        return match name {
+            "" => errors.required(at, ""),
+            name => errors.invalid(at, name, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+        };
+    };
+    errors.each(at, host, names::subdomain(host));
+    let good = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
+    if !path.bytes().all(good) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        errors.invalid(at, path, detail);
     }
 }
 

@@ -9,7 +9,7 @@ use super::reference;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
-use crate::validate::{Limits, stays};
+use crate::validate::{Limits, domain_prefixed_path, stays};
 use crate::{Object, names};
 
 /// Its controller stays.
@@ -60,19 +60,7 @@ fn controller(errors: &mut Findings, at: &Path<'_>, name: &str) {
     if name.len() > 250 {
         errors.too_long(at, 250);
     }
-    let Some((host, path)) = name.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
-    else {
-        return match name {
-            "" => errors.required(at, ""),
-            name => errors.invalid(at, name, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-        };
-    };
-    errors.each(at, host, names::subdomain(host));
-    let good = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
-    if !path.bytes().all(good) {
-        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
-        errors.invalid(at, path, detail);
-    }
+    domain_prefixed_path(errors, at, name);
 }
 
 fn parameters(errors: &mut Findings, at: &Path<'_>, parameters: &Value) {

@@ -1,5 +1,10 @@
 //! Jobs.
 
+mod policy;
+mod status;
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_api::{Moment, moment};
@@ -8,14 +13,14 @@ use super::{
     SPEC, cells, immutable, mismatch, none_negative, shown_selector, sorted, takes, template_defaults,
 };
 use crate::defaults::{default, each};
-use crate::field::{FieldError, Findings};
+use crate::field::Findings;
 use crate::kinds::Rules;
-use crate::kinds::look::{list, number, some, text};
+use crate::kinds::look::{number, some, text};
 use crate::kinds::pod::validate;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::duration;
-use crate::validate::{Limits, selector};
+use crate::validate::{Limits, domain_prefixed_path, selector};
 use crate::{Object, names, strategy};
 
 /// Pods that come to an end.
@@ -26,6 +31,9 @@ pub(in crate::kinds) struct Job;
 const OWN: [(&str, &str); 2] =
     [("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"), ("controller-uid", "job-name")];
 const MOST_INDEXED: i64 = 100_000;
+/// Of a job with more completions than that, each with retries of its own.
+const MOST_OF_MANY: i64 = 10_000;
+const LONGEST_MANAGER: usize = 63;
 
 impl Rules for Job {
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
@@ -122,6 +130,10 @@ impl Rules for Job {
                 errors.invalid(&Path::new("metadata.name"), object.name(), detail);
             }
         }
+    }
+
+    fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        status::validate(errors, new, old);
     }
 
     fn validate_update(
@@ -237,64 +249,30 @@ pub(super) fn spec(errors: &mut Findings, at: &Path<'_>, spec: &Value, limits: &
         "maxFailedIndexes",
     ];
     none_negative(errors, at, spec, &fields);
-    if let Some(mode) = spec["completionMode"].as_str() {
-        let parallel = number(spec, "parallelism");
-        match mode {
-            "NonIndexed" => {}
-            "Indexed" => {
-                if number(spec, "completions").is_none() {
-                    errors.required(&at.child("completions"), "when completion mode is Indexed");
-                }
-                if let Some(parallel) = parallel.filter(|parallel| *parallel > MOST_INDEXED) {
-                    let detail = "must be less than or equal to 100000 when completion mode is Indexed";
-                    errors.invalid(&at.child("parallelism"), parallel, detail);
-                }
-            }
-            mode => errors.not_supported(&at.child("completionMode"), mode, &["NonIndexed", "Indexed"]),
-        }
-    }
-    if let Some(limit) = number(spec, "backoffLimitPerIndex").filter(|_| spec["completionMode"] != "Indexed")
-    {
-        errors.invalid(&at.child("backoffLimitPerIndex"), limit, "requires indexed completion mode");
-    }
     if number(spec, "maxFailedIndexes").is_some() && number(spec, "backoffLimitPerIndex").is_none() {
         errors.required(&at.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
     }
-    if let Some(manager) = spec["managedBy"].as_str().filter(|manager| !manager.contains('/')) {
-        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.invalid(&at.child("managedBy"), manager, detail);
-    }
-    let policies = at.child("podFailurePolicy.rules");
-    for (index, rule) in list(&spec["podFailurePolicy"], "rules").iter().enumerate() {
-        let known = ["Count", "FailIndex", "FailJob", "Ignore"];
-        match text(rule, "action") {
-            "" => errors.required(
-                &policies.index(index).child("action"),
-                "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]",
-            ),
-            action if !known.contains(&action) => {
-                errors.not_supported(&policies.index(index).child("action"), action, &known);
-            }
-            _ => {}
-        }
-        // Of the rule itself nothing is shown.
-        let mut told = |detail: &str| {
-            let message = format!("Invalid value: {detail}");
-            errors.push(|| FieldError {
-                message,
-                ..FieldError::invalid(&policies.index(index), &Value::Null, "")
-            });
-        };
-        match (some(rule, "onExitCodes"), list(rule, "onPodConditions").is_empty()) {
-            (Some(_), false) => told("specifying both OnExitCodes and OnPodConditions is not supported"),
-            (None, true) => told("specifying one of OnExitCodes and OnPodConditions is required"),
-            (Some(codes), true) if list(codes, "values").is_empty() => {
-                let at = policies.index(index);
-                errors.invalid(&at.child("onExitCodes.values"), json!([]), "at least one value is required");
-            }
-            _ => {}
+    if let Some(manager) = spec["managedBy"].as_str() {
+        let at = &at.child("managedBy");
+        domain_prefixed_path(errors, at, manager);
+        if manager.len() > LONGEST_MANAGER {
+            errors.too_long(at, LONGEST_MANAGER);
         }
     }
+    match text(spec, "completionMode") {
+        "" | "NonIndexed" => {}
+        "Indexed" => indexed(errors, at, spec),
+        mode => errors.not_supported(&at.child("completionMode"), mode, &["NonIndexed", "Indexed"]),
+    }
+    if matches!(text(spec, "completionMode"), "" | "NonIndexed") {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if let Some(limit) = number(spec, field) {
+                errors.invalid(&at.child(field), limit, "requires indexed completion mode");
+            }
+        }
+    }
+    policy::failure(errors, at, spec);
+    policy::success(errors, at, spec);
     if let Some(policy) = spec["podReplacementPolicy"].as_str() {
         let failing = !spec["podFailurePolicy"].is_null();
         let known: &[&str] = if failing { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
@@ -313,6 +291,42 @@ pub(super) fn spec(errors: &mut Findings, at: &Path<'_>, spec: &Value, limits: &
         }
         "OnFailure" | "Never" => {}
         policy => errors.not_supported(at, policy, &["OnFailure", "Never"]),
+    }
+}
+
+/// What is asked of a job whose pods have numbers.
+fn indexed(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
+    let [all, parallel, most] =
+        ["completions", "parallelism", "maxFailedIndexes"].map(|field| number(spec, field));
+    if all.is_none() {
+        errors.required(&at.child("completions"), "when completion mode is Indexed");
+    }
+    let too_many = |limit: i64| format!("must be less than or equal to {limit}");
+    if let Some(parallel) = parallel.filter(|parallel| *parallel > MOST_INDEXED) {
+        let detail = format!("{} when completion mode is Indexed", too_many(MOST_INDEXED));
+        errors.invalid(&at.child("parallelism"), parallel, detail);
+    }
+    let here = &at.child("maxFailedIndexes");
+    if let Some(most) = most.filter(|most| all.is_some_and(|all| *most > all)) {
+        errors.invalid(here, most, "must be less than or equal to completions");
+    }
+    if let Some(most) = most.filter(|most| *most > MOST_INDEXED) {
+        errors.invalid(here, most, too_many(MOST_INDEXED));
+    }
+    if all.is_none_or(|all| all <= MOST_INDEXED) || number(spec, "backoffLimitPerIndex").is_none() {
+        return;
+    }
+    if most.is_none() {
+        errors.required(here, &format!("must be specified when completions is above {MOST_INDEXED}"));
+    }
+    for (field, number) in [("parallelism", parallel), ("maxFailedIndexes", most)] {
+        if let Some(number) = number.filter(|number| *number > MOST_OF_MANY) {
+            let detail = format!(
+                "{} when completions are above {MOST_INDEXED} and used with backoff limit per index",
+                too_many(MOST_OF_MANY)
+            );
+            errors.invalid(&at.child(field), number, detail);
+        }
     }
 }
 
