@@ -241,8 +241,8 @@ impl Findings {
     }
 
     /// Adds `Forbidden`.
-    pub(crate) fn forbidden(&mut self, at: &Path<'_>, detail: &str) {
-        self.push(|| FieldError::forbidden(at, detail));
+    pub(crate) fn forbidden(&mut self, at: &Path<'_>, detail: impl fmt::Display) {
+        self.push(|| FieldError::forbidden(at, &detail.to_string()));
     }
 
     /// Adds `Unsupported value`; the values are listed in the order given.

@@ -8,11 +8,37 @@ pub fn is_valid(text: &str) -> bool {
 }
 
 /// The canonical form: the largest unit of the same family without a fraction, at most three decimals of a
-/// thousandth kept (`0.5` is `500m`, `1024Mi` is `1Gi`, `1000m` is `1`). Text that is no quantity, or whose value
-/// is beyond exact arithmetic, comes back as it is.
+/// thousandth kept (`0.5` is `500m`, `1024Mi` is `1Gi`, `1000m` is `1`). What has more digits than upstream reads into 64 bits
+/// is 2^63-1 at most (`ParseQuantity`). Text that is no quantity, or whose value is beyond exact arithmetic, comes back as it is.
 pub fn canonical(text: &str) -> String {
     let Some((negative, digits, scale, suffix)) = parse(text) else { return text.into() };
+    if !is_short(&digits, scale, suffix) && is_beyond(text) {
+        return format!("{}{}", if negative { "-" } else { "" }, i64::MAX);
+    }
     exact(negative, &digits, scale, suffix).unwrap_or_else(|| text.into())
+}
+
+/// Whether upstream reads a number without looking at how large it is.
+fn is_short(digits: &str, scale: i32, suffix: Suffix) -> bool {
+    let fraction = usize::try_from(scale).unwrap_or(0);
+    let whole = digits.len().saturating_sub(fraction);
+    let whole = digits.get(..whole).unwrap_or("").trim_start_matches('0').len().max(1);
+    match suffix {
+        // A power of 1024 takes three digits.
+        Suffix::Binary(power) => {
+            fraction == 0 && whole.saturating_add(3_usize.saturating_mul(power as usize)) <= 14
+        }
+        Suffix::Decimal(power) | Suffix::Exponent(power) => {
+            whole.saturating_add(fraction) <= 18 && power.checked_sub(scale).is_some_and(|power| power >= -9)
+        }
+    }
+}
+
+/// Whether a value is more than 64 bits hold.
+fn is_beyond(text: &str) -> bool {
+    const MOST: i128 = i64::MAX as i128 * 1_000_000_000;
+    value(text).is_some_and(|value| value.unsigned_abs() == i64::MAX.unsigned_abs())
+        && nanos(text).is_none_or(|(nanos, _)| nanos.unsigned_abs() > MOST.unsigned_abs())
 }
 
 /// The value in whole units, fractions rounded away from zero as Go's `Value` does. A value beyond 64 bits is the
@@ -260,6 +286,14 @@ mod tests {
             ("10e2147483647", "100e2147483646"),
             ("1e2147483647", "10e2147483646"),
             ("1e-2147483648", "1e-2147483648"),
+            ("100E", "100E"),
+            ("100000000000000000000", "9223372036854775807"),
+            ("-100000000000000000000", "-9223372036854775807"),
+            ("100Ei", "9223372036854775807"),
+            ("7Ei", "7Ei"),
+            ("1000000000000000000000e3", "9223372036854775807"),
+            ("9223372036854775806.5", "9223372036854775806500m"),
+            ("0000000000000000000000001", "1"),
         ] {
             assert_eq!(canonical(given), want, "{given}");
         }

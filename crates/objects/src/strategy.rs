@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::Object;
-use crate::schema::{Kind, Schema, Shape, TypeRef};
+use crate::schema::{Kind, Shape, TypeRef};
 
 /// Before an object is created; whether its conditions are the server's own, and to be [dated](date_conditions).
 pub fn prepare_create(kind: &Kind, object: &mut Object) -> bool {
@@ -99,8 +99,7 @@ pub fn held(kind: &Kind, object: &Object) -> bool {
 /// What upstream's store keeps of an object: a list that is always shown and has no items comes back as none, since protobuf does
 /// not tell one from the other. A kind that comes at run time is stored as JSON.
 pub fn as_stored(kind: &Kind, object: &mut Object) {
-    let builtin = Schema::builtin().resource(&kind.group, &kind.version, &kind.plural);
-    if builtin.is_some_and(|builtin| builtin.id() == kind.id()) {
+    if kind.is_built_in() {
         bare(kind.message(), &mut object.0);
     }
 }

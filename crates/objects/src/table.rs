@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokensmith_api::Moment;
 
+use crate::kinds::Cells;
 use crate::schema::{Column, Kind};
+use crate::selector::written;
 use crate::{Object, Stored};
 
 /// What each row carries of its object (`includeObject`).
@@ -44,7 +46,8 @@ pub fn table(
 }
 
 fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: OffsetDateTime) -> Value {
-    let cells: Vec<_> = kind.columns.iter().map(|c| cell(kind, object, c, now)).collect();
+    let own = kind.storage().rules().cells(object, now);
+    let cells: Vec<_> = kind.columns.iter().map(|column| cell(&own, object, column, now)).collect();
     let shown = match include {
         Include::None => Value::Null,
         Include::Object if kind.is_view() => {
@@ -66,13 +69,13 @@ fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: Offse
     Value::Object(row)
 }
 
-fn cell(kind: &Kind, object: &Object, column: &Column, now: OffsetDateTime) -> Value {
+fn cell(own: &Cells<'_>, object: &Object, column: &Column, now: OffsetDateTime) -> Value {
     if !column.4.is_empty() {
         let path: Vec<&str> = column.4.iter().map(String::as_str).collect();
         return object.at(&path).cloned().unwrap_or_default();
     }
     let column = column.0.as_str();
-    if let Some(own) = kind.storage().rules().cell(object, column, now) {
+    if let Some(own) = own(column) {
         return own;
     }
     match column {
@@ -109,10 +112,12 @@ pub(crate) fn or_none(text: &str) -> Value {
 
 /// Labels in order, as `KEY=VALUE`.
 pub(crate) fn labels(labels: &Value) -> Value {
-    let all: std::collections::BTreeMap<_, _> = labels.as_object().into_iter().flatten().collect();
-    let all: Vec<_> =
-        all.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
-    or_none(&all.join(","))
+    or_none(&written::labels(labels))
+}
+
+/// A selector's requirements in order.
+pub(crate) fn selector(selector: &Value) -> Value {
+    or_none(&written::words(selector))
 }
 
 /// An age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while young.

@@ -65,10 +65,42 @@ fn structure(value: &Value, fields: &[Field], outer: &Value) -> Map<String, Valu
     out
 }
 
-/// What differs of two values that are shown so, line by line (apimachinery `util/diff`).
+/// What differs of two values that are shown so, line by line (apimachinery `util/diff`). Nothing is told of values that are large:
+/// shown with all their fields they are a dozen times as long, and each line of theirs is looked at.
 pub(crate) fn difference(old: &Value, new: &Value, of: &str) -> String {
+    if [old, new].iter().any(|value| is_longer(value, LOOKED_AT)) {
+        return String::new();
+    }
     let text = |value: &Value| pretty(&shown(value, of));
-    crate::difference::unified(&text(old), &text(new))
+    let mut told = crate::difference::unified(&text(old), &text(new));
+    if told.len() > TOLD {
+        let end = told.as_bytes()[..TOLD].iter().rposition(|byte| *byte == b'\n');
+        told.truncate(end.map_or(0, |end| end.saturating_add(1)));
+    }
+    told
+}
+
+/// Bytes of JSON that are looked at for a difference, and bytes of one that are told, in whole lines.
+const LOOKED_AT: usize = 256 << 10;
+const TOLD: usize = 256 << 10;
+
+/// Whether the JSON of a value has more than so many bytes, without writing it.
+fn is_longer(value: &Value, bytes: usize) -> bool {
+    /// Counts down, and fails below nothing.
+    struct Left(usize);
+
+    impl std::io::Write for Left {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    serde_json::to_writer(Left(bytes), value).is_err()
 }
 
 /// As Go's `json.MarshalIndent` writes with one blank a level.
@@ -113,6 +145,19 @@ mod tests {
         assert_eq!(shown["SecurityContext"]["HostNetwork"], true);
         assert_eq!(shown["Volumes"][0]["EmptyDir"], json!({"Medium": "", "SizeLimit": null}));
         assert_eq!((&shown["Containers"], &shown["HostAliases"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn a_difference_of_what_is_large_is_not_told() {
+        let volumes = |count: usize, name: &str| {
+            let all = (0..count).map(|n| json!({"name": format!("{name}{n}"), "emptyDir": {}}));
+            json!({"volumes": all.collect::<Value>()})
+        };
+        let told = |count| difference(&volumes(count, "a"), &volumes(count, "b"), "core.PodSpec");
+        assert!(told(2).contains("+   \"Name\": \"b1\",\n"));
+        let cut = told(5000);
+        assert!(cut.len() <= TOLD && cut.len() > TOLD - 100 && cut.ends_with('\n'));
+        assert_eq!(told(20_000), "");
     }
 
     #[test]

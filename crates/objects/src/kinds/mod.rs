@@ -51,6 +51,9 @@ use crate::schema::Kind;
 use crate::validate::Limits;
 use crate::{Object, names, strategy};
 
+/// What a column shows of one object.
+pub type Cells<'a> = Box<dyn Fn(&str) -> Option<Value> + 'a>;
+
 /// What is particular to a kind. Whatever a room does not say goes as it does for most kinds.
 pub trait Rules: fmt::Debug + Send + Sync {
     /// Whether the generation counts a change beyond those that it counts of every kind.
@@ -68,6 +71,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         let _ = (object, column, now);
         None
+    }
+
+    /// The same for all columns of a row, for a kind that looks through an object for several of them.
+    fn cells<'a>(&'a self, object: &'a Object, now: OffsetDateTime) -> Cells<'a> {
+        Box::new(move |column| self.cell(object, column, now))
     }
 
     /// What the store's keys of the kind begin with where that is not its plural.

@@ -47,7 +47,7 @@ pub(super) fn kinds() -> Vec<Arc<Kind>> {
     let kind = |facts: &Facts| {
         let room = room(&facts.group, &facts.version, &facts.kind);
         let kind = Kind::new(facts.clone(), types().clone());
-        kind.expect("the generator writes each kind's type, a test says so").with_rules(room)
+        kind.expect("the generator writes each kind's type, a test says so").built_in().with_rules(room)
     };
     let own = |facts: &Facts| facts.stored_as.is_empty().then(|| Arc::new(kind(facts)));
     let stored: Vec<Option<Arc<Kind>>> = all.iter().map(own).collect();

@@ -118,6 +118,7 @@ pub struct Kind {
     rules: Arc<dyn Rules>,
     /// As which its objects are stored, where that is another one.
     storage: Option<Arc<Kind>>,
+    built_in: bool,
 }
 
 /// Which kind it is, among all that this process has made.
@@ -149,7 +150,8 @@ impl Kind {
     pub fn new(facts: Facts, types: Arc<Types>) -> Result<Kind, NoType> {
         match types.id(&facts.type_name) {
             Some(root) => {
-                Ok(Kind { id: KindId::next(), facts, types, root, rules: Arc::new(NoRoom), storage: None })
+                let (id, rules) = (KindId::next(), Arc::new(NoRoom));
+                Ok(Kind { id, facts, types, root, rules, storage: None, built_in: false })
             }
             None => Err(NoType { kind: facts.kind, type_name: facts.type_name }),
         }
@@ -158,6 +160,16 @@ impl Kind {
     /// Tells it from every other kind that was ever made, also from an earlier one of the same name.
     pub fn id(&self) -> KindId {
         self.id
+    }
+
+    /// As one of Kubernetes' own.
+    pub(super) fn built_in(self) -> Kind {
+        Kind { built_in: true, ..self }
+    }
+
+    /// Whether it is one of Kubernetes' own, and none that came at run time.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.built_in
     }
 
     /// With rules of its own, beyond what its facts say.

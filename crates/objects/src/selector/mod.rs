@@ -19,7 +19,7 @@ mod error;
 mod field;
 mod label;
 mod several;
-mod written;
+pub(crate) mod written;
 
 pub use error::SelectorError;
 pub use field::{FieldRequirement, FieldSelector};

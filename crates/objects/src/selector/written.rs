@@ -8,16 +8,21 @@ use super::LabelSelector;
 /// A selector of an object, or labels alone as older kinds have them; `None` if it is none.
 pub fn written(selector: &Value) -> Option<String> {
     let Some(map) = selector.as_object() else { return Some(String::new()) };
-    let whole = map.contains_key("matchLabels") || map.contains_key("matchExpressions") || map.is_empty();
-    let of_labels = |labels: &Value| -> Vec<(String, String)> {
-        let pairs = labels.as_object().map(json::sorted).into_iter().flatten();
-        pairs.map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or("")))).collect()
-    };
-    if !whole {
-        let all = of_labels(selector).into_iter().map(|(_, text)| text);
-        return Some(all.collect::<Vec<_>>().join(","));
+    if !map.contains_key("matchLabels") && !map.contains_key("matchExpressions") {
+        return Some(labels(selector));
     }
     LabelSelector::from_value(selector).ok()?;
+    Some(words(selector))
+}
+
+/// Labels in order.
+pub(crate) fn labels(labels: &Value) -> String {
+    let all = of_labels(labels).into_iter().map(|(_, text)| text);
+    all.collect::<Vec<_>>().join(",")
+}
+
+/// A selector's requirements in the order of their keys.
+pub(crate) fn words(selector: &Value) -> String {
     let mut all = of_labels(&selector["matchLabels"]);
     for one in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = one["key"].as_str().unwrap_or("");
@@ -30,10 +35,15 @@ pub fn written(selector: &Value) -> Option<String> {
             "DoesNotExist" => format!("!{key}"),
             _ => key.to_owned(),
         };
-        all.push((key.to_owned(), text));
+        all.push((key, text));
     }
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Some(all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(","))
+    all.sort_by_key(|(key, _)| *key);
+    all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
+}
+
+fn of_labels(labels: &Value) -> Vec<(&str, String)> {
+    let pairs = labels.as_object().map(json::sorted).into_iter().flatten();
+    pairs.map(|(key, value)| (key.as_str(), format!("{key}={}", value.as_str().unwrap_or("")))).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,17 @@ use crate::schema::Kind;
 use crate::{FieldError, Object, names};
 
 pub(crate) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
+    whole(errors, kind, object);
+}
+
+/// What was found in metadata that is judged several times over.
+#[derive(Clone, Copy)]
+struct Bad {
+    lists: bool,
+    finalizers: bool,
+}
+
+fn whole(errors: &mut Findings, kind: &Kind, object: &Object) -> Bad {
     let field = |name| format!("metadata.{name}");
     let generate = object.str_at(&["metadata", "generateName"]);
     if !generate.is_empty() {
@@ -38,23 +49,35 @@ pub(crate) fn create(errors: &mut Findings, kind: &Kind, object: &Object) {
     } else if !namespace.is_empty() {
         errors.push(|| FieldError::forbidden(field("namespace"), "not allowed on this type"));
     }
-    common(errors, object);
+    common(errors, object)
 }
 
 pub(crate) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
-    status(errors, kind, new, old);
+    let bad = changed(errors, kind, new, old);
     // Upstream judges a whole and its change twice, for all kinds and for this one; its causes tell both twice.
-    lists(errors, new.get("metadata").unwrap_or(&Value::Null));
-    finalizers(errors, new);
+    if bad.lists {
+        lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+    }
+    if bad.finalizers {
+        finalizers(errors, new);
+    }
 }
 
 /// What is judged of metadata when a status changes: the whole once, its change twice.
 pub(crate) fn status(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
-    create(errors, kind, new);
+    changed(errors, kind, new, old);
+}
+
+/// Where the first look finds nothing the others need not look.
+fn changed(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) -> Bad {
+    let bad = whole(errors, kind, new);
     for _ in 0..2 {
         changes(errors, new, old);
-        lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+        if bad.lists {
+            lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+        }
     }
+    bad
 }
 
 fn changes(errors: &mut Findings, new: &Object, old: &Object) {
@@ -75,14 +98,17 @@ fn changes(errors: &mut Findings, new: &Object, old: &Object) {
 
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-fn common(errors: &mut Findings, object: &Object) {
+fn common(errors: &mut Findings, object: &Object) -> Bad {
     let generation = object.at(&["metadata", "generation"]).and_then(Value::as_i64);
     if let Some(generation) = generation.filter(|generation| *generation < 0) {
         let at = Path::new("metadata.generation");
         errors.invalid(&at, generation, "must be greater than or equal to 0");
     }
+    let before = errors.len();
     lists(errors, object.get("metadata").unwrap_or(&Value::Null));
+    let between = errors.len();
     finalizers(errors, object);
+    Bad { lists: between > before, finalizers: errors.len() > between }
 }
 
 /// Labels, annotations and owners.

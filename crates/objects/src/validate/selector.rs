@@ -19,31 +19,6 @@ pub(crate) fn validate(errors: &mut Findings, at: &Path<'_>, selector: &Value) {
     }
 }
 
-/// A selector as tables show it: its requirements in the order of their keys.
-pub(crate) fn shown(selector: &Value) -> String {
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut all: Vec<(&str, String)> = labels
-        .map(|(key, value)| (key.as_str(), format!("{key}={}", value.as_str().unwrap_or(""))))
-        .collect();
-    for one in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = one["key"].as_str().unwrap_or("");
-        let mut values: Vec<&str> =
-            one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        values.sort_unstable();
-        let values = values.join(",");
-        let text = match one["operator"].as_str().unwrap_or("") {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "DoesNotExist" => format!("!{key}"),
-            _ => key.to_owned(),
-        };
-        all.push((key, text));
-    }
-    all.sort_by_key(|(key, _)| *key);
-    let all: Vec<String> = all.into_iter().map(|(_, text)| text).collect();
-    if all.is_empty() { "<none>".into() } else { all.join(",") }
-}
-
 /// A label's requirement. Access reviews take operators of a later version (`unknown`): who does not know one goes without it.
 pub(crate) fn requirement(errors: &mut Findings, at: &Path<'_>, requirement: &Value, unknown: bool) {
     operator(errors, at, requirement, unknown);

@@ -195,7 +195,7 @@ fn changed(errors: &mut Findings, new: &Object, old: &Object, part: &str) {
             std::cmp::Ordering::Equal if part != APPROVAL && now != then => "modify",
             _ => continue,
         };
-        errors.forbidden(&at, &format!("updates may not {what} a condition of type {kind:?}"));
+        errors.forbidden(&at, format_args!("updates may not {what} a condition of type {kind:?}"));
     }
     let issued = |request| text(of(request, "status"), "certificate");
     if issued(new) != issued(old) {

@@ -37,7 +37,7 @@ fn one(errors: &mut Findings, at: &Path<'_>, schema: &Value, depth: usize) {
             _ => true,
         };
         if given {
-            errors.forbidden(&at.child(field), &format!("{field} is not supported"));
+            errors.forbidden(&at.child(field), format_args!("{field} is not supported"));
         }
     }
     if schema["uniqueItems"] == true {

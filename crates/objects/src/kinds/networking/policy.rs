@@ -23,7 +23,7 @@ const DIRECTIONS: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
 
 impl Rules for NetworkPolicy {
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
-        (column == "Pod-Selector").then(|| selector::shown(&of(object, "spec")["podSelector"]).into())
+        (column == "Pod-Selector").then(|| crate::table::selector(&of(object, "spec")["podSelector"]))
     }
 
     fn defaults(&self, object: &mut Object) {

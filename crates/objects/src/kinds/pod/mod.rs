@@ -20,7 +20,7 @@ pub(super) use defaults::template as template_defaults;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::Rules;
+use super::{Cells, Rules};
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
@@ -32,7 +32,11 @@ pub(super) struct Pod;
 
 impl Rules for Pod {
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
-        table::cell(object, column, now)
+        table::cells(object, now)(column)
+    }
+
+    fn cells<'a>(&'a self, object: &'a Object, now: OffsetDateTime) -> Cells<'a> {
+        table::cells(object, now)
     }
 
     fn row_conditions(&self, object: &Object) -> Option<Value> {

@@ -1,21 +1,32 @@
 //! A pod's row (`pkg/printers/internalversion/printers.go`, `printPod`).
 
+use std::cell::LazyCell;
+
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokensmith_api::moment;
 
 use crate::Object;
+use crate::kinds::Cells;
 use crate::table::{ago, or_none};
 
-pub(super) fn cell(pod: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
+/// Its containers are looked through once, for the columns that are about them.
+pub(super) fn cells(pod: &Object, now: OffsetDateTime) -> Cells<'_> {
+    let seen = LazyCell::new(|| Seen::of(pod));
+    Box::new(move |column| cell(pod, column, &seen, now))
+}
+
+fn cell(
+    pod: &Object,
+    column: &str,
+    seen: &LazyCell<Seen, impl FnOnce() -> Seen>,
+    now: OffsetDateTime,
+) -> Option<Value> {
     let cell = match column {
-        "Ready" => {
-            let seen = Seen::of(pod);
-            format!("{}/{}", seen.ready, seen.containers).into()
-        }
-        "Status" => Seen::of(pod).reason.into(),
+        "Ready" => format!("{}/{}", seen.ready, seen.containers).into(),
+        "Status" => seen.reason.as_str().into(),
         "Restarts" => {
-            let Restarts { count, last } = Seen::of(pod).restarts;
+            let Restarts { count, last } = seen.restarts;
             match last.filter(|_| count != 0) {
                 Some(last) => format!("{count} ({} ago)", ago(now, last)).into(),
                 None => count.to_string().into(),

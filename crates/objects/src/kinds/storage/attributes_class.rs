@@ -33,7 +33,7 @@ impl Rules for VolumeAttributesClass {
     fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
         for field in ["driverName", "parameters"] {
             if of(new, field) != of(old, field) {
-                errors.forbidden(&Path::new(field), &format!("updates to {field} are forbidden."));
+                errors.forbidden(&Path::new(field), format_args!("updates to {field} are forbidden."));
             }
         }
     }

@@ -84,12 +84,12 @@ pub(super) fn changed(errors: &mut Findings, new: &Object, old: &Object) {
     };
     for (key, what) in all(old) {
         if new.annotation(&key) != old.annotation(&key) {
-            errors.forbidden(&AT.key(&key), &format!("may not remove or update {what}"));
+            errors.forbidden(&AT.key(&key), format_args!("may not remove or update {what}"));
         }
     }
     for (key, what) in all(new) {
         if old.annotation(&key).is_none() {
-            errors.forbidden(&AT.key(&key), &format!("may not add {what}"));
+            errors.forbidden(&AT.key(&key), format_args!("may not add {what}"));
         }
     }
 }

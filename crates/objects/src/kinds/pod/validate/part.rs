@@ -8,7 +8,7 @@ use super::super::{is_mirror, qos_class};
 use super::{SPEC, annotations, whole};
 use crate::Object;
 use crate::field::{Findings, go_quote};
-use crate::kinds::look::{list, text};
+use crate::kinds::look::{list, of, text};
 use crate::validate::Limits;
 
 /// A part that was replaced.
@@ -36,20 +36,19 @@ fn ephemeral_containers(errors: &mut Findings, new: &Object, old: &Object) {
     if is_mirror(new) {
         errors.forbidden(&SPEC, "static pods do not support ephemeral containers");
     }
-    let spec = |pod: &'_ Object| pod.get("spec").cloned().unwrap_or_default();
-    let (new, old) = (spec(new), spec(old));
-    let now: HashMap<&str, &Value> = list(&new, "ephemeralContainers")
+    let (new, old) = (of(new, "spec"), of(old, "spec"));
+    let now: HashMap<&str, &Value> = list(new, "ephemeralContainers")
         .iter()
         .map(|container| (text(container, "name"), container))
         .collect();
-    for container in list(&old, "ephemeralContainers") {
+    for container in list(old, "ephemeralContainers") {
         let name = go_quote(text(container, "name"));
         match now.get(text(container, "name")) {
-            None => {
-                errors.forbidden(at, &format!("existing ephemeral containers {name} may not be removed\n"))
-            }
+            None => errors
+                .forbidden(at, format_args!("existing ephemeral containers {name} may not be removed\n")),
             Some(now) if *now != container => {
-                errors.forbidden(at, &format!("existing ephemeral containers {name} may not be changed\n"));
+                errors
+                    .forbidden(at, format_args!("existing ephemeral containers {name} may not be changed\n"));
             }
             Some(_) => {}
         }
@@ -64,12 +63,11 @@ fn resize(errors: &mut Findings, new: &Object, old: &Object) {
         let detail = "Pod QOS Class may not change as a result of resizing";
         errors.invalid(&SPEC, new.str_at(&["status", "qosClass"]), detail);
     }
-    let spec = |pod: &'_ Object| pod.get("spec").cloned().unwrap_or_default();
-    let (new, old) = (spec(new), spec(old));
+    let (new, old) = (of(new, "spec"), of(old, "spec"));
     let mut only = true;
     for field in ["containers", "initContainers"] {
         let at = SPEC.child(field);
-        for (index, (now, before)) in list(&new, field).iter().zip(list(&old, field)).enumerate() {
+        for (index, (now, before)) in list(new, field).iter().zip(list(old, field)).enumerate() {
             let at = &at.index(index);
             let at = at.child("resources");
             for which in ["requests", "limits"] {
@@ -77,7 +75,7 @@ fn resize(errors: &mut Findings, new: &Object, old: &Object) {
                 only &= others(&now[which]) == others(&before[which]);
                 let gone = |name: &&str| before[which].get(name).is_some() && now[which].get(name).is_none();
                 if OF_SIZE.iter().any(gone) {
-                    errors.forbidden(&at.child(which), &format!("resource {which} cannot be removed"));
+                    errors.forbidden(&at.child(which), format_args!("resource {which} cannot be removed"));
                 }
             }
         }

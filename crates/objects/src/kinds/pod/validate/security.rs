@@ -235,13 +235,13 @@ fn matching(
     let kind = text(profile, "type");
     let other_kind = || format!("{what} type in annotation and field must match");
     match (kind, annotation.strip_prefix("localhost/")) {
-        ("Localhost", None) => errors.forbidden(&at.child("type"), &other_kind()),
+        ("Localhost", None) => errors.forbidden(&at.child("type"), other_kind()),
         ("Localhost", Some(name)) if profile["localhostProfile"].as_str() != Some(name) => {
             let detail = format!("{what} profile in annotation and field must match");
             errors.forbidden(&at.child("localhostProfile"), &detail);
         }
         ("RuntimeDefault" | "Unconfined", _) if kind_of(annotation) != kind => {
-            errors.forbidden(&at.child("type"), &other_kind());
+            errors.forbidden(&at.child("type"), other_kind());
         }
         _ => {}
     }

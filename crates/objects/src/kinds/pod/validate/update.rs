@@ -8,7 +8,7 @@ use super::{SPEC, annotations, container, scheduling};
 use crate::Object;
 use crate::field::Findings;
 use crate::kinds::internal;
-use crate::kinds::look::{list, number, text};
+use crate::kinds::look::{list, number, of, text};
 use crate::path::Path;
 use crate::validate::Limits;
 
@@ -21,23 +21,27 @@ type Spec = Map<String, Value>;
 pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object, limits: &Limits) {
     super::whole(errors, new, limits);
     annotations::changed(errors, new, old);
-    let field = |name| new.get(name).unwrap_or(&Value::Null);
-    annotations::all(errors, &annotations::AT, field("metadata"), field("spec"));
-    let spec = |pod: &Object| pod.get("spec").cloned().unwrap_or_default();
-    let (mut changed, before) = (spec(new), spec(old));
+    let (spec, before) = (of(new, "spec"), of(old, "spec"));
+    annotations::all(errors, &annotations::AT, of(new, "metadata"), spec);
     for field in ["containers", "initContainers"] {
-        if !images(errors, field, &mut changed, &before) {
+        if !images(errors, field, spec, before) {
             return;
         }
     }
-    if !deadline(errors, number(&changed, DEADLINE), number(&before, DEADLINE)) {
+    if !deadline(errors, number(spec, DEADLINE), number(before, DEADLINE)) {
         return;
     }
-    tolerations(errors, list(&changed, "tolerations"), list(&before, "tolerations"));
-    gates(errors, list(&changed, "schedulingGates"), list(&before, "schedulingGates"));
-    let (Some(mut changed), Some(before)) = (changed.as_object().cloned(), before.as_object()) else {
+    tolerations(errors, list(spec, "tolerations"), list(before, "tolerations"));
+    gates(errors, list(spec, "schedulingGates"), list(before, "schedulingGates"));
+    let (Some(changed), Some(kept)) = (spec.as_object(), before.as_object()) else { return };
+    // Most changes are of metadata.
+    if changed == kept {
         return;
-    };
+    }
+    let (mut changed, before) = (changed.clone(), kept);
+    for field in ["containers", "initContainers"] {
+        same_images(&mut changed, before, field);
+    }
     for field in [DEADLINE, "tolerations", "schedulingGates"] {
         restore(&mut changed, before, field);
     }
@@ -52,33 +56,40 @@ pub(crate) fn update(errors: &mut Findings, new: &Object, old: &Object, limits: 
     }
     if changed != *before {
         let what = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-        let difference = internal::difference(&before.clone().into(), &changed.into(), "core.PodSpec");
-        errors.forbidden(&SPEC, &format!("{what}\n{difference}"));
+        let difference = internal::difference(of(old, "spec"), &changed.into(), "core.PodSpec");
+        errors.forbidden(&SPEC, format_args!("{what}\n{difference}"));
     }
 }
 
 const DEADLINE: &str = "activeDeadlineSeconds";
 
 /// The images of containers, which stay as many as they were; whether to go on.
-fn images(errors: &mut Findings, field: &str, changed: &mut Value, before: &Value) -> bool {
+fn images(errors: &mut Findings, field: &str, spec: &Value, before: &Value) -> bool {
     let at = SPEC.child(field);
-    if list(changed, field).len() != list(before, field).len() {
+    let containers = list(spec, field);
+    if containers.len() != list(before, field).len() {
         errors.forbidden(&at, "pod updates may not add or remove containers");
         return false;
     }
-    let containers = changed.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten();
-    for (index, (container, original)) in containers.zip(list(before, field)).enumerate() {
+    for (index, container) in containers.iter().enumerate() {
         let at = at.index(index);
-        let image = text(container, "image");
-        if image.is_empty() {
+        if text(container, "image").is_empty() {
             errors.required(&at.child("image"), "");
         }
         container::image(errors, &at, container);
-        if let (Some(container), Some(image)) = (container.as_object_mut(), original.get("image")) {
+    }
+    true
+}
+
+/// Gives containers the images that they had.
+fn same_images(changed: &mut Spec, before: &Spec, field: &str) {
+    let containers = changed.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten();
+    let before = before.get(field).and_then(Value::as_array).into_iter().flatten();
+    for (container, before) in containers.zip(before) {
+        if let (Some(container), Some(image)) = (container.as_object_mut(), before.get("image")) {
             container.insert("image".into(), image.clone());
         }
     }
-    true
 }
 
 /// It comes nearer; whether to go on.
