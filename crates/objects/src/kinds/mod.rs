@@ -18,6 +18,7 @@ mod disruption_budget;
 mod event;
 mod flow_schema;
 mod internal;
+mod key_pair;
 mod lease;
 mod limit_range;
 mod look;

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::Rules;
+use super::{Rules, key_pair, pem};
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::table::count;
@@ -55,17 +55,17 @@ impl Rules for Secret {
         immutable(errors, new, old, &["data"]);
     }
 
-    /// A pair that no TLS server could use; whether the key is the certificate's is not looked at.
+    /// A pair that no TLS server could use.
     fn warnings(&self, object: &Object, _: Option<&Object>) -> Vec<String> {
         if object.str_at(&["type"]) != TLS {
             return Vec::new();
         }
-        let labels = |key: &str| {
+        let text = |key: &str| {
             let bytes = BASE64_STANDARD.decode(object.str_at(&["data", key])).unwrap_or_default();
-            let text = String::from_utf8_lossy(&bytes);
-            super::pem::blocks(&text).iter().map(|block| block.label.to_owned()).collect::<Vec<_>>()
+            String::from_utf8_lossy(&bytes).into_owned()
         };
-        unusable(&labels("tls.crt"), &labels("tls.key")).into_iter().collect()
+        let (certificate, key) = (text("tls.crt"), text("tls.key"));
+        Vec::from_iter(key_pair::unusable(&pem::blocks(&certificate), &pem::blocks(&key)))
     }
 }
 
@@ -76,37 +76,6 @@ fn string_data(object: &mut Object) {
         let encoded = BASE64_STANDARD.encode(text.as_str().unwrap_or_default());
         object.set(&["data", &key], encoded);
     }
-}
-
-/// Why Go makes no pair of the blocks of a certificate and those of a key (`tls.X509KeyPair`).
-fn unusable(certificate: &[String], key: &[String]) -> Option<String> {
-    let skipped = |labels: &[String]| {
-        format!(
-            "PEM block in certificate input after skipping PEM blocks of the following types: [{}]",
-            labels.join(" ")
-        )
-    };
-    let is_key = |label: &String| label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY");
-    if !certificate.iter().any(|label| label == "CERTIFICATE") {
-        return Some(match certificate {
-            [] => "tls: failed to find any PEM data in certificate input".into(),
-            [one] if one.ends_with("PRIVATE KEY") => "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched".into(),
-            more => format!("tls: failed to find \"CERTIFICATE\" {}", skipped(more)),
-        });
-    }
-    if key.iter().any(is_key) {
-        return None;
-    }
-    Some(match key {
-        [] => "tls: failed to find any PEM data in key input".into(),
-        [one] if one == "CERTIFICATE" => {
-            "tls: found a certificate rather than a key in the PEM for the private key".into()
-        }
-        more => format!(
-            "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
-            more.join(" ")
-        ),
-    })
 }
 
 fn create(errors: &mut Findings, secret: &Object) {

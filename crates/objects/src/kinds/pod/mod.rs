@@ -16,6 +16,7 @@ pub use references::{
 pub use validate::resources::{HUGE_PAGES, is_extended, is_native};
 
 pub(super) use defaults::template as template_defaults;
+pub(super) use warnings::{fraction, template as template_warnings};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -102,9 +103,8 @@ impl Rules for Pod {
         if old.is_some() {
             return Vec::new();
         }
-        let none = &Value::Null;
-        let annotations = object.at(&["metadata", "annotations"]).unwrap_or(none);
-        warnings::warnings(None, object.get("spec").unwrap_or(none), annotations)
+        let annotations = object.at(&["metadata", "annotations"]).unwrap_or(&Value::Null);
+        warnings::pod(object.get("spec").unwrap_or(&Value::Null), annotations)
     }
 }
 

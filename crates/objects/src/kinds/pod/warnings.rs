@@ -63,8 +63,24 @@ const VOLUMES: [(&str, &str); 9] = [
 const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_OF: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
-/// Of a pod, or of a template that stands somewhere.
-pub(crate) fn warnings(at: Option<&Path<'_>>, spec: &Value, annotations: &Value) -> Vec<String> {
+/// Of a pod.
+pub(super) fn pod(spec: &Value, annotations: &Value) -> Vec<String> {
+    warnings(None, spec, annotations)
+}
+
+/// Of what others make pods of.
+pub(in crate::kinds) fn template(at: &Path<'_>, template: &Value) -> Vec<String> {
+    warnings(Some(at), &template["spec"], &template["metadata"]["annotations"])
+}
+
+/// Of an amount of bytes: none has a part. Amounts are canonical, so that they show it.
+pub(in crate::kinds) fn fraction(at: &Path<'_>, amounts: &Value, name: &str) -> Option<String> {
+    let amount = text(amounts, name);
+    let what = || format!("fractional byte value {} is invalid, must be an integer", go_quote(amount));
+    amount.ends_with(['m', 'u', 'n']).then(|| format!("{}: {}", at.key(name), what()))
+}
+
+fn warnings(at: Option<&Path<'_>>, spec: &Value, annotations: &Value) -> Vec<String> {
     let child = |name: &'static str| at.map_or(Path::new(name), |at| at.child(name));
     let (spec_at, metadata) = (child("spec"), child("metadata"));
     let annotations_at = metadata.child("annotations");
@@ -217,13 +233,9 @@ impl Told {
         ["memory", "ephemeral-storage"].iter().for_each(|name| self.fraction(at, amounts, name));
     }
 
-    /// A part of a byte; amounts are canonical, so that they show it.
     fn fraction(&mut self, at: &Path<'_>, amounts: &Value, name: &str) {
-        let amount = text(amounts, name);
-        if amount.ends_with(['m', 'u', 'n']) {
-            let shown = go_quote(amount);
-            let what = format_args!("fractional byte value {shown} is invalid, must be an integer");
-            self.say(&at.key(name), what);
+        if self.0.len() < MOST {
+            self.0.extend(fraction(at, amounts, name));
         }
     }
 
@@ -341,7 +353,7 @@ mod tests {
     use super::*;
 
     fn said(spec: Value) -> Vec<String> {
-        warnings(None, &spec, &json!({SECCOMP: "x"}))
+        pod(&spec, &json!({SECCOMP: "x"}))
     }
 
     #[test]
@@ -349,10 +361,10 @@ mod tests {
         let same = "spec.containers[1].ports[0]: duplicate port name \"web\" with spec.containers[0].ports[0], services and probes that select ports by name will use spec.containers[0].ports[0]";
         let port = |number: i64| json!({"name": "web", "containerPort": number, "protocol": "TCP"});
         let profile = json!({"seccompProfile": {"type": "RuntimeDefault"}});
-        let pod =
+        let with_profile =
             json!({"securityContext": profile, "containers": [{"ports": [port(1)]}, {"ports": [port(2)]}]});
-        assert_eq!(said(pod), [same]);
-        let pod = json!({
+        assert_eq!(said(with_profile), [same]);
+        let unwise = json!({
             "nodeSelector": {"beta.kubernetes.io/os": "linux"},
             "hostAliases": [{"ip": "1.2.3.4"}, {"ip": "1.2.3.4"}],
             "volumes": [{"name": "v", "gitRepo": {}}],
@@ -366,7 +378,7 @@ mod tests {
             "topologySpreadConstraints": [{"topologyKey": "zone"}],
         });
         assert_eq!(
-            said(pod),
+            said(unwise),
             [
                 "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
                 "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",

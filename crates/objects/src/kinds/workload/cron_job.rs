@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokensmith_api::moment;
 
-use super::{SPEC, cells, cron, inner, job, none_negative, shown_selector, spec};
+use super::{SPEC, cells, counted, cron, inner, job, name_warning, none_negative, shown_selector, spec};
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::look::text;
+use crate::kinds::look::{of, text};
 use crate::kinds::pod;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -21,6 +21,18 @@ use crate::{Object, strategy};
 pub(in crate::kinds) struct CronJob;
 
 impl Rules for CronJob {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let (spec, at) = (of(object, "spec"), SPEC.child("jobTemplate.spec"));
+        let mut told = Vec::from_iter(name_warning(object, old));
+        if counted(object, old) {
+            told.extend(job::of_job(&at, &spec["jobTemplate"]["spec"]));
+        }
+        if old.is_some() && text(spec, "schedule").contains("TZ") {
+            told.push("cannot use TZ or CRON_TZ in schedule, use timeZone instead".into());
+        }
+        told
+    }
+
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         let spec = |field: &str| object.at(&["spec", field]);
         Some(match column {

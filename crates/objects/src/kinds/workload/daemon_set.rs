@@ -5,12 +5,12 @@ use time::OffsetDateTime;
 
 use super::{
     SPEC, cells, collisions, endless, inner, is_empty, mismatch, none_negative, numbers, selector_stays,
-    shared_disks, shown_selector, spec, status, takes, template_defaults,
+    shared_disks, shown_selector, spec, status, takes, template_defaults, template_warnings,
 };
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::look::{some, text};
+use crate::kinds::look::{of, some, text};
 use crate::kinds::pod::validate;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -30,6 +30,10 @@ fn templates(object: &Object) -> i64 {
 }
 
 impl Rules for DaemonSet {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        template_warnings(&SPEC.child("template"), &of(object, "spec")["template"], object, old)
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         let number = |field: &str| cells::number(object, &["status", field]).into();
         Some(match column {

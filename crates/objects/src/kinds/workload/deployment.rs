@@ -4,31 +4,39 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, endless, inner, no_more, none_negative, numbers, replicated,
-    selector_of, selector_stays, shown_selector, spec, status, takes, template_defaults,
+    ABOVE_ALL, SPEC, cells, collisions, endless, inner, name_warning, no_more, none_negative, numbers,
+    replicated, selector_of, selector_stays, shown_selector, spec, status, takes, template_defaults,
+    template_warnings,
 };
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::look::{some, text};
+use crate::kinds::look::{of, some, text};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
 use crate::{Object, strategy};
+
+/// Annotations, if there are any.
+fn annotations(object: &Object) -> Option<&Value> {
+    let all = object.at(&["metadata", "annotations"]);
+    all.filter(|all| all.as_object().is_none_or(|all| !all.is_empty()))
+}
 
 /// Replica sets, one after the other.
 #[derive(Debug)]
 pub(in crate::kinds) struct Deployment;
 
 impl Rules for Deployment {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let template = &of(object, "spec")["template"];
+        let mut told = Vec::from_iter(name_warning(object, old));
+        told.extend(template_warnings(&SPEC.child("template"), template, object, old));
+        told
+    }
+
     /// Controllers go by annotations, too.
     fn also_counts(&self, new: &Object, old: &Object) -> bool {
-        let annotations = |object: &Object| {
-            object
-                .at(&["metadata", "annotations"])
-                .filter(|all| all.as_object().is_none_or(|all| !all.is_empty()))
-                .cloned()
-        };
         annotations(new) != annotations(old)
     }
 

@@ -24,13 +24,13 @@ pub(super) use stateful_set::StatefulSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::Object;
 use crate::field::Findings;
 use crate::kinds::look::{entries, list, of, some, text};
 use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::selector::LabelSelector;
 use crate::validate::{Limits, not_negative, selector};
+use crate::{Object, names};
 
 const SPEC: Path<'static> = Path::new("spec");
 
@@ -57,6 +57,24 @@ fn template_defaults(spec: &mut Map<String, Value>) {
     if let Some(template) = inner(spec, "template") {
         pod::template_defaults(template);
     }
+}
+
+/// What the author of a template is told: when it is made, and when something that counts has changed (`WarningsOnUpdate`).
+fn template_warnings(at: &Path<'_>, template: &Value, object: &Object, old: Option<&Object>) -> Vec<String> {
+    if counted(object, old) { pod::template_warnings(at, template) } else { Vec::new() }
+}
+
+/// Whether an object is new, or its generation another one.
+fn counted(object: &Object, old: Option<&Object>) -> bool {
+    let generation = |object: &Object| object.at(&["metadata", "generation"]).and_then(Value::as_i64);
+    old.is_none_or(|old| generation(old) != generation(object))
+}
+
+/// What is told of a new object by whose name pods are called, where that makes no name of a host.
+fn name_warning(object: &Object, old: Option<&Object>) -> Option<String> {
+    let wrong = if old.is_none() { names::label(object.name()) } else { Vec::new() };
+    let text = "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
+    (!wrong.is_empty()).then(|| format!("{text}: [{}]", wrong.join(" ")))
 }
 
 /// Whether a selector takes what is made of a template; `None` if it cannot be read. No selector takes nothing.

@@ -3,10 +3,11 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{cells, inner};
+use super::{cells, inner, template_warnings};
 use crate::Object;
 use crate::field::Findings;
 use crate::kinds::Rules;
+use crate::kinds::look::of;
 use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::schema::Kind;
@@ -18,6 +19,10 @@ use crate::validate::Limits;
 pub(in crate::kinds) struct PodTemplate;
 
 impl Rules for PodTemplate {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        template_warnings(&Path::new("template"), of(object, "template"), object, old)
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         let template = object.get("template").unwrap_or(&Value::Null);
         if column == "Pod Labels" {

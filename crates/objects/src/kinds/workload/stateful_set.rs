@@ -1,18 +1,20 @@
 //! Stateful sets.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, endless, inner, mismatch, no_more, none_negative, numbers,
-    selector_of, shown_selector, spec, status, takes, template_defaults,
+    ABOVE_ALL, SPEC, cells, collisions, counted, endless, inner, mismatch, name_warning, no_more,
+    none_negative, numbers, selector_of, shown_selector, spec, status, takes, template_defaults,
+    template_warnings,
 };
 use crate::defaults::{default, each};
 use crate::field::Findings;
 use crate::kinds::Rules;
-use crate::kinds::look::{list, some, text};
+use crate::kinds::look::{list, number, of, some, text};
 use crate::kinds::pod;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -24,6 +26,22 @@ use crate::{Object, names, strategy};
 pub(in crate::kinds) struct StatefulSet;
 
 impl Rules for StatefulSet {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let spec = of(object, "spec");
+        let mut told = Vec::from_iter(name_warning(object, old));
+        told.extend(template_warnings(&SPEC.child("template"), &spec["template"], object, old));
+        if counted(object, old) {
+            let at = SPEC.child("volumeClaimTemplates");
+            for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+                let (at, asked) = (at.index(index), &claim["spec"]["resources"]["requests"]);
+                told.extend(pod::fraction(&at.child("resources.requests"), asked, "storage"));
+            }
+        }
+        let kept = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
+        told.extend(number(spec, "revisionHistoryLimit").filter(|limit| *limit < 0).map(|_| kept.to_owned()));
+        told
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         Some(match column {
             "Ready" => {
@@ -41,7 +59,7 @@ impl Rules for StatefulSet {
         default(spec, "replicas", 1);
         default(spec, "revisionHistoryLimit", 10);
         if let Some(strategy) = inner(spec, "updateStrategy") {
-            if text(&Value::Object(strategy.clone()), "type").is_empty() {
+            if strategy.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
                 strategy.insert("type".into(), "RollingUpdate".into());
                 inner(strategy, "rollingUpdate");
             }
@@ -132,14 +150,13 @@ impl Rules for StatefulSet {
     }
 
     fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
-        let rest = |object: &Object| {
-            let mut spec = object.get("spec").cloned().unwrap_or_default();
-            if let Some(spec) = spec.as_object_mut() {
-                MAY_CHANGE.iter().for_each(|field| drop(spec.shift_remove(*field)));
-            }
-            spec
+        let stays = |one: &Value, other: &Value| {
+            let mut fields = one.as_object().into_iter().flatten();
+            fields
+                .all(|(field, value)| MAY_CHANGE.contains(&field.as_str()) || other.get(field) == Some(value))
         };
-        if rest(new) != rest(old) {
+        let (new, old) = (of(new, "spec"), of(old, "spec"));
+        if !stays(new, old) || !stays(old, new) {
             errors.forbidden(&SPEC, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
         }
     }
@@ -156,7 +173,10 @@ const MAY_CHANGE: [&str; 7] = [
 ];
 
 /// The template with the volumes that its pods get besides, which come first.
-fn with_disks(spec: &Value) -> Value {
+fn with_disks(spec: &Value) -> Cow<'_, Value> {
+    if list(spec, "volumeClaimTemplates").is_empty() {
+        return Cow::Borrowed(&spec["template"]);
+    }
     let mut template = spec["template"].clone();
     let name = |claim: &Value| claim["metadata"]["name"].as_str().unwrap_or("").to_owned();
     let disk = |name: String| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
@@ -168,7 +188,7 @@ fn with_disks(spec: &Value) -> Value {
     if !all.is_empty() && template["spec"].is_object() {
         template["spec"]["volumes"] = all.into();
     }
-    template
+    Cow::Owned(template)
 }
 
 /// What disks ask for at the least.

@@ -248,3 +248,59 @@ fn schedules_are_read_as_cron_reads_them() {
         assert_eq!(cron::zone(zone).is_ok(), good, "{zone}");
     }
 }
+
+#[test]
+fn who_writes_a_template_is_told_what_a_pods_author_is() {
+    let unwise = json!({"metadata": {"labels": {"app": "x"}}, "spec": {
+        "containers": [{"name": "c", "image": "i"}], "nodeSelector": {"beta.kubernetes.io/os": "linux"},
+    }});
+    let text =
+        "nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead";
+    for (group, plural, at) in [
+        ("apps", "deployments", "spec.template"),
+        ("apps", "replicasets", "spec.template"),
+        ("apps", "daemonsets", "spec.template"),
+        ("apps", "statefulsets", "spec.template"),
+        ("batch", "jobs", "spec.template"),
+        ("batch", "cronjobs", "spec.jobTemplate.spec.template"),
+        ("", "replicationcontrollers", "spec.template"),
+        ("", "podtemplates", "template"),
+    ] {
+        let rules = kind(group, plural).unwrap().rules();
+        let mut object = of(group, plural, json!({}));
+        object.set(&at.split('.').collect::<Vec<_>>(), unwise.clone());
+        object.set(&["metadata", "generation"], 2);
+        let want = [format!("{at}.spec.{text}")];
+        assert_eq!(rules.warnings(&object, None), want, "{plural}");
+        let mut old = object.clone();
+        assert_eq!(rules.warnings(&object, Some(&old)), [""; 0], "{plural}");
+        old.set(&["metadata", "generation"], 1);
+        assert_eq!(rules.warnings(&object, Some(&old)), want, "{plural}");
+        object.set(&["metadata", "name"], "a.b");
+        let named = rules.warnings(&object, None).len() - 1;
+        assert_eq!(named, usize::from(!["daemonsets", "podtemplates"].contains(&plural)), "{plural}");
+    }
+    let mut set = of(
+        "apps",
+        "statefulsets",
+        json!({"revisionHistoryLimit": -1, "volumeClaimTemplates": [
+            {"spec": {"resources": {"requests": {"storage": "1500m"}}}},
+        ]}),
+    );
+    let rules = kind("apps", "statefulsets").unwrap().rules();
+    assert_eq!(
+        rules.warnings(&set, None),
+        [
+            "spec.volumeClaimTemplates[0].resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer",
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended",
+        ]
+    );
+    set.set(&["metadata", "name"], "A");
+    assert_eq!(
+        rules.warnings(&set, None)[0],
+        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')]"
+    );
+    let wide = json!({"completionMode": "Indexed", "completions": 100_001, "parallelism": 10_001});
+    let told = kind("batch", "jobs").unwrap().rules().warnings(&of("batch", "jobs", wide), None);
+    assert!(told.len() == 1 && told[0].starts_with("spec: In Indexed Jobs with"), "{told:?}");
+}

@@ -10,13 +10,14 @@ use time::OffsetDateTime;
 use tokensmith_api::{Moment, moment};
 
 use super::{
-    SPEC, cells, immutable, mismatch, none_negative, shown_selector, sorted, takes, template_defaults,
+    SPEC, cells, counted, immutable, mismatch, name_warning, none_negative, shown_selector, sorted, takes,
+    template_defaults,
 };
 use crate::defaults::{default, each};
 use crate::field::Findings;
 use crate::kinds::Rules;
-use crate::kinds::look::{number, some, text};
-use crate::kinds::pod::validate;
+use crate::kinds::look::{number, of, some, text};
+use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::duration;
@@ -36,6 +37,14 @@ const MOST_OF_MANY: i64 = 10_000;
 const LONGEST_MANAGER: usize = 63;
 
 impl Rules for Job {
+    fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
+        let mut told = Vec::from_iter(name_warning(object, old));
+        if counted(object, old) {
+            told.extend(of_job(&SPEC, of(object, "spec")));
+        }
+        told
+    }
+
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         let at = |field: &str| moment::parse(object.str_at(&["status", field])).ok();
         Some(match column {
@@ -145,10 +154,10 @@ impl Rules for Job {
         limits: &Limits,
     ) {
         self.validate(errors, kind, new, limits);
-        let spec = |object: &Object| object.get("spec").cloned().unwrap_or_default();
-        let (new, mut before) = (spec(new), spec(old));
+        let waits = old.at(&["status", "startTime"]).is_none();
+        let (new, before) = (of(new, "spec"), of(old, "spec"));
         // Upstream judges a change as a new job and as a change, and tells both.
-        whole(errors, &new, limits);
+        whole(errors, new, limits);
         let indexed = new["completionMode"] == "Indexed";
         match indexed && new["completions"] != before["completions"] {
             true if new["completions"] != new["parallelism"] => {
@@ -156,25 +165,33 @@ impl Rules for Job {
                 errors.invalid(&SPEC.child("completions"), &new["completions"], detail);
             }
             true => {}
-            false => immutable(errors, &new, &before, "completions"),
+            false => immutable(errors, new, before, "completions"),
         }
-        immutable(errors, &new, &before, "selector");
-        let waits = before["suspend"] == true && old.at(&["status", "startTime"]).is_none();
-        if waits {
-            schedule_like(&mut before["template"], &new["template"]);
+        immutable(errors, new, before, "selector");
+        if waits && before["suspend"] == true {
+            let mut template = json!({"template": before["template"]});
+            schedule_like(&mut template["template"], &new["template"]);
+            immutable(errors, new, &template, "template");
+        } else {
+            immutable(errors, new, before, "template");
         }
-        let fields = [
-            "template",
-            "completionMode",
-            "podFailurePolicy",
-            "backoffLimitPerIndex",
-            "managedBy",
-            "successPolicy",
-        ];
+        let fields =
+            ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"];
         for field in fields {
-            immutable(errors, &new, &before, field);
+            immutable(errors, new, before, field);
         }
     }
+}
+
+/// What the author of a job, or of one that is made in time, is told (`pkg/api/job/warnings.go`).
+pub(super) fn of_job(at: &Path<'_>, own: &Value) -> Vec<String> {
+    let mut told = Vec::new();
+    let many = |field: &str, most: i64| number(own, field).is_some_and(|number| number > most);
+    if own["completionMode"] == "Indexed" && many("completions", 100_000) && many("parallelism", 10_000) {
+        told.push(format!("{at}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"));
+    }
+    told.extend(pod::template_warnings(&at.child("template"), &own["template"]));
+    told
 }
 
 /// Where the pods of a job that has not begun are to run may still be said.
