@@ -127,7 +127,7 @@ fn network(text: &str) -> Option<(IpAddr, u32, bool)> {
 }
 
 /// An address, and whether one of its decimal numbers has zeros in front, as old fields may have it.
-fn read(text: &str) -> Option<(IpAddr, bool)> {
+pub(crate) fn read(text: &str) -> Option<(IpAddr, bool)> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Some((ip, false));
     }

@@ -82,6 +82,10 @@ impl Rules for Pod {
         }
     }
 
+    fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
+        validate::status(errors, new, old);
+    }
+
     fn prepare_part(&self, part: &str, object: &mut Object, sent: &Object) {
         parts::prepare(part, object, sent);
     }

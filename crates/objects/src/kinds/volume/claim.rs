@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::super::Rules;
+use super::super::internal;
 use super::super::look::{of, some, text};
-use super::{access_modes, class, class_and_mode, difference, or_unset, short_modes, status};
+use super::super::pod;
+use super::{access_modes, class, class_and_mode, or_unset, short_modes, status};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
-use crate::validate::{Limits, selector};
+use crate::validate::{Limits, meta, selector};
 use crate::{Object, names, quantity, strategy};
 
 /// Bound to a volume, it can but grow.
@@ -58,25 +60,13 @@ impl Rules for PersistentVolumeClaim {
         strategy::status_and_metadata(object, old);
     }
 
+    fn warnings(&self, object: &Object, _: Option<&Object>) -> Vec<String> {
+        let asked = &of(object, "spec")["resources"]["requests"];
+        Vec::from_iter(pod::fraction(&SPEC.child("resources.requests"), asked, "storage"))
+    }
+
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
-        let spec = of(object, "spec");
-        selector::validate(errors, &SPEC.child("selector"), &spec["selector"]);
-        access_modes(errors, &SPEC.child("accessModes"), spec, "at least 1 access mode is required");
-        let at = SPEC.child("resources");
-        let at = &at.key("storage");
-        match spec["resources"]["requests"]["storage"].as_str() {
-            None => errors.required(at, ""),
-            Some(amount) if !quantity::compare(amount, "0").is_gt() => {
-                errors.invalid(at, amount, "must be greater than zero");
-            }
-            Some(_) => {}
-        }
-        class_and_mode(errors, &SPEC, spec);
-        for field in ["dataSource", "dataSourceRef"] {
-            if let Some(source) = some(spec, field) {
-                self::source(errors, &SPEC.child(field), source);
-            }
-        }
+        self::spec(errors, &SPEC, of(object, "spec"));
     }
 
     fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
@@ -98,9 +88,9 @@ impl Rules for PersistentVolumeClaim {
             Value::Object(map)
         };
         if without_nulls(&same) != without_nulls(before) {
-            let shown = difference("core/v1.PersistentVolumeClaimSpec", before, &same);
+            let shown = internal::difference(before, &same, "core.PersistentVolumeClaimSpec");
             let text = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-            return errors.forbidden(&SPEC, &format!("{text}\n{shown}"));
+            return errors.forbidden(&SPEC, format_args!("{text}\n{shown}"));
         }
         let asked = |spec: &Value| spec["resources"]["requests"]["storage"].as_str().unwrap_or("").to_owned();
         let room = old.str_at(&["status", "capacity", "storage"]);
@@ -111,6 +101,71 @@ impl Rules for PersistentVolumeClaim {
             let at = SPEC.child("resources.requests.storage");
             errors.forbidden(&at, "field can not be less than status.capacity");
         }
+    }
+}
+
+/// What a pod's own claim is made of (`ValidatePersistentVolumeClaimTemplate`).
+pub(in super::super) fn template(errors: &mut Findings, at: &Path<'_>, template: &Value) {
+    let (metadata, here) = (&template["metadata"], &at.child("metadata"));
+    meta::annotations(errors, &here.child("annotations"), metadata);
+    selector::labels(errors, &here.child("labels"), &metadata["labels"]);
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        value => value != 0,
+    };
+    for (field, name) in NOT_IN_TEMPLATES {
+        if is_set(&metadata[*field]) {
+            errors.forbidden(&here.child(name), "cannot be set");
+        }
+    }
+    spec(errors, &at.child("spec"), &template["spec"]);
+}
+
+/// All of metadata but labels and annotations, in Go's order and by the names that they have there.
+const NOT_IN_TEMPLATES: &[(&str, &str)] = &[
+    ("name", "Name"),
+    ("generateName", "GenerateName"),
+    ("namespace", "Namespace"),
+    ("selfLink", "SelfLink"),
+    ("uid", "UID"),
+    ("resourceVersion", "ResourceVersion"),
+    ("generation", "Generation"),
+    ("creationTimestamp", "CreationTimestamp"),
+    ("deletionTimestamp", "DeletionTimestamp"),
+    ("deletionGracePeriodSeconds", "DeletionGracePeriodSeconds"),
+    ("ownerReferences", "OwnerReferences"),
+    ("finalizers", "Finalizers"),
+    ("managedFields", "ManagedFields"),
+];
+
+fn spec(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
+    selector::validate(errors, &at.child("selector"), &spec["selector"]);
+    access_modes(errors, &at.child("accessModes"), spec, "at least 1 access mode is required");
+    let here = at.child("resources");
+    let here = &here.key("storage");
+    match spec["resources"]["requests"]["storage"].as_str() {
+        None => errors.required(here, ""),
+        Some(amount) => {
+            let than_none = quantity::compare(amount, "0");
+            if than_none.is_lt() {
+                errors.invalid(here, amount, "must be greater than or equal to 0");
+            }
+            if !than_none.is_gt() {
+                errors.invalid(here, amount, "must be greater than zero");
+            }
+        }
+    }
+    class_and_mode(errors, at, spec);
+    for field in ["dataSource", "dataSourceRef"] {
+        if let Some(source) = some(spec, field) {
+            self::source(errors, &at.child(field), source);
+        }
+    }
+    let class = text(spec, "volumeAttributesClassName");
+    if !class.is_empty() {
+        errors.each(&at.child("volumeAttributesClassName"), class, names::subdomain(class));
     }
 }
 

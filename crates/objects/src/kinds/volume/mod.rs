@@ -3,12 +3,11 @@
 mod claim;
 mod persistent;
 
-pub(super) use claim::PersistentVolumeClaim;
+pub(super) use claim::{PersistentVolumeClaim, template as claim_template};
 pub(super) use persistent::PersistentVolume;
 
 use serde_json::Value;
 
-use super::internal;
 use super::look::{list, strings, text};
 use crate::field::Findings;
 use crate::path::Path;
@@ -69,40 +68,6 @@ fn class(object: &Object) -> &str {
 
 fn or_unset(text: &str) -> Value {
     if text.is_empty() { "<unset>".into() } else { text.into() }
-}
-
-/// What differs between two values of a type, as messages show it: lines, with three of what stays around them.
-fn difference(of: &str, old: &Value, new: &Value) -> String {
-    let text = |value: &Value| {
-        let shown = internal::of_type(of, value).to_string();
-        tokensmith_api::json::indent(shown.as_bytes())
-    };
-    // Upstream indents by one.
-    let lines = |bytes: Vec<u8>| -> Vec<String> {
-        let text = String::from_utf8(bytes).unwrap_or_default();
-        let line = |line: &str| {
-            let rest = line.trim_start();
-            format!("{}{rest}", " ".repeat(line.len().saturating_sub(rest.len()) / 2))
-        };
-        text.lines().map(line).collect()
-    };
-    let (old, new) = (lines(text(old)), lines(text(new)));
-    let head = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let most = old.len().min(new.len()).saturating_sub(head);
-    let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(old, new)| old == new).count();
-    let from = head.saturating_sub(3);
-    let end = |lines: &[String]| lines.len().saturating_sub(tail);
-    let (old_end, new_end) = (end(&old), end(&new));
-    let (old_last, new_last) = ((old_end + 3).min(old.len()), (new_end + 3).min(new.len()));
-    let first = from.saturating_add(1);
-    let mut out = format!("@@ -{first},{} +{first},{} @@\n", old_last - from, new_last - from);
-    let marked =
-        |mark: &str, lines: &[String]| lines.iter().map(|line| format!("{mark}{line}\n")).collect::<String>();
-    out += &marked(" ", &old[from..head]);
-    out += &marked("-", &old[head..old_end]);
-    out += &marked("+", &new[head..new_end]);
-    out += &marked(" ", &old[old_end..old_last]);
-    out
 }
 
 #[cfg(test)]

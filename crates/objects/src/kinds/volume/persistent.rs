@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::super::Rules;
+use super::super::internal;
 use super::super::look::{entries, list, of, some, text};
-use super::{access_modes, class, class_and_mode, difference, or_unset, short_modes, status};
+use super::{access_modes, class, class_and_mode, or_unset, short_modes, status};
 use crate::field::{FieldError, Findings};
 use crate::path::Path;
 use crate::schema::Kind;
@@ -126,7 +127,7 @@ impl Rules for PersistentVolume {
         };
         let (now, then) = (source(spec), source(before));
         if now != then {
-            let shown = difference("core/v1.PersistentVolumeSource", &then, &now);
+            let shown = internal::difference(&then, &now, "core.PersistentVolumeSource");
             let text = format!("spec.persistentvolumesource is immutable after creation\n{shown}");
             errors.forbidden(&SPEC.child("persistentvolumesource"), &text);
         }

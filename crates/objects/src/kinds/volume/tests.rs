@@ -1,6 +1,5 @@
 use serde_json::{Value, json};
 
-use super::difference;
 use crate::Object;
 use crate::kinds::testing::{cells, changed, created, defaulted};
 use crate::schema::kind;
@@ -136,11 +135,39 @@ fn cells_of_volumes_and_claims() {
 }
 
 #[test]
-fn a_difference_has_three_lines_around_it() {
-    let one = json!({"server": "a", "path": "/"});
-    let other = json!({"server": "b", "path": "/"});
+fn a_pods_own_claim_is_judged_as_a_claim() {
+    let found = |template: Value| {
+        let volumes = json!([{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}]);
+        let pod = json!({"spec": {"containers": [{"name": "c", "image": "i"}], "volumes": volumes}});
+        created("", "pods", pod)
+    };
+    assert_eq!(found(claim(json!({"volumeAttributesClassName": "gold"}))), [""; 0]);
+    let at = "spec.volumes[0].ephemeral.volumeClaimTemplate";
+    let mut named =
+        claim(json!({"volumeAttributesClassName": "A", "resources": {"requests": {"storage": "-1"}}}));
+    named["metadata"] = json!({"labels": {"a": "b c"}, "annotations": {"": "x"}, "name": "n", "finalizers": ["x/y"], "uid": ""});
+    let told = found(named);
+    let fields: Vec<_> =
+        told.iter().map(|text| text.strip_prefix(at).unwrap().split(": ").next().unwrap()).collect();
     assert_eq!(
-        difference("core/v1.NFSVolumeSource", &one, &other),
-        "@@ -1,5 +1,5 @@\n {\n- \"Server\": \"a\",\n+ \"Server\": \"b\",\n  \"Path\": \"/\",\n  \"ReadOnly\": false\n }\n"
+        fields,
+        [
+            ".metadata.annotations",
+            ".metadata.annotations",
+            ".metadata.labels",
+            ".metadata.Name",
+            ".metadata.Finalizers",
+            ".spec.resources[storage]",
+            ".spec.resources[storage]",
+            ".spec.volumeAttributesClassName",
+        ]
+    );
+    assert_eq!(told[3], format!("{at}.metadata.Name: Forbidden: cannot be set"));
+    assert_eq!(
+        found(json!({"spec": {}})),
+        [
+            format!("{at}.spec.accessModes: Required value: at least 1 access mode is required"),
+            format!("{at}.spec.resources[storage]: Required value"),
+        ]
     );
 }

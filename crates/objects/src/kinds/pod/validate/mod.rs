@@ -12,11 +12,13 @@ mod restart;
 pub(crate) mod scheduling;
 mod security;
 mod spread;
+mod status;
 mod update;
 mod volume;
 mod windows;
 
 pub(super) use part::part;
+pub(super) use status::status;
 pub(super) use update::update;
 
 use serde_json::Value;

@@ -64,7 +64,7 @@ pub(super) fn of_pod(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
 }
 
 /// A user's or a group's number.
-fn id(errors: &mut Findings, at: &Path<'_>, id: &Value) {
+pub(super) fn id(errors: &mut Findings, at: &Path<'_>, id: &Value) {
     if let Some(number) = id.as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
         errors.invalid(at, number, "must be between 0 and 2147483647, inclusive");
     }

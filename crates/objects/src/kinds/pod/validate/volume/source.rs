@@ -7,6 +7,7 @@ use crate::field::{Findings, go_quote};
 use crate::kinds::look::{entries, flag, given, list, number, some, text};
 use crate::kinds::pod::validate::container::PULL_POLICIES;
 use crate::kinds::pod::validate::one_of;
+use crate::kinds::volume::claim_template;
 use crate::path::Path;
 use crate::{names, quantity};
 
@@ -143,8 +144,12 @@ fn one(errors: &mut Findings, volume: &Path<'_>, name: &str, source: &Value, lim
         "projected" => projected::volume(errors, at, source, limits),
         "scaleIO" => all(&["gateway", "system", "volumeName"]),
         "csi" => csi(errors, at, source),
-        "ephemeral" if some(source, "volumeClaimTemplate").is_none() => {
-            errors.required(&at.child("volumeClaimTemplate"), "");
+        "ephemeral" => {
+            let at = &at.child("volumeClaimTemplate");
+            match some(source, at.name()) {
+                Some(template) => claim_template(errors, at, template),
+                None => errors.required(at, ""),
+            }
         }
         "image" => {
             all(&["reference"]);
