@@ -2,9 +2,10 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use crate::target::{Said, Targets};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// What HTTP/2 begins with (RFC 9113, 3.4).
@@ -13,7 +14,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A stream that gives back what was read from it to learn the protocol.
 #[derive(Debug)]
 pub(crate) struct Begun<S> {
-    start: Bytes,
+    targets: Targets,
     stream: S,
     http2: bool,
 }
@@ -29,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
             }
         }
         let http2 = start == PREFACE;
-        Ok(Begun { start: start.into(), stream, http2 })
+        Ok(Begun { targets: Targets::new(&start, !http2), stream, http2 })
     }
 
     /// Whether it is HTTP/2.
@@ -39,7 +40,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
 
     /// Whether the client has left without a word.
     pub(crate) fn is_silent(&self) -> bool {
-        self.start.is_empty()
+        self.targets.is_empty()
+    }
+
+    /// Who is to hear of each request of HTTP/1 when it has been read.
+    pub(crate) fn said(&self) -> Arc<Said> {
+        self.targets.said()
     }
 }
 
@@ -49,13 +55,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.start.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let length = self.start.len().min(buffer.remaining());
-        buffer.put_slice(&self.start[..length]);
-        self.start.advance(length);
-        Poll::Ready(Ok(()))
+        let Begun { targets, stream, .. } = &mut *self;
+        targets.poll_read(Pin::new(stream), context, buffer)
     }
 }
 

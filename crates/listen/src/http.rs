@@ -104,7 +104,9 @@ where
         last: Notify::new(),
     });
     let last = requests.clone();
+    let said = stream.said();
     let service = service_fn(move |request| {
+        said.request(&request);
         let requests = requests.clone();
         // In a box: a stream of HTTP/2 has room for the making of its answer for as long as that is sent, and a watch is sent
         // for hours.

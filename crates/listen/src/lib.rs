@@ -31,6 +31,7 @@ pub mod socket;
 mod stats;
 mod stream;
 mod sums;
+mod target;
 mod tls;
 mod turns;
 mod unread;

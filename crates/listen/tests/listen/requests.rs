@@ -69,6 +69,21 @@ async fn what_is_under_way_is_not_idle() {
     }
 }
 
+/// Go's server reads bytes that no URI has; what is said of a target is asked of the library's own reading.
+#[tokio::test]
+async fn a_target_with_bytes_that_no_uri_has_is_read() {
+    let world = start(Bounds::default()).await;
+    let post = "POST /read?<a> HTTP/1.1\r\nHost: x\r\nContent-Length: 31\r\n\r\nGET /target> HTTP/1.1\r\nHost: x\r\n";
+    let mut stream =
+        world.say([&get("/target?a>1&b=<\"`#c"), post, &get("/target?>")].concat().as_bytes()).await;
+    let mut seen = Vec::new();
+    for want in ["/target?a%3E1&b=%3C%22%60%23c", "31", "/target?%3E"] {
+        while !String::from_utf8_lossy(&seen).contains(&format!("\r\n\r\n{want}")) {
+            assert_ne!(timeout(LONG, stream.read_buf(&mut seen)).await.unwrap().unwrap(), 0, "{want}");
+        }
+    }
+}
+
 /// The answer to a body that nobody wants comes whole, and says whether the connection goes on.
 #[tokio::test]
 async fn a_refused_body_costs_nobody_the_answer() {

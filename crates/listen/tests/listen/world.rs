@@ -62,6 +62,7 @@ impl Serve for Paths {
                 let read = request.into_body().collect().await.unwrap().to_bytes().len();
                 *answer.body_mut() = Full::from(read.to_string());
             }
+            "/target" => *answer.body_mut() = Full::from(request.uri().to_string()),
             "/close" => drop(answer.headers_mut().insert("connection", "close".parse().unwrap())),
             "/tunnel" => {
                 let upgrade = hyper::upgrade::on(request);
