@@ -181,6 +181,7 @@ impl<A: Accept, S: Serve> Door<A, S> {
             let lifetime = Lifetime {
                 activity: Activity::new(clock.clone(), place.clone()),
                 farewell: shared.bounds.farewell,
+                stall: shared.bounds.stall,
                 stop: stop.clone(),
                 end: ended.clone(),
             };
@@ -290,6 +291,7 @@ mod tests {
         let lifetime = Lifetime {
             activity: Activity::new(clock.clone(), Arc::new(place)),
             farewell: bounds.farewell,
+            stall: bounds.stall,
             stop: stop.subscribe(),
             end: end.subscribe(),
         };

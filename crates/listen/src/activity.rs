@@ -101,6 +101,10 @@ impl Activity {
         }
     }
 
+    pub(crate) async fn sleep(&self, span: Duration) {
+        self.clock.sleep(span).await;
+    }
+
     /// A request came.
     pub(crate) fn begin(self: &Arc<Self>) -> Ticket {
         self.begun.fetch_add(1, Ordering::Relaxed);

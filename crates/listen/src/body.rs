@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokensmith_core::Clock;
 
 use crate::activity::{Activity, Reading};
+use crate::http::Strange;
 
 /// A request's body, as it comes.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct RequestBody {
     activity: Arc<Activity>,
     /// While the client is waited for.
     reading: Option<Reading>,
+    /// That the headers are counted, until it has come.
+    headers: Option<Strange>,
     back: Arc<Back>,
 }
 
@@ -33,11 +36,15 @@ const WANTED_BY_NOBODY: u64 = 64 << 10;
 const DRAIN: Duration = Duration::from_secs(1);
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, activity: &Arc<Activity>) -> (Self, Arc<Back>) {
+    pub(crate) fn new(
+        body: Incoming,
+        activity: &Arc<Activity>,
+        headers: Option<Strange>,
+    ) -> (Self, Arc<Back>) {
         let back = Arc::new(Back::default());
-        let body =
-            RequestBody { body: Some(body), activity: activity.clone(), reading: None, back: back.clone() };
-        (body, back)
+        let headers = headers.filter(|_| !body.is_end_stream());
+        let (body, activity) = (Some(body), activity.clone());
+        (RequestBody { body, activity, reading: None, headers, back: back.clone() }, back)
     }
 }
 
@@ -57,7 +64,7 @@ impl Body for RequestBody {
             Poll::Ready(_) => true,
         };
         if ended {
-            self.reading = None;
+            (self.reading, self.headers) = (None, None);
         } else if polled.is_pending() && self.reading.is_none() {
             // From here on it counts as slow, whatever comes in between: one byte now and then is no progress.
             self.reading = Some(Reading::new(&self.activity));

@@ -213,7 +213,8 @@ impl Turn {
 }
 
 /// That a request's headers are counted, among those of whom nobody knows yet; in its extensions. Whoever has found out who
-/// sends it takes this away: what a client that is known has under way is bounded elsewhere, and its tokens may be long.
+/// sends it takes this away: what a client that is known has under way is bounded elsewhere, and its tokens may be long. They are
+/// counted all the same for as long as its body is still to come.
 #[derive(Clone, Debug)]
 pub struct Strange(#[expect(dead_code, reason = "it counts until it is dropped")] Arc<Counted>);
 
@@ -238,16 +239,17 @@ impl<S: Serve> Requests<S> {
         let version = request.version();
         let expects_word = version < Version::HTTP_2 && request.headers().contains_key(EXPECT);
         let (head, body) = request.into_parts();
-        let (body, back) = RequestBody::new(body, &self.activity);
         let weight = weight(&head.headers) + head.uri.path_and_query().map_or(0, |p| p.as_str().len()) as u64;
+        let waiting = headers.take(self.owner, weight).map(|counted| Strange(Arc::new(counted)));
+        let (body, back) = RequestBody::new(body, &self.activity, waiting.clone());
         let request = Request::from_parts(head, body);
-        let (mut answer, counted) = match headers.take(self.owner, weight) {
+        let (mut answer, counted) = match waiting {
             None => {
                 drop(request);
                 let text = "too many headers wait for their answers\n";
                 (refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text), None)
             }
-            Some(waiting) => self.make(request, Strange(Arc::new(waiting))).await,
+            Some(waiting) => self.make(request, waiting).await,
         };
         // Of HTTP/2 the answer goes out at once, and the rest is read behind it.
         let rest = match version {

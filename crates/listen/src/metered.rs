@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::activity::Activity;
 use crate::stream::Socket;
 
-/// What is still read of a client that is being hung up on. Closing on unread bytes resets the connection, and takes the
-/// answer with it.
+/// What is still read of a client that is being hung up on, and how long it has to read its answer: closing on unread bytes
+/// resets the connection, and takes the answer with it. Who goes on sending is not read for the rest of that time.
 const LINGER_BYTES: usize = 256 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -59,6 +59,10 @@ impl Metered {
                     let until = Box::pin(async move { clock.sleep(LINGER).await });
                     self.parting = Parting::Reading { seen: 0, until };
                 }
+                Parting::Reading { seen, until } if *seen > LINGER_BYTES => {
+                    ready!(until.as_mut().poll(context));
+                    self.parting = Parting::Done;
+                }
                 Parting::Reading { seen, until } => {
                     let mut waste = [0; 4096];
                     let mut buffer = ReadBuf::new(&mut waste);
@@ -70,7 +74,7 @@ impl Metered {
                             ready!(until.as_mut().poll(context));
                             true
                         }
-                        Poll::Ready(read) => read.is_err() || got == 0 || *seen > LINGER_BYTES,
+                        Poll::Ready(read) => read.is_err() || got == 0,
                     };
                     if over {
                         self.parting = Parting::Done;

@@ -169,15 +169,25 @@ pub struct Lifetime {
     pub(crate) activity: Arc<Activity>,
     /// How long, once told to stop, a tunnel is waited for on which nothing moves.
     pub(crate) farewell: Duration,
+    /// How long a peer may take nothing.
+    pub(crate) stall: Duration,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) end: watch::Receiver<()>,
 }
 
 impl Lifetime {
+    /// Waits for a peer to take something, for as long as for one that reads no answer; `None` when it has not.
+    pub async fn patient<T>(&self, doing: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = doing => Some(done),
+            () = self.activity.sleep(self.stall) => None,
+        }
+    }
+
     /// Does something that must not outlive the listener, nor say nothing while that is to stop; `None` when it would have.
     /// From this call on the connection keeps its place until that is done.
     pub fn limit<T>(self, doing: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
-        let Lifetime { activity, farewell, mut stop, mut end } = self;
+        let Lifetime { activity, farewell, mut stop, mut end, .. } = self;
         let place = activity.place().clone();
         place.keep();
         async move {

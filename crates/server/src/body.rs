@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use http_body_util::BodyExt;
@@ -20,9 +20,10 @@ use crate::heavy;
 use crate::needs::Limit;
 use crate::reply::Format;
 
-/// How much of a body that is too long is read and thrown away over HTTP/1: a client that is still sending when the connection
-/// closes never sees the answer. Over HTTP/2 the answer goes out at once, and the connection reads a little behind it.
-const DRAIN: usize = 32 << 20;
+/// How much of a body that is too long is read and thrown away over HTTP/1 beyond what may be sent, as upstream's server does
+/// (`maxPostHandlerReadBytes` of Go's `net/http`): clients that send all before they read would not see the answer. Nothing is
+/// read of one that waits for a word (`Expect`). Over HTTP/2 the answer goes out at once, and the connection reads a little behind it.
+const DRAIN: usize = 256 << 10;
 
 /// Reads a body whole. Of one that is too long, no more than the limit is ever kept; who has read a large one goes on aside.
 pub(crate) async fn read(
@@ -36,7 +37,8 @@ pub(crate) async fn read(
     let mut kept = BytesMut::with_capacity(told.unwrap_or(0).min(limit).min(64 << 10));
     let (mut seen, mut excess) = (0_usize, told.is_some_and(|told| told > limit));
     let mut held = false;
-    let drain = if version == Version::HTTP_2 { 0 } else { DRAIN };
+    let at_once = version == Version::HTTP_2 || headers.contains_key(EXPECT);
+    let drain = if at_once { 0 } else { limit.saturating_add(DRAIN) };
     while !excess || drain > 0 {
         let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| Error::BadRequest("the request's body broke off".into()))?;

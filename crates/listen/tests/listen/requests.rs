@@ -233,6 +233,30 @@ async fn headers_of_who_is_known_have_no_bound_in_sum() {
     }
 }
 
+/// And, whoever sends them, for as long as their body is still to come.
+#[tokio::test]
+async fn headers_of_who_is_known_count_while_a_body_drips() {
+    let bounds = Bounds { waiting_header_bytes: [100_000, 150_000, 200_000], ..Bounds::default() };
+    let world = start(bounds).await;
+    let mut dripping = Vec::new();
+    for _ in 0..5 {
+        let more = "a".repeat(40_000);
+        let head = format!("POST /known HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nX: {more}\r\n\r\nabc");
+        let mut stream = world.say(head.as_bytes()).await;
+        // Until it waits, or its rest is waited for before it is refused.
+        let quick = timeout(Duration::from_millis(100), answer(&mut stream)).await;
+        assert!(quick.is_err(), "{quick:?}");
+        dripping.push(stream);
+    }
+    world.clock.advance(2 * SECOND);
+    let mut refused = Vec::new();
+    for stream in &mut dripping {
+        let said = timeout(Duration::from_millis(500), answer(stream)).await;
+        refused.push(said.is_ok_and(|said| said.starts_with("HTTP/1.1 431 ")));
+    }
+    assert_eq!(refused, [false, false, false, false, true]);
+}
+
 #[tokio::test]
 async fn who_takes_all_requests_back_is_left() {
     let world = start(Bounds::default()).await;

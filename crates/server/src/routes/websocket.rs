@@ -31,8 +31,6 @@ use tracing::Instrument;
 
 use super::watch::{Events, LENGTH};
 
-/// A client that takes nothing for so long is given up, as with every other answer.
-const STALL: Duration = Duration::from_secs(30);
 /// Clients have nothing to say. What they say all the same is read and passed over, up to so many bytes at a time.
 const SAID: usize = 64 << 10;
 /// Room for what a client says, kept for as long as the watch lasts.
@@ -55,9 +53,10 @@ pub(super) fn serve(parts: &Parts, events: Events) -> Response {
     let Some((upgrade, lifetime)) = taken else {
         return Refused::Protocol.answer();
     };
+    let patience = lifetime.clone();
     let carried = async move {
         match upgrade.await {
-            Ok(stream) => carry(stream, events).await,
+            Ok(stream) => carry(stream, events, &patience).await,
             Err(e) => tracing::debug!(cause = %e, "a websocket was not taken up"),
         }
     };
@@ -135,8 +134,8 @@ fn shake(headers: &HeaderMap) -> Result<HeaderMap, Refused> {
     Ok(agreed)
 }
 
-/// Sends events until the watch ends or the client goes.
-async fn carry(stream: Upgraded, mut events: Events) {
+/// Sends events until the watch ends or the client goes, or takes nothing for as long as of any answer.
+async fn carry(stream: Upgraded, mut events: Events, lifetime: &Lifetime) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(SAID))
         .max_frame_size(Some(SAID))
@@ -150,7 +149,7 @@ async fn carry(stream: Upgraded, mut events: Events) {
             event = poll_fn(|context| events.poll_event(context)) => {
                 let Some(event) = event else { break };
                 let Ok(message) = message(event, is_text) else { break };
-                if !matches!(timeout(STALL, socket.send(message)).await, Ok(Ok(()))) {
+                if !matches!(lifetime.patient(socket.send(message)).await, Some(Ok(()))) {
                     return;
                 }
             }
@@ -159,7 +158,7 @@ async fn carry(stream: Upgraded, mut events: Events) {
                 Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) | None => return finish(&mut socket).await,
                 // No more is read until the answer is out: whoever pings and never reads would fill the memory with answers.
                 Some(Ok(Message::Ping(_))) => {
-                    if !matches!(timeout(STALL, socket.flush()).await, Ok(Ok(()))) {
+                    if !matches!(lifetime.patient(socket.flush()).await, Some(Ok(()))) {
                         return;
                     }
                 }
@@ -169,7 +168,7 @@ async fn carry(stream: Upgraded, mut events: Events) {
         }
     }
     let over = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-    if let Ok(Ok(())) = timeout(STALL, socket.close(Some(over))).await {
+    if let Some(Ok(())) = lifetime.patient(socket.close(Some(over))).await {
         finish(&mut socket).await;
     }
 }
