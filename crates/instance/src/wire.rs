@@ -145,6 +145,7 @@ impl Instance {
             clock_watch,
             schema,
             openapi: Arc::default(),
+            discovery: Arc::default(),
             view,
             registry,
             keys,

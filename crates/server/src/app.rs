@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::backup::Backup;
 use crate::metrics::Metrics;
 use crate::needs::needs;
+use crate::routes::discovery::Discovery;
 use crate::routes::openapi::OpenApi;
 
 /// A check behind `/readyz`: why the server cannot do its work just now, `None` when it can.
@@ -49,6 +50,8 @@ pub struct App {
     pub schema: Arc<Current>,
     /// What they are, as OpenAPI documents.
     pub openapi: Arc<OpenApi>,
+    /// What clients keep of discovery.
+    pub discovery: Arc<Discovery>,
     /// The objects as they are.
     pub view: Arc<View>,
     /// The objects, to be changed.

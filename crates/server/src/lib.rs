@@ -33,5 +33,6 @@ pub use failure::Failure;
 pub use gate::Caller;
 pub use needs::Limit;
 pub use reply::json as json_reply;
+pub use routes::discovery::Discovery;
 pub use routes::openapi::OpenApi;
 pub use routes::{Access, Route, RouteError, router};

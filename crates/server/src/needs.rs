@@ -18,6 +18,7 @@ use crate::app::{App, Check};
 use crate::audit::Audit;
 use crate::backup::Backup;
 use crate::metrics::Metrics;
+use crate::routes::discovery::Discovery;
 use crate::routes::openapi::OpenApi;
 
 /// The router's state. Only what is below is taken from it.
@@ -58,6 +59,7 @@ parts! {
     Arc<Errands>: app => app.errands.clone();
     Arc<Keys>: app => app.keys.clone();
     Arc<Metrics>: app => app.metrics.clone();
+    Arc<Discovery>: app => app.discovery.clone();
     Arc<OpenApi>: app => app.openapi.clone();
     Arc<Registry>: app => app.registry.clone();
     Arc<Schema>: app => app.schema.now();

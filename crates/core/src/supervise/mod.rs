@@ -164,8 +164,21 @@ impl Supervisor {
 
     /// Each task that was begun, by the name of its readiness check, with what is wrong with it.
     pub fn health(&self) -> Vec<(&'static str, Option<String>)> {
-        let begun = Task::ALL.into_iter().filter(|task| self.of(*task).pulse.begun());
-        begun.map(|task| (task.check(), self.problem(task))).collect()
+        self.begun().map(|task| (task.check(), self.problem(task))).collect()
+    }
+
+    /// The names of these checks.
+    pub fn checks(&self) -> impl Iterator<Item = &'static str> {
+        self.begun().map(Task::check)
+    }
+
+    /// One of them by its name, if there is one.
+    pub fn check(&self, name: &str) -> Option<Option<String>> {
+        self.begun().find(|task| task.check() == name).map(|task| self.problem(task))
+    }
+
+    fn begun(&self) -> impl Iterator<Item = Task> {
+        Task::ALL.into_iter().filter(|task| self.of(*task).pulse.begun())
     }
 
     /// What is wrong with a task.

@@ -1,20 +1,24 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one
 //! (`apiserver/pkg/endpoints/discovery`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ring::digest::{SHA512, digest};
 use serde_json::{Map, Value, json};
+use tokensmith_api::Media;
 use tokensmith_api::json::to_vec;
 use tokensmith_api::media::As;
+use tokensmith_objects::codec::finish;
 use tokensmith_objects::schema::{Kind, Schema, api_version};
 
 use super::paths::{is_restful, no_page};
 use crate::failure::Failure;
+use crate::needs::needs;
 use crate::reply::{self, Format};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -23,25 +27,66 @@ fn aggregated(to: &As) -> bool {
     to.group == "apidiscovery.k8s.io" && to.version == "v2" && to.kind == "APIGroupDiscoveryList"
 }
 
+/// The aggregated form of the schema that is served just now, made by the first who asks for it: most clients ask at each of their
+/// starts whether it is still what they have.
+#[derive(Debug, Default)]
+pub struct Discovery(Mutex<Option<(Arc<Schema>, Arc<Lists>)>>);
+
+/// Of the core group, and of the others.
+#[derive(Debug, Default)]
+struct Lists {
+    core: OnceLock<Aggregated>,
+    named: OnceLock<Aggregated>,
+}
+
+#[derive(Debug)]
+struct Aggregated {
+    json: Bytes,
+    etag: Option<HeaderValue>,
+}
+
+impl Discovery {
+    fn of(&self, schema: &Arc<Schema>) -> Arc<Lists> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, lists)) if Arc::ptr_eq(of, schema) => lists.clone(),
+            _ => {
+                let lists = Arc::<Lists>::default();
+                *kept = Some((schema.clone(), lists.clone()));
+                lists
+            }
+        }
+    }
+}
+
+needs! {
+    /// What an answer is made of.
+    pub(super) struct Needed {
+        discovery: Arc<Discovery>,
+        schema: Arc<Schema>,
+    }
+}
+
 /// `GET /api`
-pub(super) async fn core(State(schema): State<Arc<Schema>>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn core(State(needed): State<Needed>, headers: HeaderMap) -> Result<Response, Failure> {
     let format = Format::of(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(&schema, &[""], &format, &headers));
+        let lists = needed.discovery.of(&needed.schema);
+        let list = lists.core.get_or_init(|| list_of(&needed.schema, &[""]));
+        return Ok(show(list, &format, &headers));
     }
     let value = json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
     Ok(reply::object(StatusCode::OK, &value, &format))
 }
 
 /// `GET /apis`
-pub(super) async fn groups(
-    State(schema): State<Arc<Schema>>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let schema = &*schema;
+pub(super) async fn groups(State(needed): State<Needed>, headers: HeaderMap) -> Result<Response, Failure> {
+    let schema = &*needed.schema;
     let format = Format::negotiated(&headers, "", aggregated)?;
     if format.convert.is_some() {
-        return Ok(list_of(schema, &named_groups(schema), &format, &headers));
+        let lists = needed.discovery.of(&needed.schema);
+        let list = lists.named.get_or_init(|| list_of(schema, &named_groups(schema)));
+        return Ok(show(list, &format, &headers));
     }
     let groups: Vec<_> = named_groups(schema).into_iter().map(|name| group(schema, name)).collect();
     Ok(reply::object(
@@ -166,32 +211,38 @@ fn resource(kind: &Kind) -> Vec<Value> {
     std::iter::once(own).chain(below).collect()
 }
 
-fn list_of(schema: &Schema, groups: &[&str], format: &Format, headers: &HeaderMap) -> Response {
+fn list_of(schema: &Schema, groups: &[&str]) -> Aggregated {
     let items: Vec<_> = groups.iter().map(|g| aggregated_group(schema, g)).collect();
-    let value = json!({
+    let json = to_vec(&json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
-    });
-    let etag = etag(&value);
+    }));
+    Aggregated { etag: etag(&json), json: finish(json, Media::Json, false).into() }
+}
+
+fn show(list: &Aggregated, format: &Format, headers: &HeaderMap) -> Response {
+    let Aggregated { json, etag } = list;
     let mut response = match headers.get(IF_NONE_MATCH) == etag.as_ref() && etag.is_some() {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => {
-            let mut whole = reply::object(StatusCode::OK, &value, format);
+            let text = match format.media {
+                Media::Json if !format.pretty => json.clone(),
+                media => finish(json.trim_ascii_end().to_vec(), media, format.pretty).into(),
+            };
             // The reply's type is what tells kubectl the form.
-            whole.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
-            whole
+            reply::bytes(StatusCode::OK, text, AGGREGATED)
         }
     };
     // kubectl keeps it on disk and asks whether it is still so.
     let out = response.headers_mut();
-    etag.map(|etag| out.insert(ETAG, etag));
+    etag.clone().map(|etag| out.insert(ETAG, etag));
     out.insert(VARY, HeaderValue::from_static("Accept"));
     out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     response
 }
 
 /// The document's hash in quotes (`discovery/aggregated/etag.go`).
-fn etag(value: &Value) -> Option<HeaderValue> {
-    let hash = digest(&SHA512, &to_vec(value));
+fn etag(json: &[u8]) -> Option<HeaderValue> {
+    let hash = digest(&SHA512, json);
     let text: String = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     HeaderValue::from_str(&format!("\"{text}\"")).ok()
 }

@@ -43,10 +43,23 @@ impl Health {
         found
     }
 
+    /// One of these by its name, if there is one; the others are not looked at.
+    fn one(&self, name: &str) -> Option<Option<String>> {
+        if let Some((_, check)) = self.checks.iter().find(|(own, _)| *own == name) {
+            return Some(check());
+        }
+        match name {
+            "audit" => Some(self.audit.problem()),
+            name => self.supervisor.check(name).or_else(|| live_one(name)),
+        }
+    }
+
     /// All that can be asked for by name: below which endpoint, and as what.
     pub(super) fn names(&self) -> Vec<(&'static str, &'static str)> {
-        let ready = self.ready();
-        let of = |root| ready.iter().map(move |(name, _)| (root, *name));
+        let live = || Self::live().into_iter().map(|(name, _)| name);
+        let own = self.checks.iter().map(|(name, _)| *name).chain(["audit"]);
+        let ready: Vec<_> = live().chain(own).chain(self.supervisor.checks()).collect();
+        let of = |root| ready.iter().map(move |name| (root, *name));
         let live = Self::live().into_iter().map(|(name, _)| ("livez", name));
         of("healthz").chain(live).chain(of("readyz")).collect()
     }
@@ -69,20 +82,24 @@ pub(super) async fn ready(State(health): State<Health>, RawQuery(query): RawQuer
 
 /// `/healthz/NAME`, `/readyz/NAME`
 pub(super) async fn one_of_ready(State(health): State<Health>, Path(name): Path<String>) -> Response {
-    one(health.ready(), &name)
+    one(health.one(&name))
 }
 
 /// `/livez/NAME`
 pub(super) async fn one_of_live(Path(name): Path<String>) -> Response {
-    one(Health::live(), &name)
+    one(live_one(&name))
+}
+
+fn live_one(name: &str) -> Option<Option<String>> {
+    Health::live().into_iter().find(|(check, _)| *check == name).map(|(_, problem)| problem)
 }
 
 /// One check. Who may ask for it is told what is wrong: that takes a right that strangers do not have.
-fn one(found: Vec<Found>, name: &str) -> Response {
-    match found.into_iter().find(|(check, _)| *check == name) {
+fn one(found: Option<Option<String>>) -> Response {
+    match found {
         None => no_page(),
-        Some((_, None)) => reply::bytes(StatusCode::OK, "ok", TEXT),
-        Some((_, Some(problem))) => {
+        Some(None) => reply::bytes(StatusCode::OK, "ok", TEXT),
+        Some(Some(problem)) => {
             reply::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("internal server error: {problem}"))
         }
     }

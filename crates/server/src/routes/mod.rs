@@ -4,7 +4,7 @@ mod access_reviews;
 mod backup;
 mod component_statuses;
 mod connect;
-mod discovery;
+pub mod discovery;
 mod health;
 mod keys;
 mod metrics;
@@ -401,7 +401,8 @@ async fn admit_review(
         dry_run: sent.options.dry_run(),
         ..Write::of(&caller.user, Operation::Create, kind, namespace, &objects)
     };
-    Ok(registry.admission().admit(&write, Some(&mut sent.object), &mut sent.warnings).await?)
+    let admitted = registry.admission().admit(&write, Some(&mut sent.object), &mut sent.warnings).await;
+    admitted.map_err(|e| Failure::beside(e, std::mem::take(&mut sent.warnings)))
 }
 
 /// The kind that a path is about, if the path has the form that the kind's scope asks for.

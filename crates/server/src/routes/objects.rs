@@ -340,6 +340,8 @@ async fn delete_collection(
         enter_for(kind, Some(object)).await;
     }
     with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
+    // As upstream: what cannot be shown has been done all the same.
+    show::fits(&format, kind, true).map_err(|e| Failure::beside(e, std::mem::take(&mut request.warnings)))?;
     enter_to_show(&format, kind, gone.items.iter().map(|object| &**object)).await;
     Ok(reply::warned(show_list(&*with.clock, kind, &gone, &format), request.warnings))
 }
