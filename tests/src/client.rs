@@ -6,17 +6,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// Speaks to one server, trusting one CA.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 /// What came back.
@@ -60,13 +66,14 @@ impl Client {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let plain = Arc::new(tls.clone());
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Client { http, url: url.to_owned() })
+        Ok(Client { http, url: url.to_owned(), tls: plain })
     }
 
     /// One exchange. `token` is the bearer token, `None` for an anonymous request.
@@ -92,12 +99,14 @@ impl Client {
         lines: Option<Lines<'_>>,
     ) -> Result<Answer> {
         let method = Method::from_bytes(method.as_bytes())?;
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_bytes(name.as_bytes())?, latin1(value)?);
         }
-        request = request.headers(map);
+        if path.contains("%2e") {
+            return self.send_as_it_is(method, path, token, map, body).await;
+        }
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).headers(map);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -111,6 +120,33 @@ impl Client {
             Some(wanted) => first_lines(&mut response, wanted).await?,
         };
         Ok(Answer { status, headers, body })
+    }
+
+    /// The same with a target that a library of URLs would resolve (`%2e%2e`), over HTTP/1.1 on a connection of its own.
+    async fn send_as_it_is(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Answer> {
+        let address = self.url.strip_prefix("https://").context("no TLS")?;
+        let host = address.rsplit_once(':').context("no port")?.0.to_owned();
+        let stream = TcpStream::connect(address).await?;
+        let stream =
+            TlsConnector::from(self.tls.clone()).connect(ServerName::try_from(host)?, stream).await?;
+        let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = hyper::Request::builder().method(method).uri(path).header("host", address);
+        request.headers_mut().context("no request")?.extend(headers);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = send.send_request(request.body(Full::new(body.unwrap_or_default()))?).await?;
+        let (head, body) = answer.into_parts();
+        let body = unpacked(&head.headers, body.collect().await?.to_bytes())?;
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     /// A GET that must succeed; gives the JSON body.
