@@ -1,7 +1,9 @@
 """The random requests: what a scenario asks, one step after the other, of what it knows to be there. Seed and mix are the whole of it."""
 import copy, dataclasses, random
 
-import bodies, garbage
+import bodies, garbage, wide
+
+bodies.KINDS.update(wide.KINDS)
 
 # The mix, in hundredths: verbs, then how they are asked.
 VERBS = {"create": 24, "get": 8, "list": 11, "update": 11, "patch": 11, "delete": 7, "deletecollection": 2, "subresource": 6, "token": 5, "review": 9, "watch": 2, "path": 4}
@@ -38,8 +40,10 @@ def yaml(value, indent=""):
 class Scenario:
     """A namespace of its own, and what has been seen there: the last object of each name on either server."""
 
-    def __init__(self, seed, number):
-        self.r, self.ns = random.Random(f"{seed}/{number}"), f"d{seed}-{number}"
+    def __init__(self, seed, number, is_wide=False):
+        self.weights, self.is_wide = (wide.WEIGHTS, True) if is_wide else (WEIGHTS, False)
+        which = "wide" if is_wide else ""
+        self.r, self.ns = random.Random(f"{which}{seed}/{number}"), f"d{which}{seed}-{number}"
         self.seen, self.gone, self.version, self.pages = {}, set(), ["0", "0"], None
 
     def base(self, kind):
@@ -92,7 +96,7 @@ class Scenario:
     def step(self):
         r = self.r
         verb = r.choices(list(VERBS), VERBS.values())[0]
-        kind = r.choices(list(WEIGHTS), WEIGHTS.values())[0]
+        kind = r.choices(list(self.weights), self.weights.values())[0]
         step = getattr(self, verb)(kind)
         if verb != "path":
             self.dress(step)
@@ -192,6 +196,8 @@ class Scenario:
 
     def subresource(self, kind):
         r = self.r
+        if self.is_wide:
+            return self.wide_status()
         kind = r.choice(["pods", "pods", "nodes", "namespaces"])
         name = self.name(kind, True)
         part = "finalize" if kind == "namespaces" and r.random() < 0.3 else "status"
@@ -207,6 +213,19 @@ class Scenario:
         objects = [copy.deepcopy(o) for o in known] if known else [self.fresh(kind, name)] * 2
         objects = [{**o, **({"status": status} if part == "status" else {"spec": {"finalizers": ["kubernetes"]}})} for o in objects]
         return Step("update", f"{kind}/{part}", "PUT", path, copy.deepcopy(objects), target=(kind, name))
+
+    def wide_status(self):
+        """The status of one of the other kinds."""
+        r = self.r
+        kind = r.choice(sorted(wide.STATUSES))
+        name, status = self.name(kind, True), wide.STATUSES[kind](r)
+        path, known = f"{self.base(kind)}/{name}/status", self.seen.get((kind, name))
+        if r.random() < 0.2:
+            return Step("get", f"{kind}/status", "GET", path)
+        if r.random() < 0.3:
+            return Step("patch", f"{kind}/status", "PATCH", path, [{"status": status}, {"status": status}], {"Content-Type": "application/merge-patch+json"}, target=(kind, name))
+        objects = [{**copy.deepcopy(o), "status": status} for o in known or [self.fresh(kind, name)] * 2]
+        return Step("update", f"{kind}/status", "PUT", path, copy.deepcopy(objects), target=(kind, name))
 
     def token(self, _):
         body = bodies.token_request(self.r)
