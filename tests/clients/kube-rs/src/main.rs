@@ -1,5 +1,5 @@
 //! kube-rs over the kubeconfig in `$KUBECONFIG`: an object's life, discovery, watches, a reflector, a controller with a
-//! finalizer, a token. Each test is in a namespace of its own.
+//! finalizer, an election, a token. Each test is in a namespace of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use kube::runtime::finalizer::{Event, finalizer};
 use kube::runtime::wait::{Condition, await_condition, conditions};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Client, Discovery, Resource, ResourceExt};
+use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -207,7 +208,41 @@ async fn a_controller_keeps_what_its_objects_own() {
     running.abort();
 }
 
-/// As whoever elects leaders does it; kube-rs itself has no elector.
+/// kube-rs itself has no elector; this is the one that is made for it.
+#[tokio::test]
+async fn of_two_candidates_one_leads_and_the_other_after_it() {
+    let client = client().await;
+    let namespace = namespace(&client, "elect").await;
+    let elector = kube_before::Client::try_default().await.unwrap();
+    let candidate = |who: &str| {
+        let params = LeaseLockParams {
+            lease_name: "lock".into(),
+            holder_id: who.into(),
+            lease_ttl: Duration::from_secs(30),
+        };
+        LeaseLock::new(elector.clone(), &namespace, params)
+    };
+    let (one, two) = (candidate("one"), candidate("two"));
+    let leads = async |who: &LeaseLock| {
+        matches!(who.try_acquire_or_renew().await.unwrap(), LeaseLockResult::Acquired(_))
+    };
+    assert!(leads(&one).await && !leads(&two).await && leads(&one).await);
+    assert!(two.step_down().await.is_err(), "who does not lead hands nothing over");
+    one.step_down().await.unwrap();
+    within("two follows", async {
+        // What was handed over is free a second later.
+        while !leads(&two).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(!leads(&one).await);
+    let leases = Api::<Lease>::namespaced(client, &namespace);
+    let spec = leases.get("lock").await.unwrap().spec.unwrap();
+    assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("two"), Some(1)));
+}
+
+/// As whoever elects leaders does it.
 #[tokio::test]
 async fn a_lease_that_two_want_is_had_by_one() {
     let client = client().await;
