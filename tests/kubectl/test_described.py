@@ -1,11 +1,6 @@
 """What kubectl reads of a server before it does anything: discovery and OpenAPI. Validation is on, as it is by default."""
 
-import pathlib
-import re
-
 import pytest
-
-GUIDE = pathlib.Path(__file__).parents[1] / "guide-volumes"
 
 
 def test_discovery(server):
@@ -87,22 +82,3 @@ def test_rights(server):
 def test_component_statuses(server):
     table = server.kubectl("get", "componentstatuses")
     assert "Healthy" in table and "v1 ComponentStatus is deprecated in v1.19+" in server.stderr
-
-
-SHORT = "may not specify a duration less than 10 minutes"
-REFUSED = {
-    "custom-expiration": SHORT,
-    "expiration-levels": SHORT,
-    "extended-token-without-containers": "spec.containers: Required value",
-    "zero-trust": SHORT,
-}
-
-
-@pytest.mark.parametrize("path", sorted(GUIDE.glob("*.yaml")), ids=lambda path: path.stem)
-def test_manifests_of_the_guide(server, path):
-    namespace, text = "guide-" + path.stem, path.read_text()
-    server.kubectl("create", "namespace", namespace)
-    for account in {"default", *re.findall(r"serviceAccountName: *(\S+)", text)} - {"default"}:
-        server.kubectl("create", "-n", namespace, "serviceaccount", account)
-    code = 1 if path.stem in REFUSED else 0
-    assert REFUSED.get(path.stem, " created") in server.kubectl("create", "-n", namespace, "-f", str(path), code=code)

@@ -27,7 +27,7 @@ VARIABLE = [
     (re.compile(r'(resourceVersion"?: ?"|Resource Version: +)\d+'), r"\1VERSION"),
     (re.compile(r"(?<=kube-api-access-)\w{5}\b"), "NAME"),
     (re.compile(r"\+tokensmith\.[\w.+-]+"), "+tokensmith"),
-    (re.compile(r"\b10\.0\.0\.(?!1\b)\d+\b( *)"), "IP"),
+    (re.compile(r"\b10\.0\.0\.(?!1\b|0/)\d+\b( *)"), "IP"),
     (re.compile(r"(?<=[: ])3[0-2]\d{3}(?=/|$| *\n)"), "NPORT"),
     (re.compile(r"(?<![\w.:,=/-])\d+s(?=[\s)]|$)( *)"), "AGE"),
 ]
