@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokensmith_api::{Media, yaml};
 use tokensmith_objects::Object;
 use tokensmith_objects::codec;
@@ -152,9 +152,19 @@ pub fn of_protobuf(api_version: &str, kind: &str, size: usize) -> Vec<Body> {
     ]
 }
 
+/// What an object of a kind is called here: the names of some say what they are of.
+pub fn name(kind: &str) -> &'static str {
+    match kind {
+        "APIService" => "v1.defaulta.example",
+        "CustomResourceDefinition" => "widgets.default.example",
+        "IPAddress" => "10.7.0.4",
+        _ => "cost",
+    }
+}
+
 /// A good object of each kind, so that what is added is what is judged.
-pub fn base(kind: &str) -> Value {
-    let named = json!({"name": "cost"});
+pub fn base(api_version: &str, kind: &str) -> Value {
+    let named = json!({"name": name(kind)});
     match kind {
         "Pod" => json!({"metadata": named, "spec": {
             "containers": [{"name": "c", "image": "i"}],
@@ -181,9 +191,19 @@ pub fn base(kind: &str) -> Value {
         }
         "SelfSubjectRulesReview" => json!({"spec": {"namespace": "default"}}),
         "SelfSubjectReview" | "TokenRequest" => json!({}),
-        _ => json!({"metadata": named}),
+        kind => {
+            let mut object = SAMPLES.get(&format!("{api_version} {kind}")).cloned().unwrap_or(json!({}));
+            object["metadata"] = named;
+            object
+        }
     }
 }
+
+/// The least that objects of most kinds must have, as the server's own tests have it.
+static SAMPLES: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    let text = include_str!("../../../crates/server/tests/server/samples.json");
+    serde_json::from_str(text).expect("the server's tests read it, too")
+});
 
 /// What a bundle holds.
 static ANCHOR: LazyLock<String> = LazyLock::new(|| {

@@ -29,8 +29,8 @@ pub struct Changed {
 }
 
 enum What {
-    /// Options of a delete.
-    Delete,
+    /// Options of a delete of this kind.
+    Delete(&'static str),
     /// An object of this type, on its own or in the place of another one.
     Object(Of),
     /// A route of our own.
@@ -63,19 +63,31 @@ const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
 /// A key that is not there: its endpoints read their bodies before they look.
 const ID: &str = "x";
 
-/// The stored kinds that are measured: of the others no sample is known here yet. Their bodies are read by the same walks.
-const MEASURED: [&str; 11] = [
+/// As many places of a kind are tried where not all are: types that many kinds have, as pods' templates, are read and judged by
+/// the same walks wherever they stand.
+const SOME: usize = 3;
+/// The kinds of which a third is tried: what tokens are about, and pods, which have the largest type.
+const CLOSELY: [&str; 20] = [
+    "Binding",
     "ClusterRole",
     "ClusterRoleBinding",
     "ClusterTrustBundle",
     "ConfigMap",
+    "Eviction",
+    "LocalSubjectAccessReview",
     "Namespace",
     "Node",
     "Pod",
     "Role",
     "RoleBinding",
     "Secret",
+    "SelfSubjectAccessReview",
+    "SelfSubjectReview",
+    "SelfSubjectRulesReview",
     "ServiceAccount",
+    "SubjectAccessReview",
+    "TokenRequest",
+    "TokenReview",
 ];
 
 /// All of them.
@@ -83,9 +95,7 @@ const MEASURED: [&str; 11] = [
 /// # Panics
 /// The table or the routes have one that nobody has thought of.
 pub fn all() -> Vec<Endpoint> {
-    let measured =
-        Schema::builtin().kinds().filter(|kind| !kind.stored || MEASURED.contains(&kind.kind.as_str()));
-    let mut all: Vec<Endpoint> = measured.flat_map(|kind| of_kind(kind)).collect();
+    let mut all: Vec<Endpoint> = Schema::builtin().kinds().flat_map(|kind| of_kind(kind)).collect();
     let own = routes::OWN.iter().map(|route| (route.path, route.methods));
     for (path, methods) in own.chain([(testing_clock::PATH, testing_clock::METHODS)]) {
         let methods = methods.iter().filter(|method| WRITES.contains(method));
@@ -106,13 +116,13 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
     let collection = format!("{api}{scope}/{}", kind.plural);
     let api_version: &'static str = kind.api_version().leak();
     let of = |new| Of { kind: &kind.kind, api_version, type_name: &kind.type_name, new };
-    let one = |below: &str| format!("{collection}/cost{below}");
+    let one = |below: &str| format!("{collection}/{}{below}", bodies::name(&kind.kind));
     let at = |method, path: String, what| {
         let there = kind.stored && path.starts_with(&one(""));
         let changed = there.then(|| Changed {
             path: one(""),
             collection: collection.clone(),
-            object: bodies::base(&kind.kind),
+            object: bodies::base(api_version, &kind.kind),
         });
         Endpoint { method, path: format!("{path}?dryRun=All"), kind: what, changed }
     };
@@ -120,10 +130,10 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
     for verb in &kind.verbs {
         all.push(match verb.as_str() {
             "create" => at("POST", collection.clone(), What::Object(of(true))),
-            "delete" => at("DELETE", one(""), What::Delete),
+            "delete" => at("DELETE", one(""), What::Delete(&kind.kind)),
             "deletecollection" => {
                 let nothing = format!("{collection}?labelSelector=no-such-label");
-                Endpoint { method: "DELETE", path: nothing, kind: What::Delete, changed: None }
+                Endpoint { method: "DELETE", path: nothing, kind: What::Delete(&kind.kind), changed: None }
             }
             "get" | "list" | "watch" => continue,
             "patch" => at("PATCH", one(""), What::Patch(of(false))),
@@ -158,11 +168,23 @@ fn of_kind(kind: &'static Kind) -> Vec<Endpoint> {
                     let of = Of { kind, api_version: "policy/v1", type_name, new: true };
                     at("POST", below.clone(), What::Object(of))
                 }
-                ("ephemeralcontainers" | "finalize" | "resize" | "status", "update") => {
+                ("approval" | "ephemeralcontainers" | "finalize" | "resize" | "status", "update") => {
                     at("PUT", below.clone(), What::Object(of(false)))
                 }
-                ("ephemeralcontainers" | "resize" | "status", "patch") => {
+                ("approval" | "ephemeralcontainers" | "resize" | "status", "patch") => {
                     at("PATCH", below.clone(), What::Patch(of(false)))
+                }
+                ("scale", verb) => {
+                    let of = Of {
+                        kind: "Scale",
+                        api_version: "autoscaling/v1",
+                        type_name: "autoscaling/v1.Scale",
+                        new: false,
+                    };
+                    match verb {
+                        "patch" => at("PATCH", below.clone(), What::Patch(of)),
+                        _ => at("PUT", below.clone(), What::Object(of)),
+                    }
                 }
                 other => panic!("{}: nobody has thought of {other:?}", kind.kind),
             });
@@ -192,7 +214,7 @@ impl Endpoint {
     /// A route of our own has none.
     pub fn bodies(&self, size: usize, depth: Depth) -> Vec<Body> {
         match &self.kind {
-            What::Delete => deletes(size),
+            What::Delete(kind) => deletes(kind, size, depth),
             What::Object(of) => of.bodies(size, depth),
             What::Own(path) => {
                 own::bodies(path, size).unwrap_or_else(|| panic!("{path}: nobody has thought of its bodies"))
@@ -202,11 +224,19 @@ impl Endpoint {
     }
 }
 
-fn deletes(size: usize) -> Vec<Body> {
+fn deletes(kind: &str, size: usize, depth: Depth) -> Vec<Body> {
     let places = places::of_type("apis/meta/v1.DeleteOptions");
     // The options in a body count in place of those in its query.
     let base = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
     let mut all = bodies::of_any(&base, size);
+    // Options are the same for all kinds.
+    if depth == Depth::Part && kind != "ConfigMap" {
+        return places
+            .iter()
+            .take(1)
+            .map(|place| bodies::of_place(&base, place, Items::Distinct, size))
+            .collect();
+    }
     for place in &places {
         all.extend(Items::ALL.map(|items| bodies::of_place(&base, place, items, size)));
     }
@@ -215,7 +245,7 @@ fn deletes(size: usize) -> Vec<Body> {
 
 impl Of {
     fn base(self) -> Value {
-        let mut base = bodies::base(self.kind);
+        let mut base = bodies::base(self.api_version, self.kind);
         // Protobuf cannot be written without.
         base["kind"] = self.kind.into();
         base["apiVersion"] = self.api_version.into();
@@ -231,7 +261,7 @@ impl Of {
             all.extend(bodies::of_any(&base, size));
             all.extend(bodies::of_yaml(size));
             all.extend(bodies::of_protobuf(self.api_version, self.kind, size));
-        } else {
+        } else if self.new || places.is_empty() || self.closely() {
             all.extend(bodies::of_any(&base, size).into_iter().take(1));
         }
         for (at, place) in places.iter().enumerate() {
@@ -246,8 +276,11 @@ impl Of {
 
     fn patches(self, size: usize, depth: Depth) -> Vec<Body> {
         let whole = depth == Depth::Whole;
-        let mut all = patches::of_any(size);
-        for (at, place) in self.places(depth).iter().enumerate() {
+        let (mut all, places) = (patches::of_any(size), self.places(depth));
+        if !whole && !places.is_empty() && !self.closely() {
+            all.clear();
+        }
+        for (at, place) in places.iter().enumerate() {
             all.extend(patches::merge(place, size));
             if whole || at < 24 {
                 all.extend(patches::strategic(place, size));
@@ -260,14 +293,23 @@ impl Of {
         all
     }
 
+    fn closely(self) -> bool {
+        CLOSELY.contains(&self.kind)
+    }
+
     /// Metadata is the same for all kinds, and a change has what a creation has: one is enough where not all is tried.
     fn places(self, depth: Depth) -> Vec<Place> {
         let mut all = places::of_type(self.type_name);
         if depth == Depth::Part && self.kind != "ConfigMap" {
             all.retain(|place| !place.name().starts_with("metadata."));
-            match self.new {
-                true => all = all.into_iter().step_by(3).collect(),
-                false => all.truncate(3),
+            match (self.new, self.closely()) {
+                (true, true) => all = all.into_iter().step_by(3).collect(),
+                (true, false) => {
+                    let step = (all.len() / SOME).max(1);
+                    all = all.into_iter().step_by(step).take(SOME).collect();
+                }
+                (false, true) => all.truncate(3),
+                (false, false) => all.truncate(1),
             }
         }
         all
