@@ -109,6 +109,18 @@ pub(crate) fn cidr(errors: &mut Findings, at: &Path<'_>, text: &str) {
     errors.invalid(at, text, detail);
 }
 
+/// What is wrong with a network in a field that takes one form of each alone.
+pub(crate) fn canonical_cidr(errors: &mut Findings, at: &Path<'_>, text: &str) {
+    let before = errors.len();
+    cidr(errors, at, text);
+    if errors.len() == before
+        && let Some((ip, bits, _)) = network(text)
+        && format!("{ip}/{bits}") != text
+    {
+        errors.invalid(at, text, format!("must be in canonical form (\"{ip}/{bits}\")"));
+    }
+}
+
 const BEYOND: &str = "must not have bits set beyond the prefix length";
 
 /// Whether a network is of IPv6; nothing if it is none.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::super::Rules;
+use super::super::internal;
 use super::super::look::{list, of, some, strings, text};
 use crate::field::Findings;
 use crate::path::Path;
@@ -24,19 +25,22 @@ impl Rules for ServiceCidr {
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
         let (at, spec) = (&Path::new("spec.cidrs"), of(object, "spec"));
         let all: Vec<&str> = strings(spec, "cidrs").collect();
-        match all.len() {
-            0 => return errors.required(at, "at least one CIDR required"),
-            3.. => return errors.invalid(at, &spec["cidrs"], "may only hold up to 2 values"),
-            _ => {}
-        }
-        let sixes = all.iter().filter(|cidr| cidr.contains(':')).count();
-        if all.len() == 2 && sixes != 1 {
-            let detail =
-                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            errors.invalid(at, &spec["cidrs"], detail);
+        // Upstream shows all of the spec.
+        let shown = || internal::of_type("networking/v1.ServiceCIDRSpec", spec);
+        match all[..] {
+            [] => return errors.required(at, "at least one CIDR required"),
+            [_] => {}
+            [one, other] => {
+                let families = [one, other].map(address::is_ipv6_network);
+                if !matches!(families, [Some(one), Some(other)] if one != other) {
+                    let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+                    return errors.invalid(at, shown(), detail);
+                }
+            }
+            _ => return errors.invalid(at, shown(), "may only hold up to 2 values"),
         }
         for (index, cidr) in all.iter().enumerate() {
-            address::cidr(errors, &at.index(index), cidr);
+            address::canonical_cidr(errors, &at.index(index), cidr);
         }
     }
 
@@ -51,15 +55,18 @@ impl Rules for ServiceCidr {
     ) {
         let cidrs = |network| list(of(network, "spec"), "cidrs");
         let (now, then) = (cidrs(new), cidrs(old));
-        if now == then {
-            return;
-        }
         self.validate(errors, kind, new, limits);
-        if !(then.len() == 1 && now.len() == 2 && now.first() == then.first()) {
-            errors.invalid(&Path::new("spec.cidrs"), &of(new, "spec")["cidrs"], "field is immutable");
+        let at = &Path::new("spec.cidrs");
+        if now.len() != then.len() && (then.len(), now.len()) != (1, 2) {
+            return errors.invalid(at, &of(new, "spec")["cidrs"], IMMUTABLE);
+        }
+        for (index, (now, _)) in now.iter().zip(then).enumerate().filter(|(_, (now, then))| now != then) {
+            errors.invalid(&at.index(index), now, IMMUTABLE);
         }
     }
 }
+
+const IMMUTABLE: &str = "field is immutable";
 
 /// An address that something has; its name is the address.
 #[derive(Debug)]

@@ -254,7 +254,33 @@ fn an_address_is_named_by_itself() {
             json!({"spec": {"cidrs": ["10.0.0.0/8", "fd00::/64", "10.1.0.0/16"]}})
         ),
         [
-            "spec.cidrs: Invalid value: [\"10.0.0.0/8\",\"fd00::/64\",\"10.1.0.0/16\"]: may only hold up to 2 values"
+            "spec.cidrs: Invalid value: {\"CIDRs\":[\"10.0.0.0/8\",\"fd00::/64\",\"10.1.0.0/16\"]}: may only hold up to 2 values"
         ]
+    );
+}
+
+#[test]
+fn a_network_of_services_takes_a_second_family_and_no_other_change() {
+    let of = |cidrs: &[&str]| json!({"spec": {"cidrs": cidrs}});
+    let made = |cidrs: &[&str]| created(GROUP, "servicecidrs", of(cidrs));
+    let became = |old: &[&str], new: &[&str]| changed(GROUP, "servicecidrs", of(old), of(new));
+    assert!(made(&["10.0.0.0/8", "fd00::/64"]).is_empty());
+    assert_eq!(
+        made(&["fd00:0::/64"]),
+        ["spec.cidrs[0]: Invalid value: \"fd00:0::/64\": must be in canonical form (\"fd00::/64\")"]
+    );
+    for wrong in [["10.0.0.0/8", "10.1.0.0/16"], ["fd00::/64", "x"]] {
+        let shown = json!({ "CIDRs": wrong });
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        assert_eq!(made(&wrong), [format!("spec.cidrs: Invalid value: {shown}: {why}")]);
+    }
+    assert!(became(&["10.0.0.0/8"], &["10.0.0.0/8", "fd00::/64"]).is_empty());
+    assert_eq!(
+        became(&["10.0.0.0/8"], &["10.0.0.0/9", "fd00::/64"]),
+        ["spec.cidrs[0]: Invalid value: \"10.0.0.0/9\": field is immutable"]
+    );
+    assert_eq!(
+        became(&["10.0.0.0/8", "fd00::/64"], &["10.0.0.0/8"]),
+        ["spec.cidrs: Invalid value: [\"10.0.0.0/8\"]: field is immutable"]
     );
 }
