@@ -39,5 +39,6 @@ async fn a_static_token_is_for_the_apis_audiences_and_no_others() {
             "requests are for the API's audiences"
         );
     }
-    assert!(world.audit().iter().any(|l| l["decision"] == "deny" && l["reason"] == "invalid bearer token"));
+    let denied = |l: &Value| l["decision"] == "deny" && l["reason"] == "invalid bearer token";
+    world.until("an audit line", || async { world.audit().iter().any(denied) }).await;
 }
