@@ -42,7 +42,7 @@ def test_validation(server):
     "namespace n",
     "poddisruptionbudget p --selector=a=b --min-available=1",
     "priorityclass p --value=10",
-    "quota q --hard=pods=2",
+    "quota q --hard=pods=2000",
     "role r --verb=get --resource=pods",
     "rolebinding r --role=r --serviceaccount=default:default",
     "secret generic s --from-literal=a=b",
