@@ -166,3 +166,46 @@ pub(crate) async fn delete_options(
     let sent = codec::decode_delete_options(&bytes, media(&parts.headers)?)?;
     Ok(DeleteOptions::from_body(&sent)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::StreamExt;
+    use http::HeaderValue;
+
+    use super::*;
+
+    const PIECE: usize = 16 << 10;
+    const LIMIT: usize = 40_000;
+
+    /// How much is taken of a body that is too long.
+    async fn taken(version: Version, headers: &[(http::HeaderName, &'static str)]) -> usize {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = taken.clone();
+        let pieces = futures::stream::iter(0..1000).map(move |_| {
+            count.fetch_add(PIECE, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE]))
+        });
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        let headers = headers.collect();
+        let read = read(version, &headers, Body::from_stream(pieces), Limit(LIMIT)).await;
+        assert_eq!(read.unwrap_err().0.code, 413);
+        taken.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn of_a_body_that_is_too_long_little_is_read_away() {
+        let told = (CONTENT_LENGTH, "16384000");
+        assert_eq!(taken(Version::HTTP_2, std::slice::from_ref(&told)).await, 0);
+        // Reading would be the word that it waits for.
+        assert_eq!(taken(Version::HTTP_11, &[told.clone(), (EXPECT, "100-continue")]).await, 0);
+        for headers in [&[told][..], &[]] {
+            let taken = taken(Version::HTTP_11, headers).await;
+            assert!((LIMIT + DRAIN..LIMIT + DRAIN + 2 * PIECE).contains(&taken), "{taken}");
+        }
+        assert!(taken(Version::HTTP_2, &[]).await <= LIMIT + PIECE);
+    }
+}
