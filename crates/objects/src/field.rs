@@ -186,6 +186,12 @@ impl Shown for String {
     }
 }
 
+impl Shown for &mut Shared {
+    fn shown(self) -> String {
+        self.text().to_owned()
+    }
+}
+
 macro_rules! shown {
     ($($type:ty)*) => {$(
         impl Shown for $type {
@@ -215,11 +221,11 @@ impl Findings {
         }
     }
 
-    /// Adds the same so many times, as upstream tells it.
-    pub(crate) fn repeat(&mut self, times: usize, finding: impl Fn() -> FieldError) {
+    /// Adds the same `Invalid value` so many times, as upstream tells it.
+    pub(crate) fn invalid_again(&mut self, times: usize, at: &Path<'_>, value: &mut Shared, detail: &str) {
         let (before, mut left) = (self.more, times);
         while left > 0 && self.more == before {
-            self.push(&finding);
+            self.invalid(at, &mut *value, detail);
             left -= 1;
         }
         self.more += left;
@@ -419,7 +425,7 @@ mod tests {
         assert_eq!(found.len(), 50_000);
         assert_eq!(found.told().len(), 8);
         let mut found = Findings::default();
-        found.repeat(1_000_000_000_000, || FieldError::required("f", ""));
+        found.invalid_again(1_000_000_000_000, &Path::new("f"), &mut Shared::new("x"), "is wrong");
         assert_eq!((found.len(), found.told().len()), (1_000_000_000_000, 1_000));
     }
 

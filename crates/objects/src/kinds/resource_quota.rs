@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use super::Rules;
 use super::look::{entries, list, of, some, strings, text};
 use super::pod::validate::resources;
-use crate::field::Findings;
+use crate::field::{Findings, Shared};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{FieldError, Object, strategy};
+use crate::{Object, strategy};
 
 /// What is hard in it is counted by a controller.
 #[derive(Debug)]
@@ -85,17 +85,15 @@ fn amounts(errors: &mut Findings, at: &Path<'_>, amounts: &Value) {
 }
 
 fn scopes(errors: &mut Findings, at: &Path<'_>, spec: &Value, hard: &BTreeSet<&str>) {
-    let mut seen = HashSet::new();
+    let (mut seen, mut shown) = (HashSet::new(), Shared::value(&spec["scopes"]));
     for scope in strings(spec, "scopes") {
         // A scope that is told again is no other.
         if !seen.insert(scope) {
             continue;
         }
         match SCOPES.contains(&scope) {
-            true => errors.repeat(unfit(scope, hard), || {
-                FieldError::invalid(at, &spec["scopes"], "unsupported scope applied to resource")
-            }),
-            false => errors.invalid(at, &spec["scopes"], "unsupported scope"),
+            true => errors.invalid_again(unfit(scope, hard), at, &mut shown, UNFIT),
+            false => errors.invalid(at, &mut shown, "unsupported scope"),
         }
     }
     conflicts(errors, at, spec, &seen);
@@ -110,13 +108,11 @@ fn scope_selector(
 ) {
     // How many resources each scope does not fit, counted once: there may be as many expressions as resources.
     let unfit = SCOPES.map(|scope| (scope, unfit(scope, hard)));
-    let mut seen = HashSet::new();
+    let (mut seen, mut shown) = (HashSet::new(), Shared::value(selector));
     for one in list(selector, "matchExpressions") {
         let (scope, operator) = (text(one, "scopeName"), text(one, "operator"));
         match unfit.iter().find(|(known, _)| *known == scope) {
-            Some((_, times)) => errors.repeat(*times, || {
-                FieldError::invalid(at, selector, "unsupported scope applied to resource")
-            }),
+            Some((_, times)) => errors.invalid_again(*times, at, &mut shown, UNFIT),
             None => errors.invalid(&at.child("scopeName"), scope, "unsupported scope"),
         }
         if !matches!(scope, "PriorityClass" | "VolumeAttributesClass")
@@ -178,6 +174,8 @@ fn conflicts(errors: &mut Findings, at: &Path<'_>, spec: &Value, seen: &HashSet<
         }
     }
 }
+
+const UNFIT: &str = "unsupported scope applied to resource";
 
 const SCOPES: [&str; 7] = [
     "BestEffort",
@@ -246,7 +244,7 @@ mod tests {
         let spec =
             json!({"hard": hard, "scopes": scopes, "scopeSelector": {"matchExpressions": expressions}});
         let texts = created("", "resourcequotas", json!({ "spec": spec }));
-        assert!(texts.len() <= 1_000 && texts.iter().map(String::len).sum::<usize>() < 12 << 20);
+        assert!(texts.len() <= 1_000 && texts.iter().map(String::len).sum::<usize>() < 2 << 20);
         assert!(texts.last().unwrap().contains(" more"), "{}", texts.last().unwrap());
     }
 
