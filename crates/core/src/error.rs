@@ -102,6 +102,14 @@ pub enum Error {
         /// At least one finding.
         errors: Vec<FieldError>,
     },
+    /// 409: an apply would change what others manage.
+    #[error("{message}")]
+    Managed {
+        /// All of it.
+        message: String,
+        /// For `details.causes`: (reason, message, field).
+        causes: Vec<(String, String, String)>,
+    },
     /// 405.
     #[error("{action} is not supported on resources of kind \"{resource}\"")]
     MethodNotSupported {

@@ -49,24 +49,32 @@ impl Registry {
     ) -> Result<Arc<Stored>, Error> {
         let (asked, kind) = (kind, kind.storage());
         reconcile_namespace(kind, namespace, &mut object)?;
-        for field in [
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "uid",
-            "creationTimestamp",
-            "managedFields",
-        ] {
+        for field in
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "creationTimestamp"]
+        {
             object.remove(&["metadata", field]);
         }
+        single_owners(&mut object, false, &mut request.warnings);
         defaults::apply(asked, &mut object);
+        self.record(request, asked, "", None, &mut object);
+        self.create_recorded(request, asked, namespace, object).await
+    }
+
+    /// The same of an object that says who manages it.
+    pub(super) async fn create_recorded(
+        &self,
+        request: &mut Request<'_>,
+        asked: &Kind,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Stored>, Error> {
+        let kind = asked.storage();
         asked.to_stored(&mut object);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();
         let write =
             Write { dry_run, ..Write::of(request.user, Operation::Create, kind, namespace, &snapshot) };
         let name = Name::of(&object);
-        single_owners(&mut object, false, &mut request.warnings);
         self.admission.mutate(&write, Some(&mut object), &mut request.warnings).await?;
         stays_in(namespace, &object)?;
         name.stays(&object)?;

@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod admission;
+mod apply;
 mod builtin;
 pub mod controllers;
 mod create;
@@ -16,6 +17,7 @@ mod deletion;
 mod evict;
 mod legacy;
 mod list;
+mod managed;
 pub mod options;
 mod pods;
 mod quota;
@@ -73,12 +75,17 @@ pub struct Request<'a> {
     pub options: WriteOptions,
     /// For the `Warning` headers.
     pub warnings: Vec<String>,
+    /// Its `User-Agent`: who says no name of a manager manages what it writes by the program's.
+    pub agent: &'a str,
 }
+
+/// What is written by the server itself, as upstream's loopback client names itself.
+const OWN: &str = "kube-apiserver";
 
 impl<'a> Request<'a> {
     /// A request that writes.
     pub fn by(user: &'a Identity) -> Self {
-        Request { user, options: WriteOptions::default(), warnings: Vec::new() }
+        Request { user, options: WriteOptions::default(), warnings: Vec::new(), agent: OWN }
     }
 }
 

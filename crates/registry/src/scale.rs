@@ -1,16 +1,25 @@
 //! `/scale`: how many pods a workload has, in the same words for all kinds that have it (`registry/apps/*/storage`).
 
+use std::borrow::Cow;
+
+use tokensmith_fields::{Filter, Scale, Type, Versions};
 use tokensmith_objects::FieldError;
-use tokensmith_objects::codec::Expected;
+use tokensmith_objects::codec::{Expected, decode_patched};
+use tokensmith_objects::kinds::scale::scale as scale_kind;
 use tokensmith_objects::patch::Patch;
+use tokensmith_objects::schema::api_version;
 use tokensmith_objects::selector::written;
 
+use super::apply::{not_applied, unfit};
+use super::managed::{MANAGED, put_managers};
 use super::update::{another, check_name, patched};
 use super::*;
 
 /// What is to become of a scale.
 #[derive(Clone, Copy, Debug)]
 pub enum Rescale<'a> {
+    /// This is to be in it.
+    Apply(&'a Object),
     /// It is changed so.
     Patch(&'a Patch),
     /// It is this one.
@@ -48,10 +57,14 @@ impl Registry {
         loop {
             let there = self.get(kind, namespace, name)?;
             let old = there.wire_object(kind);
-            let mut scale = match change {
-                Rescale::Put(scale) => scale.clone(),
-                Rescale::Patch(patch) => patched(request, patch, scale_of(&old), &scale_type())?,
-            };
+            let version = kind.api_version();
+            let fields = Scale { version: &version, replicas: &[(&version, REPLICAS)] };
+            let mut was = scale_of(&old);
+            // Who manages the replicas manages those of the scale.
+            if let Some(managers) = fields.to_part(old.at(MANAGED)).ok().flatten() {
+                was.set(MANAGED, managers);
+            }
+            let mut scale = self.rescaled(request, &mut was, change)?;
             reconcile_namespace(kind, namespace, &mut scale)?;
             check_name(&scale, namespace, name)?;
             if !scale.uid().is_empty() && scale.uid() != old.uid() {
@@ -65,7 +78,7 @@ impl Registry {
             }
             let version = scale.resource_version();
             let unconditional = match change {
-                Rescale::Patch(_) => version == old.resource_version(),
+                Rescale::Apply(_) | Rescale::Patch(_) => version == old.resource_version(),
                 Rescale::Put(_) => matches!(version, "" | "0"),
             };
             if !unconditional && version != old.resource_version() {
@@ -73,11 +86,68 @@ impl Registry {
             }
             let mut object = old.clone();
             object.set(REPLICAS, replicas);
+            if let Ok(managers) = fields.to_parent(old.at(MANAGED), scale.at(MANAGED)) {
+                put_managers(&mut object, managers);
+            }
             match self.replace(request, kind, Subresource::Scale, object, &there).await {
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &there) => {}
                 other => return other.map(|object| scale_of(&object.wire_object(kind))),
             }
         }
+    }
+
+    /// What a change makes of a scale, with who manages it then.
+    fn rescaled(
+        &self,
+        request: &mut Request<'_>,
+        was: &mut Object,
+        change: Rescale<'_>,
+    ) -> Result<Object, Error> {
+        let expected = scale_type();
+        let version = api_version(expected.group, expected.version);
+        let apply = |config| {
+            let (manager, force) = (request.options.field_manager(), request.options.force());
+            self.recorder(&OfScales, &version, expected.kind, "scale", |recorder| {
+                recorder.apply(was, config, manager, force)
+            })
+        };
+        let mut scale = match change {
+            Rescale::Apply(config) => {
+                let applied = apply(config).map_err(not_applied)?.into_object().into_value();
+                let decoded = decode_patched(applied, Vec::new(), &expected, FieldValidation::Ignore);
+                return decoded.map(|decoded| decoded.object).map_err(|e| unfit(config, &e.to_string()));
+            }
+            Rescale::Patch(patch) => patched(request, patch, was.clone(), &expected)?,
+            Rescale::Put(scale) => scale.clone(),
+        };
+        let mut shown = Stored::as_shown(scale_kind(), &scale);
+        self.recorder(&OfScales, &version, expected.kind, "scale", |recorder| {
+            recorder.update(was, &mut shown, &request.manager());
+        });
+        put_managers(&mut scale, shown.remove(MANAGED));
+        Ok(scale)
+    }
+}
+
+/// Scales have one version, and all of it counts.
+struct OfScales;
+
+impl Versions for OfScales {
+    fn of(&self, version: &str) -> Option<Type<'_>> {
+        let of = scale_type();
+        (version == api_version(of.group, of.version)).then(|| Type::of(of.schema))
+    }
+
+    fn convert(&self, _: &Value, _: &str, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn empty(&self, version: &str) -> Object {
+        Stored::as_shown(scale_kind(), &Object::new(version, scale_type().kind))
+    }
+
+    fn ignored(&self, _: &str) -> Cow<'_, Filter> {
+        Cow::Owned(Filter::default())
     }
 }
 

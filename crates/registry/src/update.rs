@@ -3,6 +3,7 @@
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 
+use super::managed::{MANAGED, keep_times, put_managers};
 use super::services::Allocation;
 use super::*;
 use tokensmith_core::access::chain::forbidden_text;
@@ -25,7 +26,7 @@ pub enum Subresource<'a> {
 }
 
 impl<'a> Subresource<'a> {
-    fn name(self) -> &'a str {
+    pub(super) fn name(self) -> &'a str {
         match self {
             Subresource::Finalize => "finalize",
             Subresource::None => "",
@@ -54,10 +55,8 @@ impl Registry {
         let (asked, kind) = (kind, kind.storage());
         reconcile_namespace(kind, namespace, &mut object)?;
         check_name(&object, namespace, name)?;
-        object.remove(&["metadata", "managedFields"]);
         single_owners(&mut object, false, &mut request.warnings);
         defaults::apply(asked, &mut object);
-        asked.to_stored(&mut object);
         let unconditional = matches!(object.resource_version(), "" | "0");
         for _ in 0..ATTEMPTS {
             let old = match self.get(kind, namespace, name) {
@@ -70,14 +69,17 @@ impl Registry {
                     if kind.put_creates && unconditional && part == Subresource::None =>
                 {
                     self.may_create(request.user, asked, namespace, name)?;
-                    return self.create(request, kind, namespace, object).await.map(|made| (made, true));
+                    return self.create(request, asked, namespace, object).await.map(|made| (made, true));
                 }
                 Err(e) => return Err(e),
             };
             if !object.uid().is_empty() && object.uid() != old.uid() {
                 return Err(another(kind, &object, (request, namespace, name), old.uid()));
             }
-            match self.replace(request, asked, part, object.clone(), &old).await {
+            let mut sent = object.clone();
+            self.record(request, asked, part.name(), Some(&old), &mut sent);
+            asked.to_stored(&mut sent);
+            match self.replace(request, asked, part, sent, &old).await {
                 // Somebody else was faster; without a version the client does not mind.
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
                 other => return other.map(|object| (object, false)),
@@ -87,7 +89,13 @@ impl Registry {
     }
 
     /// Who may replace what is there may not therefore create it (`handlers/update.go`, `withAuthorization`).
-    fn may_create(&self, user: &Identity, kind: &Kind, namespace: &str, name: &str) -> Result<(), Error> {
+    pub(super) fn may_create(
+        &self,
+        user: &Identity,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Error> {
         let wanted = Attributes {
             verb: "create".into(),
             group: kind.group.clone(),
@@ -123,12 +131,12 @@ impl Registry {
         loop {
             let old = self.get(kind, namespace, name)?;
             let mut object = patched(request, patch, old.wire_object(asked), &Expected::kind(asked))?;
-            object.remove(&["metadata", "managedFields"]);
             reconcile_namespace(kind, namespace, &mut object)?;
             check_name(&object, namespace, name)?;
             // A patch that names no version means the object as it is now.
             let unconditional = object.resource_version() == old.resource_version();
             defaults::apply(asked, &mut object);
+            self.record(request, asked, part.name(), Some(&old), &mut object);
             asked.to_stored(&mut object);
             match self.replace(request, asked, part, object, &old).await {
                 Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
@@ -204,12 +212,15 @@ impl Registry {
         let kind = asked.storage();
         let Some(old) = write.old else { return Ok(there.clone()) };
         let name = old.name();
+        // Who manages what is not a part's to leave as it was.
+        let managers = object.remove(MANAGED);
         match part {
             Subresource::Part(part) => strategy::prepare_part(kind, part, &mut object, old),
             Subresource::Finalize => strategy::prepare_finalize(&mut object, old),
             Subresource::None | Subresource::Scale => strategy::prepare_update(kind, &mut object, old),
             Subresource::Status => strategy::prepare_status_update(kind, &mut object, old),
         }
+        put_managers(&mut object, managers);
         kind.rules().dated(&mut object, Some(old), &tokensmith_objects::object::timestamp(self.clock.now()));
         // A patch may name another identity, which is then told to be immutable.
         if object.uid().is_empty() {
@@ -242,10 +253,16 @@ impl Registry {
         }
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let charge = self.quotas.charge(&write, &object).await?;
-        let object = normalise(kind, object)?;
-        let made = Stored::of(kind, &object, there.revision());
+        let mut object = normalise(kind, object)?;
+        // First as if nobody had been here just now: that alone is no change.
+        let times = keep_times(&mut object, old);
+        let mut made = Stored::of(kind, &object, there.revision());
         if made.json() == there.wire(kind).json() {
             return Ok(there.clone());
+        }
+        if let Some(times) = times {
+            object.set(MANAGED, times);
+            made = Stored::of(kind, &object, there.revision());
         }
         if request.options.dry_run() {
             return Ok(Arc::new(made));

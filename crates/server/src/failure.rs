@@ -137,6 +137,10 @@ impl From<Error> for Failure {
                     Some(Details { causes: errors.iter().map(cause).collect(), ..of(kind, name) }),
                 )
             }
+            Error::Managed { causes, .. } => {
+                let details = Details { causes: causes.iter().map(told).collect(), ..Details::default() };
+                (409, "Conflict", Some(details))
+            }
             Error::MethodNotSupported { resource, .. } => (405, "MethodNotAllowed", Some(of(resource, ""))),
             Error::NotFound { resource, name } => (404, "NotFound", Some(of(resource, name))),
             Error::TooLarge(_) => (413, "RequestEntityTooLarge", None),

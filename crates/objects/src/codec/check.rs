@@ -287,7 +287,7 @@ pub(super) fn float(n: f64) -> Value {
 }
 
 /// Go's word for a JSON value.
-pub(crate) fn what(value: &Value) -> &'static str {
+pub fn what(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -35,8 +35,7 @@ mod wire;
 use serde_json::Value;
 use tokensmith_api::{Findings, Media, json, proto, yaml};
 
-pub(crate) use check::what;
-pub use check::{TypeError, base64_offset};
+pub use check::{TypeError, base64_offset, what};
 pub use encode::{encode, encode_of, encode_value, finish};
 pub(crate) use inner::{list_text, read_list, read_one};
 pub use transcode::{

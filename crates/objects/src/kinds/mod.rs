@@ -167,6 +167,22 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = (object, old);
     }
 
+    /// The fields of a write of a part that count, with `*` for any step: nobody comes to manage others by it. `None` where all do
+    /// but those that are [put back](Rules::put_back).
+    fn counted(&self, part: &str) -> Option<&'static [&'static [&'static str]]> {
+        let _ = part;
+        None
+    }
+
+    /// The fields that stay as they were when a part is written (`GetResetFields`): nobody comes to manage them by it.
+    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
+        match part {
+            "status" => &[&["spec"]],
+            "finalize" => &[&["status"]],
+            _ => &[],
+        }
+    }
+
     /// A stored object as a kind that [views](Kind::viewing) it shows it; `kind` and `apiVersion` are written by the kind.
     fn of_stored(&self, object: &mut Object) {
         let _ = object;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::{selector, unchanged};
-use crate::field::{Findings, Shared, go_quote};
+use crate::field::{Findings, Shared, go_quote, is_printable};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::{FieldError, Object, names};
@@ -108,7 +108,9 @@ fn common(errors: &mut Findings, object: &Object) -> Bad {
     lists(errors, object.get("metadata").unwrap_or(&Value::Null));
     let between = errors.len();
     finalizers(errors, object);
-    Bad { lists: between > before, finalizers: errors.len() > between }
+    let bad = Bad { lists: between > before, finalizers: errors.len() > between };
+    managers(errors, object);
+    bad
 }
 
 /// Labels, annotations and owners.
@@ -136,6 +138,31 @@ fn lists(errors: &mut Findings, metadata: &Value) {
     }
     if let Some(owners) = owners {
         one_controller(errors, owners);
+    }
+}
+
+/// As many bytes the name of a manager may have, and that of a part.
+const MAX_MANAGER: usize = 128;
+const MAX_SUBRESOURCE: usize = 256;
+
+/// Who manages the object, which a client may say (apimachinery `meta/v1/validation`, `ValidateManagedFields`). What cannot be
+/// read was replaced before.
+fn managers(errors: &mut Findings, object: &Object) {
+    let all = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
+    let list = Path::new("metadata.managedFields");
+    for (index, entry) in all.into_iter().flatten().enumerate() {
+        let (at, text) = (list.index(index), |name: &str| entry[name].as_str().unwrap_or_default());
+        let (manager, part) = (text("manager"), text("subresource"));
+        if manager.len() > MAX_MANAGER {
+            errors.push(|| FieldError::too_long(at.child("manager").to_string(), MAX_MANAGER));
+        }
+        for (index, c) in manager.char_indices().filter(|(_, c)| !is_printable(*c)) {
+            let detail = format!("invalid character U+{:04X} (at position {index})", u32::from(c));
+            errors.invalid(&at.child("manager"), manager, detail);
+        }
+        if part.len() > MAX_SUBRESOURCE {
+            errors.push(|| FieldError::too_long(at.child("subresource").to_string(), MAX_SUBRESOURCE));
+        }
     }
 }
 

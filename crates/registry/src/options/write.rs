@@ -9,10 +9,12 @@ use super::{dry_run, judged};
 use tokensmith_core::error::Error;
 
 /// What a create, an update or a patch asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     dry_run: bool,
+    field_manager: Box<str>,
     field_validation: FieldValidation,
+    force: bool,
 }
 
 impl WriteOptions {
@@ -44,13 +46,24 @@ impl WriteOptions {
         self.dry_run
     }
 
+    /// Who manages what is written, `""` where nothing is said of it.
+    pub fn field_manager(&self) -> &str {
+        &self.field_manager
+    }
+
+    /// An apply takes what others manage.
+    pub fn force(&self) -> bool {
+        self.force
+    }
+
     /// What to do with fields that the kind does not have.
     pub fn field_validation(&self) -> FieldValidation {
         self.field_validation
     }
 
     fn read(query: &Query, kind: &str, mut errors: Vec<FieldError>) -> Result<Self, Error> {
-        field_manager(&query.text("fieldManager"), &mut errors);
+        let manager = query.text("fieldManager");
+        field_manager(&manager, &mut errors);
         let dry_run = dry_run(&query.all("dryRun"), &mut errors);
         let asked = query.text("fieldValidation");
         let field_validation = match asked.as_str() {
@@ -64,7 +77,8 @@ impl WriteOptions {
             }
         };
         judged(kind, errors)?;
-        Ok(WriteOptions { dry_run, field_validation })
+        let force = query.flag("force").unwrap_or(false);
+        Ok(WriteOptions { dry_run, field_manager: manager.into(), field_validation, force })
     }
 }
 

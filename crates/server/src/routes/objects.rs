@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokensmith_api::media::As;
+use tokensmith_api::yaml;
 use tokensmith_core::{Clock, Error};
-use tokensmith_objects::codec::{Expected, FieldValidation};
+use tokensmith_objects::codec::{Expected, FieldValidation, what};
 use tokensmith_objects::patch::{Patch, PatchError};
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{Stored, names};
+use tokensmith_objects::{Object, Stored, names};
 use tokensmith_registry::{Deleted, GetOptions, ListOptions, Registry, Request, Subresource, WriteOptions};
 
 use super::show::{self, show, show_list};
@@ -83,6 +84,12 @@ pub(super) async fn part(
         (&Method::PATCH, _) => patch(with, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
     }
+}
+
+/// A request by its caller, with the program that sends it.
+pub(super) fn asked<'a>(caller: &'a Caller, parts: &'a Parts) -> Request<'a> {
+    let agent = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Request { agent: agent.unwrap_or_default(), ..Request::by(&caller.user) }
 }
 
 /// 400 for a name that no object can have, as upstream makes no key of it.
@@ -183,7 +190,7 @@ async fn create(
     let sent = body::create(with.limit, parts, body, &Expected::kind(kind), convertible).await?;
     enter_for(kind, None).await;
     let Sent { format, options, object, warnings } = sent;
-    let mut request = Request { options, warnings, ..Request::by(&caller.user) };
+    let mut request = Request { options, warnings, ..asked(caller, parts) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
     let created = or_told(created, &mut request)?;
     enter_to_show(&format, kind, [&*created]).await;
@@ -200,7 +207,7 @@ async fn update(
 ) -> Result<Response, Failure> {
     let sent = body::update(with.limit, parts, body, &Expected::kind(kind), convertible).await?;
     let Sent { format, options, object, warnings } = sent;
-    let mut request = Request { options, warnings, ..Request::by(&caller.user) };
+    let mut request = Request { options, warnings, ..asked(caller, parts) };
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
@@ -218,13 +225,111 @@ async fn patch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
+    if media(parts) == APPLY {
+        return apply(with, caller, kind, part, parts, body).await;
+    }
     let SentPatch { format, options, patch } = read_patch(with, caller, kind, parts, body).await?;
-    let mut request = Request { options, ..Request::by(&caller.user) };
+    let mut request = Request { options, ..asked(caller, parts) };
     let (namespace, name) = place(caller, kind);
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
     let patched = or_told(patched, &mut request)?;
     enter_to_show(&format, kind, [&*patched]).await;
     Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
+}
+
+/// Server-side apply. It comes as YAML, of which JSON is a part.
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
+
+/// What kind of patch it is.
+pub(super) fn media(parts: &Parts) -> String {
+    let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    media.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+async fn apply(
+    with: &Objects,
+    caller: &Caller,
+    kind: &Kind,
+    part: Subresource<'_>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    let makes = part == Subresource::None;
+    let SentConfig { format, options, config, warnings } =
+        read_config(with, caller, kind, makes, parts, body).await?;
+    let mut request = Request { options, warnings, ..asked(caller, parts) };
+    let (namespace, name) = place(caller, kind);
+    let applied = with.registry.apply(&mut request, kind, namespace, name, part, &config).await;
+    let (object, made) = or_told(applied, &mut request)?;
+    enter_to_show(&format, kind, [&*object]).await;
+    let code = if made { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
+}
+
+/// What is to be applied, read.
+pub(super) struct SentConfig {
+    pub(super) format: Format,
+    pub(super) options: WriteOptions,
+    pub(super) config: Object,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads it in upstream's order (`handlers/patch.go`). What does not make its object is a 404 where there is none.
+pub(super) async fn read_config(
+    with: &Objects,
+    caller: &Caller,
+    kind: &Kind,
+    makes: bool,
+    parts: &Parts,
+    body: Body,
+) -> Result<SentConfig, Failure> {
+    let format = Format::of(&parts.headers, query(parts), convertible)?;
+    let bytes = body::read(parts.version, &parts.headers, body, with.limit).await?;
+    let options = WriteOptions::patch(query(parts), true)?;
+    format.judge()?;
+    let (namespace, name) = place(caller, kind);
+    let there = match with.registry.get(kind, namespace, name) {
+        Err(missing) if !makes => return Err(missing.into()),
+        there => there.ok(),
+    };
+    enter_for(kind, there.as_deref()).await;
+    let wrong = |cause: &str| Error::BadRequest(format!("error decoding YAML: {cause}"));
+    let read = yaml::parse(&bytes).map_err(|e| wrong(&with_line(&e.to_string())))?;
+    let config = match read.value {
+        Value::Null => Object::default(),
+        value => {
+            let what = what(&value);
+            let other = format!(
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+            );
+            Object::from_value(value).ok_or_else(|| wrong(&other))?
+        }
+    };
+    // A repeated key is told to who asks for that.
+    let closely = options.field_validation() != FieldValidation::Ignore && !read.duplicates.is_empty();
+    let odd = if closely { yaml::repeated(&bytes) } else { None };
+    let odd = odd.map(|odd| format!("error converting YAML to JSON: {odd}"));
+    match odd {
+        Some(odd) if options.field_validation() == FieldValidation::Strict => {
+            Err(Error::BadRequest(format!("error strict decoding YAML: {odd}")).into())
+        }
+        odd => Ok(SentConfig { format, options, config, warnings: odd.into_iter().collect() }),
+    }
+}
+
+/// go-yaml says the line first, and of the first line nothing.
+fn with_line(text: &str) -> String {
+    let placed = text.rsplit_once(" at line ").and_then(|(text, place)| {
+        let (line, column) = place.split_once(", column ")?;
+        let cause = text.strip_prefix("error converting YAML to JSON: yaml: ")?;
+        column.parse::<u64>().ok()?;
+        Some((cause, line.parse::<u64>().ok()?))
+    });
+    match placed {
+        Some((cause, 0 | 1)) => format!("error converting YAML to JSON: yaml: {cause}"),
+        Some((cause, line)) => format!("error converting YAML to JSON: yaml: line {line}: {cause}"),
+        None => text.into(),
+    }
 }
 
 /// A patch, read.
@@ -242,8 +347,7 @@ pub(super) async fn read_patch(
     parts: &Parts,
     body: Body,
 ) -> Result<SentPatch, Failure> {
-    let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let media = media.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let media = media(parts);
     if !Patch::knows(&media, kind) {
         return Err(unsupported(kind));
     }
@@ -293,7 +397,7 @@ async fn delete(
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
-    let mut request = Request::by(&caller.user);
+    let mut request = asked(caller, parts);
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await?;
@@ -333,7 +437,7 @@ async fn delete_collection(
     let which = ListOptions::read(kind, query(parts))?;
     let options = body::delete_options(with.limit, parts, body).await?;
     format.judge()?;
-    let mut request = Request::by(&caller.user);
+    let mut request = asked(caller, parts);
     enter_for_list(with, caller, kind, &which).await;
     let gone = with.registry.list(kind, place(caller, kind).0, &which)?;
     for object in &gone.items {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokensmith_objects::codec::Expected;
 use tokensmith_registry::Request;
 
-use super::objects::{Objects, judge_name, or_told};
+use super::objects::{Objects, asked, judge_name, or_told};
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -34,7 +34,7 @@ pub(super) async fn create(
     let expected = expected.ok_or_else(|| Failure::internal("the type is not in the table"))?;
     let sent = body::create(with.limit, parts, body, &expected, |_| false).await?;
     let Sent { format, options, object, warnings } = sent;
-    let mut request = Request { options, warnings, ..Request::by(&caller.user) };
+    let mut request = Request { options, warnings, ..asked(caller, parts) };
     let there = with.registry.snapshot().get("", "pods", &a.namespace, &a.name).cloned();
     heavy::enter_for(there.as_deref()).await;
     let done = match evicts {

@@ -12,7 +12,10 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{Object, Stored};
 use tokensmith_registry::{GetOptions, Request, Rescale, scale_type};
 
-use super::objects::{Objects, convertible, enter_for, judge_name, or_told, query, read_patch};
+use super::objects::{
+    APPLY, Objects, SentConfig, asked, convertible, enter_for, judge_name, media, or_told, query,
+    read_config, read_patch,
+};
 use super::show;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
@@ -41,12 +44,18 @@ pub(super) async fn serve(
             let sent = body::update(with.limit, parts, body, &scale_type(), convertible).await?;
             let Sent { format, options, object, warnings } = sent;
             enter_for(kind, there(with, caller, kind).as_deref()).await;
-            let request = Request { options, warnings, ..Request::by(&caller.user) };
+            let request = Request { options, warnings, ..asked(caller, parts) };
             changed(with, caller, kind, request, Rescale::Put(&object), &format).await
+        }
+        Method::PATCH if media(parts) == APPLY => {
+            let SentConfig { format, options, config, warnings } =
+                read_config(with, caller, kind, false, parts, body).await?;
+            let request = Request { options, warnings, ..asked(caller, parts) };
+            changed(with, caller, kind, request, Rescale::Apply(&config), &format).await
         }
         Method::PATCH => {
             let read = read_patch(with, caller, kind, parts, body).await?;
-            let request = Request { options: read.options, ..Request::by(&caller.user) };
+            let request = Request { options: read.options, ..asked(caller, parts) };
             changed(with, caller, kind, request, Rescale::Patch(&read.patch), &read.format).await
         }
         _ => Err(Failure::method_not_allowed()),

@@ -15,6 +15,7 @@ mod extremes;
 mod headers;
 mod keys;
 mod ledger;
+mod managed;
 mod metrics;
 mod nodes;
 mod objects;

@@ -29,6 +29,15 @@ const APPROVAL: &str = "approval";
 const DECISIONS: [&str; 3] = ["Approved", "Denied", "Failed"];
 
 impl Rules for CertificateSigningRequest {
+    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
+        match part {
+            "" => &[&["spec"], &["status"]],
+            "approval" => &[&["spec"], &["status", "certificate"]],
+            "status" => &[&["spec"], &["status", "conditions"]],
+            _ => &[],
+        }
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         let spec = of(object, "spec");
         let cell = match column {

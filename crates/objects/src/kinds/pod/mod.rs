@@ -32,6 +32,26 @@ use crate::{Object, strategy};
 pub(super) struct Pod;
 
 impl Rules for Pod {
+    fn counted(&self, part: &str) -> Option<&'static [&'static [&'static str]]> {
+        match part {
+            "ephemeralcontainers" => Some(&[&["spec", "ephemeralContainers"]]),
+            "resize" => Some(&[
+                &["spec", "containers", "*", "resources"],
+                &["spec", "containers", "*", "resizePolicy"],
+                &["spec", "initContainers", "*", "resources"],
+                &["spec", "initContainers", "*", "resizePolicy"],
+            ]),
+            _ => None,
+        }
+    }
+
+    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
+        match part {
+            "status" => &[&["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"], &["spec"]],
+            _ => &[],
+        }
+    }
+
     fn cell(&self, object: &Object, column: &str, now: OffsetDateTime) -> Option<Value> {
         table::cells(object, now)(column)
     }

@@ -28,6 +28,10 @@ fn annotations(object: &Object) -> Option<&Value> {
 pub(in crate::kinds) struct Deployment;
 
 impl Rules for Deployment {
+    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
+        if part == "status" { &[&["metadata", "labels"], &["spec"]] } else { &[] }
+    }
+
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         let template = &of(object, "spec")["template"];
         let mut told = Vec::from_iter(name_warning(object, old));
