@@ -115,6 +115,7 @@ impl Registry {
         };
         // What is shown although nobody has set it is no change.
         let mut shown = Stored::as_shown(kind, object);
+        kind.rules().converted(&mut shown);
         self.recorder(&written, &version, &kind.kind, part, |recorder| {
             recorder.update(&mut live, &mut shown, &request.manager());
         });

@@ -167,6 +167,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
         let _ = (object, old);
     }
 
+    /// What upstream's own form of an object makes of one that is sent: it shows in who manages what.
+    fn converted(&self, object: &mut Object) {
+        let _ = object;
+    }
+
     /// The fields of a write of a part that count, with `*` for any step: nobody comes to manage others by it. `None` where all do
     /// but those that are [put back](Rules::put_back).
     fn counted(&self, part: &str) -> Option<&'static [&'static [&'static str]]> {

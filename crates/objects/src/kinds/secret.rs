@@ -23,6 +23,10 @@ const TLS: &str = "kubernetes.io/tls";
 pub(super) struct Secret;
 
 impl Rules for Secret {
+    fn converted(&self, object: &mut Object) {
+        string_data(object);
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         match column {
             "Data" => Some(count(object, "data").into()),

@@ -30,6 +30,10 @@ fn templates(object: &Object) -> i64 {
 }
 
 impl Rules for DaemonSet {
+    fn converted(&self, object: &mut Object) {
+        object.set(TEMPLATES, templates(object).to_string());
+    }
+
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         template_warnings(&SPEC.child("template"), &of(object, "spec")["template"], object, old)
     }

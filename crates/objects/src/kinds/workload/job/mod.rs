@@ -100,6 +100,10 @@ impl Rules for Job {
         )
     }
 
+    fn converted(&self, object: &mut Object) {
+        labels(object);
+    }
+
     /// It finds what it has made by labels of its own, and is called by them, too, where it has none.
     fn prepare_create(&self, _: &Kind, object: &mut Object) {
         object.remove(&["status"]);
