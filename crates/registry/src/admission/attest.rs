@@ -65,7 +65,7 @@ fn allowed(write: &Write<'_>, authorizer: &dyn Authorizer, signer: &str) -> bool
 fn only_owners_differ(new: &Object, old: &Object) -> bool {
     let bare = |object: &Object| {
         let mut object = object.clone();
-        for field in ["ownerReferences", "finalizers", "resourceVersion"] {
+        for field in ["finalizers", "managedFields", "ownerReferences", "resourceVersion"] {
             object.remove(&["metadata", field]);
         }
         object
