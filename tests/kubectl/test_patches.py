@@ -334,3 +334,27 @@ def test_the_guides_manifests(server, manifest):
     back = server.kubectl(*apply, stdin=text).splitlines()
     assert len(back) == len(first) and all(line.endswith(" configured") for line in back), back
     assert server.kubectl("get", "all,sa,secrets,configmaps", "-n", namespace, "-l", "changed=yes", "-o", "name") == ""
+
+
+@pytest.mark.parametrize("manifest", sorted(path.name for path in GUIDE.glob("*.yaml")))
+def test_the_guides_manifests_server_side(server, manifest):
+    """The same with the server merging: applied, applied again, changed, and changed back by who does not name the label any more."""
+    namespace, text = "guided-" + manifest.removesuffix(".yaml"), (GUIDE / manifest).read_text()
+    server.kubectl("create", "namespace", namespace)
+    made = set(re.findall(r"kind: ServiceAccount\nmetadata:\n  name: (\S+)", text))
+    for account in set(re.findall(r"serviceAccountName: (\S+)", text)) - made - {"default"}:
+        server.kubectl("create", "serviceaccount", account, "-n", namespace)
+    apply = ["apply", "--server-side", "-n", namespace, "-f", "-"]
+    if manifest in REFUSED:
+        assert REFUSED[manifest] in server.kubectl(*apply, stdin=text, code=1)
+        return
+    first = server.kubectl(*apply, stdin=text).splitlines()
+    assert first and all(line.endswith(" serverside-applied") for line in first), first
+    before = versions(server, namespace, text)
+    server.kubectl(*apply, stdin=text)
+    assert versions(server, namespace, text) == before
+    labelled = server.kubectl("label", "--local", "-f", "-", "changed=yes", "-o", "yaml", stdin=text)
+    server.kubectl(*apply, stdin=labelled)
+    assert all(old != new for old, new in zip(before, versions(server, namespace, text)))
+    server.kubectl(*apply, stdin=text)
+    assert server.kubectl("get", "all,sa,secrets,configmaps", "-n", namespace, "-l", "changed=yes", "-o", "name") == ""
