@@ -121,19 +121,20 @@ impl Managers {
             (self.0.get(manager).map(seconds), name.clone(), version.clone(), subresource.clone())
         });
         let mut first = BTreeMap::<String, Manager>::new();
+        let mut parts = BTreeMap::<Manager, Vec<Set>>::new();
         for manager in updates {
             if left <= MOST_UPDATES {
                 break;
             }
-            let Some(owned) = self.0.get(&manager).cloned() else { continue };
-            let Some(first) = first.get(&owned.version) else {
-                first.insert(owned.version, manager);
+            let Some(version) = self.0.get(&manager).map(|owned| owned.version.clone()) else { continue };
+            let Some(first) = first.get(&version) else {
+                first.insert(version, manager);
                 continue;
             };
             let bucket = Manager {
                 operation: Operation::Update,
                 name: OLD_UPDATES.into(),
-                version: owned.version.clone(),
+                version,
                 subresource: String::new(),
             };
             if !self.0.contains_key(&bucket)
@@ -141,13 +142,22 @@ impl Managers {
             {
                 self.0.insert(bucket.clone(), of_first);
             }
-            self.0.remove(&manager);
-            if let Some(joined) = self.0.get_mut(&bucket) {
-                joined.fields = owned.fields.union(&joined.fields);
-                // The later one of the two.
-                joined.time = owned.time;
+            let Some(owned) = self.0.remove(&manager) else { continue };
+            match self.0.get_mut(&bucket) {
+                Some(joined) => {
+                    // The later one of the two.
+                    joined.time = owned.time;
+                    parts.entry(bucket).or_default().push(owned.fields);
+                }
+                None => drop(parts.remove(&bucket)),
             }
             left -= 1;
+        }
+        for (bucket, mut sets) in parts {
+            if let Some(joined) = self.0.get_mut(&bucket) {
+                sets.push(std::mem::take(&mut joined.fields));
+                joined.fields = Set::of_all(sets);
+            }
         }
     }
 }

@@ -141,13 +141,16 @@ impl<'a> Updater<'a> {
             }
             let Some((found, changed)) = compared.get(&owned.version) else { continue };
             let lost = owned.fields.intersection(changed);
-            if !lost.is_empty() {
-                conflicts.add(&manager, &lost);
+            let gone = owned.fields.intersection(&found.removed);
+            if lost.is_empty() && gone.is_empty() {
+                continue;
             }
-            let left = owned.fields.difference(&lost).difference(&found.removed);
-            taken.push((manager, left));
+            taken.push((manager.clone(), owned.fields.difference(&lost).difference(&gone)));
+            if !force && !lost.is_empty() {
+                conflicts.0.push((manager, lost));
+            }
         }
-        if !force && !conflicts.0.is_empty() {
+        if !conflicts.0.is_empty() {
             return Err(Refused::Conflicts(conflicts));
         }
         for (manager, left) in taken {
@@ -189,11 +192,12 @@ impl<'a> Updater<'a> {
         version: &str,
         managers: &Managers,
     ) -> Result<Value, Refused> {
-        let mut owned = BTreeMap::<&str, Set>::new();
+        let mut sets = BTreeMap::<&str, Vec<Set>>::new();
         for one in managers.0.values() {
-            let all = owned.entry(&one.version).or_default();
-            *all = all.union(&one.fields);
+            sets.entry(&one.version).or_default().push(one.fields.clone());
         }
+        let mut owned: BTreeMap<&str, Set> =
+            sets.into_iter().map(|(version, sets)| (version, Set::of_all(sets))).collect();
         let first = owned.remove_entry(version);
         let (mut pruned, mut now) = (pruned, version.to_owned());
         for (to, owned) in first.into_iter().chain(owned) {

@@ -96,10 +96,10 @@ pub(super) fn not_applied(error: ApplyError) -> Error {
     let message = error.to_string();
     match error {
         ApplyError::Conflicts(conflicts) => {
-            let cause = |one: &tokensmith_fields::Conflict| {
-                ("FieldManagerConflict".into(), format!("conflict with {}", one.manager()), one.field())
+            let cause = |one: tokensmith_fields::Conflict<'_>| {
+                ("FieldManagerConflict".into(), format!("conflict with {}", one.manager()), one.field)
             };
-            Error::Managed { message, causes: conflicts.0.iter().map(cause).collect() }
+            Error::Managed { message, causes: conflicts.told().0.into_iter().map(cause).collect() }
         }
         ApplyError::Failed(_) => Error::Unclassified(message),
         ApplyError::Refused(_) => Error::BadRequest(message),

@@ -7,7 +7,7 @@ use tokensmith_objects::Object;
 
 use super::{Applied, ApplyError, Recorder};
 use crate::walk::{self, Twice};
-use crate::{Conflicts, Managers, Set};
+use crate::{Managers, Set};
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The one manager that does so.
@@ -33,9 +33,9 @@ impl Recorder<'_> {
                 let Some(allowed) = self.last_applied(live) else {
                     return Err(ApplyError::Conflicts(conflicts));
                 };
-                if !conflicts.fields().difference(&allowed).is_empty() {
-                    let left = conflicts.0.into_iter().filter(|conflict| !allowed.has(&conflict.path));
-                    return Err(ApplyError::Conflicts(Conflicts(left.collect())));
+                let left = conflicts.without(&allowed);
+                if !left.0.is_empty() {
+                    return Err(ApplyError::Conflicts(left));
                 }
                 self.merge(live, config, managers, name, true)?
             }

@@ -11,7 +11,7 @@ use tokensmith_objects::schema::group_version;
 
 use crate::updater::Refused;
 use crate::walk::{self, Twice};
-use crate::{Conflicts, Manager, Managers, Operation, Set, Updater, Versions};
+use crate::{Conflicts, Manager, Managers, Operation, Owned, Set, Updater, Versions};
 
 /// Records writes of one version of an object, or of a part of it.
 pub struct Recorder<'a> {
@@ -121,16 +121,18 @@ impl Recorder<'_> {
         let done = self.updater().update(&was, &is, &mut managers, &this);
         (*live, *new) = (taken(was), taken(is));
         done?;
-        let Some(mut owned) = managers.0.remove(&this) else { return Ok(managers) };
-        owned.fields = owned.fields.difference(&NOBODYS);
-        if owned.fields.is_empty() {
-            return Ok(managers);
+        let owned = managers.0.remove(&this).map(|owned| Owned {
+            fields: owned.fields.difference(&NOBODYS),
+            time: Some(self.now.into()),
+            ..owned
+        });
+        if let Some(mut owned) = owned.filter(|owned| !owned.fields.is_empty()) {
+            if let Some(before) = managers.0.get(&manager) {
+                owned.fields = owned.fields.union(&before.fields);
+            }
+            managers.0.insert(manager, owned);
         }
-        owned.time = Some(self.now.into());
-        if let Some(before) = managers.0.get(&manager) {
-            owned.fields = owned.fields.union(&before.fields);
-        }
-        managers.0.insert(manager, owned);
+        // A request may name any number of managers, also where it changes nothing else.
         managers.cap();
         Ok(managers)
     }

@@ -45,19 +45,32 @@ impl Set {
         nodes.retain(|node| node.member || !node.below.is_empty());
         if !nodes.is_sorted_by(|one, other| one.element < other.element) {
             nodes.sort_by(|one, other| one.element.cmp(&other.element));
-            let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
+            let mut kept: Vec<(Node, bool)> = Vec::with_capacity(nodes.len());
             for node in nodes {
-                match kept.last_mut().filter(|last| last.element == node.element) {
-                    Some(last) => {
+                match kept.last_mut().filter(|(last, _)| last.element == node.element) {
+                    // What is below is sorted once: each may bring as little as the first has much.
+                    Some((last, joined)) => {
                         last.member |= node.member;
-                        last.below = last.below.union(&node.below);
+                        last.below.nodes.extend(node.below.nodes);
+                        *joined = true;
                     }
-                    None => kept.push(node),
+                    None => kept.push((node, false)),
                 }
             }
-            nodes = kept;
+            let sorted = |(mut node, joined): (Node, bool)| {
+                if joined {
+                    node.below = Set::of_nodes(node.below.nodes);
+                }
+                node
+            };
+            nodes = kept.into_iter().map(sorted).collect();
         }
         Set { nodes }
+    }
+
+    /// The members of all of them: one sort, where one union after the other would copy what has come together each time.
+    pub(crate) fn of_all(sets: impl IntoIterator<Item = Set>) -> Set {
+        Set::of_nodes(sets.into_iter().flat_map(|set| set.nodes).collect())
     }
 
     /// With one more field; those above it are no members because of that.
@@ -127,8 +140,9 @@ impl Set {
     /// The members that both have.
     #[must_use]
     pub fn intersection(&self, other: &Set) -> Set {
-        self.zip(other, |one, other| {
-            let (one, other) = (one?, other?);
+        let (small, large) = if self.nodes.len() < other.nodes.len() { (self, other) } else { (other, self) };
+        small.against(large, |one, other| {
+            let other = other?;
             Node::of(&one.element, one.member && other.member, one.below.intersection(&other.below))
         })
     }
@@ -136,14 +150,11 @@ impl Set {
     /// The members that the other one has not; what is below a member of the other one stays.
     #[must_use]
     pub fn difference(&self, other: &Set) -> Set {
-        self.zip(other, |one, other| {
-            let one = one?;
-            match other {
-                Some(other) => {
-                    Node::of(&one.element, one.member && !other.member, one.below.difference(&other.below))
-                }
-                None => Some(one.clone()),
+        self.against(other, |one, other| match other {
+            Some(other) => {
+                Node::of(&one.element, one.member && !other.member, one.below.difference(&other.below))
             }
+            None => Some(one.clone()),
         })
     }
 
@@ -212,6 +223,15 @@ impl Set {
         let mut paths = Vec::new();
         self.each(|path| paths.push(shown(path)));
         paths
+    }
+
+    /// One walk where what only the other one has does not matter: with a much larger one it is not over both, for there may be
+    /// thousands of managers of a field each, and one write that changes all fields.
+    fn against(&self, other: &Set, mut each: impl FnMut(&Node, Option<&Node>) -> Option<Node>) -> Set {
+        if self.nodes.len() >= other.nodes.len() / 8 {
+            return self.zip(other, |one, other| each(one?, other));
+        }
+        Set { nodes: self.nodes.iter().filter_map(|one| each(one, other.node(&one.element))).collect() }
     }
 
     /// One walk over both, in their order.

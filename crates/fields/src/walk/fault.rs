@@ -1,6 +1,7 @@
 //! What is wrong with a value, and where (`typed/helpers.go`).
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Element;
 
@@ -8,7 +9,7 @@ use crate::Element;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The steps to it, the last first.
-    steps: Vec<String>,
+    steps: Vec<Arc<str>>,
     text: String,
 }
 
@@ -17,6 +18,8 @@ pub struct Fault {
 pub struct Errors(Vec<Fault>);
 
 const MOST: usize = 1000;
+/// They are told until their texts have this many bytes: the keys of a list may be as long as the request.
+const ROOM: usize = 1 << 20;
 
 impl Errors {
     pub(crate) fn one(text: impl Into<String>) -> Errors {
@@ -34,7 +37,7 @@ impl Errors {
     /// The same, seen from above.
     pub(crate) fn below(mut self, element: &Element) -> Errors {
         if !self.0.is_empty() {
-            let step = element.to_string();
+            let step: Arc<str> = element.to_string().into();
             self.0.iter_mut().for_each(|fault| fault.steps.push(step.clone()));
         }
         self
@@ -64,7 +67,16 @@ impl fmt::Display for Errors {
             [one] => one.fmt(f),
             all => {
                 f.write_str("errors:")?;
-                all.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+                let mut bytes = 0_usize;
+                for (at, fault) in all.iter().enumerate() {
+                    if bytes > ROOM {
+                        return write!(f, "\n  ... and {} more", all.len().saturating_sub(at));
+                    }
+                    write!(f, "\n  {fault}")?;
+                    bytes = fault.steps.iter().fold(bytes, |sum, step| sum.saturating_add(step.len()));
+                    bytes = bytes.saturating_add(fault.text.len());
+                }
+                Ok(())
             }
         }
     }

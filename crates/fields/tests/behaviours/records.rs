@@ -205,7 +205,7 @@ fn kubectl_takes_over_what_it_has_applied_itself() {
     let Err(ApplyError::Conflicts(left)) = recorder("", NOW).apply(&before, &config, "kubectl", false) else {
         panic!()
     };
-    assert_eq!(left.0.iter().map(|one| one.field()).collect::<Vec<_>>(), [".flag"]);
+    assert_eq!(left.told().0.into_iter().map(|one| one.field).collect::<Vec<_>>(), [".flag"]);
 }
 
 #[test]
@@ -248,4 +248,58 @@ fn a_scale_shows_who_has_the_replicas() {
     there.as_object_mut().unwrap().shift_remove("time");
     let left = entry("a", "Apply", "apps/v1", json!({"f:spec": {"f:selector": {}}}));
     assert_eq!(back, json!([left, there, parent[1]]));
+}
+
+/// Elements have many spellings, and each may bring as little as the first has much: one copy of all for each would take minutes.
+#[test]
+fn what_is_said_twice_is_joined_once() {
+    let below: serde_json::Map<_, _> = (0..50_000).map(|at| (format!("f:k{at}"), json!({}))).collect();
+    let mut fields = serde_json::Map::from_iter([("v:1".to_owned(), below.into())]);
+    for at in 1..50_000_u32 {
+        let spelt: String = (0..16).map(|bit| if at >> bit & 1 == 1 { ' ' } else { '\t' }).collect();
+        fields.insert(format!("v:{spelt}1"), json!({}));
+    }
+    let fields = Value::Object(fields);
+    let managers = Managers::read(Some(&json!([entry("one", fields)]))).unwrap();
+    let (_, owned) = managers.0.iter().next().unwrap();
+    assert_eq!(owned.fields.len(), 50_001);
+}
+
+#[test]
+fn thousands_of_managers_are_joined_at_once() {
+    let many: Value =
+        (0..50_000).map(|at| (format!("f:k{at}"), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let mut all = vec![entry("0", json!({"f:map": many}))];
+    all.extend((1..5_000).map(|at| entry(&format!("m{at}"), json!({"f:name": {}}))));
+    let mut new = object(json!({"name": "m"}));
+    new.set(MANAGED, all);
+    let mut live = live(json!([]), json!({"name": "m"}));
+    recorder("", NOW).update(&mut live, &mut new, "writer");
+    let left = new.at(MANAGED).and_then(Value::as_array).unwrap();
+    assert!(left.len() <= 10, "{} managers", left.len());
+}
+
+/// A conflict has all names that lead to it, and they may be as long as the request.
+#[test]
+fn many_conflicts_with_long_names_are_told_as_far_as_there_is_room() {
+    let long = "x".repeat(200_000);
+    let named = |at: usize| format!("k{at}");
+    let has = |value: &str| {
+        let map: serde_json::Map<_, _> = (0..20_000).map(|at| (named(at), json!(value))).collect();
+        json!({"items": [{"name": long, "map": map}]})
+    };
+    let names: serde_json::Map<_, _> =
+        (0..20_000).map(|at| (format!("f:{}", named(at)), json!({}))).collect();
+    let key = format!("k:{}", json!({"name": long}));
+    let managed = json!([entry("one", json!({"f:items": {key: {"f:map": names}}}))]);
+    let before = live(managed, has("1"));
+    let config = object(has("2"));
+    match recorder("", NOW).apply(&before, &config, "two", false) {
+        Err(ApplyError::Conflicts(conflicts)) => {
+            let (told, more) = conflicts.told();
+            assert!(told.len() < 20 && told.len() + more == 20_000, "{} told, {more} more", told.len());
+            assert!(conflicts.to_string().len() < 3 << 20);
+        }
+        other => panic!("{:?}", other.err().map(|e| e.to_string().chars().take(300).collect::<String>())),
+    }
 }

@@ -76,7 +76,8 @@ impl World {
                 let shown = |operation, name: &str, field: String| {
                     format!("{}:{name} {field}", if operation == Operation::Apply { 'a' } else { 'u' })
                 };
-                let all = all.0.iter().map(|one| shown(one.with.operation, &one.with.name, one.field()));
+                let (all, _) = all.told();
+                let all = all.into_iter().map(|one| shown(one.with.operation, &one.with.name, one.field));
                 let mut all: Vec<_> = all.collect();
                 all.sort();
                 Err(Stopped::Conflicts(all))

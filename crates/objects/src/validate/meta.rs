@@ -156,9 +156,11 @@ fn managers(errors: &mut Findings, object: &Object) {
         if manager.len() > MAX_MANAGER {
             errors.push(|| FieldError::too_long(at.child("manager").to_string(), MAX_MANAGER));
         }
+        let mut shown = Shared::value(&entry["manager"]);
         for (index, c) in manager.char_indices().filter(|(_, c)| !is_printable(*c)) {
-            let detail = format!("invalid character U+{:04X} (at position {index})", u32::from(c));
-            errors.invalid(&at.child("manager"), manager, detail);
+            let c = u32::from(c);
+            let detail = format_args!("invalid character U+{c:04X} (at position {index})");
+            errors.invalid(&at.child("manager"), &mut shown, detail);
         }
         if part.len() > MAX_SUBRESOURCE {
             errors.push(|| FieldError::too_long(at.child("subresource").to_string(), MAX_SUBRESOURCE));
