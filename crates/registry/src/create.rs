@@ -33,6 +33,14 @@ impl Name {
     }
 }
 
+/// What is the server's to say of a new object (`rest.WipeObjectMetaSystemFields`): an object that came going would be gone with
+/// its next change, and nobody had been asked whether it may be deleted.
+fn wipe(object: &mut Object) {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "creationTimestamp"] {
+        object.remove(&["metadata", field]);
+    }
+}
+
 /// As long as a generated name may be, less its random end.
 const MAX_GENERATED: usize = 63 - SUFFIX;
 const SUFFIX: usize = 5;
@@ -49,11 +57,7 @@ impl Registry {
     ) -> Result<Arc<Stored>, Error> {
         let (asked, kind) = (kind, kind.storage());
         reconcile_namespace(kind, namespace, &mut object)?;
-        for field in
-            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "creationTimestamp"]
-        {
-            object.remove(&["metadata", field]);
-        }
+        wipe(&mut object);
         single_owners(&mut object, false, &mut request.warnings);
         defaults::apply(asked, &mut object);
         self.record(request, asked, "", None, &mut object);
@@ -69,6 +73,7 @@ impl Registry {
         mut object: Object,
     ) -> Result<Arc<Stored>, Error> {
         let kind = asked.storage();
+        wipe(&mut object);
         asked.to_stored(&mut object);
         let snapshot = self.snapshot();
         let dry_run = request.options.dry_run();

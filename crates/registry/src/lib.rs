@@ -276,6 +276,19 @@ impl Registry {
     /// Writes an object and waits until the view shows it.
     async fn write(&self, kind: &Kind, object: &Stored, expect: Expect) -> Result<Arc<Stored>, StoreError> {
         let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
+        let smaller;
+        let object = match object.json().len() > LARGEST {
+            // Who manages it is forgotten before the object is refused, as upstream does (`handlers/patch.go`).
+            true => {
+                let mut tree = object.object();
+                if tree.remove(managed::MANAGED).is_none() {
+                    return Err(StoreError::TooLarge);
+                }
+                smaller = Stored::of(kind, &tree, 0);
+                &smaller
+            }
+            false => object,
+        };
         if object.json().len() > LARGEST {
             return Err(StoreError::TooLarge);
         }

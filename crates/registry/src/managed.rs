@@ -115,6 +115,10 @@ impl Registry {
         };
         // What is shown although nobody has set it is no change.
         let mut shown = Stored::as_shown(kind, object);
+        // An empty list has all managers forgotten, and is not shown.
+        if object.at(MANAGED).and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            shown.set(MANAGED, Vec::<Value>::new());
+        }
         kind.rules().converted(&mut shown);
         self.recorder(&written, &version, &kind.kind, part, |recorder| {
             recorder.update(&mut live, &mut shown, &request.manager());

@@ -121,7 +121,7 @@ impl Check {
                 Some((field, rank)) => {
                     *value = self.value(of, &field.shape, field.go(), std::mem::take(value))?;
                     // What Go never shows is the same as nothing, in a comparison too.
-                    if field.omits(value) { GONE } else { rank }
+                    if field.omits(value) && !(name == FORGETS && value.is_array()) { GONE } else { rank }
                 }
                 None => {
                     self.odd.push(|| format!("unknown field {}", go_quote(&self.path)));
@@ -246,6 +246,9 @@ impl Check {
 
 /// The rank of what is left out.
 const GONE: usize = usize::MAX;
+
+/// The one empty list that says something: whoever writes it has all managers forgotten. It is never shown.
+const FORGETS: &str = "managedFields";
 
 /// Puts a message's fields into Go's order.
 pub(super) fn in_order(of: TypeRef<'_>, mut fields: Vec<(&Field, Value)>) -> Map<String, Value> {

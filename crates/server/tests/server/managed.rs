@@ -266,3 +266,46 @@ async fn apply_beside_put() {
         added * 100 / all
     );
 }
+
+#[tokio::test]
+async fn an_empty_list_has_all_managers_forgotten() {
+    let world = World::new().await;
+    let path = format!("{MAPS}/a");
+    for given in [json!([]), json!([{}])] {
+        let made = send(&world, "POST", MAPS, "application/json", &map("a", json!({"k": "1"}))).await.ok();
+        assert_ne!(managers(&made), json!([]));
+        let mut forgets = map("a", json!({"k": "2"}));
+        forgets["metadata"]["managedFields"] = given;
+        let put = send(&world, "PUT", &path, "application/json", &forgets).await.ok();
+        assert_eq!(managers(&put), json!([]));
+        world.delete(&path).await;
+    }
+}
+
+/// It would be gone with its next change, and nobody had been asked whether it may be deleted.
+#[tokio::test]
+async fn nothing_is_applied_that_is_going_already() {
+    let world = World::new().await;
+    let mut going = map("a", json!({"k": "1"}));
+    going["metadata"]["deletionTimestamp"] = "2001-01-01T00:00:00Z".into();
+    going["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    let path = format!("{MAPS}/a");
+    let made = apply(&world, &format!("{path}?fieldManager=m"), &going).await;
+    assert_eq!(made.status, 201);
+    let made = made.ok();
+    assert!(made["metadata"]["deletionTimestamp"].is_null(), "{made}");
+    let patched =
+        send(&world, "PATCH", &path, "application/merge-patch+json", &json!({"data": {"k": "2"}})).await;
+    assert_eq!(patched.status, 200);
+    assert_eq!(world.get(&path, Some(ADMIN)).await.ok()["data"]["k"], "2");
+}
+
+/// What manages an object may be larger than the object.
+#[tokio::test]
+async fn an_object_is_not_refused_for_who_manages_it() {
+    let world = World::new().await;
+    let data: serde_json::Map<String, Value> =
+        (0..90_000).map(|at| (format!("key-{at:0>24}"), "".into())).collect();
+    let made = send(&world, "POST", MAPS, "application/json", &map("a", data.into())).await;
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.bytes[..made.bytes.len().min(300)]));
+}
