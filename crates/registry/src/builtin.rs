@@ -44,16 +44,12 @@ impl Registry {
                 .await
             {
                 Ok(_) => {}
-                Err(Error::AlreadyExists { .. }) => match self.furnish(name).await {
-                    // No room is left for it; a controller goes on trying.
-                    Ok(_) | Err(Error::Forbidden { .. }) => {}
-                    Err(e) => return Err(e),
-                },
+                Err(Error::AlreadyExists { .. }) => told_if_forbidden(self.furnish(name).await.map(drop))?,
                 Err(e) => return Err(e),
             }
         }
         self.ensure_priority_classes(&user).await?;
-        self.keep_service(true).await?;
+        told_if_forbidden(self.keep_service(true).await.map(drop))?;
         for wanted in rbac {
             let schema = self.schema();
             let Some(kind) = schema.kind(RBAC, "v1", wanted.kind()) else { continue };
@@ -72,7 +68,10 @@ impl Registry {
                         .await?;
                     }
                 }
-                Err(_) => drop(self.create(&mut Request::by(&user), kind, &namespace, wanted).await?),
+                Err(_) => {
+                    let made = self.create(&mut Request::by(&user), kind, &namespace, wanted).await;
+                    told_if_forbidden(made.map(drop))?;
+                }
             }
         }
         Ok(())
@@ -166,6 +165,18 @@ impl Registry {
             Err(Error::Forbidden { causes, .. }) if !causes.is_empty() => Ok(()),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// A quota, or whoever else is asked, may leave no room for what every cluster has: that is said, and no reason not to start. What a
+/// controller keeps it tries again.
+fn told_if_forbidden(made: Result<(), Error>) -> Result<(), Error> {
+    match made {
+        Err(e @ Error::Forbidden { .. }) => {
+            tracing::warn!(error = %e, "an object that every cluster has is refused");
+            Ok(())
+        }
+        other => other,
     }
 }
 

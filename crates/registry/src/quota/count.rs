@@ -58,6 +58,8 @@ impl Quotas {
         let foreign = gate.is_foreign(name, there.revision());
         let (stirs, wanted) = (gate.stirs(), amounts(&quota.spec["hard"]));
         let (counted, looks) = count(&snapshot, schema, &quota, &wanted, now).await;
+        // The pause begins when the count has ended.
+        let now = self.clock.now();
         let dirty = *hard != wanted || there.raw(&["status", "used"]).is_none() || !equal(used, &counted);
         if !dirty {
             let again = gate.counted(name, there.revision(), stirs, (now, looks));

@@ -30,6 +30,8 @@ pub(super) struct Gate {
 struct Counts {
     /// How often something has come to be less than the quotas say, or may have.
     stirs: u64,
+    /// Until then something may come to be that was charged for and counted away: whoever wrote it has gone meanwhile.
+    doubtful: Option<OffsetDateTime>,
     by_name: HashMap<Box<str>, Counted>,
 }
 
@@ -44,13 +46,40 @@ struct Counted {
 /// Who waits to be judged.
 pub(super) struct Waiter {
     pub(super) demand: Arc<Demand>,
-    pub(super) answer: Sender<Result<bool, Refusal>>,
+    pub(super) answer: Sender<Result<Option<Debt>, Refusal>>,
 }
 
 impl Waiter {
-    /// Whether a quota was charged. Who has gone hears nothing.
-    pub(super) fn tell(self, told: Result<bool, Refusal>) {
+    /// What was charged, if anything. Who has gone hears nothing, and what was charged for it is owed.
+    pub(super) fn tell(self, told: Result<Option<Debt>, Refusal>) {
         drop(self.answer.send(told));
+    }
+
+    /// Whether nobody waits any more.
+    pub(super) fn has_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+/// What quotas say and nothing has come of yet. Dropped, by whoever and wherever, it has them counted anew.
+pub(super) struct Debt(Option<Arc<Gate>>);
+
+impl Debt {
+    pub(super) fn to(gate: &Arc<Gate>) -> Debt {
+        Debt(Some(gate.clone()))
+    }
+
+    /// It has come to what was charged for.
+    pub(super) fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.stir();
+        }
     }
 }
 
@@ -92,6 +121,17 @@ impl Gate {
     pub(super) fn stir(&self) {
         let mut counts = self.counts();
         counts.stirs = counts.stirs.wrapping_add(1);
+    }
+
+    /// Nobody waits any more for a write that was charged for: it may be stored until then.
+    pub(super) fn doubt(&self, until: OffsetDateTime) {
+        let mut counts = self.counts();
+        counts.doubtful = counts.doubtful.max(Some(until));
+    }
+
+    /// Whether something that comes to be may not be counted.
+    pub(super) fn is_doubtful(&self, now: OffsetDateTime) -> bool {
+        self.counts().doubtful.is_some_and(|until| now < until)
     }
 
     /// A quota was charged: what it says goes on being true.

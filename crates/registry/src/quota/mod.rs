@@ -23,9 +23,11 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use time::{Duration, OffsetDateTime};
 use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::Error;
+use tokensmith_core::moment::Moment;
 use tokensmith_core::store::{Expect, Store, StoreError};
 use tokensmith_core::view::{Moved, Snapshot, View, object_key};
 use tokensmith_objects::schema::{Kind, Schema};
@@ -34,7 +36,7 @@ use tokio::sync::OwnedRwLockReadGuard;
 use tokio::sync::oneshot;
 
 use check::{Demand, Quota, check};
-use gate::{Gate, Refusal, Waiter};
+use gate::{Debt, Gate, Refusal, Waiter};
 use measure::Evaluator;
 
 const QUOTAS: &str = "resourcequotas";
@@ -52,26 +54,35 @@ pub(crate) struct Quotas {
 
 /// What a write has been charged with, until what it writes is stored.
 #[must_use]
-pub(crate) struct Charge {
-    held: Option<(Arc<Gate>, OwnedRwLockReadGuard<()>)>,
-    /// Something was written into a quota.
-    charged: bool,
+pub(crate) struct Charge(Option<Held>);
+
+struct Held {
+    /// What was written into quotas.
+    debt: Option<Debt>,
+    /// If the write is given up, the store may do it all the same until then.
+    until: OffsetDateTime,
+    gate: Arc<Gate>,
+    /// Let go of last: whoever counts then knows of the debt.
+    _open: OwnedRwLockReadGuard<()>,
 }
 
-impl Charge {
-    const NONE: Charge = Charge { held: None, charged: false };
+/// So long a write that nobody waits for may still be on its way to the store.
+const ON_ITS_WAY: Duration = Duration::minutes(1);
 
+impl Charge {
     /// The object is stored.
     pub(crate) fn keep(mut self) {
-        self.charged = false;
+        if let Some(debt) = self.0.as_mut().and_then(|held| held.debt.take()) {
+            debt.settle();
+        }
     }
 }
 
 impl Drop for Charge {
-    /// Nothing has come of it: the quota says more than there is.
+    /// Nothing has come of it, as far as is known: the quota says more than there is, until the object shows.
     fn drop(&mut self) {
-        if let Some((gate, _)) = self.held.as_ref().filter(|_| self.charged) {
-            gate.stir();
+        if let Some(held) = self.0.as_ref().filter(|held| held.debt.is_some()) {
+            held.gate.doubt(held.until);
         }
     }
 }
@@ -85,11 +96,11 @@ impl Quotas {
     pub(crate) async fn charge(&self, write: &Write<'_>, new: &Object) -> Result<Charge, Error> {
         let stores = matches!(write.operation, Operation::Create | Operation::Update);
         if !stores || !has_quota(write.objects, write.namespace) {
-            return Ok(Charge::NONE);
+            return Ok(Charge(None));
         }
-        let Some(evaluator) = Evaluator::of(write.group, write.resource) else { return Ok(Charge::NONE) };
+        let Some(evaluator) = Evaluator::of(write.group, write.resource) else { return Ok(Charge(None)) };
         if !evaluator.handles(write, new) {
-            return Ok(Charge::NONE);
+            return Ok(Charge(None));
         }
         let measure = |object: &Object| evaluator.measure(object, self.clock.now(), write.objects);
         let demand = Demand {
@@ -101,22 +112,28 @@ impl Quotas {
         };
         if write.dry_run {
             let checked = check(&quotas(write.objects, write.namespace), &demand);
-            return checked.map(|_| Charge::NONE).map_err(|cause| write.forbidden(Some(new), cause));
+            return checked.map(|_| Charge(None)).map_err(|cause| write.forbidden(Some(new), cause));
         }
         let gate = self.gate(write.namespace);
         let open = gate.open().await;
-        let charged = self.ask(&gate, write.namespace, Arc::new(demand)).await;
-        let charged = charged.map_err(|refusal| match refusal {
+        let debt = self.ask(&gate, write.namespace, Arc::new(demand)).await;
+        let debt = debt.map_err(|refusal| match refusal {
             Refusal::Cause(cause) => write.forbidden(Some(new), cause),
             Refusal::Lost(quota) => crate::modified(&quota_kind(), &quota),
             Refusal::Store(cause) => Error::Internal { cause, source: None },
         })?;
-        Ok(Charge { held: Some((gate, open)), charged })
+        let until = self.clock.now().plus(ON_ITS_WAY);
+        Ok(Charge(Some(Held { debt, until, gate, _open: open })))
     }
 
-    /// Has a demand judged together with those that come at the same time: all are one write for each quota. Whether any
-    /// quota was charged.
-    async fn ask(&self, gate: &Gate, namespace: &str, demand: Arc<Demand>) -> Result<bool, Refusal> {
+    /// Has a demand judged together with those that come at the same time: all are one write for each quota. What was charged,
+    /// if anything.
+    async fn ask(
+        &self,
+        gate: &Arc<Gate>,
+        namespace: &str,
+        demand: Arc<Demand>,
+    ) -> Result<Option<Debt>, Refusal> {
         loop {
             let (answer, mut told) = oneshot::channel();
             gate.wait(Waiter { demand: demand.clone(), answer });
@@ -138,8 +155,11 @@ impl Quotas {
     }
 
     /// Judges all who wait.
-    async fn serve(&self, gate: &Gate, namespace: &str) {
-        let mut waiting: Vec<_> = gate.waiting().into_iter().map(|waiter| (waiter, false)).collect();
+    async fn serve(&self, gate: &Arc<Gate>, namespace: &str) {
+        // Whoever serves may be given up between two quotas, and the others then ask again.
+        let serving = Debt::to(gate);
+        let waiting = gate.waiting().into_iter().filter(|waiter| !waiter.has_gone());
+        let mut waiting: Vec<_> = waiting.map(|waiter| (waiter, None)).collect();
         let mut quotas = quotas(&self.view.snapshot(), namespace);
         let mut lost = String::new();
         for _ in 0..ATTEMPTS {
@@ -152,12 +172,9 @@ impl Quotas {
                     }
                     Ok(changes) => {
                         changes.into_iter().for_each(|(at, used)| quotas[at].take(used));
-                        Some((waiter, true))
+                        Some((waiter, Some(charged.unwrap_or_else(|| Debt::to(gate)))))
                     }
                     Err(cause) => {
-                        if charged {
-                            gate.stir();
-                        }
                         waiter.tell(Err(Refusal::Cause(cause)));
                         None
                     }
@@ -173,11 +190,12 @@ impl Quotas {
                     Err(e) => {
                         let cause = e.to_string();
                         waiting.into_iter().for_each(|(w, _)| w.tell(Err(Refusal::Store(cause.clone()))));
-                        return gate.stir();
+                        return;
                     }
                 }
             }
             let Some(first) = again.first() else {
+                serving.settle();
                 return waiting.into_iter().for_each(|(waiter, charged)| waiter.tell(Ok(charged)));
             };
             lost.clone_from(first);
@@ -186,7 +204,6 @@ impl Quotas {
             let now = |name: &String| snapshot.get("", QUOTAS, namespace, name).map(Quota::of);
             quotas = again.iter().filter_map(now).collect();
         }
-        gate.stir();
         waiting.into_iter().for_each(|(waiter, _)| waiter.tell(Err(Refusal::Lost(lost.clone()))));
     }
 
@@ -217,25 +234,34 @@ impl Quotas {
         }
     }
 
-    /// What a change means to the quotas around it: the keys of those that may say too much now, if any.
+    /// What a change means to the quotas around it: the keys of those that may not say what there is now, if any.
     pub(crate) fn stirred(&self, moved: &Moved, kind: &Kind, namespace: &str) -> Vec<String> {
         let snapshot = self.view.snapshot();
-        let Some(old) = moved.old.as_deref().filter(|_| has_quota(&snapshot, namespace)) else {
+        if !has_quota(&snapshot, namespace) {
             return Vec::new();
-        };
+        }
         let Some(evaluator) = Evaluator::of(&kind.group, &kind.plural) else { return Vec::new() };
         let measure = |object: &Stored| evaluator.measure(&object.object(), self.clock.now(), &snapshot);
-        let stirs = match moved.new.as_deref() {
-            None => true,
+        let stirs = match (moved.old.as_deref(), moved.new.as_deref()) {
+            (None, _) => self.gate(namespace).is_doubtful(self.clock.now()),
+            (Some(_), None) => true,
             // An object that counts as one does so until it is gone.
-            Some(_) if evaluator.is_count() => false,
-            Some(new) => measure(new) != measure(old),
+            (Some(_), Some(_)) if evaluator.is_count() => false,
+            (Some(old), Some(new)) => measure(new) != measure(old),
         };
         if !stirs {
             return Vec::new();
         }
-        self.gate(namespace).stir();
-        snapshot.list("", QUOTAS, namespace).map(|(key, _)| key.to_owned()).collect()
+        let bounds = |quota: &Stored| {
+            let hard = quota.value(&["spec", "hard"]).unwrap_or_default();
+            hard.as_object().is_some_and(|hard| hard.keys().any(|name| evaluator.counts(name)))
+        };
+        let all = snapshot.list("", QUOTAS, namespace).filter(|(_, quota)| bounds(quota));
+        let keys: Vec<_> = all.map(|(key, _)| key.to_owned()).collect();
+        if !keys.is_empty() {
+            self.gate(namespace).stir();
+        }
+        keys
     }
 
     fn gate(&self, namespace: &str) -> Arc<Gate> {

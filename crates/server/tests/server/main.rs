@@ -12,6 +12,7 @@ mod escalation;
 mod events;
 mod evictions;
 mod extremes;
+mod gate;
 mod headers;
 mod keys;
 mod ledger;

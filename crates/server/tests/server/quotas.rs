@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::gate::{Next, leave};
 use crate::world::{ADMIN, Answer, World, told};
 
 const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
@@ -193,4 +194,29 @@ async fn services_and_claims_count_what_is_in_them() {
     assert_eq!(told(&world.post(claims, claim("b", "fast", "1536Mi")).await), (403, refused.into()));
     world.post(claims, claim("b", "slow", "4Gi")).await.ok();
     assert_eq!(world.quota("q").await["used"]["requests.storage"], "5Gi");
+}
+
+/// Nobody waits for the write any more, and the store does it all the same.
+#[tokio::test]
+async fn what_comes_after_who_asked_has_gone_is_counted() {
+    let (gate, world) = crate::gate::world().await;
+    world.bound("q", json!({"hard": {"count/configmaps": "2"}})).await;
+    world.uses("q", json!({"count/configmaps": "1"})).await;
+    gate.next("/registry/configmaps/default/a", Next::Later);
+    leave(&gate, world.post(MAPS, map("a"))).await;
+    world.uses("q", json!({"count/configmaps": "1"})).await;
+    gate.open.notify_one();
+    world.uses("q", json!({"count/configmaps": "2"})).await;
+    assert_eq!(world.post(MAPS, map("b")).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_start_goes_on_where_a_quota_leaves_no_room_for_the_servers_own() {
+    let (gate, world) = crate::gate::world().await;
+    world.bound("q", json!({"hard": {"services": "0"}})).await;
+    let gone = world.delete(&format!("{SERVICES}/kubernetes")).await;
+    assert_eq!(gone.status, 200);
+    drop(world);
+    let world = World::with_store(gate).await;
+    assert_eq!(world.get(&format!("{SERVICES}/kubernetes"), Some(ADMIN)).await.status, 404);
 }

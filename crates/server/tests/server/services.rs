@@ -1,106 +1,17 @@
 //! Addresses and ports of nodes: nobody gets what another one has, and nothing is lost, whatever becomes of who asks.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use tokensmith_core::store::{Changes, Entry, Expect, Listing, Revision, Store, StoreError};
-use tokensmith_store::MemoryStore;
-use tokio::sync::Notify;
 
+use tokensmith_core::store::{Expect, Store};
+
+use crate::gate::{Next, leave, world};
 use crate::world::{ADMIN, Answer, World, told};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
 const TAKEN: &str = "provided port is already allocated";
-
-/// What becomes of the next write of a key.
-#[derive(Clone, Copy, PartialEq)]
-enum Next {
-    /// It is done, and whoever asked hears of it once the gate is open.
-    Done,
-    /// It is done, and whoever asked is told that it was not.
-    Fails,
-    /// It waits.
-    Waits,
-}
-
-#[derive(Default)]
-struct Gate {
-    store: MemoryStore,
-    next: Mutex<Option<(String, Next)>>,
-    came: Notify,
-    open: Notify,
-}
-
-impl Gate {
-    fn next(&self, key: &str, next: Next) {
-        *self.next.lock().unwrap() = Some((key.into(), next));
-    }
-
-    async fn pass<T>(
-        &self,
-        key: &str,
-        write: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let next = self.next.lock().unwrap().take_if(|(at, _)| at == key).map(|(_, next)| next);
-        if next == Some(Next::Waits) {
-            self.came.notify_one();
-            self.open.notified().await;
-        }
-        let done = write.await;
-        match next {
-            Some(Next::Fails) => return Err(StoreError::Backend("a test's".into())),
-            Some(Next::Done) => {
-                self.came.notify_one();
-                self.open.notified().await;
-            }
-            _ => {}
-        }
-        done
-    }
-}
-
-#[async_trait::async_trait]
-impl Store for Gate {
-    async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        self.store.get(key).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
-        self.store.list(prefix, after, limit).await
-    }
-
-    async fn put(&self, key: &str, value: Bytes, expect: Expect) -> Result<Revision, StoreError> {
-        self.pass(key, self.store.put(key, value, expect)).await
-    }
-
-    async fn delete(&self, key: &str, expect: Expect) -> Result<Option<Revision>, StoreError> {
-        self.pass(key, self.store.delete(key, expect)).await
-    }
-
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<Changes, StoreError> {
-        self.store.watch(prefix, after).await
-    }
-
-    async fn revision(&self) -> Result<Revision, StoreError> {
-        self.store.revision().await
-    }
-}
-
-async fn world() -> (Arc<Gate>, World) {
-    let gate = Arc::new(Gate::default());
-    (gate.clone(), World::with_store(gate).await)
-}
-
-/// Asks, and goes away once the store has been asked.
-async fn leave(gate: &Gate, request: impl Future<Output = Answer>) {
-    tokio::select! {
-        answer = request => panic!("answered: {}", answer.status),
-        () = gate.came.notified() => {}
-    }
-}
 
 fn key(name: &str) -> String {
     format!("/registry/services/default/{name}")
