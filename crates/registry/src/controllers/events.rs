@@ -2,7 +2,7 @@
 
 use super::Controllers;
 use super::queue::Done;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tokensmith_core::error::Error;
 use tokensmith_core::moment::{self, Moment};
 use tokensmith_objects::Stored;
@@ -23,8 +23,10 @@ impl Controllers {
     }
 }
 
-/// When an event was told last, by what it says itself: an event that goes on is written again with the time of it. Times to
-/// come are nobody's: whoever writes one would have it kept for ever.
+/// So much may a clock be ahead of ours. What is told of a later time is nobody's: whoever writes one would have it kept for ever.
+const AHEAD: Duration = Duration::minutes(5);
+
+/// When an event was told last, by what it says itself: an event that goes on is written again with the time of it.
 fn told(event: &Stored, now: OffsetDateTime) -> OffsetDateTime {
     let paths: [&[&str]; 4] = [
         &["metadata", "creationTimestamp"],
@@ -34,7 +36,7 @@ fn told(event: &Stored, now: OffsetDateTime) -> OffsetDateTime {
     ];
     let times = paths.map(|path| moment::parse(&event.text(path)).ok());
     let [made, ..] = times;
-    times.into_iter().flatten().filter(|time| *time <= now).max().or(made).unwrap_or(now)
+    times.into_iter().flatten().filter(|time| *time <= now.plus(AHEAD)).max().or(made).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -63,6 +65,7 @@ mod tests {
                 "2026-01-01T09:30:00.000001Z",
                 datetime!(2026-01-01 09:30:00.000001 UTC),
             ),
+            ("2026-01-01T10:00:02Z", "", datetime!(2026-01-01 10:00:02 UTC)),
             ("9999-01-01T09:00:00Z", "", datetime!(2026-01-01 08:00 UTC)),
         ] {
             assert_eq!(told(&event(last, series), now), want, "{last} {series}");
