@@ -1,5 +1,7 @@
 //! kube-rs over the kubeconfig in `$KUBECONFIG`: an object's life, discovery, watches, a reflector, a controller with a
-//! finalizer, an election, a token. Each test is in a namespace of its own.
+//! finalizer, an election, a token; server-side apply and patches in `apply`. Each test is in a namespace of its own.
+
+mod apply;
 
 use std::sync::Arc;
 use std::time::Duration;
