@@ -7,7 +7,7 @@ import yaml
 from kr8s.objects import Deployment
 from kubernetes.dynamic.exceptions import ConflictError
 
-MERGE, JSON, APPLY = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
 def web(name, image="app:1", replicas=None):
