@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::iter::successors;
 
+use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{FieldError, Findings};
 
 /// A resource or kind with its group, as error texts show it: `pods`, `roles.rbac.authorization.k8s.io`.
@@ -161,6 +162,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, as who asked for the objects as another kind is told: events have two groups, and are stored in one.
+    #[must_use]
+    pub fn seen_as(mut self, asked: &Kind) -> Self {
+        let stored = asked.storage();
+        if asked.is_view()
+            && let Error::AlreadyExists { resource, .. }
+            | Error::Conflict { resource, .. }
+            | Error::NotFound { resource, .. } = &mut self
+            && (&resource.group, &resource.name) == (&stored.group, &stored.plural)
+        {
+            resource.group.clone_from(&asked.group);
+        }
+        self
+    }
+
     /// A 404 for a resource of the core group.
     pub fn not_found(group: &str, resource: &str, name: &str) -> Self {
         Error::NotFound { resource: Qualified::new(group, resource), name: name.into() }

@@ -162,7 +162,8 @@ pub(super) fn convertible(to: &As) -> bool {
 async fn get(with: &Objects, caller: &Caller, kind: &Kind, parts: &Parts) -> Result<Response, Failure> {
     let format = Format::of(&parts.headers, query(parts), convertible)?;
     let (namespace, name) = place(caller, kind);
-    let object = with.registry.get_at(kind, namespace, name, &GetOptions::read(query(parts))?)?;
+    let object = with.registry.get_at(kind, namespace, name, &GetOptions::read(query(parts))?);
+    let object = object.map_err(|e| e.seen_as(kind))?;
     format.judge()?;
     show::fits(&format, kind, false)?;
     enter_to_show(&format, kind, [&*object]).await;
@@ -192,7 +193,7 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..asked(caller, parts) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
-    let created = or_told(created, &mut request)?;
+    let created = or_told(created.map_err(|e| e.seen_as(kind)), &mut request)?;
     enter_to_show(&format, kind, [&*created]).await;
     Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
 }
@@ -211,7 +212,7 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
-    let (object, made) = or_told(updated, &mut request)?;
+    let (object, made) = or_told(updated.map_err(|e| e.seen_as(kind)), &mut request)?;
     enter_to_show(&format, kind, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
@@ -232,7 +233,7 @@ async fn patch(
     let mut request = Request { options, ..asked(caller, parts) };
     let (namespace, name) = place(caller, kind);
     let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
-    let patched = or_told(patched, &mut request)?;
+    let patched = or_told(patched.map_err(|e| e.seen_as(kind)), &mut request)?;
     enter_to_show(&format, kind, [&*patched]).await;
     Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
 }
@@ -260,7 +261,7 @@ async fn apply(
     let mut request = Request { options, warnings, ..asked(caller, parts) };
     let (namespace, name) = place(caller, kind);
     let applied = with.registry.apply(&mut request, kind, namespace, name, part, &config).await;
-    let (object, made) = or_told(applied, &mut request)?;
+    let (object, made) = or_told(applied.map_err(|e| e.seen_as(kind)), &mut request)?;
     enter_to_show(&format, kind, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
@@ -289,7 +290,7 @@ pub(super) async fn read_config(
     format.judge()?;
     let (namespace, name) = place(caller, kind);
     let there = match with.registry.get(kind, namespace, name) {
-        Err(missing) if !makes => return Err(missing.into()),
+        Err(missing) if !makes => return Err(missing.seen_as(kind).into()),
         there => there.ok(),
     };
     enter_for(kind, there.as_deref()).await;
@@ -357,7 +358,7 @@ pub(super) async fn read_patch(
     format.judge()?;
     let (namespace, name) = place(caller, kind);
     // A patch of what is not there is a 404, whatever it says.
-    let old = with.registry.get(kind, namespace, name)?;
+    let old = with.registry.get(kind, namespace, name).map_err(|e| e.seen_as(kind))?;
     enter_for(kind, Some(&old)).await;
     let closely = options.field_validation() != FieldValidation::Ignore;
     let patch = match Patch::read(&media, &bytes, closely) {
@@ -400,7 +401,8 @@ async fn delete(
     let mut request = asked(caller, parts);
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
-    let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await?;
+    let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await;
+    let deleted = deleted.map_err(|e| e.seen_as(kind))?;
     if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
         enter_to_show(&format, kind, [&**object]).await;
     }
@@ -412,7 +414,6 @@ async fn delete(
             show(&*with.clock, kind, &object, code, &format)
         }
         Deleted::Status { name, uid } => {
-            let kind = kind.storage();
             let details = json!({"name": name, "group": kind.group, "kind": kind.plural, "uid": uid});
             let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
             if kind.group.is_empty()
