@@ -151,14 +151,7 @@ pub(super) fn put_managers(object: &mut Object, managers: Option<Value>) {
 /// (`fieldmanager/equality.go`).
 pub(super) fn keep_times(object: &mut Object, old: &Object) -> Option<Value> {
     let (new, old) = (object.at(MANAGED)?.as_array()?, old.at(MANAGED)?.as_array()?);
-    let same = |new: &Value, old: &Value| {
-        let rest = |entry: &Value| {
-            let fields = entry.as_object().into_iter().flatten();
-            fields.filter(|(name, _)| *name != "time").map(|(_, value)| value.clone()).collect::<Vec<_>>()
-        };
-        rest(new) == rest(old)
-    };
-    let all = new.len() == old.len() && new.iter().zip(old).all(|(new, old)| same(new, old));
+    let all = new.len() == old.len() && new.iter().zip(old).all(|(new, old)| rest(new).eq(rest(old)));
     if !all || new == old {
         return None;
     }
@@ -166,6 +159,12 @@ pub(super) fn keep_times(object: &mut Object, old: &Object) -> Option<Value> {
     let new = object.at(MANAGED).cloned();
     object.set(MANAGED, old);
     new
+}
+
+/// What an entry says besides its time.
+fn rest(entry: &Value) -> impl Iterator<Item = &Value> {
+    let fields = entry.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| *name != "time").map(|(_, value)| value)
 }
 
 #[cfg(test)]
