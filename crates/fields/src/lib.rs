@@ -28,7 +28,7 @@ pub mod walk;
 pub use conflict::{Conflict, Conflicts};
 pub use element::Element;
 pub use managers::{Manager, Managers, Operation, Owned, Unreadable};
-pub use record::{Applied, ApplyError, Recorder};
+pub use record::{Applied, ApplyError, MANAGED, Recorder, put_managers};
 pub use scale::Scale;
 pub use set::{Filter, Set};
 pub use types::{Atom, Type};

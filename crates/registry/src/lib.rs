@@ -281,7 +281,7 @@ impl Registry {
             // Who manages it is forgotten before the object is refused, as upstream does (`handlers/patch.go`).
             true => {
                 let mut tree = object.object();
-                if tree.remove(managed::MANAGED).is_none() {
+                if tree.remove(tokensmith_fields::MANAGED).is_none() {
                     return Err(StoreError::TooLarge);
                 }
                 smaller = Stored::of(kind, &tree, 0);

@@ -3,15 +3,12 @@
 
 use std::borrow::Cow;
 
-use tokensmith_fields::{Filter, Recorder, Set, Type, Versions};
+use tokensmith_fields::{Filter, MANAGED, Recorder, Set, Type, Versions, put_managers};
 use tokensmith_objects::field::is_printable;
 use tokensmith_objects::object::timestamp;
 use tokensmith_objects::schema::group_version;
 
 use super::*;
-
-/// Where an object says who manages it.
-pub(super) const MANAGED: &[&str] = &["metadata", "managedFields"];
 
 /// As many bytes of a name are kept.
 const NAME: usize = 128;
@@ -136,14 +133,6 @@ impl Registry {
     ) -> T {
         let now = timestamp(self.clock.now());
         with(Recorder { versions, version, kind, subresource: part, now: &now })
-    }
-}
-
-/// Says in an object who manages it.
-pub(super) fn put_managers(object: &mut Object, managers: Option<Value>) {
-    match managers {
-        Some(managers) => object.set(MANAGED, managers),
-        None => drop(object.remove(MANAGED)),
     }
 }
 

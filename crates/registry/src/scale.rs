@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tokensmith_fields::{Filter, Scale, Type, Versions};
+use tokensmith_fields::{Filter, MANAGED, Scale, Type, Versions, put_managers};
 use tokensmith_objects::FieldError;
 use tokensmith_objects::codec::{Expected, decode_patched};
 use tokensmith_objects::kinds::scale::scale as scale_kind;
@@ -11,7 +11,6 @@ use tokensmith_objects::schema::api_version;
 use tokensmith_objects::selector::written;
 
 use super::apply::{not_applied, unfit};
-use super::managed::{MANAGED, put_managers};
 use super::update::{another, check_name, patched};
 use super::*;
 

@@ -1,9 +1,10 @@
 //! Update and patch.
 
+use tokensmith_fields::{MANAGED, put_managers};
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 
-use super::managed::{MANAGED, keep_times, put_managers};
+use super::managed::keep_times;
 use super::services::Allocation;
 use super::*;
 use tokensmith_core::access::chain::forbidden_text;

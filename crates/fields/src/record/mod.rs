@@ -51,7 +51,7 @@ pub enum ApplyError {
 }
 
 /// Where an object says who manages it.
-const MANAGED: &[&str] = &["metadata", "managedFields"];
+pub const MANAGED: &[&str] = &["metadata", "managedFields"];
 /// Who had written what nobody is known to have written, when it is first applied.
 const BEFORE: &str = "before-first-apply";
 
@@ -89,7 +89,7 @@ impl Recorder<'_> {
             Ok(managers) => managers.written(),
             Err(_) => live.at(MANAGED).cloned(),
         };
-        put(new, written);
+        put_managers(new, written);
     }
 
     /// Those that the request names, unless it has none or they cannot be read, or it is about a part: then those that there
@@ -216,12 +216,13 @@ impl Applied {
     /// The object, which says who manages it.
     pub fn into_object(self) -> Object {
         let mut object = self.object;
-        put(&mut object, self.managers);
+        put_managers(&mut object, self.managers);
         object
     }
 }
 
-fn put(object: &mut Object, managers: Option<Value>) {
+/// Says in an object who manages it.
+pub fn put_managers(object: &mut Object, managers: Option<Value>) {
     match managers {
         Some(managers) => object.set(MANAGED, managers),
         None => drop(object.remove(MANAGED)),
