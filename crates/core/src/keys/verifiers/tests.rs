@@ -101,11 +101,11 @@ fn a_key_that_nobody_knows_is_refused_by_who_does_not_ask_at_once() {
 
 /// The table that people read is this one.
 #[test]
-fn the_readme_tells_the_same() {
-    let readme = include_str!("../../../../../README.md");
+fn the_page_on_keys_tells_the_same() {
+    let page = include_str!("../../../../../docs/keys.md");
     for Family { name, forgets, asks, .. } in FAMILIES {
         let line = format!("| {name} | {forgets} | {asks} |");
-        assert!(readme.contains(&line), "README.md lacks\n{line}");
+        assert!(page.contains(&line), "docs/keys.md lacks\n{line}");
     }
 }
 
