@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::output::{aside, print_text};
+use crate::output::{Closed, aside, print_text};
 
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// Exit code 141, as of a program that SIGPIPE ends, and nothing to say: nobody reads what it prints any more.
+    Closed,
     /// This exit code, and nothing to say: a command that was run for the user ended so.
     Exit(u8),
     /// Exit code 1: it was tried and did not work.
@@ -44,7 +46,7 @@ impl Failure {
             let printed = print_text(text);
             return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
-        if !matches!(self, Failure::Exit(_)) {
+        if !matches!(self, Failure::Closed | Failure::Exit(_)) {
             aside(&format!("error: {}", one_line(&self.to_string())));
         }
         ExitCode::from(self.code())
@@ -52,6 +54,7 @@ impl Failure {
 
     fn code(&self) -> u8 {
         match self {
+            Failure::Closed => 141,
             Failure::Exit(code) => *code,
             Failure::Help(_) => 0,
             Failure::Failed(_) => 1,
@@ -64,6 +67,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Failure::Closed => write!(f, "{Closed}"),
             Failure::Exit(code) => write!(f, "exit code {code}"),
             Failure::Failed(text) | Failure::Guard(text) | Failure::Help(text) | Failure::Usage(text) => {
                 f.write_str(text)
@@ -76,6 +80,9 @@ impl std::error::Error for Failure {}
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
+        if error.is::<Closed>() {
+            return Failure::Closed;
+        }
         Failure::Failed(format!("{error:#}"))
     }
 }

@@ -5,6 +5,8 @@
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+// They panic where their output is closed: `output` has what does not.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod args;
 mod client;

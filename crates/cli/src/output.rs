@@ -1,4 +1,9 @@
-//! How data is printed: for people, or for programs.
+//! How data is printed: for people, or for programs. All that the commands say goes through here; `println!` and its like
+//! panic where their output is closed, and a lint keeps them away.
+//!
+//! Who has read enough (`tokensmith token list | head -1`) closes the pipe: that ends a command without a word, as SIGPIPE
+//! ends others ([`Closed`]). What a command has to do is done before it prints. Commands that stay print with [`mention`] and
+//! go on.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -43,13 +48,29 @@ pub fn yaml(data: &impl serde::Serialize) -> Result<String> {
     Ok(text)
 }
 
+/// Whoever read standard output reads no more.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+pub struct Closed;
+
 /// Prints text as it is.
 ///
 /// # Errors
-/// Standard output is closed or full.
+/// Standard output is full, or [`Closed`].
 pub fn print_text(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints bytes as they are.
+///
+/// # Errors
+/// As [`print_text`].
+pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// Prints what nobody must have read: a server goes on when its output is closed, or on a disk that is full, where `println!`
@@ -61,7 +82,12 @@ pub fn mention(text: &str) {
 
 /// A line on standard error, where `eprintln!` panics if it is closed or full.
 pub fn aside(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    aside_text(&format!("{line}\n"));
+}
+
+/// Text on standard error, as it is.
+pub fn aside_text(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints a value alone; the line ends only on a terminal, as `kubectl create token` does it, so that a script

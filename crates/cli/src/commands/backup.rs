@@ -1,10 +1,9 @@
 //! `backup`: everything that a server holds, in one file.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use futures::stream::{BoxStream, StreamExt};
@@ -18,6 +17,7 @@ use crate::files::modes::Others;
 use crate::files::{Access, Draft, set_umask};
 use crate::offline::backup::{self, VerifyArgs};
 use crate::offline::contents::{Contents, origin};
+use crate::output;
 
 /// Write everything that a server holds into a file, while it runs
 #[derive(Args, Debug)]
@@ -101,10 +101,10 @@ impl BackupArgs {
             contents.told()
         );
         if to == Path::new("-") {
-            eprint!("{said}");
+            output::aside_text(&said);
             return Ok(());
         }
-        Ok(crate::output::print_text(&said)?)
+        Ok(output::print_text(&said)?)
     }
 
     async fn ask(&self) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
@@ -166,16 +166,14 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Sink::File(draft) => Ok(draft.write(bytes)?),
-            Sink::Output => {
-                Ok(std::io::stdout().write_all(bytes).context("cannot write to standard output")?)
-            }
+            Sink::Output => Ok(output::print_bytes(bytes)?),
         }
     }
 
     fn commit(self) -> Result<(), Failure> {
         match self {
             Sink::File(draft) => Ok(draft.commit()?),
-            Sink::Output => Ok(std::io::stdout().flush().context("cannot write to standard output")?),
+            Sink::Output => Ok(()),
         }
     }
 }

@@ -122,10 +122,10 @@ async fn mint_for(target: &Target, name: &str, body: &serde_json::Value) -> Resu
     let token = mint::token_of(&answer)?.to_owned();
     let expires = answer.pointer("/status/expirationTimestamp").and_then(|v| v.as_str()).unwrap_or_default();
     if let Ok(at) = moment::parse(expires) {
-        eprintln!(
+        output::aside(&format!(
             "the token in it expires {}",
             times::with_distance(at.unix_timestamp(), SystemClock::new().now())
-        );
+        ));
     }
     Ok(token)
 }

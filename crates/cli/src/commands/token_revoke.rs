@@ -81,7 +81,7 @@ impl RevokeArgs {
         let done = client.post(PATH, &body).await?;
         let done = done.map_err(|r| Failure::failed(refused(&r)))?;
         for warning in warnings(&done) {
-            eprintln!("Warning: {warning}");
+            output::aside(&format!("Warning: {warning}"));
         }
         Ok(output::print(self.output, &done, || text(&done))?)
     }
@@ -138,9 +138,9 @@ impl RevokeArgs {
             Ok(Given::Jti(jti)) => Ok(Map::from_iter([("jti".to_owned(), jti.into())])),
             Ok(Given::Token(token)) => {
                 if argument.is_some_and(|argument| argument != "-") {
-                    eprintln!(
+                    output::aside(
                         "Warning: a token on the command line can be read by others on this machine, and stays in the \
-                         shell's history: use --file, or - for standard input"
+                         shell's history: use --file, or - for standard input",
                     );
                 }
                 Ok(Map::from_iter([("token".to_owned(), token.into())]))

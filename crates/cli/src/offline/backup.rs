@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::contents::{self, Contents};
 use crate::failure::Failure;
 use crate::files::modes::Others;
-use crate::output::shell;
+use crate::output::{self, shell};
 use crate::serve::data_dir::DataDir;
 use crate::serve::sealing::SealingFile;
 
@@ -66,10 +66,10 @@ pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
     let old = is_of_format_1(&dir.store());
     let opened = SledStore::open(&dir.store(), Options::default());
     if old && opened.is_ok() {
-        eprintln!(
+        output::aside(&format!(
             "Warning: the store in {} is brought to format {FORMAT} by this: an older tokensmith refuses it, the backup is for this one, too",
             dir.path().display()
-        );
+        ));
     }
     opened.map_err(|e| match &e {
         OpenError::InUse { .. } => {

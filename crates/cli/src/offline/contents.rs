@@ -17,6 +17,7 @@ use tokensmith_objects::object::timestamp;
 
 use crate::failure::Failure;
 use crate::files::check_given;
+use crate::output;
 
 /// Where objects are.
 /// So much of a file is read at once.
@@ -118,7 +119,10 @@ pub fn collection(key: &str) -> &str {
 /// It cannot be read, or is not as it was written; a guard's refusal where everyone may write it.
 pub fn read(path: &Path) -> Result<(Contents, Finished), Failure> {
     if check_given(path)? {
-        eprintln!("Warning: {} holds secrets and may be read by everyone: `chmod 600` it", path.display());
+        output::aside(&format!(
+            "Warning: {} holds secrets and may be read by everyone: `chmod 600` it",
+            path.display()
+        ));
     }
     let mut contents = Contents::default();
     let finished = records(path, |record| {

@@ -22,7 +22,7 @@ use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::set_umask;
-use crate::output::{print_text, shell};
+use crate::output::{self, print_text, shell};
 use crate::times::with_distance;
 
 /// Make a data directory from a backup, for `serve` to start on
@@ -120,15 +120,18 @@ impl RestoreArgs {
             None => Files::default(),
         };
         let aside = target.commit(&draft, now)?;
+        // Before what may find its reader gone.
+        for id in ring.iter().flat_map(|ring| before.revoked(ring)) {
+            output::aside(&format!(
+                "Warning: key {id} was revoked in the store that was there: revoke it again, at once"
+            ));
+        }
         print_text(&told)?;
         if more > 0 {
             print_text(&format!(
                 "Taken over from the store that was there: {}\n",
                 count(more, "further revocation")
             ))?;
-        }
-        for id in ring.iter().flat_map(|ring| before.revoked(ring)) {
-            eprintln!("Warning: key {id} was revoked in the store that was there: revoke it again, at once");
         }
         Ok(print_text(&self.done(&files, aside.as_deref(), revision))?)
     }
@@ -142,19 +145,19 @@ impl RestoreArgs {
         match Before::read(&store) {
             Ok(before) => {
                 if !refused && revocations_lost(&before.troubles) {
-                    eprintln!(
+                    output::aside(&format!(
                         "Warning: the store in {name} can be read in part at most ({}): what it has revoked may be good again. Revoke it again (the audit log has it), or restore with --revoke-tokens",
                         one_line(&before.troubles)
-                    );
+                    ));
                 }
                 Ok(before)
             }
             Err(e @ OpenError::InUse { .. }) => Err(Failure::failed(format!("{e}: stop that server first"))),
             Err(e) if refused => {
                 let cause = anyhow::Error::new(e);
-                eprintln!(
+                output::aside(&format!(
                     "Warning: the store in {name} cannot be read: {cause:#}: what it has revoked is not taken over"
-                );
+                ));
                 Ok(Before::default())
             }
             Err(e) => {

@@ -20,7 +20,7 @@ use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::{read_if_there, set_umask};
-use crate::output::{print_text, printable, shell};
+use crate::output::{aside, print_text, printable, shell};
 use crate::serve::data_dir::{DataDir, Kept, SEAL};
 
 /// Copy what is whole into another data directory
@@ -144,12 +144,16 @@ impl SalvageArgs {
             (None, None) => format!("Start: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring\n"),
             (None, Some(_)) => format!("The key ring that is there is or may be an older one, by which a key that was revoked since signs again: it was left out\nStart: tokensmith serve --data-dir {at} --force\n  which makes new keys: every token of before is refused then. A backup may have the ring; or salvage into another directory with --with-older-ring, and revoke again what was revoked\n"),
         });
-        print_text(&out)?;
-        if let Some(ring) = taken.filter(|_| older) {
-            print_text(&keys(ring))?;
-            eprintln!(
-                "Warning: this key ring is or may be an OLDER one: keys that were made since are missing, and a key that was revoked since signs and verifies again. Compare the list with the audit log (\"action\":\"keys.revoke\"), and as soon as the server runs: `tokensmith keys revoke KID --force --reason TEXT`"
+        // Before what may find its reader gone.
+        let older = taken.filter(|_| older);
+        if older.is_some() {
+            aside(
+                "Warning: this key ring is or may be an OLDER one: keys that were made since are missing, and a key that was revoked since signs and verifies again. Compare the list with the audit log (\"action\":\"keys.revoke\"), and as soon as the server runs: `tokensmith keys revoke KID --force --reason TEXT`",
             );
+        }
+        print_text(&out)?;
+        if let Some(ring) = older {
+            print_text(&keys(ring))?;
         }
         Ok(())
     }

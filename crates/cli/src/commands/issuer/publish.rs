@@ -94,7 +94,7 @@ impl PublishArgs {
             let changes = publisher.round(&client).await.map_err(|t| t.failure)?;
             match changes.is_empty() {
                 true => Ok(output::print_text(&format!("{} is current\n", publisher.site.name().display()))?),
-                false => say(&changes),
+                false => Ok(output::print_text(&lines(&changes))?),
             }
         }
     }
@@ -134,7 +134,8 @@ impl PublishArgs {
                         if told.take().is_some() {
                             output::aside("publishing works again");
                         }
-                        say(&changes)?;
+                        // Who watches may go; whoever reads the files stays.
+                        output::mention(&lines(&changes));
                         (pause, began) = (usual, true);
                     }
                     Ok(_) => {}
@@ -164,8 +165,8 @@ impl PublishArgs {
 }
 
 /// One line for each file that has changed.
-fn say(changes: &[String]) -> Result<(), Failure> {
-    changes.iter().try_for_each(|line| Ok(output::print_text(&format!("{line}\n"))?))
+fn lines(changes: &[String]) -> String {
+    changes.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// The directory, and what the server last said.

@@ -52,10 +52,10 @@ impl ChangeFlags {
 fn tell(answer: &Value, form: Option<Output>) -> Result<(), Failure> {
     let warnings = answer.get("warnings").and_then(Value::as_array);
     for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
-        eprintln!("Warning: {warning}");
+        output::aside(&format!("Warning: {warning}"));
     }
     if form.is_none() {
-        eprint!("{}", super::followers(answer));
+        output::aside_text(&super::followers(answer));
     }
     let lines = || {
         let mut out = format!("{}\n", text(answer, "text"));

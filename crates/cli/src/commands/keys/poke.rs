@@ -37,7 +37,7 @@ impl PokeArgs {
         let answer = answer.map_err(|r| refused("make a token", r))?;
         match self.output {
             None => {
-                eprint!("{}\n{}", text(&answer, "text"), followers(&answer));
+                output::aside_text(&format!("{}\n{}", text(&answer, "text"), followers(&answer)));
                 Ok(output::print_value(text(&answer, "token"))?)
             }
             Some(form) => Ok(output::print(form, &answer, || followers(&answer))?),

@@ -28,7 +28,7 @@ impl ShowArgs {
     pub(super) async fn list(self) -> Result<(), Failure> {
         let keys = self.get("", "list keys").await?;
         if let Some(problem) = keys.get("problem").and_then(Value::as_str) {
-            eprintln!("Warning: {problem}");
+            output::aside(&format!("Warning: {problem}"));
         }
         // Distances by the server's clock: it may be a test's.
         let now = time(&keys, "now").unwrap_or_else(|| SystemClock::new().now());
@@ -40,7 +40,7 @@ impl ShowArgs {
         let history = self.get("/history", "show the history").await?;
         if let Some(missing) = history.get("missing").and_then(Value::as_array) {
             let numbers: Vec<_> = missing.iter().map(ToString::to_string).collect();
-            eprintln!("Warning: the store has lost these records: {}", numbers.join(", "));
+            output::aside(&format!("Warning: the store has lost these records: {}", numbers.join(", ")));
         }
         Ok(output::print(self.output, &history, || changes(&history))?)
     }

@@ -9,6 +9,7 @@ use tokensmith_exec::{InitError, Spec};
 use crate::failure::Failure;
 use crate::files;
 use crate::files::modes::Others;
+use crate::output;
 
 /// Become a command (used by `project --exec`)
 #[derive(Args, Debug)]
@@ -32,11 +33,15 @@ impl ExecInitArgs {
             InitError::Namespace(_) => {
                 for at in &spec.placements {
                     let part = at.sub_path.as_deref().unwrap_or_default();
-                    eprintln!("note: {} is {}", at.target.display(), at.volume.join(part).display());
+                    output::aside(&format!(
+                        "note: {} is {}",
+                        at.target.display(),
+                        at.volume.join(part).display()
+                    ));
                 }
-                eprintln!("note: {error}; the environment names the places above");
+                output::aside(&format!("note: {error}; the environment names the places above"));
             }
-            InitError::Run { .. } => eprintln!("error: {error}"),
+            InitError::Run { .. } => output::aside(&format!("error: {error}")),
             InitError::Empty | InitError::File(_) => {}
         }
         Err(error.exit_code().map_or_else(|| Failure::failed(error.to_string()), Failure::Exit))

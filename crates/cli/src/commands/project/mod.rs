@@ -32,6 +32,7 @@ use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::logs;
+use crate::output;
 use flags::{Action, TmpfsFlag};
 
 /// How often it is looked whether the volumes are whole, while they are not yet.
@@ -285,7 +286,12 @@ fn tell_ignored(pods: &[Object]) -> Result<(), Failure> {
         let plan = PodPlan::new(pod).map_err(|e| Failure::failed(e.to_string()))?;
         let ignored: Vec<String> = plan.ignored.iter().map(Ignored::to_string).collect();
         if !ignored.is_empty() {
-            eprintln!("note: {}/{}: left out: {}", plan.namespace, plan.name, ignored.join(", "));
+            output::aside(&format!(
+                "note: {}/{}: left out: {}",
+                plan.namespace,
+                plan.name,
+                ignored.join(", ")
+            ));
         }
     }
     Ok(())
