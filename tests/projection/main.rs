@@ -3,6 +3,7 @@
 mod exec;
 mod guide;
 mod life;
+mod manifests;
 mod node;
 mod refused;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tokensmith_agent::pod::{PodPlan, Source, manifest};
+use tokensmith_agent::pod::{PodPlan, Reading, Source, manifest};
 use tokensmith_api::Media;
 use tokensmith_objects::codec::{self, Expected, FieldValidation};
 use tokensmith_objects::validate::{self, Limits};
@@ -141,8 +141,8 @@ fn every_file() {
         assert_eq!(refused(300), Vec::from_iter(lasting), "{name}");
         assert_eq!(planned(&pod), *want, "{name}");
         // What the command reads is the same pod: how short a token may live is not its to say.
-        match manifest(&text, "default") {
-            Ok(objects) => assert!(objects == [pod] && lasting.is_none(), "{name}"),
+        match manifest(&text, &Reading { file: name, namespace: "default", templates: false }) {
+            Ok(found) => assert!(found.taken[0].object == pod && lasting.is_none(), "{name}"),
             Err(e) => assert_eq!([e.to_string()], *want, "{name}"),
         }
     }

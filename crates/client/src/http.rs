@@ -113,6 +113,14 @@ impl Client {
         self.send(Method::POST, path, &[], Some(body)).await
     }
 
+    /// DELETE with options in a JSON body.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn delete(&self, path: &str, options: &Value) -> Result<Result<Value, Refusal>, Error> {
+        self.send(Method::DELETE, path, &[], Some(options)).await
+    }
+
     /// GET of something that is taken as it is.
     ///
     /// # Errors

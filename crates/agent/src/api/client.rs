@@ -115,6 +115,18 @@ impl ApiServer for Client {
         object(resource, success(self.post(&path, &Value::Object(new.0.clone())).await)?)
     }
 
+    async fn delete(&self, resource: Resource, object: &Object) -> Result<(), ApiError> {
+        let namespace = Some(object.namespace()).filter(|n| !n.is_empty());
+        let path = format!("{}/{}", collection(resource, namespace), segment(object.name()));
+        let options = json!({
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "gracePeriodSeconds": 0,
+            "preconditions": { "uid": object.uid() },
+        });
+        success(Client::delete(self, &path, &options).await).map(drop)
+    }
+
     async fn key_set(&self, etag: Option<&str>) -> Result<KeySet, ApiError> {
         let known = etag.and_then(|etag| etag.parse().ok());
         let document = self.document("/openid/v1/jwks", known.as_ref()).await;

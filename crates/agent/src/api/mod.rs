@@ -19,6 +19,8 @@ pub enum Resource {
     ClusterTrustBundles,
     /// Core.
     ConfigMaps,
+    /// Core, cluster scope.
+    Namespaces,
     /// Core.
     Pods,
     /// Core.
@@ -38,6 +40,7 @@ impl Resource {
                 "ClusterTrustBundle",
             ),
             Resource::ConfigMaps => ("/api/v1", "configmaps", "v1", "ConfigMap"),
+            Resource::Namespaces => ("/api/v1", "namespaces", "v1", "Namespace"),
             Resource::Pods => ("/api/v1", "pods", "v1", "Pod"),
             Resource::Secrets => ("/api/v1", "secrets", "v1", "Secret"),
             Resource::ServiceAccounts => ("/api/v1", "serviceaccounts", "v1", "ServiceAccount"),
@@ -225,6 +228,9 @@ pub trait ApiServer: Send + Sync {
 
     /// Creates an object.
     async fn create(&self, resource: Resource, object: &Object) -> Result<Object, ApiError>;
+
+    /// Deletes an object at once, if it still is the one that has its UID.
+    async fn delete(&self, resource: Resource, object: &Object) -> Result<(), ApiError>;
 
     /// The keys that its tokens are signed with (`GET /openid/v1/jwks`), unless they are those that `etag` names.
     async fn key_set(&self, _etag: Option<&str>) -> Result<KeySet, ApiError> {

@@ -27,7 +27,7 @@ mod trust;
 pub use collect::{CONFIG_MAP, Lookup, ObjectKind, Objects, SECRET, Unread, look_up, payload};
 pub use error::{PayloadError, PlanError, SourceError, one_line};
 pub use field::FieldPath;
-pub use manifest::{DocumentError, ManifestError, manifest};
+pub use manifest::{DocumentError, Manifest, ManifestError, Reading, manifest};
 pub use plan::{ContainerKind, ContainerPlan, Ignored, MountPlan, Ownership, PodPlan, Reference, VolumePlan};
 pub use read::CONTAINERS;
 pub use resource::{Containers, NodeResources, ResourceField};

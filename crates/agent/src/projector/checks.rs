@@ -129,6 +129,7 @@ impl Projector {
     pub(super) fn checked(&mut self, checked: Checked) {
         match checked {
             Checked::Keys { asked, result } => self.keys_came(asked, result),
+            // What has changed meanwhile is written next.
             Checked::FileWritten => self.checks.writing_file = false,
             Checked::Review { id, sha256, result } => self.reviewed(id, &sha256, result),
         }
@@ -305,7 +306,7 @@ impl Projector {
     }
 
     /// Writes down what was seen, when it differs or is old.
-    fn write_file(&mut self) {
+    pub(super) fn write_file(&mut self) {
         let checks = &mut self.checks;
         let keys = SeenKeys {
             at: checks.keys.seen,
@@ -313,7 +314,8 @@ impl Projector {
             none: checks.keys.none,
             error: checks.keys.failure.as_ref().map(|failure| failure.message.clone()),
         };
-        let new = ChecksFile { keys, reviews: checks.reviews.state.clone() };
+        let manifest = self.members.trouble().map(short_line);
+        let new = ChecksFile { keys, reviews: checks.reviews.state.clone(), manifest };
         if checks.writing_file || new.is_as_good_as(&checks.file, NOTE) {
             return;
         }

@@ -15,6 +15,9 @@ pub struct ChecksFile {
     pub keys: SeenKeys,
     /// Reviews.
     pub reviews: SeenReviews,
+    /// Why the agent does not know which pods there should be: its manifests are broken, or the server is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 /// Of the key set.
@@ -67,7 +70,8 @@ impl ChecksFile {
             (Some(a), Some(b)) => a.since(b).abs() < age,
             (a, b) => a == b,
         };
-        self.keys.kids == other.keys.kids
+        self.manifest == other.manifest
+            && self.keys.kids == other.keys.kids
             && self.keys.none == other.keys.none
             && self.keys.error == other.keys.error
             && self.reviews.error == other.reviews.error

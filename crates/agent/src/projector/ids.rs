@@ -37,6 +37,9 @@ pub(super) struct SourceId(pub(super) u64);
 /// What is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FeedId {
+    /// One pod that is named.
+    Pod(u64),
+    /// Pods that are selected.
     Pods,
     Source(SourceId),
 }

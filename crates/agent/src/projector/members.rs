@@ -1,6 +1,6 @@
-//! Which pods there are: those of files, or those that the API server shows.
+//! Which pods there are: those that were given, those of a list of names that may change, or those that the API server shows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +8,30 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::Object;
+use tokio::sync::watch;
 
 use super::feed::{Change, Feed};
 use super::ids::{FeedId, PodId, PodName, Task};
 use super::reading::Read;
 use super::sources::trimmed;
 use super::volume::Pod;
-use super::{Pods, Projector};
+use super::{Listed, Pods, Projector};
 use crate::api::{ApiError, Resource, Selection, short_line};
 use crate::pod::{PlanError, PodPlan};
 use crate::refresh::{FIRST_TOKEN_ALARM, Failure, Retry, Trouble};
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// Of pods, unless they are fixed.
+    /// Of pods that are selected.
     pub(super) feed: Option<Feed>,
+    /// Pods that are named, each followed by itself, so that a role for one name is enough.
+    named: BTreeMap<u64, Named>,
+    /// How many there have been.
+    count: u64,
+    /// Where another list of names comes from.
+    list: Option<watch::Receiver<Listed>>,
+    /// Why that list is not what it should be.
+    trouble: Option<String>,
     /// Fixed pods, as they were given.
     fixed: BTreeMap<Arc<PodName>, Fixed>,
     /// Pods that have no plan, and why.
@@ -32,6 +41,14 @@ pub(super) struct Members {
     alarm: bool,
     /// When the next judgement of the listing is on the agenda.
     judge_at: Option<OffsetDateTime>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: Arc<PodName>,
+    feed: Feed,
+    /// It has been read once.
+    read: bool,
 }
 
 #[derive(Debug)]
@@ -45,15 +62,24 @@ struct Fixed {
 
 /// What the alarm of the list of pods is about.
 const LISTING: &str = "pods";
+/// And that of what says which pods there should be.
+const MANIFEST: &str = "manifest";
+/// What is told when a pod goes.
+const GONE: &str = "the pod is gone: its volumes are removed";
 /// Once pods were listed, not to be able to is an alarm after this.
 const LISTING_ALARM: Duration = Duration::from_secs(3600);
 
 impl Members {
     pub(super) fn unfinished(&self) -> Vec<String> {
         let mut out: Vec<_> = self.invalid.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        out.extend(self.trouble.iter().cloned());
         if let Some(error) = self.feed.as_ref().and_then(|feed| feed.error()) {
             out.push(format!("failed to list pods: {}", short_line(&error.to_string())));
         }
+        let unread = self.named.values().filter_map(|named| Some((&named.name, named.feed.error()?)));
+        out.extend(
+            unread.map(|(name, e)| format!("{name}: failed to read the pod: {}", short_line(&e.to_string()))),
+        );
         let fixed = self.fixed.iter().filter_map(|(name, f)| Some((name, f.failure.as_ref()?)));
         out.extend(fixed.map(|(name, failure)| format!("{name}: {}", failure.message)));
         out
@@ -62,6 +88,7 @@ impl Members {
     /// The wall clock went back.
     pub(super) fn move_back(&mut self, by: Duration) {
         self.feed.iter_mut().for_each(|feed| feed.move_back(by));
+        self.named.values_mut().for_each(|named| named.feed.move_back(by));
         let failures = self.fixed.values_mut().filter_map(|fixed| fixed.failure.as_mut());
         failures.for_each(|failure| failure.move_back(by));
         self.judge_at = self.judge_at.map(|at| at.minus(by));
@@ -71,7 +98,55 @@ impl Members {
     fn covers(&self, name: &PodName) -> bool {
         let Some(feed) = &self.feed else { return false };
         feed.selection.namespace.as_ref().is_none_or(|ns| *ns == name.namespace)
-            && feed.selection.name.as_ref().is_none_or(|n| *n == name.name)
+    }
+
+    /// Of a pod that is named.
+    pub(super) fn named_feed(&mut self, number: u64) -> Option<&mut Feed> {
+        self.named.get_mut(&number).map(|named| &mut named.feed)
+    }
+
+    /// Those that are named and were looked for.
+    pub(super) fn read(&self) -> impl Iterator<Item = &Arc<PodName>> {
+        let sound = self.named.values().filter(|named| named.read && named.feed.error().is_none());
+        sound.map(|named| &named.name).filter(|name| !self.invalid.contains_key(&***name))
+    }
+
+    /// Whether the API server says when a pod is gone or has ended.
+    fn are_followed(&self) -> bool {
+        self.feed.is_some() || !self.named.is_empty()
+    }
+
+    /// The feed that has failed for longest.
+    fn failing(&self) -> Option<(OffsetDateTime, &ApiError)> {
+        let feeds = self.feed.iter().chain(self.named.values().map(|named| &named.feed));
+        feeds.filter_map(|feed| Some((feed.failing_since()?, feed.error()?))).min_by_key(|(since, _)| *since)
+    }
+
+    /// Whether it has once been known which pods there are.
+    fn are_known(&self) -> bool {
+        match self.feed {
+            Some(_) => self.compared,
+            None => self.named.values().all(|named| named.read),
+        }
+    }
+
+    /// Waits for another list; `None`: nobody makes one any more.
+    pub(super) async fn another(&mut self) -> Option<Listed> {
+        let Some(list) = &mut self.list else { return std::future::pending().await };
+        match list.changed().await {
+            Ok(()) => Some(list.borrow_and_update().clone()),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether nobody need wait for it.
+    pub(super) fn has_another(&self) -> bool {
+        self.list.as_ref().is_some_and(|list| list.has_changed().unwrap_or(true))
+    }
+
+    /// Why the list is not what it should be.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 }
 
@@ -85,14 +160,84 @@ impl Projector {
                 }
                 return Ok(());
             }
-            Pods::Named(PodName { namespace, name }) => {
-                Selection { namespace: Some(namespace), name: Some(name), ..Selection::default() }
+            Pods::Listed(mut list) => {
+                let listed = list.borrow_and_update().clone();
+                self.members.list = Some(list);
+                self.listed(Some(listed));
+                return Ok(());
+            }
+            Pods::Named(name) => {
+                self.listed(Some(Listed { names: [name].into(), trouble: None }));
+                return Ok(());
             }
             Pods::Selected(selection) => selection,
         };
         self.members.feed = Some(Feed::new(Resource::Pods, selection));
         self.read_feed(FeedId::Pods);
         Ok(())
+    }
+
+    /// There is another list of pods; `None`: nobody makes one any more, and the last one stays.
+    pub(super) fn listed(&mut self, listed: Option<Listed>) {
+        let trouble = match listed {
+            None => {
+                self.members.list = None;
+                Some("the manifests are not looked at any more: start this again".to_owned())
+            }
+            Some(Listed { names, trouble }) => {
+                self.name(&names);
+                trouble
+            }
+        };
+        if trouble != self.members.trouble {
+            self.ports.monitor.alarm(MANIFEST.into(), trouble.clone());
+            self.members.trouble = trouble;
+            self.write_file();
+        }
+    }
+
+    /// Follows these pods, and no others.
+    fn name(&mut self, names: &BTreeSet<PodName>) {
+        let left = self.members.named.extract_if(.., |_, named| !names.contains(&*named.name));
+        for (_, mut named) in left.collect::<Vec<_>>() {
+            named.feed.close();
+            self.members.invalid.remove(&*named.name);
+            self.gone(&named.name, "the pod is in no manifest any more: its volumes are removed");
+        }
+        let known: HashSet<PodName> =
+            self.members.named.values().map(|named| (*named.name).clone()).collect();
+        for name in names.iter().filter(|name| !known.contains(*name)) {
+            let selection = Selection {
+                namespace: Some(name.namespace.clone()),
+                name: Some(name.name.clone()),
+                ..Selection::default()
+            };
+            self.members.count = self.members.count.saturating_add(1);
+            let number = self.members.count;
+            let feed = Feed::new(Resource::Pods, selection);
+            self.members.named.insert(number, Named { name: Arc::new(name.clone()), feed, read: false });
+            self.read_feed(FeedId::Pod(number));
+        }
+        self.judge_listing();
+    }
+
+    /// A pod that is named is different, or is not there.
+    pub(super) fn named_changed(&mut self, number: u64, change: Change) {
+        let Some(named) = self.members.named.get_mut(&number) else { return };
+        named.read = true;
+        let name = named.name.clone();
+        let object = match change {
+            Change::Applied(object) => Some(object),
+            Change::Deleted(_) => None,
+            Change::Reset(items) => items.into_iter().next(),
+        };
+        match object.filter(|object| object.namespace() == name.namespace && object.name() == name.name) {
+            Some(object) => self.applied(trimmed(object)),
+            None => {
+                self.members.invalid.remove(&*name);
+                self.gone(&name, GONE);
+            }
+        }
     }
 
     fn fix(&mut self, object: Object) -> Result<(), PlanError> {
@@ -165,7 +310,7 @@ impl Projector {
             Change::Deleted(object) => {
                 let name = PodName { namespace: object.namespace().into(), name: object.name().into() };
                 self.members.invalid.remove(&name);
-                self.gone(&Arc::new(name));
+                self.gone(&Arc::new(name), GONE);
             }
             Change::Reset(items) => {
                 let there: HashSet<(&str, &str)> = items.iter().map(|o| (o.namespace(), o.name())).collect();
@@ -173,7 +318,7 @@ impl Projector {
                 let gone: Vec<_> = self.roster.names().into_iter().filter(|name| lost(name)).collect();
                 self.members.invalid.retain(|name, _| !lost(name));
                 for name in gone {
-                    self.gone(&name);
+                    self.gone(&name, GONE);
                 }
                 for object in items {
                     self.applied(trimmed(object));
@@ -190,7 +335,7 @@ impl Projector {
         for name in on_disk {
             let known = self.roster.id_of(&name).is_some() || self.members.invalid.contains_key(&name);
             if !known && self.members.covers(&name) {
-                self.gone(&Arc::new(name));
+                self.gone(&Arc::new(name), GONE);
             }
         }
     }
@@ -199,11 +344,11 @@ impl Projector {
     fn applied(&mut self, mut object: Object) {
         let name = Arc::new(PodName { namespace: object.namespace().into(), name: object.name().into() });
         // It has ended and will not start again; the kubelet takes its volumes away too.
-        if self.members.feed.is_some()
+        if self.members.are_followed()
             && matches!(object.str_at(&["status", "phase"]), "Succeeded" | "Failed")
         {
             self.members.invalid.remove(&name);
-            self.gone(&name);
+            self.gone(&name, "the pod has ended: its volumes are removed");
             return;
         }
         object.remove(&["status"]);
@@ -270,11 +415,11 @@ impl Projector {
     }
 
     /// A pod is gone, and so are its volumes soon.
-    fn gone(&mut self, name: &Arc<PodName>) {
+    fn gone(&mut self, name: &Arc<PodName>, why: &'static str) {
         if let Some(id) = self.roster.id_of(name) {
             self.forget(id);
             let (namespace, pod) = (&name.namespace, &name.name);
-            tracing::info!(namespace, pod, "the pod is gone: its volumes are removed");
+            tracing::info!(namespace, pod, "{why}");
         }
         self.ports.monitor.alarm(name.to_string(), None);
         self.clear_away(name);
@@ -300,9 +445,9 @@ impl Projector {
     /// and their tokens have alarms of their own.
     pub(super) fn judge_listing(&mut self) {
         let now = self.now();
-        let Some(feed) = &self.members.feed else { return };
-        let patience = if self.members.compared { LISTING_ALARM } else { FIRST_TOKEN_ALARM };
-        let failing_since = feed.failing_since();
+        let patience = if self.members.are_known() { LISTING_ALARM } else { FIRST_TOKEN_ALARM };
+        let failing = self.members.failing().map(|(since, error)| (since, short_line(&error.to_string())));
+        let failing_since = failing.as_ref().map(|(since, _)| *since);
         let long = failing_since.is_some_and(|since| now.since(since) >= patience);
         if let Some(at) = failing_since.map(|since| since.plus(patience)).filter(|at| *at > now)
             && self.members.judge_at != Some(at)
@@ -310,7 +455,7 @@ impl Projector {
             self.members.judge_at = Some(at);
             self.agenda.put(at, Task::Listing);
         }
-        let error = feed.error().map(|error| short_line(&error.to_string())).filter(|_| long);
+        let error = failing.map(|(_, error)| error).filter(|_| long);
         if error.is_some() != self.members.alarm {
             self.members.alarm = error.is_some();
             match &error {

@@ -9,7 +9,8 @@
 //! A manifest's way to the disk (whoever starts the projector has read it, and gives its pods as [`Pods`]):
 //!
 //! 1. `members`: what is given is followed. A pod that is given as an object is taken as it is (`fix`), and one without a
-//!    UID is asked for first (`resolve`, `resolved`); others come by a feed (`read_feed`, `pods_changed`). Either way a pod
+//!    UID is asked for first (`resolve`, `resolved`); others come by a feed (`read_feed`, `pods_changed`), those of a list
+//!    each by its own (`listed`, `named_changed`). Either way a pod
 //!    is there (`applied`) and gets its plan; it is admitted to the `roster`, and what it refers to is claimed of `sources`,
 //!    which follow each object once (`feed`).
 //! 2. `writing`: the disk's work for the pod is queued (`queue_disk_work`), and `next_job` says what it is. The first job
@@ -45,10 +46,12 @@ mod roster;
 mod sources;
 pub mod state;
 pub mod status;
+mod summary;
 mod token;
 mod volume;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -62,6 +65,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::Moment;
 use tokensmith_core::clock::{Jump, JumpDetector};
 use tokensmith_objects::Object;
+use tokio::sync::watch;
 
 use self::checks::{Checked, Checks};
 use self::ids::{PodId, Task, TokenId};
@@ -78,6 +82,7 @@ pub use self::files::{Files, FilesError};
 pub use self::ids::PodName;
 pub use self::kept::Kept;
 pub use self::monitor::{Alarms, Monitor};
+pub use self::summary::VolumeSummary;
 
 /// What a projector is made of.
 #[derive(Clone)]
@@ -102,10 +107,21 @@ pub enum Pods {
     /// These, as they are here. Their UIDs come from the API if they have none; a pod that was made again there is
     /// followed. They stay, even if the API has none of them.
     Fixed(Vec<Object>),
+    /// Those of these names, while they are there; the list may change.
+    Listed(watch::Receiver<Listed>),
     /// The one of this name, while it is there.
     Named(PodName),
     /// All of these. What else the root holds of their namespaces is removed: those pods are gone.
     Selected(Selection),
+}
+
+/// Which pods there should be, by a list that may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Their names. A pod that is not among them any more goes with its volumes.
+    pub names: BTreeSet<PodName>,
+    /// Why the list is not what it should be: an alarm.
+    pub trouble: Option<String>,
 }
 
 /// The runtime.
@@ -198,6 +214,10 @@ impl Projector {
             if let Some(Some(signal)) = self.under_way.watches.next().now_or_never() {
                 self.signalled(signal);
                 quiet = false;
+            } else if self.members.has_another() {
+                let listed = self.members.another().await;
+                self.listed(listed);
+                quiet = false;
             } else if !self.under_way.work.is_empty() || self.refresher.is_asking() {
                 self.step().await;
                 quiet = false;
@@ -254,6 +274,8 @@ impl Projector {
     /// What keeps volumes from being there, or from being as they should; empty when all is done.
     pub fn unfinished(&self) -> Vec<String> {
         let mut out: Vec<String> = self.members.unfinished().into_iter().collect();
+        let missing = self.members.read().filter(|name| self.roster.id_of(name).is_none());
+        out.extend(missing.map(|name| format!("{name}: the pod is not there, or has ended")));
         for (_, pod) in self.roster.iter() {
             for (plan, volume) in pod.plan.volumes.iter().zip(&pod.volumes) {
                 match &volume.failure {
@@ -305,12 +327,12 @@ impl Projector {
 
     /// Waits for something to happen, and deals with it. Never ends when nothing is under way or watched.
     async fn step(&mut self) {
-        let Projector { refresher, under_way: UnderWay { work, watches }, .. } = self;
+        let Projector { refresher, members, under_way: UnderWay { work, watches }, .. } = self;
         tokio::select! {
+            listed = members.another() => self.listed(listed),
             asked = refresher.answer(), if refresher.is_asking() => self.answered(asked),
             Some(done) = work.next(), if !work.is_empty() => self.finish(done),
             Some(signal) = watches.next(), if !watches.is_empty() => self.signalled(signal),
-            else => std::future::pending().await,
         }
     }
 

@@ -138,6 +138,12 @@ impl Projector {
             self.agenda.put(at, Task::Feed(id, turn));
         }
         match id {
+            FeedId::Pod(number) => {
+                if let Some(change) = change {
+                    self.named_changed(number, change);
+                }
+                self.judge_listing();
+            }
             FeedId::Pods => {
                 if let Some(change) = change {
                     self.pods_changed(change);
@@ -218,6 +224,7 @@ impl Projector {
 
     fn feed(&mut self, id: FeedId) -> Option<&mut Feed> {
         match id {
+            FeedId::Pod(number) => self.members.named_feed(number),
             FeedId::Pods => self.members.feed.as_mut(),
             FeedId::Source(id) => self.sources.get_mut(id).map(|source| &mut source.feed),
         }

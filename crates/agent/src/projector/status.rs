@@ -129,7 +129,7 @@ fn reviewed_within(reviews: &SeenReviews) -> Option<time::Duration> {
 pub struct Alarm {
     /// The pod's namespace.
     pub namespace: String,
-    /// The pod.
+    /// The pod; empty: it is about the manifests, or the server.
     pub pod: String,
     /// The volume; `None`: the pod itself.
     pub volume: Option<String>,
@@ -162,6 +162,14 @@ impl Status {
     pub fn read(root: &Path, now: OffsetDateTime) -> Result<Self, StatusError> {
         fs::metadata(root).map_err(|cause| StatusError { path: root.into(), cause })?;
         let mut status = Status { now, checks: read_checks(root), pods: Vec::new(), alarms: Vec::new() };
+        // Of the root as a whole: no pod is named.
+        status.alarms.extend(status.checks.manifest.clone().map(|message| Alarm {
+            namespace: String::new(),
+            pod: String::new(),
+            volume: None,
+            path: None,
+            message,
+        }));
         for (namespace, folder) in folders(root)? {
             for (name, folder) in folders(&folder)? {
                 let pod = PodName { namespace: namespace.clone(), name };
@@ -485,6 +493,9 @@ impl Status {
 
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pod.is_empty() {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}/{}", self.namespace, self.pod)?;
         for part in self.volume.iter().chain(&self.path) {
             write!(f, "/{part}")?;

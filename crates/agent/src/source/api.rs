@@ -239,6 +239,10 @@ mod tests {
         async fn create(&self, _: Resource, _: &Object) -> Result<Object, ApiError> {
             Self::error()
         }
+
+        async fn delete(&self, _: Resource, _: &Object) -> Result<(), ApiError> {
+            Self::error()
+        }
     }
 
     #[tokio::test]

@@ -327,6 +327,11 @@ impl ApiServer for Api {
         Ok(object.clone())
     }
 
+    async fn delete(&self, resource: Resource, object: &Object) -> Result<(), ApiError> {
+        Api::delete(self, resource, object.namespace(), object.name());
+        Ok(())
+    }
+
     async fn key_set(&self, etag: Option<&str>) -> Result<KeySet, ApiError> {
         let mut inner = self.inner();
         if inner.keys.is_empty() {

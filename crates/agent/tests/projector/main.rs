@@ -9,6 +9,7 @@ mod disk;
 mod fleet;
 #[path = "../../src/refresh/kubelet.rs"]
 mod kubelet;
+mod listed;
 mod memory;
 mod objects;
 mod restart;

@@ -59,6 +59,10 @@ impl ApiServer for Signing {
         self.inner.create(r, object).await
     }
 
+    async fn delete(&self, r: Resource, object: &Object) -> Result<(), ApiError> {
+        self.inner.delete(r, object).await
+    }
+
     async fn key_set(&self, _: Option<&str>) -> Result<KeySet, ApiError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.keys.lock().unwrap().clone()

@@ -134,6 +134,10 @@ impl ApiServer for FakeApi {
     async fn create(&self, _: Resource, _: &Object) -> Result<Object, ApiError> {
         Err(status(404, "not here"))
     }
+
+    async fn delete(&self, _: Resource, _: &Object) -> Result<(), ApiError> {
+        Err(status(404, "not here"))
+    }
 }
 
 pub fn template() -> TokenRequestTemplate {

@@ -1,15 +1,20 @@
-use crate::pod::manifest;
+use crate::pod::manifest::{MAX_BYTES, Manifest, Reading, manifest};
 
 const POD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n";
 
+const HERE: Reading<'_> = Reading { file: "f.yaml", namespace: "here", templates: false };
+
 fn names(text: &str) -> Vec<String> {
-    let objects = manifest(text, "here").unwrap();
-    objects.iter().map(|o| format!("{} {}/{}", o.kind(), o.namespace(), o.name())).collect()
+    manifest(text, &HERE).unwrap().taken.iter().map(|item| item.what()).collect()
+}
+
+fn taken(text: &str) -> Vec<tokensmith_objects::Object> {
+    manifest(text, &HERE).unwrap().taken.into_iter().map(|item| item.object).collect()
 }
 
 fn error(text: &str) -> String {
-    manifest(text, "here").unwrap_err().to_string()
+    manifest(text, &HERE).unwrap_err().to_string()
 }
 
 #[test]
@@ -30,7 +35,7 @@ fn documents_and_lists() {
 #[test]
 fn a_certificate_is_no_separator() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  ca.crt: |\n    -----BEGIN CERTIFICATE-----\n    AA==\n    -----END CERTIFICATE-----\n";
-    let objects = manifest(text, "n").unwrap();
+    let objects = taken(text);
     assert!(objects[0].str_at(&["data", "ca.crt"]).starts_with("-----BEGIN"));
 }
 
@@ -40,7 +45,7 @@ fn defaults_are_filled_in() {
         "containers:",
         "volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}], containers:",
     );
-    let pod = &manifest(&text, "n").unwrap()[0];
+    let pod = &taken(&text)[0];
     let projected = &pod.0["spec"]["volumes"][0]["projected"];
     assert_eq!(projected["defaultMode"], 0o644);
     assert_eq!(projected["sources"][0]["serviceAccountToken"]["expirationSeconds"], 3600);
@@ -53,7 +58,7 @@ fn yaml_1_1_octals_are_modes() {
         "containers:",
         "volumes: [{name: v, projected: {defaultMode: 0400, sources: []}}], containers:",
     );
-    assert_eq!(manifest(&text, "n").unwrap()[0].0["spec"]["volumes"][0]["projected"]["defaultMode"], 0o400);
+    assert_eq!(taken(&text)[0].0["spec"]["volumes"][0]["projected"]["defaultMode"], 0o400);
 }
 
 /// How short a token may live is for the server to say; everything else is judged here.
@@ -82,12 +87,12 @@ fn refusals() {
         ("kind: Pod\n", "Object 'apiVersion' is missing"),
         ("apiVersion: v1\n", "Object 'Kind' is missing"),
         (
-            "apiVersion: apps/v1\nkind: Deployment\n",
-            "no use for kind \"Deployment\" in version \"apps/v1\": it must be one of ConfigMap, Pod, Secret, ServiceAccount",
+            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\nspec: {containers: [{name: c, image: i}]}\n",
+            "Pod web-… has a generateName: each start would make another one and find no volume again; give it a metadata.name",
         ),
         (
-            "apiVersion: v1\nkind: Node\nmetadata: {name: x}\n",
-            "no use for kind \"Node\" in version \"v1\": it must be one of ConfigMap, Pod, Secret, ServiceAccount",
+            r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[]}]}"#,
+            "items[0]: a List in a list is not read",
         ),
         (
             misplaced,
@@ -124,5 +129,107 @@ fn refusals() {
         error(&format!("{POD}---\nkind: Pod\n")).starts_with("document 2: Object 'apiVersion' is missing")
     );
     assert!(error("a: [\n").starts_with("error converting YAML to JSON: "));
-    assert!(error(&" ".repeat(manifest::MAX_BYTES + 1)).starts_with("a manifest may not have more than"));
+    assert!(error(&" ".repeat(MAX_BYTES + 1)).starts_with("a manifest may not have more than"));
+}
+
+#[test]
+fn what_is_not_taken_is_named_with_its_place() {
+    let text = format!(
+        "# a comment\n\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r, namespace: x}}\n---\n{POD}---\napiVersion: example.com/v1\nkind: AllowList\nmetadata: {{generateName: a-}}\n--- \n{WORKLOADS}"
+    );
+    let found = manifest(&text, &HERE).unwrap();
+    assert_eq!(found.pods().map(|item| item.place.to_string()).collect::<Vec<_>>(), ["f.yaml:7"]);
+    let left: Vec<String> = found.left.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        left,
+        [
+            "f.yaml:3: Role x/r is left out: no volume is made of it",
+            "f.yaml:12: AllowList a-… is left out: no volume is made of it",
+            "f.yaml:16 items[0]: Deployment web is left out: --from-templates takes the pod of its template",
+            "f.yaml:16 items[1]: StatefulSet db is left out: --from-templates takes the pod of its template",
+            "f.yaml:16 items[2]: CronJob night is left out: --from-templates takes the pod of its template",
+            "f.yaml:16 items[3]: PodTemplate plain is left out: --from-templates takes the pod of its template",
+        ]
+    );
+    // Other groups have lists, too.
+    let list = "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{metadata: {name: d}}]\n";
+    assert_eq!(manifest(list, &HERE).unwrap().left[0].what, "Deployment d");
+}
+
+const WORKLOADS: &str = r#"apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: web}
+  spec:
+    selector: {matchLabels: {app: web}}
+    template:
+      metadata: {labels: {app: web}, annotations: {a: b}}
+      spec: {serviceAccountName: robot, containers: [{name: c, image: i}]}
+- apiVersion: apps/v1
+  kind: StatefulSet
+  metadata: {name: db}
+  spec:
+    serviceName: dbs
+    ordinals: {start: 3}
+    selector: {matchLabels: {app: db}}
+    template:
+      metadata: {labels: {app: db}}
+      spec:
+        containers: [{name: c, image: i, volumeMounts: [{name: data, mountPath: /data}]}]
+        volumes: [{name: data, emptyDir: {}}]
+    volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {name: night}
+  spec:
+    schedule: "0 3 * * *"
+    jobTemplate:
+      spec:
+        template:
+          spec: {restartPolicy: Never, containers: [{name: c, image: i}]}
+- apiVersion: v1
+  kind: PodTemplate
+  metadata: {name: plain}
+  template:
+    spec: {containers: [{name: c, image: i}]}
+"#;
+
+#[test]
+fn the_pods_of_templates() {
+    let with = Reading { templates: true, ..HERE };
+    let found = manifest(WORKLOADS, &with).unwrap();
+    assert!(found.left.is_empty());
+    let what: Vec<String> = found.taken.iter().map(|item| item.what()).collect();
+    assert_eq!(what, ["Pod here/web", "Pod here/db-3", "Pod here/night", "Pod here/plain"]);
+    let [web, db, ..] = &found.taken[..] else { panic!() };
+    assert_eq!(web.object.0["metadata"]["labels"]["app"], "web");
+    assert_eq!(web.object.0["metadata"]["annotations"]["a"], "b");
+    assert_eq!(web.object.str_at(&["spec", "serviceAccountName"]), "robot");
+    let db = &db.object.0;
+    assert_eq!(db["spec"]["volumes"].as_array().unwrap().len(), 1, "the claim takes its place");
+    assert_eq!(db["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "data-db-3");
+    assert_eq!(db["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "3");
+    assert_eq!((&db["spec"]["hostname"], &db["spec"]["subdomain"]), (&"db-3".into(), &"dbs".into()));
+    let empty = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {selector: {}}\n";
+    let error = manifest(empty, &with).unwrap_err().to_string();
+    assert!(error.contains("Deployment d") || error.contains("Pod \"d\""), "{error}");
+}
+
+#[test]
+fn what_stands_twice_is_told_with_both_places() {
+    let read = |file| manifest(POD, &Reading { file, ..HERE }).unwrap();
+    let error = Manifest::join([&read("a.yaml"), &read("b.yaml")]).unwrap_err();
+    assert_eq!(error.to_string(), "Pod here/p stands twice: a.yaml:1 and b.yaml:1");
+    let twice = manifest(&format!("{POD}---\n{POD}"), &HERE).unwrap();
+    let error = Manifest::join([&twice]).unwrap_err();
+    assert_eq!(error.to_string(), "Pod here/p stands twice: f.yaml:1 and f.yaml:6");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_content() {
+    assert_eq!(names(&format!("\u{feff}{POD}")), ["Pod here/p"]);
 }

@@ -23,6 +23,9 @@ Examples:
   # the volumes of a pod that need not run anywhere, below ./volumes; the pod and its account are made if they are missing
   tokensmith project -f pod.yaml --ensure --root volumes
 
+  # the same of the pods that a chart's or a folder's workloads would have
+  tokensmith project -f deploy/ --from-templates --ensure --root volumes
+
   # a program with its volumes at the paths where a container would have them
   tokensmith project -f pod.yaml --ensure --exec ./app --verbose
 
@@ -39,9 +42,13 @@ pub struct ProjectArgs {
     #[command(subcommand)]
     pub action: Option<Action>,
 
-    /// The pods in this manifest (YAML or JSON; - is standard input); repeatable
+    /// The pods in this manifest or folder (YAML or JSON; - is standard input), which is followed when it changes; repeatable
     #[arg(long, short, value_name = "PATH", group = "pods", help_heading = "Pods")]
     pub filename: Vec<PathBuf>,
+
+    /// Of --filename, one pod of each workload's template, too: Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob …
+    #[arg(long, requires = "filename", help_heading = "Pods")]
+    pub from_templates: bool,
 
     /// This pod of the server's
     #[arg(long, value_name = "[NAMESPACE/]NAME", group = "pods", help_heading = "Pods")]
@@ -59,7 +66,8 @@ pub struct ProjectArgs {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["filename", "pod"], help_heading = "Pods")]
     pub node: Option<String>,
 
-    /// Create the pods of --filename, their accounts, and what else is in the manifest, where they are missing
+    /// Create the pods of --filename where they are missing, and what they need: their namespaces and accounts, and the
+    /// ConfigMaps and Secrets of the manifest that they refer to
     #[arg(long, requires = "filename", help_heading = "Pods")]
     pub ensure: bool,
 
@@ -81,7 +89,7 @@ pub struct ProjectArgs {
     #[arg(long, conflicts_with_all = ["once", "exec"], help_heading = "Refreshing")]
     pub watch: bool,
 
-    /// Write them and leave
+    /// Write them, tell what was written, and leave
     #[arg(long, conflicts_with = "exec", help_heading = "Refreshing")]
     pub once: bool,
 

@@ -5,6 +5,7 @@ mod flags;
 pub mod init;
 mod remove;
 mod status;
+mod summary;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,14 +18,16 @@ use futures::channel::oneshot;
 use tempfile::TempDir;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
-use tokensmith_agent::ensure;
-use tokensmith_agent::pod::{self, Ignored, NodeResources, PlanError, PodPlan};
+use tokensmith_agent::ensure::{self, EnsureError};
+use tokensmith_agent::manifests::{Files, Keeper, Origin, Rules};
+use tokensmith_agent::pod::{NodeResources, PlanError, PodPlan, manifest};
 use tokensmith_agent::projector::{Config, Kept, PodName, Pods, Projector};
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_exec::Signals;
 use tokensmith_objects::Object;
+use tokio::sync::watch;
 
 pub use flags::ProjectArgs;
 
@@ -32,7 +35,7 @@ use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::logs;
-use crate::output;
+use crate::output::{self, aside};
 use flags::{Action, TmpfsFlag};
 
 /// How often it is looked whether the volumes are whole, while they are not yet.
@@ -53,7 +56,11 @@ impl ProjectArgs {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
-        let pods = self.pods(&*api, &target).await?;
+        let (pods, left_out) = self.pods(&api, &clock, &target).await?;
+        // What is done once says so at its end.
+        if !self.once {
+            left_out.iter().for_each(|line| aside(&format!("note: {line}")));
+        }
         if self.exec && !matches!(&pods, Pods::Fixed(pods) if pods.len() == 1) {
             return Err(one_pod());
         }
@@ -66,14 +73,14 @@ impl ProjectArgs {
         };
         let root = Root::open(folder.path(), tmpfs, clock.clone());
         let root = root.map_err(|e| Failure::failed(e.to_string()))?;
-        let site = Site { api, clock, target, root: &root, path: folder.path() };
+        let site = Site { api, clock, target, root: &root, path: folder.path(), left_out };
         let done = self.project(site, pods, signals).await;
         let removed = folder.remove(root);
         done.and(removed)
     }
 
     async fn project(self, site: Site<'_>, pods: Pods, signals: Option<Signals>) -> Result<(), Failure> {
-        let Site { api, clock, target, root, path } = site;
+        let Site { api, clock, target, root, path, left_out } = site;
         let node = node_resources(path);
         let config = Config {
             api: api.clone(),
@@ -89,7 +96,11 @@ impl ProjectArgs {
         }
         let Some(mut signals) = signals else {
             return match self.once {
-                true => self.wait(&mut projector, &*clock).await,
+                true => {
+                    self.wait(&mut projector, &*clock).await?;
+                    let summary = summary::text(&projector.summary(), &left_out, path, clock.now());
+                    Ok(output::print_text(&summary)?)
+                }
                 false => self.watch(&kept, projector, &*clock, path).await,
             };
         };
@@ -126,14 +137,10 @@ impl ProjectArgs {
 
     /// Works until all volumes are whole, or `--timeout` is over.
     async fn wait(&self, projector: &mut Projector, clock: &dyn Clock) -> Result<(), Failure> {
-        let limit = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
         // Cut off in the middle or not, what is written is written whole.
-        let whole = tokio::time::timeout(limit, whole(projector, clock)).await;
+        let whole = self.in_time(whole(projector, clock)).await;
         projector.run(std::future::ready(())).await;
-        match whole {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Failure::failed(projector.unfinished().join("; "))),
-        }
+        whole.ok_or_else(|| Failure::failed(projector.unfinished().join("; ")))
     }
 
     /// Keeps the volumes until a signal ends it, over panics.
@@ -165,47 +172,91 @@ impl ProjectArgs {
         kept.run(projector, end.clone(), keep).await.map_err(unplanned)?.unwrap_or(Ok(()))
     }
 
-    /// Whose volumes are kept.
-    async fn pods(&self, api: &dyn ApiServer, target: &Target) -> Result<Pods, Failure> {
+    /// Whose volumes are kept, and what is left out.
+    async fn pods(
+        &self,
+        api: &Arc<dyn ApiServer>,
+        clock: &Arc<dyn Clock>,
+        target: &Target,
+    ) -> Result<(Pods, Vec<String>), Failure> {
         let namespace = &target.namespace;
         if let Some(name) = &self.pod {
             let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
             let name = PodName { namespace: namespace.into(), name: name.into() };
-            return Ok(match self.exec || self.once {
-                // What is done once needs its pod now.
-                true => {
-                    Pods::Fixed(vec![ensure::named(api, &name.namespace, &name.name).await.map_err(failed)?])
-                }
-                false => Pods::Named(name),
-            });
+            if !self.exec && !self.once {
+                return Ok((Pods::Named(name), Vec::new()));
+            }
+            // What is done once needs its pod now.
+            let pods = vec![ensure::named(&**api, &name.namespace, &name.name).await.map_err(failed)?];
+            let ignored = ignored(&pods)?;
+            return Ok((Pods::Fixed(pods), ignored));
         }
         let fields = self.node.as_ref().map(|node| format!("spec.nodeName={node}")).unwrap_or_default();
         if let Some(labels) = &self.selector {
             let namespace = Some(namespace.clone());
-            return Ok(Pods::Selected(Selection { namespace, labels: labels.clone(), fields, name: None }));
+            let selection = Selection { namespace, labels: labels.clone(), fields, name: None };
+            return Ok((Pods::Selected(selection), Vec::new()));
         }
         if self.all {
             let namespace = self.client.namespace.clone();
-            return Ok(Pods::Selected(Selection { namespace, fields, ..Selection::default() }));
+            let selection = Selection { namespace, fields, ..Selection::default() };
+            return Ok((Pods::Selected(selection), Vec::new()));
         }
-        let mut manifest = Vec::new();
+        self.listed(api, clock, namespace).await
+    }
+
+    /// The pods of manifests.
+    async fn listed(
+        &self,
+        api: &Arc<dyn ApiServer>,
+        clock: &Arc<dyn Clock>,
+        namespace: &str,
+    ) -> Result<(Pods, Vec<String>), Failure> {
+        let rules =
+            Rules { namespace: namespace.to_owned(), templates: self.from_templates, create: self.ensure };
+        let mut keeper =
+            Keeper::new(Files::new(self.origins()?), rules).map_err(|e| Failure::failed(e.to_string()))?;
+        if self.once || self.exec {
+            let mut why = String::new();
+            let away = |error: &EnsureError| {
+                aside(&format!("note: the API server is waited for: {error}"));
+                why = error.to_string();
+            };
+            let pods = self.in_time(keeper.ensure_patiently(&**api, &**clock, away)).await;
+            let late = || Failure::failed(format!("the API server did not come within --timeout: {why}"));
+            let pods = pods.ok_or_else(late)?.map_err(failed)?;
+            return Ok((Pods::Fixed(pods), keeper.left_out()));
+        }
+        let left_out = keeper.left_out();
+        let (to, list) = watch::channel(keeper.begin(&**api, &**clock).await.map_err(failed)?);
+        tokio::spawn(keeper.run(api.clone(), clock.clone(), to));
+        // Followed from here on: with a pod go its volumes.
+        Ok((Pods::Listed(list), left_out))
+    }
+
+    fn origins(&self) -> Result<Vec<Origin>, Failure> {
+        let mut origins = Vec::new();
+        let mut standard_input = false;
         for path in &self.filename {
-            let text = read(path)?;
-            let objects = pod::manifest(&text, namespace);
-            manifest.extend(objects.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?);
-        }
-        if !manifest.iter().any(|object| object.kind() == "Pod") {
-            return Err(Failure::failed("the manifest holds no pod"));
-        }
-        let pods = ensure::pods(api, &manifest, self.ensure).await.map_err(failed)?;
-        tell_ignored(&pods)?;
-        Ok(match &pods[..] {
-            // Followed from here on: with the pod go its volumes.
-            [pod] if !self.once && !self.exec => {
-                Pods::Named(PodName { namespace: pod.namespace().into(), name: pod.name().into() })
+            if path != Path::new("-") {
+                origins.push(Origin::Path(path.clone()));
+                continue;
             }
-            _ => Pods::Fixed(pods),
-        })
+            if std::mem::replace(&mut standard_input, true) {
+                return Err(Failure::usage("--filename - was given twice: standard input can be read once"));
+            }
+            let mut text = String::new();
+            let read = std::io::stdin().take(manifest::MAX_BYTES as u64 + 1).read_to_string(&mut text);
+            read.context("cannot read standard input")?;
+            origins.push(Origin::Text(text.into()));
+        }
+        Ok(origins)
+    }
+
+    /// What comes within `--timeout`.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let limit = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+        tokio::time::timeout(limit, work).await.ok()
     }
 }
 
@@ -217,6 +268,8 @@ struct Site<'a> {
     root: &'a Root,
     /// The root's path, as it was named.
     path: &'a Path,
+    /// What was asked for and is not made.
+    left_out: Vec<String>,
 }
 
 /// Works until nothing is missing.
@@ -280,34 +333,15 @@ fn node_resources(root: &Path) -> NodeResources {
     }
 }
 
-/// Volumes that are the kubelet's business alone are named, so that nobody looks for them.
-fn tell_ignored(pods: &[Object]) -> Result<(), Failure> {
+/// What of a pod is the kubelet's business alone, so that nobody looks for it.
+fn ignored(pods: &[Object]) -> Result<Vec<String>, Failure> {
+    let mut lines = Vec::new();
     for pod in pods {
         let plan = PodPlan::new(pod).map_err(|e| Failure::failed(e.to_string()))?;
-        let ignored: Vec<String> = plan.ignored.iter().map(Ignored::to_string).collect();
-        if !ignored.is_empty() {
-            output::aside(&format!(
-                "note: {}/{}: left out: {}",
-                plan.namespace,
-                plan.name,
-                ignored.join(", ")
-            ));
-        }
+        let ignored = plan.ignored.iter();
+        lines.extend(ignored.map(|what| format!("Pod {}/{}: left out: {what}", plan.namespace, plan.name)));
     }
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let read = || format!("cannot read {}", path.display());
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(pod::manifest::MAX_BYTES as u64 + 1)
-            .read_to_string(&mut text)
-            .with_context(read)?;
-        return Ok(text);
-    }
-    Ok(std::fs::read_to_string(path).with_context(read)?)
+    Ok(lines)
 }
 
 fn unplanned(error: PlanError) -> Failure {
