@@ -267,7 +267,7 @@ impl Certificates {
         match self {
             Certificates::Given(given) => {
                 let ca = given.ca.clone();
-                let build = move |_| Ok::<_, StartError>((given.server(cas().as_deref())?, None));
+                let build = move |_| Ok::<_, StartError>((given.server(cas().as_deref())?.into(), None));
                 Ok((ca, Renewal::begin(clock, build)?))
             }
             Certificates::Own(authority) => {
@@ -275,7 +275,7 @@ impl Certificates {
                 let build = move |now| {
                     let made = authority.serving(&names, now)?;
                     let config = tls::server(made.chain, made.key, cas().as_deref())?;
-                    Ok::<_, StartError>((config, Some(made.renew_at)))
+                    Ok::<_, StartError>((config.into(), Some(made.renew_at)))
                 };
                 Ok((ca, Renewal::begin(clock, build)?))
             }

@@ -4,17 +4,16 @@ use std::error::Error;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::clock::Clock;
 use tokensmith_core::error::chain;
 use tokensmith_core::supervise::{Supervisor, Task};
-use tokensmith_server::listener;
+use tokensmith_server::listener::{Tls, TlsSettings};
 use tokio::sync::watch;
 
 /// TLS settings, and when to make the next ones; never by themselves, where there is no such time.
-pub type Made = (ServerConfig, Option<OffsetDateTime>);
+pub type Made = (TlsSettings, Option<OffsetDateTime>);
 
 type Cause = Box<dyn Error + Send + Sync>;
 type Build = dyn Fn(OffsetDateTime) -> Result<Made, Cause> + Send + Sync;
@@ -25,7 +24,7 @@ const RETRY: time::Duration = time::Duration::hours(1);
 /// Keeps the settings of a listener current.
 pub struct Renewal {
     build: Box<Build>,
-    live: listener::Tls,
+    live: Tls,
     at: Option<OffsetDateTime>,
     clock: Arc<dyn Clock>,
 }
@@ -46,7 +45,7 @@ impl Renewal {
     }
 
     /// The settings, for a listener: it takes those of the moment for each connection.
-    pub fn live(&self) -> listener::Tls {
+    pub fn live(&self) -> Tls {
         self.live.clone()
     }
 
@@ -120,7 +119,7 @@ mod tests {
             2 => panic!("a bug"),
             _ => {
                 let leaf = authority.serving(&["localhost".into()], now).unwrap();
-                Ok((tls::server(leaf.chain, leaf.key, None).unwrap(), Some(leaf.renew_at)))
+                Ok((tls::server(leaf.chain, leaf.key, None).unwrap().into(), Some(leaf.renew_at)))
             }
         });
         let renewal = renewal.unwrap();

@@ -209,6 +209,7 @@ async fn connection<S: Serve>(
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
+    let own_address = own_address(&socket, from);
     let socket = Metered::new(socket, activity.clone(), shared.clock.clone());
     let Some(tls) = tls else {
         return http::serve(
@@ -222,8 +223,9 @@ async fn connection<S: Serve>(
     // Both in boxes: a connection's task has room for all that it ever holds at one time, copies of what is moved on as well,
     // for as long as it lasts.
     let stream = {
+        let (place, clock) = (activity.place(), &*shared.clock);
         let handshake =
-            tls::handshake(socket, &tls, activity.place(), &shared.turns, &shared.bounds, &*shared.clock);
+            tls::handshake(socket, &tls, own_address, place, &shared.turns, &shared.bounds, clock);
         tokio::select! {
             stream = Box::pin(handshake) => Box::new(stream?),
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -232,6 +234,13 @@ async fn connection<S: Serve>(
     let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
     let certificates = chain.map(<[_]>::to_vec);
     http::serve(stream, Arrival { from, certificates, lifetime }, service, shared).await
+}
+
+/// The address by which this machine reaches itself here; `None` for who comes from elsewhere.
+fn own_address(socket: &Socket, from: Option<IpAddr>) -> Option<IpAddr> {
+    let Socket::Tcp(stream) = socket else { return None };
+    let own = stream.local_addr().ok()?.ip().to_canonical();
+    from.filter(|from| from.is_loopback() || *from == own).map(|_| own)
 }
 
 /// Whether an error is about the one who came, so that the next may do better at once.

@@ -45,7 +45,7 @@ pub use reply::Weight;
 pub use serve::{Connection, Serve};
 pub use stats::Stats;
 pub use stream::Socket;
-pub use tls::Tls;
+pub use tls::{Here, Tls, TlsSettings};
 pub use unread::Room;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-pub use tokensmith_listen::Tls;
+pub use tokensmith_listen::{Here, Tls, TlsSettings};
 
 /// The certificates that a client showed; in the request's extensions. It holds the first one's key, which is all that is
 /// known of them: the gate's authenticators say what they are worth.

@@ -12,7 +12,7 @@ use super::body::ReplyBody;
 use super::listener::{Listener, Peer};
 use super::{ListenAddress, Proxy};
 
-pub use tokensmith_listen::Tls;
+pub use tokensmith_listen::{Tls, TlsSettings};
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]

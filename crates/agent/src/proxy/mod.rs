@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use crate::observe::Unwell;
 
 pub use address::{ListenAddress, ListenAddressError, SocketPathError};
-pub use connection::{Limits, Tls};
+pub use connection::{Limits, Tls, TlsSettings};
 pub use forward::ForwardMode;
 pub use gate::VerifierGate;
 pub use guard::Guard;

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::kubeconfig;
 use crate::output;
+use crate::serve::tls::chain_of;
 use crate::times;
 
 const EXAMPLES: &str = "Examples:
@@ -22,6 +23,9 @@ const EXAMPLES: &str = "Examples:
 
   # the same for another machine
   tokensmith kubeconfig --advertise https://tokens.example.com:6443 --write admin.kubeconfig
+
+  # where that URL has a certificate that every system trusts
+  tokensmith kubeconfig --advertise https://tokens.example.com --advertise-ca system
 
   # for the service account `builder` in the namespace `ci`, for eight hours
   tokensmith kubeconfig --service-account builder --namespace ci --duration 8h --write builder.kubeconfig";
@@ -40,6 +44,11 @@ pub struct KubeconfigArgs {
     /// Name the server by this URL in the kubeconfig instead of the one used to reach it
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
+
+    /// What to trust at the URL of --advertise: a PEM file, or `system` for the roots of whoever uses it. Default: what is
+    /// trusted here
+    #[arg(long, value_name = "PATH", requires = "advertise")]
+    advertise_ca: Option<PathBuf>,
 
     /// Write to this file (mode 0600) instead of standard output; a file of someone else is left alone
     #[arg(long, value_name = "PATH")]
@@ -83,7 +92,12 @@ impl KubeconfigArgs {
             }
             None => own_credentials(&target)?,
         };
-        let ca = match &target.trust {
+        let given = match &self.advertise_ca {
+            Some(path) if path.as_os_str() == "system" => Some(Trust::System),
+            Some(path) => Some(Trust::Authority(chain_of(path)?.1.into_bytes())),
+            None => None,
+        };
+        let ca = match given.as_ref().unwrap_or(&target.trust) {
             Trust::Authority(pem) => Some(pem.as_slice()),
             Trust::System => None,
             Trust::Anyone | Trust::Leaf(_) => {

@@ -5,19 +5,29 @@ use std::path::Path;
 use tokensmith_core::keys::issuer::check_discovery;
 
 use super::flags::ServeArgs;
+use super::tls::Local;
 use crate::client::flags::DATA_DIR;
 use crate::files::absolute;
 use crate::output::{mention, shell};
 
 /// Prints it. The commands need nothing but this binary, and work when pasted into a second terminal.
-pub(super) fn print(args: &ServeArgs, url: &str, issuer: &str, kubeconfig: &Path) {
+pub(super) fn print(args: &ServeArgs, url: &str, here: &Local, issuer: &str, kubeconfig: &Path) {
     let mut text =
         format!("tokensmith {} listens on {url}\nissuer      {issuer}\n", env!("CARGO_PKG_VERSION"));
     text += &format!("discovery   {}\n", discovery(args, issuer));
     if let Some(socket) = &args.external_signer_socket {
         text += &format!("signer      {socket}\n");
     }
-    text += &format!("kubeconfig  {}\n", absolute(kubeconfig).display());
+    if let Some(names) = &here.given {
+        text += &format!("certificate {names}\n");
+    }
+    let roots = match here.ca {
+        Some(_) => "",
+        None => {
+            " (trusts this system's roots: the file of --tls-cert-file does not end with its CA's certificate)"
+        }
+    };
+    text += &format!("kubeconfig  {}{roots}\n", absolute(kubeconfig).display());
     let me = std::env::args_os()
         .next()
         .map_or_else(|| "tokensmith".into(), |me| me.to_string_lossy().into_owned());

@@ -6,6 +6,7 @@ pub mod data_dir;
 mod fail;
 mod first_start;
 pub mod flags;
+mod given_certificate;
 mod issuers;
 pub mod keys;
 mod profiles;
@@ -40,6 +41,7 @@ use crate::logs;
 use data_dir::{ADDRESS, DataDir};
 use first_start::{FirstStart, Who};
 use flags::ServeArgs;
+use given_certificate::OwnHost;
 
 /// The administrator's name: in `admin.kubeconfig`, in audit lines.
 pub use tokensmith::ADMIN;
@@ -84,8 +86,6 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     };
     let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
     advertise(&args, address.port(), &mut settings.options)?;
-    let url = url(&args, address.port());
-
     let dir =
         if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir, args.others())? };
     let first = match args.ephemeral {
@@ -97,15 +97,16 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         if args.ephemeral && args.kubeconfig.is_none() { dir.file("admin.kubeconfig") } else { kubeconfig };
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authority = certificates::open(&dir, system.now())?;
-    let sources = tls::Sources::new(&args, &dir, authority, settings.options.client_certificates.clone());
-    let trust = sources.trust()?;
+    let clients = settings.options.client_certificates.clone();
+    let (sources, here) = tls::Sources::new(&args, &dir, authority, clients)?;
+    let url = url(here.host, address.port());
     let (stop, stopped) = watch::channel(false);
     let server = wire::server(
         &args,
         settings,
         (&dir, &first),
         store,
-        &trust,
+        &here.root_ca,
         &external_url(&args, address.port()),
         stopped.clone(),
     )
@@ -117,7 +118,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         signer_socket.map(|socket| signer::beside(&server.instance.app).map(|signer| (socket, signer)));
     let external = external.transpose()?;
 
-    let admin = own(&url, Some(trust.as_bytes()), ADMIN, &server.admin_token, None);
+    let admin = own(&url, here.ca.as_deref().map(str::as_bytes), ADMIN, &server.admin_token, None);
     // Elsewhere no group is known to be meant.
     let others = if args.kubeconfig.is_some() { Others::Nobody } else { dir.others() };
     write_ours(&kubeconfig, &admin, "--kubeconfig", others)?;
@@ -145,7 +146,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     if let Some(path) = &args.ready_file {
         files::write(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
     }
-    banner::print(&args, &url, &server.issuer, &kubeconfig);
+    banner::print(&args, &url, &here, &server.issuer, &kubeconfig);
 
     let supervisor = server.instance.app.supervisor.clone();
     let renewing = supervisor.begin(Task::Certificates);
@@ -238,28 +239,24 @@ fn outward(bound: IpAddr) -> io::Result<IpAddr> {
 }
 
 /// How clients on this machine reach the server.
-fn url(args: &ServeArgs, port: u16) -> String {
-    match args.bind_address.is_unspecified() {
-        true => format!("https://localhost:{port}"),
-        false => format!("https://{}", SocketAddr::new(args.bind_address, port)),
+fn url(host: OwnHost, port: u16) -> String {
+    match host {
+        OwnHost::Localhost => format!("https://localhost:{port}"),
+        OwnHost::Address(ip) => format!("https://{}", SocketAddr::new(ip, port)),
     }
 }
 
 /// The same without a name: an image need not have a file or a server that resolves one.
 fn local_url(args: &ServeArgs, port: u16) -> String {
-    let ip = match args.bind_address {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    format!("https://{}", SocketAddr::new(ip, port))
+    format!("https://{}", SocketAddr::new(tls::local_address(args.bind_address), port))
 }
 
 /// How others do.
 fn external_url(args: &ServeArgs, port: u16) -> String {
     match &args.external_hostname {
         Some(host) => format!("https://{host}:{port}"),
-        None => url(args, port),
+        None if args.bind_address.is_unspecified() => url(OwnHost::Localhost, port),
+        None => url(OwnHost::Address(args.bind_address), port),
     }
 }
 

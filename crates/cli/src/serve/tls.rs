@@ -1,6 +1,7 @@
 //! The listener's TLS settings: which certificate, and whose client certificates.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, SERVING_CERT};
 use super::flags::ServeArgs;
+use super::given_certificate::{Files, GivenCertificate, OwnHost};
 use crate::failure::Failure;
 use crate::files::{self, Access, form};
 
@@ -22,20 +24,40 @@ use crate::files::{self, Access, form};
 pub struct Sources {
     authority: Authority,
     names: Vec<String>,
-    own: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    given: Option<Files>,
+    external_hostname: Option<String>,
     clients: Option<(std::path::PathBuf, Arc<ClientCertificates>)>,
     serving_cert: std::path::PathBuf,
+    /// Where the health check finds the server.
+    local: IpAddr,
+    /// The host in the kubeconfig, where that is our own CA's.
+    kept: Option<OwnHost>,
+}
+
+/// How this machine's clients reach and trust the server.
+pub struct Local {
+    /// The host in the kubeconfig.
+    pub host: OwnHost,
+    /// What to trust there, PEM; the system's roots without it.
+    pub ca: Option<String>,
+    /// What pods must trust, PEM.
+    pub root_ca: String,
+    /// What the certificate of `--tls-cert-file` is for.
+    pub given: Option<String>,
 }
 
 impl Sources {
     /// From the flags and the data directory. `clients` trusts the CAs of `--client-ca-file` as they are when the settings
     /// are made.
+    ///
+    /// # Errors
+    /// The certificate that was given cannot be read or used.
     pub fn new(
         args: &ServeArgs,
         dir: &DataDir,
         authority: Authority,
         clients: Option<Arc<ClientCertificates>>,
-    ) -> Self {
+    ) -> Result<(Self, Local)> {
         let mut names = OWN_NAMES.map(str::to_owned).to_vec();
         names.push(args.bind_address.to_string());
         names.extend(args.external_hostname.clone());
@@ -44,26 +66,20 @@ impl Sources {
         names.dedup();
         // 0.0.0.0 is where one listens, not where one is.
         names.retain(|n| n != "0.0.0.0" && n != "::");
-        Sources {
+        let files = files_of(args);
+        let given = files.as_ref().map(GivenCertificate::read).transpose()?;
+        let (local, kept) = local(args.bind_address, given.as_ref(), &authority);
+        let sources = Sources {
             authority,
             names,
-            own: args.tls_cert_file.clone().zip(args.tls_private_key_file.clone()),
+            given: files,
+            external_hostname: args.external_hostname.clone(),
             clients: args.client_ca_file.clone().zip(clients),
             serving_cert: dir.file(SERVING_CERT),
-        }
-    }
-
-    /// What clients must trust, PEM: our CA, or the operator's own certificate file.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn trust(&self) -> Result<String> {
-        match &self.own {
-            Some((cert, _)) => {
-                std::fs::read_to_string(cert).with_context(|| format!("cannot read {}", cert.display()))
-            }
-            None => Ok(self.authority.pem().to_owned()),
-        }
+            local: local_address(args.bind_address),
+            kept,
+        };
+        Ok((sources, local))
     }
 
     /// The settings now, and when to make them again.
@@ -71,25 +87,64 @@ impl Sources {
     /// # Errors
     /// A file cannot be read or used; says which.
     pub fn build(&self, now: OffsetDateTime) -> Result<Made> {
-        let (chain, key, pem, renew_at) = match &self.own {
-            Some((cert, key)) => {
-                let (chain, pem) = chain_of(cert)?;
-                let key = key_of(key)?;
-                (chain, key, pem, None)
-            }
-            None => {
-                let made = self.authority.serving(&self.names, now)?;
-                (made.chain, made.key, made.pem, Some(made.renew_at))
-            }
-        };
+        let own = self.authority.serving(&self.names, now)?;
         let cas = self.clients.as_ref().map(|(path, _)| client_cas(path)).transpose()?;
-        let config = tokensmith::tls::server(chain, key, cas.as_ref())?;
+        let config = tokensmith::tls::server(own.chain, own.key, cas.as_ref())?;
+        let (settings, pem) = match self.given.as_ref().map(GivenCertificate::read).transpose()? {
+            Some(given) => {
+                for warning in given.warnings(self.external_hostname.as_deref(), now) {
+                    tracing::warn!("{warning}");
+                }
+                let local = OwnHost::Address(self.local);
+                let shown = given.names(local) && self.kept != Some(local);
+                let pem = if shown { given.pem.clone() } else { own.pem };
+                (given.settings(cas.as_ref(), config, self.kept)?, pem)
+            }
+            None => (config.into(), own.pem),
+        };
         files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
         if let (Some((_, clients)), Some(cas)) = (&self.clients, cas) {
             clients.replace(cas);
         }
-        Ok((config, renew_at))
+        Ok((settings, Some(own.renew_at)))
     }
+}
+
+/// How this machine's clients reach a server that listens there, and the host that is kept for our own CA because of it.
+fn local(bound: IpAddr, given: Option<&GivenCertificate>, authority: &Authority) -> (Local, Option<OwnHost>) {
+    let address = OwnHost::Address(local_address(bound));
+    let hosts = match bound {
+        ip if ip.is_unspecified() => vec![OwnHost::Localhost, address],
+        ip if ip.is_loopback() => vec![address, OwnHost::Localhost],
+        _ => vec![address],
+    };
+    let own = authority.pem();
+    let Some(given) = given else {
+        let (ca, root_ca) = (Some(own.to_owned()), own.to_owned());
+        return (Local { host: hosts[0], ca, root_ca, given: None }, None);
+    };
+    let kept = hosts.iter().find(|host| !given.serves(**host)).copied();
+    let ca = match kept {
+        // With the root, so that a kubeconfig that is made of it for the certificate's names is right, too.
+        Some(_) => Some(format!("{own}{}", given.root().unwrap_or_default())),
+        None => given.root(),
+    };
+    let (host, root_ca) = (kept.unwrap_or(hosts[0]), format!("{own}{}", given.top()));
+    (Local { host, ca, root_ca, given: Some(given.told()) }, kept)
+}
+
+/// The address by which this machine reaches what listens there.
+pub fn local_address(bound: IpAddr) -> IpAddr {
+    match bound {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+fn files_of(args: &ServeArgs) -> Option<Files> {
+    let pair = args.tls_cert_file.clone().zip(args.tls_private_key_file.clone());
+    pair.map(|(cert, key)| Files { cert, key })
 }
 
 /// Reads the files that the flags name, so that a wrong one stops the start before anything is made.
@@ -104,8 +159,7 @@ pub fn check(args: &ServeArgs) -> Result<(), Failure> {
             "{flag}: {name:?} is neither a host name nor an IP address: give it without scheme, port and path"
         )));
     }
-    args.tls_cert_file.as_deref().map(chain_of).transpose()?;
-    args.tls_private_key_file.as_deref().map(key_of).transpose()?;
+    files_of(args).as_ref().map(GivenCertificate::read).transpose()?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tokensmith_agent::api::{ApiServer, PodRef};
 use tokensmith_agent::ensure;
 use tokensmith_agent::proxy::{
     ForwardMode, Guard, Limits, ListenAddress, ListenAddressError, Listener, Mode, Proxy, ProxyConfig,
-    ReverseMode, Tls, TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
+    ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
 use tokensmith_client::{Client, Credentials, Trust, tls};
@@ -50,7 +50,7 @@ impl ProxyArgs {
             }
             false => (None, self.local(&clock).await?),
         };
-        let tls = self.tls()?.map(|config| Arc::new(ArcSwap::from_pointee(config)));
+        let tls = self.tls()?.map(|config| Arc::new(ArcSwap::from_pointee(TlsSettings::from(config))));
         let config = ProxyConfig { mode, tls: tls.clone(), limits: Limits::default(), clock };
         let proxy = Proxy::new(config);
         proxy.check(&address).map_err(|e| Failure::usage(e.to_string()))?;
@@ -91,7 +91,7 @@ impl ProxyArgs {
         while hangup.recv().await.is_some() {
             match (self.tls(), &tls) {
                 (Ok(Some(config)), Some(tls)) => {
-                    tls.store(Arc::new(config));
+                    tls.store(Arc::new(config.into()));
                     tracing::info!("the certificate was read again");
                 }
                 (Err(cause), _) => tracing::warn!(%cause, "the certificate stays as it was"),

@@ -57,7 +57,7 @@ pub async fn place(cas: &[&Ca]) -> Place {
         .unwrap();
     let listening = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listening.local_addr().unwrap();
-    let tls = Arc::new(ArcSwap::from_pointee(config));
+    let tls = Arc::new(ArcSwap::from_pointee(config.into()));
     tokio::spawn(listener::serve(
         listening,
         Some(tls),
