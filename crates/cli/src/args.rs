@@ -11,7 +11,9 @@ use crate::serve::signer::SignerArgs;
 /// A Kubernetes service-account token issuer: mints, publishes and verifies tokens.
 #[derive(Debug, Parser)]
 #[command(name = "tokensmith", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a guard, or an alarm.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a guard, or an alarm; 141 nobody reads the output any more."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -23,7 +25,7 @@ pub struct Cli {
 pub enum Command {
     /// Write everything that a server holds into a file, while it runs
     Backup(commands::backup::BackupArgs),
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell, or write manual pages
     Completions(commands::completions::CompletionsArgs),
     /// Ask a server whether it is ready; for images without a shell
     Healthcheck(commands::healthcheck::HealthcheckArgs),

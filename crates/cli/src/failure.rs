@@ -3,9 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
-use crate::output::{Closed, aside, print_text};
+use crate::output::{Closed, aside, print_coloured, printable};
 
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,11 +41,11 @@ impl Failure {
     /// Prints the text where it belongs and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if let Failure::Help(text) = self {
-            let printed = print_text(text);
+            let printed = print_coloured(text);
             return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
         if !matches!(self, Failure::Closed | Failure::Exit(_)) {
-            aside(&format!("error: {}", one_line(&self.to_string())));
+            aside(&format!("error: {}", printable(&one_line(&self.to_string()))));
         }
         ExitCode::from(self.code())
     }
@@ -96,85 +94,7 @@ impl From<tokensmith_client::Error> for Failure {
     }
 }
 
-impl From<clap::Error> for Failure {
-    fn from(error: clap::Error) -> Self {
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Failure::Help(error.render().ansi().to_string())
-            }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Failure::Usage(
-                "a command is missing; `tokensmith --help` lists them, `tokensmith COMMAND --help` explains one"
-                    .into(),
-            ),
-            _ => Failure::Usage(clap_line(&error)),
-        }
-    }
-}
-
-/// clap explains itself over several paragraphs; this keeps the finding, the tips and where to read on.
-fn clap_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let mut line = String::new();
-    for paragraph in text.split("\n\n") {
-        let paragraph = paragraph.trim();
-        if paragraph.is_empty() || paragraph.starts_with("Usage:") || paragraph.starts_with("For more") {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str("; ");
-        }
-        line.push_str(&one_line(paragraph.strip_prefix("error: ").unwrap_or(paragraph)));
-    }
-    let command = match error.get(ContextKind::Usage) {
-        // "Usage: tokensmith serve [OPTIONS]": the words before the first flag or placeholder.
-        Some(ContextValue::StyledStr(usage)) => usage
-            .to_string()
-            .trim_start_matches("Usage: ")
-            .split_whitespace()
-            .take_while(|w| w.chars().all(|c| c.is_ascii_lowercase()))
-            .collect::<Vec<_>>()
-            .join(" "),
-        _ => String::from("tokensmith"),
-    };
-    format!("{line}; see `{command} --help`")
-}
-
-fn one_line(text: &str) -> String {
+/// All of a text as one line.
+pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::args::Cli;
-
-    fn failure(args: &[&str]) -> Failure {
-        Cli::try_parse_from(["tokensmith"].iter().chain(args)).map(|_| ()).unwrap_err().into()
-    }
-
-    #[test]
-    fn a_wrong_flag_is_one_line_with_a_tip() {
-        let Failure::Usage(text) = failure(&["serve", "--secure-prt=1"]) else { panic!() };
-        assert_eq!(
-            text,
-            "unexpected argument '--secure-prt' found; tip: a similar argument exists: '--secure-port'; see `tokensmith serve --help`"
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_says_what_is_wrong_with_it() {
-        let Failure::Usage(text) = failure(&["serve", "--secure-port=70000"]) else { panic!() };
-        assert!(
-            text.starts_with("invalid value '70000' for '--secure-port <PORT>': 70000 is not in 0..=65535"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn help_is_no_failure() {
-        assert_eq!(failure(&["serve", "--help"]).code(), 0);
-        assert_eq!(failure(&[]).code(), 2);
-    }
 }

@@ -5,28 +5,39 @@
 //! - A switch is written as Go's flags are: `1`, `t`, `true` and their opposites.
 //! - A variable that no flag reads is told at the start: a misspelt one would be ignored without a word.
 
+use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use tokensmith_api::GoDuration;
 use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
 use crate::failure::Failure;
 use crate::output::aside;
+use crate::usage::{Line, laid_out};
 
 /// Reads a command line.
 ///
 /// # Errors
 /// It is wrong; or help was asked for.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> {
-    let command = with_rules(Cli::command());
+    let mut command = command();
     let args = without_empty_lists(&lists(&command), protect_key_ids(args));
-    let matches = command.try_get_matches_from(args)?;
+    let line = Line::read(&command, args);
+    let parsed = command.try_get_matches_from_mut(&line.args);
+    let failed = |e: &clap::Error| line.failure(&command, e);
+    let matches = parsed.map_err(|e| failed(&e))?;
     check(&matches)?;
-    Ok(Cli::from_arg_matches(&matches)?)
+    Cli::from_arg_matches(&matches).map_err(|e| failed(&e))
+}
+
+/// The command line's grammar, with what all commands have in common.
+pub fn command() -> Command {
+    with_rules(Cli::command())
 }
 
 /// Tells of variables that no flag reads.
@@ -40,11 +51,21 @@ pub fn warn_of_strangers() {
 }
 
 fn with_rules(command: Command) -> Command {
-    let flags = value_parser!(bool).type_id();
+    let below = command.get_after_help().map(|text| laid_out(&text.to_string()));
+    let command = match below {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
     let command = command.mut_args(|arg| {
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         let arg = if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg };
-        if arg.get_value_parser().type_id() == flags { arg.value_parser(switch) } else { arg }
+        match arg.get_value_parser().type_id() {
+            id if id == TypeId::of::<bool>() => arg.value_parser(switch),
+            id if id == TypeId::of::<GoDuration>() => arg.value_parser(span),
+            id if id == TypeId::of::<u16>() => arg.value_parser(whole::<u16>),
+            id if id == TypeId::of::<usize>() => arg.value_parser(whole::<usize>),
+            _ => arg,
+        }
     });
     let names: Vec<_> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_rules))
@@ -52,6 +73,21 @@ fn with_rules(command: Command) -> Command {
 
 fn switch(text: &str) -> Result<bool, String> {
     go_bool(text).ok_or_else(|| "use true or false".into())
+}
+
+/// No flag means anything by a time below zero.
+fn span(text: &str) -> Result<GoDuration, String> {
+    match text.parse::<GoDuration>() {
+        Ok(span) if span.is_negative() => Err("it must not be negative".into()),
+        parsed => parsed.map_err(|e| format!("{e}: write it as 90s, 10m or 1h30m")),
+    }
+}
+
+fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    // As many bits as a number of this kind has.
+    let most = u64::MAX >> (64 - 8 * size_of::<T>());
+    let number = text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("not a whole number from 0 to {most}"))
 }
 
 /// The flags whose value is a list.

@@ -1,10 +1,12 @@
 //! Logs of the commands that stay: to standard error, as `TOKENSMITH_LOG` filters them.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
+
+use crate::output::colours;
 
 /// Begins to log; a second call in one process changes nothing.
 pub fn start() {
@@ -23,7 +25,7 @@ fn begin(filter: &str) {
         .with_writer(io::stderr)
         // Of a line that cannot be written nothing is said: that goes to the same place, and panics if it fails.
         .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(colours(&io::stderr()))
         .try_init();
     if begun.is_ok() {
         std::panic::set_hook(Box::new(panicked));

@@ -20,6 +20,7 @@ mod offline;
 mod output;
 mod serve;
 mod times;
+mod usage;
 
 use std::process::ExitCode;
 

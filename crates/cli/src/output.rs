@@ -73,6 +73,33 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Prints text that may have colours, without them where they are not wanted.
+///
+/// # Errors
+/// As [`print_text`].
+pub fn print_coloured(text: &str) -> Result<()> {
+    match colours(&io::stdout()) {
+        true => print_text(text),
+        false => print_text(&clap::builder::StyledStr::from(text.to_owned()).to_string()),
+    }
+}
+
+/// Whether there may be colours: on a terminal that has them, unless `NO_COLOR` says no, or `CLICOLOR_FORCE` yes.
+pub fn colours(to: &impl IsTerminal) -> bool {
+    coloured(to.is_terminal(), |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn coloured(terminal: bool, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+    let is = |name, value: &str| variable(name).is_some_and(|found| found == value);
+    if variable("NO_COLOR").is_some() {
+        return false;
+    }
+    if variable("CLICOLOR_FORCE").is_some() && !is("CLICOLOR_FORCE", "0") {
+        return true;
+    }
+    terminal && variable("TERM").is_some() && !is("TERM", "dumb") && !is("CLICOLOR", "0")
+}
+
 /// Prints what nobody must have read: a server goes on when its output is closed, or on a disk that is full, where `println!`
 /// panics.
 pub fn mention(text: &str) {
@@ -144,6 +171,26 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        for (terminal, variables, wanted) in [
+            (true, &[("TERM", "xterm")][..], true),
+            (false, &[("TERM", "xterm")], false),
+            (true, &[], false),
+            (true, &[("TERM", "dumb")], false),
+            (true, &[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+            (true, &[("TERM", "xterm"), ("CLICOLOR", "0")], false),
+            (false, &[("CLICOLOR_FORCE", "1")], true),
+            (false, &[("CLICOLOR_FORCE", "0")], false),
+            (false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        ] {
+            let variable = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+            };
+            assert_eq!(coloured(terminal, variable), wanted, "{terminal} {variables:?}");
+        }
+    }
 
     #[test]
     fn a_cell_is_one_cell() {

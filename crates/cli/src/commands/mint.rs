@@ -51,7 +51,7 @@ pub struct TokenFlags {
     audience: Vec<String>,
 
     /// How long it shall be valid, e.g. 10m or 1h30m; 0 leaves it to the server
-    #[arg(long, value_name = "DURATION", default_value = "0", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DURATION", default_value = "0")]
     duration: GoDuration,
 
     /// Bind the token to an object of this kind: Node, Pod or Secret
@@ -126,6 +126,9 @@ impl TokenFlags {
         }
         if !self.audience.is_empty() {
             spec["audiences"] = self.audience.clone().into();
+        }
+        if !self.duration.is_whole() {
+            return refuse("--duration cannot be expressed in units less than seconds");
         }
         if self.duration != GoDuration::default() {
             spec["expirationSeconds"] = self.duration.whole_seconds().into();

@@ -48,15 +48,19 @@ pub struct PublishArgs {
 
     /// How often to ask the server for news
     #[arg(long, value_name = "DURATION", default_value = "10s", requires = "watch", value_parser = interval)]
-    interval: GoDuration,
+    interval: Interval,
 
     #[command(flatten)]
     client: ClientFlags,
 }
 
-fn interval(text: &str) -> Result<GoDuration, NoInterval> {
+/// With bounds of its own.
+#[derive(Clone, Copy, Debug)]
+struct Interval(GoDuration);
+
+fn interval(text: &str) -> Result<Interval, NoInterval> {
     match text.parse::<GoDuration>()? {
-        given if given.is_whole() && (1..=86_400).contains(&given.whole_seconds()) => Ok(given),
+        given if given.is_whole() && (1..=86_400).contains(&given.whole_seconds()) => Ok(Interval(given)),
         _ => Err(NoInterval::OutOfRange),
     }
 }
@@ -118,7 +122,7 @@ impl PublishArgs {
     async fn keep(&self, client: Client, mut publisher: Publisher) -> Result<(), Failure> {
         let end = staying::end()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let usual = Duration::seconds(self.interval.whole_seconds());
+        let usual = Duration::seconds(self.interval.0.whole_seconds());
         let (mut client, mut pause, mut told, mut began) = (Some(client), usual, None::<String>, false);
         let rounds = async {
             loop {
