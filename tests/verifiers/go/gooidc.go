@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	oidc2 "github.com/coreos/go-oidc"
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+func goOIDC(ctx context.Context, s Settings) (Verify, error) {
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, s.client()), s.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	verifier := provider.Verifier(&oidc.Config{ClientID: s.Audience})
+	return func(ctx context.Context, token string) error {
+		_, err := verifier.Verify(ctx, token)
+		return err
+	}, nil
+}
+
+func goOIDC2(ctx context.Context, s Settings) (Verify, error) {
+	provider, err := oidc2.NewProvider(oidc2.ClientContext(ctx, s.client()), s.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	verifier := provider.Verifier(&oidc2.Config{ClientID: s.Audience})
+	return func(ctx context.Context, token string) error {
+		_, err := verifier.Verify(ctx, token)
+		return err
+	}, nil
+}

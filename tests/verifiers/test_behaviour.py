@@ -1,0 +1,44 @@
+"""What the verifiers that people use do with our tokens, held against behaviour.json, of which docs/verifiers.md is made.
+
+`WRITE_BEHAVIOUR=1 tests/run -k verifiers` writes both anew, to be judged line by line; `VERIFIERS="pyjwt jose"` chooses."""
+
+import os
+
+import behaviour
+import pytest
+from issuer import Issuer
+from kinds import KINDS
+from measure import measure
+
+CHOSEN = os.environ.get("VERIFIERS", " ".join(KINDS)).split()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    issuer = Issuer(tmp_path_factory.mktemp("issuer"))
+    try:
+        found = measure({name: KINDS[name] for name in CHOSEN}, issuer)
+    finally:
+        issuer.stop()
+    if os.environ.get("WRITE_BEHAVIOUR"):
+        behaviour.write(found, list(KINDS))
+    return found
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_verifiers(measured, name):
+    assert measured[name] == behaviour.read()[name]
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_verifiers_take_what_they_must(measured, name):
+    """Whatever behaviour.json says."""
+    takes = measured[name]["takes"]
+    assert takes["good"] and takes["twoAudiences"] and not takes["anotherAudience"] and not takes["spoiltSignature"]
+    assert takes["deletedPod"] != measured[name]["knowsPods"]
+    assert measured[name]["skewSeconds"]["expired"] is not None
+    assert measured[name]["rotation"]["scheduled"] and measured[name]["revocation"]["takesGoodAtOnce"]
+
+
+def test_the_page_of_verifiers_is_current():
+    assert behaviour.PAGE.read_text() == behaviour.page(behaviour.read())
