@@ -188,6 +188,8 @@ SCENES = {
     "issuer.md": Scene(setup=certificate, after={
         "curl": lambda stage: stage.env.update(KUBECONFIG=str(stage.work / "tokensmith-data" / "admin.kubeconfig")),
     }),
+    # No cloud reaches an issuer on this machine.
+    "doctor.md": Scene(setup=server, codes={"tokensmith doctor --issuer https://127.0.0.1:6443 --certificate-authority tokensmith-data/ca.crt --for aws": 3}),
     "keys.md": Scene(setup=keys, replace=own_keys, codes={"tokensmith keys activate": 3}),
     "signer.md": Scene(setup=signer),
     "backup.md": Scene(setup=backup, before={"tokensmith backup --offline": lambda stage: stage.stop("serve")}),

@@ -27,6 +27,8 @@ pub enum Command {
     Backup(commands::backup::BackupArgs),
     /// Print a completion script for a shell, or write manual pages
     Completions(commands::completions::CompletionsArgs),
+    /// Say what verifiers elsewhere will make of an issuer, rule by rule
+    Doctor(commands::doctor::DoctorArgs),
     /// Ask a server whether it is ready; for images without a shell
     Healthcheck(commands::healthcheck::HealthcheckArgs),
     /// Publish what relying parties need

@@ -10,6 +10,7 @@ mod bearer;
 mod error;
 pub mod http;
 pub mod kubeconfig;
+pub mod outsider;
 pub mod target;
 pub mod tls;
 mod unreachable;
@@ -18,6 +19,7 @@ pub mod web;
 
 pub use error::Error;
 pub use http::{Client, Document, Refusal, segment};
+pub use outsider::Outsider;
 pub use target::{Credentials, Target, TargetOptions, Trust};
 pub use unreachable::unreachable;
 pub use web::Web;

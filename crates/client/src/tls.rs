@@ -23,7 +23,7 @@ pub fn config(trust: &Trust, extra: Option<&[u8]>, credentials: &Credentials) ->
         .map_err(|e| Error::failed(format!("cannot set up TLS: {e}")))?;
     let builder = match trust {
         Trust::Anyone => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchained { leaf: None, provider }))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchained::anyone(provider)))
         }
         Trust::Leaf(pem) => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchained {
             leaf: Some(CertificateDer::from_pem_slice(pem).map_err(|_| unusable())?),
@@ -47,7 +47,7 @@ fn roots(trust: &Trust, extra: Option<&[u8]>) -> Result<RootCertStore, Error> {
     match trust {
         Trust::Authority(pem) => add(&mut roots, pem)?,
         // Certificates of the system that do not parse are no one's loss: the rest is used.
-        _ => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        _ => drop(roots.add_parsable_certificates(system())),
     }
     if let Some(pem) = extra {
         add(&mut roots, pem)?;
@@ -55,7 +55,12 @@ fn roots(trust: &Trust, extra: Option<&[u8]>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Error> {
+/// The system's certificates.
+pub(crate) fn system() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+pub(crate) fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Error> {
     let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate.map_err(|_| unusable())?).map_err(|_| unusable())?;
@@ -71,9 +76,16 @@ fn unusable() -> Error {
 /// any, for a kubeconfig that says `insecure-skip-tls-verify`. Signatures are still checked, so that the peer has
 /// the key of the certificate that it shows.
 #[derive(Debug)]
-struct Unchained {
+pub(crate) struct Unchained {
     leaf: Option<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+}
+
+impl Unchained {
+    /// Takes any certificate.
+    pub(crate) fn anyone(provider: Arc<CryptoProvider>) -> Unchained {
+        Unchained { leaf: None, provider }
+    }
 }
 
 impl ServerCertVerifier for Unchained {

@@ -63,6 +63,7 @@ mod bearer;
 mod cache;
 mod config;
 pub mod discovery;
+pub mod doctor;
 mod error;
 mod fetch;
 mod keys;

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod completions;
+pub mod doctor;
 pub mod healthcheck;
 pub mod inspect;
 pub mod issuer;

@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use clap::Args;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_verify::doctor::{Diagnosis, examine, examine_token};
 use tokensmith_verify::report::{Conclusion, Report, UnverifiedToken};
 
-use super::pasted;
+use super::{doctor, pasted};
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::failure::Failure;
@@ -28,6 +29,9 @@ const EXAMPLES: &str = "Examples:
 
   # does the server that this kubeconfig names accept it, for this audience?
   tokensmith token inspect --file /var/run/secrets/tokens/vault --server --audience vault
+
+  # would Google take it? (offline: what its header and claims say)
+  tokensmith token inspect --file token --for gcp
 
   # does it verify for someone who knows the issuer only?
   tokensmith token inspect --file token --issuer https://tokens.example.com --audience vault";
@@ -54,6 +58,10 @@ pub struct InspectArgs {
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
 
+    /// Whose rules it must keep besides: verifiers as `tokensmith doctor` names them; with --issuer also what is published
+    #[arg(long = "for", value_name = "VERIFIER", value_delimiter = ',')]
+    verifiers: Vec<String>,
+
     /// In which form
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
@@ -75,8 +83,15 @@ impl InspectArgs {
         let clock = SystemClock::new();
         let report = self.verify(&token, &clock).await?;
         let now = clock.now();
-        let data = show::data(&token, report.as_ref(), now);
-        output::print(self.output, &data, || show::text(&token, report.as_ref(), now))?;
+        let found = self.rules(text, &clock).await?;
+        let mut data = show::data(&token, report.as_ref(), now);
+        if !found.is_empty() {
+            data["verifiers"] = doctor::data(self.issuer.as_deref(), &found)["verifiers"].take();
+        }
+        output::print(self.output, &data, || {
+            let text = show::text(&token, report.as_ref(), now);
+            if found.is_empty() { text } else { format!("{text}\n{}", doctor::table(&found)) }
+        })?;
         match report.as_ref().map(Report::conclusion) {
             Some(Conclusion::Refused(rule)) => Err(Failure::failed(format!(
                 "the token does not hold: {}: {}",
@@ -88,8 +103,22 @@ impl InspectArgs {
                 rule.name,
                 report::detail(rule)
             ))),
-            Some(Conclusion::Valid) | None => Ok(()),
+            Some(Conclusion::Valid) | None => doctor::refused(&found),
         }
+    }
+
+    /// The rules of the verifiers that were named: those about tokens, or all of them where there is an issuer to ask.
+    async fn rules(&self, text: &str, clock: &dyn Clock) -> Result<Vec<Diagnosis>, Failure> {
+        let token =
+            || UnverifiedToken::parse(text).map_err(|e| Failure::failed(format!("this is not a token: {e}")));
+        let chosen = doctor::chosen(&self.verifiers)?;
+        let Some(issuer) = self.issuer.as_ref().filter(|_| !chosen.is_empty()) else {
+            let of_token = |verifier| Ok(examine_token(verifier, token()?, clock.unix()));
+            return chosen.iter().map(of_token).collect();
+        };
+        let authority = self.client.certificate_authority.as_deref();
+        let facts = doctor::gathered(issuer, authority, Some(token()?), None).await?;
+        Ok(chosen.iter().map(|verifier| examine(verifier, &facts)).collect())
     }
 
     async fn verify(&self, token: &UnverifiedToken, clock: &dyn Clock) -> Result<Option<Report>, Failure> {
