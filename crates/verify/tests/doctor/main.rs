@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod behaviour;
 mod faults;
 mod hostile;
 mod site;

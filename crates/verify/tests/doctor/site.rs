@@ -69,18 +69,27 @@ pub struct Site {
     pub address: IpAddr,
     pub claims: Value,
     pub signer: usize,
+    pub spoilt: bool,
     pub publish_before: Option<u64>,
     pub given: bool,
     pub patience: Duration,
 }
 
-/// Two of RSA, one of Ed25519, and one of RSA that is not published.
+/// Two of RSA, which are published, and one more of each kind.
 pub fn keys() -> &'static [PrivateKey] {
     static KEYS: OnceLock<Vec<PrivateKey>> = OnceLock::new();
     KEYS.get_or_init(|| {
-        [Algorithm::RS256, Algorithm::RS256, Algorithm::EdDSA, Algorithm::RS256]
-            .map(|algorithm| PrivateKey::generate(algorithm).unwrap())
-            .into()
+        [
+            Algorithm::RS256,
+            Algorithm::RS256,
+            Algorithm::EdDSA,
+            Algorithm::RS256,
+            Algorithm::ES256,
+            Algorithm::ES384,
+            Algorithm::ES512,
+        ]
+        .map(|algorithm| PrivateKey::generate(algorithm).unwrap())
+        .into()
     })
 }
 
@@ -134,6 +143,7 @@ impl Site {
                 "kubernetes.io": { "namespace": "payments", "serviceaccount": { "name": "api", "uid": "u" } },
             }),
             signer: 0,
+            spoilt: false,
             publish_before: None,
             given: false,
             patience: Duration::from_secs(10),
@@ -148,7 +158,12 @@ impl Site {
         let with_port = |text: &str| text.replace("{port}", &ports.0.to_string());
         let (issuer, mut claims) = (with_port(&self.issuer), self.claims.clone());
         claims["iss"] = with_port(claims["iss"].as_str().unwrap_or_default()).into();
-        let token = token(self.signer, &claims);
+        let mut token = token(self.signer, &claims);
+        if self.spoilt {
+            let at = token.rfind('.').unwrap() + 1;
+            let other = if &token[at..=at] == "A" { "B" } else { "A" };
+            token.replace_range(at..=at, other);
+        }
         let (mut discovery, mut key_set) = (self.discovery.clone(), self.key_set.clone());
         for (page, body) in [(&mut discovery, &self.document), (&mut key_set, &self.keys)] {
             if page.body.is_empty() && *body != Value::Null {
