@@ -40,7 +40,7 @@ class Issuer(Server):
         request = urllib.request.Request(self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
                                          headers={"Authorization": "Bearer " + self.admin, "Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, context=self.tls, timeout=30) as reply:
+            with urllib.request.urlopen(request, context=self.tls, timeout=120) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as refused:
             raise AssertionError(f"{method} {path}: {refused.code} {refused.read().decode()}") from refused
