@@ -10,7 +10,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, not_negative, selector};
-use crate::{Object, names, strategy};
+use crate::{Object, names};
 
 /// How many pods may be evicted at once.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Rules for PodDisruptionBudget {
         names::path_segment(name)
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

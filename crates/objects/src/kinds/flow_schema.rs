@@ -15,10 +15,6 @@ use crate::{Object, names};
 pub(super) struct FlowSchema;
 
 impl Rules for FlowSchema {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn cell(&self, object: &Object, column: &str, _: time::OffsetDateTime) -> Option<Value> {
         let spec = object.get("spec").unwrap_or(&Value::Null);
         let method = spec["distinguisherMethod"]["type"].as_str().unwrap_or("<none>");

@@ -157,9 +157,17 @@ pub trait Rules: fmt::Debug + Send + Sync {
         }
     }
 
-    /// What stays as it was when the status is replaced; everything but the status, without a rule of its own.
+    /// Whether a write of the status leaves everything else as it was; the oldest kinds take the metadata that comes beside it.
+    fn status_alone(&self) -> bool {
+        true
+    }
+
+    /// What stays as it was when the status is replaced.
     fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_alone(object, old);
+        match self.status_alone() {
+            true => strategy::status_alone(object, old),
+            false => strategy::status_and_metadata(object, old),
+        }
     }
 
     /// What a client may send but not change on an update, beyond what a subresource changes.
@@ -179,9 +187,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The fields that stay as they were when a part is written (`GetResetFields`): nobody comes to manage them by it.
+    /// The fields that stay as they were when a part is written (`GetResetFields` of upstream's strategies): nobody comes to
+    /// manage them by it. Where there is a `/status`, a write of the whole puts back the status, too.
     fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
         match part {
+            "status" if self.status_alone() => &[&["metadata"], &["spec"]],
             "status" => &[&["spec"]],
             "finalize" => &[&["status"]],
             _ => &[],
@@ -335,6 +345,8 @@ const NETWORKING: &str = "networking.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
+#[cfg(test)]
+mod put_back_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, meta};
-use crate::{Object, names, strategy};
+use crate::{Object, names};
 
 const FINALIZERS: &[&str] = &["spec", "finalizers"];
 
@@ -59,8 +59,8 @@ impl Rules for Namespace {
         object.set(&["status"], json!({"phase": "Active"}));
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -13,7 +13,7 @@ use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::or_none;
 use crate::validate::Limits;
-use crate::{Object, address, names, strategy};
+use crate::{Object, address, names};
 
 /// A node tells its state as it comes.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ impl Rules for Node {
         object.remove(&["status", "config"]);
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {

@@ -15,10 +15,6 @@ use crate::validate::Limits;
 pub(super) struct PriorityLevel;
 
 impl Rules for PriorityLevel {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn cell(&self, object: &Object, column: &str, _: time::OffsetDateTime) -> Option<Value> {
         let spec = object.get("spec").unwrap_or(&Value::Null);
         let queuing = &spec["limited"]["limitResponse"]["queuing"];

@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use super::Rules;
 use super::look::{entries, list, of, some, strings, text};
 use super::pod::validate::resources;
+use crate::Object;
 use crate::field::{Findings, Shared};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, strategy};
 
 /// What is hard in it is counted by a controller.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Rules for ResourceQuota {
         Some(texts.join(", ").into())
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

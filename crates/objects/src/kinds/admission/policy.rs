@@ -24,10 +24,6 @@ pub(crate) struct ValidatingPolicy;
 pub(crate) struct MutatingPolicy;
 
 impl Rules for ValidatingPolicy {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn cell(&self, object: &Object, column: &str, _: time::OffsetDateTime) -> Option<Value> {
         let spec = object.get("spec").unwrap_or(&Value::Null);
         match column {

@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::Rules;
+use crate::Object;
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, not_negative};
-use crate::{Object, strategy};
 
 /// How many pods something has, between two bounds.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ impl Rules for HorizontalPodAutoscaler {
         }
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn to_stored(&self, object: &mut Object) {

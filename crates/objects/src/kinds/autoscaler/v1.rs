@@ -21,6 +21,10 @@ const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 
 impl Rules for V1 {
+    fn status_alone(&self) -> bool {
+        false
+    }
+
     fn of_stored(&self, object: &mut Object) {
         // What stands there was set by somebody: shown here it would come back as what this object is.
         drop_annotations(object);

@@ -80,15 +80,14 @@ impl Rules for CertificateSigningRequest {
         strategy::keep(object, old, &["spec"]);
     }
 
-    /// A signer does not approve.
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn prepare_part(&self, part: &str, object: &mut Object, sent: &Object) {
         if part == APPROVAL {
             strategy::keep(object, sent, &["status", "conditions"]);
-            for field in ["labels", "annotations"] {
+            for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
                 strategy::keep(object, sent, &["metadata", field]);
             }
         }

@@ -22,10 +22,6 @@ use crate::{FieldError, Object, names};
 pub(super) struct CustomResourceDefinition;
 
 impl Rules for CustomResourceDefinition {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn defaults(&self, object: &mut Object) {
         let Some(spec) = object.0.get_mut("spec").and_then(Value::as_object_mut) else { return };
         if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {

@@ -30,10 +30,6 @@ pub(crate) struct Class;
 const SPEC: Path<'static> = Path::new("spec");
 
 impl Rules for Claim {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn cell(&self, object: &Object, column: &str, _: time::OffsetDateTime) -> Option<Value> {
         (column == "State").then(|| {
             let mut states = Vec::new();

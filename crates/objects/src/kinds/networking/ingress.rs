@@ -11,7 +11,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, address, names, strategy};
+use crate::{Object, address, names};
 
 /// Rules of its own, or a backend for all.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl Rules for Ingress {
         Some(cell)
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -19,7 +19,7 @@ use super::look::{list, number, of, text};
 use crate::field::Findings;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, names, strategy};
+use crate::{Object, names};
 
 /// Its addresses and ports are allocated, if it does not name them itself.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl Rules for Service {
         update::drop_what_no_longer_applies(object, old);
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -17,10 +17,6 @@ use crate::{Object, names};
 pub(in super::super) struct VolumeAttachment;
 
 impl Rules for VolumeAttachment {
-    fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
-        if part == "status" { &[&["metadata"], &["spec"]] } else { &[] }
-    }
-
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         let cell = match column {
             "Attacher" => object.str_at(&["spec", "attacher"]).into(),

@@ -12,7 +12,7 @@ use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, meta, selector};
-use crate::{Object, names, quantity, strategy};
+use crate::{Object, names, quantity};
 
 /// Bound to a volume, it can but grow.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ impl Rules for PersistentVolumeClaim {
         sources(object);
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn warnings(&self, object: &Object, _: Option<&Object>) -> Vec<String> {

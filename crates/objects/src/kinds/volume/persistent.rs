@@ -11,7 +11,7 @@ use crate::field::{FieldError, Findings};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::{Limits, stays};
-use crate::{Object, quantity, strategy};
+use crate::{Object, quantity};
 
 /// What it is on stays.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ impl Rules for PersistentVolume {
         object.set(&["status"], serde_json::json!({"phase": "Pending"}));
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use tokensmith_api::moment;
 
 use super::{SPEC, cells, counted, cron, inner, job, name_warning, none_negative, shown_selector, spec};
+use crate::Object;
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
@@ -14,7 +15,6 @@ use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::{ago, or_none};
 use crate::validate::Limits;
-use crate::{Object, strategy};
 
 /// Jobs by the clock.
 #[derive(Debug)]
@@ -75,8 +75,8 @@ impl Rules for CronJob {
         }
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {

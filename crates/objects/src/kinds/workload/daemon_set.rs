@@ -7,6 +7,7 @@ use super::{
     SPEC, cells, collisions, endless, inner, is_empty, mismatch, none_negative, numbers, selector_stays,
     shared_disks, shown_selector, spec, status, takes, template_defaults, template_warnings,
 };
+use crate::Object;
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
@@ -16,7 +17,6 @@ use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::or_none;
 use crate::validate::{Limits, selector};
-use crate::{Object, strategy};
 
 /// A pod on each node.
 #[derive(Debug)]
@@ -77,8 +77,8 @@ impl Rules for DaemonSet {
         object.set(TEMPLATES, templates(object).max(1).to_string());
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn prepare_update(&self, object: &mut Object, old: &Object) {

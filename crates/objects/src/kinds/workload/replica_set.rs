@@ -7,6 +7,7 @@ use super::{
     ABOVE_ALL, SPEC, cells, endless, name_warning, no_more, none_negative, replicated, selector_of,
     selector_stays, shown_selector, spec, status, takes, template_defaults, template_warnings,
 };
+use crate::Object;
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::kinds::Rules;
@@ -15,7 +16,6 @@ use crate::kinds::pod;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, strategy};
 
 /// So many pods that are alike.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Rules for ReplicaSet {
         default(spec, "replicas", 1);
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {
@@ -105,8 +105,8 @@ impl Rules for ReplicationController {
         }
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {

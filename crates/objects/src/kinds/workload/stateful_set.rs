@@ -19,7 +19,7 @@ use crate::kinds::pod;
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
-use crate::{Object, names, strategy};
+use crate::{Object, names};
 
 /// Pods that each have a name and disks of their own.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ impl Rules for StatefulSet {
         names::label(name)
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {

@@ -22,7 +22,7 @@ use crate::path::Path;
 use crate::schema::Kind;
 use crate::table::duration;
 use crate::validate::{Limits, domain_prefixed_path, selector};
-use crate::{Object, names, strategy};
+use crate::{Object, names};
 
 /// Pods that come to an end.
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl Rules for Job {
         labels(object);
     }
 
-    fn prepare_status(&self, object: &mut Object, old: &Object) {
-        strategy::status_and_metadata(object, old);
+    fn status_alone(&self) -> bool {
+        false
     }
 
     fn prepare_update(&self, object: &mut Object, _: &Object) {
