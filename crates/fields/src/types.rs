@@ -16,8 +16,10 @@ enum Of<'a> {
     Deduced,
     /// Whatever the value is, as a whole.
     Untyped,
-    /// A struct of the table; as a whole, if something says so.
-    Struct(TypeRef<'a>, bool),
+    /// An object, of a struct of the table; as a whole, if something says so.
+    Object(TypeRef<'a>, bool),
+    /// What an object says that it is, whether its type has a field for it or not.
+    Name,
     /// What a field holds, or what is held by what a field holds.
     Held { owner: TypeRef<'a>, shape: &'a Shape, field: Option<&'a Field>, go: &'a str },
 }
@@ -77,13 +79,14 @@ pub struct Members<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Inner<'a> {
     All(Type<'a>),
+    Object(TypeRef<'a>),
     Struct(TypeRef<'a>),
 }
 
 impl<'a> Type<'a> {
     /// What objects of a type are.
     pub fn of(root: TypeRef<'a>) -> Type<'a> {
-        Type(Of::Struct(root, root.is_atomic()))
+        Type(Of::Object(root, root.is_atomic()))
     }
 
     /// What objects are of which nothing is known.
@@ -97,7 +100,8 @@ impl<'a> Type<'a> {
         match self.0 {
             Of::Deduced => any(value, Type(Of::Deduced), false),
             Of::Untyped => any(value, Type(Of::Untyped), true),
-            Of::Struct(of, whole) => Atom::Map(Members { of: Inner::Struct(of), whole }),
+            Of::Object(of, whole) => Atom::Map(Members { of: Inner::Object(of), whole }),
+            Of::Name => Atom::Scalar(Scalar::String),
             Of::Held { owner, shape, field, go } => held(owner, shape, field, go, value),
         }
     }
@@ -163,21 +167,21 @@ fn by(field: &Field) -> By<'_> {
 impl<'a> Members<'a> {
     /// What a member is, and whether it is a field with a name of its own; `None` is one that there is not.
     pub fn member(&self, name: &str) -> Option<(Type<'a>, bool)> {
-        match self.of {
-            Inner::All(of) => Some((of, false)),
-            Inner::Struct(of) => {
-                let field = of.field(name)?;
-                Some((
-                    Type(Of::Held { owner: of, shape: &field.shape, field: Some(field), go: field.go() }),
-                    true,
-                ))
+        let of = match self.of {
+            Inner::All(of) => return Some((of, false)),
+            // A kind that comes as data need not say that its objects have these.
+            Inner::Object(of) if matches!(name, "apiVersion" | "kind") && of.field(name).is_none() => {
+                return Some((Type(Of::Name), true));
             }
-        }
+            Inner::Object(of) | Inner::Struct(of) => of,
+        };
+        let field = of.field(name)?;
+        Some((Type(Of::Held { owner: of, shape: &field.shape, field: Some(field), go: field.go() }), true))
     }
 
     /// What stands for a key that an item leaves out.
     pub(crate) fn default(&self, name: &str) -> Option<Cow<'a, Value>> {
-        let Inner::Struct(of) = self.of else { return None };
+        let (Inner::Object(of) | Inner::Struct(of)) = self.of else { return None };
         let field = of.field(name)?;
         if let Some(json) = &field.default {
             return serde_json::from_str(json).ok().map(Cow::Owned);

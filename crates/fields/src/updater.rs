@@ -84,6 +84,7 @@ impl<'a> Updater<'a> {
         let time = managers.0.get(manager).and_then(|owned| owned.time.clone());
         let owned = Owned { fields, version: self.version.into(), time };
         let last = managers.0.insert(manager.clone(), owned);
+        let last = last.filter(|last| self.gives_up(managers, manager, last));
         let new = self.prune(merged, managers, last)?;
         self.weigh(live, &new, managers, manager, force)?;
         Ok((!crate::value::same(live, &new)).then_some(new))
@@ -123,23 +124,25 @@ impl<'a> Updater<'a> {
         writer: &Manager,
         force: bool,
     ) -> Result<Comparison, Refused> {
-        let mut compared = BTreeMap::<String, (Comparison, Set)>::new();
+        let mut compared = BTreeMap::<String, Option<(Comparison, Set)>>::new();
         let own = self.compare(self.version, live, new)?;
-        compared.insert(self.version.into(), (own.clone(), own.changed()));
+        let changed = own.changed();
+        compared.insert(self.version.into(), Some((own, changed)));
         let (mut conflicts, mut taken) = (Conflicts::default(), Vec::new());
-        let others: Vec<_> = managers.0.keys().filter(|manager| *manager != writer).cloned().collect();
-        for manager in others {
-            let Some(owned) = managers.0.get(&manager) else { continue };
+        for (manager, owned) in managers.0.iter().filter(|(manager, _)| *manager != writer) {
             if !compared.contains_key(&owned.version) {
                 let convert = |value| self.versions.convert(value, self.version, &owned.version);
-                let (Some(live), Some(new)) = (convert(live), convert(new)) else {
-                    managers.0.remove(&manager);
-                    continue;
+                let found = match (convert(live), convert(new)) {
+                    (Some(live), Some(new)) => {
+                        let found = self.compare(&owned.version, &live, &new)?;
+                        let changed = found.changed();
+                        Some((found, changed))
+                    }
+                    _ => None,
                 };
-                let found = self.compare(&owned.version, &live, &new)?;
-                compared.insert(owned.version.clone(), (found.clone(), found.changed()));
+                compared.insert(owned.version.clone(), found);
             }
-            let Some((found, changed)) = compared.get(&owned.version) else { continue };
+            let Some(Some((found, changed))) = compared.get(&owned.version) else { continue };
             let lost = owned.fields.intersection(changed);
             let gone = owned.fields.intersection(&found.removed);
             if lost.is_empty() && gone.is_empty() {
@@ -147,7 +150,7 @@ impl<'a> Updater<'a> {
             }
             taken.push((manager.clone(), owned.fields.difference(&lost).difference(&gone)));
             if !force && !lost.is_empty() {
-                conflicts.0.push((manager, lost));
+                conflicts.0.push((manager.clone(), lost));
             }
         }
         if !conflicts.0.is_empty() {
@@ -158,14 +161,27 @@ impl<'a> Updater<'a> {
                 owned.fields = left;
             }
         }
-        managers.0.retain(|_, owned| !owned.fields.is_empty());
-        Ok(own)
+        // What cannot be shown in its version is nobody's.
+        managers.0.retain(|manager, owned| {
+            let unknown = matches!(compared.get(&owned.version), Some(None));
+            !owned.fields.is_empty() && (manager == writer || !unknown)
+        });
+        let own = compared.remove(self.version).flatten();
+        Ok(own.map(|(own, _)| own).unwrap_or_default())
     }
 
     fn compare(&self, version: &str, live: &Value, new: &Value) -> Result<Comparison, Refused> {
         let compared = walk::compare(self.of(version)?, live, new);
         let compared = compared.map_err(|e| Refused::Values("compare objects", e))?;
         Ok(compared.filtered(&self.versions.ignored(version)))
+    }
+
+    /// Whether a manager has applied something that it does not name any more. Where it has not, nothing is taken away, whoever
+    /// has what; what other versions make of an object is not guessed.
+    fn gives_up(&self, managers: &Managers, manager: &Manager, last: &Owned) -> bool {
+        let one_version = managers.0.values().all(|owned| owned.version == self.version);
+        let stays = |owned: &Owned| last.fields.difference(&owned.fields).is_empty();
+        !(one_version && last.version == self.version && managers.0.get(manager).is_some_and(stays))
     }
 
     /// Takes away what the manager applied last time and not this time, and that nobody else has.

@@ -34,7 +34,7 @@ fn deployment(containers: usize) -> Object {
     });
     let kind = schema::kind("apps", "deployments").unwrap();
     let decoded = decode_value(object, &Expected::kind(kind), FieldValidation::Strict).unwrap();
-    Stored::as_shown(kind, &decoded.object)
+    Stored::as_shown(kind, decoded.object)
 }
 
 fn bench(c: &mut Criterion) {

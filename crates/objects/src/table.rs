@@ -53,7 +53,7 @@ fn row(version: &str, kind: &Kind, object: &Object, include: Include, now: Offse
         Include::Object if kind.is_view() => {
             let mut shown = object.clone();
             kind.of_stored(&mut shown);
-            Stored::as_shown(kind, &shown).into_value()
+            Stored::as_shown(kind, shown).into_value()
         }
         Include::Object => object.clone().into_value(),
         Include::Metadata => json!({

@@ -60,7 +60,7 @@ impl Registry {
         wipe(&mut object);
         single_owners(&mut object, false, &mut request.warnings);
         defaults::apply(asked, &mut object);
-        self.record(request, asked, "", None, &mut object);
+        self.record(&request.manager(), asked, "", None, &mut object);
         self.create_recorded(request, asked, namespace, object).await
     }
 
@@ -173,7 +173,7 @@ impl Registry {
                 None => Ok(Arc::new(made)),
             };
         }
-        let created = match self.write(kind, &made, Expect::Absent).await {
+        let created = match self.write_sent(request, kind, &made, Expect::Absent).await {
             Ok(created) => created,
             Err(StoreError::Conflict(_)) => return Err(taken(there(&self.snapshot()))),
             Err(e) => return Err(backend(e)),

@@ -36,6 +36,7 @@ use tokensmith_objects::schema::{Current, Kind, Schema};
 use tokensmith_objects::validate::Limits;
 use tokensmith_objects::{Object, Stored, defaults, strategy, validate};
 
+pub use apply::Config;
 pub use builtin::NAMESPACES;
 pub(crate) use builtin::system;
 pub use delete::Deleted;
@@ -81,11 +82,18 @@ pub struct Request<'a> {
 
 /// What is written by the server itself, as upstream's loopback client names itself.
 const OWN: &str = "kube-apiserver";
+/// What upstream's controllers write, which have a process of their own.
+const CONTROLLERS: &str = "kube-controller-manager";
 
 impl<'a> Request<'a> {
     /// A request that writes.
     pub fn by(user: &'a Identity) -> Self {
         Request { user, options: WriteOptions::default(), warnings: Vec::new(), agent: OWN }
+    }
+
+    /// A request that one of the controllers writes.
+    pub(crate) fn by_controller(user: &'a Identity) -> Self {
+        Request { agent: CONTROLLERS, ..Request::by(user) }
     }
 }
 
@@ -253,12 +261,18 @@ impl Registry {
         if dry_run {
             return Ok(Arc::new(made));
         }
-        self.write_over(kind, made, there).await
+        let expect = Expect::Unchanged(there.revision());
+        self.written(kind, self.write(kind, &made, expect).await, there).await
     }
 
-    /// Writes an object in the place of what it was made of.
-    async fn write_over(&self, kind: &Kind, made: Stored, there: &Stored) -> Result<Arc<Stored>, Error> {
-        match self.write(kind, &made, Expect::Unchanged(there.revision())).await {
+    /// What came of writing an object in the place of another one.
+    async fn written(
+        &self,
+        kind: &Kind,
+        done: Result<Arc<Stored>, StoreError>,
+        there: &Stored,
+    ) -> Result<Arc<Stored>, Error> {
+        match done {
             Ok(object) => Ok(object),
             Err(StoreError::Conflict(now)) => {
                 // Whoever tries again sees what was faster.
@@ -273,22 +287,26 @@ impl Registry {
         }
     }
 
+    /// Writes an object that a request has sent. Who manages it is forgotten before it is refused for its size, unless that is what
+    /// is applied (`handlers/{create,update,patch}.go`, `isTooLargeError`).
+    async fn write_sent(
+        &self,
+        request: &Request<'_>,
+        kind: &Kind,
+        object: &Stored,
+        expect: Expect,
+    ) -> Result<Arc<Stored>, StoreError> {
+        if object.json().len() <= LARGEST || request.options.applies() {
+            return self.write(kind, object, expect).await;
+        }
+        let mut tree = object.object();
+        tree.remove(tokensmith_fields::MANAGED);
+        self.write(kind, &Stored::of(kind, &tree, 0), expect).await
+    }
+
     /// Writes an object and waits until the view shows it.
     async fn write(&self, kind: &Kind, object: &Stored, expect: Expect) -> Result<Arc<Stored>, StoreError> {
         let key = object_key(&kind.group, &kind.plural, object.namespace(), object.name());
-        let smaller;
-        let object = match object.json().len() > LARGEST {
-            // Who manages it is forgotten before the object is refused, as upstream does (`handlers/patch.go`).
-            true => {
-                let mut tree = object.object();
-                if tree.remove(tokensmith_fields::MANAGED).is_none() {
-                    return Err(StoreError::TooLarge);
-                }
-                smaller = Stored::of(kind, &tree, 0);
-                &smaller
-            }
-            false => object,
-        };
         if object.json().len() > LARGEST {
             return Err(StoreError::TooLarge);
         }

@@ -10,7 +10,8 @@ use tokensmith_objects::patch::Patch;
 use tokensmith_objects::schema::api_version;
 use tokensmith_objects::selector::written;
 
-use super::apply::{not_applied, unfit};
+use super::apply::{Config, not_applied, unfit};
+use super::managed::There;
 use super::update::{another, check_name, patched};
 use super::*;
 
@@ -18,7 +19,7 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 pub enum Rescale<'a> {
     /// This is to be in it.
-    Apply(&'a Object),
+    Apply(&'a Config),
     /// It is changed so.
     Patch(&'a Patch),
     /// It is this one.
@@ -54,11 +55,11 @@ impl Registry {
         change: Rescale<'_>,
     ) -> Result<Object, Error> {
         loop {
-            let there = self.get(kind, namespace, name)?;
-            let old = there.wire_object(kind);
+            let there = There::read(kind, self.get(kind, namespace, name)?);
+            let old = &there.tree;
             let version = kind.api_version();
             let fields = Scale { version: &version, replicas: &[(&version, REPLICAS)] };
-            let mut was = scale_of(&old);
+            let mut was = scale_of(old);
             // Who manages the replicas manages those of the scale.
             if let Some(managers) = fields.to_part(old.at(MANAGED)).ok().flatten() {
                 was.set(MANAGED, managers);
@@ -88,9 +89,9 @@ impl Registry {
             if let Ok(managers) = fields.to_parent(old.at(MANAGED), scale.at(MANAGED)) {
                 put_managers(&mut object, managers);
             }
-            match self.replace(request, kind, Subresource::Scale, object, &there).await {
-                Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &there) => {}
-                other => return other.map(|object| scale_of(&object.wire_object(kind))),
+            let part = Subresource::Scale;
+            if let Some(object) = self.put_over(request, kind, part, object, &there, unconditional).await? {
+                return Ok(scale_of(&object.wire_object(kind)));
             }
         }
     }
@@ -104,22 +105,22 @@ impl Registry {
     ) -> Result<Object, Error> {
         let expected = scale_type();
         let version = api_version(expected.group, expected.version);
-        let apply = |config| {
-            let (manager, force) = (request.options.field_manager(), request.options.force());
-            self.recorder(&OfScales, &version, expected.kind, "scale", |recorder| {
-                recorder.apply(was, config, manager, force)
-            })
-        };
         let mut scale = match change {
             Rescale::Apply(config) => {
-                let applied = apply(config).map_err(not_applied)?.into_object().into_value();
+                let (manager, force) = (request.options.field_manager(), request.options.force());
+                let applied = self.recorder(&OfScales, &version, expected.kind, "scale", |recorder| {
+                    recorder.apply(was, &config.object, manager, force)
+                });
+                let applied = applied.map_err(not_applied)?.into_object().into_value();
                 let decoded = decode_patched(applied, Vec::new(), &expected, FieldValidation::Ignore);
-                return decoded.map(|decoded| decoded.object).map_err(|e| unfit(config, &e.to_string()));
+                let decoded = decoded.map_err(|e| unfit(&config.object, &e.to_string()))?;
+                config.judge(request)?;
+                return Ok(decoded.object);
             }
             Rescale::Patch(patch) => patched(request, patch, was.clone(), &expected)?,
             Rescale::Put(scale) => scale.clone(),
         };
-        let mut shown = Stored::as_shown(scale_kind(), &scale);
+        let mut shown = Stored::as_shown(scale_kind(), scale.clone());
         self.recorder(&OfScales, &version, expected.kind, "scale", |recorder| {
             recorder.update(was, &mut shown, &request.manager());
         });
@@ -142,7 +143,7 @@ impl Versions for OfScales {
     }
 
     fn empty(&self, version: &str) -> Object {
-        Stored::as_shown(scale_kind(), &Object::new(version, scale_type().kind))
+        Stored::as_shown(scale_kind(), Object::new(version, scale_type().kind))
     }
 
     fn ignored(&self, _: &str) -> Cow<'_, Filter> {

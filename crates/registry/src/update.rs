@@ -4,7 +4,7 @@ use tokensmith_fields::{MANAGED, put_managers};
 use tokensmith_objects::codec::Expected;
 use tokensmith_objects::patch::{Patch, PatchError};
 
-use super::managed::keep_times;
+use super::managed::{There, is_unchanged};
 use super::services::Allocation;
 use super::*;
 use tokensmith_core::access::chain::forbidden_text;
@@ -77,13 +77,10 @@ impl Registry {
             if !object.uid().is_empty() && object.uid() != old.uid() {
                 return Err(another(kind, &object, (request, namespace, name), old.uid()));
             }
-            let mut sent = object.clone();
-            self.record(request, asked, part.name(), Some(&old), &mut sent);
-            asked.to_stored(&mut sent);
-            match self.replace(request, asked, part, sent, &old).await {
-                // Somebody else was faster; without a version the client does not mind.
-                Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
-                other => return other.map(|object| (object, false)),
+            let (mut sent, mut there) = (object.clone(), There::read(asked, old));
+            self.record(&request.manager(), asked, part.name(), Some(there.asked()), &mut sent);
+            if let Some(object) = self.put_over(request, asked, part, sent, &there, unconditional).await? {
+                return Ok((object, false));
             }
         }
         Err(modified(kind, name))
@@ -130,19 +127,39 @@ impl Registry {
     ) -> Result<Arc<Stored>, Error> {
         let (asked, kind) = (kind, kind.storage());
         loop {
-            let old = self.get(kind, namespace, name)?;
-            let mut object = patched(request, patch, old.wire_object(asked), &Expected::kind(asked))?;
+            let mut there = There::read(asked, self.get(kind, namespace, name)?);
+            let mut object = patched(request, patch, there.asked().clone(), &Expected::kind(asked))?;
             reconcile_namespace(kind, namespace, &mut object)?;
             check_name(&object, namespace, name)?;
             // A patch that names no version means the object as it is now.
-            let unconditional = object.resource_version() == old.resource_version();
+            let unconditional = object.resource_version() == there.stored.resource_version();
             defaults::apply(asked, &mut object);
-            self.record(request, asked, part.name(), Some(&old), &mut object);
-            asked.to_stored(&mut object);
-            match self.replace(request, asked, part, object, &old).await {
-                Err(Error::Conflict { .. }) if unconditional && self.has_moved(kind, &old) => {}
-                other => return other,
+            self.record(&request.manager(), asked, part.name(), Some(there.asked()), &mut object);
+            if let Some(object) = self.put_over(request, asked, part, object, &there, unconditional).await? {
+                return Ok(object);
             }
+        }
+    }
+
+    /// Puts in an object's place what has been made of it. `None` where somebody else was faster, and the client does not mind,
+    /// having named no version.
+    pub(super) async fn put_over(
+        &self,
+        request: &mut Request<'_>,
+        asked: &Kind,
+        part: Subresource<'_>,
+        mut object: Object,
+        there: &There,
+        unconditional: bool,
+    ) -> Result<Option<Arc<Stored>>, Error> {
+        asked.to_stored(&mut object);
+        match self.replace(request, asked, part, object, there).await {
+            Err(Error::Conflict { .. })
+                if unconditional && self.has_moved(asked.storage(), &there.stored) =>
+            {
+                Ok(None)
+            }
+            other => other.map(Some),
         }
     }
 
@@ -157,10 +174,10 @@ impl Registry {
         asked: &Kind,
         part: Subresource<'_>,
         mut object: Object,
-        there: &Arc<Stored>,
+        there: &There,
     ) -> Result<Arc<Stored>, Error> {
         let kind = asked.storage();
-        let old = &there.wire_object(kind);
+        let old = &there.tree;
         let name = old.name();
         let snapshot = self.snapshot();
         let write = Write {
@@ -177,7 +194,7 @@ impl Registry {
         // What admission has put in has defaults, too.
         defaults::apply(kind, &mut object);
         // What is shown although nobody has set it is no change: both are compared as answers have them.
-        object = Stored::as_shown(kind, &object);
+        object = Stored::as_shown(kind, object);
         // Upstream's versions are numbers, and 0 is none.
         let version = match object.resource_version() {
             "" => 0,
@@ -207,11 +224,11 @@ impl Registry {
         asked: &Kind,
         part: Subresource<'_>,
         mut object: Object,
-        there: &Arc<Stored>,
+        there: &There,
         write: Write<'_>,
     ) -> Result<Arc<Stored>, Error> {
         let kind = asked.storage();
-        let Some(old) = write.old else { return Ok(there.clone()) };
+        let (old, there) = (&there.tree, &there.stored);
         let name = old.name();
         // Who manages what is not a part's to leave as it was.
         let managers = object.remove(MANAGED);
@@ -255,16 +272,12 @@ impl Registry {
         self.admission.validate(&write, Some(&object), &mut request.warnings).await?;
         let charge = self.quotas.charge(&write, &object).await?;
         let mut object = normalise(kind, object)?;
-        // First as if nobody had been here just now: that alone is no change.
-        let times = keep_times(&mut object, old);
-        let mut made = Stored::of(kind, &object, there.revision());
-        if made.json() == there.wire(kind).json() {
+        object.remove(&["metadata", "resourceVersion"]);
+        let object = Stored::as_shown(kind, object);
+        if is_unchanged(&object, old) {
             return Ok(there.clone());
         }
-        if let Some(times) = times {
-            object.set(MANAGED, times);
-            made = Stored::of(kind, &object, there.revision());
-        }
+        let made = Stored::of(kind, &object, there.revision());
         if request.options.dry_run() {
             return Ok(Arc::new(made));
         }
@@ -277,7 +290,8 @@ impl Registry {
             self.remove(kind, there).await?;
             return Ok(Arc::new(made));
         }
-        let written = self.write_over(kind, made, there).await?;
+        let expect = Expect::Unchanged(there.revision());
+        let written = self.written(kind, self.write_sent(request, kind, &made, expect).await, there).await?;
         charge.keep();
         Ok(written)
     }

@@ -16,15 +16,17 @@ const KUBECTL: &str = "kubectl";
 const ANNOTATIONS: usize = 256 * 1024;
 
 impl Recorder<'_> {
+    /// The object says nothing of its managers, whom `written` names.
     pub(super) fn apply_taking_over(
         &self,
-        live: &Object,
+        live: &mut Object,
+        written: Option<&Value>,
         config: &Object,
-        managers: &Managers,
-        name: &str,
-        force: bool,
+        managers: Managers,
+        (name, force): (&str, bool),
     ) -> Result<Applied, ApplyError> {
-        let first = self.merge(live, config, managers, name, force);
+        let value = config.clone().into_value();
+        let first = self.merge(live, &value, managers, (name, force));
         if name != KUBECTL {
             return first;
         }
@@ -37,7 +39,8 @@ impl Recorder<'_> {
                 if !left.0.is_empty() {
                     return Err(ApplyError::Conflicts(left));
                 }
-                self.merge(live, config, managers, name, true)?
+                let managers = Managers::read(written).unwrap_or_default();
+                self.merge(live, &value, managers, (name, true))?
             }
             other => other?,
         };

@@ -137,13 +137,13 @@ impl Recorder<'_> {
         Ok(managers)
     }
 
-    /// Has a manager apply what it wants to be there to an object, which is empty if there is none.
+    /// Has a manager apply what it wants to be there to an object, which is empty if there is none. The object is lent.
     ///
     /// # Errors
     /// Nothing is to be changed.
     pub fn apply(
         &self,
-        live: &Object,
+        live: &mut Object,
         config: &Object,
         manager: &str,
         force: bool,
@@ -154,32 +154,45 @@ impl Recorder<'_> {
         if found != kind_text(self.version, self.kind) {
             return Err(ApplyError::Refused(format!("invalid object type: {found}")));
         }
-        self.apply_taking_over(live, config, &managers, manager, force)
+        let written = live.remove(MANAGED);
+        let applied = self.apply_taking_over(live, written.as_ref(), config, managers, (manager, force));
+        put_managers(live, written);
+        applied
     }
 
+    /// The object says nothing of its managers.
     fn merge(
         &self,
-        live: &Object,
-        config: &Object,
-        managers: &Managers,
-        name: &str,
-        force: bool,
+        live: &mut Object,
+        config: &Value,
+        mut managers: Managers,
+        (name, force): (&str, bool),
     ) -> Result<Applied, ApplyError> {
-        let mut managers = managers.clone();
-        let mut live = live.clone();
-        live.remove(MANAGED);
         if managers.0.is_empty() {
             let mut empty = self.versions.empty(self.version);
-            let found = self.updated(&mut empty, &mut live, managers, BEFORE);
+            let found = self.updated(&mut empty, live, managers, BEFORE);
             managers = found.map_err(|e| {
                 ApplyError::Failed(format!("failed to create manager for existing fields: {e}"))
             })?;
         }
         // `null` is none, as Go reads it.
-        if config.at(MANAGED).is_some_and(|given| !given.is_null()) {
+        if config.pointer("/metadata/managedFields").is_some_and(|given| !given.is_null()) {
             return Err(ApplyError::Refused("metadata.managedFields must be nil".into()));
         }
-        let (was, config) = (live.into_value(), config.clone().into_value());
+        let was = Value::Object(std::mem::take(&mut live.0));
+        let applied = self.merge_typed(&was, config, &mut managers, (name, force));
+        *live = taken(was);
+        let new = applied?;
+        Ok(Applied { object: new.unwrap_or_else(|| live.clone()), managers: managers.written() })
+    }
+
+    fn merge_typed(
+        &self,
+        was: &Value,
+        config: &Value,
+        managers: &mut Managers,
+        (name, force): (&str, bool),
+    ) -> Result<Option<Object>, ApplyError> {
         let typed = |what: &str, of: &Value, twice| {
             let Some(kind) = self.versions.of(self.version) else { return Ok(()) };
             walk::validate(kind, of, twice).map_err(|e| {
@@ -187,10 +200,10 @@ impl Recorder<'_> {
                 ApplyError::Failed(format!("failed to create typed {what} object ({which}): {e}"))
             })
         };
-        typed("patch", &config, Twice::Refused)?;
-        typed("live", &was, Twice::Allowed)?;
+        typed("patch", config, Twice::Refused)?;
+        typed("live", was, Twice::Allowed)?;
         let manager = Manager::of(Operation::Apply, name, self.version, self.subresource);
-        let applied = self.updater().apply(&was, &config, &mut managers, &manager, force);
+        let applied = self.updater().apply(was, config, managers, &manager, force);
         let new = applied.map_err(|refused| match refused {
             Refused::Conflicts(conflicts) => ApplyError::Conflicts(conflicts),
             other => ApplyError::Failed(other.to_string()),
@@ -204,7 +217,7 @@ impl Recorder<'_> {
                 managers.0.remove(&manager);
             }
         }
-        Ok(Applied { object: taken(new.unwrap_or(was)), managers: managers.written() })
+        Ok(new.map(taken))
     }
 
     fn updater(&self) -> Updater<'_> {

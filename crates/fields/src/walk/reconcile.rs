@@ -4,33 +4,44 @@ use crate::set::Node;
 use crate::types::{Atom, By, List, Members, Type};
 use crate::{Element, Set};
 
-/// Whoever has fields of what is taken as a whole by now has all of it. `None` if there are none.
+/// Whoever has fields of what is taken as a whole by now has all of it. `None` if there are none: nothing is copied then.
 pub fn reconcile(of: Type<'_>, fields: &Set) -> Option<Set> {
-    let (found, changed) = walk(of, fields);
-    changed.then_some(found)
+    (!fits(of, fields)).then(|| walk(of, fields))
 }
 
-fn walk(of: Type<'_>, fields: &Set) -> (Set, bool) {
+/// What a node's fields are of, and whether that is taken as a whole; `None` where nobody knows, or where there are none.
+fn below<'t>(atom: &Atom<'t>, node: &Node) -> Option<(Type<'t>, bool)> {
+    let inner = match (atom, &node.element) {
+        (Atom::Map(map), Element::Field(name)) => map.member(name).map(|(of, _)| of),
+        (Atom::List(list), _) => Some(list.item),
+        _ => None,
+    };
+    let inner = inner.filter(|_| !node.below.is_empty())?;
+    let whole = matches!(
+        inner.atom(None),
+        Atom::List(List { by: By::Nothing, .. }) | Atom::Map(Members { whole: true, .. })
+    );
+    Some((inner, whole))
+}
+
+fn fits(of: Type<'_>, fields: &Set) -> bool {
     let atom = of.atom(None);
-    let (mut nodes, mut changed) = (Vec::with_capacity(fields.nodes().len()), false);
-    for node in fields.nodes() {
-        let inner = match (&atom, &node.element) {
-            (Atom::Map(map), Element::Field(name)) => map.member(name).map(|(of, _)| of),
-            (Atom::List(list), _) => Some(list.item),
-            _ => None,
-        };
-        let Some(inner) = inner.filter(|_| !node.below.is_empty()) else {
-            nodes.push(node.clone());
-            continue;
-        };
-        let whole = matches!(
-            inner.atom(None),
-            Atom::List(List { by: By::Nothing, .. }) | Atom::Map(Members { whole: true, .. })
-        );
-        let (below, within) = if whole { (Set::new(), true) } else { walk(inner, &node.below) };
-        changed |= within;
+    fields.nodes().iter().all(|node| match below(&atom, node) {
+        Some((_, true)) => false,
+        Some((inner, false)) => fits(inner, &node.below),
+        None => true,
+    })
+}
+
+fn walk(of: Type<'_>, fields: &Set) -> Set {
+    let atom = of.atom(None);
+    let each = |node: &Node| {
         let element = node.element.clone();
-        nodes.push(Node { element, member: node.member || whole, below });
-    }
-    (Set::of_nodes(nodes), changed)
+        match below(&atom, node) {
+            Some((_, true)) => Node { element, member: true, below: Set::new() },
+            Some((inner, false)) => Node { element, member: node.member, below: walk(inner, &node.below) },
+            None => node.clone(),
+        }
+    };
+    Set::of_nodes(fields.nodes().iter().map(each).collect())
 }

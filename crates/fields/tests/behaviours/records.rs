@@ -80,7 +80,7 @@ fn what_nobody_is_known_to_have_written_is_taken_at_the_first_apply() {
     let mut new = object(json!({"name": "m", "count": 1}));
     recorder("", NOW).update(&mut before, &mut new, "one");
     assert_eq!(new.at(MANAGED), None, "it goes on as it began");
-    let apply = |config| recorder("", NOW).apply(&new, &object(config), "two", false);
+    let apply = |config| recorder("", NOW).apply(&mut new.clone(), &object(config), "two", false);
     let Err(ApplyError::Conflicts(conflicts)) = apply(json!({"name": "o"})) else { panic!() };
     assert_eq!(
         conflicts.to_string(),
@@ -129,7 +129,7 @@ fn times_move_with_what_is_managed() {
     // An apply that changes nothing says no time.
     let mut config = object(json!({"count": 1}));
     config.remove(&["metadata", "uid"]);
-    let applied = recorder("", NOW).apply(&again, &config, "two", false).unwrap();
+    let applied = recorder("", NOW).apply(&mut again.clone(), &config, "two", false).unwrap();
     assert_eq!(applied.managers.unwrap()[0]["time"], Value::Null);
 }
 
@@ -190,10 +190,11 @@ fn kubectl_takes_over_what_it_has_applied_itself() {
     config.remove(&["metadata", "uid"]);
     // Another name takes over nothing.
     assert!(matches!(
-        recorder("", NOW).apply(&before, &config, "other", false),
+        recorder("", NOW).apply(&mut before.clone(), &config, "other", false),
         Err(ApplyError::Conflicts(_))
     ));
-    let applied = recorder("", NOW).apply(&before, &config, "kubectl", false).unwrap().into_object();
+    let applied =
+        recorder("", NOW).apply(&mut before.clone(), &config, "kubectl", false).unwrap().into_object();
     assert_eq!(applied.str_at(&["name"]), "m");
     let note = applied.annotation("kubectl.kubernetes.io/last-applied-configuration").unwrap();
     assert_eq!(
@@ -202,7 +203,9 @@ fn kubectl_takes_over_what_it_has_applied_itself() {
     );
     // What it had not applied is a conflict.
     config.set(&["flag"], false);
-    let Err(ApplyError::Conflicts(left)) = recorder("", NOW).apply(&before, &config, "kubectl", false) else {
+    let Err(ApplyError::Conflicts(left)) =
+        recorder("", NOW).apply(&mut before.clone(), &config, "kubectl", false)
+    else {
         panic!()
     };
     assert_eq!(left.told().0.into_iter().map(|one| one.field).collect::<Vec<_>>(), [".flag"]);
@@ -211,8 +214,9 @@ fn kubectl_takes_over_what_it_has_applied_itself() {
 #[test]
 fn an_apply_is_of_the_kind_and_names_no_managers() {
     let live = object(json!({}));
-    let apply =
-        |config: Value| recorder("", NOW).apply(&live, &Object::from_value(config).unwrap(), "m", false);
+    let apply = |config: Value| {
+        recorder("", NOW).apply(&mut live.clone(), &Object::from_value(config).unwrap(), "m", false)
+    };
     let text = |config| apply(config).unwrap_err().to_string();
     assert_eq!(text(json!({"kind": "Object"})), "invalid object type: /, Kind=Object");
     assert_eq!(text(json!({"kind": "Other", "apiVersion": "v1"})), "invalid object type: /v1, Kind=Other");
@@ -294,7 +298,7 @@ fn many_conflicts_with_long_names_are_told_as_far_as_there_is_room() {
     let managed = json!([entry("one", json!({"f:items": {key: {"f:map": names}}}))]);
     let before = live(managed, has("1"));
     let config = object(has("2"));
-    match recorder("", NOW).apply(&before, &config, "two", false) {
+    match recorder("", NOW).apply(&mut before.clone(), &config, "two", false) {
         Err(ApplyError::Conflicts(conflicts)) => {
             let (told, more) = conflicts.told();
             assert!(told.len() < 20 && told.len() + more == 20_000, "{} told, {more} more", told.len());

@@ -66,7 +66,7 @@ impl World {
     }
 
     pub fn apply(&mut self, manager: &str, object: &Value, force: bool) -> Result<(), Stopped> {
-        match Self::recorder(NOW).apply(&self.live, &whole(object), manager, force) {
+        match Self::recorder(NOW).apply(&mut self.live.clone(), &whole(object), manager, force) {
             Ok(applied) => {
                 let object = without_nulls(applied.into_object().into_value());
                 self.live = Object::from_value(object).unwrap();

@@ -283,5 +283,56 @@ async fn a_kind_comes_as_data_is_served_and_goes_while_the_server_runs() {
     assert_eq!(ask("GET", "/api/v1/namespaces/default", Value::Null).await.0, 200);
 }
 
+/// As a custom resource does (apiextensions-apiserver, `customresource_handler.go`): Go declares no type by which lists are merged.
+#[tokio::test]
+async fn a_kind_that_comes_as_data_takes_all_patches_but_strategic_ones() {
+    let server = Server::ephemeral().start().await.unwrap();
+    let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
+    let http = http.no_proxy().build().unwrap();
+    let config: Value = serde_json::from_str(&server.kubeconfig()).unwrap();
+    let admin = config["users"][0]["user"]["token"].as_str().unwrap();
+    server.schema().change(|now| now.with(Arc::new(widget(json!({})))));
+    let path = format!("{}/apis/example.com/v1/namespaces/default/widgets/a", server.url());
+    let patch = async |media: &str, query: &str, body: Value| {
+        let request = http.patch(format!("{path}{query}")).bearer_auth(admin).header("content-type", media);
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let widget = |spec: Value| json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec, "status": {"phase": "Up"}});
+    let strategic = "application/strategic-merge-patch+json";
+    let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    // Whether it is there or not.
+    for there in [false, true] {
+        let (code, refused) = patch(strategic, "", json!({"spec": {"size": 2}})).await;
+        assert_eq!(
+            (code, &refused["reason"], &refused["message"]),
+            (415, &json!("UnsupportedMediaType"), &json!(text))
+        );
+        let wanted = widget(json!({"size": 1, "limits": {"cpu": "1"}}));
+        let (code, made) = patch("application/apply-patch+yaml", "?fieldManager=one", wanted).await;
+        assert_eq!(code, if there { 200 } else { 201 }, "{made}");
+    }
+    let (code, merged) =
+        patch("application/merge-patch+json", "?fieldManager=two", json!({"spec": {"every": "1m"}})).await;
+    assert_eq!((code, &merged["spec"]["every"]), (200, &json!("1m0s")));
+    let step = json!([{"op": "add", "path": "/spec/weight", "value": 2}]);
+    let (code, _) = patch("application/json-patch+json", "?fieldManager=two", step).await;
+    assert_eq!(code, 200);
+    // Who applies it has what it names, down to the members of its maps; its status is not the whole's to write.
+    let (code, refused) =
+        patch("application/apply-patch+yaml", "?fieldManager=three", widget(json!({"size": 3}))).await;
+    let conflict = "Apply failed with 1 conflict: conflict with \"one\": .spec.size";
+    assert_eq!((code, &refused["message"]), (409, &json!(conflict)));
+    let (_, left) =
+        patch("application/apply-patch+yaml", "?fieldManager=one", widget(json!({"size": 1}))).await;
+    assert_eq!(left["spec"], json!({"size": 1, "every": "1m0s", "weight": 2}));
+    let managers: Vec<_> =
+        left["metadata"]["managedFields"].as_array().unwrap().iter().map(|m| &m["fieldsV1"]).collect();
+    assert_eq!(
+        managers,
+        [&json!({"f:spec": {"f:size": {}}}), &json!({"f:spec": {"f:every": {}, "f:weight": {}}})]
+    );
+}
+
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";

@@ -65,7 +65,7 @@ pub fn finish(compact: Vec<u8>, media: Media, pretty: bool) -> Vec<u8> {
 }
 
 /// The type of an object, or that of a list's items.
-fn types_for<'a>(
+pub(super) fn types_for<'a>(
     of: Option<&'a Kind>,
     api_version: &str,
     kind: &str,
@@ -148,6 +148,11 @@ fn fields(object: &mut Members<'_>, of: TypeRef<'_>, members: &mut InStep<'_>, t
     }
     // Kept although the table does not know it: an object from a newer version must not lose fields.
     members.unknown(of, |name, value| write(object.member(name), value));
+}
+
+/// Whether a map's members stand in the order of a type's fields, as in all that was decoded.
+pub(super) fn in_step(of: TypeRef<'_>, map: &Map<String, Value>, top: bool) -> bool {
+    InStep::of(of, map, top).left.is_some()
 }
 
 /// A map's members, taken one field after the other.

@@ -28,6 +28,7 @@ mod inner;
 mod protobuf;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shown;
 mod transcode;
 mod unstructured;
 mod wire;
@@ -38,6 +39,7 @@ use tokensmith_api::{Findings, Media, json, proto, yaml};
 pub use check::{TypeError, base64_offset, what};
 pub use encode::{encode, encode_of, encode_value, finish};
 pub(crate) use inner::{list_text, read_list, read_one};
+pub(crate) use shown::shown_of;
 pub use transcode::{
     ListMeta, ProtobufList, protobuf_item, protobuf_list, protobuf_metadata, protobuf_metadata_item,
     protobuf_of,

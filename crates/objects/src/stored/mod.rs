@@ -23,7 +23,7 @@ pub use part::Part;
 pub use text::Text;
 
 use crate::Object;
-use crate::codec::{encode_of, is_wire};
+use crate::codec::{encode_of, is_wire, shown_of};
 use crate::schema::{Kind, KindId};
 use crate::selector::Selectable;
 use find::find;
@@ -150,10 +150,12 @@ impl Stored {
     }
 
     /// An object as [`Self::wire_object`] has it once it is stored, with the version that it carries now.
-    pub fn as_shown(kind: &Kind, object: &Object) -> Object {
-        let mut shown = tree(&Self::bytes_of(kind, object));
-        if let Some(version) = object.at(&["metadata", "resourceVersion"]) {
-            shown.set(&["metadata", "resourceVersion"], version.clone());
+    pub fn as_shown(kind: &Kind, mut object: Object) -> Object {
+        let version = object.remove(&["metadata", "resourceVersion"]);
+        let shown = shown_of(kind, object.0).map(Object);
+        let mut shown = shown.unwrap_or_else(|untyped| tree(&Self::bytes_of(kind, &Object(untyped))));
+        if let Some(version) = version {
+            shown.set(&["metadata", "resourceVersion"], version);
         }
         shown
     }

@@ -12,6 +12,7 @@ use tokensmith_core::error::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     dry_run: bool,
+    applies: bool,
     field_manager: Box<str>,
     field_validation: FieldValidation,
     force: bool,
@@ -38,7 +39,12 @@ impl WriteOptions {
         if !apply && query.flag("force").is_some() {
             errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
         }
-        Self::read(&query, "PatchOptions", errors)
+        Ok(WriteOptions { applies: apply, ..Self::read(&query, "PatchOptions", errors)? })
+    }
+
+    /// It is an apply, for which nobody's managers are forgotten.
+    pub fn applies(&self) -> bool {
+        self.applies
     }
 
     /// Do everything but the write.
@@ -78,7 +84,7 @@ impl WriteOptions {
         };
         judged(kind, errors)?;
         let force = query.flag("force").unwrap_or(false);
-        Ok(WriteOptions { dry_run, field_manager: manager.into(), field_validation, force })
+        Ok(WriteOptions { applies: false, dry_run, field_manager: manager.into(), field_validation, force })
     }
 }
 

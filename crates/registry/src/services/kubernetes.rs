@@ -9,7 +9,8 @@ use super::{
     ADDRESSES, Arc, DeleteOptions, Error, Kind, NETWORKING, Object, Registry, Request, Stored, Subresource,
     Value, system,
 };
-use crate::pods::set_condition;
+use crate::OWN;
+use crate::managed::There;
 
 const NAME: &str = "kubernetes";
 const NAMESPACE: &str = "default";
@@ -65,7 +66,8 @@ impl Registry {
         if there.deletion_timestamp().is_some() {
             return Ok(wrote);
         }
-        let mut network = there.wire_object(&kind);
+        let mut there = There::read(&kind, there);
+        let mut network = there.tree.clone();
         let now = network.at(&["spec", "cidrs"]).cloned().unwrap_or_default();
         if now != json!(cidrs) {
             // A second family may come to the first.
@@ -77,6 +79,7 @@ impl Registry {
                 return Ok(wrote);
             }
             network.set(&["spec", "cidrs"], cidrs);
+            self.record(OWN, &kind, "", Some(there.asked()), &mut network);
             let request = &mut Request::by(&user);
             network =
                 self.replace(request, &kind, Subresource::None, network, &there).await?.wire_object(&kind);
@@ -85,10 +88,15 @@ impl Registry {
         if !matches!(ready(&network), None | Some("Unknown")) {
             return Ok(wrote);
         }
-        let condition = json!({"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready"});
-        set_condition(&mut network, condition, &timestamp(self.clock.now()));
-        network.remove(&["metadata", "resourceVersion"]);
-        self.update(&mut Request::by(&user), &kind, "", NAME, Subresource::Status, network).await?;
+        let condition = json!({
+            "type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": timestamp(self.clock.now()),
+        });
+        let config = json!({
+            "kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": NAME}, "status": {"conditions": [condition]},
+        });
+        self.apply_own("kubernetes-service-cidr-controller", &kind, NAME, Subresource::Status, config)
+            .await?;
         Ok(true)
     }
 
@@ -140,7 +148,9 @@ impl Registry {
         let user = system();
         let written = match &there {
             Some(there) => {
-                self.replace(&mut Request::by(&user), &kind, Subresource::None, endpoints, there).await?
+                let mut there = There::read(&kind, there.clone());
+                self.record(OWN, &kind, "", Some(there.asked()), &mut endpoints);
+                self.replace(&mut Request::by(&user), &kind, Subresource::None, endpoints, &there).await?
             }
             None => {
                 endpoints.set(&["metadata", "name"], NAME);

@@ -2,6 +2,7 @@
 
 mod access_reviews;
 mod backup;
+mod change;
 mod component_statuses;
 mod connect;
 pub mod discovery;

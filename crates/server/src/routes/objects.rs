@@ -6,16 +6,15 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokensmith_api::media::As;
-use tokensmith_api::yaml;
 use tokensmith_core::{Clock, Error};
-use tokensmith_objects::codec::{Expected, FieldValidation, what};
-use tokensmith_objects::patch::{Patch, PatchError};
+use tokensmith_objects::codec::Expected;
 use tokensmith_objects::schema::Kind;
-use tokensmith_objects::{Object, Stored, names};
-use tokensmith_registry::{Deleted, GetOptions, ListOptions, Registry, Request, Subresource, WriteOptions};
+use tokensmith_objects::{Stored, names};
+use tokensmith_registry::{Deleted, GetOptions, ListOptions, Registry, Request, Subresource};
 
+use super::change::{Change, SentChange, read_change};
 use super::show::{self, show, show_list};
 use super::watch;
 use crate::body::{self, Sent};
@@ -54,7 +53,7 @@ pub(super) async fn serve(
         (&Method::GET, false) => list(with, caller, kind, parts).await,
         (&Method::POST, false) if one_namespace => create(with, caller, kind, parts, body).await,
         (&Method::PUT, true) => update(with, caller, kind, Subresource::None, parts, body).await,
-        (&Method::PATCH, true) => patch(with, caller, kind, Subresource::None, parts, body).await,
+        (&Method::PATCH, true) => change(with, caller, kind, Subresource::None, parts, body).await,
         (&Method::DELETE, true) => delete(with, caller, kind, parts, body).await,
         (&Method::DELETE, false) if one_namespace && kind.verbs.iter().any(|v| v == "deletecollection") => {
             delete_collection(with, caller, kind, parts, body).await
@@ -81,7 +80,7 @@ pub(super) async fn part(
         (&Method::PUT, _) => update(with, caller, kind, which, parts, body).await,
         (_, Subresource::Finalize) => Err(Failure::method_not_allowed()),
         (&Method::GET, _) => get(with, caller, kind, parts).await,
-        (&Method::PATCH, _) => patch(with, caller, kind, which, parts, body).await,
+        (&Method::PATCH, _) => change(with, caller, kind, which, parts, body).await,
         _ => Err(Failure::method_not_allowed()),
     }
 }
@@ -102,7 +101,7 @@ pub(super) fn judge_name(caller: &Caller) -> Result<(), Error> {
 }
 
 /// Where an object is.
-fn place<'a>(caller: &'a Caller, kind: &Kind) -> (&'a str, &'a str) {
+pub(super) fn place<'a>(caller: &'a Caller, kind: &Kind) -> (&'a str, &'a str) {
     let a = &caller.info.attributes;
     (if kind.namespaced { &a.namespace } else { "" }, &a.name)
 }
@@ -193,9 +192,7 @@ async fn create(
     let Sent { format, options, object, warnings } = sent;
     let mut request = Request { options, warnings, ..asked(caller, parts) };
     let created = with.registry.create(&mut request, kind, place(caller, kind).0, object).await;
-    let created = or_told(created.map_err(|e| e.seen_as(kind)), &mut request)?;
-    enter_to_show(&format, kind, [&*created]).await;
-    Ok(reply::warned(show(&*with.clock, kind, &created, StatusCode::CREATED, &format), request.warnings))
+    written(with, kind, request, created.map(|object| (object, true)), &format).await
 }
 
 async fn update(
@@ -212,13 +209,11 @@ async fn update(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let updated = with.registry.update(&mut request, kind, namespace, name, part, object).await;
-    let (object, made) = or_told(updated.map_err(|e| e.seen_as(kind)), &mut request)?;
-    enter_to_show(&format, kind, [&*object]).await;
-    let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
+    written(with, kind, request, updated, &format).await
 }
 
-async fn patch(
+/// A patch or an apply.
+async fn change(
     with: &Objects,
     caller: &Caller,
     kind: &Kind,
@@ -226,161 +221,32 @@ async fn patch(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, Failure> {
-    if media(parts) == APPLY {
-        return apply(with, caller, kind, part, parts, body).await;
-    }
-    let SentPatch { format, options, patch } = read_patch(with, caller, kind, parts, body).await?;
+    let SentChange { format, options, change } =
+        read_change(with, caller, kind, part == Subresource::None, parts, body).await?;
     let mut request = Request { options, ..asked(caller, parts) };
     let (namespace, name) = place(caller, kind);
-    let patched = with.registry.patch(&mut request, kind, namespace, name, part, &patch).await;
-    let patched = or_told(patched.map_err(|e| e.seen_as(kind)), &mut request)?;
-    enter_to_show(&format, kind, [&*patched]).await;
-    Ok(reply::warned(show(&*with.clock, kind, &patched, StatusCode::OK, &format), request.warnings))
+    let changed = match &change {
+        Change::Apply(config) => with.registry.apply(&mut request, kind, namespace, name, part, config).await,
+        Change::Patch(patch) => {
+            let patched = with.registry.patch(&mut request, kind, namespace, name, part, patch).await;
+            patched.map(|object| (object, false))
+        }
+    };
+    written(with, kind, request, changed, &format).await
 }
 
-/// Server-side apply. It comes as YAML, of which JSON is a part.
-pub(super) const APPLY: &str = "application/apply-patch+yaml";
-
-/// What kind of patch it is.
-pub(super) fn media(parts: &Parts) -> String {
-    let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    media.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
-}
-
-async fn apply(
+/// The answer to a change of an object, or to what has made it.
+async fn written(
     with: &Objects,
-    caller: &Caller,
     kind: &Kind,
-    part: Subresource<'_>,
-    parts: &Parts,
-    body: Body,
+    mut request: Request<'_>,
+    done: Result<(Arc<Stored>, bool), Error>,
+    format: &Format,
 ) -> Result<Response, Failure> {
-    let makes = part == Subresource::None;
-    let SentConfig { format, options, config, warnings } =
-        read_config(with, caller, kind, makes, parts, body).await?;
-    let mut request = Request { options, warnings, ..asked(caller, parts) };
-    let (namespace, name) = place(caller, kind);
-    let applied = with.registry.apply(&mut request, kind, namespace, name, part, &config).await;
-    let (object, made) = or_told(applied.map_err(|e| e.seen_as(kind)), &mut request)?;
-    enter_to_show(&format, kind, [&*object]).await;
+    let (object, made) = or_told(done.map_err(|e| e.seen_as(kind)), &mut request)?;
+    enter_to_show(format, kind, [&*object]).await;
     let code = if made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(reply::warned(show(&*with.clock, kind, &object, code, &format), request.warnings))
-}
-
-/// What is to be applied, read.
-pub(super) struct SentConfig {
-    pub(super) format: Format,
-    pub(super) options: WriteOptions,
-    pub(super) config: Object,
-    pub(super) warnings: Vec<String>,
-}
-
-/// Reads it in upstream's order (`handlers/patch.go`). What does not make its object is a 404 where there is none.
-pub(super) async fn read_config(
-    with: &Objects,
-    caller: &Caller,
-    kind: &Kind,
-    makes: bool,
-    parts: &Parts,
-    body: Body,
-) -> Result<SentConfig, Failure> {
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let bytes = body::read(parts.version, &parts.headers, body, with.limit).await?;
-    let options = WriteOptions::patch(query(parts), true)?;
-    format.judge()?;
-    let (namespace, name) = place(caller, kind);
-    let there = match with.registry.get(kind, namespace, name) {
-        Err(missing) if !makes => return Err(missing.seen_as(kind).into()),
-        there => there.ok(),
-    };
-    enter_for(kind, there.as_deref()).await;
-    let wrong = |cause: &str| Error::BadRequest(format!("error decoding YAML: {cause}"));
-    let read = yaml::parse(&bytes).map_err(|e| wrong(&with_line(&e.to_string())))?;
-    let config = match read.value {
-        Value::Null => Object::default(),
-        value => {
-            let what = what(&value);
-            let other = format!(
-                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
-            );
-            Object::from_value(value).ok_or_else(|| wrong(&other))?
-        }
-    };
-    // A repeated key is told to who asks for that.
-    let closely = options.field_validation() != FieldValidation::Ignore && !read.duplicates.is_empty();
-    let odd = if closely { yaml::repeated(&bytes) } else { None };
-    let odd = odd.map(|odd| format!("error converting YAML to JSON: {odd}"));
-    match odd {
-        Some(odd) if options.field_validation() == FieldValidation::Strict => {
-            Err(Error::BadRequest(format!("error strict decoding YAML: {odd}")).into())
-        }
-        odd => Ok(SentConfig { format, options, config, warnings: odd.into_iter().collect() }),
-    }
-}
-
-/// go-yaml says the line first, and of the first line nothing.
-fn with_line(text: &str) -> String {
-    let placed = text.rsplit_once(" at line ").and_then(|(text, place)| {
-        let (line, column) = place.split_once(", column ")?;
-        let cause = text.strip_prefix("error converting YAML to JSON: yaml: ")?;
-        column.parse::<u64>().ok()?;
-        Some((cause, line.parse::<u64>().ok()?))
-    });
-    match placed {
-        Some((cause, 0 | 1)) => format!("error converting YAML to JSON: yaml: {cause}"),
-        Some((cause, line)) => format!("error converting YAML to JSON: yaml: line {line}: {cause}"),
-        None => text.into(),
-    }
-}
-
-/// A patch, read.
-pub(super) struct SentPatch {
-    pub(super) format: Format,
-    pub(super) options: WriteOptions,
-    pub(super) patch: Patch,
-}
-
-/// Reads a patch in upstream's order (`handlers/patch.go`): `Content-Type`, `Accept`, body, query, object, patch.
-pub(super) async fn read_patch(
-    with: &Objects,
-    caller: &Caller,
-    kind: &Kind,
-    parts: &Parts,
-    body: Body,
-) -> Result<SentPatch, Failure> {
-    let media = media(parts);
-    if !Patch::knows(&media, kind) {
-        return Err(unsupported(kind));
-    }
-    let format = Format::of(&parts.headers, query(parts), convertible)?;
-    let bytes = body::read(parts.version, &parts.headers, body, with.limit).await?;
-    let options = WriteOptions::patch(query(parts), false)?;
-    format.judge()?;
-    let (namespace, name) = place(caller, kind);
-    // A patch of what is not there is a 404, whatever it says.
-    let old = with.registry.get(kind, namespace, name).map_err(|e| e.seen_as(kind))?;
-    enter_for(kind, Some(&old)).await;
-    let closely = options.field_validation() != FieldValidation::Ignore;
-    let patch = match Patch::read(&media, &bytes, closely) {
-        Some(Ok(patch)) => patch,
-        Some(Err(PatchError::Malformed(e))) => return Err(Error::BadRequest(e.to_string()).into()),
-        Some(Err(e)) => return Err(Error::TooLarge(e.to_string()).into()),
-        None => return Err(unsupported(kind)),
-    };
-    if patch.copies() {
-        heavy::enter().await;
-    }
-    Ok(SentPatch { format, options, patch })
-}
-
-/// 415: of kinds that Go declares the router says it, of others (custom resources) the handler, which names what it takes.
-fn unsupported(kind: &Kind) -> Failure {
-    match kind.is_declared() {
-        true => Failure::unsupported_patch(),
-        false => Failure::unsupported_media(
-            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-        ),
-    }
+    Ok(reply::warned(show(&*with.clock, kind, &object, code, format), request.warnings))
 }
 
 /// What was done; or why it was not, with what the client is warned of all the same.

@@ -12,10 +12,8 @@ use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{Object, Stored};
 use tokensmith_registry::{GetOptions, Request, Rescale, scale_type};
 
-use super::objects::{
-    APPLY, Objects, SentConfig, asked, convertible, enter_for, judge_name, media, or_told, query,
-    read_config, read_patch,
-};
+use super::change::{Change, SentChange, read_change};
+use super::objects::{Objects, asked, convertible, enter_for, judge_name, or_told, query};
 use super::show;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
@@ -47,16 +45,15 @@ pub(super) async fn serve(
             let request = Request { options, warnings, ..asked(caller, parts) };
             changed(with, caller, kind, request, Rescale::Put(&object), &format).await
         }
-        Method::PATCH if media(parts) == APPLY => {
-            let SentConfig { format, options, config, warnings } =
-                read_config(with, caller, kind, false, parts, body).await?;
-            let request = Request { options, warnings, ..asked(caller, parts) };
-            changed(with, caller, kind, request, Rescale::Apply(&config), &format).await
-        }
         Method::PATCH => {
-            let read = read_patch(with, caller, kind, parts, body).await?;
-            let request = Request { options: read.options, ..asked(caller, parts) };
-            changed(with, caller, kind, request, Rescale::Patch(&read.patch), &read.format).await
+            let SentChange { format, options, change } =
+                read_change(with, caller, kind, false, parts, body).await?;
+            let request = Request { options, ..asked(caller, parts) };
+            let change = match &change {
+                Change::Apply(config) => Rescale::Apply(config),
+                Change::Patch(patch) => Rescale::Patch(patch),
+            };
+            changed(with, caller, kind, request, change, &format).await
         }
         _ => Err(Failure::method_not_allowed()),
     }

@@ -1,27 +1,28 @@
 //! Who manages which fields, over HTTP: every write says it, and apply goes by it.
 
 use serde_json::{Value, json};
+use tokensmith_core::store::Expect;
 
 use crate::world::{ADMIN, Answer, JANE, World, told};
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const APPLY: &str = "application/apply-patch+yaml";
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const APPLY: &str = "application/apply-patch+yaml";
 
-async fn send(world: &World, method: &str, path: &str, media: &str, body: &Value) -> Answer {
+pub async fn send(world: &World, method: &str, path: &str, media: &str, body: &Value) -> Answer {
     let headers = [("content-type", media), ("user-agent", "tester/1.0 (linux)")];
     world.send(method, path, Some(ADMIN), &headers, body.to_string().into_bytes()).await
 }
 
-async fn apply(world: &World, path: &str, body: &Value) -> Answer {
+pub async fn apply(world: &World, path: &str, body: &Value) -> Answer {
     send(world, "PATCH", path, APPLY, body).await
 }
 
-fn map(name: &str, data: Value) -> Value {
+pub fn map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
 /// Who manages what, without the times.
-fn managers(object: &Value) -> Value {
+pub fn managers(object: &Value) -> Value {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let each = |entry: &Value| {
         let part = entry["subresource"].as_str().map_or_else(String::new, |part| format!("/{part}"));
@@ -250,7 +251,7 @@ async fn apply_beside_put() {
     let (all, added) = (size(&made), size(&made) - size(&bare));
     let path = format!("{pods}/web");
     let begun = std::time::Instant::now();
-    let mut there = made;
+    let (mut there, made_once) = (made.clone(), made);
     for round in 1..=TIMES {
         there["metadata"]["labels"]["round"] = round.to_string().into();
         there = send(&world, "PUT", &path, "application/json", &there).await.ok();
@@ -265,6 +266,47 @@ async fn apply_beside_put() {
         "a PUT takes {put:?}, an apply of the same pod {applied:?}; managed fields are {added} of a pod's {all} bytes ({} %)",
         added * 100 / all
     );
+    // A lease is what is renewed most.
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease =
+        json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 40}});
+    let mut lease = send(&world, "POST", leases, "application/json", &lease).await.ok();
+    let (path, begun) = (format!("{leases}/a"), std::time::Instant::now());
+    for round in 0..TIMES {
+        lease["spec"]["renewTime"] =
+            format!("2026-01-01T00:{:02}:{:02}.000000Z", round / 60, round % 60).into();
+        lease = send(&world, "PUT", &path, "application/json", &lease).await.ok();
+    }
+    println!("a lease is renewed in {:?}", begun.elapsed() / TIMES);
+    let (without, _one) = resident(&bare).await;
+    let (with, _other) = resident(&made_once).await;
+    println!(
+        "a pod takes {with} bytes of resident memory, {without} without its managed fields ({} %)",
+        with.saturating_sub(without) * 100 / with.max(1)
+    );
+}
+
+/// How much memory the process has for each of many pods that a server holds, and the server.
+async fn resident(pod: &Value) -> (usize, World) {
+    const PODS: usize = 20_000;
+    // In pages, as Linux tells it.
+    let pages = || {
+        let told = std::fs::read_to_string("/proc/self/statm").unwrap();
+        told.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let world = World::new().await;
+    let mut pod = pod.clone();
+    pod["metadata"].as_object_mut().unwrap().shift_remove("resourceVersion");
+    let before = pages();
+    for number in 0..PODS {
+        pod["metadata"]["name"] = format!("p{number}").into();
+        let key = format!("/registry/pods/default/p{number}");
+        let bytes = pod.to_string().into_bytes().into_boxed_slice();
+        world.store.put(&key, bytes.into(), Expect::Absent).await.unwrap();
+    }
+    let last = format!("/api/v1/namespaces/default/pods/p{}", PODS - 1);
+    world.until("they show", || async { world.get(&last, Some(ADMIN)).await.status == 200 }).await;
+    (pages().saturating_sub(before) * 4096 / PODS, world)
 }
 
 #[tokio::test]

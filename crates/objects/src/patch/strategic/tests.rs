@@ -38,11 +38,11 @@ fn kind(text: &str) -> &'static Kind {
 
 fn change(kind: &Kind, object: &Value, patch: &Value) -> Result<(Object, Vec<String>), PatchError> {
     let object = decode_value(object.clone(), &Expected::kind(kind), FieldValidation::Strict).unwrap().object;
-    let object = Stored::as_shown(kind, &object);
+    let object = Stored::as_shown(kind, object);
     let patch =
         Patch::read("application/strategic-merge-patch+json", patch.to_string().as_bytes(), true).unwrap()?;
     let done = patch.change(object, &Expected::kind(kind), FieldValidation::Warn)?;
-    Ok((Stored::as_shown(kind, &done.object), done.warnings))
+    Ok((Stored::as_shown(kind, done.object), done.warnings))
 }
 
 fn without_empty(value: Value) -> Value {
