@@ -127,7 +127,8 @@ impl Registry {
         if account {
             let account =
                 json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}});
-            self.create_quietly(&user, "serviceaccounts", namespace, account).await?;
+            let request = &mut Request::by_controller(&user);
+            self.create_quietly(request, "serviceaccounts", namespace, account).await?;
         }
         let data = json!({ "ca.crt": self.config.root_ca });
         match snapshot.get("", "configmaps", namespace, CA_MAP) {
@@ -137,15 +138,15 @@ impl Registry {
                 mended.set(&["data"], data);
                 mended.remove(&["metadata", "resourceVersion"]);
                 let kind = &self.core("configmaps");
-                let done = self
-                    .update(&mut Request::by(&user), kind, namespace, CA_MAP, Subresource::None, mended)
-                    .await;
+                let request = &mut Request::by_controller(&user);
+                let done = self.update(request, kind, namespace, CA_MAP, Subresource::None, mended).await;
                 done.map(|_| true)
             }
             None => {
                 let annotation = json!({"kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."});
                 let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": CA_MAP, "annotations": annotation}, "data": data});
-                self.create_quietly(&user, "configmaps", namespace, map).await.map(|()| true)
+                let request = &mut Request::by_controller(&user);
+                self.create_quietly(request, "configmaps", namespace, map).await.map(|()| true)
             }
         }
     }
@@ -153,13 +154,13 @@ impl Registry {
     /// Creates what may be there already; a namespace that closes meanwhile is no error either.
     pub(super) async fn create_quietly(
         &self,
-        user: &Identity,
+        request: &mut Request<'_>,
         plural: &str,
         namespace: &str,
         value: Value,
     ) -> Result<(), Error> {
         let object = Object::from_value(value).unwrap_or_default();
-        match self.create(&mut Request::by(user), &self.core(plural), namespace, object).await {
+        match self.create(request, &self.core(plural), namespace, object).await {
             Ok(_) | Err(Error::AlreadyExists { .. } | Error::NotFound { .. }) => Ok(()),
             // A quota that is full may have room later.
             Err(Error::Forbidden { causes, .. }) if !causes.is_empty() => Ok(()),

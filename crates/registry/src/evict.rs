@@ -127,7 +127,8 @@ impl Registry {
         Err(modified(kind, name))
     }
 
-    /// Says in a pod why it ends.
+    /// Says in a pod why it ends. Nobody manages what it says: upstream changes the pod in its store, past the handlers that record
+    /// who writes (`addConditionAndDeletePod`).
     async fn mark_evicted(&self, kind: &Kind, there: &Arc<Stored>) -> Result<Arc<Stored>, Error> {
         let mut pod = there.wire_object(kind);
         let mut evicted = condition("DisruptionTarget");
@@ -171,7 +172,10 @@ impl Registry {
         }
         for _ in 0..TRIES {
             let there = self.get(&kind, pod.namespace(), budget.name())?;
-            let taken = taken(&kind, &there.wire_object(&kind), pod.name(), &timestamp(self.clock.now()))?;
+            let mut before = there.wire_object(&kind);
+            let mut taken = taken(&kind, &before, pod.name(), &timestamp(self.clock.now()))?;
+            // The server is its own client here (`checkAndDecrement`: `UpdateStatus`), and manages what it takes.
+            self.record(OWN, &kind, "status", Some(&mut before), &mut taken);
             match self.rewrite(&kind, &there, taken, dry_run).await {
                 Err(Error::Conflict { .. }) => {}
                 other => return other.map(|_| Standing::Always),

@@ -17,7 +17,7 @@ impl Registry {
         let map = serde_json::json!({
             "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": {"since": day(self.clock.now())},
         });
-        self.create_quietly(&system(), "configmaps", namespace, map).await
+        self.create_quietly(&mut Request::by(&system()), "configmaps", namespace, map).await
     }
 
     /// Labels a Secret with today, the day on which its token was used. Who loses a race leaves it to the next use.

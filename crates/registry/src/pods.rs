@@ -75,6 +75,8 @@ fn wrong(binding: &Object) -> Vec<FieldError> {
     found
 }
 
+/// A pod on its node. Nobody manages what the binding says: upstream changes the pod in its store, past the handlers that record who
+/// writes (`registry/core/pod/storage/storage.go`, `setPodNodeAndMetadata`: `GuaranteedUpdate`).
 fn bound(mut pod: Object, binding: &Object, now: &str) -> Result<Object, Error> {
     let name = pod.name().to_owned();
     let refused = |cause: String| Err(Error::conflict("", "pods/binding", &name, cause));

@@ -46,7 +46,7 @@ impl Controllers {
         let left: Vec<Value> = finalizers.into_iter().filter(|f| !is_awaited(f)).map(Value::from).collect();
         released.set(&["metadata", "finalizers"], left);
         let user = system();
-        let (request, part) = (&mut Request::by(&user), Subresource::None);
+        let (request, part) = (&mut Request::by_controller(&user), Subresource::None);
         self.registry.update(request, kind, namespace, name, part, released).await?;
         Ok(Done::wrote(true))
     }

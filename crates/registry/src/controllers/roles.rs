@@ -1,16 +1,18 @@
 //! ClusterRoles that gather the rules of others (`pkg/controller/clusterroleaggregation`).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokensmith_objects::Stored;
 
 use super::Controllers;
 use super::queue::{Done, Key};
-use crate::{Request, Subresource, system};
+use crate::Subresource;
 use tokensmith_core::access::rbac::{Aggregation, Gathered};
 use tokensmith_core::error::Error;
 use tokensmith_core::view::{Moved, Snapshot, object_key};
 
 pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
+/// As which upstream's controller applies what it has gathered.
+const MANAGER: &str = "clusterrole-aggregation-controller";
 
 /// So many selectors are looked at between two rests. A role can have thousands, and so can each change have roles that may
 /// gather it.
@@ -31,11 +33,11 @@ impl Controllers {
         if there.as_ref().and_then(Value::as_array).map_or(rules.is_empty(), |there| *there == rules) {
             return Ok(Done::default());
         }
-        let mut gathered = role.object();
-        gathered.set(&["rules"], rules);
-        let user = system();
-        let (request, part) = (&mut Request::by(&user), Subresource::None);
-        self.registry.update(request, kind, "", name, part, gathered).await?;
+        // It applies them, so whoever applies the role without rules of its own leaves these alone.
+        let config = json!({
+            "kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name, "uid": role.uid()}, "rules": rules,
+        });
+        self.registry.apply_own(MANAGER, kind, name, Subresource::None, config).await?;
         Ok(Done::wrote(true))
     }
 
@@ -92,7 +94,6 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    use serde_json::json;
     use tokensmith_objects::Object;
 
     use super::*;

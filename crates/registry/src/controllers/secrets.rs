@@ -49,7 +49,7 @@ impl Controllers {
         if filled == tree {
             return Ok(Done::default());
         }
-        let (request, part) = (&mut Request::by(&user), Subresource::None);
+        let (request, part) = (&mut Request::by_controller(&user), Subresource::None);
         self.registry.update(request, kind, namespace, name, part, filled).await?;
         Ok(Done::wrote(true))
     }

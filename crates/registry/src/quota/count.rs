@@ -68,7 +68,7 @@ impl Quotas {
         let mut written: Object = there.object();
         written.set(&["status", "hard"], values(&wanted));
         written.set(&["status", "used"], values(&counted));
-        match self.write(there, written).await {
+        match self.write(there, written, crate::CONTROLLERS).await {
             Ok(revision) => Ok((foreign, Some(gate.counted(name, revision, stirs, (now, looks))))),
             // Somebody else's change comes by here, too.
             Err(StoreError::Conflict(_)) => Ok((false, None)),

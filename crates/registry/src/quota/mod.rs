@@ -39,6 +39,8 @@ use check::{Demand, Quota, check};
 use gate::{Debt, Gate, Refusal, Waiter};
 use measure::Evaluator;
 
+use crate::managed::record;
+
 const QUOTAS: &str = "resourcequotas";
 /// A quota that somebody else changes meanwhile is tried again so often.
 const ATTEMPTS: usize = 4;
@@ -210,13 +212,16 @@ impl Quotas {
     /// Writes what is used of a quota.
     async fn put(&self, gate: &Gate, quota: &Quota) -> Result<(), StoreError> {
         let there = &quota.stored;
-        let revision = self.write(there, quota.written(there.object())).await?;
+        let revision = self.write(there, quota.written(there.object()), crate::OWN).await?;
         gate.follow(there.name(), there.revision(), revision);
         Ok(())
     }
 
-    async fn write(&self, there: &Stored, quota: Object) -> Result<u64, StoreError> {
+    /// Upstream's admission and its controller write as clients do (`UpdateStatus`), so they manage what they say.
+    async fn write(&self, there: &Stored, mut quota: Object, manager: &str) -> Result<u64, StoreError> {
         let kind = quota_kind();
+        let (schema, now, mut before) = (Schema::builtin(), self.clock.now(), there.wire_object(&kind));
+        record(schema, now, manager, (&*kind, "status"), Some(&mut before), &mut quota);
         let key = object_key("", QUOTAS, there.namespace(), there.name());
         let json = Stored::bytes_of(&kind, &quota);
         let revision = self.store.put(&key, json, Expect::Unchanged(there.revision())).await;

@@ -254,7 +254,9 @@ impl Registry {
             },
             "spec": {"parentRef": {"resource": "services", "namespace": object.namespace(), "name": object.name()}},
         });
-        let address = normalise(&kind, Object::from_value(address).unwrap_or_default())?;
+        let mut address = Object::from_value(address).unwrap_or_default();
+        self.record(OWN, &kind, "", None, &mut address);
+        let address = normalise(&kind, address)?;
         match self.write(&kind, &Stored::of(&kind, &address, 0), Expect::Absent).await {
             Ok(address) => Ok(Held::Here(Some(address))),
             Err(StoreError::Conflict(_)) => Ok(Held::Elsewhere),

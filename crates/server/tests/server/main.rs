@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod admission;
+mod applies;
 mod aside;
 mod audit;
 mod backup;
