@@ -9,6 +9,9 @@ import time
 import pytest
 
 BINARY = os.environ["TOKENSMITH_BIN"]
+# Where what kubectl is told and prints is written down, by test: tests/kubectl/older.py compares two such files.
+TRANSCRIPT = os.environ.get("TRANSCRIPT")
+calls: dict = {}
 
 
 class Server:
@@ -39,6 +42,8 @@ class Server:
         done = subprocess.run(["kubectl", *args], env=self.env(kubeconfig), input=stdin, capture_output=True, text=True, timeout=60)
         assert done.returncode == code, f"kubectl {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         self.stdout, self.stderr = done.stdout, done.stderr
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
+        calls.setdefault(test, []).append({"args": args, "code": code, "stdout": done.stdout, "stderr": done.stderr})
         return done.stdout if code == 0 else done.stderr
 
     def json(self, *args: str):
@@ -57,6 +62,11 @@ class Server:
         self.process.terminate()
         self.process.wait(10)
         self.log.close()
+
+
+def pytest_sessionfinish():
+    if TRANSCRIPT:
+        pathlib.Path(TRANSCRIPT).write_text(json.dumps(calls))
 
 
 @pytest.fixture(scope="module")
