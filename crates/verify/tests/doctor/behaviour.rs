@@ -34,8 +34,14 @@ async fn taken(change: impl FnOnce(&mut Site)) -> BTreeMap<String, (bool, Vec<St
 }
 
 #[track_caller]
-fn agree(what: &str, told: &BTreeMap<String, (bool, Vec<String>)>, does: impl Fn(&Value) -> bool) {
-    for (name, row) in measured() {
+fn agree(
+    aspect: &str,
+    what: &str,
+    told: &BTreeMap<String, (bool, Vec<String>)>,
+    does: impl Fn(&Value) -> bool,
+) {
+    // Where something else looks at the claims nothing was measured of them.
+    for (name, row) in measured().into_iter().filter(|(_, row)| row.get(aspect).is_some()) {
         let (taken, why) = &told[&name];
         assert_eq!(*taken, does(&row), "{name}, {what}: {why:?}");
     }
@@ -43,11 +49,11 @@ fn agree(what: &str, told: &BTreeMap<String, (bool, Vec<String>)>, does: impl Fn
 
 #[tokio::test]
 async fn what_is_taken() {
-    agree("a good token", &taken(|_| {}).await, |row| row["takes"]["good"] == true);
+    agree("takes", "a good token", &taken(|_| {}).await, |row| row["takes"]["good"] == true);
     let two = taken(|site| site.claims["aud"] = json!(["vault", "other"])).await;
-    agree("two audiences", &two, |row| row["takes"]["twoAudiences"] == true);
+    agree("takes", "two audiences", &two, |row| row["takes"]["twoAudiences"] == true);
     let spoilt = taken(|site| site.spoilt = true).await;
-    agree("a spoilt signature", &spoilt, |row| row["takes"]["spoiltSignature"] == true);
+    agree("takes", "a spoilt signature", &spoilt, |row| row["takes"]["spoiltSignature"] == true);
 }
 
 #[tokio::test]
@@ -65,7 +71,9 @@ async fn algorithms() {
         // Only what was asked of them is known.
         let asked = ["RS256", "ES256", "ES384", "ES512"].contains(&name);
         if asked {
-            agree(name, &told, |row| row["algorithms"].as_array().unwrap().iter().any(|one| one == name));
+            agree("algorithms", name, &told, |row| {
+                row["algorithms"].as_array().unwrap().iter().any(|one| one == name)
+            });
         }
     }
 }
@@ -83,14 +91,14 @@ async fn clocks_that_differ() {
         let within = |row: &Value, which: &str| {
             row["skewSeconds"][which].as_i64().is_none_or(|allowed| away < allowed)
         };
-        agree(&format!("expired {away} s ago"), &expired, |row| within(row, "expired"));
+        agree("skewSeconds", &format!("expired {away} s ago"), &expired, |row| within(row, "expired"));
         let early = taken(|site| {
             let now = site.claims["iat"].as_i64().unwrap();
             site.claims["iat"] = (now + away).into();
             site.claims["nbf"] = (now + away).into();
         })
         .await;
-        agree(&format!("valid in {away} s"), &early, |row| within(row, "notYetValid"));
+        agree("skewSeconds", &format!("valid in {away} s"), &early, |row| within(row, "notYetValid"));
     }
 }
 

@@ -54,12 +54,12 @@ const FAULTS: &[Fault] = &[
     Fault(
         "no list of algorithms",
         |site| drop(site.document.as_object_mut().unwrap().remove("id_token_signing_alg_values_supported")),
-        &[("algorithms-listed", "issuer openidconnect")],
+        &[("algorithms-listed", "issuer"), ("members", "openidconnect")],
     ),
     Fault(
         "an algorithm that is not listed",
         |site| site.document["id_token_signing_alg_values_supported"] = json!(["ES256"]),
-        &[("algorithms-listed", "issuer oauth2-proxy go-oidc openidconnect")],
+        &[("algorithms-listed", "issuer oauth2-proxy go-oidc")],
     ),
     Fault(
         "no authorization_endpoint",
@@ -263,11 +263,11 @@ const FAULTS: &[Fault] = &[
         &[
             (
                 "algorithms",
-                "aws gcp azure go-oidc-2 kube-apiserver-oidc kube-apiserver spring nimbus python-jose jwks-rsa",
+                "aws gcp azure go-oidc-2 kube-apiserver-oidc kube-apiserver spring nimbus python-jose jwks-rsa openidconnect",
             ),
             (
                 "token-algorithm",
-                "vault-kubernetes aws gcp azure go-oidc-2 kube-apiserver-oidc kube-apiserver spring nimbus python-jose jwks-rsa",
+                "vault-kubernetes aws gcp azure go-oidc-2 kube-apiserver-oidc kube-apiserver spring nimbus python-jose jwks-rsa openidconnect",
             ),
         ],
     ),
@@ -279,7 +279,7 @@ const FAULTS: &[Fault] = &[
     Fault(
         "two audiences",
         |site| site.claims["aud"] = json!(["vault", "aws"]),
-        &[("one-audience", "aws azure")],
+        &[("one-audience", "aws openidconnect")],
     ),
     Fault(
         "a long life",

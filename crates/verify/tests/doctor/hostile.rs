@@ -116,3 +116,16 @@ async fn a_jwks_uri_that_is_none_is_told() {
         assert!(failing[0].detail.contains(words), "{}", failing[0].detail);
     }
 }
+
+#[tokio::test]
+async fn what_is_no_tls_is_told() {
+    let mut site = Site::whole();
+    site.issuer = "https://plain.example.com".into();
+    site.claims["iss"] = site.issuer.clone().into();
+    let (detail, _) = said(site, "reachable").await;
+    assert!(
+        detail.starts_with("the discovery document: https://plain.example.com/.well-known/openid-configuration cannot be reached: "),
+        "{detail}"
+    );
+    assert!(!detail.contains('\n'), "{detail}");
+}

@@ -251,11 +251,11 @@ struct Named {
 impl Names for Named {
     async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<Place>> {
         let address = match host {
-            HOST => self.address,
+            HOST | "plain.example.com" => self.address,
             "inside.example.com" => "10.0.0.7".parse().unwrap(),
             _ => return Err(io::Error::other("no such host")),
         };
-        let here = if port == 80 { self.ports.1 } else { self.ports.0 };
+        let here = if port == 80 || host != HOST { self.ports.1 } else { self.ports.0 };
         Ok(vec![Place { address, socket: SocketAddr::from(([127, 0, 0, 1], here)) }])
     }
 }
@@ -272,6 +272,10 @@ impl Pages {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             let byte = stream.read_u8().await?;
+            if head.is_empty() && !byte.is_ascii_alphabetic() {
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await?;
+                return stream.shutdown().await;
+            }
             head.push(byte);
         }
         let head = String::from_utf8_lossy(&head).into_owned();

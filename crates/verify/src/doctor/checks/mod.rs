@@ -73,10 +73,10 @@ pub enum Check {
     AudienceLength { limit: usize },
     AudienceList {},
     Claims { names: Vec<String> },
-    InForce { expired: i64, early: i64 },
+    InForce { expired: i64, early: Option<i64> },
     KubernetesClaims {},
     Lifetime { limit: i64 },
-    OneAudience {},
+    OneAudience { azp: bool },
     SubjectLength { limit: usize },
     TokenAlgorithm { accepted: Vec<String> },
     TokenIssuer {},
@@ -172,7 +172,7 @@ impl Check {
             Check::InForce { expired, early } => token::in_force(facts, *expired, *early),
             Check::KubernetesClaims {} => token::kubernetes_claims(facts),
             Check::Lifetime { limit } => token::lifetime(facts, *limit),
-            Check::OneAudience {} => token::one_audience(facts),
+            Check::OneAudience { azp } => token::one_audience(facts, *azp),
             Check::SubjectLength { limit } => token::subject_length(facts, *limit),
             Check::TokenAlgorithm { accepted } => token::algorithm(facts, accepted),
             Check::TokenIssuer {} => token::issuer(facts),
@@ -193,7 +193,7 @@ impl Check {
                 | Check::InForce { .. }
                 | Check::KubernetesClaims {}
                 | Check::Lifetime { .. }
-                | Check::OneAudience {}
+                | Check::OneAudience { .. }
                 | Check::SubjectLength { .. }
                 | Check::TokenAlgorithm { .. }
                 | Check::TokenLength { .. }

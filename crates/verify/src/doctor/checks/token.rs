@@ -73,9 +73,9 @@ pub(super) fn audience_list(facts: &Facts) -> Outcome {
     })
 }
 
-pub(super) fn one_audience(facts: &Facts) -> Outcome {
+pub(super) fn one_audience(facts: &Facts, azp: bool) -> Outcome {
     of(facts, |token| match token.audiences().len() {
-        _ if token.claims.contains_key("azp") => Outcome::holds("it has an azp"),
+        _ if azp && token.claims.contains_key("azp") => Outcome::holds("it has an azp"),
         1 => Outcome::holds("it has one"),
         n => Outcome::fails(format!("it has {n}")),
     })
@@ -152,13 +152,15 @@ pub(super) fn lifetime(facts: &Facts, limit: i64) -> Outcome {
 
 /// By the one check of times that there is, whose leeway is its minute: a verifier that is kinder, or less so, is asked as if it
 /// were a little earlier or later.
-pub(super) fn in_force(facts: &Facts, expired: i64, early: i64) -> Outcome {
+/// Who has no `early` does not look at a token's beginning.
+pub(super) fn in_force(facts: &Facts, expired: i64, early: Option<i64>) -> Outcome {
     of(facts, |token| {
         let minute = LEEWAY.whole_seconds();
+        let ends = Times { expires_at: token.time("exp"), ..Times::default() };
         let begins =
             Times { not_before: token.time("nbf"), issued_at: token.time("iat"), ..Times::default() };
-        let ends = Times { expires_at: token.time("exp"), ..Times::default() };
-        let begun = begins.check(facts.now.saturating_add(early.saturating_sub(minute)));
+        let begun = early
+            .map_or(Ok(()), |early| begins.check(facts.now.saturating_add(early.saturating_sub(minute))));
         match begun.and(ends.check(facts.now.saturating_sub(expired.saturating_sub(minute)))) {
             Ok(()) => Outcome::holds("now is within its time"),
             Err(TimeError::Expired) => Outcome::fails("it has expired"),
