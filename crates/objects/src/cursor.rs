@@ -16,6 +16,8 @@ pub(crate) struct Cursor<'a> {
     depth: usize,
     /// Whether space may stand between tokens.
     spaced: bool,
+    /// Whether somebody has read all of it and found it to be JSON.
+    known: bool,
 }
 
 /// A string as it stands there.
@@ -51,7 +53,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn new(json: &'a [u8]) -> Result<Self, Malformed> {
         // Once for all of it: that is many times faster than string by string.
         let json = std::str::from_utf8(json).map_err(|e| Malformed(e.valid_up_to()))?;
-        Ok(Cursor { json, at: 0, depth: 0, spaced: false })
+        Ok(Cursor { json, at: 0, depth: 0, spaced: false, known: false })
     }
 
     /// At the beginning of any JSON.
@@ -59,6 +61,11 @@ impl<'a> Cursor<'a> {
         let mut from = Cursor { spaced: true, ..Cursor::new(json)? };
         from.space();
         Ok(from)
+    }
+
+    /// At the beginning of any JSON that has been read as such before: what is passed is not judged again.
+    pub(crate) fn known(json: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(Cursor { known: true, ..Cursor::spaced(json)? })
     }
 
     /// Passes what stands between tokens. It is not done behind a value, so that [`Self::since`] ends with it.
@@ -144,8 +151,11 @@ impl<'a> Cursor<'a> {
 
     /// Passes a string.
     pub(crate) fn string(&mut self) -> Result<Text<'a>, Malformed> {
+        if self.peek() != b'"' {
+            return Err(self.malformed());
+        }
         let (from, mut escaped) = (self.at, false);
-        self.pass("\"")?;
+        self.at += 1;
         loop {
             self.at += plain(&self.json.as_bytes()[self.at..]);
             match self.peek() {
@@ -162,7 +172,7 @@ impl<'a> Cursor<'a> {
 
     /// Its escapes are some.
     fn says(&self, text: Text<'_>) -> Result<(), Malformed> {
-        text.read().map(drop).ok_or_else(|| self.malformed())
+        if !text.escaped || text.read().is_some() { Ok(()) } else { Err(self.malformed()) }
     }
 
     /// Enters an object or a list.
@@ -190,20 +200,21 @@ impl<'a> Cursor<'a> {
     }
 
     fn another(&mut self, end: u8) -> Result<bool, Malformed> {
-        // Only the first one stands behind the bracket: no value ends with one that opens.
-        let first = self.json.as_bytes()[..self.at].last().is_some_and(|c| matches!(c, b'{' | b'['));
+        let before = self.at;
         self.space();
+        // Only the first one stands behind the bracket: no value ends with one that opens.
+        let first = || before > 0 && matches!(self.json.as_bytes()[before - 1], b'{' | b'[');
         match self.peek() {
             c if c == end => {
                 self.at += 1;
                 self.depth = self.depth.saturating_sub(1);
                 return Ok(false);
             }
-            b',' if !first => {
+            b',' if !first() => {
                 self.at += 1;
                 self.space();
             }
-            _ if first => {}
+            _ if first() => {}
             _ => return Err(self.malformed()),
         }
         Ok(true)
@@ -212,6 +223,7 @@ impl<'a> Cursor<'a> {
     /// Passes a value.
     pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
         match self.peek() {
+            b'{' | b'[' if self.known => self.leap()?,
             b'{' => {
                 self.enter("{")?;
                 while let Some(name) = self.member()? {
@@ -234,5 +246,33 @@ impl<'a> Cursor<'a> {
             _ => drop(self.number()?),
         }
         Ok(())
+    }
+
+    /// Passes an object or a list of JSON that is known to be some: its brackets are counted.
+    fn leap(&mut self) -> Result<(), Malformed> {
+        let (bytes, mut open) = (self.json.as_bytes(), 0_usize);
+        loop {
+            match self.peek() {
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.saturating_sub(1),
+                b'"' => {
+                    self.at += 1;
+                    loop {
+                        self.at += plain(&bytes[self.at..]);
+                        match self.peek() {
+                            b'\\' => self.at = (self.at + 2).min(bytes.len()),
+                            b'"' => break,
+                            _ => return Err(self.malformed()),
+                        }
+                    }
+                }
+                0 => return Err(self.malformed()),
+                _ => {}
+            }
+            self.at += 1;
+            if open == 0 {
+                return Ok(());
+            }
+        }
     }
 }

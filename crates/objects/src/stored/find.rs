@@ -11,17 +11,31 @@ pub(super) fn find<'a, const N: usize>(
     json: &'a [u8],
     paths: &[&[&str]; N],
 ) -> Result<[Option<&'a str>; N], Malformed> {
+    all(Cursor::spaced(json)?, paths)
+}
+
+/// The same of JSON that has been read as such before: what no path leads to is passed without being judged again.
+pub(super) fn find_known<'a, const N: usize>(
+    json: &'a [u8],
+    paths: &[&[&str]; N],
+) -> Result<[Option<&'a str>; N], Malformed> {
+    all(Cursor::known(json)?, paths)
+}
+
+fn all<'a, const N: usize>(
+    mut from: Cursor<'a>,
+    paths: &[&[&str]; N],
+) -> Result<[Option<&'a str>; N], Malformed> {
     let mut found = [None; N];
-    let mut from = Cursor::spaced(json)?;
     Search { found: &mut found, first: false }.walk(&mut from, Way::begin(paths))?;
     from.end()?;
     Ok(found)
 }
 
-/// What stands at a path for the first time: nothing behind it is read.
+/// What stands at a path of JSON that has been read as such before, for the first time: nothing behind it is read.
 pub(super) fn first<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a str> {
     let mut found = [None];
-    let mut from = Cursor::spaced(json).ok()?;
+    let mut from = Cursor::known(json).ok()?;
     // Leaving early is an error to the walk.
     let _ = Search { found: &mut found, first: true }.walk(&mut from, Way::begin(&[path]));
     found[0]
@@ -61,9 +75,14 @@ impl<'p> Way<'p> {
 
     /// What leads on through a name, if anything does.
     pub(super) fn through(self, name: &str) -> Option<Self> {
-        let mut here = 0;
+        let (mut here, mut last) = (0, (None, false));
         for bit in bits(self.here) {
-            if self.paths[bit.trailing_zeros() as usize][self.depth] == name {
+            let step = self.paths[bit.trailing_zeros() as usize][self.depth];
+            // Neighbours begin alike, mostly by the very same text.
+            if !last.0.is_some_and(|before| std::ptr::eq::<str>(before, step)) {
+                last = (Some(step), step == name);
+            }
+            if last.1 {
                 here |= bit;
             }
         }
@@ -130,7 +149,9 @@ mod tests {
     const PATHS: [&[&str]; 4] = [&["a"], &["b", "a"], &["b", "c", "a"], &["c"]];
 
     fn texts(json: &str) -> [Option<String>; 4] {
-        find(json.as_bytes(), &PATHS).unwrap().map(|raw| raw.map(str::to_owned))
+        let found = find(json.as_bytes(), &PATHS).unwrap();
+        assert_eq!(find_known(json.as_bytes(), &PATHS).unwrap(), found, "{json}");
+        found.map(|raw| raw.map(str::to_owned))
     }
 
     #[test]

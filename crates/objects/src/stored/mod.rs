@@ -26,7 +26,7 @@ use crate::Object;
 use crate::codec::{encode_of, is_wire, shown_of};
 use crate::schema::{Kind, KindId};
 use crate::selector::Selectable;
-use find::find;
+use find::{find, find_known};
 
 /// An object with its revision. Its `Debug` shows no more than [`Object`]'s does.
 pub struct Stored {
@@ -221,7 +221,7 @@ impl Stored {
 
     /// A label's value.
     pub fn label(&self, key: &str) -> Option<Cow<'_, str>> {
-        let [found] = find(self.labels()?, &[&[key]]).unwrap_or_default();
+        let [found] = find_known(self.labels()?, &[&[key]]).unwrap_or_default();
         found.and_then(string)
     }
 
@@ -252,13 +252,13 @@ impl Stored {
 
     /// The string at a path, `""` when absent.
     pub fn text(&self, path: &[&str]) -> Cow<'_, str> {
-        let [found] = find(&self.json, &[path]).unwrap_or_default();
+        let [found] = find_known(&self.json, &[path]).unwrap_or_default();
         found.and_then(string).unwrap_or_default()
     }
 
     /// What stands at a path, as it is written: what two objects have in common is found without reading it.
     pub fn raw(&self, path: &[&str]) -> Option<&str> {
-        let [found] = find(&self.json, &[path]).unwrap_or_default();
+        let [found] = find_known(&self.json, &[path]).unwrap_or_default();
         found
     }
 

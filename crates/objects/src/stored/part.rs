@@ -24,11 +24,11 @@ pub enum Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// What stands at paths of names; lists on the way are walked through, element by element. What is on the way and neither
+    /// What stands at paths of names in JSON that has been read as such before; lists on the way are walked through, element by element. What is on the way and neither
     /// an object nor a list is null, as is what is no JSON. No path may begin with another one, and there are at most 32.
     pub(super) fn read(json: &'a [u8], paths: &[&[&str]]) -> Part<'a> {
         let read = || {
-            let mut from = Cursor::spaced(json)?;
+            let mut from = Cursor::known(json)?;
             let part = Part::along(&mut from, Way::begin(paths))?;
             from.end().map(|()| part)
         };
