@@ -10,7 +10,7 @@ use super::moved::Moved;
 use super::{REGISTRY, Snapshot, View};
 use crate::clock::Clock;
 use crate::follow::{Follower, News};
-use crate::store::{Change, Listing, Revision, Store, StoreError};
+use crate::store::{Change, Entry, Listing, Revision, Store, StoreError};
 
 impl View {
     /// A view of what the store holds now.
@@ -76,13 +76,11 @@ async fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
 }
 
 fn listed(listing: Listing) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    for entry in listing.entries {
-        let object = read(&entry.key, &entry.value, entry.revision);
-        snapshot.apply(&entry.key, object, entry.revision);
-    }
-    snapshot.revision = listing.revision;
-    snapshot
+    let read = |entry: Entry| {
+        let object = read(&entry.key, &entry.value, entry.revision)?;
+        Some((Arc::from(entry.key), object))
+    };
+    Snapshot::of(listing.entries.into_iter().filter_map(read).collect(), listing.revision)
 }
 
 /// The object behind stored bytes. A revision of 0 is one that is not known.

@@ -35,8 +35,10 @@ impl Graph {
             return;
         }
         for edge in come {
-            let count = self.0.get(edge.as_str()).copied().unwrap_or(0);
-            self.0.insert(edge.into(), count.saturating_add(1));
+            match self.0.get_mut(edge.as_str()) {
+                Some(count) => *count = count.saturating_add(1),
+                None => drop(self.0.insert(edge.into(), 1)),
+            }
         }
         for edge in gone {
             match self.0.get(edge.as_str()).copied().unwrap_or(0) {

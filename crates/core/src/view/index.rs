@@ -1,7 +1,7 @@
 //! What is looked for by something else than its key, so that nobody looks at all objects of a kind for a few: what the
 //! controllers ask for, and what clients select by. It changes with the objects and shares its structure, as they do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use tokensmith_objects::kinds::service::node_ports;
 use super::REGISTRY;
 use crate::access::rbac::Aggregation;
 use crate::tokens::legacy::{ACCOUNT, SECRET_TYPE};
+
+/// What the keys of pods begin with.
+const PODS: &str = "/registry/pods/";
 
 #[derive(Clone, Default)]
 pub(super) struct Index {
@@ -36,14 +39,43 @@ impl Index {
             (Some(_), None) => self.count(key, |count| count.saturating_sub(1)),
             _ => {}
         }
+        match key.strip_prefix(PODS) {
+            Some(_) => self.bind(key, old.map_or("", Stored::node), new.map_or("", Stored::node)),
+            None => self.kinds(key, old, new),
+        }
+    }
+
+    /// Objects that are all there is, each under a key of its own: as they would come one by one. What many of them share is
+    /// looked up once for all.
+    pub(super) fn of(objects: &[(Arc<str>, Arc<Stored>)]) -> Self {
+        let mut index = Index::default();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let mut bound: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
+        for (key, object) in objects {
+            for prefix in collections(key) {
+                *counts.entry(prefix).or_default() += 1;
+            }
+            match key.strip_prefix(PODS) {
+                Some(_) if object.node().is_empty() => {}
+                Some(_) => bound.entry(object.node()).or_default().push(key.clone()),
+                None => index.kinds(key, None, Some(object)),
+            }
+        }
+        index.counts = counts.into_iter().map(|(prefix, count)| (Arc::<str>::from(prefix), count)).collect();
+        for (node, pods) in bound {
+            index.pods.insert(node.into(), pods.into_iter().collect::<OrdSet<Arc<str>>>());
+        }
+        index
+    }
+
+    /// What is particular of some kinds.
+    fn kinds(&mut self, key: &str, old: Option<&Stored>, new: Option<&Stored>) {
         let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
         if let Some(name) = vertex.strip_prefix("rbac.authorization.k8s.io/clusterroles/") {
             match new.and_then(|role| Aggregation::of(&role.object())) {
                 Some(rule) => drop(self.gatherers.insert(name.into(), rule.into())),
                 None => drop(self.gatherers.remove(name)),
             }
-        } else if vertex.starts_with("pods/") {
-            self.bind(key, old.map_or("", Stored::node), new.map_or("", Stored::node));
         } else if vertex.starts_with("services/") {
             self.open(old.map(ports).unwrap_or_default(), new.map(ports).unwrap_or_default());
         } else if vertex.starts_with("secrets/") {
@@ -55,14 +87,20 @@ impl Index {
         }
     }
 
-    /// Counts an object in all its collections: its kind's, and its namespace's of these.
+    /// Counts an object in all its collections.
     fn count(&mut self, key: &str, with: impl Fn(usize) -> usize) {
-        for (at, _) in key.match_indices('/').filter(|(at, _)| *at >= REGISTRY.len()) {
-            let prefix = &key[..=at];
+        for prefix in collections(key) {
             match with(self.count_of(prefix)) {
                 0 => drop(self.counts.remove(prefix)),
-                count => drop(self.counts.insert(prefix.into(), count)),
+                count => self.set_count(prefix, count),
             }
+        }
+    }
+
+    fn set_count(&mut self, prefix: &str, now: usize) {
+        match self.counts.get_mut(prefix) {
+            Some(count) => *count = now,
+            None => drop(self.counts.insert(prefix.into(), now)),
         }
     }
 
@@ -132,6 +170,11 @@ impl Index {
     }
 }
 
+/// The prefixes of the collections that an object is in: its kind's, and its namespace's of these.
+fn collections(key: &str) -> impl Iterator<Item = &str> {
+    key.match_indices('/').filter(|(at, _)| *at >= REGISTRY.len()).map(|(at, _)| &key[..=at])
+}
+
 fn ports(service: &Stored) -> BTreeSet<u16> {
     service.value(&["spec"]).map(|spec| node_ports(&spec).collect()).unwrap_or_default()
 }
@@ -155,6 +198,34 @@ mod tests {
 
     fn secret(name: &str, kind: &str, account: &str) -> Value {
         json!({"metadata": {"name": name, "namespace": "n", "annotations": {ACCOUNT: account}}, "type": kind})
+    }
+
+    #[test]
+    fn all_at_once_is_as_one_by_one() {
+        let mut one_by_one = Snapshot::default();
+        let rbac = "rbac.authorization.k8s.io";
+        let gathers = json!({"metadata": {"name": "g"}, "aggregationRule": {"clusterRoleSelectors": [{}]}});
+        put(&mut one_by_one, rbac, "clusterroles", gathers);
+        put(&mut one_by_one, "", "secrets", secret("b", SECRET_TYPE, "builder"));
+        let ports =
+            json!({"metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": [{"nodePort": 30_001}]}});
+        put(&mut one_by_one, "", "services", ports);
+        for (name, namespace, node) in [("b", "m", "w"), ("a", "n", "w"), ("c", "n", "v"), ("d", "n", "")] {
+            let pod = json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"nodeName": node}});
+            put(&mut one_by_one, "", "pods", pod);
+        }
+        let mut objects: Vec<_> =
+            one_by_one.objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
+        for _ in 0..objects.len() {
+            // In whatever order.
+            objects.rotate_left(1);
+            let (made, wanted) = (Index::of(&objects), &one_by_one.index);
+            assert_eq!((&made.counts, &made.pods), (&wanted.counts, &wanted.pods));
+            assert_eq!((&made.node_ports, &made.token_secrets), (&wanted.node_ports, &wanted.token_secrets));
+            let names = |index: &Index| index.gatherers.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(&made), names(wanted));
+        }
+        assert_eq!(one_by_one.index.count_of(PODS), 4);
     }
 
     #[test]

@@ -173,6 +173,18 @@ impl Snapshot {
         (found.revision() == revision).then(|| found.clone())
     }
 
+    /// Objects that are all there is, each under a key of its own, at a revision.
+    fn of(objects: Vec<(Arc<str>, Arc<Stored>)>, revision: Revision) -> Self {
+        let mut snapshot = Snapshot { index: index::Index::of(&objects), revision, ..Snapshot::default() };
+        for (key, object) in &objects {
+            let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
+            snapshot.graph.change(vertex, None, Some(object));
+            snapshot.policy.change(vertex, None, Some(object));
+        }
+        snapshot.objects = objects.into_iter().collect();
+        snapshot
+    }
+
     /// The snapshot after one more change: `object` is `None` for a delete. What was there before.
     pub fn apply(
         &mut self,
