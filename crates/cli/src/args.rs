@@ -25,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Write everything that a server holds into a file, while it runs
     Backup(commands::backup::BackupArgs),
+    /// Show or move the clock of a server with --test-clock
+    Clock(commands::clock::ClockArgs),
     /// Print a completion script for a shell, or write manual pages
     Completions(commands::completions::CompletionsArgs),
     /// Say what verifiers elsewhere will make of an issuer, rule by rule

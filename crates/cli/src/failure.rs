@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::logs;
 use crate::output::{Closed, aside, print_coloured, printable};
 
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
@@ -45,7 +46,8 @@ impl Failure {
             return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
         if !matches!(self, Failure::Closed | Failure::Exit(_)) {
-            aside(&format!("error: {}", printable(&one_line(&self.to_string()))));
+            let text = printable(&one_line(&self.to_string()));
+            if logs::as_json() { tracing::error!("{text}") } else { aside(&format!("error: {text}")) }
         }
         ExitCode::from(self.code())
     }

@@ -17,6 +17,7 @@ use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
 use crate::failure::Failure;
+use crate::logs;
 use crate::output::aside;
 use crate::usage::{Line, laid_out};
 
@@ -45,7 +46,7 @@ pub fn warn_of_strangers() {
     let known = variables(&Cli::command());
     for (name, value) in std::env::vars_os() {
         if let Some(warning) = stranger(&known, &name, &value) {
-            aside(&warning);
+            if logs::as_json() { tracing::warn!("{warning}") } else { aside(&format!("warning: {warning}")) }
         }
     }
 }
@@ -134,7 +135,7 @@ fn check(matches: &ArgMatches) -> Result<(), Failure> {
 /// All variables that are read.
 fn variables(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned()));
-    let others = ["TOKENSMITH_LOG", "TOKENSMITH_KILL_AT", "TOKENSMITH_PANIC_WHILE"].map(str::to_owned);
+    let others = ["TOKENSMITH_KILL_AT", "TOKENSMITH_PANIC_WHILE"].map(str::to_owned);
     own.chain(others).chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
@@ -146,7 +147,7 @@ fn stranger(known: &BTreeSet<String>, name: &OsStr, value: &OsStr) -> Option<Str
     }
     let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
     let meant = near.filter(|(apart, _)| *apart <= 3).map(|(_, known)| format!("; was {known} meant?"));
-    Some(format!("warning: no flag reads {name}{}", meant.unwrap_or_default()))
+    Some(format!("no flag reads {name}{}", meant.unwrap_or_default()))
 }
 
 /// Whether a kubelet has set it because of a Service whose name begins with `tokensmith`.
@@ -209,12 +210,9 @@ mod tests {
     fn a_variable_that_no_flag_reads_is_told() {
         let known = variables(&Cli::command());
         let told = |name: &str, value: &str| stranger(&known, name.as_ref(), value.as_ref());
-        let near = "warning: no flag reads TOKENSMITH_DATA_DRI; was TOKENSMITH_DATA_DIR meant?";
+        let near = "no flag reads TOKENSMITH_DATA_DRI; was TOKENSMITH_DATA_DIR meant?";
         assert_eq!(told("TOKENSMITH_DATA_DRI", "x").as_deref(), Some(near));
-        assert_eq!(
-            told("TOKENSMITH_WEATHER", "x").as_deref(),
-            Some("warning: no flag reads TOKENSMITH_WEATHER")
-        );
+        assert_eq!(told("TOKENSMITH_WEATHER", "x").as_deref(), Some("no flag reads TOKENSMITH_WEATHER"));
         for (name, value) in [
             ("HOME", "x"),
             ("TOKENSMITH_DATA_DIR", "x"),

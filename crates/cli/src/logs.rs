@@ -1,36 +1,137 @@
-//! Logs of the commands that stay: to standard error, as `TOKENSMITH_LOG` filters them.
+//! Logs of the commands that stay: lines on standard error, for people or as JSON, as `--log` (`TOKENSMITH_LOG`) lets them
+//! through. `RUST_LOG` is not read: it is meant for whatever else runs in the same environment.
+//!
+//! A level alone is about tokensmith; the libraries below warn. They are asked by name (`debug,h2=debug`), and some of them
+//! show what is on the wire at `trace`: so none of them gets further than `debug`.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io;
 use std::panic::PanicHookInfo;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
+use crate::given;
 use crate::output::colours;
 
-/// Begins to log; a second call in one process changes nothing.
-pub fn start() {
-    begin("warn,tokensmith=info");
+/// What is logged, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogFlags {
+    /// Log lines of this level and above: off, error, warn, info, debug or trace; TARGET=LEVEL, by commas, for parts and for
+    /// libraries (info,tokensmith_registry=debug,h2=debug)
+    #[arg(long, value_name = "LEVEL", env = "TOKENSMITH_LOG")]
+    log: Option<Filter>,
+
+    /// The form of the log
+    #[arg(long, value_name = "FORM", env = "TOKENSMITH_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: Format,
 }
 
-/// Begins to log warnings alone: the output is another program's.
-pub fn start_quietly() {
-    begin("warn");
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// An object with timestamp, level, message, target and what belongs to it.
+    Json,
+    /// For people.
+    #[default]
+    Text,
 }
 
-fn begin(filter: &str) {
-    let filter = EnvFilter::try_from_env("TOKENSMITH_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
-    let begun = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // Of a line that cannot be written nothing is said: that goes to the same place, and panics if it fails.
-        .log_internal_errors(false)
-        .with_ansi(colours(&io::stderr()))
-        .try_init();
-    if begun.is_ok() {
-        std::panic::set_hook(Box::new(panicked));
-        // Around that one.
-        tokensmith_store::hush();
+/// Which lines are let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    own: LevelFilter,
+    parts: Vec<(String, LevelFilter)>,
+}
+
+/// What is no filter.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL")]
+pub struct NoFilter(String);
+
+impl FromStr for Filter {
+    type Err = NoFilter;
+
+    fn from_str(text: &str) -> Result<Self, NoFilter> {
+        let mut filter = Filter { own: LevelFilter::INFO, parts: Vec::new() };
+        for part in text.split(',').map(str::trim) {
+            let no = || NoFilter(part.to_owned());
+            let named = |target: &str| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+                !target.is_empty() && target.chars().all(plain)
+            };
+            match part.split_once('=') {
+                None => filter.own = level(part).ok_or_else(no)?,
+                Some((target, shown)) if named(target) => {
+                    filter.parts.push((target.to_owned(), level(shown).ok_or_else(no)?));
+                }
+                Some(_) => return Err(no()),
+            }
+        }
+        Ok(filter)
+    }
+}
+
+/// No number, and nothing that is empty, as the library would take it.
+fn level(text: &str) -> Option<LevelFilter> {
+    text.parse().ok().filter(|_| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic()))
+}
+
+/// As `EnvFilter` reads it.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},tokensmith={}", self.own.min(LevelFilter::WARN), self.own)?;
+        for (target, level) in &self.parts {
+            let most = if target.starts_with("tokensmith") { LevelFilter::TRACE } else { LevelFilter::DEBUG };
+            write!(f, ",{target}={}", (*level).min(most))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether lines are JSON.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard error holds lines of JSON and nothing else.
+pub fn as_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
+
+impl LogFlags {
+    /// Begins to log; a second call in one process changes nothing.
+    pub fn start(&self) {
+        self.begin(LevelFilter::INFO);
+    }
+
+    /// Begins to log warnings alone, unless more is asked for: the output is another program's.
+    pub fn start_quietly(&self) {
+        self.begin(LevelFilter::WARN);
+    }
+
+    fn begin(&self, usual: LevelFilter) {
+        let filter = self.log.clone().unwrap_or(Filter { own: usual, parts: Vec::new() });
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(filter.to_string()))
+            .with_writer(io::stderr)
+            // Of a line that cannot be written nothing is said: that goes to the same place, and panics if it fails.
+            .log_internal_errors(false);
+        let begun = match self.log_format {
+            Format::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+            Format::Text => lines.with_ansi(colours(&io::stderr())).try_init(),
+        };
+        if begun.is_ok() {
+            AS_JSON.store(self.log_format == Format::Json, Ordering::Relaxed);
+            std::panic::set_hook(Box::new(panicked));
+            // Around that one.
+            tokensmith_store::hush();
+            // Who stays is told once what counts for nothing.
+            given::warn_of_strangers();
+        }
     }
 }
 
@@ -53,5 +154,32 @@ fn said<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
         (Some(text), _) => text,
         (None, Some(text)) if cfg!(debug_assertions) => text,
         _ => "its text is withheld, it may hold a secret",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_about_tokensmith_and_libraries_are_asked_by_name() {
+        for (text, read) in [
+            ("info", "warn,tokensmith=info"),
+            ("DEBUG", "warn,tokensmith=debug"),
+            ("error", "error,tokensmith=error"),
+            ("off", "off,tokensmith=off"),
+            ("warn,tokensmith=info", "warn,tokensmith=warn,tokensmith=info"),
+            (
+                "debug,h2=trace, tokensmith_core::keys=trace",
+                "warn,tokensmith=debug,h2=debug,tokensmith_core::keys=trace",
+            ),
+        ] {
+            assert_eq!(text.parse::<Filter>().unwrap().to_string(), read, "{text}");
+        }
+        for text in
+            ["", "inof", "2", "info,", "h2=", "=info", "h2=loud", "[span]=info", "a b=info", "info debug"]
+        {
+            assert!(text.parse::<Filter>().is_err(), "{text:?}");
+        }
     }
 }

@@ -42,13 +42,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     if matches!(cli.command, Command::Backup(_) | Command::Restore(_) | Command::Store(_)) {
         tokensmith_store::hush();
     }
-    // Who stays is told once what counts for nothing.
-    if matches!(cli.command, Command::Project(_) | Command::Proxy(_) | Command::Serve(_) | Command::Signer(_))
-    {
-        given::warn_of_strangers();
-    }
     match cli.command {
         Command::Backup(args) => block_on(args.run()),
+        Command::Clock(args) => block_on(args.run()),
         Command::Completions(args) => args.run(),
         Command::Doctor(args) => block_on(args.run()),
         Command::ExecInit(args) => args.run(),

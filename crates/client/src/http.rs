@@ -113,6 +113,14 @@ impl Client {
         self.send(Method::POST, path, &[], Some(body)).await
     }
 
+    /// PUT of a JSON body.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Error> {
+        self.send(Method::PUT, path, &[], Some(body)).await
+    }
+
     /// DELETE with options in a JSON body.
     ///
     /// # Errors

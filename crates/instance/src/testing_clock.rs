@@ -7,8 +7,9 @@ use axum::routing::get;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokensmith_core::{Error, moment};
+use tokensmith_core::{Error, GoDuration, Moment, moment};
 use tokensmith_server::{Access, Failure, Limit, Route, json_body, json_reply};
 
 use crate::clock::TestClock;
@@ -38,20 +39,40 @@ async fn show(State(with): State<With>, headers: HeaderMap) -> Result<Response, 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClockChange {
-    now: String,
+    /// A time, RFC 3339,
+    now: Option<String>,
+    /// or how far it is to be moved, as Go writes it; backwards below zero.
+    advance: Option<String>,
     /// Sets the wall clock alone, as a time server does: no time passes.
     #[serde(default)]
     jump: bool,
 }
 
-/// `PUT` of the same: moves the clock, forwards (that time passes, unless `jump` is said) or backwards. What is due by then
+impl ClockChange {
+    /// The time that it leads to.
+    fn time(&self, now: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
+        let bad = |cause: &dyn std::fmt::Display| {
+            Failure::from(Error::BadRequest(format!(
+                "the clock takes {{\"now\": RFC 3339}} or {{\"advance\": \"1h30m\"}}: {cause}"
+            )))
+        };
+        match (&self.now, &self.advance) {
+            (Some(to), None) => moment::parse(to).map_err(|cause| bad(&cause)),
+            (None, Some(span)) => {
+                let span: GoDuration = span.parse().map_err(|cause| bad(&cause))?;
+                Ok(now.plus(time::Duration::nanoseconds(span.nanos())))
+            }
+            (Some(_), Some(_)) => Err(bad(&"both are there")),
+            (None, None) => Err(bad(&"neither is there")),
+        }
+    }
+}
+
+/// `PUT` of the same, or of `{"advance": "1h"}`: moves the clock, forwards (that time passes, unless `jump` is said) or backwards. What is due by then
 /// is done when it is answered, so that a test need not wait for it.
 async fn set(State(with): State<With>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
     let wanted: ClockChange = json_body(with.limit, &headers, body).await?;
-    let bad = |cause: moment::ParseError| {
-        Failure::from(Error::BadRequest(format!("the clock takes {{\"now\": RFC 3339}}: {cause}")))
-    };
-    let now = moment::parse(&wanted.now).map_err(bad)?;
+    let now = wanted.time(with.clock.now())?;
     let moved = match wanted.jump {
         true => with.clock.jump(now).await,
         false => with.clock.set(now).await,

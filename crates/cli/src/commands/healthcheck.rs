@@ -11,6 +11,8 @@ use clap::{Args, ValueEnum};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{StatusCode, redirect};
 use tokensmith_client::Target;
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
 use tokensmith_signer::Address;
 use tokio::time::timeout;
 
@@ -21,11 +23,14 @@ use crate::client::tls;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::files;
-use crate::serve::data_dir;
+use crate::serve::data_dir::{self, DataDir};
 
 const EXAMPLES: &str = "Examples:
   # in an image
   HEALTHCHECK CMD [\"/tokensmith\", \"healthcheck\"]
+
+  # until a server that was just started is ready
+  tokensmith healthcheck --wait 30s
 
   # is the process alive, ready or not?
   tokensmith healthcheck --probe livez
@@ -45,6 +50,10 @@ pub struct HealthcheckArgs {
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     timeout: GoDuration,
 
+    /// Ask again until it is healthy, for this long at most: a server that is just being started
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<GoDuration>,
+
     #[command(flatten)]
     client: ClientFlags,
 }
@@ -59,28 +68,49 @@ enum Probe {
     Readyz,
 }
 
+/// How long it waits before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl HealthcheckArgs {
     /// Asks; done means healthy.
     ///
     /// # Errors
-    /// No answer, or another than 200.
+    /// No answer, or another than 200; with `--wait`, for all that time.
     pub async fn run(self) -> Result<(), Failure> {
-        let wait = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+        let clock = SystemClock::new();
+        let patience = self.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default();
+        loop {
+            let left = patience.saturating_sub(clock.monotonic());
+            match (self.once(left).await, self.wait) {
+                (Err(Failure::Failed(why)), Some(wait))
+                    if clock.monotonic().saturating_add(PAUSE) >= patience =>
+                {
+                    return Err(Failure::failed(format!("not healthy within {wait}: {why}")));
+                }
+                (Err(Failure::Failed(_)), Some(_)) => clock.sleep(PAUSE).await,
+                (asked, _) => return asked,
+            }
+        }
+    }
+
+    async fn once(&self, left: Duration) -> Result<(), Failure> {
+        let usual = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
+        // Of all the time that there is to wait, an answer gets no more than is left.
+        let limit = if self.wait.is_some() { usual.min(left.max(PAUSE)) } else { usual };
         let asked = match self.place()? {
             Place::Server(asked) => asked,
-            Place::Signer(address) => return signs(&address, wait).await,
+            Place::Signer(address) => return signs(&address, limit).await,
         };
         let path = match self.probe {
             Probe::Livez => "/livez",
             Probe::Readyz => "/readyz",
         };
-        let mut code = asked.ask(path, wait, &Credentials::default()).await?;
+        let (mut code, mut failing) = asked.ask(path, limit, &Credentials::default()).await?;
         let shut = matches!(code.as_u16(), 401 | 403);
         // Without anonymous access, or without the role that opens these paths to it, it takes credentials.
         if shut && asked.has_credentials() && asked.verified() {
-            code = asked.ask(path, wait, &asked.credentials).await?;
+            (code, failing) = asked.ask(path, limit, &asked.credentials).await?;
         }
-        let server = asked.server.as_str().trim_end_matches('/');
         match code.as_u16() {
             _ if code.is_success() => Ok(()),
             401 | 403 if asked.has_credentials() && !asked.verified() => Err(Failure::failed(format!(
@@ -89,8 +119,10 @@ impl HealthcheckArgs {
             401 | 403 => Err(Failure::failed(format!(
                 "{path} answered {code}: give credentials that may see it, with --kubeconfig or --token"
             ))),
+            _ if failing.is_empty() => Err(Failure::failed(format!("{path} answered {code}"))),
             _ => Err(Failure::failed(format!(
-                "{path} answered {code}; `curl -k {server}{path}?verbose` says which check fails"
+                "{path} answered {code}: what is not well: {}; the server's log says why",
+                failing.join(", ")
             ))),
         }
     }
@@ -101,8 +133,17 @@ impl HealthcheckArgs {
             let Target { server, trust, credentials, .. } = self.client.target()?;
             return Ok(Place::Server(Asked { server, trust, credentials }));
         }
-        let dir = &self.client.data_dir;
-        let Some(address) = files::read_if_there(&dir.join(data_dir::ADDRESS))? else {
+        let mut dir = self.client.data_dir.clone();
+        let mut address = files::read_if_there(&dir.join(data_dir::ADDRESS));
+        // An image names its folder, and its command may say that nothing is kept.
+        if !matches!(address, Ok(Some(_)))
+            && std::env::var_os("TOKENSMITH_DATA_DIR").is_some_and(|named| *named == *dir)
+            && let Some(other) = DataDir::of_ephemeral()
+        {
+            address = files::read_if_there(&other.join(data_dir::ADDRESS));
+            dir = other;
+        }
+        let Some(address) = address? else {
             return Err(Failure::failed(format!(
                 "no server runs on {}: give --data-dir, or --server for one elsewhere",
                 dir.display()
@@ -155,13 +196,13 @@ impl Asked {
         self.server.scheme() == "https" && self.trust != Trust::Anyone
     }
 
-    /// The answer's code.
+    /// The answer's code, and which checks it says to have failed.
     async fn ask(
         &self,
         path: &str,
         wait: Duration,
         credentials: &Credentials,
-    ) -> Result<StatusCode, Failure> {
+    ) -> Result<(StatusCode, Vec<String>), Failure> {
         let tls = tls::config(&self.trust, None, credentials)?;
         let client = http::builder(tls).timeout(wait).redirect(redirect::Policy::none());
         // Nothing on this machine is behind a proxy.
@@ -174,8 +215,17 @@ impl Asked {
         if let Some(token) = credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
             request = request.header(AUTHORIZATION, http::secret(&token)?);
         }
-        let answer = request.send().await.map_err(|e| tokensmith_client::unreachable(&self.server, &e))?;
-        Ok(answer.status())
+        let mut answer =
+            request.send().await.map_err(|e| tokensmith_client::unreachable(&self.server, &e))?;
+        let (code, mut text) = (answer.status(), Vec::new());
+        // No list of checks is longer, and whoever answers may be anyone.
+        while !code.is_success() && text.len() < 16 << 10 {
+            let Ok(Some(more)) = answer.chunk().await else { break };
+            text.extend_from_slice(&more);
+        }
+        let text = String::from_utf8_lossy(&text);
+        let failing = text.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next());
+        Ok((code, failing.map(str::to_owned).collect()))
     }
 }
 

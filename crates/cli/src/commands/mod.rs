@@ -1,6 +1,7 @@
 //! The commands that are clients. One file each; none knows the server's insides.
 
 pub mod backup;
+pub mod clock;
 pub mod completions;
 pub mod doctor;
 pub mod healthcheck;

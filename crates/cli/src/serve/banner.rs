@@ -8,10 +8,16 @@ use super::flags::ServeArgs;
 use super::tls::Local;
 use crate::client::flags::DATA_DIR;
 use crate::files::absolute;
+use crate::logs;
 use crate::output::{mention, shell};
 
 /// Prints it. The commands need nothing but this binary, and work when pasted into a second terminal.
 pub(super) fn print(args: &ServeArgs, url: &str, here: &Local, issuer: &str, kubeconfig: &Path) {
+    if logs::as_json() {
+        let kubeconfig = absolute(kubeconfig).display().to_string();
+        tracing::info!(url, issuer, kubeconfig, version = env!("CARGO_PKG_VERSION"), "tokensmith listens");
+        return;
+    }
     let mut text =
         format!("tokensmith {} listens on {url}\nissuer      {issuer}\n", env!("CARGO_PKG_VERSION"));
     text += &format!("discovery   {}\n", discovery(args, issuer));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -35,6 +36,14 @@ pub const STORE: &str = "store";
 pub const LOCK: &str = "lock";
 /// What a backup takes along besides the store: all that a client trusts or is known by.
 const KEPT: [&str; 4] = [CA_CERT, CA_KEY, ADMIN_TOKEN, ISSUER];
+
+/// How the folder of a server begins that keeps nothing.
+const TEMPORARY: &str = "tokensmith-";
+
+/// Where such a folder can be: a container whose root is read-only has no `/tmp`, but all have shared memory.
+fn temporary_places() -> [PathBuf; 2] {
+    [std::env::temp_dir(), PathBuf::from("/dev/shm")]
+}
 
 /// Files with their names.
 pub type Kept = Vec<(String, Zeroizing<Vec<u8>>)>;
@@ -73,15 +82,37 @@ impl DataDir {
         DataDir::open(path, others)
     }
 
-    /// A temporary one.
+    /// A temporary one, in the first place that takes it.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// None does.
     pub fn temporary() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("tokensmith-{}", random::suffix(12)));
-        let mut dir = DataDir::open(&path, Others::Nobody)?;
-        dir.temporary = true;
-        Ok(dir)
+        let name = format!("{TEMPORARY}{}", random::suffix(12));
+        let mut failed = None;
+        for place in temporary_places() {
+            match DataDir::open(&place.join(&name), Others::Nobody) {
+                Ok(mut dir) => {
+                    dir.temporary = true;
+                    return Ok(dir);
+                }
+                Err(e) => failed = failed.or(Some(e)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Failure::failed("there is no place for temporary files")))
+    }
+
+    /// The one of a server that keeps nothing and runs as this user; the newest, where there are several.
+    pub fn of_ephemeral() -> Option<PathBuf> {
+        let me = rustix::process::geteuid().as_raw();
+        let folders =
+            temporary_places().into_iter().flat_map(|place| fs::read_dir(place).into_iter().flatten());
+        let ours =
+            folders.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY));
+        // Nobody else makes a folder that is this user's: what is in it can be believed.
+        let ours =
+            ours.filter(|entry| entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == me));
+        let begun = |path: &PathBuf| fs::metadata(path.join(ADDRESS)).and_then(|found| found.modified()).ok();
+        ours.map(|entry| entry.path()).filter(|path| begun(path).is_some()).max_by_key(begun)
     }
 
     /// Who else may use what is private in it.
@@ -130,15 +161,25 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// The administrator's token; made at the first start.
+    /// The administrator's token; made at the first start, unless it is given: then it replaces the one that is there.
     ///
     /// # Errors
     /// The file is unreadable or open to others.
-    pub fn admin_token(&self) -> Result<String> {
-        if let Some(token) = self.secret(ADMIN_TOKEN)?.filter(|t| !t.trim().is_empty()) {
-            return Ok(token.trim().to_owned());
-        }
-        let token = BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>());
+    pub fn admin_token(&self, given: Option<&str>) -> Result<String> {
+        let kept = self.secret(ADMIN_TOKEN)?.filter(|t| !t.trim().is_empty());
+        let kept = kept.as_deref().map(str::trim);
+        let token = match (kept, given) {
+            (Some(kept), None) => return Ok(kept.to_owned()),
+            (Some(kept), Some(given)) if kept == given => return Ok(kept.to_owned()),
+            (Some(_), Some(given)) => {
+                tracing::warn!(
+                    "--admin-token-file holds another token than the data directory: that of before is refused from now on"
+                );
+                given.to_owned()
+            }
+            (None, Some(given)) => given.to_owned(),
+            (None, None) => BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()),
+        };
         files::write(&self.file(ADMIN_TOKEN), format!("{token}\n").as_bytes(), self.others.into())?;
         Ok(token)
     }
@@ -191,7 +232,10 @@ mod tests {
     fn what_was_made_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(&dir.path().join("data"), Others::Nobody).unwrap();
-        assert_eq!(data.admin_token().unwrap(), data.admin_token().unwrap());
+        assert_eq!(data.admin_token(None).unwrap(), data.admin_token(None).unwrap());
+        for given in [Some("given"), None] {
+            assert_eq!(data.admin_token(given).unwrap(), "given", "and kept");
+        }
         assert_eq!(data.issuer("https://a").unwrap(), "https://a");
         assert_eq!(data.issuer("https://b").unwrap(), "https://a");
         assert_eq!(fs::metadata(data.file(ADMIN_TOKEN)).unwrap().permissions().mode() & 0o777, 0o600);
@@ -201,8 +245,8 @@ mod tests {
     fn an_open_secret_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path(), Others::Nobody).unwrap();
-        data.admin_token().unwrap();
+        data.admin_token(None).unwrap();
         fs::set_permissions(data.file(ADMIN_TOKEN), fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(data.admin_token().unwrap_err().to_string().contains("chmod 600"));
+        assert!(data.admin_token(None).unwrap_err().to_string().contains("chmod 600"));
     }
 }

@@ -16,6 +16,7 @@ use crate::client::flags::DATA_DIR;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::files::modes::Others;
+use crate::logs::LogFlags;
 
 /// An authorizer (`--authorization-mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -354,6 +355,15 @@ pub struct ServeArgs {
     )]
     pub audit_log_path: PathBuf,
 
+    /// Take the administrator's token from this file, instead of making one: a single line of 32 to 1024 characters of
+    /// A-Z a-z 0-9 - . _ ~ + / and = at the end. It replaces the one that the data directory has
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_ADMIN_TOKEN_FILE", help_heading = "Access")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogFlags,
+
     /// Keep nothing: all is in memory and ends with the process
     #[arg(long, env = "TOKENSMITH_EPHEMERAL", help_heading = "Tests")]
     pub ephemeral: bool,
@@ -361,6 +371,10 @@ pub struct ServeArgs {
     /// Let administrators move the clock at /testing/v1/clock; it stands still otherwise
     #[arg(long, env = "TOKENSMITH_TEST_CLOCK", requires = "ephemeral", help_heading = "Tests")]
     pub test_clock: bool,
+
+    /// End with this process, whoever it is: a test's server does not outlive it. One that has ended already stops the start
+    #[arg(long, value_name = "PID", env = "TOKENSMITH_PARENT_PID", value_parser = pid, help_heading = "Tests")]
+    pub parent_pid: Option<u32>,
 }
 
 const GATE: &str = "ImplicitServiceAccountToken";
@@ -457,6 +471,11 @@ impl ServeArgs {
             _ => Err(Failure::usage("--min-token-expiration must be between 1s and 2^32 seconds")),
         }
     }
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    let pid = text.parse().ok().filter(|pid| (1..=i32::MAX.unsigned_abs()).contains(pid));
+    pid.ok_or_else(|| "not the number of a process".into())
 }
 
 /// `FROM-TO`, as Kubernetes has it.

@@ -9,6 +9,7 @@ pub mod flags;
 mod given_certificate;
 mod issuers;
 pub mod keys;
+mod parent;
 mod profiles;
 pub mod sealing;
 pub mod signer;
@@ -37,11 +38,12 @@ use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::{self, Access, set_umask};
 use crate::kubeconfig::{check_ours, own, write_ours};
-use crate::logs;
+use crate::logs::LogFlags;
 use data_dir::{ADDRESS, DataDir};
 use first_start::{FirstStart, Who};
 use flags::ServeArgs;
 use given_certificate::OwnHost;
+use parent::Parent;
 
 /// The administrator's name: in `admin.kubeconfig`, in audit lines.
 pub use tokensmith::ADMIN;
@@ -53,11 +55,12 @@ pub use tokensmith::ADMIN;
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
     set_umask(args.others());
     descriptors::raise();
-    block_on(serve(args))
+    let log = args.log.clone();
+    block_on(&log, serve(args))
 }
 
-fn block_on(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    logs::start();
+fn block_on(log: &LogFlags, server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    log.start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?;
     let done = runtime.block_on(server);
@@ -67,6 +70,7 @@ fn block_on(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let parent = args.parent_pid.map(Parent::find).transpose()?;
     let mut settings = start::Settings::read(&args)?;
     let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| args.data_dir.join("admin.kubeconfig"));
     if args.kubeconfig.is_some() || !args.ephemeral {
@@ -150,9 +154,17 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 
     let supervisor = server.instance.app.supervisor.clone();
     let renewing = supervisor.begin(Task::Certificates);
+    let parent_ended = async {
+        match &parent {
+            Some(parent) => parent.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut parent_ended = std::pin::pin!(parent_ended);
     loop {
         let told = tokio::select! {
             told = signals.next() => Some(told),
+            () = &mut parent_ended => Some(OnSignal::End),
             () = renewal.due() => None,
         };
         if let Some(OnSignal::End) = told {

@@ -30,6 +30,7 @@ use crate::client::flags::DATA_DIR;
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::{self, Access, set_umask};
+use crate::logs::LogFlags;
 
 /// Sign for a kube-apiserver, and do nothing else
 #[derive(Args, Debug)]
@@ -61,6 +62,10 @@ pub struct SignerArgs {
     /// Tokens of before are refused afterwards
     #[arg(long, env = "TOKENSMITH_FORCE", help_heading = "Files")]
     pub force: bool,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// Signs until it is told to stop.
@@ -70,7 +75,8 @@ pub struct SignerArgs {
 pub fn run(args: SignerArgs) -> Result<(), Failure> {
     set_umask(args.others());
     tokensmith_listen::descriptors::raise();
-    super::block_on(sign(args))
+    let log = args.log.clone();
+    super::block_on(&log, sign(args))
 }
 
 impl SignerArgs {

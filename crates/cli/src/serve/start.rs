@@ -15,6 +15,7 @@ use tokensmith_objects::validate::Limits;
 use tokensmith_server::AppConfig;
 use tokensmith_server::app::Check;
 use tokensmith_store::{MemoryLedger, MemoryStore, OpenError, SledStore};
+use zeroize::Zeroizing;
 
 use super::data_dir::DataDir;
 use super::fail::FailPoints;
@@ -30,6 +31,8 @@ pub(super) struct Settings {
     /// All but what the data directory and the address decide.
     pub(super) options: Options,
     pub(super) token_file: Option<Arc<TokenFile>>,
+    /// The administrator's, where it is given.
+    pub(super) admin_token: Option<Zeroizing<String>>,
 }
 
 impl Settings {
@@ -57,6 +60,7 @@ impl Settings {
                 Some(Arc::new(parsed.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?))
             }
         };
+        let admin_token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
         let profiles = profiles::read(args)?;
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
@@ -93,8 +97,27 @@ impl Settings {
         for path in open {
             tracing::warn!("{} holds a secret and may be read by everyone: `chmod 600` it", path.display());
         }
-        Ok(Settings { keys, options, token_file })
+        Ok(Settings { keys, options, token_file, admin_token })
     }
+}
+
+/// The administrator's token in a file. It must be hard to guess, and whole in a header: RFC 6750's characters, and as many
+/// as 128 random bits take in hexadecimal.
+fn admin_token(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = Zeroizing::new(read(path)?);
+    let refused = |why: &str| Failure::failed(format!("--admin-token-file: {} {why}", path.display()));
+    let text =
+        std::str::from_utf8(&text).map_err(|_| refused("is not UTF-8"))?.trim_end_matches(['\r', '\n']);
+    if !(32..=1024).contains(&text.len()) {
+        return Err(refused(&format!("holds {} characters: it takes 32 to 1024", text.chars().count())));
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    if !text.trim_end_matches('=').chars().all(fits) {
+        return Err(refused(
+            "holds something else than A-Z a-z 0-9 - . _ ~ + / and = at the end, on a single line",
+        ));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// What does not go together, in the flags' names.
@@ -115,7 +138,12 @@ fn check_files(args: &ServeArgs) -> Result<Vec<&PathBuf>, Failure> {
     for path in public.into_iter().flatten().chain(&keys.service_account_key_file) {
         check_given(path)?;
     }
-    let secret = [&args.token_auth_file, &args.tls_private_key_file, &keys.service_account_signing_key_file];
+    let secret = [
+        &args.admin_token_file,
+        &args.token_auth_file,
+        &args.tls_private_key_file,
+        &keys.service_account_signing_key_file,
+    ];
     let mut open = Vec::new();
     for path in secret.into_iter().flatten() {
         if check_given(path)? {

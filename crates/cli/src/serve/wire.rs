@@ -74,7 +74,7 @@ pub(super) async fn server(
             "--service-account-max-token-expiration is below 3607s: tokens of automatic volumes are not extended"
         );
     }
-    let admin_token = dir.admin_token()?;
+    let admin_token = dir.admin_token(settings.admin_token.as_deref().map(String::as_str))?;
     options.authenticators.push(tokensmith::administrator(&admin_token));
     options.authenticators.extend(settings.token_file.clone().map(|f| f as Arc<dyn TokenAuthenticator>));
     let audit = audit(args, &supervisor)?;

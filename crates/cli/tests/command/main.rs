@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod certificates;
+mod ci;
 mod help;
+mod logs;
 mod pipes;
 #[path = "../operator/process.rs"]
 #[expect(dead_code, reason = "another suite uses the rest")]

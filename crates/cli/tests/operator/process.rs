@@ -22,6 +22,10 @@ impl Running {
         Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
     }
 
+    pub fn running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -11,6 +11,7 @@ use super::remove::RemoveArgs;
 use super::status::StatusArgs;
 use crate::client::flags::ClientFlags;
 use crate::duration::GoDuration;
+use crate::logs::LogFlags;
 
 /// Keep the projected volumes of pods fresh in a folder, as the kubelet does
 #[derive(Args, Debug)]
@@ -125,6 +126,10 @@ pub struct ProjectArgs {
     /// As this container. Default: the pod's first
     #[arg(long, value_name = "NAME", requires = "exec", help_heading = "Running a command")]
     pub container: Option<String>,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogFlags,
 
     /// Where to find the server.
     #[command(flatten)]

@@ -34,7 +34,6 @@ pub use flags::ProjectArgs;
 use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
-use crate::logs;
 use crate::output::{self, aside};
 use flags::{Action, TmpfsFlag};
 
@@ -50,8 +49,8 @@ impl ProjectArgs {
         match self.action.take() {
             Some(Action::Remove(args)) => return args.run(),
             Some(Action::Status(args)) => return args.run(),
-            None if self.exec => logs::start_quietly(),
-            None => logs::start(),
+            None if self.exec => self.log.start_quietly(),
+            None => self.log.start(),
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let target = self.client.target()?;

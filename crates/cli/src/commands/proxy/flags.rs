@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args};
 
 use crate::client::flags::ClientFlags;
 use crate::duration::GoDuration;
+use crate::logs::LogFlags;
 
 /// The sidecar: gives tokens to local callers, puts them on requests, or lets in only requests that carry one
 #[derive(Args, Debug)]
@@ -128,6 +129,10 @@ pub struct ProxyArgs {
     /// Rely on what the token itself says while the API server cannot be reached
     #[arg(long, requires = "token_review", help_heading = "Verifying")]
     pub review_fail_open: bool,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogFlags,
 
     /// Where to find the API server.
     #[command(flatten)]

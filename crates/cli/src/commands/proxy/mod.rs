@@ -29,7 +29,6 @@ use crate::commands::staying;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::files::{self, Access};
-use crate::logs;
 use crate::serve::tls::{chain_of, key_of};
 
 impl ProxyArgs {
@@ -38,7 +37,7 @@ impl ProxyArgs {
     /// # Errors
     /// The address is taken or not allowed, a file or the server cannot be had.
     pub async fn run(self) -> Result<(), Failure> {
-        logs::start();
+        self.log.start();
         tokensmith_listen::descriptors::raise();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let address: ListenAddress =
