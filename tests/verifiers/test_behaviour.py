@@ -40,5 +40,22 @@ def test_verifiers_take_what_they_must(measured, name):
     assert measured[name]["rotation"]["scheduled"] and measured[name]["revocation"]["takesGoodAtOnce"]
 
 
+def test_verifiers_vault_asks_by_a_token_of_its_own(tmp_path):
+    """Which a revocation takes from it."""
+    issuer = Issuer(tmp_path)
+    try:
+        issuer.kubectl("create", "clusterrolebinding", "vault", "--clusterrole=system:auth-delegator", "--serviceaccount=default:default")
+        issuer.admin, admin = issuer.mint(issuer.name), issuer.admin
+        vault = KINDS["vault-kubernetes"].start(issuer)
+        issuer.admin = admin
+        vault.ready()
+        assert vault.verify(issuer.mint()) == "taken"
+        issuer.revoke()
+        assert vault.verify(issuer.mint()).startswith("refused: ")
+        vault.stop()
+    finally:
+        issuer.stop()
+
+
 def test_the_page_of_verifiers_is_current():
     assert behaviour.PAGE.read_text() == behaviour.page(behaviour.read())
