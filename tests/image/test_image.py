@@ -53,12 +53,13 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image(tmp_path_factory, request):
     home = tmp_path_factory.mktemp("image")
     done = subprocess.run(
         [sys.executable, HERE / "layout.py", "--strip", "--binary", BINARY, "--to", home / "layout"],
         check=True, capture_output=True, text=True)
-    print(done.stdout, end="")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{done.stdout}", end="")
     (home / "root").mkdir()
     return Image(home / "layout", home / "root")
 

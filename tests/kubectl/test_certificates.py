@@ -73,7 +73,7 @@ def test_the_written_kubeconfig_works_here_and_the_certificates_name_elsewhere(c
     server = Server(tmp_path, *FLAGS, "--ephemeral", "--signing-algorithm=ES256")
     try:
         assert "system:masters" in server.kubectl("auth", "whoami")
-        subprocess.run([BINARY, "token", "create", "default"], env=server.env(), check=True, timeout=60)
+        subprocess.run([BINARY, "token", "create", "default"], env=server.env(), check=True, capture_output=True, timeout=60)
         if host is None:
             return
         port = server.url.rsplit(":", 1)[1]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::logs;
 use crate::output::{Closed, aside, print_coloured, printable};
 
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
@@ -46,8 +45,7 @@ impl Failure {
             return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
         if !matches!(self, Failure::Closed | Failure::Exit(_)) {
-            let text = printable(&one_line(&self.to_string()));
-            if logs::as_json() { tracing::error!("{text}") } else { aside(&format!("error: {text}")) }
+            aside(&format!("error: {}", printable(&one_line(&self.to_string()))));
         }
         ExitCode::from(self.code())
     }

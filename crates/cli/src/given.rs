@@ -17,7 +17,6 @@ use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
 use crate::failure::Failure;
-use crate::logs;
 use crate::output::aside;
 use crate::usage::{Line, laid_out};
 
@@ -46,7 +45,7 @@ pub fn warn_of_strangers() {
     let known = variables(&Cli::command());
     for (name, value) in std::env::vars_os() {
         if let Some(warning) = stranger(&known, &name, &value) {
-            if logs::as_json() { tracing::warn!("{warning}") } else { aside(&format!("warning: {warning}")) }
+            aside(&format!("warning: {warning}"));
         }
     }
 }

@@ -12,6 +12,10 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -100,6 +104,18 @@ static AS_JSON: AtomicBool = AtomicBool::new(false);
 /// Whether standard error holds lines of JSON and nothing else.
 pub fn as_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
+}
+
+/// What is said beside the log, as a line of it. No filter keeps it away.
+pub fn as_line(text: &str) -> String {
+    let (level, message) = match text.split_once(": ") {
+        Some(("error", rest)) => ("ERROR", rest),
+        Some(("warning" | "Warning", rest)) => ("WARN", rest),
+        Some(("note", rest)) => ("INFO", rest),
+        _ => ("INFO", text),
+    };
+    let now = SystemClock::new().now().format(&Rfc3339).unwrap_or_default();
+    json!({ "timestamp": now, "level": level, "message": message, "target": "tokensmith" }).to_string()
 }
 
 impl LogFlags {

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;
 
+use crate::logs;
+
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -107,9 +109,12 @@ pub fn mention(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// A line on standard error, where `eprintln!` panics if it is closed or full.
+/// A line on standard error, one of the log where that is JSON, where `eprintln!` panics if it is closed or full.
 pub fn aside(line: &str) {
-    aside_text(&format!("{line}\n"));
+    match logs::as_json() {
+        true => aside_text(&format!("{}\n", logs::as_line(line))),
+        false => aside_text(&format!("{line}\n")),
+    }
 }
 
 /// Text on standard error, as it is.

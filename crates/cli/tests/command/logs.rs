@@ -92,7 +92,12 @@ fn as_json_each_line_is_an_object_and_none_holds_a_secret() {
         assert!(!log.contains(secret), "{secret}");
     }
     // What stops a start is a line like the others.
-    let done = ended(tokensmith(home.path()).args(["serve", "--log-format=json", "--client-ca-file=none"]));
+    let done = ended(tokensmith(home.path()).args([
+        "serve",
+        "--log-format=json",
+        "--log=off",
+        "--client-ca-file=none",
+    ]));
     let line: serde_json::Value = serde_json::from_str(text(&done.stderr).trim()).unwrap();
     assert_eq!((done.status.code(), &line["level"]), (Some(1), &"ERROR".into()));
 }
