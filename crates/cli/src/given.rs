@@ -118,17 +118,28 @@ fn without_empty_lists(lists: &BTreeSet<String>, args: Vec<OsString>) -> Vec<OsS
     out
 }
 
-/// What no single flag can tell. A folder that comes from the environment is the image's, and says nothing of this start.
+/// What no single flag can tell. A folder that comes from the environment is the image's, and says nothing of this start; what
+/// the command line says wins over a variable, and only against itself it cannot.
 fn check(matches: &ArgMatches) -> Result<(), Failure> {
-    match matches.subcommand() {
-        Some(("serve", serve))
-            if serve.get_flag("ephemeral")
-                && serve.value_source("data_dir") == Some(ValueSource::CommandLine) =>
-        {
-            Err(Failure::usage("--ephemeral keeps nothing: it cannot be used with --data-dir"))
-        }
-        _ => Ok(()),
+    if let Some(("serve", serve)) = matches.subcommand()
+        && serve.get_flag("ephemeral")
+        && by_hand(serve, "data_dir")
+    {
+        return Err(Failure::usage("--ephemeral keeps nothing: it cannot be used with --data-dir"));
     }
+    let mut at = Some(matches);
+    while let Some(matches) = at {
+        if by_hand(matches, "token") && by_hand(matches, "bearer_token_file") {
+            return Err(Failure::usage("--token and --bearer-token-file name two tokens: give one of them"));
+        }
+        at = matches.subcommand().map(|(_, inner)| inner);
+    }
+    Ok(())
+}
+
+fn by_hand(matches: &ArgMatches, id: &str) -> bool {
+    let known = matches.try_contains_id(id).unwrap_or(false);
+    known && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// All variables that are read.

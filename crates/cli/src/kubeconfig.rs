@@ -50,6 +50,7 @@ pub fn own(
                 cluster: NAME.into(),
                 namespace: namespace.map(Into::into),
                 user: user.into(),
+                ..Context::default()
             },
         }],
         current_context: NAME.into(),

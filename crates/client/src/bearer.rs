@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use http::HeaderValue;
 use tokensmith_core::clock::{Clock, SystemClock};
 
 use crate::Error;
@@ -25,40 +25,40 @@ impl BearerHeader {
         BearerHeader { from, clock: SystemClock::new(), kept: Mutex::new(None) }
     }
 
-    /// The header as it is now; `None` when the token is empty.
-    pub(crate) fn value(&self) -> Result<Option<HeaderValue>, Error> {
+    /// The header as it is now.
+    pub(crate) fn value(&self) -> Result<HeaderValue, Error> {
         let mut kept = self.kept();
         let now = self.clock.monotonic();
         let for_ever = matches!(self.from, Bearer::Fixed(_));
         if let Some((_, value)) =
             kept.as_ref().filter(|(since, _)| for_ever || now.saturating_sub(*since) < KEPT)
         {
-            return Ok(Some(value.clone()));
+            return Ok(value.clone());
         }
         match (self.read(), kept.as_ref()) {
-            (Ok(Some(value)), _) => {
+            (Ok(value), _) => {
                 *kept = Some((now, value.clone()));
-                Ok(Some(value))
+                Ok(value)
             }
             // The file is being replaced, perhaps: the last good token is as good as it was.
-            (Ok(None) | Err(_), Some((_, last))) => Ok(Some(last.clone())),
-            (read, None) => read,
+            (Err(_), Some((_, last))) => Ok(last.clone()),
+            (Err(why), None) => Err(why),
         }
     }
 
     /// A server has refused `sent`: whether there is another one by now.
-    pub(crate) fn renewed(&self, sent: Option<&HeaderValue>) -> bool {
+    pub(crate) fn renewed(&self, sent: &HeaderValue) -> bool {
         if matches!(self.from, Bearer::Fixed(_)) {
             return false;
         }
-        let Ok(Some(value)) = self.read() else { return false };
-        let other = Some(&value) != sent;
+        let Ok(value) = self.read() else { return false };
+        let other = value != *sent;
         *self.kept() = Some((self.clock.monotonic(), value));
         other
     }
 
-    fn read(&self) -> Result<Option<HeaderValue>, Error> {
-        self.from.read()?.map(|token| secret(&token)).transpose()
+    fn read(&self) -> Result<HeaderValue, Error> {
+        secret(&self.from.read()?)
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<(Duration, HeaderValue)>> {
@@ -77,17 +77,17 @@ mod tests {
         let path = dir.path().join("token");
         std::fs::write(&path, "one\n").unwrap();
         let header = BearerHeader::new(Bearer::File(path.clone()));
-        let one = header.value().unwrap().unwrap();
+        let one = header.value().unwrap();
         assert!(one.is_sensitive() && one == "Bearer one");
-        assert!(!header.renewed(Some(&one)), "the file holds the same token");
+        assert!(!header.renewed(&one), "the file holds the same token");
 
         std::fs::write(&path, "two\n").unwrap();
-        assert_eq!(header.value().unwrap().unwrap(), one, "kept for a minute");
-        assert!(header.renewed(Some(&one)));
-        assert_eq!(header.value().unwrap().unwrap(), "Bearer two");
+        assert_eq!(header.value().unwrap(), one, "kept for a minute");
+        assert!(header.renewed(&one));
+        assert_eq!(header.value().unwrap(), "Bearer two");
 
         std::fs::remove_file(&path).unwrap();
-        assert!(!header.renewed(Some(&one)));
-        assert_eq!(header.value().unwrap().unwrap(), "Bearer two", "the last good one");
+        assert!(!header.renewed(&one));
+        assert_eq!(header.value().unwrap(), "Bearer two", "the last good one");
     }
 }

@@ -1,57 +1,66 @@
 //! Requests to an API server, and what their failures mean.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WARNING,
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, WARNING,
 };
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use http::{Method, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::client::ResolvesClientCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::ServerName;
 use serde_json::Value;
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
+use url::Url;
 
-use crate::Error;
-use crate::bearer::BearerHeader;
-use crate::target::Target;
-use crate::tls;
-use crate::unreachable::{cause, unreachable};
-use crate::watching::{Place, Watching};
+use crate::certificate;
+use crate::identity::{Identity, Shown, impersonation};
+use crate::proxy::Route;
+pub use crate::refusal::Refusal;
+use crate::target::{Target, Trust};
+use crate::transport::{Answer, Ask, Setup, Transport};
+use crate::watching::Watching;
+use crate::{Error, tls};
 
 /// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
-const TIMEOUT: Duration = Duration::from_secs(40);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 /// An answer that is taken piece by piece may take so long as a whole.
-const LONGEST: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 /// No answer that is read here is anywhere near this.
-const MAX_ANSWER: usize = 16 << 20;
+pub(crate) const MAX_ANSWER: usize = 16 << 20;
+/// How often a server may ask to wait (client-go's `maxRetries`).
+const MAX_RETRIES: usize = 10;
 
-/// A watch holds its connection while nothing happens; a peer that is gone without a word is noticed by this.
-const PING: Duration = Duration::from_secs(30);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A connection to one server with one identity.
+/// A connection to one server with one identity. Redirects are not followed: credentials go nowhere else.
 pub struct Client {
-    http: reqwest::Client,
-    tls: rustls::ClientConfig,
-    watching: Watching,
     base: Url,
-    bearer: Option<BearerHeader>,
+    trust: Trust,
+    server_name: Option<ServerName<'static>>,
+    route: Route,
+    identity: Identity,
+    /// The certificate of the kubeconfig.
+    certificate: Option<Arc<certificate::Shown>>,
+    impersonation: HeaderMap,
+    link: Mutex<Option<Arc<Link>>>,
+    limit: Option<Duration>,
+    patient: bool,
+    clock: SystemClock,
     warned: fn(&str),
 }
 
-/// An answer that is no success.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The HTTP status.
-    pub code: u16,
-    /// The `Status` reason, e.g. `NotFound`; may be empty.
-    pub reason: String,
-    /// The resource that it is about (`details.kind`), e.g. `secrets`; empty for a path that is not served.
-    pub about: String,
-    /// The `Status` message, or the start of the body.
-    pub message: String,
-    /// `Retry-After`, if it is in seconds.
-    pub retry_after: Option<Duration>,
+/// Connections that show one certificate.
+struct Link {
+    setup: Setup,
+    transport: Transport,
+    watching: Watching,
+    issued: Option<Arc<CertifiedKey>>,
 }
 
 /// A document as it is served.
@@ -63,21 +72,74 @@ pub struct Document {
     pub etag: Option<HeaderValue>,
 }
 
+/// A request before it is known who asks.
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    query: &'a [(&'a str, &'a str)],
+    headers: HeaderMap,
+    body: Bytes,
+    limit: Duration,
+    /// Whether its answer goes on for long.
+    watch: bool,
+}
+
+impl<'a> Question<'a> {
+    fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        let headers = HeaderMap::from_iter([(ACCEPT, JSON)]);
+        Question {
+            method: Method::GET,
+            path,
+            query,
+            headers,
+            body: Bytes::new(),
+            limit: TIMEOUT,
+            watch: false,
+        }
+    }
+
+    fn post(path: &'a str, body: &Value) -> Self {
+        let headers = HeaderMap::from_iter([(ACCEPT, JSON), (CONTENT_TYPE, JSON)]);
+        Question { method: Method::POST, headers, body: body.to_string().into(), ..Question::get(path, &[]) }
+    }
+}
+
 impl Client {
     /// A client for a target.
     ///
     /// # Errors
-    /// Its certificates cannot be used.
+    /// Its certificates or its token cannot be used.
     pub fn new(target: &Target) -> Result<Client, Error> {
-        let tls = tls::config(&target.trust, None, &target.credentials)?;
-        let http = connection(&tls)?;
         // kubectl sends no credentials over plain HTTP either (client-go, clientcmd/client_config.go).
-        let token = target.credentials.token.clone().filter(|_| target.server.scheme() == "https");
-        let bearer = token.map(BearerHeader::new);
-        // A token that cannot be sent is told now.
-        bearer.as_ref().map(BearerHeader::value).transpose()?;
-        let warned = |text: &str| tracing::warn!(warning = text, "the API server warns");
-        Ok(Client { http, tls, watching: Watching::default(), base: target.server.clone(), bearer, warned })
+        let credentials = match target.server.scheme() {
+            "https" => target.credentials.clone(),
+            _ => crate::Credentials::default(),
+        };
+        let server_name =
+            match &target.server_name {
+                Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
+                    Error::failed(format!("tls-server-name: {name:?} is no name of a server"))
+                })?),
+                None => None,
+            };
+        let certificate = credentials.certificate.clone().map(certificate::Shown::new).transpose()?;
+        let client = Client {
+            base: target.server.clone(),
+            trust: target.trust.clone(),
+            server_name,
+            route: target.route.clone(),
+            identity: Identity::new(&credentials)?,
+            certificate: certificate.map(Arc::new),
+            impersonation: impersonation(&target.impersonate)?,
+            link: Mutex::default(),
+            limit: target.request_timeout,
+            patient: false,
+            clock: SystemClock::new(),
+            warned: |text| tracing::warn!(warning = text, "the API server warns"),
+        };
+        // Whether the server can be trusted at all is told now.
+        client.link(None)?;
+        Ok(client)
     }
 
     /// What to do with the server's warnings (`Warning: 299 - "text"`); they are logged otherwise.
@@ -85,12 +147,18 @@ impl Client {
         Client { warned, ..self }
     }
 
+    /// Waits where the server asks for it, as kubectl does: on 429 and failures of the server with `Retry-After`, ten times at
+    /// most, and no longer than a request may take. Who has a schedule of their own is told at once instead.
+    pub fn patient(self) -> Client {
+        Client { patient: true, ..self }
+    }
+
     /// GET.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn get(&self, path: &str) -> Result<Result<Value, Refusal>, Error> {
-        self.send(Method::GET, path, &[], None).await
+        self.get_with(path, &[]).await
     }
 
     /// GET with query parameters.
@@ -102,7 +170,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Result<Value, Refusal>, Error> {
-        self.send(Method::GET, path, query, None).await
+        json(self.execute(&Question::get(path, query)).await?).await
     }
 
     /// POST of a JSON body.
@@ -110,7 +178,22 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Error> {
-        self.send(Method::POST, path, &[], Some(body)).await
+        json(self.execute(&Question::post(path, body)).await?).await
+    }
+
+    /// GET of something of which the status counts, whatever it is; and, where it is no success, the beginning of what it says,
+    /// of about `longest` bytes.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn probe(&self, path: &str, longest: usize) -> Result<(StatusCode, String), Error> {
+        let mut answer = self.execute(&Question::get(path, &[])).await?;
+        let (code, mut text) = (answer.status, Vec::new());
+        while !code.is_success() && text.len() < longest {
+            let Ok(Some(more)) = answer.chunk().await else { break };
+            text.extend_from_slice(&more);
+        }
+        Ok((code, String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// PUT of a JSON body.
@@ -118,7 +201,7 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn put(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Error> {
-        self.send(Method::PUT, path, &[], Some(body)).await
+        json(self.execute(&Question { method: Method::PUT, ..Question::post(path, body) }).await?).await
     }
 
     /// DELETE with options in a JSON body.
@@ -126,7 +209,7 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn delete(&self, path: &str, options: &Value) -> Result<Result<Value, Refusal>, Error> {
-        self.send(Method::DELETE, path, &[], Some(options)).await
+        json(self.execute(&Question { method: Method::DELETE, ..Question::post(path, options) }).await?).await
     }
 
     /// GET of something that is taken as it is.
@@ -134,11 +217,11 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<Result<String, Refusal>, Error> {
-        let response = self.execute(|| self.request(Method::GET, path).query(query)).await?;
-        if !response.status().is_success() {
-            return Ok(Err(refused(response).await?));
+        let answer = self.execute(&Question::get(path, query)).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(answer.refused().await?));
         }
-        let text = String::from_utf8(read(response, MAX_ANSWER).await?);
+        let text = String::from_utf8(answer.read(MAX_ANSWER).await?);
         text.map(Ok).map_err(|_| Error::failed("the server answered with something that is no text"))
     }
 
@@ -151,16 +234,17 @@ impl Client {
         path: &str,
         known: Option<&HeaderValue>,
     ) -> Result<Result<Option<Document>, Refusal>, Error> {
+        let mut question = Question::get(path, &[]);
         // Kubernetes has its key set in this form alone, and its discovery document in the other.
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
-        headers.extend(known.map(|known| (IF_NONE_MATCH, known.clone())));
-        let response = self.execute(|| self.request(Method::GET, path).headers(headers.clone())).await?;
-        let (code, etag) = (response.status(), response.headers().get(ETAG).cloned());
-        match code {
+        const TYPES: HeaderValue = HeaderValue::from_static("application/json, application/jwk-set+json");
+        question.headers.insert(ACCEPT, TYPES);
+        question.headers.extend(known.map(|known| (IF_NONE_MATCH, known.clone())));
+        let answer = self.execute(&question).await?;
+        let etag = answer.headers.get(ETAG).cloned();
+        match answer.status {
             StatusCode::NOT_MODIFIED if known.is_some() => Ok(Ok(None)),
-            StatusCode::OK => Ok(Ok(Some(Document { bytes: read(response, MAX_ANSWER).await?, etag }))),
-            _ => Ok(Err(refused(response).await?)),
+            StatusCode::OK => Ok(Ok(Some(Document { bytes: answer.read(MAX_ANSWER).await?, etag }))),
+            _ => Ok(Err(answer.refused().await?)),
         }
     }
 
@@ -174,13 +258,12 @@ impl Client {
         query: &[(&str, &str)],
         longest: Duration,
     ) -> Result<Result<BoxStream<'static, Result<Bytes, Error>>, Refusal>, Error> {
-        let (http, place) = self.watching.place(|| connection(&self.tls))?;
-        let build = || self.request_on(&http, Method::GET, path).query(query).timeout(longest);
-        let response = self.execute(build).await?;
-        if !response.status().is_success() {
-            return Ok(Err(refused(response).await?));
+        let question = Question { limit: longest, watch: true, ..Question::get(path, query) };
+        let answer = self.execute(&question).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(answer.refused().await?));
         }
-        Ok(Ok(split(response, place).boxed()))
+        Ok(Ok(split(answer).boxed()))
     }
 
     /// POST whose answer is taken piece by piece, however long it goes on: who takes them bounds how long one may be waited for.
@@ -192,72 +275,132 @@ impl Client {
         path: &str,
         body: &Value,
     ) -> Result<Result<BoxStream<'static, Result<Bytes, Error>>, Refusal>, Error> {
-        let build = || self.request(Method::POST, path).json(body).timeout(LONGEST);
-        let response = self.execute(build).await?;
-        if !response.status().is_success() {
-            return Ok(Err(refused(response).await?));
+        let question = Question { limit: LONGEST, ..Question::post(path, body) };
+        let answer = self.execute(&question).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(answer.refused().await?));
         }
-        Ok(Ok(futures::stream::try_unfold(response, |mut response| async {
-            let piece = response.chunk().await.map_err(|e| broken(&e))?;
-            Ok(piece.map(|piece| (piece, response)))
+        Ok(Ok(futures::stream::try_unfold(answer, |mut answer| async {
+            let piece = answer.chunk().await?;
+            Ok(piece.map(|piece| (piece, answer)))
         })
         .boxed()))
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.request_on(&self.http, method, path)
-    }
-
-    fn request_on(&self, http: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        http.request(method, url).header(ACCEPT, "application/json")
-    }
-
-    /// Sends what `build` makes; once more when the token was refused and its file holds another by now.
-    async fn execute(&self, build: impl Fn() -> RequestBuilder) -> Result<Response, Error> {
-        let bearer = self.bearer.as_ref().map(BearerHeader::value).transpose()?.flatten();
-        let response = self.once(build(), bearer.as_ref()).await?;
-        let refused = response.status() == StatusCode::UNAUTHORIZED;
-        match self.bearer.as_ref().filter(|own| refused && own.renewed(bearer.as_ref())) {
-            Some(own) => self.once(build(), own.value()?.as_ref()).await,
-            None => Ok(response),
+    /// How long an answer may take: what is asked for, unless the user says otherwise.
+    fn limit(&self, asked: Duration) -> Duration {
+        match self.limit {
+            Some(Duration::ZERO) => LONGEST.max(asked),
+            Some(limit) => limit,
+            None => asked,
         }
     }
 
-    async fn once(&self, request: RequestBuilder, bearer: Option<&HeaderValue>) -> Result<Response, Error> {
-        let request = match bearer {
-            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
-            None => request,
+    /// Asks, again where the server says when.
+    async fn execute(&self, question: &Question<'_>) -> Result<Answer, Error> {
+        // A watch goes on for as long as it was asked to.
+        let limit = if question.watch { question.limit } else { self.limit(question.limit) };
+        let until = self.clock.monotonic().saturating_add(limit);
+        let mut tries = 0;
+        loop {
+            let left = until.saturating_sub(self.clock.monotonic());
+            let answer = self.authenticated(question, left).await?;
+            let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
+            let wait = answer.retry_after().filter(|_| busy && self.patient && tries < MAX_RETRIES);
+            let left = until.saturating_sub(self.clock.monotonic());
+            match wait.filter(|wait| *wait < left) {
+                Some(wait) => self.clock.sleep(wait).await,
+                None => return Ok(answer),
+            }
+            tries += 1;
+        }
+    }
+
+    /// Asks; once more when what was shown is refused and there is something else by now.
+    async fn authenticated(&self, question: &Question<'_>, limit: Duration) -> Result<Answer, Error> {
+        let patience = self.limit.filter(|limit| !limit.is_zero());
+        let shown = self.identity.shown(patience).await?;
+        let answer = self.once(question, &shown, limit).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        match self.identity.instead(&shown, patience).await {
+            Ok(Some(shown)) => return self.once(question, &shown, limit).await,
+            Ok(None) => {}
+            // The server's refusal is what it is about (client-go logs this, too).
+            Err(cause) => tracing::warn!(%cause, "credentials were refused, and there are no others"),
+        }
+        if self.certificate.as_ref().is_some_and(|own| own.renewed()) {
+            // Connections show what they began with.
+            self.unlink();
+            return self.once(question, &shown, limit).await;
+        }
+        Ok(answer)
+    }
+
+    async fn once(&self, question: &Question<'_>, shown: &Shown, limit: Duration) -> Result<Answer, Error> {
+        let link = self.link(shown.certificate())?;
+        let (transport, place) = match question.watch {
+            true => {
+                let (transport, place) = link.watching.place(|| Transport::new(&link.setup));
+                (transport, Some(place))
+            }
+            false => (link.transport.clone(), None),
         };
-        let response = request.send().await.map_err(|e| unreachable(&self.base, &e))?;
-        for value in response.headers().get_all(WARNING) {
+        let mut headers = question.headers.clone();
+        // As one map, so that what is there several times stays so.
+        headers.extend(self.impersonation.clone());
+        headers.extend(shown.header().map(|value| (AUTHORIZATION, value.clone())));
+        let (method, url, body) = (question.method.clone(), self.url(question), question.body.clone());
+        let mut answer = transport.send(&Ask { method, url, headers, body, limit }).await?;
+        answer.place = place;
+        for value in answer.headers.get_all(WARNING) {
             // Kubernetes' warnings are UTF-8; a terminal must not be told what to do by one.
             let text = String::from_utf8_lossy(value.as_bytes()).replace(char::is_control, "");
             let quoted =
                 text.split_once('"').and_then(|(_, t)| t.rsplit_once('"')).map_or(&*text, |(t, _)| t);
             (self.warned)(&quoted.replace("\\\"", "\""));
         }
-        Ok(response)
+        Ok(answer)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, &str)],
-        body: Option<&Value>,
-    ) -> Result<Result<Value, Refusal>, Error> {
-        let response = self
-            .execute(|| {
-                let request = self.request(method.clone(), path).query(query);
-                match body {
-                    Some(body) => request.json(body),
-                    None => request,
-                }
-            })
-            .await?;
-        answer(response).await
+    fn url(&self, question: &Question<'_>) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), question.path));
+        url.set_fragment(None);
+        url.set_query(None);
+        if !question.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(question.query);
+        }
+        url
+    }
+
+    /// Connections that show this certificate of a plugin, or the kubeconfig's; new ones where it has changed.
+    fn link(&self, issued: Option<&Arc<CertifiedKey>>) -> Result<Arc<Link>, Error> {
+        // What it guards is whole at any moment.
+        let mut link = self.link.lock().unwrap_or_else(|e| e.into_inner());
+        let same = |link: &&Arc<Link>| match (&link.issued, issued) {
+            (Some(own), Some(issued)) => Arc::ptr_eq(own, issued) || own.cert == issued.cert,
+            (own, issued) => own.is_none() && issued.is_none(),
+        };
+        if let Some(link) = link.as_ref().filter(same) {
+            return Ok(link.clone());
+        }
+        let shown: Option<Arc<dyn ResolvesClientCert>> = match (issued, &self.certificate) {
+            (Some(pair), _) => Some(Arc::new(SingleCertAndKey::from(pair.clone()))),
+            (None, Some(own)) => Some(own.clone()),
+            (None, None) => None,
+        };
+        let tls = tls::with_certificate(&self.trust, None, shown)?;
+        let setup = Setup { tls, server_name: self.server_name.clone(), route: self.route.clone() };
+        let transport = Transport::new(&setup);
+        let new = Arc::new(Link { setup, transport, watching: Watching::default(), issued: issued.cloned() });
+        *link = Some(new.clone());
+        Ok(new)
+    }
+
+    fn unlink(&self) {
+        *self.link.lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
 }
 
@@ -266,24 +409,6 @@ pub fn segment(text: &str) -> String {
     const ENDING: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
     utf8_percent_encode(text, ENDING).to_string()
-}
-
-/// A client's common settings.
-pub fn builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .timeout(TIMEOUT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("tokensmith/", env!("CARGO_PKG_VERSION")))
-}
-
-/// A client for a server that credentials are for. They go nowhere else: redirects are not followed.
-fn connection(tls: &rustls::ClientConfig) -> Result<reqwest::Client, Error> {
-    let http = builder(tls.clone())
-        .http2_keep_alive_interval(PING)
-        .http2_keep_alive_while_idle(true)
-        .redirect(redirect::Policy::none());
-    http.build().map_err(|e| Error::failed(format!("cannot set up HTTP: {}", cause(&e))))
 }
 
 /// A bearer header that no log shows.
@@ -299,44 +424,28 @@ pub fn secret(token: &str) -> Result<HeaderValue, Error> {
 }
 
 /// An answer as JSON.
-async fn answer(response: Response) -> Result<Result<Value, Refusal>, Error> {
-    let code = response.status();
+async fn json(answer: Answer) -> Result<Result<Value, Refusal>, Error> {
+    let code = answer.status;
     if !code.is_success() {
-        return Ok(Err(refused(response).await?));
+        return Ok(Err(answer.refused().await?));
     }
-    let value = serde_json::from_slice(&read(response, MAX_ANSWER).await?).ok();
+    let value = serde_json::from_slice(&answer.read(MAX_ANSWER).await?).ok();
     let what = || Error::failed(format!("the server answered {code}, but with something that is not JSON"));
     value.map(Ok).ok_or_else(what)
 }
 
-/// Reads a body of at most `longest` bytes.
-pub(crate) async fn read(mut response: Response, longest: usize) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
-        if body.len() + chunk.len() > longest {
-            return Err(Error::failed("the server's answer is far too long"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// `place` is held as long as the answer goes on.
-fn split(
-    response: Response,
-    place: Place,
-) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send + 'static {
+fn split(answer: Answer) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send + 'static {
     futures::stream::try_unfold(
-        (response, Vec::<u8>::new(), 0, place),
-        |(mut response, mut kept, mut seen, place)| async move {
+        (answer, Vec::<u8>::new(), 0),
+        |(mut answer, mut kept, mut seen)| async move {
             loop {
                 if let Some(end) = kept[seen..].iter().position(|b| *b == b'\n') {
                     let rest = kept.split_off(seen + end + 1);
                     kept.pop();
-                    return Ok(Some((Bytes::from(kept), (response, rest, 0, place))));
+                    return Ok(Some((Bytes::from(kept), (answer, rest, 0))));
                 }
                 seen = kept.len();
-                match response.chunk().await.map_err(|e| broken(&e))? {
+                match answer.chunk().await? {
                     Some(chunk) if kept.len() + chunk.len() <= MAX_ANSWER => kept.extend_from_slice(&chunk),
                     Some(_) => return Err(Error::failed("the server's answer is far too long")),
                     None => return Ok(None),
@@ -346,45 +455,12 @@ fn split(
     )
 }
 
-fn broken(error: &reqwest::Error) -> Error {
-    Error::failed(format!("the server's answer broke off: {}", cause(error)))
-}
-
-async fn refused(response: Response) -> Result<Refusal, Error> {
-    let code = response.status().as_u16();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
-    let retry_after = retry_after.map(Duration::from_secs);
-    Ok(Refusal { retry_after, ..Refusal::of(code, &read(response, MAX_ANSWER).await?) })
-}
-
-impl Refusal {
-    /// What a body says that came with the code of a failure.
-    pub fn of(code: u16, body: &[u8]) -> Refusal {
-        let value: Option<Value> = serde_json::from_slice(body).ok();
-        let field = |name| {
-            value.as_ref().and_then(|v| v.get(name)).and_then(Value::as_str).filter(|text| !text.is_empty())
-        };
-        Refusal {
-            code,
-            reason: field("reason").unwrap_or_default().to_owned(),
-            about: text(value.as_ref(), "/details/kind"),
-            message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
-            retry_after: None,
-        }
-    }
-}
-
-fn text(value: Option<&Value>, pointer: &str) -> String {
-    value.and_then(|value| value.pointer(pointer)?.as_str()).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::target::{Credentials, Trust};
 
     /// A client of a server that says these things, one to each request.
     async fn server(answers: &'static [&'static str]) -> Client {
@@ -398,14 +474,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let target = Target {
-            server: Url::parse(&url).unwrap(),
-            trust: Trust::System,
-            credentials: Credentials::default(),
-            user: String::new(),
-            namespace: "default".into(),
-        };
-        Client::new(&target).unwrap()
+        Client::new(&Target::of(Url::parse(&url).unwrap())).unwrap()
     }
 
     #[test]

@@ -7,19 +7,30 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod bearer;
+mod certificate;
 mod error;
 pub mod http;
+mod identity;
 pub mod kubeconfig;
 pub mod outsider;
+mod plugin;
+pub mod proxy;
+mod refusal;
 pub mod target;
 pub mod tls;
+mod transport;
 mod unreachable;
 mod watching;
 pub mod web;
 
+pub use ::http::{HeaderValue, StatusCode};
+pub use certificate::{Certificate, Pem};
 pub use error::Error;
-pub use http::{Client, Document, Refusal, segment};
+pub use http::{Client, Document, segment};
 pub use outsider::Outsider;
+pub use plugin::Plugin;
+pub use proxy::Route;
+pub use refusal::Refusal;
 pub use target::{Credentials, Target, TargetOptions, Trust};
-pub use unreachable::unreachable;
+pub use url::Url;
 pub use web::Web;

@@ -4,21 +4,36 @@ use std::error::Error as StdError;
 use std::io;
 use std::iter::successors;
 
-use reqwest::Url;
 use rustls::CertificateError as Certificate;
+use url::Url;
 
 use crate::Error;
+use crate::proxy::Proxy;
 
 /// Why there was no answer at all, with how to mend the usual causes.
-pub fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
+pub(crate) fn unreachable(url: &Url, proxy: Option<&Proxy>, error: &(dyn StdError + 'static)) -> Error {
     let host = url.origin().ascii_serialization();
-    let mend = chain(error).find_map(mend).unwrap_or_default();
-    Error::failed(format!("cannot reach {host}: {}{mend}", cause(error)))
+    let certificate = chain(error).find_map(mend_certificate);
+    let refused = chain(error).any(|error| {
+        error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    });
+    let (through, mend) = match (proxy, certificate) {
+        (None, Some(mend)) => (String::new(), mend),
+        (None, None) if refused => (String::new(), "; is `tokensmith serve` running there?"),
+        (None, None) => (String::new(), ""),
+        (Some(proxy), Some(mend)) => (format!(" through the proxy {proxy}"), mend),
+        (Some(proxy), None) => {
+            (format!(" through the proxy {proxy}"), "; NO_PROXY lists the hosts that are asked without one")
+        }
+    };
+    Error::failed(format!("cannot reach {host}{through}: {}{mend}", cause(error)))
 }
 
 /// The innermost cause, which is the one that says something, without the URL.
-pub(crate) fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
+pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
+    if chain(error)
+        .any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut))
+    {
         return "no answer in time".into();
     }
     let text = chain(error).last().map(ToString::to_string).unwrap_or_default();
@@ -36,27 +51,24 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
     })
 }
 
-/// What to do about a cause, behind its text.
-fn mend(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
-        return match why {
-            Certificate::BadSignature | Certificate::UnknownIssuer => Some(
-                ": its certificate is not signed by a CA that is trusted here; give --certificate-authority, or the kubeconfig of this server",
-            ),
-            Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                Some(": its certificate has expired; renew it, or set this machine's clock right")
-            }
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                Some(": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one")
-            }
-            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                Some(": its certificate is not valid yet; set the clock right, here or there")
-            }
-            _ => None,
-        };
+/// What to do about a certificate, behind what is wrong with it.
+fn mend_certificate(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() else { return None };
+    match why {
+        Certificate::BadSignature | Certificate::UnknownIssuer => Some(
+            ": its certificate is not signed by a CA that is trusted here; give --certificate-authority, or the kubeconfig of this server",
+        ),
+        Certificate::Expired | Certificate::ExpiredContext { .. } => {
+            Some(": its certificate has expired; renew it, or set this machine's clock right")
+        }
+        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+            Some(": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one")
+        }
+        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+            Some(": its certificate is not valid yet; set the clock right, here or there")
+        }
+        _ => None,
     }
-    let refused = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::ConnectionRefused;
-    refused.then_some("; is `tokensmith serve` running there?")
 }
 
 #[cfg(test)]
@@ -70,7 +82,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
-    use crate::target::{Credentials, Target, Trust};
+    use crate::target::{Target, Trust};
     use crate::{Client, Error, Web};
 
     /// A CA of this name, each with a key of its own.
@@ -116,15 +128,9 @@ mod tests {
 
     /// What is behind the server's name.
     async fn said(server: &str, trust: Trust) -> String {
-        let url = reqwest::Url::parse(server).unwrap();
+        let url = url::Url::parse(server).unwrap();
         let web = Web::new(&trust, None).unwrap().get(&url, None, None, 1).await.unwrap_err();
-        let target = Target {
-            server: url,
-            trust,
-            credentials: Credentials::default(),
-            user: String::new(),
-            namespace: "default".into(),
-        };
+        let target = Target { trust, ..Target::of(url) };
         let error = Client::new(&target).unwrap().get("/version").await.unwrap_err();
         assert_eq!(error, web);
         let Error::Failed(text) = error else { panic!("{error}") };

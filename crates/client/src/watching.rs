@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::transport::Transport;
+
 /// Watches on one connection.
 const MOST: usize = 80;
 
@@ -15,7 +17,7 @@ const MOST: usize = 80;
 pub(crate) struct Watching(Mutex<Vec<Connection>>);
 
 struct Connection {
-    http: reqwest::Client,
+    http: Transport,
     open: Arc<AtomicUsize>,
 }
 
@@ -23,23 +25,20 @@ struct Connection {
 pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Watching {
-    /// A client with room for one more, made if there is none.
-    pub(crate) fn place<E>(
-        &self,
-        make: impl FnOnce() -> Result<reqwest::Client, E>,
-    ) -> Result<(reqwest::Client, Place), E> {
+    /// Connections with room for one more, made if there are none.
+    pub(crate) fn place(&self, make: impl FnOnce() -> Transport) -> (Transport, Place) {
         let mut all = self.0.lock().unwrap_or_else(|e| e.into_inner());
         let found = all.iter().find(|connection| connection.open.load(Ordering::Relaxed) < MOST);
         let connection = match found {
             Some(connection) => connection,
             None => {
-                all.push(Connection { http: make()?, open: Arc::default() });
+                all.push(Connection { http: make(), open: Arc::default() });
                 &all[all.len() - 1]
             }
         };
         // Only here, under the lock, does it rise.
         connection.open.fetch_add(1, Ordering::Relaxed);
-        Ok((connection.http.clone(), Place(connection.open.clone())))
+        (connection.http.clone(), Place(connection.open.clone()))
     }
 }
 
@@ -52,17 +51,21 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Route;
+    use crate::transport::Setup;
+    use crate::{Trust, tls};
 
-    #[test]
-    fn a_full_connection_gets_company() {
+    #[tokio::test]
+    async fn a_full_connection_gets_company() {
         let (watching, mut made) = (Watching::default(), 0);
+        let tls = tls::config(&Trust::Anyone, None).unwrap();
+        let setup = Setup { tls, server_name: None, route: Route::Direct };
         let mut place = || {
             watching
                 .place(|| {
                     made += 1;
-                    Ok::<_, ()>(crate::http::builder(tls()).build().unwrap())
+                    Transport::new(&setup)
                 })
-                .unwrap()
                 .1
         };
         let mut places: Vec<Place> = (0..2 * MOST).map(|_| place()).collect();
@@ -70,9 +73,5 @@ mod tests {
         places.extend((0..MOST).map(|_| place()));
         drop(places);
         assert_eq!(made, 2);
-    }
-
-    fn tls() -> rustls::ClientConfig {
-        crate::tls::config(&crate::Trust::Anyone, None, &crate::Credentials::default()).unwrap()
     }
 }

@@ -1,18 +1,24 @@
 //! Documents from anywhere: an issuer's discovery document and key set.
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
-use reqwest::{StatusCode, Url, redirect};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::{Method, StatusCode};
+use url::Url;
 
 use crate::Error;
-use crate::http::{builder, read};
-use crate::target::{Credentials, Trust};
+use crate::http::{LONGEST, TIMEOUT};
+use crate::proxy::Route;
+use crate::target::Trust;
 use crate::tls;
-use crate::unreachable::{cause, unreachable};
+use crate::transport::{Ask, Setup, Transport};
 
-/// Fetches what is public, with no identity of its own. Redirects are not followed: whoever names a URL has to name the
-/// right one, and a document must not be had from where its issuer never pointed to.
+/// Fetches what is public, with no identity of its own, through the environment's proxies. Redirects are not followed: whoever
+/// names a URL has to name the right one, and a document must not be had from where its issuer never pointed to.
 pub struct Web {
-    http: reqwest::Client,
+    http: Transport,
+    limit: Duration,
 }
 
 /// An answer.
@@ -34,11 +40,25 @@ impl Web {
     /// # Errors
     /// A certificate cannot be used.
     pub fn new(trust: &Trust, extra: Option<&[u8]>) -> Result<Web, Error> {
-        let http = builder(tls::config(trust, extra, &Credentials::default())?)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|e| Error::failed(format!("cannot set up HTTP: {}", cause(&e))))?;
-        Ok(Web { http })
+        Self::by(Route::of_the_process(), None, trust, extra)
+    }
+
+    /// The same by another route, and with another time for an answer; zero is for ever.
+    ///
+    /// # Errors
+    /// A certificate cannot be used.
+    pub fn by(
+        route: Route,
+        limit: Option<Duration>,
+        trust: &Trust,
+        extra: Option<&[u8]>,
+    ) -> Result<Web, Error> {
+        let setup = Setup { tls: tls::config(trust, extra)?, server_name: None, route };
+        let limit = match limit {
+            Some(Duration::ZERO) => LONGEST,
+            limit => limit.unwrap_or(TIMEOUT),
+        };
+        Ok(Web { http: Transport::new(&setup), limit })
     }
 
     /// GET, with a bearer token where one is given; 304 is an answer when `etag` names what is known already.
@@ -52,21 +72,20 @@ impl Web {
         etag: Option<&str>,
         longest: usize,
     ) -> Result<Page, Error> {
-        let mut request =
-            self.http.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
-        if let Some(bearer) = bearer {
-            request = request.header(AUTHORIZATION, bearer);
-        }
-        if let Some(etag) = etag {
-            request = request.header(IF_NONE_MATCH, etag);
-        }
-        let response = request.send().await.map_err(|e| unreachable(url, &e))?;
-        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        const TYPES: HeaderValue = HeaderValue::from_static("application/json, application/jwk-set+json");
+        let mut headers = HeaderMap::from_iter([(ACCEPT, TYPES)]);
+        headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer)));
+        // A tag that no header may hold is nobody's.
+        let etag = etag.and_then(|etag| HeaderValue::from_str(etag).ok());
+        headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
+        let (method, url, body) = (Method::GET, url.clone(), Bytes::new());
+        let answer = self.http.send(&Ask { method, url, headers, body, limit: self.limit }).await?;
+        let header = |name| answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         Ok(Page {
-            status: response.status(),
+            status: answer.status,
             cache_control: header(CACHE_CONTROL),
             etag: header(ETAG),
-            body: read(response, longest).await?,
+            body: answer.read(longest).await?,
         })
     }
 }

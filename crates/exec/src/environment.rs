@@ -12,10 +12,10 @@ use tokensmith_agent::pod::{
     ContainerKind, ContainerPlan, Lookup, MountPlan, NodeResources, Objects, PodPlan, Reference, Source,
     Unread,
 };
-use tokensmith_client::Target;
 use tokensmith_client::kubeconfig::{
     Cluster, Context as KubeContext, Kubeconfig, NamedCluster, NamedContext, NamedUser, User,
 };
+use tokensmith_client::{Route, Target};
 use tokensmith_objects::Object;
 
 use crate::namespace::Placement;
@@ -159,12 +159,18 @@ impl Context<'_> {
         let cluster = Cluster {
             server: self.target.server.as_str().trim_end_matches('/').to_owned(),
             certificate_authority: file("ca.crt"),
+            tls_server_name: self.target.server_name.clone(),
+            proxy_url: match &self.target.route {
+                Route::Proxy(proxy) => Some(proxy.with_password()),
+                _ => None,
+            },
             ..Cluster::default()
         };
         let context = KubeContext {
             cluster: name.clone(),
             namespace: Some(plan.namespace.clone()),
             user: name.clone(),
+            ..KubeContext::default()
         };
         let user = User { token_file: file("token"), ..User::default() };
         Kubeconfig {

@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_that_is_missing_is_told_from_a_path_that_is_not_served() {
         use axum::{Router, http::StatusCode, routing::get};
-        use tokensmith_client::{Credentials, Target, Trust, target};
+        use tokensmith_client::{Target, target};
         let missing = r#"{"kind":"Status","reason":"NotFound","message":"the server could not find the requested resource \"secrets\"","details":{"name":"a","kind":"secrets"},"code":404}"#;
         let unserved =
             r#"{"kind":"Status","reason":"NotFound","message":"not here","details":{},"code":404}"#;
@@ -279,9 +279,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = target::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let (trust, credentials) = (Trust::System, Credentials::default());
-        let (user, namespace) = (String::new(), "n".into());
-        let client = Client::new(&Target { server, trust, credentials, user, namespace }).unwrap();
+        let client = Client::new(&Target::of(server)).unwrap();
         let api: &dyn ApiServer = &client;
         // By what the answer is about, whatever its words are.
         assert!(api.get(Resource::Secrets, Some("n"), "a").await.unwrap().is_none());

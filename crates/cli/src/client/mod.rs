@@ -4,14 +4,15 @@ pub mod flags;
 
 use tokensmith_client::Client;
 use tokensmith_client::Target;
-pub use tokensmith_client::{http, target, tls};
+pub use tokensmith_client::{http, target};
 
 use crate::failure::Failure;
 
-/// A client that prints the server's warnings as kubectl does.
+/// A client that prints the server's warnings as kubectl does, and waits where the server asks for it.
 ///
 /// # Errors
 /// The target's certificates cannot be used.
 pub fn connect(target: &Target) -> Result<Client, Failure> {
-    Ok(Client::new(target)?.on_warning(|text| crate::output::aside(&format!("Warning: {text}"))))
+    let client = Client::new(target)?.patient();
+    Ok(client.on_warning(|text| crate::output::aside(&format!("Warning: {text}"))))
 }

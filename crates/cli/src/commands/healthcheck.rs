@@ -8,18 +8,15 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use reqwest::header::AUTHORIZATION;
-use reqwest::{StatusCode, redirect};
-use tokensmith_client::Target;
+use tokensmith_client::kubeconfig::Impersonate;
+use tokensmith_client::{Client, Credentials, Route, StatusCode, Target, Trust};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_signer::Address;
 use tokio::time::timeout;
 
 use crate::client::flags::ClientFlags;
-use crate::client::http;
-use crate::client::target::{self, Bearer, Credentials, Trust};
-use crate::client::tls;
+use crate::client::target::{self, Bearer};
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::files;
@@ -97,27 +94,37 @@ impl HealthcheckArgs {
         let usual = Duration::from_secs(self.timeout.whole_seconds().max(1).unsigned_abs());
         // Of all the time that there is to wait, an answer gets no more than is left.
         let limit = if self.wait.is_some() { usual.min(left.max(PAUSE)) } else { usual };
-        let asked = match self.place()? {
-            Place::Server(asked) => asked,
+        let given = self.client.request_timeout.filter(|given| !given.is_zero());
+        let limit = given.map_or(limit, |given| given.min(limit));
+        let target = match self.place()? {
+            Place::Server(target) => Target { request_timeout: Some(limit), ..*target },
             Place::Signer(address) => return signs(&address, limit).await,
         };
         let path = match self.probe {
             Probe::Livez => "/livez",
             Probe::Readyz => "/readyz",
         };
-        let (mut code, mut failing) = asked.ask(path, limit, &Credentials::default()).await?;
+        let stranger = Target {
+            credentials: Credentials::default(),
+            impersonate: Impersonate::default(),
+            ..target.clone()
+        };
+        let (mut code, mut failing) = ask(&stranger, path).await?;
         let shut = matches!(code.as_u16(), 401 | 403);
+        let known = target.credentials.is_some();
+        // It is known who answers: anyone else would learn the credentials.
+        let verified = target.server.scheme() == "https" && target.trust != Trust::Anyone;
         // Without anonymous access, or without the role that opens these paths to it, it takes credentials.
-        if shut && asked.has_credentials() && asked.verified() {
-            (code, failing) = asked.ask(path, limit, &asked.credentials).await?;
+        if shut && known && verified {
+            (code, failing) = ask(&target, path).await?;
         }
         match code.as_u16() {
             _ if code.is_success() => Ok(()),
-            401 | 403 if asked.has_credentials() && !asked.verified() => Err(Failure::failed(format!(
+            401 | 403 if known && !verified => Err(Failure::failed(format!(
                 "{path} answered {code} without credentials, and who answers is not verified, so that they are not sent: give the https URL and --certificate-authority"
             ))),
             401 | 403 => Err(Failure::failed(format!(
-                "{path} answered {code}: give credentials that may see it, with --kubeconfig or --token"
+                "{path} answered {code}: give credentials that may see it, with --kubeconfig or --bearer-token-file"
             ))),
             _ if failing.is_empty() => Err(Failure::failed(format!("{path} answered {code}"))),
             _ => Err(Failure::failed(format!(
@@ -130,8 +137,7 @@ impl HealthcheckArgs {
     /// The server that is named, else the one whose data directory this is.
     fn place(&self) -> Result<Place, Failure> {
         if self.client.name_a_server() || self.client.certificate_authority.is_some() {
-            let Target { server, trust, credentials, .. } = self.client.target()?;
-            return Ok(Place::Server(Asked { server, trust, credentials }));
+            return Ok(Place::Server(Box::new(self.client.target()?)));
         }
         let mut dir = self.client.data_dir.clone();
         let mut address = files::read_if_there(&dir.join(data_dir::ADDRESS));
@@ -167,66 +173,28 @@ impl HealthcheckArgs {
         let own = Some(dir.join(data_dir::ADMIN_TOKEN)).filter(|path| path.exists());
         let own = own.filter(|_| matches!(trust, Trust::Leaf(_))).map(Bearer::File);
         let token = self.client.bearer().or(own);
-        Ok(Place::Server(Asked { server, trust, credentials: Credentials { token, certificate: None } }))
+        // Nothing on this machine is behind a proxy.
+        let route = Route::Direct;
+        let credentials = Credentials::of_token(token);
+        Ok(Place::Server(Box::new(Target { trust, route, credentials, ..Target::of(server) })))
     }
 }
 
 /// What runs on a data directory.
 enum Place {
     /// A server.
-    Server(Asked),
+    Server(Box<Target>),
     /// A signer alone: it speaks no HTTP.
     Signer(Address),
 }
 
-/// A server, whom to trust for it, and who one is there.
-struct Asked {
-    server: reqwest::Url,
-    trust: Trust,
-    credentials: Credentials,
-}
-
-impl Asked {
-    fn has_credentials(&self) -> bool {
-        self.credentials.token.is_some() || self.credentials.certificate.is_some()
-    }
-
-    /// Whether it is known who answers: anyone else would learn the credentials.
-    fn verified(&self) -> bool {
-        self.server.scheme() == "https" && self.trust != Trust::Anyone
-    }
-
-    /// The answer's code, and which checks it says to have failed.
-    async fn ask(
-        &self,
-        path: &str,
-        wait: Duration,
-        credentials: &Credentials,
-    ) -> Result<(StatusCode, Vec<String>), Failure> {
-        let tls = tls::config(&self.trust, None, credentials)?;
-        let client = http::builder(tls).timeout(wait).redirect(redirect::Policy::none());
-        // Nothing on this machine is behind a proxy.
-        let local = matches!(self.trust, Trust::Leaf(_));
-        let client = if local { client.no_proxy().build() } else { client.build() };
-        let client = client.map_err(|e| Failure::failed(format!("cannot set up HTTP: {e}")))?;
-        let mut url = self.server.clone();
-        url.set_path(&format!("{}{path}", self.server.path().trim_end_matches('/')));
-        let mut request = client.get(url);
-        if let Some(token) = credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
-            request = request.header(AUTHORIZATION, http::secret(&token)?);
-        }
-        let mut answer =
-            request.send().await.map_err(|e| tokensmith_client::unreachable(&self.server, &e))?;
-        let (code, mut text) = (answer.status(), Vec::new());
-        // No list of checks is longer, and whoever answers may be anyone.
-        while !code.is_success() && text.len() < 16 << 10 {
-            let Ok(Some(more)) = answer.chunk().await else { break };
-            text.extend_from_slice(&more);
-        }
-        let text = String::from_utf8_lossy(&text);
-        let failing = text.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next());
-        Ok((code, failing.map(str::to_owned).collect()))
-    }
+/// The answer's code, and which checks it says to have failed.
+async fn ask(target: &Target, path: &str) -> Result<(StatusCode, Vec<String>), Failure> {
+    // No list of checks is longer, and whoever answers may be anyone.
+    const LONGEST: usize = 16 << 10;
+    let (code, text) = Client::new(target)?.probe(path, LONGEST).await?;
+    let failing = text.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next());
+    Ok((code, failing.map(str::to_owned).collect()))
 }
 
 /// Whether a signer answers there.

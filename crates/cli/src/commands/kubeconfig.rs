@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tokensmith_client::Route;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::{Clock, moment};
 
@@ -107,7 +108,18 @@ impl KubeconfigArgs {
             }
         };
         let server = server.as_str().trim_end_matches('/');
-        let config = kubeconfig::own(server, ca, &user, &token, namespace.map(String::as_str));
+        let mut config = kubeconfig::own(server, ca, &user, &token, namespace.map(String::as_str));
+        // How one gets to it, and as whom: who reads the file would otherwise ask as more than its maker does.
+        for named in &mut config.clusters {
+            named.cluster.tls_server_name = target.server_name.clone();
+            named.cluster.proxy_url = match &target.route {
+                Route::Proxy(proxy) => Some(proxy.with_password()),
+                _ => None,
+            };
+        }
+        for named in config.users.iter_mut().filter(|_| self.service_account.is_none()) {
+            named.user.impersonate = target.impersonate.clone();
+        }
         match (&self.write, self.output) {
             (Some(path), _) => kubeconfig::write_ours(path, &config, "--write", Others::Nobody),
             (None, Form::Yaml) => Ok(output::print_text(&output::yaml(&config)?)?),
@@ -120,13 +132,13 @@ impl KubeconfigArgs {
 }
 
 fn own_credentials(target: &Target) -> Result<(String, String, Option<&String>), Failure> {
-    match target.credentials.token.as_ref().map(Bearer::read).transpose()?.flatten() {
+    match target.credentials.token.as_ref().map(Bearer::read).transpose()? {
         Some(token) => {
             let user = if target.user.is_empty() { kubeconfig::NAME } else { &target.user };
             Ok((user.to_owned(), token, None))
         }
         None => Err(Failure::failed(
-            "there is no bearer token to put into the kubeconfig: give --token, or --service-account to mint one",
+            "there is no bearer token to put into the kubeconfig: give --bearer-token-file, or --service-account to mint one",
         )),
     }
 }

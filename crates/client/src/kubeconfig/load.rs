@@ -1,6 +1,6 @@
 //! Reading kubeconfigs: the rules of `client-go/tools/clientcmd` for `KUBECONFIG` lists.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use super::model::{Kubeconfig, Named};
@@ -16,13 +16,8 @@ pub fn load(path: &Path) -> Result<Option<Kubeconfig>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::failed(format!("cannot read {}: {e}", path.display()))),
     };
-    let text =
-        std::str::from_utf8(&bytes).map_err(|_| Error::failed(format!("{} is not UTF-8", path.display())))?;
-    // The parser's report spans lines and quotes the file, tokens included: only its place is told.
-    let mut config: Kubeconfig = serde_saphyr::from_str(text).map_err(|e| {
-        let place = e.location().map(|l| format!(" (line {})", l.line())).unwrap_or_default();
-        Error::failed(format!("{} is not a kubeconfig{place}", path.display()))
-    })?;
+    let mut config = super::read::parse(&bytes)
+        .map_err(|why| Error::failed(format!("{} is not a kubeconfig: {why}", path.display())))?;
     let dir = path.parent().unwrap_or(Path::new(""));
     for named in &mut config.clusters {
         anchor(&mut named.cluster.certificate_authority, dir);
@@ -31,6 +26,10 @@ pub fn load(path: &Path) -> Result<Option<Kubeconfig>, Error> {
         anchor(&mut named.user.client_certificate, dir);
         anchor(&mut named.user.client_key, dir);
         anchor(&mut named.user.token_file, dir);
+        // A name alone is looked for in PATH.
+        if let Some(exec) = named.user.exec.as_mut().filter(|exec| exec.command.contains('/')) {
+            anchor_text(&mut exec.command, dir);
+        }
     }
     Ok(Some(config))
 }
@@ -62,9 +61,14 @@ fn add<T: Named>(all: &mut Vec<T>, next: Vec<T>) {
 }
 
 fn anchor(path: &mut Option<String>, dir: &Path) {
-    if let Some(text) = path.as_mut().filter(|t| !t.is_empty() && Path::new(t).is_relative()) {
-        let joined: PathBuf = dir.join(&*text);
-        *text = joined.to_string_lossy().into_owned();
+    if let Some(text) = path {
+        anchor_text(text, dir);
+    }
+}
+
+fn anchor_text(text: &mut String, dir: &Path) {
+    if !text.is_empty() && Path::new(text).is_relative() {
+        *text = dir.join(&*text).to_string_lossy().into_owned();
     }
 }
 

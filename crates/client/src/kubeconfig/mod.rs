@@ -2,8 +2,11 @@
 
 mod load;
 mod model;
+mod read;
 
 pub use load::{find, load, merge};
 pub use model::{
-    Cluster, Context, Extension, Kubeconfig, Named, NamedCluster, NamedContext, NamedUser, User,
+    Cluster, Context, ExecConfig, Extension, Impersonate, Kubeconfig, Named, NamedCluster, NamedContext,
+    NamedUser, User,
 };
+pub use read::{data, parse};

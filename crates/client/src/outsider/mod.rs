@@ -24,7 +24,6 @@ pub use reqwest::Url;
 pub use tls::{Judged, Shown};
 
 use crate::Error;
-use crate::http::builder;
 use crate::tls::{add, system};
 use crate::unreachable::cause;
 
@@ -162,7 +161,7 @@ impl Outsider {
         roots.add_parsable_certificates(system);
         let given = |pem: &[u8]| {
             let mut roots = RootCertStore::empty();
-            add(&mut roots, pem)?;
+            add(&mut roots, &mut Vec::new(), pem)?;
             Ok::<_, Error>(roots)
         };
         let judges = Arc::new(tls::Judges::new(roots, authority.map(given).transpose()?)?);
@@ -259,7 +258,9 @@ impl Outsider {
         let failed = |why: String| Trouble::Unreachable(url.to_string(), why);
         let (config, seen) = self.judges.config().map_err(|e| failed(e.to_string()))?;
         let sockets: Vec<SocketAddr> = places.iter().map(|place| place.socket).collect();
-        let http = builder(config)
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .user_agent(crate::transport::AGENT)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)

@@ -1,9 +1,8 @@
 //! Verification as an outsider does it: discovery document, key set, signature, claims. Who has no account at the
 //! server cannot know whether the account and the bound object still exist: those rules stay unchecked.
 
-use reqwest::Url;
 use serde_json::Value;
-use tokensmith_client::Web;
+use tokensmith_client::{Url, Web};
 use tokensmith_core::Clock;
 use tokensmith_core::keys::PublishedKeys;
 use tokensmith_verify::report::{Report, UnverifiedToken};
@@ -11,7 +10,7 @@ use tokensmith_verify::{MAX_DOCUMENT, discovery};
 
 use crate::client::flags::ClientFlags;
 use crate::client::http::{self, Refusal};
-use crate::client::target;
+use crate::client::target::{self, Bearer};
 use crate::failure::Failure;
 
 /// Fetches what the issuer publishes and checks the token against it.
@@ -36,7 +35,7 @@ pub async fn verify(
     Ok(Report::by_issuer(token, issuer, audiences, published, clock.unix()))
 }
 
-/// Fetches the issuer's documents. A token given with `--token` goes to the issuer's own origin only: a key set
+/// Fetches the issuer's documents. A token given on the command line goes to the issuer's own origin only: a key set
 /// elsewhere must not learn it.
 struct Issuer {
     web: Web,
@@ -46,7 +45,8 @@ struct Issuer {
 
 impl Issuer {
     fn new(issuer: &str, flags: &ClientFlags) -> Result<Issuer, Failure> {
-        Ok(Issuer { web: flags.web()?, origin: target::parse_url(issuer)?, token: flags.token.clone() })
+        let token = flags.bearer_by_hand().as_ref().map(Bearer::read).transpose()?;
+        Ok(Issuer { web: flags.web()?, origin: target::parse_url(issuer)?, token })
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, Failure> {
@@ -62,7 +62,7 @@ impl Issuer {
             };
         }
         let hint = match page.status.as_u16() {
-            401 | 403 => ": start the server with --anonymous-oidc, or give --token",
+            401 | 403 => ": start the server with --anonymous-oidc, or give --bearer-token-file",
             404 => ": is this the issuer's URL, byte for byte, and is it https?",
             _ => "",
         };

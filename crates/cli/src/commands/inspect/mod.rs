@@ -39,8 +39,10 @@ const EXAMPLES: &str = "Examples:
 /// Show what a token says.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-#[command(mut_arg("server", |a| a.num_args(0..=1).default_missing_value("").help(
+#[command(mut_arg("server", |a| a.env(None::<&str>).num_args(0..=1).default_missing_value("").help(
     "Verify through TokenReview at this server; without URL, at the context's")))]
+// A variable does not say that the token shall be shown to somebody.
+#[command(mut_arg("context", |a| a.env(None::<&str>)), mut_arg("cluster", |a| a.env(None::<&str>)))]
 pub struct InspectArgs {
     /// The token; `-` or nothing reads standard input
     #[arg(id = "jwt", value_name = "TOKEN")]
@@ -51,7 +53,7 @@ pub struct InspectArgs {
     file: Option<PathBuf>,
 
     /// Verify with the key set that this issuer publishes
-    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "kubeconfig", "context"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "kubeconfig", "context", "cluster"])]
     issuer: Option<String>,
 
     /// Whom the token shall be for; repeat for several, one must match
@@ -123,10 +125,12 @@ impl InspectArgs {
 
     async fn verify(&self, token: &UnverifiedToken, clock: &dyn Clock) -> Result<Option<Report>, Failure> {
         if let Some(issuer) = &self.issuer {
-            return issuer::verify(token, issuer, &self.audience, &self.client, clock).await.map(Some);
+            return issuer::verify(token, issuer, &self.audience, &self.client.with_variables(), clock)
+                .await
+                .map(Some);
         }
         if self.client.name_a_server() {
-            let target = self.client.target()?;
+            let target = self.client.with_variables().target()?;
             return review::verify(token, &connect(&target)?, &target, &self.audience).await.map(Some);
         }
         if !self.audience.is_empty() {

@@ -19,7 +19,7 @@ pub async fn verify(
 ) -> Result<Report, Failure> {
     let status = client.review(&token.text, audiences).await.map_err(|error| match error {
         ReviewError::Refused(refusal) => match refusal.code {
-            401 => Failure::failed("the server does not know the credentials that the review was asked with: give --token or --kubeconfig"),
+            401 => Failure::failed("the server does not know the credentials that the review was asked with: give --bearer-token-file or --kubeconfig"),
             403 => Failure::failed(format!("reviewing a token needs rights of its own: {}", refusal.message)),
             _ => Failure::failed(format!("failed to review the token: {}", refusal.message)),
         },

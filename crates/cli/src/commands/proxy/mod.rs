@@ -16,7 +16,7 @@ use tokensmith_agent::proxy::{
     ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
-use tokensmith_client::{Client, Credentials, Trust, tls};
+use tokensmith_client::{Client, Trust, tls};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_verify::{IssuerConfig, ReviewConfig, Verifier, VerifierConfig, WithoutReview};
@@ -182,7 +182,7 @@ impl ProxyArgs {
             Some(path) => Trust::Authority(read(path)?),
             None => Trust::System,
         };
-        let tls = tls::config(&trust, None, &Credentials::default())?;
+        let tls = tls::config(&trust, None)?;
         Ok(Upstream::new(address, tls, UpstreamProtocol::Auto, UpstreamLimits::default()))
     }
 

@@ -1,0 +1,200 @@
+//! From a kubeconfig to its context, and from there to cluster and user (client-go `clientcmd/client_config.go`).
+
+use super::cluster;
+use super::files::{self, Environment};
+use super::{Target, TargetOptions, parse_url, user};
+use crate::Error;
+use crate::kubeconfig::{self, Cluster, Named, User};
+use crate::proxy::{Proxy, Route};
+
+impl Target {
+    /// Finds the server that is wanted.
+    ///
+    /// # Errors
+    /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read, or a field cannot be honoured.
+    pub fn resolve(wanted: &TargetOptions) -> Result<Target, Error> {
+        resolve_with(wanted, &Environment::of_the_process())
+    }
+}
+
+pub(super) fn resolve_with(wanted: &TargetOptions, environment: &Environment) -> Result<Target, Error> {
+    let (config, origin) = files::read(wanted, environment)?;
+    let context =
+        named(&config.contexts, "context", wanted.context.as_deref(), &config.current_context, &origin)?;
+    let context = context.map(|named| &named.context);
+    known(context.map(|context| &context.unknown), "context", &origin)?;
+    let of_context = context.map(|context| context.cluster.as_str()).unwrap_or_default();
+    let cluster = named(&config.clusters, "cluster", wanted.cluster.as_deref(), of_context, &origin)?;
+    let of_context = context.map(|context| context.user.as_str()).unwrap_or_default();
+    let user = named(&config.users, "user", wanted.user.as_deref(), of_context, &origin)?;
+    known(cluster.map(|named| &named.cluster.unknown), "cluster", &origin)?;
+    known(user.map(|named| &named.user.unknown), "user", &origin)?;
+
+    let nobody = User::default();
+    let (nowhere, elsewhere) = (Cluster::default(), wanted.server.as_deref().filter(|s| !s.is_empty()));
+    let in_config = cluster.map_or(&nowhere, |named| &named.cluster);
+    let server = match elsewhere.unwrap_or(&in_config.server) {
+        "" => return Err(Error::failed(no_server(wanted, environment, &origin))),
+        server => parse_url(server)?,
+    };
+    let proxy = match (&wanted.proxy_url, &in_config.proxy_url) {
+        (Some(url), _) => Some((url, "--proxy-url")),
+        (None, Some(url)) => Some((url, "the kubeconfig's proxy-url")),
+        (None, None) => None,
+    };
+    let route = match proxy.filter(|(url, _)| !url.is_empty()) {
+        Some((url, by)) => Route::Proxy(Proxy::parse(url, by)?),
+        None => Route::of_the_process(),
+    };
+    let (trust, server_name) = cluster::trust(wanted, in_config)?;
+    let in_config_user = user.map_or(&nobody, |named| &named.user);
+    let info = || cluster::info(&server, in_config, &trust, server_name.as_deref(), &route);
+    // kubectl does not even look at credentials for plain HTTP.
+    let credentials = match server.scheme() {
+        "https" => user::credentials(wanted, in_config_user, info)?,
+        _ => super::Credentials::default(),
+    };
+    Ok(Target {
+        credentials,
+        impersonate: user::impersonate(wanted, in_config_user)?,
+        request_timeout: wanted.request_timeout,
+        user: user.map(|named| named.name.clone()).unwrap_or_default(),
+        namespace: wanted
+            .namespace
+            .clone()
+            .or_else(|| context.and_then(|c| c.namespace.clone()))
+            .filter(|n| !n.is_empty())
+            .unwrap_or_else(|| "default".into()),
+        server,
+        trust,
+        server_name,
+        route,
+    })
+}
+
+/// The entry that is wanted, or that the context names. One that is named and not there is refused: kubectl would go on as
+/// nobody, or to `localhost:8080`.
+fn named<'a, T: Named>(
+    list: &'a [T],
+    what: &str,
+    wanted: Option<&str>,
+    otherwise: &str,
+    origin: &str,
+) -> Result<Option<&'a T>, Error> {
+    let name = wanted.filter(|name| !name.is_empty()).unwrap_or(otherwise);
+    match kubeconfig::find(list, name) {
+        None if !name.is_empty() => Err(Error::failed(format!("there is no {what} {name:?} in {origin}"))),
+        found => Ok(found),
+    }
+}
+
+/// A field that Kubernetes does not have may be a misspelt one: who one is must not hang on that.
+fn known(unknown: Option<&Vec<String>>, what: &str, origin: &str) -> Result<(), Error> {
+    match unknown.map(|unknown| unknown.join(", ")) {
+        Some(names) if !names.is_empty() => Err(Error::failed(format!(
+            "the {what} in {origin} has fields that kubeconfigs do not have: {names}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn no_server(wanted: &TargetOptions, environment: &Environment, origin: &str) -> String {
+    if wanted.kubeconfig.is_some() || !environment.kubeconfig.is_empty() {
+        return format!("{origin} names no server: choose a context with --context, or give --server");
+    }
+    format!(
+        "no server to talk to: there is no {origin}; start `tokensmith serve` here, or give --server, --kubeconfig or --data-dir, or set KUBECONFIG"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::target::{Bearer, Trust};
+
+    const DATA: &str = "admin.kubeconfig";
+
+    fn write(dir: &Path, name: &str, server: &str) -> PathBuf {
+        let path = dir.join(name);
+        let text = format!(
+            "clusters: [{{name: a, cluster: {{server: {server}, certificate-authority-data: Q0E=}}}}]\nusers: [{{name: u, user: {{token: t0ken}}}}]\ncontexts: [{{name: c, context: {{cluster: a, user: u, namespace: team}}}}]\ncurrent-context: c\n"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn wanted(dir: &Path) -> TargetOptions {
+        TargetOptions { fallback: dir.join(DATA), ..TargetOptions::default() }
+    }
+
+    fn environment(dir: &Path, kubeconfig: &[PathBuf]) -> Environment {
+        Environment { kubeconfig: kubeconfig.to_vec(), home: None, service: None, account: dir.to_path_buf() }
+    }
+
+    #[test]
+    fn what_is_named_then_kubeconfig_then_the_fallback() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let flagged = write(dir, "flagged", "https://flagged:1");
+        let listed = write(dir, "listed", "https://listed:1");
+        write(dir, DATA, "https://data:1");
+        let mut wanted = wanted(dir);
+        let host = |t: Target| t.server.host_str().unwrap().to_owned();
+
+        assert_eq!(host(resolve_with(&wanted, &environment(dir, &[])).unwrap()), "data");
+        let list = environment(dir, &[dir.join("absent"), listed]);
+        assert_eq!(host(resolve_with(&wanted, &list).unwrap()), "listed");
+        wanted.kubeconfig = Some(flagged);
+        assert_eq!(host(resolve_with(&wanted, &list).unwrap()), "flagged");
+        wanted.server = Some("https://given:1".into());
+        let target = resolve_with(&wanted, &list).unwrap();
+        assert_eq!(target.trust, Trust::Authority(b"CA".to_vec()));
+        assert_eq!(target.credentials.token, Some(Bearer::Fixed("t0ken".into())));
+        assert_eq!(target.namespace, "team");
+        assert_eq!(host(target), "given");
+    }
+
+    #[test]
+    fn inside_a_pod_its_own_account_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        for (name, text) in [("token", "t0ken\n"), ("ca.crt", "CA"), ("namespace", "payments")] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        let mut inside = environment(dir, &[]);
+        inside.service = Some(("fd00::1".into(), "443".into()));
+        let target = resolve_with(&wanted(dir), &inside).unwrap();
+        assert_eq!(target.server.as_str(), "https://[fd00::1]/");
+        assert_eq!(target.credentials.token, Some(Bearer::File(dir.join("token"))));
+        assert_eq!(target.credentials.token.unwrap().read().unwrap(), "t0ken");
+        assert_eq!((target.trust, target.namespace.as_str()), (Trust::Authority(b"CA".to_vec()), "payments"));
+        // What someone started here comes first.
+        write(dir, DATA, "https://data:1");
+        let target = resolve_with(&wanted(dir), &inside).unwrap();
+        assert_eq!(target.server.as_str(), "https://data:1/");
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let mut wanted = wanted(dir);
+        let none = environment(dir, &[]);
+        let error = resolve_with(&wanted, &none).unwrap_err().to_string();
+        assert!(error.starts_with("no server to talk to: there is no "), "{error}");
+        write(dir, DATA, "https://data:1");
+        wanted.context = Some("prod".into());
+        let error = resolve_with(&wanted, &none).unwrap_err().to_string();
+        assert!(error.starts_with("there is no context \"prod\" in "), "{error}");
+        wanted.context = None;
+        wanted.token = Some(Bearer::File(dir.join("absent")));
+        let error = resolve_with(&wanted, &none).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read "), "{error}");
+        wanted.token = None;
+        wanted.server = Some("localhost:8080".into());
+        assert!(matches!(resolve_with(&wanted, &none), Err(Error::Usage(_))));
+    }
+}
