@@ -135,24 +135,121 @@ pub fn print_value(value: &str) -> Result<()> {
 /// Columns as kubectl aligns them: three spaces apart, nothing after the last. What would move the cursor or begin a new
 /// line is escaped: cells hold names that anyone may have chosen, and must not look like other rows.
 pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-    let mut widths: Vec<usize> = head.iter().map(|h| h.len()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    Columns::new(head).rows(rows)
+}
+
+/// The same of rows that come in parts: as wide as the first part needs, as kubectl prints pages; a cell that is longer than
+/// that moves the rest of its row.
+#[derive(Debug)]
+pub struct Columns {
+    head: Vec<String>,
+    /// None until the first part.
+    widths: Vec<usize>,
+}
+
+impl Columns {
+    /// With these names.
+    pub fn new(head: &[&str]) -> Self {
+        Columns { head: head.iter().map(|name| (*name).to_owned()).collect(), widths: Vec::new() }
+    }
+
+    /// The next rows; before the first of them the names.
+    pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        let mut text = String::new();
+        if self.widths.is_empty() {
+            self.widths = self.head.iter().map(|name| name.chars().count()).collect();
+            for row in &rows {
+                for (width, cell) in self.widths.iter_mut().zip(row) {
+                    *width = (*width).max(cell.chars().count());
+                }
+            }
+            self.line(&self.head, &mut text);
+        }
+        rows.iter().for_each(|row| self.line(row, &mut text));
+        text
+    }
+
+    fn line(&self, cells: &[String], text: &mut String) {
+        let line: String = cells
+            .iter()
+            .zip(&self.widths)
+            .map(|(cell, width)| format!("{cell:<w$}   ", w = *width))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// A list of objects that comes in parts, printed as if it were one: `{"FIELD": […]}` as JSON or YAML.
+#[derive(Debug)]
+pub struct Listing {
+    output: Output,
+    field: &'static str,
+    columns: Columns,
+    begun: bool,
+}
+
+impl Listing {
+    /// As a table it has these columns.
+    pub fn new(output: Output, field: &'static str, head: &[&str]) -> Self {
+        Listing { output, field, columns: Columns::new(head), begun: false }
+    }
+
+    /// The text of the next objects; of a table, `row` makes their cells.
+    ///
+    /// # Errors
+    /// None for JSON data; the serializer's all the same.
+    pub fn part(&mut self, objects: Vec<Value>, row: impl Fn(&Value) -> Vec<String>) -> Result<String> {
+        if self.output == Output::Table {
+            self.begun = true;
+            let rows: Vec<_> = objects.iter().map(row).collect();
+            return Ok(self.columns.rows(&rows));
+        }
+        if objects.is_empty() {
+            return Ok(String::new());
+        }
+        let first = !std::mem::replace(&mut self.begun, true);
+        let whole = serde_json::json!({ self.field: objects });
+        let text = self.whole(&whole)?;
+        let (head, tail) = self.frame();
+        let bare = text.strip_prefix(&head).and_then(|text| text.strip_suffix(&tail));
+        let items = bare.context("a list is not written as lists are")?;
+        Ok(match (first, self.output) {
+            (true, _) => format!("{head}{items}"),
+            (false, Output::Json) => format!(",\n{items}"),
+            (false, _) => items.to_owned(),
+        })
+    }
+
+    /// What comes after the last part.
+    ///
+    /// # Errors
+    /// As [`Listing::part`].
+    pub fn end(&mut self) -> Result<String> {
+        match (self.begun, self.output) {
+            (false, Output::Table) => Ok(self.columns.rows(&[])),
+            (false, _) => self.whole(&serde_json::json!({ self.field: [] })),
+            (true, _) => Ok(self.frame().1),
         }
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let text: String =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:<w$}", w = width + 3)).collect();
-        format!("{}\n", text.trim_end())
-    };
-    let mut text = line(&mut head.iter().copied());
-    for row in &rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
+
+    fn whole(&self, data: &Value) -> Result<String> {
+        match self.output {
+            Output::Yaml => yaml(data),
+            Output::Json | Output::Table => Ok(format!("{data:#}\n")),
+        }
     }
-    text
+
+    /// What stands before the first object and behind the last.
+    fn frame(&self) -> (String, String) {
+        match self.output {
+            Output::Json => (format!("{{\n  \"{}\": [\n", self.field), "\n  ]\n}\n".to_owned()),
+            Output::Yaml => (format!("{}:\n", self.field), String::new()),
+            Output::Table => (String::new(), String::new()),
+        }
+    }
 }
 
 /// Quoted for a shell where it has to be.
@@ -207,6 +304,32 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["a".to_owned(), "bbbb".to_owned()], vec!["cccccc".to_owned(), "d".to_owned()]];
         assert_eq!(columns(&["ID", "PHASE"], &rows), "ID       PHASE\na        bbbb\ncccccc   d\n");
+    }
+
+    #[test]
+    fn parts_of_a_list_are_one_list() {
+        let objects: Vec<Value> =
+            (0..5).map(|n| serde_json::json!({ "n": n, "of": ["a", { "b": "c" }] })).collect();
+        let row = |object: &Value| vec![object["n"].to_string(), "x".into()];
+        for output in [Output::Json, Output::Yaml] {
+            for parts in [vec![], vec![5], vec![2, 3], vec![1, 0, 4], vec![0, 5]] {
+                let mut listing = Listing::new(output, "tokens", &["N", "X"]);
+                let (mut text, mut at) = (String::new(), 0);
+                for part in &parts {
+                    text += &listing.part(objects[at..at + part].to_vec(), row).unwrap();
+                    at += part;
+                }
+                text += &listing.end().unwrap();
+                let whole = listing.whole(&serde_json::json!({ "tokens": objects[..at] })).unwrap();
+                assert_eq!(text, whole, "{output:?} {parts:?}");
+            }
+        }
+        let mut table = Listing::new(Output::Table, "tokens", &["N", "X"]);
+        let text = table.part(objects[..1].to_vec(), row).unwrap()
+            + &table.part(vec![serde_json::json!({"n": 12345})], row).unwrap()
+            + &table.end().unwrap();
+        assert_eq!(text, "N   X\n0   x\n12345   x\n");
+        assert_eq!(Listing::new(Output::Table, "tokens", &["N", "X"]).end().unwrap(), "N   X\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `tokensmith token list`: the server's ledger, seen through its admin API (openapi/tokensmith.yaml).
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::OffsetDateTime;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::{Clock, Moment, moment};
@@ -9,12 +9,12 @@ use tokensmith_core::{Clock, Moment, moment};
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::failure::Failure;
-use crate::output::{self, Output};
+use crate::output::{self, Listing, Output};
 use crate::times;
 
 const PATH: &str = "/admin/v1/tokens";
-/// Tokens on a page: few enough that an answer is never too long.
-const PAGE: &str = "2000";
+/// Tokens on a page: few enough that an answer is soon there, and takes little room.
+const PAGE: u64 = 500;
 
 const EXAMPLES: &str = "Examples:
   # all tokens of an account
@@ -23,6 +23,9 @@ const EXAMPLES: &str = "Examples:
   # those that a pod holds, those for vault
   tokensmith token list --pod payments/api-0
   tokensmith token list --audience vault
+
+  # the hundred that expire first
+  tokensmith token list --limit 100
 
   # what a key has signed, for a program
   tokensmith token list --key KID --output json";
@@ -47,6 +50,10 @@ pub struct ListArgs {
     #[arg(long, value_name = "KID")]
     key: Option<String>,
 
+    /// So many at most; those that expire first come first
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
     /// In which form
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
@@ -56,7 +63,7 @@ pub struct ListArgs {
 }
 
 impl ListArgs {
-    /// Asks for all pages and prints them as one list.
+    /// Asks for page after page and prints them as one list.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
@@ -72,34 +79,40 @@ impl ListArgs {
         if let Some((name, _)) = filters.iter().find(|(_, value)| value.is_empty()) {
             return Err(Failure::usage(format!("--{name} must not be empty")));
         }
-        let (mut tokens, mut more) = (Vec::new(), String::new());
+        // A page is printed before the next one is asked for: however many tokens there are, one page is in memory.
+        let now = SystemClock::new().now();
+        let mut listing = Listing::new(self.output, "tokens", &HEAD);
+        let (mut left, mut more) = (self.limit.unwrap_or(u64::MAX), String::new());
         loop {
+            let limit = left.min(PAGE).to_string();
             let mut query = filters.clone();
-            query.extend([("limit", PAGE), ("continue", more.as_str())]);
+            query.extend([("limit", limit.as_str()), ("continue", more.as_str())]);
             let page = client.get_with(PATH, &query).await?;
             let mut page =
                 page.map_err(|r| Failure::failed(format!("failed to list tokens: {}", r.message)))?;
-            if let Some(Value::Array(found)) = page.get_mut("tokens").map(Value::take) {
-                tokens.extend(found);
-            }
+            let mut tokens = match page.get_mut("tokens").map(Value::take) {
+                Some(Value::Array(tokens)) => tokens,
+                _ => Vec::new(),
+            };
+            tokens.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left = left.saturating_sub(tokens.len() as u64);
+            output::print_text(&listing.part(tokens, |token| row(token, now))?)?;
             match page.get("continue").and_then(Value::as_str) {
-                Some(next) if next != more => more = next.to_owned(),
-                _ => break,
+                Some(next) if next != more && left > 0 => more = next.to_owned(),
+                next => {
+                    output::print_text(&listing.end()?)?;
+                    if next.is_some() && left == 0 {
+                        output::aside("note: there are more tokens than --limit shows");
+                    }
+                    return Ok(());
+                }
             }
         }
-        let list = json!({ "tokens": tokens });
-        Ok(output::print(self.output, &list, || table(&list, SystemClock::new().now()))?)
     }
 }
 
-fn table(list: &Value, now: OffsetDateTime) -> String {
-    let tokens = list.get("tokens").and_then(Value::as_array);
-    let rows: Vec<_> = tokens.into_iter().flatten().map(|token| row(token, now)).collect();
-    output::columns(
-        &["JTI", "ACCOUNT", "BOUND TO", "AUDIENCES", "ISSUED", "EXPIRES", "REQUESTER", "STATE"],
-        &rows,
-    )
-}
+const HEAD: [&str; 8] =
+    ["JTI", "ACCOUNT", "BOUND TO", "AUDIENCES", "ISSUED", "EXPIRES", "REQUESTER", "STATE"];
 
 fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
     let text = |pointer: &str| token.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -138,13 +151,14 @@ fn row(token: &Value, now: OffsetDateTime) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use time::macros::datetime;
 
     use super::*;
 
     #[test]
     fn a_row_per_token() {
-        let list = json!({ "tokens": [
+        let list = json!([
             { "jti": "j1", "account": "n/a", "boundObject": { "kind": "Pod", "name": "web", "uid": "u" },
               "audiences": ["api", "vault"], "kid": "k", "issuedAt": "2026-01-01T10:00:00Z",
               "expiresAt": "2026-01-01T12:00:00Z", "requester": "admin" },
@@ -154,9 +168,11 @@ mod tests {
               "requester": "jane", "refused": "serviceaccounts \"c\" not found" },
             { "jti": "j4", "account": "n/d", "issuedAt": "2026-01-01T10:00:00Z", "expiresAt": "2026-01-01T12:00:00Z",
               "requester": "external-signer", "elsewhere": true },
-        ]});
+        ]);
+        let rows = |token: &Value| row(token, datetime!(2026-01-01 11:00 UTC));
+        let mut listing = Listing::new(Output::Table, "tokens", &HEAD);
         assert_eq!(
-            table(&list, datetime!(2026-01-01 11:00 UTC)),
+            listing.part(list.as_array().unwrap().clone(), rows).unwrap(),
             "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED   EXPIRES   REQUESTER         STATE\n\
              j1    n/a       Pod/web    api,vault   1h ago   in 1h     admin             valid\n\
              j2    n/b       -          api,…       1h ago   in 30s    jane              revoked\n\
