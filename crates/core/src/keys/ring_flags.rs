@@ -180,7 +180,8 @@ fn ask_file(
     let (id, algorithm) = (key.public().key_id().to_owned(), key.public().algorithm());
     match ring.get(&id) {
         Some(known) if known.algorithm != algorithm => {
-            return Err(RingError::Algorithm { id, algorithm: known.algorithm }.into());
+            let stands = (known.phase.name(), known.phase.since());
+            return Err(RingError::Algorithm { id, algorithm: known.algorithm, stands }.into());
         }
         Some(known) if matches!(known.phase, Phase::Revoked { .. }) => {
             return Err(KeysError::SigningKeyRevoked(id));

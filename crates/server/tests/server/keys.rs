@@ -172,10 +172,19 @@ async fn keys_come_in_and_go_out() {
     in_phase(&world, "prepared").await;
     let public = file("rsa2048.pub.pem");
     let body = json!({"pem": public, "use": "verify", "tokensUntil": "2026-01-02T00:00:00Z"});
-    let (code, done) = ask(&world, "/import", body).await;
+    let (code, done) = ask(&world, "/import", body.clone()).await;
     assert_eq!((code, &done["key"]["phase"]), (200, &json!("retired")), "{done}");
     assert_eq!(done["key"]["next"], json!({"action": "removed", "at": "2026-01-02T01:01:00Z"}));
     let rsa = done["key"]["id"].as_str().unwrap().to_owned();
+    // Who brings a key again learns which one it is, and what it is in the ring.
+    let (code, refused) = ask(&world, "/import", body.clone()).await;
+    let since = done["key"]["since"].as_str().unwrap_or_default();
+    let text = format!("Operation cannot be fulfilled on keys \"{rsa}\": key {rsa} is retired since {since}");
+    assert_eq!(
+        (code, &refused["message"], &refused["details"]["name"]),
+        (409, &json!(text), &json!(rsa)),
+        "{done}"
+    );
     let pem = world.get(&format!("{KEYS}/export?key={rsa}"), Some(ADMIN)).await;
     assert_eq!(String::from_utf8(pem.bytes).unwrap(), public);
     let gcp = world.get(&format!("{KEYS}/export?format=gcp&key={rsa}"), Some(ADMIN)).await.ok();

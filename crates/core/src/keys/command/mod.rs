@@ -159,8 +159,7 @@ impl Planner<'_> {
     fn activate(&mut self, id: &str) -> Done {
         let key = self.known(id)?;
         if !key.is_prepared() {
-            let phase = key.phase.name();
-            return Err(RingError::Phase { id: id.into(), phase }.into());
+            return Err(RingError::phase(&key).into());
         }
         let safe_at = self.policy.may_sign_from(&key);
         if safe_at > self.now && !self.overrule() {

@@ -85,7 +85,7 @@ impl Planner<'_> {
     fn stolen(&self, id: &str) -> Result<RingKey, Refused> {
         let key = self.known(id)?;
         match key.phase {
-            Phase::Revoked { .. } => Err(RingError::Phase { id: id.into(), phase: "revoked" }.into()),
+            Phase::Revoked { .. } => Err(RingError::phase(&key).into()),
             _ => Ok(key),
         }
     }

@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokensmith_objects::object::timestamp;
 
 use super::Algorithm;
 use super::journal::{Cause, Entry};
@@ -68,12 +69,14 @@ pub struct KeyRing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RingError {
     /// An RSA key signs with one algorithm all its life: its tokens are checked with that one.
-    #[error("key {id} is in the ring for {algorithm} already: use another key")]
+    #[error("key {id} is in the ring for {algorithm} already, {} since {}: use another key", stands.0, timestamp(stands.1))]
     Algorithm {
         /// The key.
         id: String,
         /// What it is for.
         algorithm: Algorithm,
+        /// Its phase, and since when.
+        stands: (&'static str, OffsetDateTime),
     },
     /// The active key cannot just go: something must sign.
     #[error("key {0} signs: promote another one first")]
@@ -82,19 +85,44 @@ pub enum RingError {
     #[error("the stored key ring is inconsistent: {0}")]
     Inconsistent(&'static str),
     /// The key is not in the phase that the change needs.
-    #[error("key {id} is {phase}")]
+    #[error("key {id} is {phase} since {}", timestamp(*since))]
     Phase {
         /// The key.
         id: String,
         /// Its phase.
         phase: &'static str,
+        /// Since when it is in it.
+        since: OffsetDateTime,
     },
     /// The key was revoked: nothing signed by it is believed again.
-    #[error("key {0} is revoked: use another one")]
-    Revoked(String),
+    #[error("key {id} is revoked since {}: use another one", timestamp(*since))]
+    Revoked {
+        /// The key.
+        id: String,
+        /// Since when.
+        since: OffsetDateTime,
+    },
     /// No such key.
     #[error("there is no key {0} in the ring")]
     Unknown(String),
+}
+
+impl RingError {
+    /// A key that is not in the phase that a change needs.
+    pub fn phase(key: &RingKey) -> Self {
+        RingError::Phase { id: key.id.clone(), phase: key.phase.name(), since: key.phase.since() }
+    }
+
+    /// The key that it is about.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            RingError::Active(id) | RingError::Unknown(id) => Some(id),
+            RingError::Algorithm { id, .. } | RingError::Phase { id, .. } | RingError::Revoked { id, .. } => {
+                Some(id)
+            }
+            RingError::Inconsistent(_) => None,
+        }
+    }
 }
 
 impl KeyRing {
@@ -131,7 +159,7 @@ impl KeyRing {
     /// [`Exception::RevokeFresh`]: super::Exception::RevokeFresh
     pub fn sign_unannounced(&mut self, key: NewKey, now: OffsetDateTime) -> Result<(), RingError> {
         if let Some(known) = self.get(key.public.key_id()) {
-            return Err(wrong_phase(known));
+            return Err(RingError::phase(known));
         }
         let algorithm = key.public.algorithm();
         for old in self.keys.iter_mut().filter(|k| k.algorithm == algorithm && k.is_active()) {
@@ -201,11 +229,12 @@ impl KeyRing {
     /// It signs already, or was revoked.
     pub fn prepare(&mut self, key: NewKey, then: Then, now: OffsetDateTime) -> Result<(), RingError> {
         let id = key.public.key_id().to_owned();
-        match self.get(&id).map(|k| (&k.phase, k.algorithm)) {
-            Some((Phase::Active { .. }, _)) => return Err(RingError::Active(id)),
-            Some((Phase::Revoked { .. }, _)) => return Err(RingError::Revoked(id)),
-            Some((_, algorithm)) if algorithm != key.public.algorithm() => {
-                return Err(RingError::Algorithm { id, algorithm });
+        match self.get(&id).map(|k| (k, &k.phase, k.algorithm)) {
+            Some((known, Phase::Active { .. }, _)) => return Err(RingError::phase(known)),
+            Some((_, Phase::Revoked { since }, _)) => return Err(RingError::Revoked { id, since: *since }),
+            Some((known, phase, algorithm)) if algorithm != key.public.algorithm() => {
+                let stands = (phase.name(), known.phase.since());
+                return Err(RingError::Algorithm { id, algorithm, stands });
             }
             _ => {}
         }
@@ -233,7 +262,7 @@ impl KeyRing {
     /// The ring has it already.
     pub fn verify_with(&mut self, key: NewKey, until: i64, now: OffsetDateTime) -> Result<(), RingError> {
         if let Some(known) = self.get(key.public.key_id()) {
-            return Err(wrong_phase(known));
+            return Err(RingError::phase(known));
         }
         let mut key = RingKey::new(key, Phase::Retired { since: now }, now);
         key.sealed = None;
@@ -249,7 +278,7 @@ impl KeyRing {
     /// It is not prepared.
     pub fn wait_for(&mut self, id: &str, then: Then) -> Result<(), RingError> {
         let key = self.find(id)?;
-        let Phase::Prepared { since, .. } = key.phase else { return Err(wrong_phase(key)) };
+        let Phase::Prepared { since, .. } = key.phase else { return Err(RingError::phase(key)) };
         key.phase = Phase::Prepared { since, then };
         Ok(())
     }
@@ -263,7 +292,7 @@ impl KeyRing {
         match key.phase {
             Phase::Prepared { .. } if key.has_signed() => key.retire(now),
             Phase::Prepared { .. } => self.forget(id, now),
-            _ => return Err(wrong_phase(key)),
+            _ => return Err(RingError::phase(key)),
         }
         Ok(())
     }
@@ -278,7 +307,7 @@ impl KeyRing {
     pub fn promote(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
         if !key.is_prepared() {
-            return Err(wrong_phase(key));
+            return Err(RingError::phase(key));
         }
         let algorithm = key.algorithm;
         for key in self.keys.iter_mut().filter(|k| k.algorithm == algorithm) {
@@ -298,7 +327,7 @@ impl KeyRing {
     pub fn retire(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.get(id).ok_or_else(|| RingError::Unknown(id.to_owned()))?;
         if !key.is_active() {
-            return Err(wrong_phase(key));
+            return Err(RingError::phase(key));
         }
         if self.in_use(key.algorithm) {
             return Err(RingError::Active(id.to_owned()));
@@ -321,7 +350,7 @@ impl KeyRing {
     pub fn remove(&mut self, id: &str, now: OffsetDateTime) -> Result<(), RingError> {
         let key = self.find(id)?;
         if !matches!(key.phase, Phase::Retired { .. }) {
-            return Err(wrong_phase(key));
+            return Err(RingError::phase(key));
         }
         self.forget(id, now);
         Ok(())
@@ -398,7 +427,7 @@ impl KeyRing {
         let key = self.find(id)?;
         match &mut key.sealed {
             Some(old) => *old = sealed,
-            None => return Err(wrong_phase(key)),
+            None => return Err(RingError::phase(key)),
         }
         Ok(())
     }
@@ -468,8 +497,4 @@ impl KeyRing {
 /// What a ring of an older format says.
 fn long_ago() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH
-}
-
-fn wrong_phase(key: &RingKey) -> RingError {
-    RingError::Phase { id: key.id.clone(), phase: key.phase.name() }
 }

@@ -387,7 +387,7 @@ fn a_revoked_active_key_gives_way_to_the_spare() {
     assert_eq!((revoked.phase.name(), &revoked.sealed), ("revoked", &None));
     let again =
         NewKey { public: crate::keys::PublicKey::from_spki(&revoked.spki).unwrap(), ..key(Algorithm::ES256) };
-    assert_eq!(ring.prepare(again, Then::Sign, START), Err(RingError::Revoked(first)));
+    assert_eq!(ring.prepare(again, Then::Sign, START), Err(RingError::Revoked { id: first, since: START }));
 }
 
 #[test]
@@ -458,4 +458,26 @@ fn damage_is_not_believed() {
     assert!(damaged(&|v| v["keys"][0]["spki"] = v["keys"][1]["spki"].clone()).contains("belong"));
     assert!(damaged(&|v| v["keys"] = "x".into()).contains("malformed"));
     assert!(KeyRing::from_json(b"{").unwrap_err().to_string().contains("no key ring"));
+}
+
+#[test]
+fn a_conflict_says_what_the_key_is_and_since_when() {
+    let (mut ring, first) = ring();
+    let of = |ring: &KeyRing| {
+        let known = ring.get(&first).unwrap();
+        NewKey { public: crate::keys::PublicKey::from_spki(&known.spki).unwrap(), ..key(Algorithm::ES256) }
+    };
+    let since = timestamp(START);
+    let again = of(&ring);
+    let error = ring.prepare(again, Then::Sign, START).unwrap_err();
+    assert_eq!(error.to_string(), format!("key {first} is active since {since}"));
+    let again = of(&ring);
+    let error = ring.verify_with(again, 0, START).unwrap_err();
+    assert_eq!(error.to_string(), format!("key {first} is active since {since}"));
+    tick(&mut ring, &RotationPolicy::default(), START);
+    ring.revoke(&first, START).unwrap();
+    let again = of(&ring);
+    let error = ring.prepare(again, Then::Sign, START).unwrap_err();
+    assert_eq!(error.to_string(), format!("key {first} is revoked since {since}: use another one"));
+    assert_eq!(error.key(), Some(first.as_str()));
 }

@@ -120,8 +120,7 @@ impl Keys {
         let unknown = || Refused::Ring(RingError::Unknown(id.to_owned()));
         let key = set.ring.get(id).ok_or_else(unknown)?;
         let Some(sealed) = &key.sealed else {
-            let phase = key.phase.name();
-            return Err(Refused::Ring(RingError::Phase { id: id.into(), phase }).into());
+            return Err(Refused::Ring(RingError::phase(key)).into());
         };
         let opened = self.seal.load().open(id, key.algorithm, sealed);
         opened.map_err(|source| CommandError::Unseal { id: id.into(), source })

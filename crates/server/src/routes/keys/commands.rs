@@ -271,6 +271,10 @@ pub(super) fn failure(ring: &Ring, id: &str, error: CommandError) -> Failure {
             Error::Unsafe { text, safe_at, wait_seconds: left.max(0.0).ceil() as i64 }
         }
         CommandError::Seal(given @ SealSourceError::Given) => Error::Disabled(given.to_string()),
+        // Who imports a key learns which one it is.
+        CommandError::Refused(Refused::Ring(refused)) => {
+            Error::conflict("", "keys", refused.key().unwrap_or(id), refused.to_string())
+        }
         CommandError::Refused(refused) => Error::conflict("", "keys", id, refused.to_string()),
         other => Error::internal(other.to_string(), other),
     };
