@@ -9,7 +9,7 @@ use tokensmith_objects::pod::{self, Referent};
 
 use crate::api::{ApiError, ApiServer, Resource};
 use crate::pod::manifest::Item;
-use crate::pod::{ContainerPlan, Manifest, MountPlan, PlanError, PodPlan, VolumePlan};
+use crate::pod::{ContainerPlan, Manifest, MountPlan, PlanError, PodPlan, Source, VolumePlan};
 use crate::refresh::Trouble;
 
 /// Keeps a real cluster from running a pod that is here only for its tokens: it is never scheduled (KEP-3521).
@@ -44,6 +44,11 @@ pub enum EnsureError {
     /// The manifest's pod cannot be projected.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The server refuses a pod of which it is known that its tokens live shorter than servers permit.
+    #[error(
+        "{0}: give a longer expirationSeconds, or start the server with a shorter --min-token-expiration"
+    )]
+    Short(ApiError),
 }
 
 impl EnsureError {
@@ -83,11 +88,18 @@ pub async fn pods(
     for item in manifest.pods() {
         let pod = &item.object;
         let wanted = PodPlan::new(pod)?;
-        let mut there = one(api, Resource::Pods, &gated(pod), create).await?;
+        // All else was validated here, by the same rules.
+        let short = |error: EnsureError| match error {
+            EnsureError::Api(error) if error.code() == Some(422) && has_short_token(&wanted) => {
+                EnsureError::Short(error)
+            }
+            error => error,
+        };
+        let mut there = one(api, Resource::Pods, &gated(pod), create).await.map_err(short)?;
         let changed = known.get(&item.what()).is_some_and(|before| before != pod);
         if create && changed && is_gated(&there) {
             api.delete(Resource::Pods, &there).await?;
-            there = api.create(Resource::Pods, &gated(pod)).await?;
+            there = api.create(Resource::Pods, &gated(pod)).await.map_err(|e| short(e.into()))?;
         }
         if let Some(what) = difference(&wanted, &PodPlan::new(&there)?) {
             return Err(EnsureError::Other { name: pod.name().into(), what });
@@ -268,6 +280,14 @@ fn difference(wanted: &PodPlan, has: &PodPlan) -> Option<String> {
     };
     let other = wanted.containers.iter().find(|container| !same(container))?;
     Some(format!("container {:?}", other.name))
+}
+
+/// Whether a token is to live shorter than ten minutes, the least that Kubernetes permits.
+fn has_short_token(pod: &PodPlan) -> bool {
+    let sources = pod.volumes.iter().flat_map(|volume| &volume.sources);
+    sources
+        .into_iter()
+        .any(|source| matches!(source, Source::ServiceAccountToken(token) if token.expiration_seconds < 600))
 }
 
 /// An object of that name that holds nothing else; `None`: it would be of no use.

@@ -18,6 +18,8 @@ pub struct Refusal {
     pub reason: String,
     /// The resource that it is about (`details.kind`), e.g. `secrets`; empty for a path that is not served.
     pub about: String,
+    /// The fields that it finds fault with (`details.causes`).
+    pub fields: Vec<String>,
     /// The `Status` message, or the start of the body.
     pub message: String,
     /// `Retry-After`, if it is in seconds.
@@ -49,10 +51,18 @@ impl Refusal {
             code,
             reason: field("reason").unwrap_or_default().to_owned(),
             about: text(value.as_ref(), "/details/kind"),
+            fields: fields(value.as_ref()),
             message: field("message").map_or_else(|| format!("the server answered {code}"), str::to_owned),
             retry_after: None,
         }
     }
+}
+
+/// The fields that a refusal finds fault with (`details.causes`).
+fn fields(value: Option<&Value>) -> Vec<String> {
+    let causes = value.and_then(|value| value.pointer("/details/causes")?.as_array());
+    let field = |cause: &Value| Some(cause.get("field")?.as_str()?.to_owned());
+    causes.into_iter().flatten().filter_map(field).collect()
 }
 
 fn text(value: Option<&Value>, pointer: &str) -> String {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
-use crate::client::http::{Client, segment};
-use crate::duration::GoDuration;
+use crate::client::http::{Client, Refusal, segment};
+use crate::duration::{GoDuration, two_units};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
@@ -145,8 +145,42 @@ pub async fn request(client: &Client, namespace: &str, name: &str, body: &Value)
     path_segment("service account", name)?;
     path_segment("namespace", namespace)?;
     let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", segment(namespace), segment(name));
+    let asked = body.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
     let answer = client.post(&path, body).await?;
-    answer.map_err(|refusal| Failure::failed(format!("failed to create token: {}", refusal.message)))
+    let answer = answer.map_err(|refusal| {
+        Failure::failed(format!("failed to create token: {}{}", refusal.message, mend(&refusal, asked)))
+    })?;
+    if let Some(note) = shorter(&answer, asked) {
+        output::aside(&note);
+    }
+    Ok(answer)
+}
+
+/// Tokens live for so long at least, where the server does not permit less (`pkg/apis/authentication/validation`).
+const LEAST: i64 = 600;
+
+/// What to do about a lifetime that is refused.
+fn mend(refusal: &Refusal, asked: Option<i64>) -> &'static str {
+    let lifetime =
+        refusal.code == 422 && refusal.fields.iter().any(|field| field == "spec.expirationSeconds");
+    match asked {
+        Some(seconds) if lifetime && seconds < LEAST => {
+            ": give a longer --duration, or start the server with a shorter --min-token-expiration"
+        }
+        _ => "",
+    }
+}
+
+/// That a token does not live for as long as was asked for.
+fn shorter(answer: &Value, asked: Option<i64>) -> Option<String> {
+    let lives = answer.pointer("/spec/expirationSeconds").and_then(Value::as_i64)?;
+    let asked = asked.filter(|asked| lives < *asked)?;
+    let span = |seconds: i64| two_units(seconds.max(0).unsigned_abs());
+    Some(format!(
+        "note: the token lives for {}, not for {} as was asked: the server permits no more (--service-account-max-token-expiration, or the token profile of the audience)",
+        span(lives),
+        span(asked)
+    ))
 }
 
 /// The token in an answer.
@@ -223,6 +257,34 @@ mod tests {
         for (flags, text) in cases {
             assert_eq!(flags.body(), Err(Failure::usage(text)));
         }
+    }
+
+    #[test]
+    fn a_lifetime_that_is_refused_has_its_mend() {
+        let refusal = |fields: &[&str]| {
+            let causes: Vec<Value> = fields.iter().map(|field| json!({ "field": field })).collect();
+            let body = json!({ "message": "no", "details": { "causes": causes } });
+            Refusal::of(422, body.to_string().as_bytes())
+        };
+        let mended = mend(&refusal(&["spec.expirationSeconds"]), Some(300));
+        assert!(mended.contains("--min-token-expiration"), "{mended}");
+        assert_eq!(mend(&refusal(&["spec.expirationSeconds"]), Some(1 << 33)), "", "it is too long");
+        assert_eq!(mend(&refusal(&["spec.boundObjectRef"]), Some(300)), "");
+        assert_eq!(mend(&refusal(&["spec.expirationSeconds"]), None), "");
+    }
+
+    #[test]
+    fn a_life_that_is_shorter_than_asked_is_told() {
+        let answer = json!({ "spec": { "expirationSeconds": 86_400 } });
+        assert_eq!(
+            shorter(&answer, Some(172_800)).as_deref(),
+            Some(
+                "note: the token lives for 1d, not for 2d as was asked: the server permits no more (--service-account-max-token-expiration, or the token profile of the audience)"
+            )
+        );
+        assert_eq!(shorter(&answer, Some(86_400)), None);
+        assert_eq!(shorter(&answer, None), None);
+        assert_eq!(shorter(&json!({}), Some(600)), None);
     }
 
     #[test]
