@@ -88,7 +88,8 @@ fn inspect(token: &str, args: &[&str]) -> Output {
     command.args(["token", "inspect"]).args(args).env_remove("KUBECONFIG");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    // Who has read enough of it closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(token.as_bytes());
     child.wait_with_output().unwrap()
 }
 
@@ -176,4 +177,50 @@ fn without_a_verifier_nothing_is_called_valid() {
         out.status.success() && text.contains("not verified: nobody has checked the signature"),
         "{text}"
     );
+}
+
+#[test]
+fn a_token_is_found_where_people_have_it() {
+    let token = format!("{}.{}.AAAA", part(&json!({ "alg": "ES256" })), part(&json!({ "sub": "somebody" })));
+    let data = base64::prelude::BASE64_STANDARD.encode(&token);
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "data": { "token": data } });
+    for text in [
+        format!("\u{feff}Authorization: Bearer {token}\r\n"),
+        format!("\"{}\n{}\"", &token[..20], &token[20..]),
+        format!("kind: Secret\ndata:\n  token: {data}\n"),
+        secret.to_string(),
+        data,
+    ] {
+        let out = inspect(&text, &["--output=json"]);
+        let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!((out.status.code(), &said["claims"]["sub"]), (Some(0), &json!("somebody")), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_token_is_called_by_its_name() {
+    let token = format!("{}.{}.AAAA", part(&json!({ "alg": "ES256" })), part(&json!({})));
+    let long = "a".repeat((1 << 20) + 1);
+    for (text, said) in [
+        ("", "this is not a token: it is empty"),
+        (
+            "-----BEGIN PRIVATE KEY-----\ns3cr3t\n-----END PRIVATE KEY-----\n",
+            "this is not a token: it is a private key (PEM)",
+        ),
+        (
+            "a.b.c.d.e",
+            "this is not a token: it has five parts, so it is encrypted (JWE), which Kubernetes does not use",
+        ),
+        (&format!("{token}\n{token}\n"), "this is not a token: there are 2 tokens: give one of them"),
+        ("s3cr3t", "this is not a token: it has 1 part between dots, a JWT has three"),
+        (
+            "{\"kind\": \"Secret\", \"data\": {\"password\": \"s3cr3t\"}}",
+            "this is not a token: it is a Secret without a data.token",
+        ),
+        (&long, "this is not a token: it is longer than 1 MiB"),
+    ] {
+        let out = inspect(text, &[]);
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), error), (Some(1), format!("error: {said}\n")));
+    }
 }

@@ -18,7 +18,7 @@ pub fn read(argument: Option<&str>, file: Option<&Path>) -> Result<String, Failu
         (Some(token), _) if token != "-" => text.push_str(token),
         (_, Some(path)) => {
             let file = std::fs::File::open(path);
-            let read = file.and_then(|f| f.take(MAX).read_to_string(&mut text));
+            let read = file.and_then(|f| f.take(MAX + 1).read_to_string(&mut text));
             read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
         }
         _ => {
@@ -27,18 +27,12 @@ pub fn read(argument: Option<&str>, file: Option<&Path>) -> Result<String, Failu
                     "no token: pipe one in, or give --file, or the token itself as argument",
                 ));
             }
-            let read = io::stdin().take(MAX).read_to_string(&mut text);
+            let read = io::stdin().take(MAX + 1).read_to_string(&mut text);
             read.map_err(|e| Failure::failed(format!("cannot read standard input: {e}")))?;
         }
     }
-    Ok(text)
-}
-
-/// Without blanks around it and `Bearer` before it.
-pub fn bare(text: &str) -> &str {
-    let text = text.trim();
-    match text.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => text[7..].trim(),
-        _ => text,
+    match text.len() as u64 {
+        0..=MAX => Ok(text),
+        _ => Err(Failure::failed("this is not a token: it is longer than 1 MiB")),
     }
 }

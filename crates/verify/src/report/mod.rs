@@ -12,6 +12,7 @@ use tokensmith_core::keys::PublishedKeys;
 
 use crate::{ReviewStatus, discovery};
 
+pub use review::REVOCATION;
 pub use token::{Binding, NotAToken, UnverifiedToken};
 
 /// Who verified, and what each rule came to, in the order of checking.

@@ -17,7 +17,8 @@ const EXPIRY: &str = "expiry";
 const ISSUED: &str = "issued at";
 const ACCOUNT: &str = "account";
 const BINDING: &str = "bound object";
-const REVOCATION: &str = "revocation";
+/// The rule that a token has not been revoked.
+pub const REVOCATION: &str = "revocation";
 
 /// The server's order of checks. Kubernetes has no revocations.
 const ORDER: [&str; 10] =

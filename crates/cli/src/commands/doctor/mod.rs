@@ -17,6 +17,7 @@ use tokensmith_core::clock::SystemClock;
 use tokensmith_verify::doctor::{self, Diagnosis, Facts, ISSUER, PATIENCE, Subject};
 use tokensmith_verify::report::UnverifiedToken;
 
+use super::inspect::given;
 use super::pasted;
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -165,8 +166,9 @@ fn others(names: &[String], facts: &Facts) -> Result<Vec<Diagnosis>, Failure> {
 fn token(path: &std::path::Path) -> Result<UnverifiedToken, Failure> {
     let named = (path.as_os_str() != "-").then_some(path);
     let text = pasted::read(None, named)?;
-    UnverifiedToken::parse(pasted::bare(&text))
-        .map_err(|e| Failure::failed(format!("this is not a token: {e}")))
+    let no_token = |why: String| Failure::failed(format!("this is not a token: {why}"));
+    let text = given::token(&text).map_err(|e| no_token(e.to_string()))?;
+    UnverifiedToken::parse(&text).map_err(|e| no_token(e.to_string()))
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

@@ -1,9 +1,10 @@
 //! `tokensmith token inspect`: what a token says and, when asked, whether it holds.
 //!
-//! `tokensmith-verify` reads it without trusting it and checks it; `review` and `issuer` ask for what that takes; `report`
+//! `given` finds it in what was pasted; `tokensmith-verify` reads it without trusting it and checks it; `review` and `issuer` ask for what that takes; `report`
 //! shows the result. A rule is said to hold only when someone has checked it, and a token to be valid only when all of them
 //! were that can be checked that way.
 
+pub(super) mod given;
 mod issuer;
 mod report;
 mod review;
@@ -27,6 +28,9 @@ const EXAMPLES: &str = "Examples:
   # what does it say? (offline; standard input keeps it out of the process list)
   tokensmith token create builder | tokensmith token inspect
 
+  # one in a Secret
+  kubectl get secret builder-token --output json | tokensmith token inspect
+
   # does the server that this kubeconfig names accept it, for this audience?
   tokensmith token inspect --file /var/run/secrets/tokens/vault --server --audience vault
 
@@ -44,7 +48,8 @@ const EXAMPLES: &str = "Examples:
 // A variable does not say that the token shall be shown to somebody.
 #[command(mut_arg("context", |a| a.env(None::<&str>)), mut_arg("cluster", |a| a.env(None::<&str>)))]
 pub struct InspectArgs {
-    /// The token; `-` or nothing reads standard input
+    /// The token, as it was copied: quoted, wrapped, behind `Bearer`, in base64, or a Secret, TokenRequest, TokenReview,
+    /// ExecCredential or kubeconfig that carries it; `-` or nothing reads standard input
     #[arg(id = "jwt", value_name = "TOKEN")]
     jwt: Option<String>,
 
@@ -79,13 +84,13 @@ impl InspectArgs {
     /// It is no token, cannot be verified, or was refused.
     pub async fn run(self) -> Result<(), Failure> {
         let text = pasted::read(self.jwt.as_deref(), self.file.as_deref())?;
-        let text = pasted::bare(&text);
-        let token =
-            UnverifiedToken::parse(text).map_err(|e| Failure::failed(format!("this is not a token: {e}")))?;
+        let no_token = |why: String| Failure::failed(format!("this is not a token: {why}"));
+        let text = given::token(&text).map_err(|e| no_token(e.to_string()))?;
+        let token = UnverifiedToken::parse(&text).map_err(|e| no_token(e.to_string()))?;
         let clock = SystemClock::new();
         let report = self.verify(&token, &clock).await?;
         let now = clock.now();
-        let found = self.rules(text, &clock).await?;
+        let found = self.rules(&text, &clock).await?;
         let mut data = show::data(&token, report.as_ref(), now);
         if !found.is_empty() {
             data["verifiers"] = doctor::data(self.issuer.as_deref(), &found)["verifiers"].take();

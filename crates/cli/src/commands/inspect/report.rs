@@ -1,7 +1,7 @@
 //! A report, for programs and for people.
 
 use serde_json::{Value, json};
-use tokensmith_verify::report::{Conclusion, Remedy, Report, Rule, Verdict};
+use tokensmith_verify::report::{Conclusion, REVOCATION, Remedy, Report, Rule, Verdict};
 
 use crate::output::printable;
 
@@ -15,7 +15,12 @@ pub fn data(report: &Report) -> Value {
         Conclusion::Valid => "valid",
     };
     let valid = conclusion == Conclusion::Valid;
-    json!({ "by": report.by, "valid": valid, "verdict": verdict, "unchecked": report.unchecked(), "rules": rules })
+    let revoked = matches!(conclusion, Conclusion::Refused(rule) if rule.name == REVOCATION);
+    let mut data = json!({ "by": report.by, "valid": valid, "verdict": verdict, "unchecked": report.unchecked(), "rules": rules });
+    if revoked {
+        data["revoked"] = true.into();
+    }
+    data
 }
 
 fn rule(rule: &Rule) -> Value {
@@ -31,6 +36,7 @@ fn rule(rule: &Rule) -> Value {
 pub fn text(report: &Report) -> String {
     let open = report.unchecked();
     let verdict = match report.conclusion() {
+        Conclusion::Refused(rule) if rule.name == REVOCATION => "NOT valid (revoked)".to_owned(),
         Conclusion::Refused(_) => "NOT valid".to_owned(),
         Conclusion::Unchecked(rule) => format!("NOT checked ({}), so not to be taken as valid", rule.name),
         Conclusion::Valid if open.is_empty() => "valid".to_owned(),
@@ -89,6 +95,10 @@ mod tests {
             no("NOT valid, by x")
         );
         assert_eq!(outcome(vec![]), no("NOT valid, by x"));
+        assert_eq!(
+            outcome(vec![ok(), Rule::fails("revocation", "token has been revoked")]),
+            no("NOT valid (revoked), by x")
+        );
     }
 
     #[test]
