@@ -200,6 +200,16 @@ impl MountPlan {
     }
 }
 
+impl Ignored {
+    /// The volume that it is about.
+    pub fn volume(&self) -> &str {
+        match self {
+            Ignored::SubPathExpr { volume, .. } => volume,
+            Ignored::Volume { name, .. } => name,
+        }
+    }
+}
+
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

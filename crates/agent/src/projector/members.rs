@@ -398,8 +398,9 @@ impl Projector {
     /// A pod is new here.
     fn admit(&mut self, object: Object, plan: PodPlan) {
         for ignored in &plan.ignored {
-            let (namespace, pod) = (&plan.namespace, &plan.name);
-            tracing::info!(namespace, pod, "not materialised: {ignored}");
+            let (namespace, pod, volume, cause) =
+                (&plan.namespace, &plan.name, ignored.volume(), ignored.to_string());
+            tracing::info!(namespace, pod, volume, cause, "a part of the pod is left to the kubelet");
         }
         let pod = Pod::new(object, plan);
         let name = pod.name.clone();
