@@ -54,17 +54,33 @@ impl From<Others> for Access {
 /// # Errors
 /// The directory is not writable, the disk is full, and so on; the old file is then as it was.
 pub fn write(path: &Path, content: &[u8], access: Access) -> Result<()> {
+    put(path, content, access, true)
+}
+
+/// The same of what each start writes anew: a machine that loses power may lose it, so no start waits for the disk for it.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_passing(path: &Path, content: &[u8], access: Access) -> Result<()> {
+    put(path, content, access, false)
+}
+
+fn put(path: &Path, content: &[u8], access: Access, lasting: bool) -> Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let (dir, name) = split(&path)?;
     let draft = dir.join(format!(".{name}.{}", random::suffix(8)));
-    let written = fill(&draft, content, access).and_then(|()| fs::rename(&draft, &path));
+    let filled =
+        fill(&draft, content, access).and_then(|file| if lasting { file.sync_all() } else { Ok(()) });
+    let written = filled.and_then(|()| fs::rename(&draft, &path));
     if written.is_err() {
         // Nothing to say about this one: the first error is the one to mend.
         let _ = fs::remove_file(&draft);
     }
     written.with_context(|| format!("cannot write {}", path.display()))?;
-    // Makes the rename itself durable; not every file system can, and none needs it to be correct.
-    let _ = File::open(dir).and_then(|d| d.sync_all());
+    if lasting {
+        // Makes the rename itself durable; not every file system can, and none needs it to be correct.
+        let _ = File::open(dir).and_then(|d| d.sync_all());
+    }
     Ok(())
 }
 
@@ -99,13 +115,13 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+fn fill(path: &Path, content: &[u8], access: Access) -> io::Result<File> {
     let mode = access.mode();
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // What everyone may read is to be readable under any umask.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn split(path: &Path) -> Result<(&Path, &str)> {

@@ -127,7 +127,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let others = if args.kubeconfig.is_some() { Others::Nobody } else { dir.others() };
     write_ours(&kubeconfig, &admin, "--kubeconfig", others)?;
     let local = local_url(&args, address.port());
-    files::write(&dir.file(ADDRESS), local.as_bytes(), Access::Everyone)?;
+    files::write_passing(&dir.file(ADDRESS), local.as_bytes(), Access::Everyone)?;
 
     first.done();
     let mut signals = Signals::new()?;
@@ -148,7 +148,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         listeners.spawn(tokensmith_signer::serve(socket, signer, supervisor.clone(), stopped.clone()));
     }
     if let Some(path) = &args.ready_file {
-        files::write(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
+        files::write_passing(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
     }
     banner::print(&args, &url, &here, &server.issuer, &kubeconfig);
 

@@ -102,7 +102,7 @@ impl Sources {
             }
             None => (config.into(), own.pem),
         };
-        files::write(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
+        files::write_passing(&self.serving_cert, pem.as_bytes(), Access::Everyone)?;
         if let (Some((_, clients)), Some(cas)) = (&self.clients, cas) {
             clients.replace(cas);
         }
