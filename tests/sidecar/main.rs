@@ -1,5 +1,7 @@
 //! `tokensmith proxy` with a real issuer: tokens given out, and requests let in.
 
+mod modes;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokensmith_tests::server::{ADMIN, pause};

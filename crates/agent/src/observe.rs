@@ -11,7 +11,7 @@ use tokensmith_api::exposition;
 use tokensmith_core::Clock;
 use tokensmith_core::supervise::{Supervisor, Task};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, TcpAccept};
-use tokensmith_verify::StaleKeys;
+use tokensmith_verify::{NoReviews, StaleKeys};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -44,6 +44,9 @@ pub enum Unwell {
     /// Nobody keeps the volumes at this moment.
     #[error("keeping the volumes has panicked, and is begun again")]
     Panicked,
+    /// Tokens cannot be reviewed.
+    #[error(transparent)]
+    Reviews(#[from] NoReviews),
     /// A task does not get on; as the supervisor says it.
     #[error("{0}")]
     Task(String),

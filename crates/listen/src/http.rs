@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, RETRY_AFTER};
+use http::header::{CONNECTION, EXPECT, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -243,7 +243,12 @@ impl<S: Serve> Requests<S> {
         let waiting = headers.take(self.owner, weight).map(|counted| Strange(Arc::new(counted)));
         let (body, back) = RequestBody::new(body, &self.activity, waiting.clone());
         let request = Request::from_parts(head, body);
+        let unknown = !only_chunks(&request);
         let (mut answer, counted) = match waiting {
+            _ if unknown => {
+                drop(request);
+                (refusal(StatusCode::NOT_IMPLEMENTED, "unsupported transfer encoding\n"), None)
+            }
             None => {
                 drop(request);
                 let text = "too many headers wait for their answers\n";
@@ -267,7 +272,7 @@ impl<S: Serve> Requests<S> {
                 }
             }
             // Who is told does not send another request into a connection that closes.
-            _ if rest.is_some() || *self.stop.borrow() => {
+            _ if rest.is_some() || *self.stop.borrow() || unknown => {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
@@ -308,6 +313,17 @@ impl<S: Serve> Requests<S> {
 /// What headers take in memory, roughly; as HPACK counts them (RFC 7541, 4.1).
 fn weight(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 32) as u64).sum()
+}
+
+/// Whether a body's only coding is chunks, said once, as with Go's server (`net/http` `parseTransferEncoding`; RFC 9112, 6.1:
+/// 501 for a coding that is not understood). The library looks at the last one alone, and HTTP/2 has none.
+fn only_chunks<B>(request: &Request<B>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }
 
 fn says_close(headers: &HeaderMap) -> bool {

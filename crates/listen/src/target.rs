@@ -1,6 +1,9 @@
 //! Targets of HTTP/1's requests as Go's server takes them. Clients write `?labelSelector=a>1` as it is; upstream reads it, and the
 //! HTTP library here refuses bytes that no URI has (and cuts a target off at its `#`). So those are escaped before it sees them.
 //!
+//! A head that says both how long its body is and that it comes in chunks is spoilt, so that the library refuses it (400): it would
+//! go by the chunks alone, and whoever stands before us may have gone by the length (RFC 9112, 6.1 and 11.2).
+//!
 //! Where a head begins is not guessed: behind the empty line that ends one, nothing is handed out until the library has said how
 //! long it takes the body to be, and as many bytes go by untouched. Where it has not said so, or says that it does not know
 //! (chunks, another protocol), all that comes later goes by as it is.
@@ -46,8 +49,29 @@ enum Part {
     Start,
     Method,
     Target,
-    /// Behind the target; whether the line has nothing on it yet.
-    Lines(bool),
+    /// Behind the target, with what the lines before have named.
+    Lines(Line, Named),
+}
+
+/// Where in a line of a head the next byte is.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// There is nothing on it yet.
+    Empty,
+    /// So much of one of the names has come.
+    Name(&'static [u8], usize),
+    /// The rest is of no interest.
+    Rest,
+}
+
+const LENGTH: &[u8] = b"content-length";
+const CODING: &[u8] = b"transfer-encoding";
+
+/// Which of the headers a head has that say where its body ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    length: bool,
+    coding: bool,
 }
 
 /// What the library has said of the last head: how long its body is.
@@ -155,13 +179,21 @@ impl Targets {
             self.raw.advance(clean);
             part = next;
             // What stopped it inside of a head.
-            if part.is_some() && !self.raw.is_empty() {
+            if let Some(at) = part
+                && !self.raw.is_empty()
+            {
                 let byte = self.raw.get_u8();
-                self.done.extend_from_slice(&[
-                    b'%',
-                    HEX[usize::from(byte >> 4)],
-                    HEX[usize::from(byte & 15)],
-                ]);
+                if let Part::Lines(..) = at {
+                    // No name has it.
+                    self.done.extend_from_slice(b"\0");
+                    part = Some(Part::Lines(Line::Rest, Named::default()));
+                } else {
+                    self.done.extend_from_slice(&[
+                        b'%',
+                        HEX[usize::from(byte >> 4)],
+                        HEX[usize::from(byte & 15)],
+                    ]);
+                }
             }
         }
         self.stage = part.map_or(Stage::Ended, Stage::Head);
@@ -195,25 +227,50 @@ fn hand_out(from: &mut BytesMut, buffer: &mut ReadBuf<'_>, most: usize) {
     }
 }
 
-/// How many bytes can be handed out as they are, up to one that must be escaped or the end of the head; and where that leads,
-/// `None` behind the end.
+/// How many bytes can be handed out as they are, up to one that must not or the end of the head; and where that leads, `None`
+/// behind the end.
 fn clean(mut part: Part, bytes: &[u8]) -> (usize, Option<Part>) {
     for (index, byte) in bytes.iter().enumerate() {
         part = match (part, byte) {
             (Part::Start, b'\r' | b'\n') => Part::Start,
             (Part::Start | Part::Method, b' ') => Part::Target,
-            (Part::Method | Part::Target, b'\n') => Part::Lines(true),
+            (Part::Method | Part::Target, b'\n') => Part::Lines(Line::Empty, Named::default()),
             (Part::Start | Part::Method, _) => Part::Method,
             (Part::Target, b'"' | b'#' | b'<' | b'>' | b'`') => return (index, Some(part)),
-            (Part::Target, b' ' | b'\r') => Part::Lines(false),
+            (Part::Target, b' ' | b'\r') => Part::Lines(Line::Rest, Named::default()),
             (Part::Target, _) => Part::Target,
-            (Part::Lines(true), b'\n') => return (index.saturating_add(1), None),
-            (Part::Lines(_), b'\n') => Part::Lines(true),
-            (Part::Lines(true), b'\r') => Part::Lines(true),
-            (Part::Lines(_), _) => Part::Lines(false),
+            (Part::Lines(Line::Empty, _), b'\n') => return (index.saturating_add(1), None),
+            (Part::Lines(line, named), byte) => {
+                let (after, all) = next(line, named, *byte);
+                if all.length && all.coding {
+                    return (index, Some(part));
+                }
+                Part::Lines(after, all)
+            }
         };
     }
     (bytes.len(), Some(part))
+}
+
+/// What a byte of a head's lines leads to.
+fn next(line: Line, mut named: Named, byte: u8) -> (Line, Named) {
+    let begins = |name: &'static [u8]| byte.eq_ignore_ascii_case(&name[0]).then_some(Line::Name(name, 1));
+    let line = match (line, byte) {
+        (_, b'\n') => Line::Empty,
+        (Line::Empty, b'\r') => Line::Empty,
+        (Line::Empty, _) => begins(LENGTH).or_else(|| begins(CODING)).unwrap_or(Line::Rest),
+        (Line::Name(name, at), _) => match name.get(at) {
+            Some(expected) if byte.eq_ignore_ascii_case(expected) => Line::Name(name, at.saturating_add(1)),
+            None if byte == b':' => {
+                named.length |= name == LENGTH;
+                named.coding |= name == CODING;
+                Line::Rest
+            }
+            _ => Line::Rest,
+        },
+        (Line::Rest, _) => Line::Rest,
+    };
+    (line, named)
 }
 
 #[cfg(test)]
@@ -305,6 +362,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_head_with_two_ends_is_spoilt() {
+        for (first, second) in
+            [("content-LENGTH", "Transfer-Encoding"), ("transfer-encoding", "Content-Length")]
+        {
+            let head = |colon| {
+                format!(
+                    "GET / HTTP/1.1\r\nX: Content-Length: 1\r\n{first}: 1\r\n{first}: 1\r\n{second}{colon} 1\r\n\r\n"
+                )
+            };
+            for piece in [1, 3, 4096] {
+                assert_eq!(through(head(':').as_bytes(), piece, 4096, &[Some(0)]), head('\0'), "{piece}");
+            }
+        }
+        // These are other headers, and the names are not at the beginning of their lines.
+        let other = "GET / HTTP/1.1\r\nContent-Length: 0\r\nX-Transfer-Encoding: a\r\nTransfer-Encoding2: b\r\nTrailer: Transfer-Encoding: c\r\n\r\n";
+        assert_eq!(through(other.as_bytes(), 5, 4096, &[Some(0)]), other);
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl StaleKeys {
     }
 }
 
+/// The API server gives no reviews.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the API server cannot review tokens: {0}")]
+pub struct NoReviews(pub(crate) String);
+
 fn because(error: &Option<KeysError>) -> String {
     error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
 }

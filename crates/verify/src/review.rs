@@ -2,7 +2,7 @@
 //! still there. Asked once per token and while, for all who bring it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use super::cache::TokenDigest;
 use super::keys::Moment;
 use super::metrics::Metrics;
-use super::{Rejection, Verified};
+use super::{NoReviews, Rejection, Verified};
 
 /// Asks an API server (`POST …/tokenreviews`). The real one is behind `tokensmith-client`; tests have one in memory.
 #[async_trait]
@@ -98,6 +98,10 @@ impl ReviewConfig {
 
 /// How long no answer counts: who brings the token again at once does not ask again at once.
 const AWAY_FOR: Duration = Duration::from_secs(1);
+/// How long it counts that it has answered, for whoever asks how it is.
+const WELL_FOR: Duration = Duration::from_secs(10);
+/// A token that nobody has: no server need look far.
+const NOBODYS: &str = "is-anybody-there";
 /// As many questions are on their way at once; the others wait in line, within their deadline.
 const AT_ONCE: usize = 64;
 
@@ -108,6 +112,9 @@ enum Answer {
     Refused,
 }
 
+/// How the last question ended, and when.
+type Last = (Result<(), NoReviews>, Moment);
+
 type Flights = HashMap<TokenDigest, watch::Receiver<Option<Answer>>>;
 
 /// Answers that were given, and questions on their way.
@@ -116,6 +123,9 @@ pub(super) struct Reviews {
     clock: Arc<dyn Clock>,
     answers: Cache<TokenDigest, (Answer, Moment)>,
     flights: Mutex<Flights>,
+    last: Mutex<Option<Last>>,
+    /// One asks for the sake of health at a time.
+    asking: tokio::sync::Mutex<()>,
     turn: Semaphore,
     metrics: Arc<Metrics>,
 }
@@ -125,6 +135,8 @@ impl Reviews {
         Arc::new(Reviews {
             answers: Cache::new(config.entries),
             flights: Mutex::default(),
+            last: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             turn: Semaphore::new(AT_ONCE),
             config,
             clock,
@@ -175,7 +187,9 @@ impl Reviews {
                     }
                     let (answers, flight) = watch::channel(None);
                     flights.insert(digest, flight.clone());
-                    let question = Question { reviews: self.clone(), digest, answers, answer: Answer::Away };
+                    let away = Err(NoReviews("the question has broken off".into()));
+                    let question =
+                        Question { reviews: self.clone(), digest, answers, answer: Answer::Away, away };
                     tokio::spawn(question.ask(token.to_owned(), verified.clone()));
                     flight
                 }
@@ -183,6 +197,41 @@ impl Reviews {
         };
         let answered = tokio::time::timeout(self.config.deadline, answer.wait_for(Option::is_some)).await;
         answered.ok().and_then(|seen| seen.ok().and_then(|answer| *answer)).unwrap_or(Answer::Away)
+    }
+
+    /// Whether it answers.
+    pub(super) async fn health(&self) -> Result<(), NoReviews> {
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _turn = self.asking.lock().await;
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let asked = self.config.review.review(NOBODYS, &[]);
+        let answered = match tokio::time::timeout(self.config.deadline, asked).await {
+            Ok(answer) => answer.map(drop).map_err(|error| NoReviews(error.to_string())),
+            Err(_) => Err(self.late()),
+        };
+        self.ended(answered.clone());
+        answered
+    }
+
+    /// How the last question ended, if that is not long ago.
+    fn known(&self) -> Option<Result<(), NoReviews>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (ended, at) = last?;
+        let counts_for = if ended.is_ok() { WELL_FOR } else { AWAY_FOR };
+        (Moment::now(&*self.clock).since(&at) < counts_for).then_some(ended)
+    }
+
+    fn ended(&self, how: Result<(), NoReviews>) {
+        let last = (how, Moment::now(&*self.clock));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    fn late(&self) -> NoReviews {
+        NoReviews(format!("no answer within {:?}", self.config.deadline))
     }
 
     fn lock(&self) -> MutexGuard<'_, Flights> {
@@ -197,6 +246,8 @@ struct Question {
     digest: TokenDigest,
     answers: watch::Sender<Option<Answer>>,
     answer: Answer,
+    /// Why there is none.
+    away: Result<(), NoReviews>,
 }
 
 impl Question {
@@ -208,7 +259,13 @@ impl Question {
             config.review.review(&token, &verified.audiences).await
         };
         let subject = verified.subject.as_str();
-        self.answer = match tokio::time::timeout(config.deadline, asked).await {
+        let answered = tokio::time::timeout(config.deadline, asked).await;
+        self.away = match &answered {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(NoReviews(error.to_string())),
+            Err(_) => Err(self.reviews.late()),
+        };
+        self.answer = match answered {
             Ok(Ok(status)) if agrees(&status, &verified) => Answer::Accepted,
             Ok(Ok(status)) => {
                 tracing::debug!(
@@ -236,6 +293,7 @@ impl Question {
 impl Drop for Question {
     fn drop(&mut self) {
         let reviews = &self.reviews;
+        reviews.ended(std::mem::replace(&mut self.away, Ok(())));
         reviews.metrics.reviewed(match self.answer {
             Answer::Accepted => "accepted",
             Answer::Away => "error",

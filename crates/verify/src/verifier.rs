@@ -12,7 +12,7 @@ use crate::keys::{IssuerKeys, Moment};
 use crate::metrics::Metrics;
 use crate::offline::{Expected, Parsed, within_length};
 use crate::review::Reviews;
-use crate::{ConfigError, Rejection, StaleKeys, SubjectPattern, Verified, VerifierConfig, bearer};
+use crate::{ConfigError, NoReviews, Rejection, StaleKeys, SubjectPattern, Verified, VerifierConfig, bearer};
 
 /// Checks service-account tokens. Made once and shared; needs a tokio runtime once it is used.
 pub struct Verifier {
@@ -69,6 +69,18 @@ impl Verifier {
     /// Keys have run out, or have never been fetched. Tokens may still be checked with old ones for a while.
     pub fn health(&self) -> Result<(), StaleKeys> {
         self.issuers.iter().try_for_each(|issuer| issuer.keys.health())
+    }
+
+    /// Whether the API server reviews tokens, if it is asked at all: as it did when it was asked last, and where that is long
+    /// ago, it is asked for the sake of this.
+    ///
+    /// # Errors
+    /// It does not, or not in time. Where tokens are relied on without it, they are let in all the same.
+    pub async fn reviews(&self) -> Result<(), NoReviews> {
+        match &self.reviews {
+            Some(reviews) => reviews.health().await,
+            None => Ok(()),
+        }
     }
 
     /// Shows its counters, under `tokensmith_verify_…`.

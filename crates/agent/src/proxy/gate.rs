@@ -8,7 +8,8 @@ use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 
 use super::reverse::{Denied, ForwardedUser, ForwardedUserError, Gate};
-use tokensmith_verify::{Rejection, StaleKeys, Verified, Verifier, bearer};
+use crate::observe::Unwell;
+use tokensmith_verify::{Rejection, Verified, Verifier, bearer};
 
 /// As many callers' headers are kept ready as the verifier remembers tokens.
 const READY: usize = 16_384;
@@ -51,8 +52,9 @@ impl Gate for VerifierGate {
         self.identity(verified).map_err(|_| denied(&Rejection::Malformed))
     }
 
-    fn health(&self) -> Result<(), StaleKeys> {
-        self.verifier.health()
+    async fn health(&self) -> Result<(), Unwell> {
+        self.verifier.health()?;
+        Ok(self.verifier.reviews().await?)
     }
 
     fn register(&self, registry: &mut Registry) {

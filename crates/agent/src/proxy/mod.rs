@@ -147,7 +147,7 @@ impl Proxy {
     /// Whether it has what it needs to serve.
     ///
     /// # Errors
-    /// There is no good token, or a listener is down.
+    /// There is no good token, tokens cannot be checked, or a listener is down.
     pub async fn healthy(&self) -> Result<(), Unwell> {
         if let Some(problem) = self.0.supervisor.problem(Task::Listener) {
             return Err(Unwell::Task(problem));
@@ -157,7 +157,7 @@ impl Proxy {
                 mode.source.token(mode.audience.as_deref()).await?;
             }
             Mode::Token(mode) => mode.source.healthy().await?,
-            Mode::Reverse(mode) => mode.gate.health()?,
+            Mode::Reverse(mode) => mode.gate.health().await?,
         }
         Ok(())
     }

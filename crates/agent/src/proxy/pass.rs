@@ -63,7 +63,7 @@ pub(super) async fn pass(
         tunnel::insert(&mut parts.headers, protocol.clone());
     }
     credentials(&mut parts.headers);
-    let request = Request::from_parts(parts, Passed(body));
+    let request = Request::from_parts(parts, Passed::new(body));
     let mut answer = upstream.send(request, path, asked.is_some()).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         headers::strip_response(answer.headers_mut());

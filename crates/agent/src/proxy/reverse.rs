@@ -10,13 +10,13 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prometheus_client::registry::Registry;
 use tokensmith_listen::{Lifetime, RequestBody};
-use tokensmith_verify::StaleKeys;
 
 use super::body::ReplyBody;
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::pass::{pass, target};
 use super::upstream::Upstream;
+use crate::observe::Unwell;
 
 /// Lets in requests with a valid token.
 pub struct ReverseMode {
@@ -38,8 +38,8 @@ pub trait Gate: Send + Sync {
     /// Whether it can judge.
     ///
     /// # Errors
-    /// Its keys are old.
-    fn health(&self) -> Result<(), StaleKeys> {
+    /// Its keys are old, or whom it asks does not answer.
+    async fn health(&self) -> Result<(), Unwell> {
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use tokensmith_objects::object::timestamp;
 
 use crate::refresh::RefreshError;
 
@@ -26,8 +27,16 @@ pub enum TokenError {
     #[error("the token is empty")]
     Empty,
     /// It was good once.
-    #[error("the token has expired at {0}")]
+    #[error("the token has expired at {}", timestamp(*.0))]
     Expired(OffsetDateTime),
+    /// The one in the file: nobody keeps it fresh.
+    #[error("the token in {} has expired at {}: whoever keeps the file does not renew it", .path.display(), timestamp(*.at))]
+    ExpiredFile {
+        /// The file.
+        path: PathBuf,
+        /// When its token ended.
+        at: OffsetDateTime,
+    },
     /// The file cannot be used.
     #[error("cannot read the token in {}: {cause}", .path.display())]
     File {

@@ -126,7 +126,8 @@ impl FileSource {
             return Err(state.trouble.clone().unwrap_or(TokenError::Empty));
         };
         if !held.token.usable(self.clock.now()) {
-            let expired = TokenError::expired(held.token.expires_at);
+            let expired = |at| TokenError::ExpiredFile { path: self.path.clone(), at };
+            let expired = held.token.expires_at.map_or(TokenError::Empty, expired);
             return Err(state.trouble.clone().unwrap_or(expired));
         }
         let fits = |list: &Vec<String>| list.iter().any(|found| found == audience);

@@ -159,7 +159,12 @@ async fn what_cannot_be_used_is_told_without_showing_it() {
     place.write(&jwt("a", START - HOUR, 1));
     place.clock.advance(SECOND);
     let error = place.token().await.unwrap_err();
-    assert!(error.to_string().starts_with("the token has expired at 2026-01-01 9:00"), "{error}");
+    let (file, error) = (path.display(), error.to_string());
+    let words = format!(
+        "the token in {file} has expired at 2026-01-01T09:00:00Z: whoever keeps the file does not renew it"
+    );
+    assert_eq!(error, words);
+    assert_eq!(place.source.healthy().await.unwrap_err().to_string(), words);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn the_token_takes_the_place_of_whatever_was_there() {
         assert_eq!(seen.method, "POST");
     }
     let versions: Vec<_> = upstream.seen.lock().unwrap().iter().map(|seen| seen.version).collect();
-    assert_eq!(versions, [Version::HTTP_11, Version::HTTP_2], "each as it came");
+    assert_eq!(versions, [Version::HTTP_11, Version::HTTP_11], "an application need not know HTTP/2");
     assert_eq!(proxy.metric(r#"tokensmith_proxy_requests_total{mode="forward",code="2xx"}"#), Some(2.0));
 }
 
@@ -56,6 +56,12 @@ async fn the_host_is_the_upstreams_and_the_path_the_clients() {
         assert_eq!(upstream.last().header("host"), [host]);
     }
     let answer = http2().request(get(proxy.url("/x")).body(empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // The application speaks HTTP/1.1.
+    assert_eq!((upstream.last().version, upstream.last().target.as_str()), (Version::HTTP_11, "/x"));
+    assert_eq!(upstream.last().header("host"), [host]);
+    let call = Request::post(proxy.url("/x")).header("content-type", "application/grpc+proto");
+    let answer = http2().request(call.body(empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(upstream.last().target, format!("{url}/x"));
     assert!(upstream.last().header("host").is_empty());

@@ -1,11 +1,16 @@
 //! Bodies stream both ways: a chunk goes through before the next one exists.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::channel::mpsc;
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use tokensmith_agent::proxy::{Mode, Upstream as To, UpstreamLimits, UpstreamProtocol};
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -35,6 +40,29 @@ async fn each_chunk_comes_back_before_the_next_is_sent() {
     let proxy = forward_proxy(&url).await;
     ping_pong(client(false), proxy.url("/echo")).await;
     ping_pong(client(true), proxy.url("/echo")).await;
+}
+
+/// An upload may take longer than the upstream may for its answer.
+#[tokio::test]
+async fn an_upload_takes_as_long_as_it_takes() {
+    let (_upstream, url) = Upstream::start().await;
+    let limit = Duration::from_millis(100);
+    let limits = UpstreamLimits { answer: limit, ..UpstreamLimits::default() };
+    let to = To::new(url.parse().unwrap(), client_tls(), UpstreamProtocol::Auto, limits);
+    let proxy = start(config(Mode::Forward(forward_mode(to)))).await;
+    for http2 in [false, true] {
+        let (mut send, sent) = mpsc::channel::<Result<Frame<Bytes>, hyper::Error>>(1);
+        let request = Request::post(proxy.url("/trailers")).body(StreamBody::new(sent)).unwrap();
+        let answer = tokio::spawn(client(http2).request(request));
+        let clock = SystemClock::new();
+        let begun = clock.monotonic();
+        while clock.monotonic() - begun < 5 * limit {
+            send.send(Ok(Frame::data(Bytes::from_static(&[0; 4096])))).await.unwrap();
+        }
+        assert!(!answer.is_finished());
+        drop(send);
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

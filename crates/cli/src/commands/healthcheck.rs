@@ -1,4 +1,5 @@
-//! `tokensmith healthcheck`: asks a server on this machine how it is, for images without a shell or curl.
+//! `tokensmith healthcheck`: asks a server on this machine how it is, for images without a shell or curl; or a sidecar or an
+//! agent, by the address that it shows its health at.
 //!
 //! It finds the server by what `serve` left in the data directory (its local address and whom to trust), so it
 //! needs no name that resolves from inside a container. It sends a credential only where nobody is let in without one,
@@ -32,10 +33,13 @@ const EXAMPLES: &str = "Examples:
   # is the process alive, ready or not?
   tokensmith healthcheck --probe livez
 
+  # a sidecar, or an agent, with --metrics-address 127.0.0.1:9090
+  tokensmith healthcheck --probe healthz --server http://127.0.0.1:9090
+
   # a server elsewhere
   tokensmith healthcheck --server https://tokens.example.com:6443";
 
-/// Ask a server whether it is ready.
+/// Ask a server whether it is ready, or a sidecar or an agent whether all is well.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct HealthcheckArgs {
@@ -63,6 +67,8 @@ enum Probe {
     /// It serves requests.
     #[default]
     Readyz,
+    /// A sidecar or an agent at its --metrics-address: it has what it needs.
+    Healthz,
 }
 
 /// How long it waits before it asks again.
@@ -103,21 +109,24 @@ impl HealthcheckArgs {
         let path = match self.probe {
             Probe::Livez => "/livez",
             Probe::Readyz => "/readyz",
+            Probe::Healthz => "/healthz",
         };
         let stranger = Target {
             credentials: Credentials::default(),
             impersonate: Impersonate::default(),
             ..target.clone()
         };
-        let (mut code, mut failing) = ask(&stranger, path).await?;
+        let (mut code, mut text) = ask(&stranger, path).await?;
         let shut = matches!(code.as_u16(), 401 | 403);
         let known = target.credentials.is_some();
         // It is known who answers: anyone else would learn the credentials.
         let verified = target.server.scheme() == "https" && target.trust != Trust::Anyone;
         // Without anonymous access, or without the role that opens these paths to it, it takes credentials.
         if shut && known && verified {
-            (code, failing) = ask(&target, path).await?;
+            (code, text) = ask(&target, path).await?;
         }
+        let failing = text.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next());
+        let failing: Vec<&str> = failing.collect();
         match code.as_u16() {
             _ if code.is_success() => Ok(()),
             401 | 403 if known && !verified => Err(Failure::failed(format!(
@@ -126,6 +135,9 @@ impl HealthcheckArgs {
             401 | 403 => Err(Failure::failed(format!(
                 "{path} answered {code}: give credentials that may see it, with --kubeconfig or --bearer-token-file"
             ))),
+            _ if matches!(self.probe, Probe::Healthz) => {
+                Err(Failure::failed(format!("{path} answered {code}: {}", first_line(&text))))
+            }
             _ if failing.is_empty() => Err(Failure::failed(format!("{path} answered {code}"))),
             _ => Err(Failure::failed(format!(
                 "{path} answered {code}: what is not well: {}; the server's log says why",
@@ -180,6 +192,12 @@ impl HealthcheckArgs {
     }
 }
 
+/// The first line, as far as it is one that people write.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(1024).collect()
+}
+
 /// What runs on a data directory.
 enum Place {
     /// A server.
@@ -188,13 +206,11 @@ enum Place {
     Signer(Address),
 }
 
-/// The answer's code, and which checks it says to have failed.
-async fn ask(target: &Target, path: &str) -> Result<(StatusCode, Vec<String>), Failure> {
+/// The answer's code, and what it says.
+async fn ask(target: &Target, path: &str) -> Result<(StatusCode, String), Failure> {
     // No list of checks is longer, and whoever answers may be anyone.
     const LONGEST: usize = 16 << 10;
-    let (code, text) = Client::new(target)?.probe(path, LONGEST).await?;
-    let failing = text.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next());
-    Ok((code, failing.map(str::to_owned).collect()))
+    Ok(Client::new(target)?.probe(path, LONGEST).await?)
 }
 
 /// Whether a signer answers there.

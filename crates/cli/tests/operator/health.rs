@@ -47,6 +47,52 @@ fn healthcheck_finds_a_signer() {
     }
 }
 
+/// A sidecar tells how it is at its metrics' address; so does an agent.
+#[test]
+fn healthcheck_asks_a_sidecar() {
+    use base64::Engine;
+    let dir = tempfile::tempdir().unwrap();
+    let token = |expires: i64| {
+        let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{expires}}}"#));
+        format!("e30.{payload}.c2ln")
+    };
+    fs::write(dir.path().join("token"), token(1_767_261_600)).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let observed = format!("--metrics-address={free}");
+    let (server, file) = (format!("--server=http://{free}"), dir.path().join("token"));
+    let ask = || run(dir.path(), &["healthcheck", "--probe=healthz", &server]);
+    for more in [&[][..], &["--upstream=http://127.0.0.1:9", "--upstream-protocol=http1"]] {
+        let mut command = tokensmith(dir.path());
+        command.args(["proxy", "--listen=127.0.0.1:0", "--ready-file=ready", &observed, "--token-file"]);
+        let _ = fs::remove_file(dir.path().join("ready"));
+        fs::write(&file, token(1_767_261_600)).unwrap();
+        let mut sidecar = spawn(command.arg(&file).args(more), dir.path());
+        until("it is ready", || dir.path().join("ready").exists());
+        let words = format!(
+            "/healthz answered 503 Service Unavailable: the token in {} has expired at 2026-01-01T10:00:00Z",
+            file.display()
+        );
+        refused(&ask(), 1, &words);
+        fs::write(&file, token(32_503_680_000)).unwrap();
+        until("it is well", || ask().status.success());
+        // It serves nothing else there.
+        let readyz = run(dir.path(), &["healthcheck", &server]);
+        refused(&readyz, 1, "/readyz answered 404 Not Found");
+        assert_eq!(sidecar.stop(), Some(0));
+        refused(&ask(), 1, "cannot reach http://127.0.0.1");
+    }
+    refused(
+        &run(dir.path(), &["proxy", "--token-file=t", "--upstream-protocol=h3"]),
+        2,
+        "possible values: auto, http1, http2",
+    );
+    refused(
+        &run(dir.path(), &["proxy", "--token-file=t", "--upstream-protocol=http2"]),
+        2,
+        "--upstream <URL>",
+    );
+}
+
 #[test]
 fn healthcheck_shows_the_credentials_that_it_is_given_to_whom_it_knows() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,8 @@ struct Api {
 #[async_trait]
 impl Review for Api {
     async fn review(&self, token: &str, audiences: &[String]) -> Result<ReviewStatus, ReviewError> {
-        assert!(token.split('.').count() == 3 && audiences == [AUDIENCE]);
+        let for_health = token == "is-anybody-there" && audiences.is_empty();
+        assert!(for_health || (token.split('.').count() == 3 && audiences == [AUDIENCE]));
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
         let answer = self.answer.lock().unwrap().clone();
@@ -177,4 +178,34 @@ async fn who_leaves_does_not_end_the_question() {
     api.held.send_replace(false);
     assert_eq!(second.await.unwrap(), Ok(()));
     assert_eq!(asked(&api), 1);
+}
+
+#[tokio::test]
+async fn health_tells_whether_it_is_answered() {
+    let key = es256();
+    let (world, api) = world(&key, |_| {});
+    let (verifier, clock) = (&world.verifier, &world.clock);
+    verifier.reviews().await.unwrap();
+    assert_eq!(asked(&api), 1, "nobody had asked yet");
+    for error in ["tokenreviews.authentication.k8s.io is forbidden", "panic"] {
+        *api.answer.lock().unwrap() = Err(ReviewError::Unavailable(tokensmith_client::Error::failed(error)));
+        world.verify(&world.token(&key)).await.unwrap_err();
+        let before = asked(&api);
+        let ill = verifier.reviews().await.unwrap_err().to_string();
+        assert!(ill.starts_with("the API server cannot review tokens: "), "{ill}");
+        assert!(error == "panic" || ill.ends_with(error), "{ill}");
+        assert_eq!(asked(&api), before, "as it was just now");
+        // It has come back, and nobody has a token to show: it is not ill for ever.
+        *api.answer.lock().unwrap() = Ok(ReviewStatus::default());
+        clock.advance(Duration::from_secs(1));
+        verifier.reviews().await.unwrap();
+        verifier.reviews().await.unwrap();
+        assert_eq!(asked(&api), before + 1);
+        clock.advance(Duration::from_secs(10));
+    }
+    *api.answer.lock().unwrap() = Err(ReviewError::NoStatus);
+    let ill = verifier.reviews().await.unwrap_err().to_string();
+    assert_eq!(ill, "the API server cannot review tokens: the server's TokenReview has no status");
+    let (offline, _) = (World::with(&[&key], |_| {}), ());
+    offline.verifier.reviews().await.unwrap();
 }

@@ -5,7 +5,7 @@ mod dial;
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, TE, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body, Incoming};
@@ -23,8 +23,8 @@ use dial::{Connector, Dial};
 /// Which HTTP the upstream is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UpstreamProtocol {
-    /// `https`: what is agreed on in the handshake. Otherwise the client's: HTTP/2 with prior knowledge for who came by
-    /// HTTP/2, HTTP/1.1 for the others.
+    /// `https`: what is agreed on in the handshake. Otherwise HTTP/1.1, which every server speaks, whatever the client came
+    /// by; and for gRPC, which has nothing else, HTTP/2 with prior knowledge.
     #[default]
     Auto,
     /// HTTP/1.1 alone.
@@ -38,7 +38,8 @@ pub enum UpstreamProtocol {
 pub struct UpstreamLimits {
     /// To connect.
     pub connect: Duration,
-    /// To begin its answer, counted from the request's headers. Calls of gRPC have deadlines of their own.
+    /// To begin its answer, counted from when the request last moved: an upload may take as long as it takes. Calls of gRPC
+    /// have deadlines of their own.
     pub answer: Duration,
     /// How long a connection that is not in use is kept.
     pub idle: Duration,
@@ -133,17 +134,21 @@ impl Upstream {
             tracing::debug!(cause = %e, "a request's target cannot be passed on");
             Failure::BadRequest("the request's target cannot be passed on".into())
         })?;
+        let (grpc, secure) = (is_grpc(request.headers()), self.address.scheme == Scheme::HTTPS);
         let by_http2 = !upgrade
             && match self.protocol {
-                UpstreamProtocol::Auto if self.address.scheme == Scheme::HTTPS => true,
-                UpstreamProtocol::Auto => request.version() == Version::HTTP_2,
+                UpstreamProtocol::Auto => secure || grpc,
                 UpstreamProtocol::Http1 => false,
                 UpstreamProtocol::Http2 => true,
             };
         // Which version it becomes is the connection's business.
         *request.version_mut() = Version::HTTP_11;
-        if !by_http2 || self.address.scheme == Scheme::HTTPS {
+        if !by_http2 || secure {
             request.headers_mut().insert(HOST, self.host.clone());
+        }
+        if !by_http2 && request.headers().contains_key(TE) {
+            // RFC 9110, 10.1.4: it is for the next one alone. (The library would drop both from a request of HTTP/2.)
+            request.headers_mut().append(CONNECTION, HeaderValue::from_static("TE"));
         }
         let body = request.body();
         if !body.is_end_stream()
@@ -153,15 +158,12 @@ impl Upstream {
             // Without a word on it, these methods would lose their body.
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let grpc = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let moved = request.body().moved();
         let answer = if by_http2 { &self.http2 } else { &self.http1 }.request(request);
         let answered = if grpc {
             answer.await
         } else {
-            tokio::time::timeout(self.limits.answer, answer).await.map_err(|_| Failure::UpstreamSlow)?
+            moved.in_time(self.limits.answer, answer).await.ok_or(Failure::UpstreamSlow)?
         };
         answered.map_err(|error| {
             let failure =
@@ -169,5 +171,39 @@ impl Upstream {
             tracing::warn!(upstream = %self.address, cause = chain(&error), "a request failed");
             failure
         })
+    }
+}
+
+/// Whether a request is gRPC's, which needs HTTP/2 (grpc's PROTOCOL-HTTP2.md: `application/grpc` with `+proto` or its like, or
+/// with nothing behind it). gRPC-Web's, `application/grpc-web`, is made for HTTP/1.1.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    match media.split_at_checked(b"application/grpc".len()) {
+        Some((name, rest)) => {
+            name.eq_ignore_ascii_case(b"application/grpc")
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_known_by_its_media_type() {
+        let is = |media: &'static str| {
+            is_grpc(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))]))
+        };
+        for media in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=utf-8"] {
+            assert!(is(media), "{media}");
+        }
+        for media in
+            ["application/grpc-web", "application/grpc-web+proto", "application/grp", "", "text/plain"]
+        {
+            assert!(!is(media), "{media}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
     }
 }

@@ -3,11 +3,34 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
+use tokensmith_agent::proxy::UpstreamProtocol;
 
 use crate::client::flags::ClientFlags;
 use crate::duration::GoDuration;
 use crate::logs::LogFlags;
+
+/// What the upstream is spoken to in.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Protocol {
+    /// The upstream's choice over https; else HTTP/1.1, and HTTP/2 for gRPC alone
+    #[default]
+    Auto,
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2, over http with prior knowledge
+    Http2,
+}
+
+impl From<Protocol> for UpstreamProtocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Auto => UpstreamProtocol::Auto,
+            Protocol::Http1 => UpstreamProtocol::Http1,
+            Protocol::Http2 => UpstreamProtocol::Http2,
+        }
+    }
+}
 
 /// The sidecar: gives tokens to local callers, puts them on requests, or lets in only requests that carry one
 #[derive(Args, Debug)]
@@ -85,6 +108,17 @@ pub struct ProxyArgs {
     /// Trust this PEM file's certificates for the upstream instead of the system's
     #[arg(long, value_name = "PATH", requires = "upstream", help_heading = "Upstream")]
     pub upstream_ca_file: Option<PathBuf>,
+
+    /// Speak this to the upstream. auto: over https what the handshake says, over http HTTP/1.1, and HTTP/2 for gRPC
+    #[arg(
+        long,
+        value_enum,
+        value_name = "PROTOCOL",
+        default_value_t,
+        requires = "upstream",
+        help_heading = "Upstream"
+    )]
+    pub upstream_protocol: Protocol,
 
     /// Let in only requests that carry a service-account token which holds
     #[arg(long, requires_all = ["issuer", "audience"], help_heading = "Verifying")]

@@ -13,7 +13,7 @@ use tokensmith_agent::api::{ApiServer, PodRef};
 use tokensmith_agent::ensure;
 use tokensmith_agent::proxy::{
     ForwardMode, Guard, Limits, ListenAddress, ListenAddressError, Listener, Mode, Proxy, ProxyConfig,
-    ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, UpstreamProtocol, VerifierGate,
+    ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
 use tokensmith_client::{Client, Trust, tls};
@@ -183,7 +183,7 @@ impl ProxyArgs {
             None => Trust::System,
         };
         let tls = tls::config(&trust, None)?;
-        Ok(Upstream::new(address, tls, UpstreamProtocol::Auto, UpstreamLimits::default()))
+        Ok(Upstream::new(address, tls, self.upstream_protocol.into(), UpstreamLimits::default()))
     }
 
     fn tls(&self) -> Result<Option<rustls::ServerConfig>, Failure> {
