@@ -38,6 +38,9 @@ pub enum Command {
     /// Become a command (used by project --exec)
     #[command(hide = true)]
     ExecInit(commands::project::init::ExecInitArgs),
+    /// Clean up behind a command (used by project --exec)
+    #[command(hide = true)]
+    ExecKeep(commands::project::keep::ExecKeepArgs),
     /// Look at the signing keys
     Keys(commands::keys::KeysArgs),
     /// Print or write a kubeconfig

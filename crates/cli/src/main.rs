@@ -48,11 +48,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Completions(args) => args.run(),
         Command::Doctor(args) => block_on(args.run()),
         Command::ExecInit(args) => args.run(),
+        Command::ExecKeep(args) => args.run(),
         Command::Healthcheck(args) => block_on(args.run()),
         Command::Issuer(args) => block_on(args.run()),
         Command::Keys(args) => block_on(args.run()),
         Command::Kubeconfig(args) => block_on(args.run()),
-        Command::Project(args) => block_on(args.run()),
+        Command::Project(mut args) => {
+            args.alone();
+            block_on(args.run())
+        }
         Command::Proxy(args) => on_all_cores(args.run()),
         Command::Restore(args) => args.run(),
         Command::Serve(args) => serve::run(*args),

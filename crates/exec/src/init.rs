@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::namespace::{self, NamespaceError, Placement};
@@ -54,6 +55,9 @@ pub enum InitError {
     /// The volumes are not at their own paths.
     #[error("volumes are not at their own paths: {0}")]
     Namespace(NamespaceError),
+    /// Nobody is there to keep the volumes.
+    #[error("cannot be bound to the process that keeps the volumes: {0}")]
+    Parent(io::Error),
     /// It cannot be run.
     #[error("cannot run {}: {cause}", name.to_string_lossy())]
     Run {
@@ -68,7 +72,7 @@ impl InitError {
     /// The code to leave with, where one says what happened.
     pub fn exit_code(&self) -> Option<u8> {
         match self {
-            InitError::Empty | InitError::File(_) => None,
+            InitError::Empty | InitError::File(_) | InitError::Parent(_) => None,
             InitError::Namespace(_) => Some(NO_NAMESPACE),
             InitError::Run { cause, .. } if cause.kind() == io::ErrorKind::NotFound => Some(NOT_FOUND),
             InitError::Run { .. } => Some(NOT_EXECUTABLE),
@@ -78,7 +82,15 @@ impl InitError {
 
 /// Becomes the command, and does not come back when all is well. `remove` takes its description away: it may hold secrets,
 /// and nobody needs it any more. With `elsewhere` the volumes are left where they are.
-pub fn init(spec: &Spec, elsewhere: bool, remove: impl FnOnce() -> io::Result<()>) -> InitError {
+///
+/// The command ends (SIGKILL) with the process `parent` that has started this one, however that ends: it keeps the volumes,
+/// and nobody would take the tokens away. A command with another user's rights (setuid) is let go, as the kernel has it.
+pub fn init(
+    spec: &Spec,
+    elsewhere: bool,
+    parent: Option<u32>,
+    remove: impl FnOnce() -> io::Result<()>,
+) -> InitError {
     let env = match elsewhere {
         true => &spec.elsewhere,
         false => match namespace::enter(&spec.placements) {
@@ -86,8 +98,13 @@ pub fn init(spec: &Spec, elsewhere: bool, remove: impl FnOnce() -> io::Result<()
             Err(cause) => return InitError::Namespace(cause),
         },
     };
+    // After the namespace: who gets other rights in between loses it (prctl(2), PR_SET_PDEATHSIG).
+    let bound = end_with(parent);
     if let Err(cause) = remove() {
         return InitError::File(cause);
+    }
+    if let Err(cause) = bound {
+        return InitError::Parent(cause);
     }
     let Some((name, arguments)) = spec.command.split_first() else { return InitError::Empty };
     let mut command = Command::new(name);
@@ -98,6 +115,16 @@ pub fn init(spec: &Spec, elsewhere: bool, remove: impl FnOnce() -> io::Result<()
         }
     }
     InitError::Run { name: name.clone(), cause: command.args(arguments).envs(env).exec() }
+}
+
+/// Has this process end with its parent; the second may have gone before it was asked for.
+fn end_with(parent: Option<u32>) -> io::Result<()> {
+    let Some(parent) = parent else { return Ok(()) };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()) {
+        Some(pid) if pid == parent => Ok(()),
+        _ => Err(io::Error::other("it has ended")),
+    }
 }
 
 #[cfg(test)]

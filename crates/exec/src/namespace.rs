@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change};
 use rustix::thread::UnshareFlags;
 use tokensmith_agent::disk::{self, Dir, mount};
 use tokensmith_objects::LocalPath;
@@ -106,6 +106,40 @@ pub fn enter(placements: &[Placement]) -> Result<(), NamespaceError> {
         let _ = std::env::set_current_dir(here);
     }
     Ok(())
+}
+
+/// Gives this process a mount namespace of its own, where it may have one without a user namespace: what is mounted in it
+/// goes with the last process that is in it, however that ends. The machine's later mounts come in.
+///
+/// To be called by a process that has one thread.
+///
+/// # Errors
+/// It may not, or it has several threads; then nothing has changed.
+pub fn alone() -> Result<(), NamespaceError> {
+    if fs::read_dir("/proc/self/task").map_err(NamespaceError::Denied)?.count() != 1 {
+        return Err(NamespaceError::Threads);
+    }
+    let denied = |error: Errno| NamespaceError::Denied(error.into());
+    unshare_with(UnshareFlags::NEWNS).map_err(denied)?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(denied)
+}
+
+/// Puts a tmpfs on a folder, which is this user's alone. Where [`alone`] has been called, nobody else sees it.
+///
+/// # Errors
+/// What the system says.
+pub fn cover(folder: &Path) -> io::Result<()> {
+    let (tmpfs, below) = (mount::tmpfs()?, Dir::open(folder)?);
+    Dir::of_mount(&tmpfs)?.set_mode(0o700)?;
+    mount::attach(&tmpfs, &below)
+}
+
+/// Takes it away again, and what is in it.
+///
+/// # Errors
+/// What the system says.
+pub fn uncover(folder: &Path) -> io::Result<()> {
+    Ok(rustix::mount::unmount(folder, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)?)
 }
 
 fn unshare() -> io::Result<()> {

@@ -24,6 +24,7 @@ pub async fn run(prepared: &Prepared, file: &Path, signals: Signals) -> Result<u
     let starts = |elsewhere: bool| {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("exec-init").arg(file).args(elsewhere.then_some("--elsewhere"));
+        command.arg(format!("--parent={}", std::process::id()));
         Ok(command)
     };
     Ok(tokensmith_exec::run(file, starts, signals).await?)

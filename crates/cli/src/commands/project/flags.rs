@@ -119,6 +119,10 @@ pub struct ProjectArgs {
     )]
     pub exec: bool,
 
+    /// Whether this process has a mount namespace of its own.
+    #[arg(skip)]
+    pub alone: bool,
+
     /// The command
     #[arg(value_name = "CMD", last = true, requires = "exec", help_heading = "Running a command")]
     pub command: Vec<OsString>,

@@ -17,6 +17,10 @@ pub struct ExecInitArgs {
     /// What to run
     pub spec: PathBuf,
 
+    /// End with this process
+    #[arg(long)]
+    pub parent: Option<u32>,
+
     /// Leave the volumes where they are
     #[arg(long)]
     pub elsewhere: bool,
@@ -28,7 +32,8 @@ impl ExecInitArgs {
         let text = files::read_secret(&self.spec, Others::Nobody)?.context("there is nothing to run")?;
         let spec: Spec =
             serde_json::from_slice(&text).context("cannot read the description of the command")?;
-        let error = tokensmith_exec::init(&spec, self.elsewhere, || std::fs::remove_file(&self.spec));
+        let error =
+            tokensmith_exec::init(&spec, self.elsewhere, self.parent, || std::fs::remove_file(&self.spec));
         match &error {
             InitError::Namespace(_) => {
                 for at in &spec.placements {
@@ -42,7 +47,7 @@ impl ExecInitArgs {
                 output::aside(&format!("note: {error}; the environment names the places above"));
             }
             InitError::Run { .. } => output::aside(&format!("error: {error}")),
-            InitError::Empty | InitError::File(_) => {}
+            InitError::Empty | InitError::File(_) | InitError::Parent(_) => {}
         }
         Err(error.exit_code().map_or_else(|| Failure::failed(error.to_string()), Failure::Exit))
     }

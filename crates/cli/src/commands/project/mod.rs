@@ -3,6 +3,8 @@
 mod exec;
 mod flags;
 pub mod init;
+pub mod keep;
+mod private;
 mod remove;
 mod status;
 mod summary;
@@ -15,7 +17,6 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::FutureExt;
 use futures::channel::oneshot;
-use tempfile::TempDir;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_agent::ensure::{self, EnsureError};
@@ -25,7 +26,7 @@ use tokensmith_agent::projector::{Config, Kept, PodName, Pods, Projector};
 use tokensmith_client::{Client, Target};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
-use tokensmith_exec::Signals;
+use tokensmith_exec::{Signals, namespace};
 use tokensmith_objects::Object;
 use tokio::sync::watch;
 
@@ -36,11 +37,19 @@ use crate::failure::Failure;
 use crate::files::{self, Access};
 use crate::output::{self, aside};
 use flags::{Action, TmpfsFlag};
+use private::Private;
 
 /// How often it is looked whether the volumes are whole, while they are not yet.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl ProjectArgs {
+    /// Before there are threads: `--exec` without a folder of its own keeps its volumes where nobody else sees them, and
+    /// where they go with it.
+    pub fn alone(&mut self) {
+        // An ordinary user may not; then it is as with a folder.
+        self.alone = self.exec && self.root.is_none() && namespace::alone().is_ok();
+    }
+
     /// Keeps the volumes until it is told to stop, or as long as a command runs.
     ///
     /// # Errors
@@ -65,16 +74,23 @@ impl ProjectArgs {
         }
         // From here on a signal must not end this before what is private has been removed.
         let signals = self.exec.then(tokensmith_exec::signals).transpose()?;
-        let folder = Folder::new(self.root.as_deref())?;
+        // It ends when the folder is gone.
+        let keeper;
+        let folder = Folder::new(self.root.as_deref(), self.alone)?;
         let tmpfs = match self.tmpfs {
             TmpfsFlag::Auto => Tmpfs::Auto,
             TmpfsFlag::Never => Tmpfs::Never,
         };
         let root = Root::open(folder.path(), tmpfs, clock.clone());
         let root = root.map_err(|e| Failure::failed(e.to_string()))?;
+        if self.exec {
+            keep::forget(folder.path());
+        }
+        keeper = self.exec.then(|| keep::Keeper::start(folder.path(), self.root.is_none()));
         let site = Site { api, clock, target, root: &root, path: folder.path(), left_out };
         let done = self.project(site, pods, signals).await;
         let removed = folder.remove(root);
+        drop(keeper);
         done.and(removed)
     }
 
@@ -116,7 +132,7 @@ impl ProjectArgs {
         let [pod] = &pods[..] else { return Err(one_pod()) };
         let context = tokensmith_exec::Context { api: &*api, target: &target, root: path, node: &node };
         let prepared = context.prepare(pod, self.container.as_deref(), self.command).await?;
-        let file = path.join(format!(".exec-{}", std::process::id()));
+        let file = path.join(format!("{}{}", keep::SPEC, std::process::id()));
         // It comes when the command has ended, whatever has become of the projector until then.
         let (running, ended) = oneshot::channel::<()>();
         let ended = ended.map(drop).boxed().shared();
@@ -285,37 +301,30 @@ async fn whole(projector: &mut Projector, clock: &dyn Clock) {
 /// Where the volumes are; a private place that goes with the command if none is named.
 enum Folder {
     Named(PathBuf),
-    Private(TempDir),
+    Private(Private),
 }
 
 impl Folder {
-    fn new(root: Option<&Path>) -> Result<Folder, Failure> {
-        if let Some(root) = root {
-            return Ok(Folder::Named(files::absolute(root)));
+    fn new(root: Option<&Path>, alone: bool) -> Result<Folder, Failure> {
+        match root {
+            Some(root) => Ok(Folder::Named(files::absolute(root))),
+            None => Ok(Folder::Private(Private::new(alone)?)),
         }
-        // Memory, where a user has some of their own.
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-        let made = tempfile::Builder::new()
-            .prefix("tokensmith-")
-            .tempdir_in(runtime.unwrap_or_else(std::env::temp_dir));
-        Ok(Folder::Private(made.context("cannot make a folder for the volumes")?))
     }
 
     fn path(&self) -> &Path {
         match self {
             Folder::Named(path) => path,
-            Folder::Private(dir) => dir.path(),
+            Folder::Private(private) => private.path(),
         }
     }
 
     /// Removes what is private.
     fn remove(self, root: Root) -> Result<(), Failure> {
-        if let Folder::Private(dir) = self {
-            // It goes with what is in it; dropping removes what somebody else has put there.
-            remove::empty(root)?;
-            drop(dir);
+        match self {
+            Folder::Named(_) => Ok(()),
+            Folder::Private(private) => private.remove(root),
         }
-        Ok(())
     }
 }
 
