@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::frames::Frames;
 use crate::target::{Said, Targets};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -15,13 +16,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub(crate) struct Begun<S> {
     targets: Targets,
-    stream: S,
+    stream: Frames<S>,
     http2: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
     /// Reads until it is clear which protocol the client speaks. Waits as long as the client does: the caller sets a limit.
-    pub(crate) async fn read(mut stream: S) -> io::Result<Self> {
+    /// `local`: it comes by a Unix socket, and may name that in place of a host.
+    pub(crate) async fn read(mut stream: S, local: bool) -> io::Result<Self> {
         let mut start = Vec::with_capacity(PREFACE.len());
         while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
             let mut rest = (&mut stream).take((PREFACE.len() - start.len()) as u64);
@@ -30,7 +32,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Begun<S> {
             }
         }
         let http2 = start == PREFACE;
-        Ok(Begun { targets: Targets::new(&start, !http2), stream, http2 })
+        Ok(Begun {
+            targets: Targets::new(&start, !http2),
+            stream: Frames::new(stream, http2 && local),
+            http2,
+        })
     }
 
     /// Whether it is HTTP/2.

@@ -81,7 +81,7 @@ where
     let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
     let (bounds, clock) = (shared.bounds, shared.clock.clone());
     let stream = tokio::select! {
-        begun = Begun::read(stream) => begun?,
+        begun = Begun::read(stream, from.is_none()) => begun?,
         () = clock.sleep(bounds.head) => return Err(io::ErrorKind::TimedOut.into()),
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     };
