@@ -146,7 +146,7 @@ def with_token(stage) -> None:
     """Whoever has a token gets in, over what curl speaks by default, and nobody else."""
     curl_says(stage, '--output /dev/null --write-out %{http_code} https://app.example.com:8443/', "401")
     curl_says(stage, '--fail -H "Authorization: Bearer $(cat /var/run/secrets/tokens/token)" https://app.example.com:8443/',
-               "X-Remote-User", "system:serviceaccount:payments:api")
+               "x-remote-user", "system:serviceaccount:payments:api")
 
 
 def recipes(stage) -> None:

@@ -61,6 +61,7 @@ CASES = {
     "as openssl req -x509 makes it": (Issued("s", ca=True, names=["tokens.example.com"]), [], "tokens.example.com"),
     "an address alone": (Issued("s", ROOT, names=["10.9.8.7"]), [ROOT], None),
     "all names of this machine": (Issued("s", ROOT, names=EVERYWHERE), [ROOT], "tokens.example.com"),
+    "all of them, without the root": (Issued("s", ROOT, names=EVERYWHERE), [], "tokens.example.com"),
     "all of them, signed by itself": (Issued("s", ca=True, names=EVERYWHERE), [], "tokens.example.com"),
     "no name": (Issued("s", ROOT), [ROOT], None),
 }

@@ -140,7 +140,7 @@ async fn refusals_name_the_place() -> Result<()> {
     );
     says(&[&file], 1, &text).await?;
     let short = folder.write("short.json", &[pod("s", json!([token_source(300)]))])?;
-    let text = "Pod \"s\" is invalid: spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 300: may not specify a duration less than 10 minutes: give a longer expirationSeconds, or start the server with a shorter --min-token-expiration";
+    let text = "Pod \"s\" is invalid: [spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 300: may not specify a duration less than 10 minutes, spec.containers[0].volumeMounts[0].name: Not found: \"tokens\"]: give a longer expirationSeconds, or start the server with a shorter --min-token-expiration";
     says(&[&short], 1, text).await?;
     let none = folder.flag("none.yaml");
     says(&[&none], 1, &format!("cannot read {}: No such file or directory", at("none.yaml"))).await?;

@@ -27,13 +27,7 @@ pub(super) fn print(args: &ServeArgs, url: &str, here: &Local, issuer: &str, kub
     if let Some(names) = &here.given {
         text += &format!("certificate {names}\n");
     }
-    let roots = match here.ca {
-        Some(_) => "",
-        None => {
-            " (trusts this system's roots: the file of --tls-cert-file does not end with its CA's certificate)"
-        }
-    };
-    text += &format!("kubeconfig  {}{roots}\n", absolute(kubeconfig).display());
+    text += &format!("kubeconfig  {}\n", absolute(kubeconfig).display());
     let me = std::env::args_os()
         .next()
         .map_or_else(|| "tokensmith".into(), |me| me.to_string_lossy().into_owned());

@@ -4,7 +4,7 @@
 //! connection from this machine, which names nothing) get a certificate of our own CA, unless the file's has them. So
 //! verifiers elsewhere see what they were promised, and `admin.kubeconfig` works on this machine, whoever signed the file's:
 //! it names one of those names that the file's certificate has not. If that has them all, the kubeconfig trusts the root in
-//! the file, or the system's roots where there is none. The name that was chosen at the start stays ours: a reload gives it
+//! the file; where there is none, the address stays our own CA's. The name that was chosen at the start stays ours: a reload gives it
 //! to no other certificate.
 
 use std::net::IpAddr;

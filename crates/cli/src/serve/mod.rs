@@ -122,7 +122,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         signer_socket.map(|socket| signer::beside(&server.instance.app).map(|signer| (socket, signer)));
     let external = external.transpose()?;
 
-    let admin = own(&url, here.ca.as_deref().map(str::as_bytes), ADMIN, &server.admin_token, None);
+    let admin = own(&url, Some(here.ca.as_bytes()), ADMIN, &server.admin_token, None);
     // Elsewhere no group is known to be meant.
     let others = if args.kubeconfig.is_some() { Others::Nobody } else { dir.others() };
     write_ours(&kubeconfig, &admin, "--kubeconfig", others)?;

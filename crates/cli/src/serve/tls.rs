@@ -38,8 +38,8 @@ pub struct Sources {
 pub struct Local {
     /// The host in the kubeconfig.
     pub host: OwnHost,
-    /// What to trust there, PEM; the system's roots without it.
-    pub ca: Option<String>,
+    /// What to trust there, PEM.
+    pub ca: String,
     /// What pods must trust, PEM.
     pub root_ca: String,
     /// What the certificate of `--tls-cert-file` is for.
@@ -120,14 +120,16 @@ fn local(bound: IpAddr, given: Option<&GivenCertificate>, authority: &Authority)
     };
     let own = authority.pem();
     let Some(given) = given else {
-        let (ca, root_ca) = (Some(own.to_owned()), own.to_owned());
+        let (ca, root_ca) = (own.to_owned(), own.to_owned());
         return (Local { host: hosts[0], ca, root_ca, given: None }, None);
     };
     let kept = hosts.iter().find(|host| !given.serves(**host)).copied();
-    let ca = match kept {
+    let (kept, ca) = match (kept, given.root()) {
+        (None, Some(root)) => (None, root),
+        // Nobody here may know who signed it: a kubeconfig that trusts the system's roots would fail with most private CAs.
+        (None, None) => (Some(address), own.to_owned()),
         // With the root, so that a kubeconfig that is made of it for the certificate's names is right, too.
-        Some(_) => Some(format!("{own}{}", given.root().unwrap_or_default())),
-        None => given.root(),
+        (Some(host), root) => (Some(host), format!("{own}{}", root.unwrap_or_default())),
     };
     let (host, root_ca) = (kept.unwrap_or(hosts[0]), format!("{own}{}", given.top()));
     (Local { host, ca, root_ca, given: Some(given.told()) }, kept)
