@@ -36,7 +36,7 @@ pub struct Fetched {
 #[async_trait]
 impl Fetch for Web {
     async fn get(&self, url: &str, etag: Option<&str>) -> Result<Fetched, FetchError> {
-        let url = target::parse_url(url)?;
+        let url = target::parse_url(url, "the URL")?;
         let page = Web::get(self, &url, None, etag, MAX_DOCUMENT).await?;
         Ok(Fetched {
             status: page.status.as_u16(),

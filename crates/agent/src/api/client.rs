@@ -277,7 +277,7 @@ mod tests {
             )
             .fallback(move || async move { (StatusCode::NOT_FOUND, unserved) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = target::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let server = target::parse_url(&format!("http://{}", listener.local_addr().unwrap()), "it").unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let client = Client::new(&Target::of(server)).unwrap();
         let api: &dyn ApiServer = &client;

@@ -174,7 +174,7 @@ impl HealthcheckArgs {
                 socket.map_err(|e| Failure::failed(format!("{}: {e}", dir.display())))?,
             ));
         }
-        let server = target::parse_url(&address)?;
+        let server = target::parse_url(&address, &dir.join(data_dir::ADDRESS).display().to_string())?;
         // The certificate that is served is known here: a certificate of the operator's own need not name this address.
         let trust = match files::read_if_there(&dir.join(data_dir::SERVING_CERT))? {
             Some(pem) => Trust::Leaf(pem),

@@ -83,7 +83,7 @@ impl KubeconfigArgs {
         }
         let target = self.client.target()?;
         let server = match &self.advertise {
-            Some(url) => crate::client::target::parse_url(url)?,
+            Some(url) => crate::client::target::parse_url(url, "--advertise")?,
             None => target.server.clone(),
         };
         let (user, token, namespace) = match &self.service_account {

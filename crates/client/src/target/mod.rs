@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::Error;
 use crate::certificate::Certificate;
@@ -198,23 +198,32 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A server's base URL.
+/// A server's base URL, which `named_by` holds. What is no URL is not told: it may be a token that was put into the wrong place,
+/// and of a URL nothing is that says who one is.
 ///
 /// # Errors
 /// It is not `http` or `https` with a host, or it says who one is.
-pub fn parse_url(text: &str) -> Result<Url, Error> {
+pub fn parse_url(text: &str, named_by: &str) -> Result<Url, Error> {
+    let refuse = |why: &str| {
+        Err(Error::usage(format!("{named_by} {why}: give the URL of a server, like https://127.0.0.1:6443")))
+    };
     // kubectl takes `host:port` for plain HTTP; here a scheme is asked for, which is clearer.
-    let url = Url::parse(text).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
-    let Some(mut url) = url else {
-        return Err(Error::usage(format!(
-            "{text:?} is not the URL of a server: give one like https://127.0.0.1:6443"
-        )));
+    let mut url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => {
+            return refuse("does not begin with https:// or http://");
+        }
+        Err(ParseError::InvalidPort) => return refuse("has a port that is no number from 0 to 65535"),
+        Err(ParseError::EmptyHost) => return refuse("has no host"),
+        Err(_) => return refuse("has a host that is neither a name nor an address"),
     };
     if !url.username().is_empty() || url.password().is_some() {
         let _ = url.set_username("");
         let _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
         return Err(Error::usage(format!(
-            "the URL of {url} holds a user or a password, which is not sent: leave it out"
+            "{named_by} ({url}) holds a user or a password, which is not sent: leave it out"
         )));
     }
     Ok(url)
@@ -222,4 +231,42 @@ pub fn parse_url(text: &str) -> Result<Url, Error> {
 
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_is_told_without_it() {
+        let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJzdWIiOiJhIn0.AAAA";
+        let scheme = "does not begin with https:// or http://";
+        let port = "has a port that is no number from 0 to 65535";
+        let host = "has a host that is neither a name nor an address";
+        for (text, why) in [
+            ("localhost:8080", scheme),
+            ("admin:s3cret@10.0.0.1:6443", scheme),
+            ("s3cret", scheme),
+            ("//admin:s3cret@h", scheme),
+            ("ftp://admin:s3cret@h", scheme),
+            ("file:///s3cret", scheme),
+            (token, scheme),
+            ("https://admin:s3cret@h:99999", port),
+            ("https://h:s3cret", port),
+            ("https://", "has no host"),
+            ("https://admin:s3cret@", "has no host"),
+            ("https://s3cret h", host),
+            ("https://[s3cret]", host),
+            ("https://%zz/s3cret", host),
+        ] {
+            let error = parse_url(text, "--server").unwrap_err();
+            let told = format!("--server {why}: give the URL of a server, like https://127.0.0.1:6443");
+            assert_eq!(error, Error::Usage(told), "{text}");
+        }
+        for text in ["https://admin:s3cret@h:1/a?token=s3cret#s3cret", "https://s3cret@h:1/a"] {
+            let error = parse_url(text, "--server").unwrap_err().to_string();
+            let told = "--server (https://h:1/a) holds a user or a password, which is not sent: leave it out";
+            assert_eq!(error, told);
+        }
+    }
 }

@@ -33,9 +33,10 @@ pub(super) fn resolve_with(wanted: &TargetOptions, environment: &Environment) ->
     let nobody = User::default();
     let (nowhere, elsewhere) = (Cluster::default(), wanted.server.as_deref().filter(|s| !s.is_empty()));
     let in_config = cluster.map_or(&nowhere, |named| &named.cluster);
-    let server = match elsewhere.unwrap_or(&in_config.server) {
-        "" => return Err(Error::failed(no_server(wanted, environment, &origin))),
-        server => parse_url(server)?,
+    let server = match (elsewhere, in_config.server.as_str()) {
+        (Some(server), _) => parse_url(server, "--server")?,
+        (None, "") => return Err(Error::failed(no_server(wanted, environment, &origin))),
+        (None, server) => parse_url(server, &format!("the server of the cluster in {origin}"))?,
     };
     let proxy = match (&wanted.proxy_url, &in_config.proxy_url) {
         (Some(url), _) => Some((url, "--proxy-url")),

@@ -46,11 +46,11 @@ struct Issuer {
 impl Issuer {
     fn new(issuer: &str, flags: &ClientFlags) -> Result<Issuer, Failure> {
         let token = flags.bearer_by_hand().as_ref().map(Bearer::read).transpose()?;
-        Ok(Issuer { web: flags.web()?, origin: target::parse_url(issuer)?, token })
+        Ok(Issuer { web: flags.web()?, origin: target::parse_url(issuer, "--issuer")?, token })
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, Failure> {
-        let url = target::parse_url(url)
+        let url = target::parse_url(url, "jwks_uri")
             .map_err(|_| Failure::failed(format!("the issuer's document names {url:?}, which is no URL")))?;
         let own = url.scheme() == "https" && url.origin() == self.origin.origin();
         let bearer = self.token.as_ref().filter(|_| own).map(|token| http::secret(token)).transpose()?;
