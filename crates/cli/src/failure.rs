@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use tokensmith_core::ledger::jti::holds_token;
+
 use crate::output::{Closed, aside, print_coloured, printable};
 
 /// A command's failure. Its text is one line: what is wrong and how to mend it.
@@ -45,7 +47,7 @@ impl Failure {
             return printed.map_or_else(|e| Failure::from(e).report(), |()| ExitCode::SUCCESS);
         }
         if !matches!(self, Failure::Closed | Failure::Exit(_)) {
-            aside(&format!("error: {}", printable(&one_line(&self.to_string()))));
+            aside(&format!("error: {}", printable(&without_tokens(&one_line(&self.to_string())))));
         }
         ExitCode::from(self.code())
     }
@@ -92,6 +94,18 @@ impl From<tokensmith_client::Error> for Failure {
             tokensmith_client::Error::Usage(text) => Failure::Usage(text),
         }
     }
+}
+
+/// What stands for a value that is not repeated.
+pub const WITHHELD: &str = "(withheld)";
+
+/// A token that was given as a file, a name or a context would be in every log that keeps the error.
+fn without_tokens(line: &str) -> String {
+    if !holds_token(line) {
+        return line.to_owned();
+    }
+    let words = line.split(' ').map(|word| if holds_token(word) { WITHHELD } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// All of a text as one line.

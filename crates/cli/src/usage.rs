@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
+use tokensmith_core::ledger::jti::holds_token;
 
-use crate::failure::{Failure, one_line};
+use crate::failure::{Failure, WITHHELD, one_line};
 
 /// No line is broken here, and it looks like a space; made one again when it is printed.
 const TIED: char = '\u{a0}';
@@ -111,7 +112,40 @@ fn found(error: &clap::Error) -> String {
         }
         line.push_str(&one_line(paragraph.strip_prefix("error: ").unwrap_or(paragraph)));
     }
-    line
+    withheld(error, &line)
+}
+
+/// No flag, name or number that is worth repeating is longer.
+const LONGEST: usize = 64;
+
+/// The finding without what may be a secret: a token that lacks its quotes or stands in the wrong place, a password in a URL.
+fn withheld(error: &clap::Error, line: &str) -> String {
+    let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue];
+    let given = given.into_iter().filter_map(|kind| error.get(kind));
+    let mut line = line.to_owned();
+    for value in given {
+        // Of several words each may look harmless.
+        if let ContextValue::String(value) = value
+            && value.contains(char::is_whitespace)
+            && is_withheld(value)
+        {
+            line = line.replace(&one_line(value), WITHHELD);
+        }
+    }
+    let words = line.split(' ').map(|word| {
+        // What surrounds it, and its dashes, show what was made of it.
+        let bare = word.trim_matches(|c: char| "'\"`,;:()".contains(c)).trim_start_matches('-');
+        if is_withheld(bare) { word.replace(bare, WITHHELD) } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a value is long, holds a token, or says who one is, as `jane:s3cret@host` does.
+fn is_withheld(value: &str) -> bool {
+    let somebody = |value: &str| value.split_once('@').is_some_and(|(before, _)| before.contains(':'));
+    // clap's own lists of flags are not a value.
+    let own = value.starts_with(['<', '[']);
+    !own && (value.chars().nth(LONGEST).is_some() || holds_token(value) || somebody(value))
 }
 
 /// The text below the flags: lines that are indented are to be pasted and stay as they are, however wide; others are prose,
@@ -180,6 +214,25 @@ mod tests {
             (&["serve", "--", "--event-ttl", "-5m"], "tokensmith serve -- --event-ttl -5m"),
         ] {
             assert_eq!(line(words).args.join(" ".as_ref()), args, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_withheld() {
+        let long = "a".repeat(LONGEST);
+        for harmless in ["", "-", "--secure-prt", "token", "jane@example.com", "https://h:6443", &long] {
+            assert!(!is_withheld(harmless), "{harmless}");
+        }
+        let token = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA";
+        for secret in [
+            token,
+            &format!("Bearer {token}"),
+            &format!("token={token}"),
+            "jane:s3cret@10.0.0.1:6443",
+            "https://jane:s3cret@h",
+            &format!("{long}a"),
+        ] {
+            assert!(is_withheld(secret), "{secret}");
         }
     }
 

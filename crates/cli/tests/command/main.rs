@@ -9,4 +9,5 @@ mod pipes;
 #[path = "../operator/process.rs"]
 #[expect(dead_code, reason = "another suite uses the rest")]
 mod process;
+mod secrets;
 mod usage;

@@ -51,7 +51,7 @@ pub struct InspectArgs {
     /// The token, as it was copied: quoted, wrapped, behind `Bearer`, in base64, or a Secret, TokenRequest, TokenReview,
     /// ExecCredential or kubeconfig that carries it; `-` or nothing reads standard input
     #[arg(id = "jwt", value_name = "TOKEN")]
-    jwt: Option<String>,
+    jwt: Vec<String>,
 
     /// Read the token from this file
     #[arg(long, short, value_name = "PATH", conflicts_with = "jwt")]
@@ -83,7 +83,9 @@ impl InspectArgs {
     /// # Errors
     /// It is no token, cannot be verified, or was refused.
     pub async fn run(self) -> Result<(), Failure> {
-        let text = pasted::read(self.jwt.as_deref(), self.file.as_deref())?;
+        // `Bearer TOKEN` without quotes is two words.
+        let given = (!self.jwt.is_empty()).then(|| self.jwt.join(" "));
+        let text = pasted::read(given.as_deref(), self.file.as_deref())?;
         let no_token = |why: String| Failure::failed(format!("this is not a token: {why}"));
         let text = given::token(&text).map_err(|e| no_token(e.to_string()))?;
         let token = UnverifiedToken::parse(&text).map_err(|e| no_token(e.to_string()))?;
