@@ -202,6 +202,57 @@ async fn files_that_change_are_applied() -> Result<()> {
     Ok(())
 }
 
+/// A folder that is away, also for good, takes no volume away; one that was emptied does.
+#[tokio::test]
+async fn a_folder_that_is_away_keeps_its_pods() -> Result<()> {
+    let server = Server::start(&[]).await?;
+    let (folder, root) = (Folder::new()?, Root::new()?);
+    let (a, x) = (folder.0.path().join("a"), folder.0.path().join("x"));
+    std::fs::create_dir(&a)?;
+    let file = |pod: &str| format!("a/{pod}.json");
+    for name in ["one", "two"] {
+        folder.write(&file(name), &[pod(name, json!([token_source(3600)]))])?;
+    }
+    let other = folder.write("b.json", &[pod("b", json!([token_source(3600)]))])?;
+    let args = ["project", &folder.flag("a"), &other, "--ensure", &root.flag()];
+    let agent = Agent::start(&server, &args).await?;
+    let tokens = || ["one", "two"].map(|name| read(&root.file(name, "tokens", "token")));
+    let before = tokens();
+    ensure!(before.iter().all(Option::is_some), "{}", agent.log());
+
+    std::fs::rename(&a, &x)?;
+    let (said, code) = eventually("an alarm", async || {
+        alarms(&server, &root).await.ok().filter(|(alarms, _)| !alarms.is_empty())
+    })
+    .await?;
+    let away = format!("cannot read {}: No such file or directory", a.display());
+    ensure!(code == Some(3) && said == [away], "{said:?}");
+    // Meanwhile the others are followed.
+    let mut source = token_source(3600);
+    source["serviceAccountToken"]["path"] = "other".into();
+    folder.write("b.json", &[pod("b", json!([source]))])?;
+    let changed = root.file("b", "tokens", "other");
+    eventually("the changed pod", async || read(&changed)).await?;
+    ensure!(tokens() == before, "{}", agent.log());
+
+    std::fs::rename(&x, &a)?;
+    eventually("no alarm", async || alarms(&server, &root).await.ok().filter(|(_, code)| *code == Some(0)))
+        .await?;
+    ensure!(tokens() == before, "{}", agent.log());
+    ensure!(!agent.log().contains("in no manifest any more"), "{}", agent.log());
+
+    for name in ["one", "two"] {
+        std::fs::remove_file(folder.0.path().join(file(name)))?;
+    }
+    let gone = ["one", "two"].map(|name| root.path().join("default").join(name));
+    eventually("the end of both", async || gone.iter().all(|path| !path.exists()).then_some(())).await?;
+    ensure!(read(&changed).is_some());
+    let (said, code) = alarms(&server, &root).await?;
+    ensure!(code == Some(0), "{said:?}");
+    ensure!(agent.stop().await?.success());
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_pod_that_others_run_is_not_made_again() -> Result<()> {
     let server = Server::start(&[]).await?;

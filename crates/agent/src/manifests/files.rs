@@ -34,8 +34,26 @@ pub struct ReadError {
 /// Files that are looked at again and again.
 #[derive(Debug)]
 pub struct Files {
-    origins: Vec<Origin>,
+    origins: Vec<Followed>,
     seen: BTreeMap<String, Seen>,
+}
+
+/// An origin, and what was found there.
+#[derive(Debug)]
+struct Followed {
+    origin: Origin,
+    /// The folder as the last look found it that could list it.
+    last: Option<Folder>,
+    /// The folder as two looks found it, or the first.
+    settled: Option<Folder>,
+}
+
+/// A folder's manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Folder {
+    /// What is mounted there.
+    device: u64,
+    files: Vec<PathBuf>,
 }
 
 /// What was seen of a file.
@@ -60,33 +78,51 @@ struct Identity {
 impl Files {
     /// Nothing is read yet.
     pub fn new(origins: Vec<Origin>) -> Self {
-        Files { origins, seen: BTreeMap::new() }
+        let followed = |origin| Followed { origin, last: None, settled: None };
+        Files { origins: origins.into_iter().map(followed).collect(), seen: BTreeMap::new() }
     }
 
     /// Looks at all files, and reads those that may be different. Gives whether all are as the last look found them. Blocks.
+    ///
+    /// A folder that cannot be listed has the files that it had when it could, and its own path stands among them with the
+    /// reason. One that was listed and is empty now has none; but where something else is mounted by now it was not emptied.
     pub fn look(&mut self) -> bool {
         let mut now = BTreeMap::new();
-        for origin in &self.origins {
-            match origin {
+        for followed in &mut self.origins {
+            let path = match &followed.origin {
                 Origin::Text(text) => {
                     let seen = Seen { identity: None, text: Ok(text.clone()), settled: true };
                     now.insert(STANDARD_INPUT.to_owned(), seen);
+                    continue;
                 }
-                Origin::Path(path) => match listed(path) {
-                    Ok(paths) => {
-                        for path in paths {
-                            let file = path.display().to_string();
-                            let seen = look_at(&path, &file, self.seen.get(&file));
-                            now.insert(file, seen);
-                        }
-                    }
-                    Err(why) => {
+                Origin::Path(path) => path,
+            };
+            match listed(path, followed.settled.as_ref()) {
+                Ok(folder) => {
+                    let files = folder.as_ref().map_or(std::slice::from_ref(path), |folder| &folder.files);
+                    for path in files {
                         let file = path.display().to_string();
-                        let error = ReadError { file: file.clone(), why: why.to_string() };
-                        let settled = self.seen.get(&file).is_some_and(|s| s.text.as_ref() == Err(&error));
-                        now.insert(file, Seen { identity: None, text: Err(error), settled });
+                        let seen = look_at(path, &file, self.seen.get(&file));
+                        now.insert(file, seen);
                     }
-                },
+                    if followed.settled.is_none() || followed.last == folder {
+                        followed.settled.clone_from(&folder);
+                    }
+                    followed.last = folder;
+                }
+                Err(error) => {
+                    let folder = path.display().to_string();
+                    let error = ReadError { file: folder.clone(), why: reason(&error) };
+                    for path in followed.settled.iter().flat_map(|folder| &folder.files) {
+                        let file = path.display().to_string();
+                        let seen = self.seen.get(&file).filter(|seen| seen.settled).cloned();
+                        // What was seen once may have been half written, and nobody can look again.
+                        let unknown = || Seen { identity: None, text: Err(error.clone()), settled: true };
+                        now.insert(file, seen.unwrap_or_else(unknown));
+                    }
+                    let settled = self.seen.get(&folder).is_some_and(|s| s.text.as_ref() == Err(&error));
+                    now.insert(folder, Seen { identity: None, text: Err(error), settled });
+                }
             }
         }
         let settled = now.values().all(|seen| seen.settled) && now.keys().eq(self.seen.keys());
@@ -100,11 +136,12 @@ impl Files {
     }
 }
 
-/// The files that a path stands for.
-fn listed(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+/// The folder that a path stands for; `None`: it is a file itself. What was a folder `before` is one, or cannot be listed.
+fn listed(path: &Path, before: Option<&Folder>) -> io::Result<Option<Folder>> {
+    if before.is_none() && !path.is_dir() {
+        return Ok(None);
     }
+    let device = fs::metadata(path)?.dev();
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
@@ -114,11 +151,11 @@ fn listed(path: &Path) -> io::Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    if files.is_empty() {
+    if files.is_empty() && before.is_none_or(|before| before.device != device) {
         return Err(io::Error::other("no .json, .yaml or .yml file is in this folder"));
     }
     files.sort();
-    Ok(files)
+    Ok(Some(Folder { device, files }))
 }
 
 fn look_at(path: &Path, file: &str, before: Option<&Seen>) -> Seen {

@@ -1,6 +1,6 @@
 //! Follows files to the pods that they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -313,7 +313,9 @@ impl Keeper {
             true => format!("the API server is waited for: {}", failure.message),
             false => failure.message.clone(),
         });
-        let all: Vec<String> = files.chain(server).collect();
+        // A folder's trouble is that of its files.
+        let mut told = HashSet::new();
+        let all: Vec<String> = files.chain(server).filter(|line| told.insert(line.clone())).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }
