@@ -254,3 +254,21 @@ fn audiences_are_looked_up() {
     };
     linear("audiences", 9_000, lists, |(has, wanted)| assert_eq!(granted(has, wanted).len(), has.len()));
 }
+
+/// What `project --ensure` says of a manifest at each change of it.
+#[test]
+fn what_no_pod_of_a_manifest_refers_to_is_linear() {
+    use tokensmith_agent::{ensure, pod};
+    let manifest = |count: usize| {
+        let map = |n| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{n}")}});
+        let from = many(count, |n| json!({"configMapRef": {"name": format!("m{n}")}}));
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": "i", "envFrom": from}]}});
+        let items: Vec<_> = (0..=count).map(map).chain([pod]).collect();
+        let text = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        pod::manifest(&text, &pod::Reading { file: "f", namespace: "n", templates: false }).unwrap()
+    };
+    linear("ConfigMaps of a manifest", 1_000, manifest, |manifest| {
+        assert_eq!(ensure::left_out(manifest, true).unwrap().len(), 1);
+    });
+}

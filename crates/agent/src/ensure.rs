@@ -122,10 +122,12 @@ pub fn left_out(manifest: &Manifest, create: bool) -> Result<Vec<String>, PlanEr
     }
     if create {
         let needed = needed(manifest)?;
-        let used = |item: &Item| {
-            resource(item.object.kind()).is_none_or(|kind| {
-                needed.iter().any(|(resource, object)| *resource == kind && *object == item.object)
-            })
+        let needed: HashSet<(Resource, &str, &str)> =
+            needed.iter().map(|(resource, object)| (*resource, object.namespace(), object.name())).collect();
+        // Nothing of a manifest stands twice: who has the key is the object.
+        let used = |Item { object, .. }: &Item| {
+            resource(object.kind())
+                .is_none_or(|kind| needed.contains(&(kind, object.namespace(), object.name())))
         };
         let unused = manifest.taken.iter().filter(|item| !used(item));
         lines.extend(
