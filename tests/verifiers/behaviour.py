@@ -8,7 +8,7 @@ FILE, PAGE = HERE / "behaviour.json", HERE.parents[1] / "docs" / "verifiers.md"
 
 HEAD = """# What verifiers do
 Measured, not read: each of these is the real program or library with its own defaults, started once and shown tokens, before and after rotations and
-revocations. `tests/run -k verifiers` measures those of CI anew and fails where one does something else.
+revocations. `tests/run -k verifiers` measures those of CI anew and fails where one does something else; `tests/verifiers/more/run` the others.
 [keys.md](keys.md) says what follows from it.
 """
 
@@ -46,7 +46,7 @@ def write(measured: dict, order: list) -> None:
 
 def page(all_: dict) -> str:
     return (HEAD + TAKES + table(["verifier", "version", "algorithms", "two audiences", "another audience", "expired, for", "not yet valid, for", "deleted pod"],
-                                 map(tokens, all_.values()))
+                                 (tokens(told) for told in all_.values() if "takes" in told))
             + KEYS + table(["verifier", "next rotation", "new key", "revoked key", "revoked key, poked"], map(keys, all_.values()))
             + NOTES + "".join(f"- {told['title']}: {told['note']}.\n" for told in all_.values() if told["note"]))
 

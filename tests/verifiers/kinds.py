@@ -6,7 +6,7 @@ import pathlib
 from typing import Callable
 
 from issuer import Issuer
-from running import AUDIENCE, HERE, Go, Program, Proxy
+from running import AUDIENCE, HERE, Faked, Go, Program, Proxy
 
 
 @dataclasses.dataclass
@@ -19,6 +19,10 @@ class Kind:
     knows_pods: bool = False
     # Whether it is the server's time that counts, and not its own.
     server_time: bool = False
+    # Whether something else looks at the claims.
+    keys_alone: bool = False
+    # Flags that the server needs for it.
+    flags: tuple = ()
     # What was waited for, where it was.
     waits: dict = dataclasses.field(default_factory=dict)
     # What else there is to know, and why it is so.
@@ -58,8 +62,26 @@ def proxy(issuer: Issuer) -> Program:
     return Proxy(issuer.name, issuer.ca, issuer.home, str(pathlib.Path(os.environ["TOKENSMITH_GO"]) / "oauth2-proxy"))
 
 
+def java(name: str):
+    def start(issuer: Issuer) -> Program:
+        return Faked(["java", "-cp", os.environ["TOKENSMITH_JAVA_VERIFIERS"], "tests.Verifiers", name, issuer.name, AUDIENCE, issuer.ca], issuer.home)
+    return start
+
+
+def istio(name: str):
+    def start(issuer: Issuer) -> Program:
+        return Go([os.environ["TOKENSMITH_ISTIO"], f"-issuer={issuer.name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca}", f"-server={issuer.url}",
+                   f"-reviewer={issuer.admin}", name], env={"SSL_CERT_FILE": str(issuer.ca)}, home=issuer.home)
+    return start
+
+
+def rust(issuer: Issuer) -> Program:
+    return Faked([os.environ["TOKENSMITH_RUST_VERIFIERS"], issuer.name, AUDIENCE, issuer.ca], issuer.home)
+
+
 V3, V2 = "go-oidc v3 (oauth2-proxy, Dex, Vault's JWT auth)", "go-oidc 2.5 (kube-apiserver's OIDC authenticator)"
 ASKS, SIGNER = "TokenReview's clients (Vault's Kubernetes auth)", "kube-apiserver with our external signer"
+CACHES, ISTIO = "jwks-rsa, Spring Security, Nimbus", "Istio (istiod's key resolver)"
 STATIC = "Authlib, python-jose, joserfc"
 MAX_AGE = dict.fromkeys(("asks", "poked"), "in the last 30 s of max-age and later")
 
@@ -84,6 +106,19 @@ KINDS = {
                         note="the program fetches the key set, and chooses the key by its kid: given the whole set, it gives up at a key of another type"),
     "joserfc": Kind("joserfc", python("joserfc"), STATIC, note="the program fetches the key set, and fetches it again"),
     "jose": Kind("jose (createRemoteJWKSet)", node("jose"), "jose (createRemoteJWKSet)"),
-    "jwks-rsa": Kind("jwks-rsa", node("jwks-rsa"), "jwks-rsa, Spring Security, Nimbus",
+    "jwks-rsa": Kind("jwks-rsa", node("jwks-rsa"), CACHES,
                      note="keeps each key by its kid: an unknown one makes it fetch, and changes nothing about those that it keeps"),
+}
+
+# Those that take minutes to fetch and to build: tests/verifiers/more/run.
+REFRESH = dict.fromkeys(("forgets", "poked", "asks"), "after 20 min at the latest")
+MORE = {
+    "spring": Kind("Spring Security", java("spring"), CACHES),
+    "nimbus": Kind("Nimbus (JWKSourceBuilder)", java("nimbus"), CACHES),
+    "istio": Kind("Istio's key resolver", istio("istio"), ISTIO, keys_alone=True, waits=REFRESH,
+                  note="istiod fetches every 20 minutes (PILOT_JWT_PUB_KEY_REFRESH_INTERVAL), measured with 20 s, and hands the keys to Envoy, which looks at the claims"),
+    "istio-review": Kind("istiod's TokenReview", istio("istio-review"), ASKS, knows_pods=True, server_time=True),
+    "openidconnect": Kind("openidconnect (Rust)", rust, STATIC, flags=("--discovery-authorization-endpoint=https://unused.example",),
+                          note="reads no discovery document without an `authorization_endpoint` (`serve --discovery-authorization-endpoint`); takes RS256 alone "
+                               "unless it is told, and no token that is for others, too, unless it is asked about them"),
 }

@@ -2,6 +2,7 @@
 in which order; which verifiers there are, the list in kinds.py says."""
 
 import contextlib
+import math
 import time
 
 from issuer import ALGORITHMS, DAY, MAX_AGE, OTHER, Issuer
@@ -9,8 +10,8 @@ from running import AUDIENCE
 
 # Ages of a token between which a skew lies, and its name: what a verifier allows is one of the round numbers.
 SKEWS = [(5, 0), (20, 10), (45, 30), (90, 60), (135, 120), (165, 150), (240, 180), (450, 300), (1000, 600)]
-# How far a verifier's time is moved, a second before and behind each of the round numbers.
-STEPS = [number + side for number in (5, 10, 30, 60, 300, 600, 1200, 3600, DAY) for side in (-1, 1)]
+# How far a verifier's time is moved: a little before and behind each of these.
+STEPS = [10, 30, 60, 300, 600, 1200, 3600, DAY]
 # What goes by the system's time is waited for: a key set's max-age, or the signer's hint (no longer than that) and ten seconds
 # of remembered tokens, and some for a slow machine.
 LIMIT = MAX_AGE + 10 + 10
@@ -47,7 +48,8 @@ def measure(kinds: dict, issuer: Issuer) -> dict:
     with running(kinds, issuer, versions) as verifiers:
         found = {name: kind.told() | {"version": versions[name]} for name, kind in kinds.items()}
         for name, verifier in verifiers.items():
-            found[name] |= tokens(kinds[name], verifier, issuer)
+            if not kinds[name].keys_alone:
+                found[name] |= tokens(kinds[name], verifier, issuer)
         for name, told in rotations(verifiers, issuer).items():
             found[name]["rotation"] = told
     for name, told in revocation(kinds, issuer).items():
@@ -117,7 +119,7 @@ def tried_anew(phase):
         for _ in range(4):
             with contextlib.suppress(TooSlow):
                 return phase(*given)
-        raise TooSlow(f"{phase.__name__}: this machine needs more than {SOON} s for what takes one")
+        raise TooSlow(f"{phase.__name__}: this machine needs too long for what takes a second")
     return tried
 
 
@@ -153,22 +155,24 @@ class When:
         return self.found
 
     def stepped(self, verifier) -> int | None:
+        """The step behind which it does; what lies between two steps is named as it is."""
         moved = 0
-        for step in STEPS:
-            verifier.advance(step - moved)
-            moved = step
+        for to in [step + side for step in STEPS for side in (-verifier.slack, verifier.slack)]:
+            verifier.advance(to - moved)
+            moved = to
             if self.holds(verifier):
-                return step - 1
+                return to - verifier.slack
         return None
 
 
 def warmed(verifiers: dict, token: str) -> float:
-    """Has all fetch the key set; gives the time at which the first of those whose time is the system's did."""
-    first = None
+    """Has all fetch the key set; gives the time until which they must have been asked again: before it may be fetched anew, or a
+    cool-down is over."""
+    limit = math.inf
     for verifier in verifiers.values():
-        first = first or (None if verifier.moves else time.monotonic())
+        limit = min(limit, time.monotonic() + (verifier.soon or SOON) - 1)
         assert taken(verifier, token)
-    return first or time.monotonic()
+    return limit
 
 
 @tried_anew
@@ -177,7 +181,7 @@ def revocation(kinds: dict, issuer: Issuer) -> dict:
     issuer.wait_for_spares()
     with running(kinds, issuer) as left, running(kinds, issuer) as poked:
         stolen = issuer.mint()
-        fetched = min(warmed(verifiers, stolen) for verifiers in (left, poked))
+        limit = min(warmed(verifiers, stolen) for verifiers in (left, poked))
         issuer.revoke()
         good, poke = issuer.mint(), issuer.poke()
 
@@ -186,7 +190,7 @@ def revocation(kinds: dict, issuer: Issuer) -> dict:
 
         pokes = When(poked, stolen, False, before=show)
         forgets = When(left, stolen, False)
-        if forgets.asked > fetched + SOON - 1:
+        if forgets.asked > limit:
             raise TooSlow
         takes = {name: taken(verifier, good) for name, verifier in left.items()}
         pokes, forgets = pokes.settled(), forgets.settled()
@@ -203,9 +207,9 @@ def unknown_key(kinds: dict, issuer: Issuer) -> dict:
     """A key that nobody knows signs (`keys revoke --fresh`): when its tokens are taken."""
     issuer.wait_for_spares()
     with running(kinds, issuer) as verifiers:
-        fetched = warmed(verifiers, issuer.mint())
+        limit = warmed(verifiers, issuer.mint())
         issuer.revoke(fresh=True)
         asks = When(verifiers, issuer.mint(), True)
-        if asks.asked > fetched + SOON - 1:
+        if asks.asked > limit:
             raise TooSlow
         return {name: {"asks": kinds[name].named("asks", when)} for name, when in asks.settled().items()}

@@ -1,5 +1,6 @@
 """Verifiers that run: programs that answer lines, and oauth2-proxy, which answers requests."""
 
+import math
 import os
 import pathlib
 import socket
@@ -17,6 +18,10 @@ class Program:
 
     # Whether its time can be moved: one in Go has the system's.
     moves = True
+    # For how long its cool-downs last at least, in the system's time: None for as long as a max-age lasts.
+    soon = math.inf
+    # How many seconds before and behind a time it is asked.
+    slack = 1
 
     def __init__(self, command: list, env: dict | None = None, home: pathlib.Path | None = None):
         self.name = command[-1]
@@ -35,6 +40,9 @@ class Program:
     def ask(self, line: str) -> str:
         print(line, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline().strip()
+        while "\twarn\t" in answer or "\tinfo\t" in answer:
+            # istiod's libraries log to the standard output.
+            answer = self.process.stdout.readline().strip()
         if not answer:
             raise RuntimeError(f"{self.process.args} has ended; {self.said()}")
         return answer
@@ -61,7 +69,30 @@ class Program:
 
 
 class Go(Program):
-    moves = False
+    moves, soon = False, None
+
+
+class Faked(Program):
+    """A program whose time goes on, but ahead of the system's by what stands in a file (libfaketime)."""
+
+    # It is a few seconds later than it should be.
+    slack, soon = 4, 30
+
+    def __init__(self, command: list, home: pathlib.Path, env: dict | None = None):
+        self.ahead, self.file = 0, home / f"ahead-{time.monotonic_ns()}"
+        self.advance(0)
+        library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        super().__init__(command, {**(env or {}), "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_CACHE_DURATION": "1",
+                                   "DONT_FAKE_MONOTONIC": "1"}, home)
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += seconds
+        self.file.write_text(f"+{self.ahead}\n")
+        # The file is looked at once a second.
+        time.sleep(1.2 if seconds else 0)
 
 
 class Proxy(Go):
