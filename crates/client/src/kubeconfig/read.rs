@@ -137,9 +137,10 @@ fn exec(mut from: Fields, unknown: &mut Vec<String>) -> Result<ExecConfig, Strin
         interactive_mode: from.text("interactiveMode")?.unwrap_or_default(),
         provide_cluster_info: from.flag("provideClusterInfo")?,
     };
-    for mut variable in from.list("env")? {
+    for (i, mut variable) in from.list("env")?.into_iter().enumerate() {
         let pair = (variable.text("name")?.unwrap_or_default(), variable.text("value")?.unwrap_or_default());
         config.env.push(pair);
+        unknown.extend(variable.unknown().into_iter().map(|name| format!("exec.env[{i}].{name}")));
     }
     // SetDefaults_ExecConfig (clientcmd/api/v1/defaults.go)
     if config.interactive_mode.is_empty() && config.api_version == "client.authentication.k8s.io/v1beta1" {
@@ -314,9 +315,9 @@ mod tests {
 
     #[test]
     fn what_kubernetes_does_not_have_is_kept_by_name() {
-        let text = "users: [{name: a, user: {As: jane, exec: {comand: x, apiVersion: client.authentication.k8s.io/v1beta1}}}]\nclusters: [{cluster: {api-version: v1, insecure: true, x: null}}]";
+        let text = "users: [{name: a, user: {As: jane, exec: {comand: x, env: [{name: A, value: b}, {name: C, vaule: d, x: null}], apiVersion: client.authentication.k8s.io/v1beta1}}}]\nclusters: [{cluster: {api-version: v1, insecure: true, x: null}}]";
         let read = parse(text.as_bytes()).unwrap();
-        assert_eq!(read.users[0].user.unknown, ["As", "exec.comand"]);
+        assert_eq!(read.users[0].user.unknown, ["As", "exec.env[1].vaule", "exec.comand"]);
         assert_eq!(read.users[0].user.exec.as_ref().unwrap().interactive_mode, "IfAvailable");
         assert_eq!(read.clusters[0].cluster.unknown, ["insecure"]);
     }
