@@ -81,6 +81,10 @@ impl Proxy {
             "http" => (Kind::Http, 80),
             "https" => (Kind::Https, 443),
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            // Before a colon alone there may be a user's name.
+            _ if !text.contains("://") => {
+                return Err(Error::usage(format!("{named_by} is not the URL of a proxy")));
+            }
             other => {
                 return Err(Error::usage(format!(
                     "{named_by} names a proxy of the scheme {other:?}: it must be http, https or socks5"
