@@ -304,13 +304,16 @@ impl Client {
         let mut tries = 0;
         loop {
             let left = until.saturating_sub(self.clock.monotonic());
-            let answer = self.authenticated(question, left).await?;
+            let mut answer = self.authenticated(question, left).await?;
             let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
             let wait = answer.retry_after().filter(|_| busy && self.patient && tries < MAX_RETRIES);
             let left = until.saturating_sub(self.clock.monotonic());
-            match wait.filter(|wait| *wait < left) {
-                Some(wait) => self.clock.sleep(wait).await,
-                None => return Ok(answer),
+            match wait {
+                Some(wait) if wait < left => self.clock.sleep(wait).await,
+                wait => {
+                    answer.too_long = wait.map(|wait| (wait, limit));
+                    return Ok(answer);
+                }
             }
             tries += 1;
         }

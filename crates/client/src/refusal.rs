@@ -35,8 +35,14 @@ impl Answer {
 
     /// What it says, as it is no success.
     pub(crate) async fn refused(self) -> Result<Refusal, Error> {
-        let (code, retry_after) = (self.status.as_u16(), self.retry_after());
-        Ok(Refusal { retry_after, ..Refusal::of(code, &self.read(MAX_ANSWER).await?) })
+        let (code, retry_after, too_long) = (self.status.as_u16(), self.retry_after(), self.too_long);
+        let mut refusal = Refusal { retry_after, ..Refusal::of(code, &self.read(MAX_ANSWER).await?) };
+        if let Some((wait, limit)) = too_long {
+            refusal.message.push_str(&format!(
+                "; it asks for a wait of {wait:?}, which is more than is left of the {limit:?} that a request may take (--request-timeout)"
+            ));
+        }
+        Ok(refusal)
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Held as long as the answer goes on.
     pub(crate) place: Option<Place>,
+    /// The wait that it asks for, where that was not waited for because all of it may take no longer than this.
+    pub(crate) too_long: Option<(Duration, Duration)>,
     body: Incoming,
     until: Duration,
     clock: Arc<SystemClock>,
@@ -116,7 +118,8 @@ impl Transport {
         };
         let (head, body) = response.into_parts();
         let clock = self.clock.clone();
-        Ok(Answer { status: head.status, headers: head.headers, place: None, body, until, clock })
+        let (status, headers) = (head.status, head.headers);
+        Ok(Answer { status, headers, place: None, too_long: None, body, until, clock })
     }
 }
 

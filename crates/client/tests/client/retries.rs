@@ -46,6 +46,37 @@ async fn who_is_patient_asks_again_ten_times() {
 }
 
 #[tokio::test]
+async fn a_wait_that_is_too_long_is_told() {
+    for (code, after, told) in [
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            "3600",
+            "busy; it asks for a wait of 3600s, which is more than is left of the 30s that a request may take (--request-timeout)",
+        ),
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "31",
+            "busy; it asks for a wait of 31s, which is more than is left of the 30s that a request may take (--request-timeout)",
+        ),
+        // Nothing says when to ask again, or it is no matter of time.
+        (StatusCode::TOO_MANY_REQUESTS, "", "busy"),
+        (StatusCode::FORBIDDEN, "3600", "busy"),
+    ] {
+        let world = busy(1, code, after).await;
+        let mut target = world.target("", &format!("token: {TOKEN}"));
+        target.request_timeout = Some(Duration::from_secs(30));
+        let refusal = whoami(&Client::new(&target).unwrap().patient()).await.unwrap().unwrap_err();
+        assert_eq!(refusal.message, told);
+        // The schedule of who is not patient is their own.
+        let world = busy(1, code, after).await;
+        let mut target = world.target("", &format!("token: {TOKEN}"));
+        target.request_timeout = Some(Duration::from_secs(30));
+        let refusal = whoami(&Client::new(&target).unwrap()).await.unwrap().unwrap_err();
+        assert_eq!(refusal.message, "busy");
+    }
+}
+
+#[tokio::test]
 async fn who_has_a_schedule_is_told_at_once() {
     let world = busy(1, StatusCode::TOO_MANY_REQUESTS, "0").await;
     let client = Client::new(&world.target("", &format!("token: {TOKEN}"))).unwrap();
