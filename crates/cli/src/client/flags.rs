@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use tokensmith_client::kubeconfig::Impersonate;
-use tokensmith_client::proxy::Proxy;
 use tokensmith_client::target::Bearer;
-use tokensmith_client::{Route, Target, TargetOptions, Trust, Web};
+use tokensmith_client::{Target, TargetOptions, Trust, Web};
 
 use crate::duration::{DurationError, GoDuration};
 use crate::failure::Failure;
@@ -117,7 +116,11 @@ impl ClientFlags {
     /// # Errors
     /// Nothing names a server, a name is not in the kubeconfig, a file cannot be read, a field cannot be honoured.
     pub fn target(&self) -> Result<Target, Failure> {
-        Ok(Target::resolve(&TargetOptions {
+        Ok(Target::resolve(&self.options()?)?)
+    }
+
+    fn options(&self) -> Result<TargetOptions, Failure> {
+        Ok(TargetOptions {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             cluster: self.cluster.clone(),
@@ -133,7 +136,7 @@ impl ClientFlags {
             request_timeout: self.request_timeout,
             namespace: self.namespace.clone(),
             fallback: self.data_dir.join("admin.kubeconfig"),
-        })?)
+        })
     }
 
     /// The token that is named, or the file of it.
@@ -163,11 +166,11 @@ impl ClientFlags {
         Ok(Impersonate { user, groups, uid: self.as_uid.clone(), extra })
     }
 
-    /// Documents from anywhere, an issuer's above all. A local server's CA is trusted besides the system's: it is the one
-    /// that the issuer most likely has.
+    /// Documents from anywhere, an issuer's above all. The CA of the kubeconfig's cluster is trusted besides the system's: it is
+    /// the one that the issuer most likely has. Its `proxy-url` is the way there.
     ///
     /// # Errors
-    /// The file of `--certificate-authority` cannot be used; or nobody's certificate is to be checked, with which anyone could be
+    /// The kubeconfig that is there, or a file of certificates, cannot be used; or nobody's certificate is to be checked, with which anyone could be
     /// the issuer.
     pub fn web(&self) -> Result<Web, Failure> {
         if self.insecure_skip_tls_verify {
@@ -175,22 +178,28 @@ impl ClientFlags {
                 "--insecure-skip-tls-verify is not for issuers, whose keys could then be anyone's: give --certificate-authority",
             ));
         }
-        let (trust, extra) = match &self.certificate_authority {
-            Some(path) => {
-                let pem = std::fs::read(path);
-                let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
-                (Trust::Authority(pem), None)
-            }
-            None => match self.target().map(|target| target.trust) {
-                Ok(Trust::Authority(pem)) => (Trust::System, Some(pem)),
-                _ => (Trust::System, None),
-            },
-        };
-        let route = match &self.proxy_url {
-            Some(url) => Route::Proxy(Proxy::parse(url, "--proxy-url")?),
-            None => Route::of_the_process(),
+        let (trust, route) = Target::surroundings(&self.options()?)?;
+        let (trust, extra) = match (trust, &self.certificate_authority) {
+            (Trust::Authority(pem), None) => (Trust::System, Some(pem)),
+            (trust @ Trust::Authority(_), Some(_)) => (trust, None),
+            // Also of a kubeconfig that would take anyone's certificate.
+            _ => (Trust::System, None),
         };
         Ok(Web::by(route, self.request_timeout, &trust, extra.as_deref())?)
+    }
+
+    /// These flags without the credentials that variables name, for a command that does without where they are not wanted.
+    pub fn with_credentials_by_hand(&self) -> ClientFlags {
+        let mut all = self.clone();
+        for (flag, variable) in [
+            (&mut all.bearer_token_file, "TOKENSMITH_BEARER_TOKEN_FILE"),
+            (&mut all.client_certificate, "TOKENSMITH_CLIENT_CERTIFICATE"),
+            (&mut all.client_key, "TOKENSMITH_CLIENT_KEY"),
+        ] {
+            let by_variable = std::env::var_os(variable).map(PathBuf::from);
+            *flag = flag.take().filter(|path| by_variable.as_ref() != Some(path));
+        }
+        all
     }
 
     /// The token that the command line names, for a command that shows it to others than the server.

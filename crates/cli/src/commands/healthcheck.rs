@@ -149,7 +149,11 @@ impl HealthcheckArgs {
     /// The server that is named, else the one whose data directory this is.
     fn place(&self) -> Result<Place, Failure> {
         if self.client.name_a_server() || self.client.certificate_authority.is_some() {
-            return Ok(Place::Server(Box::new(self.client.target()?)));
+            // A sidecar's variables name the credentials of what it does, which its health does not take.
+            let plain = self.client.server.as_deref().is_some_and(|server| server.starts_with("http://"));
+            let target =
+                if plain { self.client.with_credentials_by_hand().target() } else { self.client.target() };
+            return Ok(Place::Server(Box::new(target?)));
         }
         let mut dir = self.client.data_dir.clone();
         let mut address = files::read_if_there(&dir.join(data_dir::ADDRESS));

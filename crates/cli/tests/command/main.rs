@@ -10,4 +10,5 @@ mod pipes;
 #[expect(dead_code, reason = "another suite uses the rest")]
 mod process;
 mod secrets;
+mod surroundings;
 mod usage;

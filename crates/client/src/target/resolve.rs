@@ -2,9 +2,9 @@
 
 use super::cluster;
 use super::files::{self, Environment};
-use super::{Target, TargetOptions, parse_url, user};
+use super::{Target, TargetOptions, Trust, parse_url, user};
 use crate::Error;
-use crate::kubeconfig::{self, Cluster, Named, User};
+use crate::kubeconfig::{self, Cluster, Context, Kubeconfig, Named, NamedCluster, User};
 use crate::proxy::{Proxy, Route};
 
 impl Target {
@@ -15,19 +15,58 @@ impl Target {
     pub fn resolve(wanted: &TargetOptions) -> Result<Target, Error> {
         resolve_with(wanted, &Environment::of_the_process())
     }
+
+    /// Whom to trust and which way to go for what is not the server's: the cluster's, without a server being wanted. Without
+    /// a kubeconfig these are the system's; one that is there and cannot be honoured is not passed over.
+    ///
+    /// # Errors
+    /// As of [`Target::resolve`], where it is about the cluster.
+    pub fn surroundings(wanted: &TargetOptions) -> Result<(Trust, Route), Error> {
+        surroundings_with(wanted, &Environment::of_the_process())
+    }
+}
+
+fn surroundings_with(wanted: &TargetOptions, environment: &Environment) -> Result<(Trust, Route), Error> {
+    let (config, origin) = files::read(wanted, environment)?;
+    let (_, cluster) = cluster_in(&config, wanted, &origin)?;
+    let nowhere = Cluster::default();
+    let cluster = cluster.map_or(&nowhere, |named| &named.cluster);
+    Ok((cluster::trust(wanted, cluster)?.0, route(wanted, cluster)?))
+}
+
+/// The context and the cluster that count.
+fn cluster_in<'a>(
+    config: &'a Kubeconfig,
+    wanted: &TargetOptions,
+    origin: &str,
+) -> Result<(Option<&'a Context>, Option<&'a NamedCluster>), Error> {
+    let context =
+        named(&config.contexts, "context", wanted.context.as_deref(), &config.current_context, origin)?;
+    let context = context.map(|named| &named.context);
+    known(context.map(|context| &context.unknown), "context", origin)?;
+    let of_context = context.map(|context| context.cluster.as_str()).unwrap_or_default();
+    let cluster = named(&config.clusters, "cluster", wanted.cluster.as_deref(), of_context, origin)?;
+    known(cluster.map(|named| &named.cluster.unknown), "cluster", origin)?;
+    Ok((context, cluster))
+}
+
+fn route(wanted: &TargetOptions, cluster: &Cluster) -> Result<Route, Error> {
+    let proxy = match (&wanted.proxy_url, &cluster.proxy_url) {
+        (Some(url), _) => Some((url, "--proxy-url")),
+        (None, Some(url)) => Some((url, "the kubeconfig's proxy-url")),
+        (None, None) => None,
+    };
+    Ok(match proxy.filter(|(url, _)| !url.is_empty()) {
+        Some((url, by)) => Route::Proxy(Proxy::parse(url, by)?),
+        None => Route::of_the_process(),
+    })
 }
 
 pub(super) fn resolve_with(wanted: &TargetOptions, environment: &Environment) -> Result<Target, Error> {
     let (config, origin) = files::read(wanted, environment)?;
-    let context =
-        named(&config.contexts, "context", wanted.context.as_deref(), &config.current_context, &origin)?;
-    let context = context.map(|named| &named.context);
-    known(context.map(|context| &context.unknown), "context", &origin)?;
-    let of_context = context.map(|context| context.cluster.as_str()).unwrap_or_default();
-    let cluster = named(&config.clusters, "cluster", wanted.cluster.as_deref(), of_context, &origin)?;
+    let (context, cluster) = cluster_in(&config, wanted, &origin)?;
     let of_context = context.map(|context| context.user.as_str()).unwrap_or_default();
     let user = named(&config.users, "user", wanted.user.as_deref(), of_context, &origin)?;
-    known(cluster.map(|named| &named.cluster.unknown), "cluster", &origin)?;
     known(user.map(|named| &named.user.unknown), "user", &origin)?;
 
     let nobody = User::default();
@@ -38,22 +77,13 @@ pub(super) fn resolve_with(wanted: &TargetOptions, environment: &Environment) ->
         (None, "") => return Err(Error::failed(no_server(wanted, environment, &origin))),
         (None, server) => parse_url(server, &format!("the server of the cluster in {origin}"))?,
     };
-    let proxy = match (&wanted.proxy_url, &in_config.proxy_url) {
-        (Some(url), _) => Some((url, "--proxy-url")),
-        (None, Some(url)) => Some((url, "the kubeconfig's proxy-url")),
-        (None, None) => None,
-    };
-    let route = match proxy.filter(|(url, _)| !url.is_empty()) {
-        Some((url, by)) => Route::Proxy(Proxy::parse(url, by)?),
-        None => Route::of_the_process(),
-    };
+    let route = route(wanted, in_config)?;
     let (trust, server_name) = cluster::trust(wanted, in_config)?;
     let in_config_user = user.map_or(&nobody, |named| &named.user);
     let info = || cluster::info(&server, in_config, &trust, server_name.as_deref(), &route);
-    // kubectl does not even look at credentials for plain HTTP.
     let credentials = match server.scheme() {
         "https" => user::credentials(wanted, in_config_user, info)?,
-        _ => super::Credentials::default(),
+        _ => user::none_for_http(wanted)?,
     };
     Ok(Target {
         credentials,
@@ -114,7 +144,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::target::{Bearer, Trust};
+    use crate::target::Bearer;
 
     const DATA: &str = "admin.kubeconfig";
 
@@ -176,6 +206,68 @@ mod tests {
         write(dir, DATA, "https://data:1");
         let target = resolve_with(&wanted(dir), &inside).unwrap();
         assert_eq!(target.server.as_str(), "https://data:1/");
+    }
+
+    #[test]
+    fn credentials_that_are_given_are_not_dropped_for_plain_http() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, DATA, "http://data:1");
+        let none = environment(dir, &[]);
+        // kubectl does not even look at those of a kubeconfig.
+        assert!(!resolve_with(&wanted(dir), &none).unwrap().credentials.is_some());
+        let file = Some(Bearer::File("absent".into()));
+        let token = Some(Bearer::Fixed("t0ken".into()));
+        let certificate = Some(("absent".into(), "absent".into()));
+        for (token, certificate, flag) in [
+            (file, None, "--bearer-token-file"),
+            (token.clone(), None, "--token"),
+            (None, certificate.clone(), "--client-certificate"),
+            (token, certificate, "--token"),
+        ] {
+            let wanted = TargetOptions { token, certificate, ..wanted(dir) };
+            let told = format!(
+                "{flag} is not shown over plain HTTP, where everybody in between reads along: give an https server, or leave the credentials out"
+            );
+            assert_eq!(resolve_with(&wanted, &none).unwrap_err(), Error::Usage(told));
+        }
+    }
+
+    #[test]
+    fn who_wants_no_server_still_has_the_kubeconfig_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let none = environment(dir, &[]);
+        let found = |wanted: &TargetOptions| surroundings_with(wanted, &none).map_err(|e| e.to_string());
+        assert!(matches!(found(&wanted(dir)), Ok((Trust::System, Route::Environment(_)))));
+
+        let cluster = |fields: &str| {
+            let text = format!(
+                "clusters: [{{name: a, cluster: {{{fields}}}}}]\ncontexts: [{{name: c, context: {{cluster: a, user: gone}}}}]\ncurrent-context: c\n"
+            );
+            fs::write(dir.join(DATA), text).unwrap();
+        };
+        cluster("server: no url, certificate-authority-data: Q0E=, proxy-url: 'socks5://p:1'");
+        let (trust, route) = found(&wanted(dir)).unwrap();
+        assert_eq!(trust, Trust::Authority(b"CA".to_vec()));
+        assert!(matches!(route, Route::Proxy(proxy) if proxy.url() == "socks5://p:1"));
+        let other = TargetOptions { proxy_url: Some("http://q:2".into()), ..wanted(dir) };
+        assert!(matches!(found(&other).unwrap().1, Route::Proxy(proxy) if proxy.url() == "http://q:2"));
+
+        for (fields, why) in [
+            ("certificate-authority: absent", "cannot read "),
+            ("certificate-authority-data: '!'", "certificate-authority-data is not base64"),
+            ("certificate-authorty: ca.crt", "fields that kubeconfigs do not have: certificate-authorty"),
+            ("proxy-url: 'ftp://p'", "the kubeconfig's proxy-url names a proxy of the scheme \"ftp\""),
+        ] {
+            cluster(fields);
+            let error = found(&wanted(dir)).unwrap_err();
+            assert!(error.contains(why), "{fields}: {error}");
+        }
+        let other = TargetOptions { context: Some("gone".into()), ..wanted(dir) };
+        assert!(found(&other).unwrap_err().starts_with("there is no context \"gone\" in "));
+        fs::write(dir.join(DATA), "clusters: [").unwrap();
+        assert!(found(&wanted(dir)).unwrap_err().contains("is not a kubeconfig"));
     }
 
     #[test]

@@ -33,6 +33,20 @@ pub(super) fn credentials(
     Ok(credentials)
 }
 
+/// Over plain HTTP nobody shows who they are. kubectl does not even look at a kubeconfig's credentials there; those that are
+/// given by hand are meant, and to go on as nobody would be something else.
+pub(super) fn none_for_http(wanted: &TargetOptions) -> Result<Credentials, Error> {
+    let flag = match (&wanted.token, &wanted.certificate) {
+        (Some(Bearer::Fixed(_)), _) => "--token",
+        (Some(_), _) => "--bearer-token-file",
+        (None, Some(_)) => "--client-certificate",
+        (None, None) => return Ok(Credentials::default()),
+    };
+    Err(Error::usage(format!(
+        "{flag} is not shown over plain HTTP, where everybody in between reads along: give an https server, or leave the credentials out"
+    )))
+}
+
 fn of_user(user: &User, info: impl FnOnce() -> ClusterInfo) -> Result<Credentials, Error> {
     let refuse = |text: String| Err(Error::failed(format!("the kubeconfig's user {text}")));
     if let Some(name) = &user.auth_provider {
