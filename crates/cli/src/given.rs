@@ -2,6 +2,7 @@
 //!
 //! - An empty variable and an empty list are not given: `TOKENSMITH_TLS_SAN=` in a file of variables, `--tls-san "$SANS"` in a
 //!   script.
+//! - A variable's list is one by commas, also of a flag that is repeated for several, and whose values may hold commas.
 //! - A switch is written as Go's flags are: `1`, `t`, `true` and their opposites.
 //! - A variable that no flag reads is told at the start: a misspelt one would be ignored without a word.
 
@@ -11,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use tokensmith_api::GoDuration;
 use tokensmith_objects::field::go_bool;
 
@@ -25,8 +26,9 @@ use crate::usage::{Line, laid_out};
 /// # Errors
 /// It is wrong; or help was asked for.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> {
-    let mut command = command();
+    let command = command();
     let args = without_empty_lists(&lists(&command), protect_key_ids(args));
+    let mut command = with_lists_of_variables(command, &args);
     let line = Line::read(&command, args);
     let parsed = command.try_get_matches_from_mut(&line.args);
     let failed = |e: &clap::Error| line.failure(&command, e);
@@ -69,6 +71,25 @@ fn with_rules(command: Command) -> Command {
     });
     let names: Vec<_> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_rules))
+}
+
+/// Has a variable's list split where the command line does not say the same flag, whose values are taken as they are, as
+/// kubectl's `--as-group` is.
+fn with_lists_of_variables(command: Command, args: &[OsString]) -> Command {
+    let by_hand = |arg: &Arg| {
+        let flag = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+        let says = |given: &OsString| given.to_str().and_then(|given| given.split('=').next()) == Some(&flag);
+        args.iter().take_while(|given| *given != "--").any(says)
+    };
+    let command = command.mut_args(|arg| {
+        let list = matches!(arg.get_action(), ArgAction::Append) && arg.get_env().is_some();
+        if list && !by_hand(&arg) { arg.value_delimiter(',') } else { arg }
+    });
+    let names: Vec<_> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let inner = |command: Command, name: String| {
+        command.mut_subcommand(name, |inner| with_lists_of_variables(inner, args))
+    };
+    names.into_iter().fold(command, inner)
 }
 
 fn switch(text: &str) -> Result<bool, String> {

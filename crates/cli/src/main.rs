@@ -42,6 +42,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     if matches!(cli.command, Command::Backup(_) | Command::Restore(_) | Command::Store(_)) {
         tokensmith_store::hush();
     }
+    if !tells_of_strangers_itself(&cli.command) {
+        given::warn_of_strangers();
+    }
     match cli.command {
         Command::Backup(args) => block_on(args.run()),
         Command::Clock(args) => block_on(args.run()),
@@ -65,6 +68,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(args) => block_on(args.run()),
         Command::Version(args) => args.run(),
     }
+}
+
+/// Who stays does so in its log; the rest of these asks nobody and reads no variable of its own.
+fn tells_of_strangers_itself(command: &Command) -> bool {
+    let stays =
+        matches!(command, Command::Project(_) | Command::Proxy(_) | Command::Serve(_) | Command::Signer(_));
+    let asks_nobody = matches!(
+        command,
+        Command::Completions(_) | Command::ExecInit(_) | Command::ExecKeep(_) | Command::Version(_)
+    );
+    stays || asks_nobody
 }
 
 /// A proxy has as many requests as there are cores for.

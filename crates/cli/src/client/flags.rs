@@ -77,15 +77,15 @@ pub struct ClientFlags {
     pub impersonate: Option<String>,
 
     /// Ask as a member of this group; repeat for several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "TOKENSMITH_AS_GROUP")]
     pub as_group: Vec<String>,
 
     /// Ask as the user with this UID
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", env = "TOKENSMITH_AS_UID")]
     pub as_uid: Option<String>,
 
     /// Ask as a user of whom this is known, too; repeat for several
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", env = "TOKENSMITH_AS_USER_EXTRA")]
     pub as_user_extra: Vec<String>,
 
     /// Use this namespace instead of the context's

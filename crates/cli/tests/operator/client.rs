@@ -54,12 +54,13 @@ fn variables_count_as_flags_do_and_flags_win() {
     refused(&minted(&all, &["--token=a", "--bearer-token-file=b"]), 2, "give one of them");
     refused(&minted(&all, &["--token="]), 2, "the bearer token is empty");
     refused(&minted(&all, &["--request-timeout=soon"]), 2, "--request-timeout");
-    refused(
-        &minted(&[("TOKENSMITH_REQUEST_TIMEOUT", "1ns")], &["--server", &server]),
-        1,
-        "no answer in time",
-    );
+    // Connections are made, and nobody reads from them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at_silent = format!("--server=https://{}", silent.local_addr().unwrap());
+    let in_vain = minted(&[("TOKENSMITH_REQUEST_TIMEOUT", "50ms")], &[&at_silent]);
+    refused(&in_vain, 1, "no answer in time");
     refused(&minted(&[], &["--as-user-extra=x"]), 2, "give KEY=VALUE");
+    refused(&minted(&[("TOKENSMITH_AS_USER_EXTRA", "a=b,x")], &[]), 2, "give KEY=VALUE");
     refused(&minted(&[], &["--client-key=x"]), 2, "go together");
     refused(&minted(&all, &["--insecure-skip-tls-verify"]), 2, "say opposite things");
 
@@ -102,4 +103,73 @@ fn what_is_made_for_others_asks_as_its_maker_does() {
     for line in ["as: jane", "as-groups:", "- devs", "tls-server-name: localhost"] {
         assert!(made.lines().any(|own| own.trim() == line), "{line}: {made}");
     }
+}
+
+/// With what one does not see one would ask with other rights than one means.
+#[test]
+fn variables_say_as_whom_one_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let _running = serve(at, &[]);
+    let made = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = tokensmith(at);
+        command.arg("kubeconfig").args(args);
+        let done =
+            ended(variables.iter().fold(&mut command, |command, (name, value)| command.env(name, value)));
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let lines: Vec<String> = text(&done.stdout).lines().map(|line| line.trim().to_owned()).collect();
+        let start = lines.iter().position(|line| line == "as: jane").unwrap();
+        (lines[start..].join("|"), text(&done.stderr))
+    };
+    let all = [
+        ("TOKENSMITH_AS", "jane"),
+        ("TOKENSMITH_AS_GROUP", "devs,ops"),
+        ("TOKENSMITH_AS_UID", "7"),
+        ("TOKENSMITH_AS_USER_EXTRA", "team=a,team=b,floor=2"),
+    ];
+    let (user, said) = made(&all, &[]);
+    assert!(
+        user.contains("as-groups:|- devs|- ops|as-uid: \"7\"|as-user-extra:|floor:|- \"2\"|team:|- a|- b"),
+        "{user}"
+    );
+    assert!(!said.contains("no flag reads"), "{said}");
+    // Of a flag a value is one value, as kubectl's is; and it wins.
+    let (user, _) = made(&all, &["--as-group=cn=a,ou=b", "--as-group", "c,d", "--as-uid=8"]);
+    assert!(user.contains("as-groups:|- cn=a,ou=b|- c,d|as-uid: \"8\"|"), "{user}");
+    let (user, _) = made(&[("TOKENSMITH_AS", "jane"), ("TOKENSMITH_AS_GROUP", "")], &[]);
+    assert!(!user.contains("as-groups"), "{user}");
+
+    // Groups count at the server.
+    let minted = |group: &str| {
+        let mut command = tokensmith(at);
+        command.args(["token", "create", "default"]);
+        ended(command.env("TOKENSMITH_AS", "jane").env("TOKENSMITH_AS_GROUP", group))
+    };
+    assert!(minted("devs,system:masters").status.success());
+    refused(&minted("devs"), 1, "User \"jane\" cannot create resource");
+    refused(&minted("system:masters;devs"), 1, "User \"jane\" cannot create resource");
+}
+
+#[test]
+fn a_variable_that_no_flag_reads_is_told_by_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["token", "list"][..],
+        &["healthcheck"],
+        &["keys", "list"],
+        &["kubeconfig"],
+        &["backup", "--to=b"],
+        &["issuer", "publish", "d"],
+        &["doctor", "--issuer=x"],
+    ] {
+        let mut command = tokensmith(dir.path());
+        let done = ended(command.args(args).env("TOKENSMITH_AS_GRUOP", "devs"));
+        let error = text(&done.stderr);
+        let first = error.lines().next().unwrap_or_default();
+        let told = "warning: no flag reads TOKENSMITH_AS_GRUOP; was TOKENSMITH_AS_GROUP meant?";
+        assert_eq!(first, told, "{args:?}: {error}");
+        assert!(!text(&done.stdout).contains("no flag reads"), "{args:?}");
+    }
+    let done = ended(tokensmith(dir.path()).arg("version").env("TOKENSMITH_AS_GRUOP", "devs"));
+    assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
 }
