@@ -41,7 +41,7 @@ pub enum Command {
     /// Clean up behind a command (used by project --exec)
     #[command(hide = true)]
     ExecKeep(commands::project::keep::ExecKeepArgs),
-    /// Look at the signing keys
+    /// List, rotate, revoke, import and export the signing keys
     Keys(commands::keys::KeysArgs),
     /// Print or write a kubeconfig
     Kubeconfig(commands::kubeconfig::KubeconfigArgs),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokensmith_api::GoDuration;
+use tokensmith_api::{GoDuration, moment};
 
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
@@ -53,6 +53,11 @@ impl ClockArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let change = match (&self.advance, &self.set) {
             (Some(span), _) => Some(json!({ "advance": span.to_string(), "jump": self.jump })),
+            (None, Some(time)) if moment::parse(time).is_err() => {
+                return Err(Failure::usage(format!(
+                    "--set {time:?}: give a time such as 2030-01-01T00:00:00Z"
+                )));
+            }
             (None, Some(time)) => Some(json!({ "now": time, "jump": self.jump })),
             (None, None) if self.jump => {
                 return Err(Failure::usage(

@@ -28,8 +28,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CreateArgs {
-    /// The service account's name
-    #[arg(value_name = "SERVICE_ACCOUNT")]
+    /// The service account's name, with its namespace or in that of --namespace or the context
+    #[arg(value_name = "[NAMESPACE/]NAME")]
     name: String,
 
     #[command(flatten)]
@@ -75,7 +75,18 @@ impl CreateArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let body = self.request.body()?;
         let target = self.client.target()?;
-        let answer = request(&connect(&target)?, &target.namespace, &self.name, &body).await?;
+        let (namespace, name) = match self.name.split_once('/') {
+            Some((namespace, _))
+                if self.client.namespace.as_ref().is_some_and(|given| given != namespace) =>
+            {
+                return Err(Failure::usage(
+                    "--namespace names another namespace than [NAMESPACE/]NAME: leave one out",
+                ));
+            }
+            Some(named) => named,
+            None => (target.namespace.as_str(), self.name.as_str()),
+        };
+        let answer = request(&connect(&target)?, namespace, name, &body).await?;
         let token = token_of(&answer)?;
         match self.output {
             None => output::print_value(token)?,

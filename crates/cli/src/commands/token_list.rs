@@ -68,6 +68,11 @@ impl ListArgs {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub async fn run(self) -> Result<(), Failure> {
+        if self.client.namespace.is_some() {
+            return Err(Failure::usage(
+                "--namespace chooses no tokens: give --account NAMESPACE/NAME or --pod NAMESPACE/NAME",
+            ));
+        }
         let client = connect(&self.client.target()?)?;
         let filters = [
             ("account", &self.account),

@@ -11,8 +11,17 @@ pub fn form(bytes: &[u8]) -> &'static str {
         [0x30, 0x81..=0x84, ..] => {
             ": it is DER; make PEM of it, a key with `openssl pkey -inform DER -in FILE`, a public one with `-pubin` besides, a certificate with `openssl x509 -inform DER -in FILE`"
         }
+        bytes if encrypted(bytes) => {
+            ": it is encrypted; `openssl pkey -in FILE -out NEW` makes one that is not"
+        }
         _ => "",
     }
+}
+
+/// Whether there is a key under a passphrase in it, PEM.
+fn encrypted(bytes: &[u8]) -> bool {
+    let has = |mark: &[u8]| bytes.windows(mark.len()).any(|at| at == mark);
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 /// A failure with what the file is.
@@ -30,6 +39,7 @@ mod tests {
         assert!(
             form(b"\x30\x82\x01\x22").contains("DER") && form(b"\xef\xbb\xbf---").contains("byte order mark")
         );
+        assert!(form(b"-----BEGIN ENCRYPTED PRIVATE KEY-----").contains("openssl pkey"));
         assert_eq!((form(b"-----BEGIN"), form(b"0\n"), form(b"")), ("", "", ""));
     }
 }

@@ -159,6 +159,16 @@ impl GivenCertificate {
                 timestamp(self.from)
             ));
         }
+        if self.dns.is_empty() && self.addresses.is_empty() {
+            out.push(format!(
+                "the certificate in {file} has no subjectAltName: clients refuse it by any name"
+            ));
+        }
+        if self.ca {
+            out.push(format!(
+                "the certificate in {file} is a CA's own: strict clients refuse it, and this machine's address stays our CA's; openssl makes one that is none with -addext basicConstraints=CA:FALSE"
+            ));
+        }
         let named = |host: &str| {
             let name = ServerName::try_from(host).ok()?;
             let leaf = ParsedCertificate::try_from(self.chain.first()?).ok()?;

@@ -60,7 +60,14 @@ impl SealingFile {
     /// The file is open to others, or holds something else; the one that was given is not there.
     pub fn find(given: Option<&Path>, dir: &Path, others: Others) -> Result<Option<SealKeys>> {
         match given {
-            Some(path) => SealingFile::given(path, &[], others)?.read(),
+            Some(path) => match (SealingFile { path: path.to_path_buf(), others }).read()? {
+                // A new one would open nothing: what is asked about is sealed already.
+                None => bail!(
+                    "--sealing-key-file: there is no {}: give the key of the server that this comes from",
+                    path.display()
+                ),
+                found => Ok(found),
+            },
             None => SealingFile { path: dir.join(SEAL), others }.read(),
         }
     }

@@ -61,7 +61,7 @@ fn a_wrong_command_line_is_explained() {
         ("token create x --duration 1500ms", "--duration cannot be expressed in units less than seconds"),
         (
             "token create",
-            "the following required arguments were not provided: <SERVICE_ACCOUNT>; see `tokensmith token create --help`",
+            "the following required arguments were not provided: <[NAMESPACE/]NAME>; see `tokensmith token create --help`",
         ),
         (
             "healthcheck --timeout=-3s",

@@ -134,7 +134,7 @@ fn explain(cause: &str, hint: Hint, token: &UnverifiedToken) -> String {
             format!("the {what} that it is bound to is gone")
         }
         Hint::NoKey => format!(
-            "the server has no key {:?}: it signed elsewhere, or the key has been removed",
+            "the server has no such key {:?} that holds: it has been revoked or removed, or signed elsewhere",
             token.parameter("kid")
         ),
         Hint::NotIssuer => format!(

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::Map;
 use zeroize::Zeroizing;
 
@@ -21,7 +21,7 @@ const EXAMPLES: &str = "Examples:
 
 /// Bring in a key.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("use").args(["sign", "verify"]).required(true)))]
 pub struct ImportArgs {
     /// A PEM file: PKCS#1, SEC1, PKCS#8 or encrypted PKCS#8; for --verify also a public key or a certificate; - is standard
     /// input
@@ -29,7 +29,7 @@ pub struct ImportArgs {
     file: PathBuf,
 
     /// The key is to sign, once it has been published for long enough
-    #[arg(long, required_unless_present = "verify", conflicts_with = "verify")]
+    #[arg(long)]
     sign: bool,
 
     /// The key verifies only

@@ -161,7 +161,7 @@ impl Keys {
             ring.log(Some(&set.ring), &Cause::schedule(), now);
             if self.write(ring, set.revision).await? {
                 for step in &advanced.done {
-                    info!(?step, "the key ring has changed");
+                    info!(%step, "the key ring has changed");
                 }
                 self.post().await;
             }
