@@ -76,7 +76,8 @@ async fn a_signal_before_the_command_leaves_no_token_behind() -> Result<()> {
     Ok(())
 }
 
-/// What `kill -9` ends at any moment leaves no token, no process and no mount behind.
+/// What `kill -9` ends at any moment leaves no token, no process and no mount behind, also none of those that the command
+/// has started. Where nobody was there yet to clean up, or was killed too, the next start does it.
 #[tokio::test]
 async fn a_kill_leaves_nothing_behind() -> Result<()> {
     let server = Server::start(&[]).await?;
@@ -84,9 +85,14 @@ async fn a_kill_leaves_nothing_behind() -> Result<()> {
     let (whole, started) = (tempfile::tempdir()?, manifest.path().join("started"));
     let (waits, runs) =
         (waiting(manifest.path())?, write(whole.path(), &pod("b", json!([token_source(3600)])))?);
-    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", started.display());
+    // A command with a child, which holds a token open.
+    let script = format!(
+        "exec 9</var/run/secrets/tokens/token; (sleep 600; true) & echo $$ $! > {0}.new; mv {0}.new {0}; wait",
+        started.display()
+    );
     let args = |file| [file, "--ensure", "--exec", "--", "sh", "-c", &*script];
     let is_there = |path: &Path| path.exists().then_some(());
+    let lives = |id: &str| Path::new(&format!("/proc/{id}/exe")).exists();
     for (moment, with_keeper) in [("folder", false), ("token", false), ("command", false), ("command", true)]
     {
         let file = if moment == "command" { &runs } else { &waits };
@@ -103,17 +109,26 @@ async fn a_kill_leaves_nothing_behind() -> Result<()> {
             let (keeper, _) = keeper.context("nobody waits")?;
             ensure!(std::process::Command::new("kill").args(["-9", &keeper.to_string()]).status()?.success());
         }
-        let command_pid = std::fs::read_to_string(&started).unwrap_or_default().trim().to_owned();
+        let ids = std::fs::read_to_string(&started).unwrap_or_default();
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        ensure!(ids.len() == if moment == "command" { 2 } else { 0 }, "{ids:?}");
         child.start_kill()?;
         child.wait().await?;
-        eventually(moment, async || processes(private.path()).is_empty().then_some(())).await?;
-        if !command_pid.is_empty() {
-            ensure!(!Path::new(&format!("/proc/{command_pid}/exe")).exists(), "the command goes on");
-        }
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-        ensure!(!mounts.contains(&private.path().display().to_string()), "{mounts}");
         if with_keeper {
-            // All were killed at once: the next one cleans up behind them, and leaves what is another's.
+            eventually("the end of the command", async || (!lives(ids[0])).then_some(())).await?;
+            ensure!(lives(ids[1]), "who has ended the command's child?");
+        } else {
+            eventually(moment, async || processes(private.path()).is_empty().then_some(())).await?;
+        }
+        let left = || -> Result<Vec<_>> {
+            Ok(std::fs::read_dir(private.path())?.flatten().map(|entry| entry.path()).collect())
+        };
+        if with_keeper || moment == "folder" {
+            for folder in left()?.iter().filter(|_| moment == "folder") {
+                ensure!(!folder.join("default").exists(), "{folder:?} has volumes");
+            }
+            // The next one cleans up behind those that could not, and leaves what is another's.
+            std::fs::create_dir(private.path().join("tokensmith-exec-early"))?;
             let other = tempfile::Builder::new().prefix("tokensmith-").tempdir_in(private.path())?;
             let mut next = command(&server, &private, &[&*runs, "--ensure", "--exec", "--", "true"])?;
             let output = next.output().await?;
@@ -121,7 +136,12 @@ async fn a_kill_leaves_nothing_behind() -> Result<()> {
             ensure!(other.path().exists());
             drop(other);
         }
-        let left = std::fs::read_dir(private.path())?.flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+        let living = processes(private.path());
+        ensure!(living.is_empty(), "{moment}, {with_keeper}: {living:?}");
+        ensure!(!ids.iter().any(|id| lives(id)), "the command goes on, or its child");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        ensure!(!mounts.contains(&private.path().display().to_string()), "{mounts}");
+        let left = left()?;
         ensure!(left.is_empty(), "{moment}, {with_keeper}: {left:?}");
     }
     Ok(())

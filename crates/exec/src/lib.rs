@@ -7,8 +7,9 @@
 //!
 //! Promises: nothing outside the command's process changes, no folder is made on the machine for a mount path; a secret of
 //! the environment is in no argument; signals reach the command, and its exit code comes back. Where no namespace can be
-//! had, the environment names the places where the volumes really are. It reads pods and roots by `tokensmith-agent`, which
-//! keeps the volumes fresh meanwhile; it knows no flags, and writes no file itself.
+//! had, the environment names the places where the volumes really are. What the command of a killed process has left running
+//! is found by its namespace, and ended (`survivors`). It reads pods and roots by `tokensmith-agent`, which keeps the volumes
+//! fresh meanwhile; it knows no flags, and writes no file itself.
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -18,6 +19,7 @@ mod environment;
 mod error;
 pub mod init;
 pub mod namespace;
+pub mod survivors;
 mod variables;
 
 pub use command::{Signals, exit_code, run, signalled, signals};

@@ -1,11 +1,12 @@
 //! `exec-keep`: what waits for the end of `project --exec`, and cleans up behind one that could not do so itself.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokensmith_agent::disk::{Root, Tmpfs};
@@ -34,18 +35,36 @@ impl ExecKeepArgs {
     /// # Errors
     /// The input cannot be read.
     pub fn run(self) -> Result<(), Failure> {
-        let read = io::stdin().read_to_end(&mut Vec::new());
+        let mut said = Vec::new();
+        let read = io::stdin().read_to_end(&mut said);
         read.map_err(|e| Failure::failed(format!("cannot wait: {e}")))?;
+        if self.private && said.is_empty() {
+            private::end(&self.folder);
+        }
         if !self.folder.exists() {
             return Ok(());
         }
         if self.private {
             private::abandoned(&self.folder);
-        } else if let Ok(_locked) = Root::open(&self.folder, Tmpfs::Never, Arc::new(SystemClock::new())) {
+        } else if let Some(_locked) =
+            patiently(|| Root::open(&self.folder, Tmpfs::Never, Arc::new(SystemClock::new())).ok())
+        {
             forget(&self.folder);
         }
         Ok(())
     }
+}
+
+/// Tries it for five seconds: a process that was killed closes its files one after the other, so that its locks may be there
+/// when its end is known.
+pub fn patiently<T>(mut what: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..500 {
+        if let Some(done) = what() {
+            return Some(done);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
 }
 
 /// Removes descriptions of commands, whose environment may hold secrets. The folder must be locked: they are then those of
@@ -76,7 +95,10 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
+        // Good order: what the command has left running is its own business.
+        if let Some(mut input) = self.0.stdin.take() {
+            let _ = input.write_all(b"end");
+        }
         let _ = self.0.wait();
     }
 }

@@ -14,8 +14,9 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use tempfile::TempDir;
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_core::clock::SystemClock;
-use tokensmith_exec::namespace;
+use tokensmith_exec::{namespace, survivors};
 
+use super::keep::patiently;
 use super::remove;
 use crate::failure::Failure;
 
@@ -100,17 +101,33 @@ fn sweep(place: &Path) {
         if let Ok(Some(lock)) = locked(&path)
             && lock.metadata().is_ok_and(|found| found.uid() == me)
         {
+            if !survivors::is_among(&entry.file_name().to_string_lossy()) {
+                end(&path);
+            }
             clear(&path);
         }
     }
 }
 
+/// Ends what the command of a dead process has left running.
+pub fn end(path: &Path) {
+    if let Some(name) = path.file_name().and_then(|name| name.to_str())
+        && name.starts_with(PREFIX)
+    {
+        survivors::end(name);
+    }
+}
+
 /// Removes the folder of a process that has just died, from within its namespace.
 pub fn abandoned(path: &Path) {
-    // What the command has left running keeps its mounts, and not what is in them.
-    empty(path);
+    // What has not ended keeps its mounts, and not what is in them.
+    patiently(|| empty(path).then_some(()));
     let _ = namespace::uncover(path);
-    if let Ok(Some(_lock)) = locked(path) {
+    let lock = patiently(|| match locked(path) {
+        Ok(None) if path.exists() => None,
+        done => Some(done),
+    });
+    if let Some(Ok(Some(_lock))) = lock {
         clear(path);
     }
 }
@@ -122,10 +139,11 @@ fn clear(path: &Path) {
     let _ = fs::remove_dir_all(path);
 }
 
-fn empty(path: &Path) {
-    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
-        && let Ok(root) = Root::open(path, Tmpfs::Never, Arc::new(SystemClock::new()))
-    {
+/// Removes all volumes; not if somebody has them yet.
+fn empty(path: &Path) -> bool {
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        let Ok(root) = Root::open(path, Tmpfs::Never, Arc::new(SystemClock::new())) else { return false };
         let _ = remove::empty(root);
     }
+    true
 }
