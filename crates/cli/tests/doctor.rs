@@ -94,6 +94,10 @@ fn an_issuer_that_is_none_is_told() {
         let (code, _, err) = run(&["doctor", "--issuer", issuer], "");
         assert_eq!((code, err), (3, format!("error: not all rules hold: issuer: {rules}\n")));
     }
+    let token = concat!("eyJhbGciOiJFUzI1NiJ9.", "eyJpc3MiOiJodHRwczovL2EuZXhhbXBsZSJ9.", "c2lnbmF0dXJl");
+    let (code, out, err) = run(&["doctor", "--issuer", token], "");
+    assert_eq!((code, &*out), (2, ""));
+    assert_eq!(err, "error: --issuer: this is a token, not an issuer: give it with --token FILE\n");
 }
 
 #[test]

@@ -355,6 +355,12 @@ fn what_is_revoked_stays_so_and_cannot_be_forgotten() {
     let said = text(&revoked.stdout);
     assert!(revoked.status.success() && said.starts_with(&format!("revoked token {jti}\n")), "{said}");
     assert!(said.contains("default/default: 1\n"), "{said}");
+    // One in the answer that carried it is found as `inspect` finds it.
+    let answer = run(dir.path(), &["token", "create", "default/default", "--output=json"]).stdout;
+    fs::write(dir.path().join("answer"), answer).unwrap();
+    let carried = run(dir.path(), &["token", "revoke", "--file=answer"]);
+    assert!(carried.status.success(), "{}", text(&carried.stderr));
+    refused(&run(dir.path(), &["token", "list", "--namespace=default"]), 2, "give --account NAMESPACE/NAME");
     let inspect = ["token", "inspect", "--file=token", "--server", "--audience=vault"];
     let seen = run(dir.path(), &inspect);
     assert_eq!(seen.status.code(), Some(1));

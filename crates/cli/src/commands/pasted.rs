@@ -16,7 +16,7 @@ pub fn read(argument: Option<&str>, file: Option<&Path>) -> Result<String, Failu
     let mut text = String::new();
     match (argument, file) {
         (Some(token), _) if token != "-" => text.push_str(token),
-        (_, Some(path)) => {
+        (_, Some(path)) if path != "-" => {
             let file = std::fs::File::open(path);
             let read = file.and_then(|f| f.take(MAX + 1).read_to_string(&mut text));
             read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;

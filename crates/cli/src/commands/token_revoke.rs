@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tokensmith_client::Refusal;
 use tokensmith_core::ledger::jti::{self, Given, holds_token};
 
+use super::inspect::given;
 use super::pasted;
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
@@ -134,7 +135,12 @@ impl RevokeArgs {
     fn one(&self, value: &str) -> Result<Map<String, Value>, Failure> {
         let argument = Some(value).filter(|_| self.file.is_none());
         let text = pasted::read(argument, self.file.as_deref())?;
-        match jti::given(&text) {
+        let mut found = jti::given(&text);
+        if found.is_err() {
+            // It may lie in an object, as `token inspect` finds it.
+            found = jti::given(&given::token(&text).map_err(|e| Failure::usage(format!("no token: {e}")))?);
+        }
+        match found {
             Ok(Given::Jti(jti)) => Ok(Map::from_iter([("jti".to_owned(), jti.into())])),
             Ok(Given::Token(token)) => {
                 if argument.is_some_and(|argument| argument != "-") {
@@ -145,7 +151,7 @@ impl RevokeArgs {
                 }
                 Ok(Map::from_iter([("token".to_owned(), token.into())]))
             }
-            Err(error) => Err(Failure::usage(format!("jti: {error}"))),
+            Err(error) => Err(Failure::usage(error.to_string())),
         }
     }
 }

@@ -14,6 +14,7 @@ use tokensmith_api::duration::DurationError;
 use tokensmith_client::Outsider;
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
+use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_verify::doctor::{self, Diagnosis, Facts, ISSUER, PATIENCE, Subject};
 use tokensmith_verify::report::UnverifiedToken;
 
@@ -83,6 +84,11 @@ impl DoctorArgs {
     /// # Errors
     /// See above; or a file cannot be read, a verifier is not known.
     pub async fn run(self) -> Result<(), Failure> {
+        if holds_token(&self.issuer) {
+            return Err(Failure::usage(
+                "--issuer: this is a token, not an issuer: give it with --token FILE",
+            ));
+        }
         let chosen = chosen(&self.verifiers)?;
         let token = self.token.as_deref().map(token).transpose()?;
         let facts =
