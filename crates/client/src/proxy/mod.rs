@@ -1,6 +1,6 @@
 //! Proxies: which one a request goes through, and how.
 //!
-//! What the environment says is read as Go's clients read it, [`environment`]; a kubeconfig's `proxy-url` wins over it and
+//! What the environment says is read as Go's clients read it, `environment`; a kubeconfig's `proxy-url` wins over it and
 //! holds for every host, this machine too.
 
 mod dial;
