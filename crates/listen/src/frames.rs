@@ -272,34 +272,13 @@ impl<'a> Parts<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::task::Waker;
 
     use super::*;
-
-    /// Gives what it has in pieces.
-    struct Pieces<'a>(VecDeque<&'a [u8]>);
-
-    impl AsyncRead for Pieces<'_> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let Some(first) = self.0.front_mut() else { return Poll::Ready(Ok(())) };
-            let (now, later) = first.split_at(first.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            if later.is_empty() {
-                self.0.pop_front();
-            } else {
-                *first = later;
-            }
-            Poll::Ready(Ok(()))
-        }
-    }
+    use crate::pieces::Pieces;
 
     fn through(sent: &[u8], piece: usize, room: usize) -> Vec<u8> {
-        let mut frames = Frames::new(Pieces(sent.chunks(piece).collect()), true);
+        let mut frames = Frames::new(sent.chunks(piece).collect::<Pieces<'_>>(), true);
         let (mut got, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
         loop {
             let mut space = vec![0; room];

@@ -26,6 +26,8 @@ mod gather;
 mod hpack;
 mod http;
 mod metered;
+#[cfg(test)]
+mod pieces;
 mod places;
 mod reply;
 mod serve;

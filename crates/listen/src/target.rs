@@ -280,33 +280,12 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
-
-    /// Gives what it has in pieces.
-    struct Pieces<'a>(Vec<&'a [u8]>);
-
-    impl AsyncRead for Pieces<'_> {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            if self.0.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let piece = self.0.remove(0);
-            let (now, later) = piece.split_at(piece.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            if !later.is_empty() {
-                self.0.insert(0, later);
-            }
-            Poll::Ready(Ok(()))
-        }
-    }
+    use crate::pieces::Pieces;
 
     /// What comes out, if each head that does is a request with a body of this length.
     fn through(sent: &[u8], piece: usize, room: usize, lengths: &[Option<usize>]) -> String {
         let (mut targets, mut lengths) = (Targets::new(&sent[..1], true), lengths.iter());
-        let mut stream = Pieces(sent[1..].chunks(piece).collect());
+        let mut stream: Pieces<'_> = sent[1..].chunks(piece).collect();
         let (mut out, mut head, mut rest) = (Vec::new(), Vec::new(), 0);
         loop {
             let mut room = vec![0; room];
