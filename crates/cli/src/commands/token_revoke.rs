@@ -137,8 +137,11 @@ impl RevokeArgs {
         let text = pasted::read(argument, self.file.as_deref())?;
         let mut found = jti::given(&text);
         if found.is_err() {
-            // It may lie in an object, as `token inspect` finds it.
-            found = jti::given(&given::token(&text).map_err(|e| Failure::usage(format!("no token: {e}")))?);
+            // It may lie in an object, as `token inspect` finds it. An id does not: what is joined there from several
+            // words would be revoked as a name that nobody gave.
+            let inner = given::token(&text).map_err(|e| Failure::usage(format!("no token: {e}")))?;
+            found =
+                jti::given(&inner).ok().filter(|given| matches!(given, Given::Token(_))).map_or(found, Ok);
         }
         match found {
             Ok(Given::Jti(jti)) => Ok(Map::from_iter([("jti".to_owned(), jti.into())])),
