@@ -19,6 +19,9 @@ fn from_the_start(task: Task) -> bool {
     matches!(task, Task::Ledger | Task::SigningKeys)
 }
 
+/// A service that knows nobody.
+const STS: &str = "issuers: []\naws: {oidcProviders: [], roles: []}\n";
+
 /// At most so many servers at a time.
 const AT_ONCE: usize = 3;
 
@@ -39,7 +42,10 @@ async fn survives(task: Task) -> Result<()> {
     let text = if from_the_start(task) { task.name() } else { "" };
     std::fs::write(&panics, text)?;
     let socket = format!("--external-signer-socket={}", home.path().join("signer.sock").display());
-    let args = ["--signing-algorithm=ES256", &socket];
+    let config = home.path().join("sts.yaml");
+    std::fs::write(&config, STS)?;
+    let config = format!("--sts-config={}", config.display());
+    let args = ["--signing-algorithm=ES256", &socket, "--sts=aws", &config, "--sts-port=0"];
     let server =
         Server::start_in(home.path(), &args, &[("TOKENSMITH_PANIC_WHILE", &panics.display().to_string())])
             .await?;
@@ -84,6 +90,13 @@ async fn poke(task: Task, server: &Server, client: &Client) -> Result<()> {
             let _ = tokio::time::timeout(Duration::from_millis(200), write).await;
         }
         Task::Listener => drop(TcpStream::connect(server.url().trim_start_matches("https://"))?),
+        // It says where it listens in its banner alone.
+        Task::Sts => {
+            let log = server.log();
+            let url =
+                log.lines().find_map(|line| line.strip_prefix("sts         https://")).context("no STS")?;
+            drop(TcpStream::connect(url.split(' ').next().unwrap_or_default())?);
+        }
         Task::Signer => drop(UnixStream::connect(server.home().join("signer.sock"))?),
         Task::ClockWatch | Task::Ledger | Task::SigningKeys => {}
     }

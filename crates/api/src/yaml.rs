@@ -46,6 +46,71 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
     with_room(bytes, || parse_here(bytes)).map_err(|e| YamlError(format!("yaml: {e}")))?
 }
 
+/// Reads a configuration file into a type: one document, in which nothing is passed over. A key that is there twice, a field
+/// that the type does not know and a second document are refused, each with its line and column.
+///
+/// ```
+/// use tokensmith_api::yaml::{self, Placed};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Config {
+///     port: Placed<u16>,
+/// }
+/// let config: Config = yaml::config(b"\nport: 80\n")?;
+/// assert_eq!(config.port.refuse("is taken").to_string(), "is taken at line 2, column 7");
+/// let error = yaml::config::<Config>(b"prot: 80\n").unwrap_err();
+/// assert_eq!(error.to_string(), "unknown field `prot`, expected `port` at line 1, column 1");
+/// # Ok::<_, yaml::ConfigError>(())
+/// ```
+///
+/// # Errors
+/// It is no YAML, or does not fit the type.
+pub fn config<T: DeserializeOwned + Send>(bytes: &[u8]) -> Result<T, ConfigError> {
+    with_room(bytes, || read(bytes, DuplicateKeyPolicy::Error).map_err(|e| ConfigError::of(&e)))
+        .map_err(|e| ConfigError(e.to_string()))?
+}
+
+/// Why a configuration file is refused: one line with the place in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn of(error: &serde_saphyr::Error) -> Self {
+        let text = error.without_snippet().to_string();
+        ConfigError(text.lines().next().unwrap_or("cannot be read").chars().take(500).collect())
+    }
+}
+
+/// A value of a configuration file, and where it stands there.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    line: u64,
+    column: u64,
+}
+
+impl<T> Placed<T> {
+    /// Why this value is refused.
+    pub fn refuse(&self, why: impl fmt::Display) -> ConfigError {
+        ConfigError(format!("{why} at line {}, column {}", self.line, self.column))
+    }
+
+    /// The same place with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Placed<U> {
+        Placed { value: change(self.value), line: self.line, column: self.column }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(from)?;
+        Ok(Placed { value, line: referenced.line(), column: referenced.column() })
+    }
+}
+
 /// What go-yaml says of repeated keys.
 pub fn repeated(bytes: &[u8]) -> Option<String> {
     let bytes = first(bytes);

@@ -54,6 +54,15 @@ pub struct Served {
     pub code: u16,
 }
 
+/// Labels of an answer of a cloud's security token service.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StsAnswered {
+    /// `aws`, `azure`, `gcp`.
+    pub cloud: &'static str,
+    /// The HTTP status.
+    pub code: u16,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KeyLabels {
     kid: String,
@@ -109,6 +118,7 @@ pub struct Metrics {
     task_panics: Family<TaskLabel, Counter>,
     task_restarts: Family<TaskLabel, Counter>,
     request_panics: Counter,
+    sts: Family<StsAnswered, Counter>,
     connections: Gauge,
     displaced: Counter,
     refused: Counter,
@@ -155,6 +165,7 @@ impl Metrics {
             task_panics: Family::default(),
             task_restarts: Family::default(),
             request_panics: Counter::default(),
+            sts: Family::default(),
             connections: Gauge::default(),
             displaced: Counter::default(),
             refused: Counter::default(),
@@ -242,6 +253,7 @@ impl Metrics {
         r.register("tokensmith_task_panics", "Panics of tasks that run on", m.task_panics.clone());
         r.register("tokensmith_task_restarts", "How often they were begun again", m.task_restarts.clone());
         r.register("tokensmith_request_panics", "Requests that ended in a panic", m.request_panics.clone());
+        r.register("tokensmith_sts_requests", "Answers of the clouds' services (--sts)", m.sts.clone());
         r.register("tokensmith_connections", "Open connections", m.connections.clone());
         r.register(
             "tokensmith_connections_displaced",
@@ -294,6 +306,11 @@ impl Metrics {
     /// A request was answered.
     pub fn served(&self, served: Served) {
         self.requests.get_or_create(&served).inc();
+    }
+
+    /// A cloud's service has answered.
+    pub fn sts_answered(&self, answered: StsAnswered) {
+        self.sts.get_or_create(&answered).inc();
     }
 
     /// A TokenRequest was answered.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tokensmith_core::keys::issuer::check_discovery;
+use tokensmith_federation::Cloud;
 
 use super::flags::ServeArgs;
 use super::tls::Local;
@@ -12,10 +13,24 @@ use crate::logs;
 use crate::output::{mention, shell};
 
 /// Prints it. The commands need nothing but this binary, and work when pasted into a second terminal.
-pub(super) fn print(args: &ServeArgs, url: &str, here: &Local, issuer: &str, kubeconfig: &Path) {
+pub(super) fn print(
+    args: &ServeArgs,
+    url: &str,
+    here: &Local,
+    issuer: &str,
+    kubeconfig: &Path,
+    sts: Option<&str>,
+) {
     if logs::as_json() {
         let kubeconfig = absolute(kubeconfig).display().to_string();
-        tracing::info!(url, issuer, kubeconfig, version = env!("CARGO_PKG_VERSION"), "tokensmith listens");
+        tracing::info!(
+            url,
+            issuer,
+            kubeconfig,
+            sts,
+            version = env!("CARGO_PKG_VERSION"),
+            "tokensmith listens"
+        );
         return;
     }
     let mut text =
@@ -23,6 +38,10 @@ pub(super) fn print(args: &ServeArgs, url: &str, here: &Local, issuer: &str, kub
     text += &format!("discovery   {}\n", discovery(args, issuer));
     if let Some(socket) = &args.external_signer_socket {
         text += &format!("signer      {socket}\n");
+    }
+    if let Some(url) = sts {
+        let clouds: Vec<_> = args.sts.sts.iter().map(|cloud| Cloud::from(*cloud).name()).collect();
+        text += &format!("sts         {url} ({})\n", clouds.join(", "));
     }
     if let Some(names) = &here.given {
         text += &format!("certificate {names}\n");

@@ -11,6 +11,7 @@ use tokensmith_core::tokens::LedgerMode;
 use tokensmith_objects::schema::Schema;
 use tokensmith_signer::Address;
 
+use super::federation::StsArgs;
 use super::keys::KeyArgs;
 use crate::client::flags::DATA_DIR;
 use crate::duration::GoDuration;
@@ -71,7 +72,7 @@ Examples:
 
 A --token-profile-file; the first profile with a pattern that matches an audience counts:
 ", include_str!("token-profiles.example.yaml"), "
-SIGHUP reloads the token file, the TLS files and the client CA file, and opens the audit log anew. SIGTERM and SIGINT drain and stop."))]
+SIGHUP reloads the token file, the TLS files, the client CA file and the STS configuration, and opens the audit log anew. SIGTERM and SIGINT drain and stop."))]
 pub struct ServeArgs {
     /// Listen on this address
     #[arg(
@@ -359,6 +360,10 @@ pub struct ServeArgs {
     /// A-Z a-z 0-9 - . _ ~ + / and = at the end. It replaces the one that the data directory has
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_ADMIN_TOKEN_FILE", help_heading = "Access")]
     pub admin_token_file: Option<PathBuf>,
+
+    /// The clouds' security token services.
+    #[command(flatten)]
+    pub sts: StsArgs,
 
     /// What is logged.
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod banner;
 pub mod certificates;
 pub mod data_dir;
 mod fail;
+mod federation;
 mod first_start;
 pub mod flags;
 mod given_certificate;
@@ -40,6 +41,7 @@ use crate::files::{self, Access, set_umask};
 use crate::kubeconfig::{check_ours, own, write_ours};
 use crate::logs::LogFlags;
 use data_dir::{ADDRESS, DataDir};
+use federation::Federation;
 use first_start::{FirstStart, Who};
 use flags::ServeArgs;
 use given_certificate::OwnHost;
@@ -88,6 +90,10 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         Some(address) => Some(signer::bind(address).await?),
         None => None,
     };
+    let sts = match args.sts.address() {
+        Some(ip) => Some(bind(ip, args.sts.sts_port, ["--sts-port", "--sts-bind-address"]).await?),
+        None => None,
+    };
     let address = secure.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
     advertise(&args, address.port(), &mut settings.options)?;
     let dir =
@@ -105,6 +111,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let (sources, here) = tls::Sources::new(&args, &dir, authority, clients)?;
     let url = url(here.host, address.port());
     let (stop, stopped) = watch::channel(false);
+    let sts = settings.sts.take().zip(sts);
     let server = wire::server(
         &args,
         settings,
@@ -121,6 +128,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let external =
         signer_socket.map(|socket| signer::beside(&server.instance.app).map(|signer| (socket, signer)));
     let external = external.transpose()?;
+    let sts = sts.map(|(config, socket)| Federation::new(&args.sts, config, socket, &server.instance.app));
+    let sts = sts.transpose()?;
 
     let admin = own(&url, Some(here.ca.as_bytes()), ADMIN, &server.admin_token, None);
     // Elsewhere no group is known to be meant.
@@ -147,10 +156,19 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     if let Some((socket, signer)) = external {
         listeners.spawn(tokensmith_signer::serve(socket, signer, supervisor.clone(), stopped.clone()));
     }
+    let sts = sts.map(|Federation { sts, listener, url }| {
+        let stats = server.instance.app.metrics.listening();
+        let (supervisor, stopped) = (supervisor.clone(), stopped.clone());
+        let serving =
+            tokensmith_federation::serve(listener, sts.clone(), renewal.live(), stats, supervisor, stopped);
+        listeners.spawn(serving);
+        (sts, url)
+    });
     if let Some(path) = &args.ready_file {
         files::write_passing(path, format!("{url}\n").as_bytes(), Access::Everyone)?;
     }
-    banner::print(&args, &url, &here, &server.issuer, &kubeconfig);
+    let sts_url = sts.as_ref().map(|(_, url)| url.as_str());
+    banner::print(&args, &url, &here, &server.issuer, &kubeconfig, sts_url);
 
     let supervisor = server.instance.app.supervisor.clone();
     let renewing = supervisor.begin(Task::Certificates);
@@ -175,6 +193,9 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             server.instance.app.audit.reopen();
             supervisor.step(Task::Certificates, || {
                 reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
+                if let Some((sts, _)) = &sts {
+                    federation::reload(&args.sts, sts);
+                }
             });
         }
     }

@@ -11,6 +11,7 @@ use tokensmith_core::keys::issuer::{check_authorization_endpoint, check_jwks_uri
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::Supervisor;
+use tokensmith_federation::StsConfig;
 use tokensmith_objects::validate::Limits;
 use tokensmith_server::AppConfig;
 use tokensmith_server::app::Check;
@@ -31,6 +32,8 @@ pub(super) struct Settings {
     /// All but what the data directory and the address decide.
     pub(super) options: Options,
     pub(super) token_file: Option<Arc<TokenFile>>,
+    /// What the clouds' services are to know, if there are any.
+    pub(super) sts: Option<StsConfig>,
     /// The administrator's, where it is given.
     pub(super) admin_token: Option<Zeroizing<String>>,
 }
@@ -62,6 +65,7 @@ impl Settings {
         };
         let admin_token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
         let profiles = profiles::read(args)?;
+        let sts = args.sts.config()?;
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
         let options = Options {
@@ -97,7 +101,7 @@ impl Settings {
         for path in open {
             tracing::warn!("{} holds a secret and may be read by everyone: `chmod 600` it", path.display());
         }
-        Ok(Settings { keys, options, token_file, admin_token })
+        Ok(Settings { keys, options, token_file, sts, admin_token })
     }
 }
 

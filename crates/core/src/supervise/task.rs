@@ -29,11 +29,13 @@ pub enum Task {
     SigningKeys,
     /// Writes the store: a thread.
     StoreWriter,
+    /// Serves the clouds' SDKs.
+    Sts,
 }
 
 impl Task {
     /// All of them. A new one is named here, or nothing of it compiles.
-    pub const ALL: [Task; 11] = [
+    pub const ALL: [Task; 12] = [
         Task::AuditWriter,
         Task::Certificates,
         Task::ClockWatch,
@@ -45,6 +47,7 @@ impl Task {
         Task::Signer,
         Task::SigningKeys,
         Task::StoreWriter,
+        Task::Sts,
     ];
 
     /// In logs, metrics and fail points.
@@ -67,6 +70,7 @@ impl Task {
             Task::Signer => "task/signer",
             Task::SigningKeys => "task/signing-keys",
             Task::StoreWriter => "task/store-writer",
+            Task::Sts => "task/sts",
         }
     }
 
@@ -84,7 +88,8 @@ impl Task {
             | Task::LedgerWriter
             | Task::Listener
             | Task::Signer
-            | Task::StoreWriter => Duration::MAX,
+            | Task::StoreWriter
+            | Task::Sts => Duration::MAX,
         }
     }
 }

@@ -1,0 +1,151 @@
+//! `--sts`: the clouds' security token services beside the server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokensmith_federation::{Cloud, Ground, Sts, StsConfig};
+use tokensmith_server::App;
+use tokensmith_server::metrics::StsAnswered;
+use tokio::net::TcpListener;
+
+use super::keys::read;
+use super::tls::local_address;
+use crate::failure::Failure;
+use crate::files::check_given;
+
+/// Which services there are, and where.
+#[derive(Args, Debug)]
+pub struct StsArgs {
+    /// Serve the security token services of these clouds, for their SDKs to log in at: aws, azure, gcp. The credentials
+    /// open nothing
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "TOKENSMITH_STS",
+        value_enum,
+        value_delimiter = ',',
+        requires = "sts_config",
+        help_heading = "Federation"
+    )]
+    pub sts: Vec<StsCloud>,
+
+    /// What these services trust, and what they were told (YAML, see docs/federation.md)
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TOKENSMITH_STS_CONFIG",
+        requires = "sts",
+        help_heading = "Federation"
+    )]
+    pub sts_config: Option<PathBuf>,
+
+    /// Serve them on this port (TLS); 0 picks a free one
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "TOKENSMITH_STS_PORT",
+        default_value_t = 6444,
+        help_heading = "Federation"
+    )]
+    pub sts_port: u16,
+
+    /// Serve them on this address
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "TOKENSMITH_STS_BIND_ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Federation"
+    )]
+    pub sts_bind_address: IpAddr,
+}
+
+/// A cloud (`--sts`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StsCloud {
+    /// Amazon's.
+    Aws,
+    /// Microsoft's.
+    Azure,
+    /// Google's.
+    Gcp,
+}
+
+impl From<StsCloud> for Cloud {
+    fn from(flag: StsCloud) -> Self {
+        match flag {
+            StsCloud::Aws => Cloud::Aws,
+            StsCloud::Azure => Cloud::Azure,
+            StsCloud::Gcp => Cloud::Gcp,
+        }
+    }
+}
+
+impl StsArgs {
+    fn clouds(&self) -> Vec<Cloud> {
+        self.sts.iter().copied().map(StsCloud::into).collect()
+    }
+
+    /// Whether there are any, and then the address that their certificate is for.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        (!self.sts.is_empty()).then_some(self.sts_bind_address)
+    }
+
+    /// The configuration, read and judged.
+    pub(super) fn config(&self) -> Result<Option<StsConfig>, Failure> {
+        let Some(path) = self.sts_config.as_ref().filter(|_| !self.sts.is_empty()) else { return Ok(None) };
+        check_given(path)?;
+        let config = StsConfig::parse(&read(path)?, &self.clouds());
+        let refused =
+            |e| Failure::failed(format!("the STS configuration {} cannot be used: {e}", path.display()));
+        config.map(Some).map_err(refused)
+    }
+}
+
+/// The services, and the socket where they are going to be.
+pub(super) struct Federation {
+    pub(super) sts: Arc<Sts>,
+    pub(super) listener: TcpListener,
+    /// As clients have it.
+    pub(super) url: String,
+}
+
+impl Federation {
+    /// Sets up, on a socket that is bound.
+    pub(super) fn new(
+        args: &StsArgs,
+        config: StsConfig,
+        listener: TcpListener,
+        app: &Arc<App>,
+    ) -> Result<Self, Failure> {
+        let bound = listener.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
+        let url = format!("https://{}", SocketAddr::new(local_address(bound.ip()), bound.port()));
+        let counting = app.clone();
+        let ground = Ground {
+            clock: app.clock.clone(),
+            keys: app.keys.clone(),
+            url: url.clone(),
+            counted: Box::new(move |cloud, code| {
+                counting.metrics.sts_answered(StsAnswered { cloud: cloud.name(), code });
+            }),
+        };
+        let sts = Sts::new(config, &args.clouds(), ground);
+        let sts = sts.map_err(|e| Failure::failed(format!("the STS configuration cannot be used: {e}")))?;
+        Ok(Federation { sts, listener, url })
+    }
+}
+
+/// Reads the configuration anew; one that is wrong changes nothing.
+pub(super) fn reload(args: &StsArgs, sts: &Sts) {
+    let Some(path) = &args.sts_config else { return };
+    let done = args.config().map_err(|e| e.to_string()).and_then(|config| match config {
+        Some(config) => sts.reload(config).map_err(|e| e.to_string()),
+        None => Ok(()),
+    });
+    match done {
+        Ok(()) => tracing::info!("reloaded {}", path.display()),
+        Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
+    }
+}

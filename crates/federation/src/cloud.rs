@@ -1,0 +1,74 @@
+//! What the services have in common.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use tokensmith_core::Clock;
+
+use crate::issuers::Issuers;
+
+/// A cloud whose security token service there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cloud {
+    /// Amazon's.
+    Aws,
+    /// Microsoft's.
+    Azure,
+    /// Google's.
+    Gcp,
+}
+
+impl Cloud {
+    /// Its name in flags, in the configuration, in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cloud::Aws => "aws",
+            Cloud::Azure => "azure",
+            Cloud::Gcp => "gcp",
+        }
+    }
+}
+
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a service stands on.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// The server's time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whose documents are read where.
+    pub(crate) issuers: Arc<Issuers>,
+    /// A secret of this process: what is sealed with it nobody else can make. A reload keeps it, a restart does not.
+    pub(crate) secret: Arc<Secret>,
+    /// The URL of the listener as its clients have it, without a stroke at its end: for documents that name endpoints.
+    pub(crate) url: Arc<str>,
+}
+
+/// 32 random bytes.
+pub(crate) struct Secret(pub(crate) [u8; 32]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// One cloud's security token service.
+#[async_trait]
+pub(crate) trait Service: Send + Sync {
+    /// Which it is.
+    fn cloud(&self) -> Cloud;
+
+    /// Whether a path is one of its endpoints, whatever the method: nobody else's body is read.
+    fn owns(&self, path: &str) -> bool;
+
+    /// Answers a request whose body has been read whole.
+    async fn answer(&self, request: Request<Bytes>) -> Response<Bytes>;
+}

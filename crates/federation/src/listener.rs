@@ -1,0 +1,186 @@
+//! The listener: one for all services, whose paths do not collide.
+//!
+//! A body is read only where a service has the path, and no more of it than any service takes. An answer comes in time, also
+//! where an issuer's does not; a panic is a 500. Connections are [`tokensmith_listen`]'s.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokensmith_core::clock::SystemClock;
+use tokensmith_core::keys::Keys;
+use tokensmith_core::supervise::{Supervisor, Task};
+use tokensmith_core::{Clock, random};
+use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept, Tls};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::answer;
+use crate::aws::Aws;
+use crate::azure::Azure;
+use crate::cloud::{Cloud, Means, Secret, Service};
+use crate::config::StsConfig;
+use crate::gcp::Gcp;
+use crate::issuers::{Issuers, SetupError};
+
+/// No request is longer: a token of 20,000 characters, a policy and more.
+const MAX_BODY: usize = 128 << 10;
+/// No answer takes longer: an issuer has five seconds for each of its two documents.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the services stand on.
+pub struct Ground {
+    /// The server's time.
+    pub clock: Arc<dyn Clock>,
+    /// The server's keys, for the issuer whose documents are `self`.
+    pub keys: Arc<Keys>,
+    /// The URL by which clients reach the listener, without a stroke at its end.
+    pub url: String,
+    /// Who counts the answers.
+    pub counted: Counted,
+}
+
+/// Told of each answer: which service, and the HTTP status.
+pub type Counted = Box<dyn Fn(Cloud, u16) + Send + Sync>;
+
+/// The services.
+pub struct Sts {
+    clouds: Vec<Cloud>,
+    ground: Ground,
+    secret: Arc<Secret>,
+    services: ArcSwap<Services>,
+}
+
+type Services = Vec<Box<dyn Service>>;
+
+impl Sts {
+    /// Sets up the services of these clouds. Nothing is fetched before the first token.
+    ///
+    /// # Errors
+    /// This server's documents are not those of an issuer that has them, or no documents can be fetched at all.
+    pub fn new(config: StsConfig, clouds: &[Cloud], ground: Ground) -> Result<Arc<Self>, SetupError> {
+        let secret = Arc::new(Secret(random::bytes()));
+        let services = ArcSwap::from_pointee(services(config, clouds, &ground, &secret)?);
+        Ok(Arc::new(Sts { clouds: clouds.to_vec(), ground, secret, services }))
+    }
+
+    /// Goes by another configuration from the next request on. Credentials that were given out stay good for their time.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; all stays as it was.
+    pub fn reload(&self, config: StsConfig) -> Result<(), SetupError> {
+        self.services.store(Arc::new(services(config, &self.clouds, &self.ground, &self.secret)?));
+        Ok(())
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: http_body_util::BodyExt<Data = Bytes> + Unpin + Send,
+    {
+        let services = self.services.load_full();
+        let path = request.uri().path();
+        let Some(service) = services.iter().find(|service| service.owns(path)) else {
+            return answer::text(StatusCode::NOT_FOUND, "no service of --sts has this path\n").map(Full::new);
+        };
+        let answered = AssertUnwindSafe(whole(&**service, request)).catch_unwind();
+        let answered = tokio::time::timeout(DEADLINE, answered).await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+            Err(_) => answer::text(StatusCode::GATEWAY_TIMEOUT, "the request took too long\n"),
+        };
+        (self.ground.counted)(service.cloud(), response.status().as_u16());
+        response.map(Full::new)
+    }
+}
+
+fn services(
+    config: StsConfig,
+    clouds: &[Cloud],
+    ground: &Ground,
+    secret: &Arc<Secret>,
+) -> Result<Services, SetupError> {
+    let StsConfig { issuers, aws, azure, gcp } = config;
+    let means = Means {
+        clock: ground.clock.clone(),
+        issuers: Arc::new(Issuers::new(&issuers, &ground.keys)?),
+        secret: secret.clone(),
+        url: ground.url.as_str().into(),
+    };
+    let on = |cloud| clouds.contains(&cloud);
+    let mut services: Services = Vec::new();
+    if let Some(config) = aws.filter(|_| on(Cloud::Aws)) {
+        services.push(Box::new(Aws::new(config, means.clone())));
+    }
+    if let Some(config) = gcp.filter(|_| on(Cloud::Gcp)) {
+        services.push(Box::new(Gcp::new(config, means.clone())));
+    }
+    if let Some(config) = azure.filter(|_| on(Cloud::Azure)) {
+        services.push(Box::new(Azure::new(config, means)));
+    }
+    Ok(services)
+}
+
+/// Reads the body, and has the service answer.
+async fn whole<B>(service: &dyn Service, request: Request<B>) -> Response<Bytes>
+where
+    B: http_body_util::BodyExt<Data = Bytes> + Unpin + Send,
+{
+    let (parts, mut body) = request.into_parts();
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return answer::text(StatusCode::BAD_REQUEST, "the request's body broke off\n");
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > MAX_BODY.saturating_sub(read.len()) {
+            return answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n");
+        }
+        read.extend_from_slice(&data);
+    }
+    service.answer(Request::from_parts(parts, read.freeze())).await
+}
+
+#[derive(Clone)]
+struct Served(Arc<Sts>);
+
+impl Serve for Served {
+    type Client = ();
+    type Body = Full<Bytes>;
+
+    fn connected(&self, _: Connection) {}
+
+    async fn answer(&self, request: Request<RequestBody>, _: Arc<()>) -> Response<Full<Bytes>> {
+        self.0.answer(request).await
+    }
+}
+
+/// Serves until `stop` turns true, then lets the open requests end.
+pub async fn serve(
+    listener: TcpListener,
+    sts: Arc<Sts>,
+    tls: Tls,
+    stats: Arc<Stats>,
+    supervisor: Arc<Supervisor>,
+    stop: watch::Receiver<bool>,
+) {
+    let bounds =
+        Bounds { connections: 1024, per_address: 768, silent: 256, greeted: 256, ..Bounds::default() };
+    // Clients have clocks of their own: a test clock that stands still would let none of them be late.
+    let clock = Arc::new(SystemClock::new());
+    let how = Listening {
+        bounds: bounds.within_descriptors(),
+        tls: Some(tls),
+        clock,
+        stats,
+        supervisor,
+        task: Task::Sts,
+    };
+    tokensmith_listen::serve(TcpAccept(listener), Served(sts), how, stop).await;
+}
