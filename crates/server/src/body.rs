@@ -26,7 +26,10 @@ use crate::reply::Format;
 const DRAIN: usize = 256 << 10;
 
 /// Reads a body whole. Of one that is too long, no more than the limit is ever kept; who has read a large one goes on aside.
-pub(crate) async fn read(
+///
+/// # Errors
+/// It is too long, or breaks off.
+pub async fn read(
     version: Version,
     headers: &HeaderMap,
     mut body: Body,

@@ -10,9 +10,10 @@ use axum::extract::{FromRef, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokensmith_api::status::Details;
+use tokensmith_core::Clock;
 use tokensmith_core::access::chain::forbidden_text;
 use tokensmith_core::access::constrained::Mode;
 use tokensmith_core::access::impersonate::Impersonation;
@@ -58,10 +59,17 @@ pub struct Caller {
 
 impl Caller {
     /// Puts into the request's audit line what only its handler knows. The gate writes it, with the answer.
-    pub(crate) fn tell(&self, line: audit::Line) {
+    pub fn tell(&self, line: audit::Line) {
         if let Some(entry) = &self.line {
             entry.tell(line);
         }
+    }
+}
+
+impl Caller {
+    /// A line of the request with what every one has, to be filled in and [told](Self::tell).
+    pub fn line(&self, clock: &dyn Clock, action: &'static str) -> audit::Line {
+        routes::line(clock, self, action)
     }
 }
 
@@ -152,6 +160,10 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
         }
     };
     let mut response = rendered(response, line.as_deref(), &headers, &query);
+    if access == Access::Shown && response.status() == StatusCode::UNAUTHORIZED {
+        // RFC 6750 §3: a refused bearer token is answered with the scheme.
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(Warnings(more)) = response.extensions_mut().remove() {
         warnings.extend(more);
     }
@@ -249,6 +261,9 @@ fn enter(
     warnings: &mut Vec<String>,
     known: &mut Known,
 ) -> Result<Entered, Failure> {
+    if access == Access::Open || access == Access::Shown && !audit::shows_who(request) {
+        return nobody(request.headers(), known);
+    }
     let before = app.clock.monotonic();
     let found = debug_span!("authenticate").in_scope(|| authenticate(app, request, warnings, &mut known.why));
     let took = app.clock.monotonic().saturating_sub(before);
@@ -281,6 +296,21 @@ fn enter(
     };
     authorize_route(app, access, &user, info)?;
     Ok(Entered { user, impersonated_by })
+}
+
+/// Who comes in where nobody is asked who they are.
+///
+/// # Errors
+/// The request says as whom it wants to act: that is for callers who are known.
+fn nobody(headers: &HeaderMap, known: &mut Known) -> Result<Entered, Failure> {
+    if credentials::impersonation(headers)?.is_some() {
+        let text = "nobody can be impersonated here: leave the headers Impersonate-… out";
+        return Err(tokensmith_core::Error::BadRequest(text.into()).into());
+    }
+    let groups = vec![UNAUTHENTICATED.to_owned()];
+    let user = Identity { name: ANONYMOUS.into(), groups, ..Identity::default() };
+    known.user.clone_from(&user.name);
+    Ok(Entered { user, impersonated_by: None })
 }
 
 /// As whom the request goes on: the first way of becoming so that the caller has a right to. Where there is none the first

@@ -28,7 +28,7 @@ mod warnings;
 
 pub use app::{App, AppConfig};
 pub use backup::Backup;
-pub use body::json as json_body;
+pub use body::{json as json_body, read as read_body};
 pub use failure::Failure;
 pub use gate::Caller;
 pub use needs::Limit;

@@ -41,6 +41,17 @@ pub struct Requested {
     pub result: &'static str,
 }
 
+/// Labels of what was asked of the token endpoint.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Exchanged {
+    /// The grant: `token-exchange`, `client-credentials`, `jwt-bearer`; `unknown`.
+    pub grant: &'static str,
+    /// The rule of the policy that decided; empty where none did, `other` beyond the first thousand.
+    pub rule: String,
+    /// `issued`, or the error's code (RFC 6749 §5.2).
+    pub result: &'static str,
+}
+
 /// Labels of an API request.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Served {
@@ -87,8 +98,8 @@ struct TaskLabel {
 
 type Seconds = Family<ResultLabel, Histogram, fn() -> Histogram>;
 
-/// As many namespaces get a label of their own.
-const NAMESPACES: usize = 1000;
+/// As many names of a sort get a label of their own.
+const NAMES: usize = 1000;
 
 /// What is counted.
 pub struct Metrics {
@@ -104,6 +115,8 @@ pub struct Metrics {
     authorization: Seconds,
     requests: Family<Served, Counter>,
     token_requests: Family<Requested, Counter>,
+    exchanges: Family<Exchanged, Counter>,
+    exchange_policy_refused: Gauge,
     signing: Histogram,
     reviewing: Histogram,
     keys: Family<PhaseLabel, Gauge>,
@@ -125,6 +138,7 @@ pub struct Metrics {
     given_up: Counter,
     listening: Arc<Stats>,
     namespaces: ArcSwap<HashSet<String>>,
+    rules: ArcSwap<HashSet<String>>,
 }
 
 impl Default for Metrics {
@@ -151,6 +165,8 @@ impl Metrics {
             authorization: Family::new_with_constructor(buckets),
             requests: Family::default(),
             token_requests: Family::default(),
+            exchanges: Family::default(),
+            exchange_policy_refused: Gauge::default(),
             signing: fine(),
             reviewing: fine(),
             keys: Family::default(),
@@ -172,6 +188,7 @@ impl Metrics {
             given_up: Counter::default(),
             listening: Arc::default(),
             namespaces: ArcSwap::default(),
+            rules: ArcSwap::default(),
         };
         let r = &mut m.registry;
         // The library adds `_total` to counters.
@@ -207,6 +224,12 @@ impl Metrics {
         );
         r.register("apiserver_request", "API requests", m.requests.clone());
         r.register("serviceaccount_token_requests", "TokenRequests", m.token_requests.clone());
+        r.register("tokensmith_exchanges", "Requests to the token endpoint", m.exchanges.clone());
+        r.register(
+            "tokensmith_exchange_policy_refused",
+            "Whether the exchange policy's file was refused when it was last read: 1, the policy of before is in force",
+            m.exchange_policy_refused.clone(),
+        );
         r.register(
             "tokensmith_token_request_duration_seconds",
             "From a decoded TokenRequest to its signed token",
@@ -315,8 +338,19 @@ impl Metrics {
 
     /// A TokenRequest was answered.
     pub fn token_requested(&self, namespace: &str, audience_class: &'static str, result: &'static str) {
-        let namespace = self.bounded(namespace);
+        let namespace = bounded(&self.namespaces, namespace);
         self.token_requests.get_or_create(&Requested { namespace, audience_class, result }).inc();
+    }
+
+    /// The token endpoint has answered. Rules are the operator's, and as many as a file has; files change.
+    pub fn exchanged(&self, grant: &'static str, rule: &str, result: &'static str) {
+        let rule = if rule.is_empty() { String::new() } else { bounded(&self.rules, rule) };
+        self.exchanges.get_or_create(&Exchanged { grant, rule, result }).inc();
+    }
+
+    /// Whether the exchange policy's file was refused when it was last read.
+    pub fn exchange_policy(&self, refused: bool) {
+        self.exchange_policy_refused.set(i64::from(refused));
     }
 
     /// A token was signed.
@@ -327,26 +361,6 @@ impl Metrics {
     /// A token was reviewed.
     pub fn reviewed(&self, took: Duration) {
         self.reviewing.observe(took.as_secs_f64());
-    }
-
-    /// A namespace's own label, or `other` once there are too many. Reading takes no lock.
-    fn bounded(&self, namespace: &str) -> String {
-        let full = |known: &HashSet<String>| known.len() >= NAMESPACES;
-        let known = self.namespaces.load();
-        if known.contains(namespace) {
-            return namespace.to_owned();
-        }
-        if full(&known) {
-            return "other".into();
-        }
-        self.namespaces.rcu(|known| {
-            let mut more = HashSet::clone(known);
-            if !full(&more) {
-                more.insert(namespace.to_owned());
-            }
-            more
-        });
-        namespace.to_owned()
     }
 
     /// The ledger counts for itself.
@@ -415,4 +429,24 @@ impl Metrics {
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
     }
+}
+
+/// A name's own label, or `other` once there are too many. Reading takes no lock.
+fn bounded(names: &ArcSwap<HashSet<String>>, name: &str) -> String {
+    let full = |known: &HashSet<String>| known.len() >= NAMES;
+    let known = names.load();
+    if known.contains(name) {
+        return name.to_owned();
+    }
+    if full(&known) {
+        return "other".into();
+    }
+    names.rcu(|known| {
+        let mut more = HashSet::clone(known);
+        if !full(&more) {
+            more.insert(name.to_owned());
+        }
+        more
+    });
+    name.to_owned()
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Age, NamespacedName, Revocation, What};
+use crate::tokens::access_token::Tie;
 use crate::tokens::{Bound, mark};
 
 /// One issued token.
@@ -31,6 +32,24 @@ pub struct Issued {
     pub expires_at: i64,
     /// The user who asked for it.
     pub requester: String,
+    /// Of one that was exchanged: for what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What is kept of an exchanged token besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchanged {
+    /// `sub`, as its takers know it.
+    pub subject: String,
+    /// What it comes from.
+    pub tie: Tie,
+}
+
+impl Exchanged {
+    fn size(&self) -> usize {
+        self.subject.len() + self.tie.size()
+    }
 }
 
 /// The object that a token is bound to. A pod or Secret is in the account's namespace.
@@ -73,6 +92,9 @@ impl Issued {
         self.audiences.truncate(AUDIENCES);
         self.audiences_cut |= self.audiences.len() < count;
         self.requester.truncate(self.requester.floor_char_boundary(REQUESTER));
+        if let Some(exchanged) = &mut self.exchanged {
+            exchanged.subject.truncate(exchanged.subject.floor_char_boundary(REQUESTER));
+        }
         self
     }
 
@@ -88,6 +110,7 @@ impl Issued {
             + bound
             + audiences
             + self.requester.len()
+            + self.exchanged.as_ref().map_or(0, Exchanged::size)
     }
 
     /// The name of the pod that it is bound to.
@@ -211,6 +234,7 @@ mod tests {
             issued_at: 1,
             expires_at: 2,
             requester: "admin".into(),
+            exchanged: None,
         };
         assert_eq!(issued.clone().bounded(), issued);
         let full: Vec<_> = (0..16).map(|n| format!("{n:0256}")).collect();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-pub use issued::{BoundTo, Covered, Filter, Issued, PAGE_BYTES, Page, Position};
+pub use issued::{BoundTo, Covered, Exchanged, Filter, Issued, PAGE_BYTES, Page, Position};
 pub use marks::Marks;
 pub use revocation::{Age, NamespacedName, NotNamespaced, Revocation, What};
 

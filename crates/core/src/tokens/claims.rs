@@ -2,20 +2,20 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokensmith_api::json::{Members, list, write_int, write_str};
 
 use super::ExtraClaim;
 
 /// An object that a token names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reference {
     /// Its name.
     #[serde(default)]
     pub name: String,
     /// Its UID; empty for a pod's node that was not there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
 

@@ -171,11 +171,19 @@ fn claim(name: &str, value: &Value) -> Result<ExtraClaim, ClaimsError> {
 /// whatever the case, and takes U+017F for an `s` and U+212A for a `k`; others have foldings of their own, so that
 /// `İss` or `iß` may be `iss` somewhere.
 fn reserved(name: &str) -> bool {
+    REGISTERED.contains(&folded(name).as_str()) || is_kubernetes(name)
+}
+
+/// As a verifier may read a name.
+pub(super) fn folded(name: &str) -> String {
     let folded: String = name.to_uppercase().to_lowercase().chars().filter(|c| *c != '\u{307}').collect();
-    let folded = folded.trim();
-    REGISTERED.contains(&folded)
-        || folded == KUBERNETES
-        || folded.strip_prefix(KUBERNETES).is_some_and(|rest| rest.starts_with('/'))
+    folded.trim().to_owned()
+}
+
+/// Whether a verifier could take the name for one of Kubernetes' claims.
+pub(super) fn is_kubernetes(name: &str) -> bool {
+    let folded = folded(name);
+    folded.strip_prefix(KUBERNETES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn shallow(value: &Value, levels: usize) -> bool {

@@ -22,7 +22,45 @@ struct Header {
     kid: Option<String>,
     crit: Option<serde_json::Value>,
     b64: Option<serde_json::Value>,
+    #[serde(deserialize_with = "text")]
+    typ: Option<String>,
 }
+
+/// One that is there is a string: what cannot be read must not count as absent.
+fn text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(d).map(Some)
+}
+
+/// What a token says it is (`typ`, RFC 7515 §4.1.9, RFC 8725 §3.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    /// An OAuth 2.0 access token (RFC 9068 §2.1): `at+jwt`.
+    AccessToken,
+    /// No type, or `JWT` (RFC 7519 §5.1): all that Kubernetes' tokens are.
+    Jwt,
+    /// Anything else.
+    Other,
+}
+
+impl TokenType {
+    /// A media type, in any case; one without a `/` is as if `application/` stood before it, which RFC 7515 has every
+    /// recipient do. So `application/jwt` is `JWT`. What comes with a parameter or a blank is something else.
+    fn of(typ: &str) -> Self {
+        const PREFIX: &str = "application/";
+        let name = match typ.split_at_checked(PREFIX.len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+            _ => typ,
+        };
+        match name {
+            name if name.eq_ignore_ascii_case("jwt") => TokenType::Jwt,
+            name if name.eq_ignore_ascii_case(ACCESS_TOKEN) => TokenType::AccessToken,
+            _ => TokenType::Other,
+        }
+    }
+}
+
+/// The `typ` of access tokens (RFC 9068 §2.1).
+pub const ACCESS_TOKEN: &str = "at+jwt";
 
 /// Why a signature does not count; the texts are Kubernetes'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +96,11 @@ impl<'a> Jws<'a> {
         self.header.kid.as_deref().filter(|kid| !kid.is_empty())
     }
 
+    /// What it says it is.
+    pub fn token_type(&self) -> TokenType {
+        self.header.typ.as_deref().map_or(TokenType::Jwt, TokenType::of)
+    }
+
     /// Checks the signature with those of an issuer's keys that the token's [`Jws::key_id`] names; gives the key that
     /// signed.
     ///
@@ -90,6 +133,17 @@ fn object(part: &str) -> Option<Vec<u8>> {
 /// Signs a payload: the header has `alg` and `kid` and nothing else.
 pub async fn sign(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignError> {
     let header = format!("{{\"alg\":\"{}\",\"kid\":\"{}\"}}", signer.algorithm(), signer.key_id());
+    sign_under(signer, header, payload).await
+}
+
+/// Signs an access token's: the header says that it is one, besides.
+pub async fn sign_access_token(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignError> {
+    let (alg, kid) = (signer.algorithm(), signer.key_id());
+    let header = format!("{{\"alg\":\"{alg}\",\"kid\":\"{kid}\",\"typ\":\"{ACCESS_TOKEN}\"}}");
+    sign_under(signer, header, payload).await
+}
+
+async fn sign_under(signer: &dyn Signer, header: String, payload: &[u8]) -> Result<String, SignError> {
     let mut token = String::with_capacity((header.len() + payload.len() + 512).div_ceil(3) * 4);
     BASE64.encode_string(header, &mut token);
     token.push('.');
@@ -98,4 +152,41 @@ pub async fn sign(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignErr
     token.push('.');
     BASE64.encode_string(signature, &mut token);
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(typ: &str) -> Option<TokenType> {
+        let header = BASE64.encode(format!(r#"{{"alg":"ES256"{typ}}}"#));
+        Jws::parse(&format!("{header}.e30.AAAA")).map(|jws| jws.token_type())
+    }
+
+    #[test]
+    fn rfc7515_4_1_9_a_type_is_a_media_type_in_any_case() {
+        for (typ, want) in [
+            ("", TokenType::Jwt),
+            (r#","typ":"JWT""#, TokenType::Jwt),
+            (r#","typ":"jwt""#, TokenType::Jwt),
+            (r#","typ":"application/jwt""#, TokenType::Jwt),
+            (r#","typ":"APPLICATION/JWT""#, TokenType::Jwt),
+            (r#","typ":"at+jwt""#, TokenType::AccessToken),
+            (r#","typ":"AT+JWT""#, TokenType::AccessToken),
+            (r#","typ":"application/at+jwt""#, TokenType::AccessToken),
+            (r#","typ":"""#, TokenType::Other),
+            (r#","typ":" JWT""#, TokenType::Other),
+            (r#","typ":"JWT;v=1""#, TokenType::Other),
+            (r#","typ":"text/jwt""#, TokenType::Other),
+            (r#","typ":"application/application/jwt""#, TokenType::Other),
+            (r#","typ":"application/""#, TokenType::Other),
+            (r#","typ":"secevent+jwt""#, TokenType::Other),
+            (r#","typ":"at\u002bjwt""#, TokenType::AccessToken),
+        ] {
+            assert_eq!(with(typ), Some(want), "{typ}");
+        }
+        for none in [r#","typ":null"#, r#","typ":1"#, r#","typ":["JWT"]"#, r#","typ":"JWT","typ":"at+jwt""#] {
+            assert_eq!(with(none), None, "{none}");
+        }
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! TokenRequest ─► TokenIssuer ─► Claims ─► jws::sign ─► token ─► Jws ─► Verifier ─► Authenticated
+//! exchange ─► AccessTokens (at+jwt, never an account's token) ─► introspection
 //! ```
 //!
 //! Promises: what is signed stays verifiable until it expires; no acceptance outlives a change of the account, the
 //! bound object or the key, since every check looks at the objects and keys of that moment. Knows no HTTP.
 
+pub mod access_token;
 pub mod claims;
 mod epochs;
 pub mod extra_claims;
@@ -17,12 +19,14 @@ mod lifetime;
 mod live;
 pub mod mark;
 pub mod mint;
+pub mod pattern;
 pub mod profile;
 pub mod revocations;
 mod secrets;
 pub mod times;
 pub mod verifier;
 
+pub use access_token::AccessTokens;
 pub use claims::{Bound, Claims, Reference};
 pub use extra_claims::{ExtraClaim, ExtraClaims};
 pub use jws::Jws;

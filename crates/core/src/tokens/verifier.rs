@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::claims::{Payload, Reference, granted};
+use super::jws::TokenType;
 use super::revocations::{Revocations, Subject};
 use super::{Jws, groups, legacy, live, username};
 use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
@@ -16,10 +17,21 @@ use crate::view::Snapshot;
 /// Keeps no acceptance: each use is checked against the keys and objects of that moment, so a token ends with its
 /// account, its bound object, its key or its revocation at once (upstream may go on for ten seconds).
 pub struct Verifier {
-    keys: Arc<Keys>,
-    revocations: Arc<Revocations>,
-    issuers: Vec<String>,
-    api_audiences: Vec<String>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) revocations: Arc<Revocations>,
+    pub(super) issuers: Vec<String>,
+    pub(super) api_audiences: Vec<String>,
+}
+
+/// What an access token is told: whatever else it says, it is none of an account's.
+const TYPE: &str = "service account tokens have no type or JWT, and this token has another";
+
+/// Whether a token can be an account's by its type (RFC 8725 §3.11): one that was exchanged never is.
+pub(super) fn of_account(jws: &Jws<'_>) -> Result<(), AuthError> {
+    match jws.token_type() {
+        TokenType::Jwt => Ok(()),
+        TokenType::AccessToken | TokenType::Other => Err(AuthError(TYPE.into())),
+    }
 }
 
 impl Verifier {
@@ -49,6 +61,7 @@ impl TokenAuthenticator for Verifier {
         if !legacy && !self.issuers.contains(&payload.issuer) {
             return Ok(None);
         }
+        of_account(&jws)?;
         let keys = self.keys.current();
         let signed_by = jws.verify(keys.candidates(jws.key_id())).map_err(|e| AuthError(e.to_string()))?;
         let granted = self.audiences(&payload, audiences)?;
@@ -89,7 +102,7 @@ impl Verifier {
 }
 
 /// What revocations ask about. The key is the one whose signature was right, whatever the header says.
-fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
+pub(super) fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
     let private = &payload.kubernetes;
     Subject {
         jti: &payload.id,

@@ -155,6 +155,7 @@ fn issued(jti: &str, expires_at: i64) -> Issued {
         issued_at: 1,
         expires_at,
         requester: "admin".into(),
+        exchanged: None,
     }
 }
 

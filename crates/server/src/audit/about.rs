@@ -40,6 +40,12 @@ pub(super) fn about(method: &Method, info: &RequestInfo) -> Option<About> {
     if !matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
         return None;
     }
+    match a.path.as_str() {
+        "/oauth2/introspect" => return action("introspect"),
+        "/oauth2/revoke" => return action("revoke"),
+        "/oauth2/token" => return action("exchange"),
+        _ => {}
+    }
     let path: Vec<&str> = a.path.strip_prefix("/admin/v1/")?.trim_end_matches('/').split('/').collect();
     let key = |action, kid: &str| Some(About { action, kid: kid.into(), ..About::default() });
     match path.as_slice() {
@@ -77,6 +83,10 @@ mod tests {
             ("POST", "/admin/v1/tokens/revoke", Some("revoke  ")),
             ("POST", "/admin/v1/tokens/revoke/", Some("revoke  ")),
             ("POST", "/admin/v1/keys/k/x/y", Some("admin  ")),
+            ("POST", "/oauth2/token", Some("exchange  ")),
+            ("GET", "/oauth2/token", None),
+            ("POST", "/oauth2/introspect", Some("introspect  ")),
+            ("POST", "/oauth2/revoke", Some("revoke  ")),
             ("POST", "/testing/v1/clock", None),
         ] {
             let info = RequestInfo::parse(method, path, "");

@@ -142,7 +142,7 @@ impl fmt::Debug for Entry {
 }
 
 /// Whether a request shows who it is from: then its refusal is a decision on that credential.
-fn shows_a_credential(request: &Request) -> bool {
+pub(crate) fn shows_a_credential(request: &Request) -> bool {
     let headers = request.headers();
     // Whether or not it can be read: a token that was spoilt on its way is one.
     let in_protocol = |v: &http::HeaderValue| v.as_bytes().windows(7).any(|w| w == b"bearer.");

@@ -17,7 +17,7 @@ pub struct Line {
     /// As in the reply's `Audit-Id`.
     #[serde(rename = "auditID")]
     pub audit_id: String,
-    /// `mint`, `review`, `revoke`, `backup`, `sign` for a token that an API server had signed over the signer's socket,
+    /// `mint`, `exchange`, `introspect`, `review`, `revoke`, `backup`, `sign` for a token that an API server had signed over the signer's socket,
     /// `authenticate` for a credential that was refused on any other request, or `keys.…` for what operators do to the
     /// key ring.
     pub action: &'static str,
@@ -57,6 +57,9 @@ pub struct Line {
     /// The key that signed, or is revoked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kid: String,
+    /// The rule of the exchange policy that decided.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
     /// `allow` or `deny`.
     pub decision: &'static str,
     /// Why not; of a revocation also why.
@@ -127,6 +130,7 @@ impl Line {
             jti: cut(&self.jti, ID),
             kid: cut(&self.kid, ID),
             reason: cut(&self.reason, REASON),
+            rule: cut(&self.rule, ID),
             verb: cut(&self.verb, OWN),
             time: cut(&self.time, OWN),
             audit_id: cut(&self.audit_id, OWN),
@@ -161,6 +165,7 @@ mod tests {
             bound_object: text.clone(),
             jti: text.clone(),
             kid: text.clone(),
+            rule: text.clone(),
             time: text.clone(),
             audit_id: text.clone(),
             reason: text,

@@ -15,7 +15,7 @@ mod secrets;
 mod text;
 mod writer;
 
-pub(crate) use entry::{Entry, Known};
+pub(crate) use entry::{Entry, Known, shows_a_credential as shows_who};
 pub use line::Line;
 pub(crate) use secrets::shows_credential;
 pub(crate) use text::{HIDDEN, cut};

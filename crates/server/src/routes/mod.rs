@@ -50,6 +50,8 @@ use crate::gate::{Caller, Gate, Warnings, caught, gate};
 use crate::heavy::Places;
 use crate::needs::Shared;
 
+pub(crate) use token::line;
+
 /// Who may come to a route. The gate asks before the request is routed and its body read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -59,6 +61,12 @@ pub enum Access {
     Document,
     /// The same, and of them none but `system:masters`, whatever RBAC says; else this is why.
     Masters(&'static str),
+    /// Everyone, and nobody is asked who they are: what the request holds decides, and headers that say who asks are the
+    /// handler's to refuse.
+    Open,
+    /// Who shows a credential is held to it and must be let by the authorizers; who shows none comes in as nobody, and what the
+    /// request holds decides.
+    Shown,
 }
 
 /// An endpoint that the schema table does not describe: of our own, or of another crate.

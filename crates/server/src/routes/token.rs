@@ -92,7 +92,7 @@ async fn read(limit: Limit, parts: &Parts, body: Body) -> Result<Sent, Failure> 
 }
 
 /// A line with what every one has.
-pub(super) fn line(clock: &dyn Clock, caller: &Caller, action: &'static str) -> Line {
+pub(crate) fn line(clock: &dyn Clock, caller: &Caller, action: &'static str) -> Line {
     let took: Duration = clock.monotonic().saturating_sub(caller.arrived);
     Line {
         time: clock.now().format(&Rfc3339).unwrap_or_default(),

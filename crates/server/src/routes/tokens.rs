@@ -124,6 +124,9 @@ fn show(issued: &Issued, standing: Standing) -> Value {
     out.insert("issuedAt".into(), time(issued.issued_at));
     out.insert("expiresAt".into(), time(issued.expires_at));
     out.insert("requester".into(), issued.requester.as_str().into());
+    if let Some(exchanged) = &issued.exchanged {
+        out.insert("exchangedAs".into(), exchanged.subject.as_str().into());
+    }
     match standing {
         Standing::Accepted => {}
         Standing::Elsewhere => drop(out.insert("elsewhere".into(), true.into())),

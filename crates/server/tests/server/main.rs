@@ -38,6 +38,7 @@ mod sizes;
 mod spans;
 mod tokens;
 mod trust_bundles;
+mod types;
 mod views;
 mod watches;
 mod websockets;

@@ -33,6 +33,7 @@ pub fn issued(n: usize, expires_at: i64) -> Issued {
         issued_at: n as i64,
         expires_at,
         requester: "admin".into(),
+        exchanged: None,
     }
 }
 

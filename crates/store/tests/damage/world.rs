@@ -133,6 +133,7 @@ fn issued(n: usize) -> Issued {
         issued_at: 0,
         expires_at: n as i64,
         requester: "admin".into(),
+        exchanged: None,
     }
 }
 

@@ -31,6 +31,7 @@ impl TokenLedger {
             issued_at: payload.issued_at.unwrap_or_else(|| self.clock.unix()),
             expires_at: payload.expires_at.unwrap_or(NEVER),
             requester: requester.to_owned(),
+            exchanged: None,
         };
         self.ledger.record(issued.bounded()).await;
     }

@@ -203,8 +203,23 @@ impl TokenLedger {
                 issued_at: claims.issued_at,
                 expires_at: claims.expires_at,
                 requester: requester.to_owned(),
+                exchanged: None,
             };
             self.ledger.record(issued.bounded()).await;
+        }
+        None
+    }
+
+    /// The same of a token that another one was exchanged for: what it is revoked by, and its record, if it has an account.
+    pub(super) async fn exchanged(&self, subject: &Subject<'_>, record: Option<Issued>) -> Option<u32> {
+        if self.mode == LedgerMode::Off {
+            return None;
+        }
+        if let Some(epoch) = self.revocations.beyond(subject) {
+            return Some(epoch);
+        }
+        if let (LedgerMode::Full, Some(record)) = (self.mode, record) {
+            self.ledger.record(record.bounded()).await;
         }
         None
     }

@@ -64,7 +64,11 @@ impl Moment<'_> {
         if issued.requester == REQUESTER {
             return Standing::Elsewhere;
         }
-        match live::check(&private(issued), &self.objects, self.now) {
+        let held = match &issued.exchanged {
+            None => live::check(&private(issued), &self.objects, self.now),
+            Some(of) => of.tie.check(&self.objects, &self.keys, &self.ledger.revocations, self.now),
+        };
+        match held {
             Ok(()) => Standing::Accepted,
             Err(refused) => Standing::Refused(refused.to_string()),
         }

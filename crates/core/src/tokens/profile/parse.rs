@@ -142,7 +142,7 @@ fn profile(value: &Value, place: &str, limits: &ServerLimits) -> Result<TokenPro
     }
     Ok(TokenProfile {
         name,
-        audiences: audiences.into_iter().map(Pattern).collect(),
+        audiences: audiences.into_iter().map(Pattern::new).collect(),
         algorithm: raw.algorithm.map(|v| algorithm(&v, &at("algorithm"))).transpose()?,
         min_seconds: min_seconds.map(|(seconds, _)| seconds),
         max_seconds: max_seconds.map(|(seconds, _)| seconds),

@@ -219,6 +219,7 @@ async fn who_never_asks_goes_on_taking_it() {
         issued_at: now,
         expires_at: now + 3600,
         requester: REQUESTER.into(),
+        exchanged: None,
     };
     ledger.record(issued).await;
     assert_eq!(world.tokens("").await[0]["elsewhere"], true, "how it stands is not known here");
