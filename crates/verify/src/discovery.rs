@@ -24,7 +24,7 @@ pub fn check_issuer(issuer: &str) -> Result<(), DiscoveryError> {
 
 /// The address of the discovery document: without one trailing slash of the issuer (OpenID Connect Discovery §4).
 pub fn url(issuer: &str) -> String {
-    format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
+    format!("{}/.well-known/openid-configuration", cut(issuer))
 }
 
 /// Reads the one thing that is needed of a discovery document.
@@ -32,6 +32,44 @@ pub fn url(issuer: &str) -> String {
 /// # Errors
 /// It is another issuer's, or its key set could come from anyone.
 pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError> {
+    judged(named(issuer, document)?, loopback(issuer))
+}
+
+/// The same of a document that was read below `base`, since the issuer's own name leads nowhere from here: one that a
+/// test's server, or a cluster behind a load balancer, has for the outside.
+///
+/// Whose document it is, is told by what it says, byte for byte as ever. Its `jwks_uri` is a name for the outside, too:
+/// what lies below the issuer is read below `base`, what else is at the issuer's host is read at `base`'s, and both as
+/// `base` is, since whoever named it meant these documents and no others. What is elsewhere is read there.
+///
+/// # Errors
+/// It is another issuer's, or its key set could come from anyone.
+pub fn jwks_uri_elsewhere(issuer: &str, base: &str, document: &[u8]) -> Result<String, DiscoveryError> {
+    let named = named(issuer, document)?;
+    let (inside, base_path) = (cut(issuer), cut(base));
+    let below = named.strip_prefix(inside).filter(|rest| rest.starts_with('/'));
+    let there = match (below, plain(&named), plain(issuer), plain(base)) {
+        (Some(rest), ..) => format!("{base_path}{rest}"),
+        (None, Some(uri), Some(own), Some(base)) if origin(&uri) == origin(&own) => {
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            format!("{}://{}{path}", base.scheme_str().unwrap_or("https"), authority(&base))
+        }
+        _ => named,
+    };
+    judged(there, loopback(base))
+}
+
+/// Checks where an issuer's documents are to be read instead.
+///
+/// # Errors
+/// It is neither an https URL nor this very machine.
+pub fn check_base(base: &str) -> Result<(), DiscoveryError> {
+    let https = plain(base).is_some_and(|uri| uri.scheme_str() == Some("https") && uri.query().is_none());
+    if https || loopback(base) { Ok(()) } else { Err(DiscoveryError::Url(base.to_owned())) }
+}
+
+/// The `jwks_uri` that a document of this issuer names.
+fn named(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError> {
     #[derive(Deserialize)]
     struct Document {
         issuer: String,
@@ -43,11 +81,35 @@ pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError>
     if read.issuer != issuer {
         return Err(DiscoveryError::Foreign { found: read.issuer, issuer: issuer.into() });
     }
-    let https = plain(&read.jwks_uri).is_some_and(|uri| uri.scheme_str() == Some("https"));
-    if https || (loopback(issuer) && loopback(&read.jwks_uri)) {
-        return Ok(read.jwks_uri);
+    Ok(read.jwks_uri)
+}
+
+/// Refuses what could come from anyone; plain http is for an issuer of this very machine.
+fn judged(jwks_uri: String, here: bool) -> Result<String, DiscoveryError> {
+    let https = plain(&jwks_uri).is_some_and(|uri| uri.scheme_str() == Some("https"));
+    if https || (here && loopback(&jwks_uri)) {
+        return Ok(jwks_uri);
     }
-    Err(DiscoveryError::JwksUri(read.jwks_uri))
+    Err(DiscoveryError::JwksUri(jwks_uri))
+}
+
+fn cut(url: &str) -> &str {
+    url.strip_suffix('/').unwrap_or(url)
+}
+
+fn authority(uri: &Uri) -> &str {
+    uri.authority().map_or("", |authority| authority.as_str())
+}
+
+/// Scheme, host and port (RFC 6454 §4).
+fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
+    let scheme = uri.scheme_str();
+    let usual = match scheme {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    };
+    (scheme, uri.host().unwrap_or_default().to_ascii_lowercase(), uri.port_u16().or(usual))
 }
 
 /// A URL with a host, without a user and without a fragment.
@@ -105,6 +167,54 @@ mod tests {
         assert_eq!(url("https://a/b"), "https://a/b/.well-known/openid-configuration");
         assert_eq!(url("https://a/b/"), "https://a/b/.well-known/openid-configuration");
         assert_eq!(url("https://a//"), "https://a//.well-known/openid-configuration");
+    }
+
+    #[test]
+    fn documents_that_are_read_elsewhere_lead_there() {
+        let read = |issuer: &str, base: &str, keys: &str| {
+            let document = serde_json::json!({"issuer": issuer, "jwks_uri": keys});
+            jwks_uri_elsewhere(issuer, base, document.to_string().as_bytes())
+        };
+        let (issuer, here) = ("https://a.example/tenant", "http://127.0.0.1:8080/x/");
+        for (keys, there) in [
+            ("https://a.example/tenant/keys?v=1", "http://127.0.0.1:8080/x/keys?v=1"),
+            ("https://a.example/keys", "http://127.0.0.1:8080/keys"),
+            ("https://A.example:443/keys?v=1", "http://127.0.0.1:8080/keys?v=1"),
+            ("https://a.example/tenant2/keys", "http://127.0.0.1:8080/tenant2/keys"),
+            ("https://keys.example/k", "https://keys.example/k"),
+            ("http://127.0.0.1:9/k", "http://127.0.0.1:9/k"),
+        ] {
+            assert_eq!(read(issuer, here, keys).as_deref(), Ok(there), "{keys}");
+        }
+        for keys in [
+            "http://keys.example/k",
+            "https://a.example@evil.example/k",
+            "/k",
+            "",
+            "http://a.example/tenant/k",
+        ] {
+            assert!(read(issuer, here, keys).is_err(), "{keys}");
+        }
+        // What is read over https leads to no plain http.
+        assert!(read(issuer, "https://b.example", "http://127.0.0.1:9/k").is_err());
+        // An issuer that is no URL has nothing below it.
+        assert_eq!(read("kubernetes", here, "https://k.example/k").as_deref(), Ok("https://k.example/k"));
+        assert!(
+            jwks_uri_elsewhere(
+                issuer,
+                here,
+                br#"{"issuer":"https://a.example","jwks_uri":"https://a.example/k"}"#
+            )
+            .is_err()
+        );
+        for base in ["https://b.example/x", "http://localhost:1", "http://[::1]/"] {
+            assert_eq!(check_base(base), Ok(()), "{base}");
+        }
+        for base in
+            ["", "b.example", "http://b.example", "https://b.example?x", "https://u@b.example", "file:///x"]
+        {
+            assert!(check_base(base).is_err(), "{base}");
+        }
     }
 
     #[test]

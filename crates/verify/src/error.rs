@@ -44,21 +44,44 @@ pub enum DiscoveryError {
 
 /// Why an attempt to get an issuer's keys has failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeysError {
+pub enum KeysError {
+    /// It ended without an outcome.
     #[error("the attempt was broken off")]
     BrokenOff,
+    /// The discovery document leads to no keys.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
+    /// A document was not to be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The key set is none.
     #[error("{url}: {source}")]
-    KeySet { url: String, source: PublishedError },
+    KeySet {
+        /// Where it was read.
+        url: String,
+        /// What is wrong with it.
+        source: PublishedError,
+    },
+    /// The time was over.
     #[error("no answer within {0:?}")]
     Late(Duration),
+    /// A document is longer than any issuer's.
     #[error("{url} answers with {bytes} bytes")]
-    Long { url: String, bytes: usize },
+    Long {
+        /// Where it was read.
+        url: String,
+        /// How many bytes were read.
+        bytes: usize,
+    },
+    /// An answer that brings no document; a redirect is one.
     #[error("{url} answers {status}")]
-    Status { url: String, status: u16 },
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// An answer to another question.
     #[error("{0} answers 304 to a plain request")]
     Unasked304(String),
 }

@@ -77,12 +77,13 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod token_review;
+pub mod trust;
 mod verified;
 mod verifier;
 
 pub use bearer::bearer;
 pub use config::{ConfigError, IssuerConfig, VerifierConfig};
-pub use error::{DiscoveryError, FetchError, NoReviews, StaleKeys};
+pub use error::{DiscoveryError, FetchError, KeysError, NoReviews, StaleKeys};
 pub use fetch::{Fetch, Fetched, MAX_DOCUMENT};
 pub use layer::{Verify, VerifyBody, VerifyLayer};
 pub use offline::{Expected, MAX_TOKEN, verify_by_keys};

@@ -6,8 +6,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Rejection;
-
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -61,8 +59,8 @@ impl Metrics {
         registry.register("reviews", "Questions to the API server", self.reviews.clone());
     }
 
-    pub(super) fn refused(&self, rejection: &Rejection) {
-        self.refused.get_or_create(&Reason { reason: rejection.code() }).inc();
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// `at` in Unix seconds, if it succeeded.

@@ -8,7 +8,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::tokens::jws::SignatureError;
 
 use crate::cache::{Entry, TokenCache, TokenDigest};
-use crate::keys::{IssuerKeys, Moment};
+use crate::keys::{IssuerKeys, Keeping, Moment, Origin};
 use crate::metrics::Metrics;
 use crate::offline::{Expected, Parsed, within_length};
 use crate::review::Reviews;
@@ -38,8 +38,17 @@ impl Verifier {
     /// The configuration cannot work, or would take tokens that are meant for others.
     pub fn new(config: VerifierConfig) -> Result<Self, ConfigError> {
         let metrics = Arc::new(Metrics::default());
+        let keeping = Arc::new(Keeping {
+            clock: config.clock.clone(),
+            fetch: config.fetch.clone(),
+            max_stale: config.max_stale,
+            floor: config.refetch_floor,
+            timeout: config.fetch_timeout,
+            wait: config.key_wait,
+            metrics: metrics.clone(),
+        });
         let issuers = config.checked_issuers()?.into_iter().map(|issuer| Issuer {
-            keys: IssuerKeys::new(&issuer.issuer, &config, metrics.clone()),
+            keys: IssuerKeys::new(issuer.issuer.as_str(), Origin::Discovery, keeping.clone()),
             name: issuer.issuer,
             audiences: issuer.audiences,
         });
@@ -96,7 +105,7 @@ impl Verifier {
         match bearer(headers) {
             Ok(token) => self.verify(token).await,
             Err(rejection) => {
-                self.metrics.refused(&rejection);
+                self.metrics.refused(rejection.code());
                 Err(rejection)
             }
         }
@@ -109,7 +118,7 @@ impl Verifier {
     pub async fn verify(&self, token: &str) -> Result<Arc<Verified>, Rejection> {
         let result = self.check(token).await;
         if let Err(rejection) = &result {
-            self.metrics.refused(rejection);
+            self.metrics.refused(rejection.code());
             tracing::debug!(reason = rejection.code(), "a token is refused");
         }
         result

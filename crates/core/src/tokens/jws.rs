@@ -101,6 +101,22 @@ impl<'a> Jws<'a> {
         self.header.typ.as_deref().map_or(TokenType::Jwt, TokenType::of)
     }
 
+    /// The `alg` that its header names, whatever it is. A claim like all others: [`Jws::verify`] goes by the key's own.
+    pub fn algorithm(&self) -> Option<&str> {
+        self.header.alg.as_deref()
+    }
+
+    /// The `typ` that its header names (RFC 7515 §4.1.9).
+    pub fn media_type(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
+    /// Whether its header asks for nothing that is not understood here: no `crit` (RFC 7515 §4.1.11), and a payload in
+    /// base64url (RFC 7797).
+    pub fn is_plain(&self) -> bool {
+        self.header.crit.is_none() && self.header.b64.as_ref().is_none_or(|b64| *b64 == true)
+    }
+
     /// Checks the signature with those of an issuer's keys that the token's [`Jws::key_id`] names; gives the key that
     /// signed.
     ///
@@ -111,8 +127,7 @@ impl<'a> Jws<'a> {
         &self,
         candidates: impl IntoIterator<Item = &'k PublicKey>,
     ) -> Result<&'k PublicKey, SignatureError> {
-        let plain = self.header.crit.is_none() && self.header.b64.as_ref().is_none_or(|b64| *b64 == true);
-        let alg = self.header.alg.as_deref().filter(|_| plain);
+        let alg = self.algorithm().filter(|_| self.is_plain());
         let alg: Option<Algorithm> = alg.and_then(|alg| alg.parse().ok());
         let mut error = SignatureError::NoKey;
         for key in candidates {

@@ -38,7 +38,14 @@ impl Times {
     /// # Errors
     /// The first rule that does not hold.
     pub fn check(&self, now: i64) -> Result<(), TimeError> {
-        let leeway = LEEWAY.whole_seconds();
+        self.check_within(now, LEEWAY.whole_seconds())
+    }
+
+    /// The same with another leeway, seconds.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check_within(&self, now: i64, leeway: i64) -> Result<(), TimeError> {
         let (early, late) = (now.saturating_add(leeway), now.saturating_sub(leeway));
         if self.not_before.is_some_and(|nbf| nbf > early) {
             return Err(TimeError::NotYetValid);

@@ -1,5 +1,6 @@
 //! One try to have an issuer's keys: its discovery document, then its key set.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokensmith_core::keys::PublishedKeys;
 use super::super::error::KeysError;
 use super::super::{discovery, fetch};
 use super::timing::{EARLIEST, back_off, due, floor, lifetime};
-use super::{Current, IssuerKeys, Moment};
+use super::{Current, IssuerKeys, Moment, Origin, file};
 
 /// Where the keys are.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ impl Running {
     }
 
     pub(super) async fn run(mut self) {
-        let timeout = self.keys.timeout;
+        let timeout = self.keys.keeping.timeout;
         // After a failure where the keys are is looked up again: they may have moved.
         let failing = self.keys.failing();
         let fetched = tokio::time::timeout(timeout, self.keys.attempt(self.known.as_deref(), failing)).await;
@@ -50,15 +51,30 @@ impl Drop for Running {
 
 impl IssuerKeys {
     async fn attempt(&self, known: Option<&Current>, again: bool) -> Result<Current, KeysError> {
+        if let Origin::File(path) = &self.origin {
+            return self.read(path, known).await;
+        }
         let discovery = match known.map(|known| &known.discovery) {
-            Some(found) if !again && Moment::now(&*self.clock).since(&found.asked) < found.due => {
+            Some(found) if !again && Moment::now(&*self.keeping.clock).since(&found.asked) < found.due => {
                 found.clone()
             }
             found => self.discover(found).await?,
         };
         let same = known.filter(|known| known.discovery.jwks_uri == discovery.jwks_uri);
-        let asked = Moment::now(&*self.clock);
+        let asked = Moment::now(&*self.keeping.clock);
         let page = self.get(&discovery.jwks_uri, same.and_then(|known| known.etag.as_deref())).await?;
+        self.taken(discovery, asked, page, known, same)
+    }
+
+    /// The keys as a page has them; `same` is what was known of that page.
+    fn taken(
+        &self,
+        discovery: Discovery,
+        asked: Moment,
+        page: Page,
+        known: Option<&Current>,
+        same: Option<&Current>,
+    ) -> Result<Current, KeysError> {
         let (keys, etag) = match (&page.body, same) {
             (Some(body), _) => {
                 let keys = PublishedKeys::parse(body)
@@ -74,15 +90,25 @@ impl IssuerKeys {
             Some(known) => known.generation,
             None => 0,
         };
-        let floor = floor(self.floor, page.cache_control.as_deref());
+        let floor = floor(self.keeping.floor, page.cache_control.as_deref());
         Ok(Current { keys, generation, asked, max_age, due: due(max_age), floor, etag, discovery })
     }
 
     async fn discover(&self, known: Option<&Discovery>) -> Result<Discovery, KeysError> {
-        let (url, asked) = (discovery::url(&self.issuer), Moment::now(&*self.clock));
+        let asked = Moment::now(&*self.keeping.clock);
+        let (url, elsewhere) = match &self.origin {
+            Origin::DiscoveryAt(base) => (discovery::url(base), Some(base.as_str())),
+            _ => (discovery::url(&self.issuer), None),
+        };
         let page = self.get(&url, known.and_then(|known| known.etag.as_deref())).await?;
         let (jwks_uri, etag) = match (&page.body, known) {
-            (Some(body), _) => (discovery::jwks_uri(&self.issuer, body)?, page.etag),
+            (Some(body), _) => {
+                let jwks_uri = match elsewhere {
+                    Some(base) => discovery::jwks_uri_elsewhere(&self.issuer, base, body),
+                    None => discovery::jwks_uri(&self.issuer, body),
+                };
+                (jwks_uri?, page.etag)
+            }
             (None, Some(known)) => (known.jwks_uri.clone(), page.etag.or_else(|| known.etag.clone())),
             (None, None) => return Err(KeysError::Unasked304(url)),
         };
@@ -91,8 +117,17 @@ impl IssuerKeys {
         Ok(Discovery { jwks_uri, etag, asked, due })
     }
 
+    /// The keys of a file, parsed anew only where it has changed.
+    async fn read(&self, path: &Path, known: Option<&Current>) -> Result<Current, KeysError> {
+        let asked = Moment::now(&*self.keeping.clock);
+        let page = file::page(path, known.and_then(|known| known.etag.as_deref())).await?;
+        let due = lifetime(page.cache_control.as_deref());
+        let discovery = Discovery { jwks_uri: path.display().to_string(), etag: None, asked, due };
+        self.taken(discovery, asked, page, known, known)
+    }
+
     async fn get(&self, url: &str, etag: Option<&str>) -> Result<Page, KeysError> {
-        let fetched = self.fetch.get(url, etag).await?;
+        let fetched = self.keeping.fetch.get(url, etag).await?;
         let body = match fetched.status {
             200 if fetched.body.len() > fetch::MAX_DOCUMENT => {
                 return Err(KeysError::Long { url: url.into(), bytes: fetched.body.len() });
@@ -105,8 +140,8 @@ impl IssuerKeys {
     }
 
     fn end(&self, number: u64, known: Option<&Current>, fetched: Result<Current, KeysError>) {
-        let (issuer, ok) = (self.issuer.as_str(), fetched.is_ok());
-        self.metrics.fetched(issuer, ok.then(|| self.clock.unix()));
+        let (issuer, ok) = (&*self.issuer, fetched.is_ok());
+        self.keeping.metrics.fetched(issuer, ok.then(|| self.keeping.clock.unix()));
         let error = match fetched {
             Ok(new) => {
                 if known.is_none_or(|known| known.keys != new.keys) {
@@ -120,7 +155,7 @@ impl IssuerKeys {
         };
         let mut attempts = self.lock();
         attempts.running = false;
-        attempts.ended = Some(Moment::now(&*self.clock));
+        attempts.ended = Some(Moment::now(&*self.keeping.clock));
         if ok {
             if attempts.failures > 0 {
                 tracing::info!(
@@ -149,8 +184,8 @@ impl IssuerKeys {
 }
 
 /// An answer; no body when what is known is still so.
-struct Page {
-    body: Option<bytes::Bytes>,
-    cache_control: Option<String>,
-    etag: Option<String>,
+pub(super) struct Page {
+    pub(super) body: Option<bytes::Bytes>,
+    pub(super) cache_control: Option<String>,
+    pub(super) etag: Option<String>,
 }

@@ -11,8 +11,10 @@
 //! with the last user of the keys.
 
 mod attempt;
+mod file;
 mod timing;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -25,24 +27,45 @@ use tokio::sync::watch;
 
 use super::error::KeysError;
 use super::metrics::Metrics;
-use super::{Fetch, Rejection, StaleKeys, VerifierConfig};
+use super::{Fetch, Rejection, StaleKeys};
 use attempt::{Discovery, Running};
 pub(super) use timing::Moment;
 
 /// One issuer's keys.
 pub(super) struct IssuerKeys {
-    issuer: String,
-    clock: Arc<dyn Clock>,
-    fetch: Arc<dyn Fetch>,
-    max_stale: Duration,
-    floor: Duration,
-    timeout: Duration,
-    wait: Duration,
+    issuer: Arc<str>,
+    origin: Origin,
+    keeping: Arc<Keeping>,
     current: ArcSwapOption<Current>,
     attempts: Mutex<Attempts>,
     /// The number of the last attempt that ended.
     ended: watch::Sender<u64>,
-    metrics: Arc<Metrics>,
+}
+
+/// How the keys of all issuers are kept.
+pub(super) struct Keeping {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) fetch: Arc<dyn Fetch>,
+    /// For how long keys that ran out still count.
+    pub(super) max_stale: Duration,
+    /// How soon they may be fetched again for a `kid` that is not known.
+    pub(super) floor: Duration,
+    /// How long an attempt may take.
+    pub(super) timeout: Duration,
+    /// How long a request waits for keys.
+    pub(super) wait: Duration,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Where the keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The issuer's own documents.
+    Discovery,
+    /// The same documents, read below another URL.
+    DiscoveryAt(String),
+    /// A key set on disk.
+    File(PathBuf),
 }
 
 /// The keys as they are.
@@ -108,19 +131,15 @@ enum Start {
 }
 
 impl IssuerKeys {
-    pub(super) fn new(issuer: &str, config: &VerifierConfig, metrics: Arc<Metrics>) -> Arc<Self> {
+    /// Nothing is fetched, and no task is begun, before somebody asks for the keys.
+    pub(super) fn new(issuer: impl Into<Arc<str>>, origin: Origin, keeping: Arc<Keeping>) -> Arc<Self> {
         Arc::new(IssuerKeys {
-            issuer: issuer.to_owned(),
-            clock: config.clock.clone(),
-            fetch: config.fetch.clone(),
-            max_stale: config.max_stale,
-            floor: config.refetch_floor,
-            timeout: config.fetch_timeout,
-            wait: config.key_wait,
+            issuer: issuer.into(),
+            origin,
+            keeping,
             current: ArcSwapOption::empty(),
             attempts: Mutex::default(),
             ended: watch::Sender::new(0),
-            metrics,
         })
     }
 
@@ -143,7 +162,7 @@ impl IssuerKeys {
 
     /// The keys, fetched now if there are none that count.
     pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Current>, Rejection> {
-        let now = Moment::now(&*self.clock);
+        let now = Moment::now(&*self.keeping.clock);
         let current = self.current.load_full();
         let stage = current.as_ref().map_or(Stage::Gone, |current| self.stage(current, &now));
         if let (Some(current), Stage::Fresh) = (&current, stage) {
@@ -166,7 +185,7 @@ impl IssuerKeys {
                     Start::Running { .. } | Start::Done => self.pause(),
                     Start::Later(left) => left,
                 };
-                let now = Moment::now(&*self.clock);
+                let now = Moment::now(&*self.keeping.clock);
                 let fetched = self.current.load_full();
                 let usable = fetched.filter(|current| self.stage(current, &now) != Stage::Gone);
                 usable.ok_or_else(|| Rejection::keys_unavailable(left))
@@ -177,7 +196,7 @@ impl IssuerKeys {
 
     /// The keys with one that was not among them, fetched again if that may be.
     pub(super) async fn with_kid(self: &Arc<Self>, kid: &str) -> Result<Arc<Current>, Rejection> {
-        let now = Moment::now(&*self.clock);
+        let now = Moment::now(&*self.keeping.clock);
         let (known, failing, left) = match self.start(&now, Cause::UnknownKid) {
             Start::Running { number, .. } => {
                 if !self.ended(number).await {
@@ -198,7 +217,7 @@ impl IssuerKeys {
 
     /// Whether the keys are fresh; else why not, in one line.
     pub(super) fn health(&self) -> Result<(), StaleKeys> {
-        let now = Moment::now(&*self.clock);
+        let now = Moment::now(&*self.keeping.clock);
         let stage = self.current.load().as_ref().map(|current| self.stage(current, &now));
         match stage {
             Some(Stage::Fresh | Stage::Due) => Ok(()),
@@ -208,9 +227,14 @@ impl IssuerKeys {
                     Some(Stage::Gone) => "ran out too long ago to be used",
                     Some(_) => "ran out",
                 };
-                Err(StaleKeys::new(&self.issuer, age, self.lock().error.clone()))
+                Err(StaleKeys::new(&self.issuer, age, self.error()))
             }
         }
+    }
+
+    /// Why the last attempt failed, if it did.
+    pub(super) fn error(&self) -> Option<KeysError> {
+        self.lock().error.clone()
     }
 
     fn stage(&self, current: &Current, now: &Moment) -> Stage {
@@ -218,7 +242,7 @@ impl IssuerKeys {
         match () {
             () if age < current.due => Stage::Fresh,
             () if age < current.max_age => Stage::Due,
-            () if age < current.max_age.saturating_add(self.max_stale) => Stage::Stale,
+            () if age < current.max_age.saturating_add(self.keeping.max_stale) => Stage::Stale,
             () => Stage::Gone,
         }
     }
@@ -257,7 +281,8 @@ impl IssuerKeys {
         drop(attempts);
         tokio::spawn(Running::new(self.clone(), number, current).run());
         if keep {
-            let (keys, clock, ended) = (Arc::downgrade(self), self.clock.clone(), self.ended.subscribe());
+            let (keys, clock, ended) =
+                (Arc::downgrade(self), self.keeping.clock.clone(), self.ended.subscribe());
             tokio::spawn(async move {
                 let work = || keep_fresh(keys.clone(), clock.clone(), ended.clone());
                 to_its_end("issuer-keys", &*clock, work).await;
@@ -269,7 +294,7 @@ impl IssuerKeys {
     /// Whether an attempt has ended before patience has.
     async fn ended(&self, number: u64) -> bool {
         let mut ended = self.ended.subscribe();
-        tokio::time::timeout(self.wait, ended.wait_for(|last| *last >= number)).await.is_ok()
+        tokio::time::timeout(self.keeping.wait, ended.wait_for(|last| *last >= number)).await.is_ok()
     }
 
     fn failing(&self) -> bool {
@@ -284,7 +309,7 @@ impl IssuerKeys {
 
     /// When the keys want to be fetched by themselves; `None` while they are.
     fn next(&self) -> Option<time::OffsetDateTime> {
-        let now = Moment::now(&*self.clock);
+        let now = Moment::now(&*self.keeping.clock);
         let attempts = self.lock();
         let left = match (attempts.running, attempts.failures, &*self.current.load()) {
             (true, ..) => return None,
@@ -325,7 +350,7 @@ async fn keep_fresh(keys: Weak<IssuerKeys>, clock: Arc<dyn Clock>, mut ended: wa
         tokio::select! {
             () = sleep => {
                 let Some(keys) = keys.upgrade() else { return };
-                keys.start(&Moment::now(&*keys.clock), Cause::Age);
+                keys.start(&Moment::now(&*keys.keeping.clock), Cause::Age);
             }
             changed = ended.changed() => if changed.is_err() { return },
         }

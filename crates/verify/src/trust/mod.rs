@@ -1,0 +1,237 @@
+//! Tokens of many issuers: whose they are, whether they hold, and what they say. Not for whom: that is the rule of
+//! whoever asks.
+//!
+//! Where [`Verifier`](crate::Verifier) checks service-account tokens for one service, this checks any signed JWT for a
+//! policy: an issuer is one of many, its claims are its own. Both stand on the same keys (fetched ahead, once however many
+//! ask, with a pause after failures, and with the same limits of age) and the same check of a signature.
+//!
+//! ```no_run
+//! # async fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use tokensmith_client::{Trust, Web};
+//! use tokensmith_verify::trust::{KeySource, TrustConfig, TrustedIssuer, TrustedIssuers};
+//!
+//! let web = Arc::new(Web::new(&Trust::System, None)?);
+//! let issuers = [TrustedIssuer {
+//!     issuer: "https://token.actions.githubusercontent.com".into(),
+//!     keys: KeySource::Discovery,
+//! }];
+//! let trusted = TrustedIssuers::new(issuers, TrustConfig::new(web))?;
+//! let signed = trusted.verify(token).await?;
+//! println!("{} says {}", signed.issuer, signed.text("sub").unwrap_or_default());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What an issuer costs
+//! One that was never asked for is a name in a table: nothing is fetched, and no task runs, before the first token that
+//! names it. A token costs one look-up, however many issuers there are. One that means harm costs what an attempt costs
+//! ([`TrustConfig::fetch_timeout`], [`MAX_DOCUMENT`](crate::MAX_DOCUMENT) for each of two documents,
+//! [`PublishedKeys::MAX_KEYS`]), then seldom; redirects are not followed.
+
+mod claims;
+mod config;
+mod untrusted;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::registry::Registry;
+use tokensmith_core::keys::{Algorithm, PublicKey, PublishedKeys};
+use tokensmith_core::tokens::Jws;
+
+use crate::keys::{IssuerKeys, Keeping, Origin};
+use crate::metrics::Metrics;
+use crate::offline::within_length;
+use crate::{Rejection, StaleKeys, discovery};
+pub use claims::{SignedClaims, SignedHeader};
+pub use config::{KeySource, TrustConfig, TrustError, TrustedIssuer};
+pub use untrusted::Untrusted;
+
+/// Issuers whose tokens are believed. Made once and shared; another list is another value, with keys of its own.
+pub struct TrustedIssuers {
+    issuers: HashMap<Arc<str>, Trusted>,
+    keeping: Arc<Keeping>,
+    leeway: i64,
+}
+
+/// An issuer: as small as it can be until it is asked for.
+enum Trusted {
+    Fixed(Box<PublishedKeys>),
+    Fetched { origin: Origin, keys: OnceLock<Arc<IssuerKeys>> },
+}
+
+impl TrustedIssuers {
+    /// Sets up. Nothing is fetched or read.
+    ///
+    /// # Errors
+    /// An issuer is there twice, or its keys cannot be had from where they should.
+    pub fn new(
+        issuers: impl IntoIterator<Item = TrustedIssuer>,
+        config: TrustConfig,
+    ) -> Result<Self, TrustError> {
+        let mut known: HashMap<Arc<str>, Trusted> = HashMap::new();
+        for TrustedIssuer { issuer, keys } in issuers {
+            let trusted = checked(&issuer, keys)?;
+            let issuer: Arc<str> = issuer.into();
+            if known.insert(issuer.clone(), trusted).is_some() {
+                return Err(TrustError::Twice(issuer.to_string()));
+            }
+        }
+        let keeping = Arc::new(Keeping {
+            clock: config.clock,
+            fetch: config.fetch,
+            max_stale: config.max_stale,
+            floor: config.refetch_floor,
+            timeout: config.fetch_timeout,
+            wait: config.key_wait,
+            metrics: Arc::new(Metrics::default()),
+        });
+        let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or(i64::MAX);
+        Ok(TrustedIssuers { issuers: known, keeping, leeway })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.issuers.len()
+    }
+
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    /// Whether the tokens of an issuer are believed.
+    pub fn trusts(&self, issuer: &str) -> bool {
+        self.issuers.contains_key(issuer)
+    }
+
+    /// Whether the keys of an issuer are fresh; `None` of one that is not trusted, or was not asked for yet.
+    pub fn health(&self, issuer: &str) -> Option<Result<(), StaleKeys>> {
+        match self.issuers.get(issuer)? {
+            Trusted::Fixed(_) => Some(Ok(())),
+            Trusted::Fetched { keys, .. } => keys.get().map(|keys| keys.health()),
+        }
+    }
+
+    /// Shows its counters, under `tokensmith_verify_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.keeping.metrics.register(registry);
+    }
+
+    /// Checks a token: its form, the signature of one of its issuer's keys, and its times; not for whom it is.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, or the issuer's keys cannot be had.
+    pub async fn verify(&self, token: &str) -> Result<SignedClaims, Untrusted> {
+        let outcome = self.check(token).await;
+        match &outcome {
+            Ok(_) => {
+                self.keeping.metrics.checked.inc();
+            }
+            Err(untrusted) => self.keeping.metrics.refused(untrusted.code()),
+        }
+        outcome
+    }
+
+    async fn check(&self, token: &str) -> Result<SignedClaims, Untrusted> {
+        within_length(token).map_err(|_| Untrusted::TooLong)?;
+        let jws = Jws::parse(token).ok_or(Untrusted::Malformed("it is no signed JWT"))?;
+        let claims = claims::read(jws.payload())?;
+        let issuer = match claims.get("iss") {
+            Some(serde_json::Value::String(issuer)) => issuer.as_str(),
+            _ => return Err(Untrusted::Malformed("its iss is no text, or missing")),
+        };
+        let (issuer, trusted) = self.issuers.get_key_value(issuer).ok_or(Untrusted::Issuer)?;
+        if !jws.is_plain() {
+            return Err(Untrusted::Critical);
+        }
+        let alg: Algorithm = jws.algorithm().and_then(|alg| alg.parse().ok()).ok_or(Untrusted::Algorithm)?;
+        // Every issuer that rotates names its keys. Trying all of them would let a stranger choose the cost.
+        let kid = jws.key_id().ok_or(Untrusted::NoKeyId)?;
+        // Who cannot sign is told no more than that.
+        let times = claims::times(&claims);
+        let in_time = times.and_then(|times| {
+            times.check_within(self.keeping.clock.unix(), self.leeway)?;
+            Ok(times)
+        });
+        match trusted {
+            Trusted::Fixed(keys) => signed(&jws, alg, keys.candidates(kid))?,
+            Trusted::Fetched { origin, keys } => {
+                let keys = keys
+                    .get_or_init(|| IssuerKeys::new(issuer.clone(), origin.clone(), self.keeping.clone()));
+                let unavailable = |rejection| Untrusted::keys(rejection, keys.error());
+                let mut current = keys.current().await.map_err(unavailable)?;
+                if !current.knows(kid) {
+                    // What would be refused anyway is not worth a fetch.
+                    if in_time.is_err() {
+                        return Err(Untrusted::UnknownKey);
+                    }
+                    current = keys.with_kid(kid).await.map_err(unavailable)?;
+                }
+                signed(&jws, alg, current.keys.candidates(kid))?;
+            }
+        }
+        let times = in_time?;
+        let header = SignedHeader { alg, kid: kid.to_owned(), typ: jws.media_type().map(str::to_owned) };
+        let issuer = issuer.to_string();
+        // That it is there was checked with the times.
+        let expires = times.expires_at.ok_or(Untrusted::NoExpiry)?;
+        Ok(SignedClaims {
+            issuer,
+            header,
+            expires,
+            not_before: times.not_before,
+            issued: times.issued_at,
+            claims,
+        })
+    }
+}
+
+/// The signature is that of a key whose algorithm the header names, too.
+fn signed(jws: &Jws<'_>, alg: Algorithm, candidates: &[PublicKey]) -> Result<(), Untrusted> {
+    if candidates.is_empty() {
+        return Err(Untrusted::UnknownKey);
+    }
+    if candidates.iter().all(|key| key.algorithm() != alg) {
+        return Err(Untrusted::Algorithm);
+    }
+    jws.verify(candidates).map(drop).map_err(|_| Untrusted::Signature)
+}
+
+fn checked(issuer: &str, keys: KeySource) -> Result<Trusted, TrustError> {
+    if issuer.is_empty() {
+        return Err(TrustError::NoName);
+    }
+    let origin = match keys {
+        KeySource::Keys(keys) if keys.is_empty() => return Err(TrustError::NoKeys(issuer.to_owned())),
+        KeySource::Keys(keys) => return Ok(Trusted::Fixed(Box::new(keys))),
+        KeySource::File(path) => Origin::File(path),
+        KeySource::Discovery => {
+            discovery::check_issuer(issuer)?;
+            Origin::Discovery
+        }
+        KeySource::DiscoveryAt(base) => {
+            discovery::check_base(&base)?;
+            Origin::DiscoveryAt(base)
+        }
+    };
+    Ok(Trusted::Fetched { origin, keys: OnceLock::new() })
+}
+
+impl Untrusted {
+    fn keys(rejection: Rejection, why: Option<crate::KeysError>) -> Self {
+        match rejection {
+            Rejection::KeysUnavailable { retry_after } => Untrusted::Keys { retry_after, why },
+            _ => Untrusted::UnknownKey,
+        }
+    }
+}
+
+impl fmt::Debug for TrustedIssuers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustedIssuers").field("len", &self.issuers.len()).finish()
+    }
+}
