@@ -60,7 +60,7 @@ def issuer(tmp_path):
 def go_oidc(issuer):
     """Asks a go-oidc v3 verifier that was started once."""
     name = json.loads(issuer.kubectl("get", "--raw", "/.well-known/openid-configuration"))["issuer"]
-    program = os.environ["TOKENSMITH_VERIFIERS"]
+    program = os.environ["TOKENSMITH_GO"] + "/verifiers"
     verifier = subprocess.Popen([program, f"-issuer={name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca_file()}", "go-oidc"],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert verifier.stdout.readline().startswith("ready ")

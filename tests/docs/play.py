@@ -56,7 +56,7 @@ class Stage:
         cargo.chmod(0o755)
         self.env["PATH"] = f"{shims}:{self.env['PATH']}"
         self.env["HOME"] = str(home)
-        for name in ("KUBECONFIG", "TOKENSMITH_DATA_DIR", "TOKENSMITH_BIN", "TOKENSMITH_NODE", "TOKENSMITH_GO", "TOKENSMITH_VERIFIERS"):
+        for name in ("KUBECONFIG", "TOKENSMITH_DATA_DIR", "TOKENSMITH_BIN", "TOKENSMITH_NODE", "TOKENSMITH_GO"):
             self.env.pop(name, None)
 
     def sh(self, command: str, code: int | None = 0, env=None) -> str:

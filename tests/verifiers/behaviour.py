@@ -8,7 +8,8 @@ FILE, PAGE = HERE / "behaviour.json", HERE.parents[1] / "docs" / "verifiers.md"
 
 HEAD = """# What verifiers do
 Measured, not read: each of these is the real program or library with its own defaults, started once and shown tokens, before and after rotations and
-revocations. `tests/run -k verifiers` measures those of CI anew and fails where one does something else; `tests/verifiers/more/run` the others.
+revocations. `tests/run -k verifiers` measures those of CI anew and fails where one does something else; `tests/verifiers/more/run` the others,
+which take minutes to build.
 [keys.md](keys.md) says what follows from it.
 """
 
@@ -22,7 +23,7 @@ Each takes a good token, and one that is for others, too, as long as it is among
 KEYS = """
 ## How they follow keys
 *Next rotation*: whether it goes on by itself when a key signs that was published after its start. *New key*: when it takes the first token of a key that it has
-never seen (`tokensmith keys revoke --fresh`). *Revoked key*: how long it goes on with the tokens of a key that has been revoked, and how long when a token of
+never seen (a forced rotation, `tokensmith keys activate --force`, or `keys revoke --fresh`); tokens of the key of before stay good in a rotation. *Revoked key*: how long it goes on with the tokens of a key that has been revoked, and how long when a token of
 `tokensmith keys poke` is shown to it. Each of them refuses them after a restart.
 
 """

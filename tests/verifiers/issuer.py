@@ -9,9 +9,8 @@ import urllib.error
 import urllib.request
 
 from conftest import Server
-from running import AUDIENCE
 
-OTHER = "https://other.example"
+AUDIENCE, OTHER = "https://reader.example", "https://other.example"
 # For how long verifiers may keep the key set: what goes by it is waited for. go-oidc 2.5 takes it for 30 s less.
 MAX_AGE = 40
 # A second more than the period: the server's clock is finer than this one.
@@ -23,15 +22,21 @@ DAY = 86_400
 class Issuer(Server):
     """Its time stands still, and begins with the system's."""
 
-    def __init__(self, home: pathlib.Path, *flags: str):
+    def __init__(self, home: pathlib.Path, *flags: str, keeps: bool = False, port: int = 0):
+        """One that keeps its data can be started anew in the same folder."""
         profiles = [{"name": name.lower(), "audiences": [f"by-{name}"], "algorithm": name} for name in ALGORITHMS]
         (home / "profiles").write_text(json.dumps({"profiles": profiles}))
         self.socket = home / "signer.sock"
-        super().__init__(home, "--anonymous-oidc", "--ephemeral", "--test-clock", "--key-rotation-period=26h", f"--key-set-max-age={MAX_AGE}s",
-                         "--key-replica-lag=1s", f"--token-profile-file={home}/profiles", f"--external-signer-socket={self.socket}", *flags)
+        (home / "ready").unlink(missing_ok=True)
+        super().__init__(home, "--anonymous-oidc", *([] if keeps else ["--ephemeral"]), "--test-clock", "--key-rotation-period=26h", f"--key-set-max-age={MAX_AGE}s",
+                         "--key-replica-lag=1s", f"--token-profile-file={home}/profiles", f"--external-signer-socket={self.socket}", *flags, port=port)
         self.ca = self.ca_file()
         self.tls = ssl.create_default_context(cafile=self.ca)
         self.admin = self.kubectl("config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}")
+        # Whom verifiers are started as.
+        self.audience = AUDIENCE
+        # The token by which verifiers ask about tokens.
+        self.reviewer = self.admin
         self.name = self.ask("GET", "/.well-known/openid-configuration")["issuer"]
         self.began, self.periods = self.now(), 0
         self.wait_for_spares()
@@ -66,7 +71,7 @@ class Issuer(Server):
 
     def mint(self, *audiences: str, life: int = 30 * DAY, pod: dict | None = None, at: float | None = None) -> str:
         """A token, issued at another time than the server's if it is said."""
-        spec = {"audiences": list(audiences) or [AUDIENCE], "expirationSeconds": life}
+        spec = {"audiences": list(audiences) or [self.audience], "expirationSeconds": life}
         if pod:
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
         if at is not None:
@@ -93,6 +98,15 @@ class Issuer(Server):
         self.move(self.began, jump=True)
         assert self.active() != before
 
+    def force(self) -> None:
+        """A rotation that an operator forces: a key signs that was published a moment ago, and that nobody has fetched; the one of before stays."""
+        spoken = {"force": True, "reason": "an operator is in a hurry"}
+        known = {key["id"] for key in self.keys()}
+        self.ask("POST", "/admin/v1/keys/prepare", {"algorithm": "RS256", **spoken})
+        new = next(key["id"] for key in self.keys() if key["id"] not in known and key["algorithm"] == "RS256")
+        self.ask("POST", f"/admin/v1/keys/{new}/activate", spoken)
+        assert self.active() == new
+
     def active(self) -> str:
         """The key that signs where nothing is said."""
         return next(key["id"] for key in self.keys() if key["phase"] == "active" and key["algorithm"] == "RS256")
@@ -103,4 +117,4 @@ class Issuer(Server):
         assert self.active() != before
 
     def poke(self) -> str:
-        return self.ask("POST", "/admin/v1/keys/poke", {"audience": AUDIENCE})["token"]
+        return self.ask("POST", "/admin/v1/keys/poke", {"audience": self.audience})["token"]

@@ -5,8 +5,7 @@ import contextlib
 import math
 import time
 
-from issuer import ALGORITHMS, DAY, MAX_AGE, OTHER, Issuer
-from running import AUDIENCE
+from issuer import ALGORITHMS, AUDIENCE, DAY, MAX_AGE, OTHER, Issuer
 
 # Ages of a token between which a skew lies, and its name: what a verifier allows is one of the round numbers.
 SKEWS = [(5, 0), (20, 10), (45, 30), (90, 60), (135, 120), (165, 150), (240, 180), (450, 300), (1000, 600)]
@@ -52,6 +51,8 @@ def measure(kinds: dict, issuer: Issuer) -> dict:
                 found[name] |= tokens(kinds[name], verifier, issuer)
         for name, told in rotations(verifiers, issuer).items():
             found[name]["rotation"] = told
+    for name, told in forced(kinds, issuer).items():
+        found[name]["rotation"]["forced"] = told
     for name, told in revocation(kinds, issuer).items():
         found[name]["revocation"] = told
     for name, told in unknown_key(kinds, issuer).items():
@@ -70,11 +71,12 @@ def tokens(kind, verifier, issuer: Issuer) -> dict:
     assert taken(verifier, bound[0])
     issuer.delete(pod)
     now = issuer.began.timestamp() if kind.server_time else verifier.now()
+    together = taken(verifier, issuer.mint(OTHER, AUDIENCE))
     return {
-        "algorithms": [name for name in ALGORITHMS if taken(verifier, issuer.mint(f"by-{name}", AUDIENCE))],
+        "algorithms": [name for name in ALGORITHMS if (taken(verifier, issuer.mint(f"by-{name}", AUDIENCE)) if together else speaks(kind, issuer, name))],
         "takes": {
             "good": True,
-            "twoAudiences": taken(verifier, issuer.mint(OTHER, AUDIENCE)),
+            "twoAudiences": together,
             "anotherAudience": taken(verifier, issuer.mint(OTHER)),
             "spoiltSignature": taken(verifier, spoilt),
             # One that it has not seen before.
@@ -85,6 +87,18 @@ def tokens(kind, verifier, issuer: Issuer) -> dict:
             "notYetValid": skew(verifier, lambda age: issuer.mint(at=now + age)),
         },
     }
+
+
+def speaks(kind, issuer: Issuer, algorithm: str) -> bool:
+    """Of one that takes no token that is for others, too: started as whom tokens of that algorithm are for."""
+    issuer.audience = f"by-{algorithm}"
+    verifier = kind.start(issuer)
+    try:
+        verifier.ready()
+        return taken(verifier, issuer.mint())
+    finally:
+        verifier.stop()
+        issuer.audience = AUDIENCE
 
 
 def skew(verifier, mint) -> int | None:
@@ -200,6 +214,23 @@ def revocation(kinds: dict, issuer: Issuer) -> dict:
             assert taken(verifier, good), f"{name} refuses a good token after a restart"
     return {name: {"takesGoodAtOnce": takes[name], "forgets": kind.named("forgets", forgets[name]), "poked": kind.named("poked", pokes[name])}
             for name, kind in kinds.items()}
+
+
+@tried_anew
+def forced(kinds: dict, issuer: Issuer) -> dict:
+    """A rotation that is forced, to a key that nobody knows: when its tokens are taken; those of the key of before stay good."""
+    issuer.wait_for_spares()
+    with running(kinds, issuer) as verifiers:
+        old = issuer.mint()
+        limit = warmed(verifiers, old)
+        issuer.force()
+        new = When(verifiers, issuer.mint(), True)
+        if new.asked > limit:
+            raise TooSlow
+        found = new.settled()
+        for name, verifier in verifiers.items():
+            assert taken(verifier, old), f"{name} refuses a token of the key of before"
+        return {name: kinds[name].named("asks", when) for name, when in found.items()}
 
 
 @tried_anew

@@ -4,13 +4,13 @@ import math
 import os
 import pathlib
 import socket
+import struct
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).parent
-AUDIENCE = "https://reader.example"
 
 
 class Program:
@@ -40,7 +40,7 @@ class Program:
     def ask(self, line: str) -> str:
         print(line, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline().strip()
-        while "\twarn\t" in answer or "\tinfo\t" in answer:
+        while any(f"\t{level}\t" in answer for level in ("error", "warn", "info")):
             # istiod's libraries log to the standard output.
             answer = self.process.stdout.readline().strip()
         if not answer:
@@ -72,41 +72,37 @@ class Go(Program):
     moves, soon = False, None
 
 
-class Faked(Program):
-    """A program whose time goes on, but ahead of the system's by what stands in a file (libfaketime)."""
-
-    # It is a few seconds later than it should be.
-    slack, soon = 4, 30
+class Standing(Program):
+    """A program of any language whose time stands still until it is moved: clock.c reads it from a file."""
 
     def __init__(self, command: list, home: pathlib.Path, env: dict | None = None):
-        self.ahead, self.file = 0, home / f"ahead-{time.monotonic_ns()}"
-        self.advance(0)
-        library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        super().__init__(command, {**(env or {}), "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_CACHE_DURATION": "1",
-                                   "DONT_FAKE_MONOTONIC": "1"}, home)
+        self.file = home / f"clock-{time.monotonic_ns()}"
+        self.nanoseconds = time.time_ns()
+        self.file.write_bytes(struct.pack("=q", self.nanoseconds))
+        super().__init__(command, {**(env or {}), "LD_PRELOAD": os.environ["TOKENSMITH_CLOCK"], "STANDING_CLOCK": str(self.file)}, home)
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return self.nanoseconds / 1e9
 
     def advance(self, seconds: float) -> None:
-        self.ahead += seconds
-        self.file.write_text(f"+{self.ahead}\n")
-        # The file is looked at once a second.
-        time.sleep(1.2 if seconds else 0)
+        self.nanoseconds += int(seconds * 1_000_000_000)
+        # In place: the program has the file mapped.
+        with open(self.file, "r+b") as file:
+            file.write(struct.pack("=q", self.nanoseconds))
 
 
 class Proxy(Go):
     """oauth2-proxy, as docs/recipes.md sets it up."""
 
-    def __init__(self, issuer: str, ca: pathlib.Path, home: pathlib.Path, binary: str):
+    def __init__(self, issuer, binary: str):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.binary = binary
-        super().__init__([binary, "--provider=oidc", f"--oidc-issuer-url={issuer}", f"--provider-ca-file={ca}", f"--client-id={AUDIENCE}",
+        super().__init__([binary, "--provider=oidc", f"--oidc-issuer-url={issuer.name}", f"--provider-ca-file={issuer.ca}", f"--client-id={issuer.audience}",
                           "--login-url=https://unused.example", "--client-secret=unused", "--cookie-secret=0123456789abcdef0123456789abcdef",
                           "--skip-jwt-bearer-tokens=true", "--email-domain=*", f"--http-address=127.0.0.1:{self.port}", "--upstream=static://200"],
-                         home=home)
+                         home=issuer.home)
 
     def ready(self) -> str:
         deadline = time.monotonic() + 60

@@ -5,10 +5,11 @@ import (
 
 	oidc2 "github.com/coreos/go-oidc"
 	"github.com/coreos/go-oidc/v3/oidc"
+	"tokensmith/tests/verifiers/go/lines"
 )
 
-func goOIDC(ctx context.Context, s Settings) (Verify, error) {
-	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, s.client()), s.Issuer)
+func goOIDC(ctx context.Context, s lines.Settings) (lines.Verify, error) {
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, s.Client()), s.Issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -19,8 +20,8 @@ func goOIDC(ctx context.Context, s Settings) (Verify, error) {
 	}, nil
 }
 
-func goOIDC2(ctx context.Context, s Settings) (Verify, error) {
-	provider, err := oidc2.NewProvider(oidc2.ClientContext(ctx, s.client()), s.Issuer)
+func goOIDC2(ctx context.Context, s lines.Settings) (lines.Verify, error) {
+	provider, err := oidc2.NewProvider(oidc2.ClientContext(ctx, s.Client()), s.Issuer)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,11 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
+	"tokensmith/tests/verifiers/go/lines"
 )
 
 // kubeOIDC is kube-apiserver's authenticator, as an AuthenticationConfiguration sets it up.
-func kubeOIDC(ctx context.Context, s Settings) (Verify, error) {
+func kubeOIDC(ctx context.Context, s lines.Settings) (lines.Verify, error) {
 	ca, err := dynamiccertificates.NewStaticCAContent("issuer", []byte(s.CA))
 	if err != nil {
 		return nil, err

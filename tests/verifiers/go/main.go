@@ -1,101 +1,15 @@
-// Verifiers that people run, as programs that keep running: `verifiers NAME`. Each reads lines from its standard input,
-// `verify TOKEN`, and says of each "taken" or "refused: why". The first line that it writes is "ready VERSION".
+// Verifiers that people run, as programs that keep running: `verifiers NAME`.
 package main
 
-import (
-	"bufio"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"flag"
-	"fmt"
-	"log"
-	"net/http"
-	"os"
-	"runtime/debug"
-	"strings"
-)
+import "tokensmith/tests/verifiers/go/lines"
 
-// Settings are what a verifier is told of the issuer.
-type Settings struct {
-	Issuer   string // whose tokens are taken
-	Audience string // which of them
-	CA       string // the issuer's CA, PEM
-	Server   string // where TokenReview is
-	Reviewer string // the token of who may ask there
-	Socket   string // the signer's
+var verifiers = map[string]lines.Verifier{
+	"go-oidc":             {Module: "github.com/coreos/go-oidc/v3", Start: goOIDC},
+	"go-oidc-2":           {Module: "github.com/coreos/go-oidc", Start: goOIDC2},
+	"kube-apiserver":      {Module: "k8s.io/kubernetes", Start: kubeAPIServer},
+	"kube-apiserver-oidc": {Module: "k8s.io/apiserver", Start: kubeOIDC},
+	"vault-jwt":           {Module: "github.com/hashicorp/vault-plugin-auth-jwt", Start: vaultJWT},
+	"vault-kubernetes":    {Module: "github.com/hashicorp/vault-plugin-auth-kubernetes", Start: vaultKubernetes},
 }
 
-// Verify says why a token is refused.
-type Verify func(ctx context.Context, token string) error
-
-// verifiers are what there is: each with the module whose version it tells.
-var verifiers = map[string]struct {
-	module string
-	start  func(context.Context, Settings) (Verify, error)
-}{
-	"go-oidc":             {"github.com/coreos/go-oidc/v3", goOIDC},
-	"go-oidc-2":           {"github.com/coreos/go-oidc", goOIDC2},
-	"kube-apiserver":      {"k8s.io/kubernetes", kubeAPIServer},
-	"kube-apiserver-oidc": {"k8s.io/apiserver", kubeOIDC},
-	"vault-jwt":           {"github.com/hashicorp/vault-plugin-auth-jwt", vaultJWT},
-	"vault-kubernetes":    {"github.com/hashicorp/vault-plugin-auth-kubernetes", vaultKubernetes},
-}
-
-func main() {
-	var s Settings
-	flag.StringVar(&s.Issuer, "issuer", "", "whose tokens are taken")
-	flag.StringVar(&s.Audience, "audience", "", "which of them")
-	flag.StringVar(&s.Server, "server", "", "where TokenReview is")
-	flag.StringVar(&s.Socket, "socket", "", "the signer's Unix socket")
-	flag.StringVar(&s.Reviewer, "reviewer", "", "the token of who may ask there")
-	ca := flag.String("ca", "", "the issuer's CA, a file of PEM")
-	flag.Parse()
-	chosen, known := verifiers[flag.Arg(0)]
-	if !known {
-		log.Fatalf("no such verifier: %q", flag.Arg(0))
-	}
-	pem, err := os.ReadFile(*ca)
-	if err != nil {
-		log.Fatal(err)
-	}
-	s.CA = string(pem)
-	ctx := context.Background()
-	verify, err := chosen.start(ctx, s)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("ready %s %s\n", chosen.module, version(chosen.module))
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		token, ok := strings.CutPrefix(lines.Text(), "verify ")
-		switch {
-		case !ok:
-			fmt.Println("unsupported")
-		default:
-			if err := verify(ctx, token); err != nil {
-				fmt.Printf("refused: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
-			} else {
-				fmt.Println("taken")
-			}
-		}
-	}
-}
-
-func version(module string) string {
-	info, _ := debug.ReadBuildInfo()
-	for _, dependency := range info.Deps {
-		if dependency.Path == module {
-			return dependency.Version
-		}
-	}
-	return "unknown"
-}
-
-// client is an HTTP client that trusts the issuer's CA.
-func (s Settings) client() *http.Client {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(s.CA))
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-}
+func main() { lines.Main(verifiers) }

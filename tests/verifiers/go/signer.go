@@ -13,12 +13,13 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/kubernetes/pkg/serviceaccount"
 	"k8s.io/kubernetes/pkg/serviceaccount/externaljwt/plugin"
+	"tokensmith/tests/verifiers/go/lines"
 )
 
 // kubeAPIServer is what kube-apiserver verifies a service account's token by when its keys are an external signer's: the
 // client of the signer, the authenticator, and the cache of tokens with kube-apiserver's own times. Where kube-apiserver
 // looks into its store, this asks the server.
-func kubeAPIServer(ctx context.Context, s Settings) (Verify, error) {
+func kubeAPIServer(ctx context.Context, s lines.Settings) (lines.Verify, error) {
 	_, keys, err := plugin.New(ctx, s.Issuer, s.Socket, 30*time.Second, false)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	vaultjwt "github.com/hashicorp/vault-plugin-auth-jwt"
 	vaultkubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	"github.com/hashicorp/vault/sdk/logical"
+	"tokensmith/tests/verifiers/go/lines"
 )
 
 // vault is an auth plugin over storage in memory.
@@ -42,7 +43,7 @@ func (v vault) write(ctx context.Context, operation logical.Operation, path stri
 }
 
 // set writes the configuration and a role, by which a token logs in.
-func (v vault) set(ctx context.Context, config, role map[string]any) (Verify, error) {
+func (v vault) set(ctx context.Context, config, role map[string]any) (lines.Verify, error) {
 	if err := v.write(ctx, logical.UpdateOperation, "config", config); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (v vault) set(ctx context.Context, config, role map[string]any) (Verify, er
 	}, nil
 }
 
-func vaultJWT(ctx context.Context, s Settings) (Verify, error) {
+func vaultJWT(ctx context.Context, s lines.Settings) (lines.Verify, error) {
 	mounted, err := mount(ctx, vaultjwt.Factory)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func vaultJWT(ctx context.Context, s Settings) (Verify, error) {
 		map[string]any{"role_type": "jwt", "user_claim": "sub", "bound_audiences": []string{s.Audience}})
 }
 
-func vaultKubernetes(ctx context.Context, s Settings) (Verify, error) {
+func vaultKubernetes(ctx context.Context, s lines.Settings) (lines.Verify, error) {
 	mounted, err := mount(ctx, vaultkubernetes.Factory)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-// What istiod verifies by: `istio NAME`, with the flags and the lines of tests/verifiers/go.
+// The keys that istiod verifies by: `istio -issuer=URL`, with the lines of tests/verifiers/go. Its resolver goes by $SSL_CERT_FILE.
 package main
 
 import (
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -15,9 +14,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"istio.io/istio/pilot/pkg/model"
-	"istio.io/istio/security/pkg/k8s/tokenreview"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 )
 
 // refresh stands for the twenty minutes after which istiod fetches key sets again.
@@ -25,18 +21,8 @@ const refresh = 20 * time.Second
 
 func main() {
 	issuer := flag.String("issuer", "", "whose tokens are taken")
-	audience := flag.String("audience", "", "which of them")
-	server := flag.String("server", "", "where TokenReview is")
-	reviewer := flag.String("reviewer", "", "the token of who may ask there")
-	ca := flag.String("ca", "", "the issuer's CA, a file of PEM; the resolver goes by $SSL_CERT_FILE")
 	flag.Parse()
-	verify := map[string]func(string) error{
-		"istio":        resolved(*issuer),
-		"istio-review": reviewed(*server, *reviewer, *ca, *audience),
-	}[flag.Arg(0)]
-	if verify == nil {
-		log.Fatalf("no such verifier: %q", flag.Arg(0))
-	}
+	verify := resolved(*issuer)
 	fmt.Printf("ready istio.io/istio %s\n", version())
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<20)
@@ -70,18 +56,6 @@ func resolved(issuer string) func(string) error {
 			return err
 		}
 		return errors.New("no such key")
-	}
-}
-
-// reviewed is how istiod's CA and its authenticators ask about a token.
-func reviewed(server, reviewer, ca, audience string) func(string) error {
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: server, BearerToken: reviewer, TLSClientConfig: rest.TLSClientConfig{CAFile: ca}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return func(token string) error {
-		_, err := tokenreview.ValidateK8sJwt(client, token, []string{audience})
-		return err
 	}
 }
 

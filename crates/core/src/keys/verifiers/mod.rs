@@ -33,8 +33,8 @@ pub enum Forgets {
     AtOnce,
     /// After this time at the latest.
     After(Duration),
-    /// After as long as it is set to keep a key set.
-    AfterItsOwnTime,
+    /// After this time at the latest, and no sooner for an unknown `kid`: it keeps each key by itself.
+    EachAfter(Duration),
     /// After the `max-age` of the key set.
     AfterMaxAge,
     /// When it meets an unknown `kid` or starts anew; however much time passes.
@@ -79,7 +79,8 @@ pub const FAMILIES: &[Family] = &[
     },
     family("PyJWT (PyJWKClient)", Forgets::After(seconds(300)), Asks::AfterCoolDown(seconds(30))),
     family("jose (createRemoteJWKSet)", Forgets::After(seconds(600)), Asks::AfterCoolDown(seconds(30))),
-    family("jwks-rsa, Spring Security, Nimbus", Forgets::AfterItsOwnTime, Asks::AtOnce),
+    family("Spring Security, Nimbus", Forgets::After(seconds(300)), Asks::AtOnce),
+    family("jwks-rsa", Forgets::EachAfter(seconds(600)), Asks::AtOnce),
     family("Authlib, python-jose, joserfc", Forgets::WhenFetched, Asks::Never),
     family("Istio (istiod's key resolver)", Forgets::After(seconds(20 * 60)), Asks::Never),
     family("tokensmith proxy --verify", Forgets::AfterMaxAge, Asks::AfterCoolDown(seconds(10))),
@@ -97,7 +98,7 @@ pub fn after_revocation(policy: &RotationPolicy, now: OffsetDateTime) -> Vec<Ver
             None => format!("take its tokens until they {}, however long that is", family.forgets.event()),
         };
         let sooner = match (family.forgets, family.asks) {
-            (Forgets::AtOnce, _) | (_, Asks::Never) => String::new(),
+            (Forgets::AtOnce | Forgets::EachAfter(_), _) | (_, Asks::Never) => String::new(),
             (_, Asks::AfterCoolDown(pause)) => {
                 format!(
                     "; sooner, if they meet an unknown kid {} or more after they last fetched",
@@ -126,6 +127,9 @@ pub fn poked(policy: &RotationPolicy) -> Vec<VerifierAdvice> {
     let told = |family: &Family| {
         let text = match (family.asks, family.forgets) {
             (_, Forgets::AtOnce) => "need none: they ask about each token".to_owned(),
+            (_, forgets @ Forgets::EachAfter(_)) => {
+                format!("fetch, and keep the keys that they know: they forget each {forgets}")
+            }
             (Asks::AtOnce, _) if family.remembers.is_zero() => "fetch at once".to_owned(),
             (Asks::AtOnce, _) => {
                 format!("fetch at once, and go on for {} with tokens they have taken", span(family.remembers))
@@ -183,16 +187,15 @@ impl Forgets {
     fn time(self, policy: &RotationPolicy) -> Option<Duration> {
         match self {
             Forgets::AtOnce => Some(Duration::ZERO),
-            Forgets::After(time) => Some(time),
+            Forgets::After(time) | Forgets::EachAfter(time) => Some(time),
             Forgets::AfterMaxAge => Some(policy.max_age),
-            Forgets::AfterItsOwnTime | Forgets::AtUnknownKid | Forgets::WhenFetched => None,
+            Forgets::AtUnknownKid | Forgets::WhenFetched => None,
         }
     }
 
     /// What must happen where no time is known.
     fn event(self) -> &'static str {
         match self {
-            Forgets::AfterItsOwnTime => "have kept their key set for as long as they are set to",
             Forgets::WhenFetched => "start anew or their program fetches the key set again",
             _ => "meet an unknown kid or start anew",
         }
@@ -204,7 +207,7 @@ impl fmt::Display for Forgets {
         match self {
             Forgets::AtOnce => f.write_str("at once: they ask about each token"),
             Forgets::After(time) => write!(f, "after {} at the latest", span(*time)),
-            Forgets::AfterItsOwnTime => f.write_str("after as long as they are set to keep a key set"),
+            Forgets::EachAfter(time) => write!(f, "after {} at the latest, whatever they meet", span(*time)),
             Forgets::AfterMaxAge => f.write_str("after max-age"),
             Forgets::AtUnknownKid => f.write_str("never by time: at an unknown kid or a restart"),
             Forgets::WhenFetched => f.write_str("never: when their program fetches again, or at a restart"),

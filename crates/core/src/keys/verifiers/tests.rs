@@ -37,10 +37,11 @@ fn a_revocation_is_followed_by_each_in_its_own_way() {
             "until 2026-01-01T10:10:00Z at the latest; sooner, if they meet",
         ),
         (
-            "jwks-rsa",
-            None,
-            "as long as they are set to, however long that is; sooner, if they meet an unknown kid",
+            "Spring",
+            Some(datetime!(2026-01-01 10:05 UTC)),
+            "until 2026-01-01T10:05:00Z at the latest; sooner, if they meet an unknown kid",
         ),
+        ("jwks-rsa", Some(datetime!(2026-01-01 10:10 UTC)), "until 2026-01-01T10:10:00Z at the latest"),
         ("Authlib", None, "until they start anew or their program fetches the key set again"),
         ("Istio", Some(datetime!(2026-01-01 10:20 UTC)), "until 2026-01-01T10:20:00Z at the latest"),
         ("tokensmith proxy", Some(datetime!(2026-01-01 11:00 UTC)), "10 s or more after they last fetched"),
@@ -51,8 +52,10 @@ fn a_revocation_is_followed_by_each_in_its_own_way() {
         assert_eq!(told.until, until, "{name}");
         assert!(told.text.contains(words), "{name}: {}", told.text);
     }
-    // Who never asks is not told to be sooner.
-    assert!(!of(&all, "Istio").text.contains("sooner") && !of(&all, "Authlib").text.contains("sooner"));
+    // Who never asks is not told to be sooner, nor who keeps what it knows.
+    for name in ["Istio", "Authlib", "jwks-rsa"] {
+        assert!(!of(&all, name).text.contains("sooner"), "{name}");
+    }
 }
 
 #[test]
@@ -65,7 +68,8 @@ fn a_poke_makes_fetch_who_asks_at_an_unknown_kid() {
         ("kube-apiserver with our", "fetch at once, and go on for 10 s"),
         ("PyJWT", "within the last 30 s: show it again 30 s later"),
         ("jose", "within the last 30 s"),
-        ("jwks-rsa", "fetch at once"),
+        ("Spring", "fetch at once"),
+        ("jwks-rsa", "keep the keys that they know: they forget each after 600 s at the latest"),
         ("Authlib", "do not fetch: their program must"),
         ("Istio", "do not fetch: they do so after 20 min at the latest"),
         ("tokensmith proxy", "within the last 10 s"),
@@ -80,7 +84,7 @@ fn a_key_that_nobody_knows_is_refused_by_who_does_not_ask_at_once() {
     let policy = RotationPolicy::default();
     let names = |all: &[VerifierAdvice]| all.iter().map(|told| told.verifier).collect::<Vec<_>>();
     let all = refusing(&policy, NOW, NOW);
-    let taken = ["go-oidc v3", "TokenReview", "kube-apiserver with our", "jwks-rsa"];
+    let taken = ["go-oidc v3", "TokenReview", "kube-apiserver with our", "Spring", "jwks-rsa"];
     for family in FAMILIES {
         let takes = taken.iter().any(|name| family.name.starts_with(name));
         assert_eq!(names(&all).contains(&family.name), !takes, "{}", family.name);
