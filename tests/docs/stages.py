@@ -199,6 +199,17 @@ def everyone_is_content(stage) -> None:
     assert failing == {**dict.fromkeys(("aws", "gcp", "azure"), ["outside"]), "openidconnect": ["members"]}, failing
 
 
+def configuration(stage, item) -> None:
+    """What the page tells to save."""
+    if "issuers:" in item.text:
+        (stage.work / "sts.yaml").write_text(item.text)
+
+
+def a_session(stage) -> None:
+    """The service of the page says who one is; the SDKs themselves are tests/federation's, whose Python is another one."""
+    curl_says(stage, "--cacert tokensmith-data/ca.crt --data Action=GetCallerIdentity --data Version=2011-06-15 https://127.0.0.1:6444/", "MissingAuthenticationToken")
+
+
 SCENES = {
     "README.md": Scene(setup=nothing),
     "issuer.md": Scene(setup=certificate, before={"tokensmith doctor": a_spare}, after={
@@ -217,6 +228,7 @@ SCENES = {
         "tokensmith proxy --token-file /var/run/secrets/tokens/token --upstream": lambda stage: curl_says(stage, "--fail http://localhost:8181/", "Bearer eyJ"),
         "tokensmith proxy --verify": with_token,
     }),
+    "federation.md": Scene(setup=nothing, file=configuration, after={"curl": a_session}),
     "recipes.md": Scene(setup=recipes, file=workflow, after={"docker exec": the_api_server_asks_us, "oauth2-proxy": let_in}, replace=lambda stage: {
         "docker exec kind-control-plane ": "", "/etc/kubernetes/manifests/kube-apiserver.yaml": "kube-apiserver.yaml",
         # The server of this page stands on the same port's data already.

@@ -54,3 +54,83 @@ impl StsConfig {
         Ok(StsConfig { issuers, aws, azure, gcp })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"issuers:
+- issuer: https://oidc.example.com
+  documents: self
+- {issuer: https://elsewhere.example.com/a, documents: "http://127.0.0.1:1/"}
+aws:
+  oidcProviders:
+  - account: "123456789012"
+    url: https://oidc.example.com
+    clientIdList: [sts.amazonaws.com]
+  roles:
+  - arn: arn:aws:iam::123456789012:role/reader
+    assumeRolePolicyDocument:
+      Version: "2012-10-17"
+      Statement:
+        Effect: Allow
+        Principal: {Federated: "arn:aws:iam::123456789012:oidc-provider/oidc.example.com"}
+        Action: sts:AssumeRoleWithWebIdentity
+        Condition: {StringEquals: {"oidc.example.com:aud": sts.amazonaws.com}}
+"#;
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let parse = |text: &str| StsConfig::parse(text.as_bytes(), &[Cloud::Aws]).map(drop);
+        assert_eq!(parse(GOOD), Ok(()));
+        for (from, to, words, place) in [
+            ("documents: self", "documents: selfish", "must be `self`", "line 3, column 14"),
+            ("documents: self", "document: self", "unknown field `document`", "line 3, column 3"),
+            ("documents: self", "documents: self\n  ca: x", "need no `ca`", "line 4, column 7"),
+            (
+                "https://elsewhere.example.com/a",
+                "https://oidc.example.com/",
+                "there twice",
+                "line 4, column 12",
+            ),
+            ("https://elsewhere.example.com/a", "http://a.example.com", "https scheme", "line 4, column 12"),
+            (
+                "https://elsewhere.example.com/a",
+                "https://u@a.example.com",
+                "without user",
+                "line 4, column 12",
+            ),
+            ("http://127.0.0.1:1/", "http://127.0.0.1:1/?a", "without user, query", "line 4, column 56"),
+            ("aws:", "awz:", "unknown field `awz`", "line 5, column 1"),
+            ("\"123456789012\"", "\"12345678901\"", "12 digits", "line 7, column 14"),
+            ("    url: https://oidc", "    url: http://oidc", "begin with https://", "line 8, column 10"),
+            (
+                "    url: https://oidc.example.com",
+                "    url: https://oidc.example.com:8",
+                "without port",
+                "line 8, column 10",
+            ),
+            ("    url: https://oidc", "    url: https://x", "does not say where", "line 8, column 10"),
+            ("[sts.amazonaws.com]", "['']", "1 to 255 characters", "line 9, column 19"),
+            ("clientIdList", "clientIDList", "unknown field", "line 9, column 5"),
+            ("  roles:", "  roles: []\n  roles:", "duplicate", "line 11, column 3"),
+            ("role/reader", "user/reader", "no role's ARN", "line 11, column 10"),
+            ("role/reader", "role/reader\n    maxSessionDuration: 60", "3600 to 43200", "line 12, column 25"),
+            (
+                "StringEquals",
+                "StringMatches",
+                "StringMatches: the operator is not understood",
+                "line 13, column 7",
+            ),
+            ("Effect: Allow", "Effect: Maybe", "Statement 1: Effect", "line 13, column 7"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let error = parse(&text).expect_err(to).to_string();
+            assert!(error.contains(words) && error.contains(place), "{to}: {error}");
+        }
+        let error = StsConfig::parse(b"issuers: []\n", &[Cloud::Gcp]).unwrap_err().to_string();
+        assert!(error.contains("there is no `gcp:`"), "{error}");
+        assert!(parse("").is_err() && parse("[]").is_err() && parse(&format!("{GOOD}---\na: 1\n")).is_err());
+    }
+}

@@ -15,7 +15,6 @@
 
 // Only `moment` may use operators that panic where a time does not fit (see clippy.toml).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-#![allow(dead_code, reason = "the services are filled in one by one")]
 
 mod answer;
 mod aws;

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::keys::Keys;
 use tokensmith_core::supervise::{Supervisor, Task};

@@ -21,6 +21,7 @@ use tokensmith_core::keys::{Document, Keys};
 use tokensmith_verify::{Fetch, FetchError, Fetched, discovery};
 
 use config::{Documents, Issuer, bare};
+pub(crate) use tokensmith_verify::trust::{SignedClaims, Untrusted};
 pub(crate) use trusted::{Rules, Trusted};
 
 /// Why the services cannot be set up.
@@ -45,6 +46,7 @@ pub enum SetupError {
 }
 
 /// Issuers by their names.
+#[derive(Default)]
 pub(crate) struct Issuers {
     /// By the issuer's name without a stroke at its end.
     places: HashMap<String, Below>,
@@ -163,4 +165,52 @@ fn check_own(issuer: &str, keys: &Keys) -> Result<(), SetupError> {
     };
     let own = member(document, "issuer").unwrap_or_default();
     if own == issuer { Ok(()) } else { Err(SetupError::Foreign { issuer: issuer.into(), own }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Fetch for Nobody {
+        async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, FetchError> {
+            Ok(Fetched { status: 200, body: url.to_owned().into(), ..Fetched::default() })
+        }
+    }
+
+    #[tokio::test]
+    async fn urls_lead_where_the_configuration_says_and_nowhere_else() {
+        let place = |url: &str| Below { url: url.into(), web: Arc::new(Nobody) as Arc<dyn Fetch> };
+        let places = [
+            ("https://a.example", place("http://127.0.0.1:1")),
+            ("https://a.example/tenant", place("http://127.0.0.1:2/t")),
+        ];
+        let places = places.into_iter().map(|(name, place)| (name.to_owned(), place)).collect();
+        let issuers = Issuers { places, own: None };
+        for (url, want) in [
+            (
+                "https://a.example/.well-known/openid-configuration",
+                Some("http://127.0.0.1:1/.well-known/openid-configuration"),
+            ),
+            ("https://a.example/tenant/jwks?v=1", Some("http://127.0.0.1:2/t/jwks?v=1")),
+            ("https://a.example/tenants/jwks", Some("http://127.0.0.1:1/tenants/jwks")),
+            ("https://a.example", Some("http://127.0.0.1:1")),
+            ("https://a.example.evil/jwks", None),
+            ("https://a.example:8443/jwks", None),
+            ("https://b.example/jwks?https://a.example/", None),
+            ("http://a.example/jwks", None),
+            ("", None),
+        ] {
+            let found = issuers
+                .get(url, None)
+                .await
+                .ok()
+                .map(|found| String::from_utf8(found.body.to_vec()).unwrap());
+            assert_eq!(found.as_deref(), want, "{url}");
+        }
+        let long = format!("https://a.example/{}", "/".repeat(MAX_URL));
+        assert!(issuers.get(&long, None).await.is_err());
+    }
 }
