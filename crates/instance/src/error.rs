@@ -39,6 +39,9 @@ pub enum StartError {
     /// The CA, or the certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The policy of the token endpoint.
+    #[error("the exchange policy cannot be used: {0}")]
+    Exchange(#[from] tokensmith_exchange::PolicyError),
     /// The folder for the store.
     #[error("cannot make the folder")]
     Folder(#[source] io::Error),

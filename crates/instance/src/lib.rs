@@ -45,6 +45,9 @@ pub use tokensmith_core::tokens::profile::{AudienceError, ProfileError, ServerLi
 pub use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
 pub use tokensmith_core::view::Snapshot;
 pub use tokensmith_core::{Error, Supervisor};
+pub use tokensmith_exchange::{
+    ENDPOINTS as EXCHANGE_ENDPOINTS, Policies as ExchangePolicies, PolicyError as ExchangePolicyError,
+};
 pub use tokensmith_objects::Object;
 pub use tokensmith_objects::schema::{self, Schema};
 pub use tokensmith_objects::validate::Limits;

@@ -13,6 +13,7 @@ use tokensmith_core::access::rbac::Rbac;
 use tokensmith_core::access::{Authorizer, Authorizers, TokenAuthenticator};
 use tokensmith_core::keys::issuer::check_issuers;
 use tokensmith_core::tokens::{LedgerMode, TokenProfiles};
+use tokensmith_exchange::{ENDPOINTS, Policies};
 use tokensmith_objects::Object;
 use tokensmith_objects::schema::Schema;
 use tokensmith_objects::validate::{Limits, MAX_TOKEN_EXPIRATION};
@@ -46,6 +47,8 @@ pub struct Options {
     pub dropped_audiences: Vec<String>,
     /// Issuers that were accepted so far, and whose tokens may be refused from now on.
     pub dropped_issuers: Vec<String>,
+    /// Who gets what for a token at the token endpoint, which there is where this is.
+    pub exchange: Option<Arc<Policies>>,
     /// How long events are kept; none: for ever.
     pub event_ttl: Option<time::Duration>,
     /// Whether tokens of automatic volumes live for a year, for clients that do not read them again.
@@ -99,6 +102,7 @@ impl Default for Options {
             dropped_audiences: Vec::new(),
             dropped_issuers: Vec::new(),
             event_ttl: Some(time::Duration::HOUR),
+            exchange: None,
             extend_tokens: true,
             http: AppConfig {
                 anonymous_auth: true,
@@ -148,7 +152,9 @@ impl Options {
         // Who names no audience gets these: they must go together, or nobody would get such a token.
         self.profiles.choose(self.audiences())?;
         // The clock's path is not free on any server, so that a clock that can be moved changes nothing else.
-        Ok(routes::check(self.routes.iter().map(|route| route.path).chain([testing_clock::PATH]))?)
+        let own = ENDPOINTS.iter().map(|(path, _)| *path).filter(|_| self.exchange.is_some());
+        let more = self.routes.iter().map(|route| route.path).chain([testing_clock::PATH]);
+        Ok(routes::check(more.chain(own))?)
     }
 
     /// What a start asks for at this time, where no issuer of before is known and no key signs elsewhere.

@@ -10,8 +10,9 @@ use tokensmith_core::keys::Keys;
 use tokensmith_core::ledger::Ledger;
 use tokensmith_core::store::Store;
 use tokensmith_core::supervise::{Supervisor, Task, Tasks};
-use tokensmith_core::tokens::{IssuerConfig, TokenIssuer, TokenLedger, Verifier};
+use tokensmith_core::tokens::{AccessTokens, IssuerConfig, TokenIssuer, TokenLedger, Verifier};
 use tokensmith_core::view::View;
+use tokensmith_exchange::{Endpoint, Setting};
 use tokensmith_objects::schema::Current;
 use tokensmith_objects::{Object, bootstrap};
 use tokensmith_registry::controllers::Controllers;
@@ -105,12 +106,12 @@ impl Instance {
         tasks.run(Task::SigningKeys, &keys, |keys| async move { keys.run().await });
         tasks.run(Task::Ledger, &ledger, |ledger| async move { ledger.run().await });
 
-        let verifier = Verifier::new(
+        let verifier = Arc::new(Verifier::new(
             keys.clone(),
             ledger.revocations().clone(),
             options.issuers.clone(),
             audiences.clone(),
-        );
+        ));
         let clock_to_move = test_clock.map(|moved| TestClock {
             clock: moved,
             keys: keys.clone(),
@@ -120,8 +121,32 @@ impl Instance {
         let mut routes = options.routes;
         let limit = Limit(options.http.max_request_bytes);
         routes.extend(clock_to_move.clone().map(|moved| testing_clock::route(moved, limit)));
+        let metrics = Arc::new(Metrics::new());
+        if let Some(policies) = options.exchange {
+            let access = AccessTokens::new(
+                view.clone(),
+                clock.clone(),
+                keys.clone(),
+                ledger.clone(),
+                verifier.clone(),
+                issuer.clone(),
+            );
+            let setting = Setting {
+                access: Arc::new(access),
+                view: view.clone(),
+                clock: clock.clone(),
+                keys: keys.clone(),
+                ledger: ledger.clone(),
+                errands: tasks.errands().clone(),
+                metrics: metrics.clone(),
+                limit,
+                max_token_seconds: options.max_token_seconds,
+                issuers: options.issuers.clone(),
+            };
+            routes.extend(Endpoint::new(policies, setting)?.routes());
+        }
         let mut authenticators = options.authenticators;
-        authenticators.push(Arc::new(verifier) as Arc<dyn TokenAuthenticator>);
+        authenticators.push(verifier as Arc<dyn TokenAuthenticator>);
         let tokens = TokenIssuer::new(
             view.clone(),
             clock.clone(),
@@ -155,7 +180,7 @@ impl Instance {
                 Authentication::new(authenticators, audiences).with_certificates(options.client_certificates),
             ),
             authorizer,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             audit,
             backup: Arc::new(backup),
             stopping: parts.stopping,

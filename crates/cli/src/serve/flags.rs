@@ -72,7 +72,7 @@ Examples:
 
 A --token-profile-file; the first profile with a pattern that matches an audience counts:
 ", include_str!("token-profiles.example.yaml"), "
-SIGHUP reloads the token file, the TLS files, the client CA file and the STS configuration, and opens the audit log anew. SIGTERM and SIGINT drain and stop."))]
+SIGHUP reloads the token file, the TLS files, the client CA file, the exchange policy and the STS configuration, and opens the audit log anew. SIGTERM and SIGINT drain and stop."))]
 pub struct ServeArgs {
     /// Listen on this address
     #[arg(
@@ -281,6 +281,10 @@ pub struct ServeArgs {
     /// Choose algorithm, lifetime and further claims of a token by its audience (YAML, see below)
     #[arg(long, value_name = "PATH", env = "TOKENSMITH_TOKEN_PROFILE_FILE", help_heading = "Tokens")]
     pub token_profile_file: Option<PathBuf>,
+
+    /// Exchange tokens at /oauth2/token under this policy (YAML, see docs/exchange.md); reloaded on SIGHUP
+    #[arg(long, value_name = "PATH", env = "TOKENSMITH_EXCHANGE_POLICY_FILE", help_heading = "Tokens")]
+    pub exchange_policy_file: Option<PathBuf>,
 
     /// Write down which tokens are issued, so that they can be listed and revoked
     #[arg(

@@ -3,6 +3,7 @@
 mod banner;
 pub mod certificates;
 pub mod data_dir;
+mod exchange;
 mod fail;
 mod federation;
 mod first_start;
@@ -193,6 +194,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             server.instance.app.audit.reopen();
             supervisor.step(Task::Certificates, || {
                 reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
+                exchange::reload(args.exchange_policy_file.as_deref(), server.policies.as_deref());
                 if let Some((sts, _)) = &sts {
                     federation::reload(&args.sts, sts);
                 }

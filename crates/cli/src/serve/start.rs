@@ -22,7 +22,7 @@ use super::data_dir::DataDir;
 use super::fail::FailPoints;
 use super::flags::ServeArgs;
 use super::keys::{KeyFiles, read};
-use super::{profiles, tls};
+use super::{exchange, profiles, tls};
 use crate::failure::Failure;
 use crate::files::{check_given, unreadable};
 
@@ -65,6 +65,7 @@ impl Settings {
         };
         let admin_token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
         let profiles = profiles::read(args)?;
+        let exchange = args.exchange_policy_file.as_deref().map(exchange::read).transpose()?;
         let sts = args.sts.config()?;
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
@@ -76,6 +77,7 @@ impl Settings {
             dropped_issuers: args.drop_service_account_issuer.clone(),
             extend_tokens: args.service_account_extend_token_expiration,
             event_ttl: args.event_ttl()?,
+            exchange,
             http: AppConfig {
                 anonymous_auth: args.anonymous_auth,
                 anonymous_oidc: args.anonymous_oidc,
@@ -138,7 +140,8 @@ fn refused(args: &ServeArgs, e: StartError) -> Failure {
 /// Judges who may write the files that flags name; gives the secret ones that everyone may read.
 fn check_files(args: &ServeArgs) -> Result<Vec<&PathBuf>, Failure> {
     let keys = &args.keys;
-    let public = [&args.client_ca_file, &args.tls_cert_file, &args.token_profile_file];
+    let public =
+        [&args.client_ca_file, &args.exchange_policy_file, &args.tls_cert_file, &args.token_profile_file];
     for path in public.into_iter().flatten().chain(&keys.service_account_key_file) {
         check_given(path)?;
     }

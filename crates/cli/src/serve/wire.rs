@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokensmith::issuers::StartIssuers;
-use tokensmith::{Authorization, Instance, Options, Parts, StartError};
+use tokensmith::{Authorization, ExchangePolicies, Instance, Options, Parts, StartError};
 use tokensmith_core::access::TokenAuthenticator;
 use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::supervise::Supervisor;
@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use super::data_dir::DataDir;
 use super::first_start::FirstStart;
 use super::flags::{Mode, ServeArgs};
-use super::issuers;
 use super::keys;
 use super::start::{Opened, Settings, Time};
+use super::{exchange, issuers};
 use crate::failure::Failure;
 
 /// A server that has everything but listeners.
@@ -28,6 +28,8 @@ pub(super) struct Server {
     pub(super) admin_token: String,
     pub(super) issuer: String,
     pub(super) token_file: Option<Arc<TokenFile>>,
+    /// What the token endpoint goes by.
+    pub(super) policies: Option<Arc<ExchangePolicies>>,
 }
 
 /// Builds a server. `trust` is what clients must trust, PEM; `url` how others reach it.
@@ -92,8 +94,9 @@ pub(super) async fn server(
         audit,
         stopping,
     };
-    let instance = Instance::start(parts, options).await.map_err(not_started)?;
-    Ok(Server { instance, admin_token, issuer, token_file: settings.token_file })
+    let policies = options.exchange.clone();
+    let instance = Instance::start(parts, options).await.map_err(|e| not_started(args, e))?;
+    Ok(Server { instance, admin_token, issuer, token_file: settings.token_file, policies })
 }
 
 impl From<Mode> for Authorization {
@@ -108,9 +111,10 @@ impl From<Mode> for Authorization {
 }
 
 /// What is revoked must not come to life again by a flag: that is a guard's, all else has been tried.
-fn not_started(e: StartError) -> Failure {
+fn not_started(args: &ServeArgs, e: StartError) -> Failure {
     match &e {
         StartError::Ledger(LedgerOpenError::Revoked { .. }) => Failure::guard(e.to_string()),
+        StartError::Exchange(cause) => exchange::refused(args, cause),
         _ => anyhow::Error::new(e).into(),
     }
 }

@@ -1,0 +1,139 @@
+//! Introspection (RFC 7662): whether a token that this endpoint has issued holds at this moment.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokensmith_core::access::ANONYMOUS;
+use tokensmith_core::tokens::access_token::Checked;
+use tokensmith_server::Caller;
+use tokensmith_server::audit::Line;
+
+use crate::endpoint::Endpoint;
+use crate::form::Form;
+use crate::oauth::{self, Code, Refusal};
+use crate::policy::{Client, May, Policy};
+use crate::subject::Subject;
+
+/// Who asks, and about which tokens.
+pub(crate) enum Asker<'a> {
+    /// Whom the authorizers have let in.
+    Caller,
+    /// Whom the policy names.
+    Client(&'a Client, Box<Subject>),
+}
+
+impl Asker<'_> {
+    /// Whether tokens for these audiences are theirs to ask about.
+    pub(crate) fn is_for(&self, audiences: &[String]) -> bool {
+        match self {
+            Asker::Caller => true,
+            Asker::Client(client, _) => client.is_for(audiences),
+        }
+    }
+}
+
+pub(crate) async fn introspect(here: &Endpoint, caller: &Caller, request: Request<Body>) -> Response {
+    let mut line = caller.line(&*here.clock, "introspect");
+    let answer = answer(here, caller, request, &mut line).await;
+    finish(caller, line, answer)
+}
+
+/// Writes the line, and answers.
+pub(crate) fn finish(caller: &Caller, mut line: Line, answer: Result<Response, Refusal>) -> Response {
+    match answer {
+        Ok(response) => {
+            (line.decision, line.code) = ("allow", response.status().as_u16());
+            caller.tell(line);
+            response
+        }
+        Err(refusal) => {
+            (line.decision, line.code) = ("deny", refusal.status().as_u16());
+            line.reason.clone_from(&refusal.why);
+            line.rule.clone_from(&refusal.rule);
+            caller.tell(line);
+            refusal.response()
+        }
+    }
+}
+
+async fn answer(
+    here: &Endpoint,
+    caller: &Caller,
+    request: Request<Body>,
+    line: &mut Line,
+) -> Result<Response, Refusal> {
+    let form = Form::read(here.limit, request).await?;
+    let policy = here.policies.current();
+    let asker = asker(here, &policy, caller, &form, May::Introspect, line).await?;
+    let token = form.need("token", "the token is missing")?;
+    let shown = match here.access.check(token) {
+        Ok(checked) if asker.is_for(&checked.payload.audiences) => {
+            line.jti.clone_from(&checked.payload.id);
+            line.subject.clone_from(&checked.payload.subject);
+            active(checked)
+        }
+        // §2.2: no more is said of what is not active, nor of what is not theirs (§4).
+        Ok(_) => {
+            line.reason = "the token is for none of the client's audiences".into();
+            json!({"active": false})
+        }
+        Err(e) => {
+            line.reason = e.to_string();
+            json!({"active": false})
+        }
+    };
+    Ok(oauth::json(StatusCode::OK, &shown))
+}
+
+/// Who asks (§2.1, RFC 7009 §2.1): by a credential of the API, which the gate has judged, or by an assertion.
+pub(crate) async fn asker<'a>(
+    here: &Endpoint,
+    policy: &'a Policy,
+    caller: &Caller,
+    form: &Form,
+    may: May,
+    line: &mut Line,
+) -> Result<Asker<'a>, Refusal> {
+    let told = "the client is not authenticated";
+    let shown = caller.user.name != ANONYMOUS;
+    let Some(client) = here.client(policy, form).await? else {
+        if shown {
+            return Ok(Asker::Caller);
+        }
+        return Err(Refusal::new(Code::InvalidClient, told));
+    };
+    // RFC 6749 §2.3: one way to say who one is, not two.
+    if shown {
+        let told = "there is a credential in a header, and a client_assertion: leave one of them out";
+        return Err(Refusal::new(Code::InvalidRequest, told));
+    }
+    line.user.clone_from(&client.id);
+    let objects = here.view.snapshot();
+    let facts = here.facts(&client, None, None, &objects);
+    let variables = facts.variables().map_err(|e| Refusal::because(Code::InvalidClient, told, e))?;
+    let named = policy
+        .clients
+        .iter()
+        .find(|one| one.may.contains(&may) && one.from.matches(&client, &objects, &variables));
+    drop(variables);
+    match named {
+        Some(named) => {
+            line.rule.clone_from(&named.name);
+            Ok(Asker::Client(named, Box::new(client)))
+        }
+        // It is who it says, and may not: nobody needs to know which of both it was.
+        None => Err(Refusal::because(Code::InvalidClient, told, "no client of the policy is meant by it")),
+    }
+}
+
+/// §2.2: what the token says, and that it is active. What it is bound to is the server's own business.
+fn active(checked: Checked) -> Value {
+    let mut shown = Map::new();
+    shown.insert("active".into(), true.into());
+    let hidden = tokensmith_core::tokens::access_token::TIE_CLAIM;
+    shown.extend(checked.claims.into_iter().filter(|(name, _)| name != hidden && name != "active"));
+    shown.insert("token_type".into(), "Bearer".into());
+    Value::Object(shown)
+}

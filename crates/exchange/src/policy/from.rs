@@ -1,0 +1,80 @@
+//! Who: patterns of issuers, subjects and accounts, selectors of labels as they are now, and conditions.
+
+use tokensmith_core::tokens::pattern::Pattern;
+use tokensmith_core::view::Snapshot;
+use tokensmith_expressions::{Expression, Variables};
+use tokensmith_objects::selector::LabelSelector;
+
+use crate::subject::{Kind, Subject};
+
+/// Whose token.
+#[derive(Debug)]
+pub(crate) struct From {
+    pub(crate) who: Who,
+    pub(crate) conditions: Vec<Expression>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// An account of this server.
+    Account(Box<Account>),
+    /// Who has a token that this endpoint has issued.
+    Exchanged { audience: Pattern, subject: Pattern },
+    /// Who has a token of another issuer.
+    Issuer { issuer: String, subject: Pattern },
+}
+
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) namespace: Pattern,
+    pub(crate) name: Pattern,
+    pub(crate) labels: Option<LabelSelector>,
+    pub(crate) namespace_labels: Option<LabelSelector>,
+    pub(crate) pod_labels: Option<LabelSelector>,
+}
+
+impl From {
+    /// Whether it means the one whose token this is. A condition that has no value for the token's claims does not hold.
+    pub(crate) fn matches(&self, subject: &Subject, objects: &Snapshot, variables: &Variables<'_>) -> bool {
+        self.who.matches(subject, objects)
+            && self.conditions.iter().all(|condition| {
+                condition.evaluate_bool(variables).unwrap_or_else(|e| {
+                    tracing::debug!(cause = %e, "a condition of the exchange policy has no value");
+                    false
+                })
+            })
+    }
+}
+
+impl Who {
+    fn matches(&self, subject: &Subject, objects: &Snapshot) -> bool {
+        match (self, &subject.kind) {
+            (Who::Account(wanted), Kind::Account { namespace, name, pod }) => {
+                wanted.namespace.matches(namespace)
+                    && wanted.name.matches(name)
+                    && wanted.has_labels(namespace, name, pod.as_deref(), objects)
+            }
+            (Who::Exchanged { audience, subject: wanted }, Kind::Exchanged) => {
+                wanted.matches(&subject.sub) && subject.audiences.iter().any(|a| audience.matches(a))
+            }
+            (Who::Issuer { issuer, subject: wanted }, Kind::Issuer) => {
+                *issuer == subject.issuer && wanted.matches(&subject.sub)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Account {
+    /// The objects as they are now: what is gone has no labels.
+    fn has_labels(&self, namespace: &str, name: &str, pod: Option<&str>, objects: &Snapshot) -> bool {
+        let holds = |selector: &Option<LabelSelector>, resource, namespace: &str, name: Option<&str>| {
+            let Some(selector) = selector else { return true };
+            let found = name.and_then(|name| objects.get("", resource, namespace, name));
+            found.is_some_and(|object| selector.matches(&**object))
+        };
+        holds(&self.labels, "serviceaccounts", namespace, Some(name))
+            && holds(&self.namespace_labels, "namespaces", "", Some(namespace))
+            && holds(&self.pod_labels, "pods", namespace, pod)
+    }
+}
