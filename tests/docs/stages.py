@@ -201,8 +201,9 @@ def everyone_is_content(stage) -> None:
 
 def configuration(stage, item) -> None:
     """What the page tells to save."""
-    if "issuers:" in item.text:
-        (stage.work / "sts.yaml").write_text(item.text)
+    for cloud, name in {"aws": "sts.yaml", "gcp": "gcp.yaml", "azure": "azure.yaml"}.items():
+        if f"\n{cloud}:\n" in item.text:
+            (stage.work / name).write_text(item.text)
 
 
 def a_session(stage) -> None:
@@ -228,7 +229,7 @@ SCENES = {
         "tokensmith proxy --token-file /var/run/secrets/tokens/token --upstream": lambda stage: curl_says(stage, "--fail http://localhost:8181/", "Bearer eyJ"),
         "tokensmith proxy --verify": with_token,
     }),
-    "federation.md": Scene(setup=nothing, file=configuration, after={"curl": a_session}),
+    "federation.md": Scene(setup=nothing, file=configuration, after={"curl --fail --silent --show-error --cacert tokensmith-data/ca.crt --data Action=": a_session}),
     "recipes.md": Scene(setup=recipes, file=workflow, after={"docker exec": the_api_server_asks_us, "oauth2-proxy": let_in}, replace=lambda stage: {
         "docker exec kind-control-plane ": "", "/etc/kubernetes/manifests/kube-apiserver.yaml": "kube-apiserver.yaml",
         # The server of this page stands on the same port's data already.

@@ -21,9 +21,13 @@ mod aws;
 mod azure;
 mod cloud;
 mod config;
+#[cfg(test)]
+mod fixtures;
+mod form;
 mod gcp;
 mod issuers;
 mod listener;
+mod token;
 
 pub use cloud::Cloud;
 pub use config::StsConfig;

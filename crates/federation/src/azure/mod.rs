@@ -1,38 +1,175 @@
-//! The service of azure.
+//! Microsoft's: Entra's token endpoint for applications that trust the tokens of an issuer (federated credentials).
+//!
+//! ```text
+//! POST /{tenant}/oauth2/v2.0/token ─► config (tenant, application) ─► assertion ─► issuers ─► issued: an access token
+//! GET  /{tenant}/v2.0/.well-known/openid-configuration, /{tenant}/discovery/v2.0/keys, /common/discovery/instance ─► documents
+//! ```
+//!
+//! Promises: tenants and applications are found by a look-up, however many there are; an application's credentials are twenty at
+//! most. Nothing is kept of what is given out.
 
-use std::collections::HashSet;
+mod assertion;
+mod config;
+mod documents;
+mod issued;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use serde::Deserialize;
-use tokensmith_api::yaml::ConfigError;
+use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokensmith_core::random;
+use tokensmith_verify::trust::Untrusted;
+use uuid::Uuid;
 
 use crate::answer;
 use crate::cloud::{Cloud, Means, Service};
-
-/// The part of the configuration as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct RawConfig {}
-
-/// What it was told.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {}
-
-impl Config {
-    /// Judges what is written. `issuers` are those whose documents can be read here.
-    pub(crate) fn new(_: RawConfig, _: &HashSet<&str>) -> Result<Self, ConfigError> {
-        Ok(Config {})
-    }
-}
+use crate::form::{Form, Repeated};
+use crate::issuers::{Rules, Trusted};
+use crate::token::Unverified;
+use config::Tenant;
+pub(crate) use config::{Config, RawConfig};
+use issued::{Grant, Issued};
+use refusal::{About, Refusal};
 
 /// The service.
-pub(crate) struct Azure {}
+pub(crate) struct Azure {
+    means: Means,
+    config: Config,
+    trusted: Arc<Trusted>,
+    issued: Issued,
+}
+
+/// An endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint<'a> {
+    Instance,
+    Discovery { tenant: &'a str },
+    Keys { tenant: &'a str },
+    Token { tenant: &'a str },
+}
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 impl Azure {
-    pub(crate) fn new(_: Config, _: Means) -> Self {
-        Azure {}
+    pub(crate) fn new(config: Config, means: Means) -> Self {
+        let issuers: Vec<String> = config.issuers().into_iter().map(str::to_owned).collect();
+        let leeway = Duration::from_secs(assertion::LEEWAY.unsigned_abs());
+        let trusted = Trusted::new(issuers, Rules { leeway, keys: None }, &means);
+        Azure { issued: Issued::new(&means.secret.0), means, config, trusted }
+    }
+
+    fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.config.tenants.get(&name.to_ascii_lowercase()).map(|tenant| &**tenant)
+    }
+
+    /// A document.
+    fn document(&self, endpoint: Endpoint<'_>, query: &str) -> Result<Value, Refusal> {
+        let url = &*self.means.url;
+        let known = |name: &str| match self.tenant(name) {
+            Some(tenant) => Ok(tenant.id),
+            None => Err(Refusal::unknown_tenant_document(name)),
+        };
+        match endpoint {
+            Endpoint::Discovery { tenant } => Ok(documents::tenant(url, known(tenant)?)),
+            Endpoint::Keys { tenant } => known(tenant).map(|_| self.issued.keys()),
+            Endpoint::Instance => {
+                let form = Form::parse(query.as_bytes()).map_err(repeated)?;
+                let wanted = form.get("authorization_endpoint").unwrap_or_default();
+                let version = form.get("api-version").unwrap_or("1.0");
+                documents::instance(url, wanted, version).ok_or_else(Refusal::unknown_instance)
+            }
+            Endpoint::Token { .. } => Err(Refusal::invalid_input("The endpoint only accepts POST requests.")),
+        }
+    }
+
+    /// A token.
+    async fn token(&self, tenant: &str, body: &[u8]) -> Result<Value, Refusal> {
+        let form = Form::parse(body).map_err(repeated)?;
+        let wanted = |name: &'static str| form.get(name).ok_or_else(|| Refusal::missing_parameter(name));
+        match wanted("grant_type")? {
+            "client_credentials" => {}
+            other => return Err(Refusal::unsupported_grant(other)),
+        }
+        let known = self.tenant(tenant).ok_or_else(|| {
+            let possible = tenant.parse::<Uuid>().is_ok() || config::is_domain(tenant);
+            if possible { Refusal::unknown_tenant(tenant) } else { Refusal::no_tenant(tenant) }
+        })?;
+        let client = wanted("client_id")?;
+        let resource = resource(wanted("scope")?)?;
+        let application = client.parse().ok().and_then(|id: Uuid| known.applications.get(&id));
+        let application = application.ok_or_else(|| Refusal::unknown_application(client, &known.name))?;
+        let Some(token) = form.get("client_assertion") else {
+            let secret = form.get("client_secret").is_some();
+            return Err(if secret { Refusal::invalid_secret(client) } else { Refusal::no_credential() });
+        };
+        if wanted("client_assertion_type")? != ASSERTION_TYPE {
+            return Err(Refusal::invalid_input(format!(
+                "The client_assertion_type must be '{ASSERTION_TYPE}'."
+            )));
+        }
+        let unverified = assertion::read(token)?;
+        assertion::matching(application, client, &unverified.claims)?;
+        let claims = match self.trusted.verify(token).await {
+            Ok(signed) => signed.claims,
+            Err(why) => return Err(self.untrusted(&why, &unverified)),
+        };
+        let now = self.means.clock.now();
+        assertion::in_time(&claims, now)?;
+        tracing::info!(tenant = %known.id, application = %application.id, "access token of an application");
+        let grant = Grant {
+            issuer: documents::issuer(&self.means.url, known.id),
+            tenant: known.id,
+            application: application.id,
+            resource,
+            now: now.unix_timestamp(),
+        };
+        Ok(json!({
+            "token_type": "Bearer",
+            "expires_in": issued::LIFE,
+            "ext_expires_in": issued::LIFE,
+            "access_token": self.issued.token(&grant),
+        }))
+    }
+
+    /// What Entra says of a token that is not believed.
+    fn untrusted(&self, why: &Untrusted, unverified: &Unverified) -> Refusal {
+        let issuer = unverified.text("iss").unwrap_or_default();
+        match why {
+            Untrusted::Algorithm | Untrusted::Critical | Untrusted::Signature => Refusal::signature(),
+            Untrusted::Issuer => Refusal::issuer(issuer),
+            Untrusted::Keys { .. } => Refusal::unreachable(),
+            Untrusted::Malformed(_) | Untrusted::NoExpiry | Untrusted::TooLong => Refusal::malformed(),
+            Untrusted::NoKeyId => Refusal::no_key_id(),
+            Untrusted::Time(_) => assertion::outside(&unverified.claims, self.means.clock.now()),
+            Untrusted::UnknownKey => {
+                Refusal::unknown_key(unverified.header("kid").unwrap_or_default(), issuer)
+            }
+        }
+    }
+
+    async fn answered(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
+        let endpoint = endpoint(request.uri().path());
+        if let (&Method::POST, Some(Endpoint::Token { tenant })) = (request.method(), endpoint) {
+            let answer = self.token(tenant, request.body()).await?;
+            return Ok(answer::json(StatusCode::OK, &answer));
+        }
+        match endpoint {
+            Some(endpoint) if request.method() == Method::GET => {
+                let document = self.document(endpoint, request.uri().query().unwrap_or_default())?;
+                let mut response = answer::json(StatusCode::OK, &document);
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                Ok(response)
+            }
+            _ => Err(Refusal::invalid_input("The request is not valid for this endpoint.")),
+        }
     }
 }
 
@@ -42,11 +179,58 @@ impl Service for Azure {
         Cloud::Azure
     }
 
-    fn owns(&self, _: &str) -> bool {
-        false
+    fn owns(&self, path: &str) -> bool {
+        endpoint(path).is_some()
     }
 
-    async fn answer(&self, _: Request<Bytes>) -> Response<Bytes> {
-        answer::text(StatusCode::NOT_FOUND, "not found\n")
+    async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let asked = request_id(request.headers());
+        let answered = self.answered(&request).await;
+        let correlation = asked.unwrap_or_else(random::uuid);
+        let mut response = answered.unwrap_or_else(|refusal| {
+            tracing::info!(code = refusal.code, error = refusal.error, "refused: {refusal}");
+            refusal.answer(About { correlation, now: self.means.clock.now() })
+        });
+        // "return-client-request-id: true" asks for it back.
+        let back = request.headers().get("return-client-request-id");
+        if asked.is_some() && back.is_some_and(|back| back.as_bytes().eq_ignore_ascii_case(b"true")) {
+            let value =
+                HeaderValue::from_str(&correlation.to_string()).expect("hexadecimal digits and strokes");
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
     }
+}
+
+/// Which endpoint a path is.
+fn endpoint(path: &str) -> Option<Endpoint<'_>> {
+    if path == "/common/discovery/instance" {
+        return Some(Endpoint::Instance);
+    }
+    let (tenant, rest) = path.strip_prefix('/')?.split_once('/')?;
+    match rest {
+        _ if tenant.is_empty() => None,
+        "v2.0/.well-known/openid-configuration" => Some(Endpoint::Discovery { tenant }),
+        "discovery/v2.0/keys" => Some(Endpoint::Keys { tenant }),
+        "oauth2/v2.0/token" => Some(Endpoint::Token { tenant }),
+        _ => None,
+    }
+}
+
+/// The id that the client has given its request.
+fn request_id(headers: &HeaderMap) -> Option<Uuid> {
+    headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
+}
+
+/// What an access token is for: "the scope … should be the resource identifier … affixed with the .default suffix"
+/// (<https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>).
+fn resource(scope: &str) -> Result<&str, Refusal> {
+    let resource = scope.strip_suffix("/.default").filter(|resource| !resource.is_empty());
+    resource
+        .filter(|resource| !resource.contains(char::is_whitespace))
+        .ok_or_else(|| Refusal::invalid_scope(scope))
+}
+
+fn repeated(Repeated(name): Repeated) -> Refusal {
+    Refusal::invalid_input(format!("The parameter '{name}' must not be given more than once."))
 }

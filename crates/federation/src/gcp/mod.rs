@@ -1,38 +1,126 @@
-//! The service of gcp.
+//! Google's: workload identity federation with the tokens of issuers of OpenID Connect, and the service accounts behind it.
+//!
+//! ```text
+//! POST /v1/token ─► body ─► exchange ─► names ─► issuers (or uploaded keys) ─► mapping ─► tokens: a federated access token
+//! POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken ─► impersonate (bindings) ─► tokens: an account's
+//! POST /v1/introspect, /tokeninfo ─► inspect
+//! ```
+//!
+//! Promises: a provider and an account are found by a look-up, however many there are; nothing is kept of what is given out.
+//! Where Google has been seen to answer otherwise than its reference says, the reference counts if it is the stricter.
 
-use std::collections::HashSet;
+mod body;
+mod config;
+mod exchange;
+mod impersonate;
+mod inspect;
+mod mapping;
+mod names;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod uploaded;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use serde::Deserialize;
-use tokensmith_api::yaml::ConfigError;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use tokensmith_verify::trust::Untrusted;
 
 use crate::answer;
 use crate::cloud::{Cloud, Means, Service};
-
-/// The part of the configuration as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct RawConfig {}
-
-/// What it was told.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {}
-
-impl Config {
-    /// Judges what is written. `issuers` are those whose documents can be read here.
-    pub(crate) fn new(_: RawConfig, _: &HashSet<&str>) -> Result<Self, ConfigError> {
-        Ok(Config {})
-    }
-}
+use crate::form::Form;
+use crate::issuers::{Rules, Trusted};
+use crate::token::Unverified;
+use body::Parameters;
+pub(crate) use config::{Config, RawConfig};
+use exchange::Exchange;
+use impersonate::Generate;
+use refusal::Refusal;
+use tokens::{Held, Tokens};
 
 /// The service.
-pub(crate) struct Gcp {}
+pub(crate) struct Gcp {
+    means: Means,
+    config: Config,
+    trusted: Arc<Trusted>,
+    tokens: Tokens,
+}
+
+const TOKEN: &str = "/v1/token";
+const INTROSPECT: &str = "/v1/introspect";
+const TOKEN_INFO: &str = "/tokeninfo";
+const ACCOUNTS: &str = "/v1/projects/-/serviceAccounts/";
 
 impl Gcp {
-    pub(crate) fn new(_: Config, _: Means) -> Self {
-        Gcp {}
+    pub(crate) fn new(config: Config, means: Means) -> Self {
+        let fetched = config.providers.values().filter(|provider| provider.keys.is_none());
+        let issuers = fetched.map(|provider| provider.issuer.clone());
+        let leeway = std::time::Duration::from_secs(exchange::LEEWAY.unsigned_abs());
+        let trusted = Trusted::new(issuers, Rules { leeway, keys: None }, &means);
+        Gcp { tokens: Tokens::new(means.secret.0), means, config, trusted }
+    }
+
+    fn now(&self) -> i64 {
+        self.means.clock.now().unix_timestamp()
+    }
+
+    /// The claims of a token whose issuer's keys are fetched.
+    async fn fetched(&self, token: &str, unverified: &Unverified) -> Result<Map<String, Value>, Refusal> {
+        let verified = self.trusted.verify(token).await;
+        verified.map(|signed| signed.claims).map_err(|why| untrusted(&why, unverified))
+    }
+
+    async fn answered(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let ok = |value: Value| answer::json(StatusCode::OK, &value);
+        match (&parts.method, parts.uri.path()) {
+            (&Method::POST, TOKEN) => {
+                no_credentials(&parts.headers)?;
+                let exchange = Exchange::new(Parameters::read(&parts.headers, &body)?)?;
+                self.exchange(exchange).await.map(ok)
+            }
+            (&Method::POST, INTROSPECT) => {
+                let mut parameters = Parameters::read(&parts.headers, &body)?;
+                let missing = || Refusal::invalid_request("Invalid value for \"token\".");
+                Ok(ok(self.introspect(&parameters.take("token")?.ok_or_else(missing)?)))
+            }
+            (&Method::GET, TOKEN_INFO) => {
+                self.token_info_of(parts.uri.query().unwrap_or_default().as_bytes())
+            }
+            (&Method::POST, TOKEN_INFO) => self.token_info_of(&body),
+            (&Method::POST, path) => {
+                let email = account(path).ok_or_else(Refusal::not_found)?;
+                let caller = self.caller(&parts.headers)?;
+                let generate = Generate::new(&body::object(if body.is_empty() { b"{}" } else { &body })?)?;
+                self.generate(&email, &caller, generate).map(ok)
+            }
+            _ => Err(Refusal::not_found()),
+        }
+    }
+
+    fn token_info_of(&self, parameters: &[u8]) -> Result<Response<Bytes>, Refusal> {
+        let invalid = || Refusal::OAuth { error: "invalid_token", description: "Invalid Value".into() };
+        let form = Form::parse(parameters).map_err(|_| invalid())?;
+        let info = form.get("access_token").and_then(|token| self.token_info(token)).ok_or_else(invalid)?;
+        Ok(answer::json(StatusCode::OK, &info))
+    }
+
+    /// Who asks, by the one credential that these endpoints take.
+    fn caller(&self, headers: &HeaderMap) -> Result<Held, Refusal> {
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        let header = all.next().ok_or_else(Refusal::unauthenticated)?;
+        let text = header.to_str().ok().filter(|_| all.next().is_none());
+        let token = text.and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        token.and_then(|token| self.tokens.open(token, self.now())).ok_or_else(Refusal::invalid_credentials)
     }
 }
 
@@ -42,11 +130,48 @@ impl Service for Gcp {
         Cloud::Gcp
     }
 
-    fn owns(&self, _: &str) -> bool {
-        false
+    fn owns(&self, path: &str) -> bool {
+        [TOKEN, INTROSPECT, TOKEN_INFO].contains(&path) || account(path).is_some()
     }
 
-    async fn answer(&self, _: Request<Bytes>) -> Response<Bytes> {
-        answer::text(StatusCode::NOT_FOUND, "not found\n")
+    async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.answered(request).await.unwrap_or_else(|refusal| {
+            tracing::info!(error = refusal.name(), "refused: {refusal}");
+            refusal.answer()
+        })
+    }
+}
+
+/// "Do not send the Authorization HTTP header in the request": workload pools have no clients that could have a secret, and no
+/// bearer is known before the exchange.
+fn no_credentials(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(()) };
+    let scheme = header.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
+    if scheme.eq_ignore_ascii_case(b"basic") {
+        let description = "The OAuth client was not found.".into();
+        return Err(Refusal::OAuth { error: "invalid_client", description });
+    }
+    Err(Refusal::invalid_credentials())
+}
+
+/// The account of a path of `generateAccessToken`.
+fn account(path: &str) -> Option<String> {
+    let email = path.strip_prefix(ACCOUNTS)?.strip_suffix(":generateAccessToken")?;
+    let email = percent_decode_str(email).decode_utf8().ok()?;
+    (!email.is_empty() && !email.contains(['/', ':'])).then(|| email.into_owned())
+}
+
+/// What Google says of a token that is not believed.
+fn untrusted(why: &Untrusted, unverified: &Unverified) -> Refusal {
+    let issued = crate::token::date(&unverified.claims, "iat");
+    match why {
+        Untrusted::Algorithm | Untrusted::Critical | Untrusted::Signature => exchange::wrong_signature(),
+        Untrusted::Issuer | Untrusted::Keys { .. } | Untrusted::NoKeyId | Untrusted::UnknownKey => {
+            exchange::no_key()
+        }
+        Untrusted::Malformed(_) | Untrusted::TooLong => {
+            Refusal::invalid_grant("Unable to parse the ID Token.")
+        }
+        Untrusted::NoExpiry | Untrusted::Time(_) => exchange::stale(issued),
     }
 }

@@ -1,0 +1,98 @@
+//! The access tokens that are given out: JWTs as Entra's, so that tools can look into them, and signed as Entra signs none.
+//!
+//! Whoever checks them finds the key at the tenant's `jwks_uri`. It is Ed25519, made from the process' secret: a reload keeps it,
+//! a restart does not, and no service that takes Entra's RS256 takes it by mistake.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The life of a token, in seconds, as it is told.
+pub(super) const LIFE: i64 = 3599;
+const KEY_ID: &str = "tokensmith-sts";
+
+/// Signs tokens.
+pub(super) struct Issued(Ed25519KeyPair);
+
+/// What a token says.
+#[derive(Debug)]
+pub(super) struct Grant<'a> {
+    /// `iss`.
+    pub(super) issuer: String,
+    pub(super) tenant: Uuid,
+    pub(super) application: Uuid,
+    /// `aud`.
+    pub(super) resource: &'a str,
+    /// In Unix seconds.
+    pub(super) now: i64,
+}
+
+impl Issued {
+    /// With a secret of this process.
+    pub(super) fn new(secret: &[u8; 32]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let seed = hmac::sign(&key, b"signs access tokens of the local Azure STS");
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref());
+        Issued(pair.expect("32 bytes are a seed of Ed25519"))
+    }
+
+    /// A token.
+    pub(super) fn token(&self, grant: &Grant<'_>) -> String {
+        let Grant { issuer, tenant, application, resource, now } = grant;
+        let header = json!({ "typ": "JWT", "alg": "EdDSA", "kid": KEY_ID });
+        let claims = json!({
+            "aud": resource,
+            "iss": issuer,
+            "iat": now,
+            "nbf": now,
+            "exp": now.saturating_add(LIFE),
+            "azp": application.to_string(),
+            "azpacr": "2",
+            "idtyp": "app",
+            "oid": application.to_string(),
+            "sub": application.to_string(),
+            "tid": tenant.to_string(),
+            "ver": "2.0",
+        });
+        let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut token);
+        let signature = self.0.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        token
+    }
+
+    /// The key set (RFC 8037 §2).
+    pub(super) fn keys(&self) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
+        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID, "x": x }] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokensmith_core::keys::PublishedKeys;
+    use tokensmith_core::tokens::Jws;
+
+    use super::*;
+
+    #[test]
+    fn its_keys_verify_it_and_no_others() {
+        let (here, elsewhere) = (Issued::new(&[1; 32]), Issued::new(&[2; 32]));
+        let id = Uuid::from_u128(7);
+        let grant =
+            Grant { issuer: "https://x".into(), tenant: id, application: id, resource: "api://r", now: 100 };
+        let token = here.token(&grant);
+        let keys = |issued: &Issued| PublishedKeys::parse(issued.keys().to_string().as_bytes()).unwrap();
+        let jws = Jws::parse(&token).unwrap();
+        assert!(jws.verify(keys(&here).candidates(KEY_ID)).is_ok());
+        assert!(jws.verify(keys(&elsewhere).candidates(KEY_ID)).is_err());
+        assert_eq!(Issued::new(&[1; 32]).keys(), here.keys(), "a reload keeps it");
+        let claims: Value = serde_json::from_slice(jws.payload()).unwrap();
+        assert_eq!((&claims["aud"], &claims["exp"]), (&json!("api://r"), &json!(3699)));
+    }
+}

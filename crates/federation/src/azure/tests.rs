@@ -1,0 +1,368 @@
+//! The rules on an assertion, the endpoints, and the configuration. Signatures need an issuer's documents: tests/federation.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use tokensmith_api::moment;
+use tokensmith_api::yaml;
+
+use super::assertion::{in_time, matching, read};
+use super::config::{Application, Credential};
+use super::*;
+use crate::fixtures::{ISSUER, NOW, changed, means};
+use crate::token::tests::unsigned;
+
+const TENANT: &str = "11111111-1111-1111-1111-111111111111";
+const CLIENT: &str = "22222222-2222-2222-2222-222222222222";
+const BARE: &str = "33333333-3333-3333-3333-333333333333";
+const SUBJECT: &str = "system:serviceaccount:default:app";
+const AUDIENCE: &str = "api://AzureADTokenExchange";
+
+fn config() -> String {
+    format!(
+        "tenants:
+- tenantId: {TENANT}
+  displayName: Contoso
+  domains: [contoso.onmicrosoft.com]
+  applications:
+  - appId: {CLIENT}
+    displayName: app
+    federatedIdentityCredentials:
+    - {{name: cluster, issuer: '{ISSUER}', subject: '{SUBJECT}', audiences: ['{AUDIENCE}'], id: x, description: y}}
+    - {{name: other, issuer: '{ISSUER}', subject: other, audiences: [second]}}
+  - {{appId: {BARE}, displayName: bare}}
+"
+    )
+}
+
+fn local() -> Azure {
+    let raw: RawConfig = yaml::config(config().as_bytes()).unwrap();
+    Azure::new(Config::new(raw, &[ISSUER].into()).unwrap(), means().0)
+}
+
+fn claims() -> Value {
+    let now = NOW.unix_timestamp();
+    json!({"iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 3600})
+}
+
+fn header() -> Value {
+    json!({"alg": "RS256", "kid": "k"})
+}
+
+async fn ask(azure: &Azure, request: Request<Bytes>) -> (u16, Value) {
+    assert!(azure.owns(request.uri().path()), "{}", request.uri());
+    let response = azure.answer(request).await;
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+}
+
+async fn get(azure: &Azure, path: &str) -> (u16, Value) {
+    ask(azure, Request::get(path).body(Bytes::new()).unwrap()).await
+}
+
+#[test]
+fn each_broken_form_of_an_assertion_has_its_code() {
+    let code = |header: Value, claims: Value| match read(&unsigned(&header.to_string(), &claims.to_string()))
+    {
+        Ok(_) => (0, ""),
+        Err(refusal) => (refusal.code, refusal.error),
+    };
+    let of_header = |changes: Value| code(changed(&header(), &changes), claims());
+    let of_claims = |changes: Value| code(header(), changed(&claims(), &changes));
+    for taken in [
+        json!({}),
+        json!({"typ": "JWT"}),
+        json!({"typ": "jwt"}),
+        json!({"typ": "http://openid.net/specs/jwt/1.0"}),
+    ] {
+        assert_eq!(of_header(taken.clone()), (0, ""), "{taken}");
+    }
+    for (changes, code, error) in [
+        (json!({"typ": "at+jwt"}), 5_002_727, "invalid_request"),
+        (json!({"typ": 1}), 5_002_727, "invalid_request"),
+        (json!({"alg": "ES256"}), 5_002_738, "invalid_client"),
+        (json!({"alg": "RS512"}), 5_002_738, "invalid_client"),
+        (json!({"alg": "none"}), 5_002_738, "invalid_client"),
+        (json!({"alg": null}), 5_002_738, "invalid_client"),
+        (json!({"kid": null}), 5_002_723, "invalid_client"),
+        (json!({"kid": 7}), 5_002_723, "invalid_client"),
+    ] {
+        assert_eq!(of_header(changes.clone()), (code, error), "{changes}");
+    }
+    for (changes, code, error) in [
+        (json!({"iss": null}), 90_014, "invalid_request"),
+        (json!({"aud": null}), 90_014, "invalid_request"),
+        (json!({"sub": null}), 50_027, "invalid_request"),
+        (json!({"exp": null}), 50_027, "invalid_request"),
+        (json!({"exp": "later"}), 50_027, "invalid_request"),
+        (json!({"nbf": []}), 50_027, "invalid_request"),
+        (json!({"iss": 1}), 50_027, "invalid_request"),
+        (json!({"sub": [SUBJECT]}), 50_027, "invalid_request"),
+        (json!({"aud": []}), 50_027, "invalid_request"),
+        (json!({"aud": [1]}), 50_027, "invalid_request"),
+    ] {
+        assert_eq!(of_claims(changes.clone()), (code, error), "{changes}");
+    }
+    for hostile in ["", "x", "a.b.c", "....", "e30.e30", &"x".repeat(200_000)] {
+        assert_eq!(read(hostile).unwrap_err().code, 50_027);
+    }
+}
+
+#[test]
+fn issuer_subject_and_audience_are_compared_letter_by_letter() {
+    let credential = |issuer: &str, subject: &str, audience: &str| Credential {
+        issuer: issuer.into(),
+        subject: subject.into(),
+        audience: audience.into(),
+    };
+    let credentials =
+        vec![credential(ISSUER, SUBJECT, AUDIENCE), credential("https://b.example", "other", "second")];
+    let application = Application { id: Uuid::nil(), name: "app".into(), credentials };
+    let of = |changes: Value| match matching(
+        &application,
+        CLIENT,
+        changed(&claims(), &changes).as_object().unwrap(),
+    ) {
+        Ok(_) => (0, String::new()),
+        Err(refusal) => (refusal.code, refusal.text),
+    };
+    for good in [
+        json!({}),
+        json!({"aud": AUDIENCE}),
+        json!({"aud": ["more", AUDIENCE]}),
+        json!({"iss": "https://b.example", "sub": "other", "aud": "second"}),
+    ] {
+        assert_eq!(of(good.clone()).0, 0, "{good}");
+    }
+    let upper = SUBJECT.to_uppercase();
+    for (changes, code, found) in [
+        (json!({"iss": format!("{ISSUER}/")}), 700_211, format!("issuer '{ISSUER}/'")),
+        (json!({"iss": ISSUER.to_uppercase()}), 700_211, format!("issuer '{}'", ISSUER.to_uppercase())),
+        (json!({"sub": "other"}), 700_213, "subject 'other'".to_owned()),
+        (
+            json!({"sub": upper.as_str()}),
+            7_002_138,
+            format!("subject '{upper}'. The subject matches with case-insensitive"),
+        ),
+        (json!({"aud": "second"}), 700_212, "audience 'second'".to_owned()),
+        (
+            json!({"aud": "API://AzureADTokenExchange"}),
+            700_212,
+            "audience 'API://AzureADTokenExchange'".to_owned(),
+        ),
+        (json!({"iss": "https://b.example"}), 700_213, format!("subject '{SUBJECT}'")),
+    ] {
+        let (told, text) = of(changes.clone());
+        assert!(told == code && text.contains(&found), "{changes}: {told} {text}");
+    }
+}
+
+#[test]
+fn times_hold_within_five_minutes() {
+    let now = NOW.unix_timestamp();
+    let of = |changes: Value| {
+        let claims = changed(&claims(), &changes);
+        in_time(claims.as_object().unwrap(), NOW).map_err(|refusal| refusal.code)
+    };
+    for good in [
+        json!({}),
+        json!({"exp": now - 299}),
+        json!({"nbf": now + 300, "iat": now + 300}),
+        json!({"nbf": null, "iat": null}),
+        json!({"exp": i64::MAX}),
+    ] {
+        assert_eq!(of(good.clone()), Ok(()), "{good}");
+    }
+    for late in [
+        json!({"exp": now - 300}),
+        json!({"nbf": now + 301}),
+        json!({"iat": now + 301}),
+        json!({"nbf": null, "iat": now + 301}),
+        json!({"exp": i64::MIN}),
+    ] {
+        assert_eq!(of(late.clone()), Err(700_024), "{late}");
+    }
+    let refusal = in_time(
+        changed(&claims(), &json!({"exp": 0})).as_object().unwrap(),
+        moment::from_unix(1_800_000_000),
+    );
+    let text = refusal.unwrap_err().text;
+    assert!(text.contains("expiry time of assertion 1970-01-01T00:00:00.0000000Z."), "{text}");
+}
+
+#[tokio::test]
+async fn each_broken_request_has_its_code() {
+    let azure = local();
+    let token = unsigned(&header().to_string(), &claims().to_string());
+    let good = json!({
+        "grant_type": "client_credentials",
+        "client_id": CLIENT,
+        "scope": "https://vault.azure.net/.default",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": token,
+    });
+    let post = async |tenant: &str, changes: Value| {
+        let form = changed(&good, &changes);
+        let pairs = form.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        ask(&azure, Request::post(format!("/{tenant}/oauth2/v2.0/token")).body(body.into()).unwrap()).await
+    };
+    for (tenant, changes, status, error, code) in [
+        (TENANT, json!({"grant_type": null}), 400, "invalid_request", 900_144),
+        (TENANT, json!({"grant_type": "password"}), 400, "unsupported_grant_type", 70_003),
+        (TENANT, json!({"client_id": null}), 400, "invalid_request", 900_144),
+        (TENANT, json!({"scope": ""}), 400, "invalid_request", 900_144),
+        (TENANT, json!({"scope": "https://vault.azure.net"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "openid a/.default"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "/.default"}), 400, "invalid_scope", 1_002_012),
+        ("44444444-4444-4444-4444-444444444444", json!({}), 400, "invalid_request", 90_002),
+        ("other.onmicrosoft.com", json!({}), 400, "invalid_request", 90_002),
+        ("invalid_tenant", json!({}), 400, "invalid_request", 900_023),
+        (TENANT, json!({"client_id": TENANT}), 400, "unauthorized_client", 700_016),
+        (TENANT, json!({"client_id": "app"}), 400, "unauthorized_client", 700_016),
+        (TENANT, json!({"client_assertion": null}), 401, "invalid_client", 7_000_216),
+        (TENANT, json!({"client_assertion": null, "client_secret": "x"}), 401, "invalid_client", 7_000_215),
+        (TENANT, json!({"client_assertion_type": null}), 400, "invalid_request", 900_144),
+        (TENANT, json!({"client_assertion_type": "jwt"}), 400, "invalid_request", 90_013),
+        (TENANT, json!({"client_assertion": "x"}), 400, "invalid_request", 50_027),
+        (TENANT, json!({"client_id": BARE}), 401, "invalid_client", 70_025),
+        ("Contoso.OnMicrosoft.com", json!({"client_id": BARE}), 401, "invalid_client", 70_025),
+    ] {
+        let (told, answer) = post(tenant, changes.clone()).await;
+        assert_eq!(
+            (told, &answer["error"], &answer["error_codes"]),
+            (status, &json!(error), &json!([code])),
+            "{changes}"
+        );
+        let description = answer["error_description"].as_str().unwrap();
+        assert!(description.starts_with(&format!("AADSTS{code}: ")), "{description}");
+    }
+    let twice = format!("/{TENANT}/oauth2/v2.0/token");
+    let twice = Request::post(twice).body("scope=a&scope=b".into()).unwrap();
+    assert_eq!(ask(&azure, twice).await.1["error_codes"], json!([90_013]));
+    assert_eq!(get(&azure, &format!("/{TENANT}/oauth2/v2.0/token")).await.0, 400);
+}
+
+#[tokio::test]
+async fn documents_are_those_that_msal_wants() {
+    let azure = local();
+    let url = "https://127.0.0.1:6444";
+    for tenant in [TENANT, "contoso.onmicrosoft.com"] {
+        let (status, document) =
+            get(&azure, &format!("/{tenant}/v2.0/.well-known/openid-configuration")).await;
+        assert_eq!((status, &document["issuer"]), (200, &json!(format!("{url}/{TENANT}/v2.0"))));
+        assert_eq!(document["token_endpoint"], format!("{url}/{TENANT}/oauth2/v2.0/token"));
+        assert!(document["authorization_endpoint"].is_string());
+        let keys = document["jwks_uri"].as_str().unwrap().strip_prefix(url).unwrap();
+        assert_eq!(get(&azure, keys).await.1["keys"].as_array().unwrap().len(), 1);
+    }
+    let (status, answer) = get(&azure, "/other.example/v2.0/.well-known/openid-configuration").await;
+    assert_eq!(
+        (status, &answer["error"], &answer["error_codes"]),
+        (400, &json!("invalid_tenant"), &json!([90_002]))
+    );
+    let instance = |endpoint: String| {
+        format!("/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}")
+    };
+    let (status, answer) = get(&azure, &instance(format!("{url}/{TENANT}/oauth2/v2.0/authorize"))).await;
+    assert_eq!((status, &answer["metadata"][0]["aliases"]), (200, &json!(["127.0.0.1:6444"])));
+    let there = format!("{url}/{TENANT}/v2.0/.well-known/openid-configuration");
+    assert_eq!(
+        (&answer["tenant_discovery_endpoint"], &answer["api-version"]),
+        (&json!(there), &json!("1.1"))
+    );
+    for elsewhere in [
+        "https://evil.example/x/oauth2/v2.0/authorize".into(),
+        format!("{url}.evil/x/oauth2/v2.0/authorize"),
+        String::new(),
+    ] {
+        let (status, answer) = get(&azure, &instance(elsewhere)).await;
+        assert_eq!(
+            (status, &answer["error"], &answer["error_codes"]),
+            (400, &json!("invalid_instance"), &json!([50_049]))
+        );
+    }
+    for other in [
+        "/",
+        "/x",
+        "/common/oauth2/authorize",
+        "//oauth2/v2.0/token",
+        &format!("/{TENANT}/oauth2/v2.0/tokens"),
+    ] {
+        assert!(!azure.owns(other), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_comes_back_where_it_is_wanted() {
+    let azure = local();
+    let id = "5b3a4c1e-8f0d-4c59-9b52-0d7a3fd2f6a1";
+    let request = |back: &str| {
+        let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token")).header("client-request-id", id);
+        request.header("return-client-request-id", back).body(Bytes::new()).unwrap()
+    };
+    let response = azure.answer(request("true")).await;
+    assert_eq!(response.headers()["client-request-id"], id);
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(body["correlation_id"], id);
+    assert!(!azure.answer(request("false")).await.headers().contains_key("client-request-id"));
+}
+
+#[test]
+fn what_cannot_be_a_configuration_is_refused_with_its_place() {
+    let good = config();
+    let many = (0..21)
+        .map(|i| format!("\n    - {{name: n{i:03}, issuer: '{ISSUER}', subject: s{i}, audiences: [a]}}"))
+        .collect::<String>();
+    for (from, to, why) in [
+        (TENANT, "contoso", "a GUID is needed"),
+        ("contoso.onmicrosoft.com", "contoso", "a domain is needed"),
+        (CLIENT, "app", "a GUID is needed"),
+        (BARE, CLIENT, "the application is there twice in its tenant"),
+        ("subject: other", &format!("subject: '{SUBJECT}'"), "issuer and subject are there twice"),
+        ("name: other", "name: cluster", "the name is there twice"),
+        ("name: other", "name: a/b", "a name has 3 to 120"),
+        ("[second]", "[second, third]", "exactly one audience, and not 2"),
+        ("[second]", "[]", "exactly one audience, and not 0"),
+        ("[second]", &format!("[{}]", "x".repeat(601)), "1 to 600 characters"),
+        ("subject: other", "subject: ''", "1 to 600 characters"),
+        (ISSUER, "https://other.example.com", "this is none of issuers:"),
+        ("displayName: app", "dispalyName: app", "unknown field `dispalyName`"),
+        (
+            "\n    federatedIdentityCredentials:",
+            &format!("\n    federatedIdentityCredentials:{many}"),
+            "may have 20 federated",
+        ),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let raw = yaml::config(good.replacen(from, to, 1).as_bytes());
+        let told = raw.and_then(|raw| Config::new(raw, &[ISSUER].into())).map(drop).unwrap_err().to_string();
+        assert!(told.contains(why) && told.contains(" at line "), "{from} -> {to}: {told}");
+    }
+    assert!(Config::new(yaml::config(good.as_bytes()).unwrap(), &HashSet::new()).is_err());
+}
+
+#[tokio::test]
+async fn ten_thousand_applications_cost_a_look_up() {
+    let mut text = format!("tenants:\n- tenantId: {TENANT}\n  applications:");
+    for i in 0..10_000 {
+        text += &format!(
+            "\n  - appId: 22222222-2222-2222-2222-{i:012}\n    federatedIdentityCredentials:\n    - {{name: one, issuer: \
+             '{ISSUER}', subject: s{i}, audiences: [a]}}"
+        );
+    }
+    let raw: RawConfig = yaml::config(text.as_bytes()).unwrap();
+    let azure = Azure::new(Config::new(raw, &[ISSUER].into()).unwrap(), means().0);
+    let token = unsigned(&header().to_string(), &claims().to_string());
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("grant_type", "client_credentials"),
+            ("client_id", "22222222-2222-2222-2222-000000009999"),
+            ("scope", "x/.default"),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &token),
+        ])
+        .finish();
+    let (_, answer) =
+        ask(&azure, Request::post(format!("/{TENANT}/oauth2/v2.0/token")).body(body.into()).unwrap()).await;
+    assert_eq!(answer["error_codes"], json!([700_213]));
+}

@@ -1,0 +1,168 @@
+//! `POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken`: whoever a binding lets be a service account gets its token
+//! (<https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>).
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokensmith_api::moment;
+
+use super::Gcp;
+use super::config::Account;
+use super::refusal::Refusal;
+use super::tokens::{Held, Holder};
+
+/// One of which a caller's token must have.
+const SCOPES: [&str; 2] =
+    ["https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/iam"];
+const DEFAULT: &str = SCOPES[0];
+/// The life of a token that asks for none, in seconds.
+const HOUR: i64 = 3600;
+/// A chain is not longer than a request may be, and none that anybody has is.
+const DELEGATES: usize = 20;
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Generate {
+    scope: String,
+    lifetime: i64,
+    delegates: Vec<String>,
+}
+
+impl Generate {
+    /// Reads the body.
+    pub(super) fn new(body: &Map<String, Value>) -> Result<Self, Refusal> {
+        let texts = |name: &str| match body.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(all)) => {
+                let texts: Option<Vec<&str>> = all.iter().map(Value::as_str).collect();
+                texts.ok_or_else(|| invalid_list(name))
+            }
+            Some(_) => Err(invalid_list(name)),
+        };
+        let scope = texts("scope")?;
+        if scope.is_empty() {
+            return Err(Refusal::invalid_argument("Scope required."));
+        }
+        // An empty one is the default (seen so).
+        let scope: Vec<&str> =
+            scope.into_iter().map(|one| if one.is_empty() { DEFAULT } else { one }).collect();
+        if let Some(wrong) = scope.iter().find(|scope| scope.contains(char::is_whitespace)) {
+            return Err(Refusal::invalid_argument(format!(
+                "Invalid OAuth scope or ID token audience provided: {wrong}"
+            )));
+        }
+        let lifetime = match body.get("lifetime") {
+            None | Some(Value::Null) => HOUR,
+            Some(Value::String(text)) => {
+                seconds(text).ok_or_else(|| invalid_lifetime(&Value::from(text.as_str())))?
+            }
+            Some(other) => return Err(invalid_lifetime(other)),
+        };
+        if lifetime <= 0 {
+            // The misspelling is Google's.
+            return Err(Refusal::invalid_argument("Lifetime of access token must be larger then zero."));
+        }
+        let mut delegates = Vec::new();
+        for delegate in texts("delegates")? {
+            // "The - wildcard character is required; replacing it with a project ID is invalid."
+            let email =
+                delegate.strip_prefix("projects/-/serviceAccounts/").filter(|email| !email.is_empty());
+            let wrong = || Refusal::invalid_argument(format!("Invalid delegate: {delegate}"));
+            delegates.push(email.ok_or_else(wrong)?.to_owned());
+        }
+        if delegates.len() > DELEGATES {
+            return Err(Refusal::invalid_argument(format!("At most {DELEGATES} delegates may be given.")));
+        }
+        Ok(Generate { scope: scope.join(" "), lifetime, delegates })
+    }
+}
+
+impl Gcp {
+    /// Answers.
+    pub(super) fn generate(&self, email: &str, caller: &Held, generate: Generate) -> Result<Value, Refusal> {
+        if !caller.has_scope(&SCOPES) {
+            return Err(Refusal::insufficient_scope());
+        }
+        let Generate { scope, lifetime, delegates } = generate;
+        let account = self.account(email)?;
+        let mut chain = delegates.iter();
+        let first = chain.next().map_or(Ok(account), |first| self.account(first))?;
+        let mut permitted = self.may_use(caller)
+            && caller.holder.members().iter().any(|member| first.bearers.contains(member));
+        let mut last = first;
+        for next in
+            chain.map(|email| self.account(email)).chain((!delegates.is_empty()).then_some(Ok(account)))
+        {
+            let next = next?;
+            permitted &= next.creators.contains(&format!("serviceAccount:{}", last.email));
+            last = next;
+        }
+        if !permitted {
+            return Err(Refusal::permission_denied());
+        }
+        if lifetime > account.longest {
+            return Err(too_long(account));
+        }
+        let now = self.now();
+        let expires = now.saturating_add(lifetime);
+        tracing::info!(
+            account = account.email,
+            principal = caller.holder.principal(),
+            "access token of a service account"
+        );
+        let holder = Holder::Account { email: account.email.clone() };
+        let token = self.tokens.seal(&Held { holder, scope, issued: now, expires });
+        Ok(json!({ "accessToken": token, "expireTime": written(moment::from_unix(expires)) }))
+    }
+
+    fn account(&self, email: &str) -> Result<&Account, Refusal> {
+        // Nobody is told which accounts there are.
+        self.config.accounts.get(email).map(|account| &**account).ok_or_else(Refusal::permission_denied)
+    }
+
+    /// "You cannot use a disabled pool to exchange tokens, or use existing tokens to access resources" (IAM API,
+    /// `WorkloadIdentityPool.disabled`). A provider that was disabled stops new tokens alone (seen so).
+    fn may_use(&self, caller: &Held) -> bool {
+        match &caller.holder {
+            Holder::Account { .. } => true,
+            Holder::Federated { pool, .. } => !self.config.closed_pools.contains(pool),
+        }
+    }
+}
+
+fn too_long(account: &Account) -> Refusal {
+    let (email, longest) = (&account.email, account.longest);
+    if longest > HOUR {
+        return Refusal::invalid_argument(format!(
+            "Access tokens of {email} can not have lifetimes of more than 12 hours."
+        ));
+    }
+    Refusal::invalid_argument(format!(
+        "Access tokens of {email} can not have lifetimes of more than 1 hour. Use the Org Policy Constraint \
+         constraints/iam.allowServiceAccountCredentialLifetimeExtension to allow up to 12 hours."
+    ))
+}
+
+/// A `Duration` of protobuf in JSON: seconds, up to nine digits after a point, and `s`. Parts of a second are left out.
+fn seconds(text: &str) -> Option<i64> {
+    let number = text.strip_suffix('s')?;
+    let (whole, parts) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let plain = digits(whole.strip_prefix('-').unwrap_or(whole)) && digits(parts) && parts.len() <= 9;
+    whole.parse().ok().filter(|_| plain)
+}
+
+fn invalid_lifetime(value: &Value) -> Refusal {
+    Refusal::invalid_argument(format!(
+        "Invalid value at 'lifetime' (type.googleapis.com/google.protobuf.Duration), {value}"
+    ))
+}
+
+fn invalid_list(name: &str) -> Refusal {
+    Refusal::invalid_argument(format!("Invalid value at '{name}' (TYPE_STRING), a list of strings is needed"))
+}
+
+/// RFC 3339 in UTC, to the second: google-auth reads no other.
+fn written(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("moments can be written")
+}
