@@ -9,6 +9,7 @@
 mod bearer;
 mod certificate;
 mod error;
+pub mod exchange;
 pub mod http;
 mod identity;
 pub mod kubeconfig;

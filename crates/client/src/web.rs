@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+};
 use http::{Method, StatusCode};
 use url::Url;
 
 use crate::Error;
 use crate::http::{LONGEST, TIMEOUT};
 use crate::proxy::Route;
-use crate::target::Trust;
+use crate::target::{Target, Trust};
 use crate::tls;
 use crate::transport::{Ask, Setup, Transport};
 
@@ -32,6 +34,8 @@ pub struct Page {
     pub cache_control: Option<String>,
     /// `ETag`
     pub etag: Option<String>,
+    /// `Retry-After`, if it is in seconds.
+    pub retry_after: Option<Duration>,
 }
 
 impl Web {
@@ -61,6 +65,28 @@ impl Web {
         Ok(Web { http: Transport::new(&setup), limit })
     }
 
+    /// The way to a target's server, as nobody: its certificates, its name in TLS, its proxy and its time for an answer.
+    ///
+    /// # Errors
+    /// A certificate or a name cannot be used.
+    pub fn to(target: &Target) -> Result<Web, Error> {
+        let setup = Setup {
+            tls: tls::config(&target.trust, None)?,
+            server_name: target.tls_name()?,
+            route: target.route.clone(),
+        };
+        let limit = match target.request_timeout {
+            Some(Duration::ZERO) => LONGEST,
+            limit => limit.unwrap_or(TIMEOUT),
+        };
+        Ok(Web { http: Transport::new(&setup), limit })
+    }
+
+    /// The same, with no more time for an answer than this.
+    pub fn within(self, limit: Duration) -> Web {
+        Web { limit: self.limit.min(limit), ..self }
+    }
+
     /// GET, with a bearer token where one is given; 304 is an answer when `etag` names what is known already.
     ///
     /// # Errors
@@ -79,12 +105,29 @@ impl Web {
         let etag = etag.and_then(|etag| HeaderValue::from_str(etag).ok());
         headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
         let (method, url, body) = (Method::GET, url.clone(), Bytes::new());
-        let answer = self.http.send(&Ask { method, url, headers, body, limit: self.limit }).await?;
+        self.ask(Ask { method, url, headers, body, limit: self.limit }, longest).await
+    }
+
+    /// POST of a form (`application/x-www-form-urlencoded`).
+    ///
+    /// # Errors
+    /// There is no answer, or a body that is far too long.
+    pub async fn post_form(&self, url: &Url, form: Bytes, longest: usize) -> Result<Page, Error> {
+        const JSON: HeaderValue = HeaderValue::from_static("application/json");
+        const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(ACCEPT, JSON), (CONTENT_TYPE, FORM)]);
+        let (method, url, body) = (Method::POST, url.clone(), form);
+        self.ask(Ask { method, url, headers, body, limit: self.limit }, longest).await
+    }
+
+    async fn ask(&self, ask: Ask, longest: usize) -> Result<Page, Error> {
+        let answer = self.http.send(&ask).await?;
         let header = |name| answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         Ok(Page {
             status: answer.status,
             cache_control: header(CACHE_CONTROL),
             etag: header(ETAG),
+            retry_after: answer.retry_after(),
             body: answer.read(longest).await?,
         })
     }

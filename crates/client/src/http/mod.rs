@@ -115,13 +115,7 @@ impl Client {
             "https" => target.credentials.clone(),
             _ => crate::Credentials::default(),
         };
-        let server_name =
-            match &target.server_name {
-                Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
-                    Error::failed(format!("tls-server-name: {name:?} is no name of a server"))
-                })?),
-                None => None,
-            };
+        let server_name = target.tls_name()?;
         let certificate = credentials.certificate.clone().map(certificate::Shown::new).transpose()?;
         let client = Client {
             base: target.server.clone(),

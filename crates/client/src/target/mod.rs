@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use rustls_pki_types::ServerName;
 use url::{ParseError, Url};
 
 use crate::Error;
@@ -106,6 +107,13 @@ impl Target {
             user: String::new(),
             namespace: "default".into(),
         }
+    }
+
+    /// The name that TLS asks for, if not the URL's.
+    pub(crate) fn tls_name(&self) -> Result<Option<ServerName<'static>>, Error> {
+        let Some(name) = &self.server_name else { return Ok(None) };
+        let bad = |_| Error::failed(format!("tls-server-name: {name:?} is no name of a server"));
+        ServerName::try_from(name.clone()).map(Some).map_err(bad)
     }
 }
 

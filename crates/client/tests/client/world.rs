@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -34,7 +34,9 @@ pub const TOKEN: &str = "a-token-of-the-administrator";
 /// What a request looked like.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    pub path: String,
     pub headers: HeaderMap,
+    pub body: Bytes,
     /// The common name in the client's certificate.
     pub certificate: Option<String>,
     /// The name that TLS was asked for.
@@ -184,11 +186,16 @@ async fn serve(tls: Arc<ServerConfig>, seen: Arc<Mutex<Vec<Seen>>>, answer: Arc<
                 let shown = session.peer_certificates().and_then(|chain| chain.first());
                 let (certificate, name) = (shown.map(common_name), session.server_name().map(str::to_owned));
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let headers = request.headers().clone();
-                    let one = Seen { headers, certificate: certificate.clone(), name: name.clone() };
-                    seen.lock().unwrap().push(one.clone());
-                    let response = answer(&one);
-                    async move { Ok::<_, Infallible>(response) }
+                    let (seen, answer) = (seen.clone(), answer.clone());
+                    let (certificate, name) = (certificate.clone(), name.clone());
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.unwrap().to_bytes();
+                        let (path, headers) = (head.uri.path().to_owned(), head.headers);
+                        let one = Seen { path, headers, body, certificate, name };
+                        seen.lock().unwrap().push(one.clone());
+                        Ok::<_, Infallible>(answer(&one))
+                    }
                 });
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
