@@ -14,6 +14,7 @@
 pub mod api;
 pub mod disk;
 pub mod ensure;
+pub mod exchange;
 pub mod manifests;
 pub mod observe;
 pub mod payload;

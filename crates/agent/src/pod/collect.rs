@@ -71,7 +71,16 @@ pub fn payload(
     let (mut payload, mut causes) = (Payload::default(), Vec::new());
     for source in &volume.sources {
         match collector.files(source) {
-            Ok(files) => files.into_iter().for_each(|(path, file)| payload.insert(path, file)),
+            Ok(files) => {
+                for (path, file) in files {
+                    // A pod's own sources replace each other as they do for a kubelet; what it adds here replaces nothing.
+                    if source.is_exchanged() && payload.get(&path).is_some() {
+                        causes.push(SourceError::Taken(path.to_string()));
+                    } else {
+                        payload.insert(path, file);
+                    }
+                }
+            }
             Err(cause) => causes.push(cause),
         }
     }

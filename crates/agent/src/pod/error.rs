@@ -72,6 +72,9 @@ pub enum SourceError {
     /// No ClusterTrustBundle is selected.
     #[error("combination of signerName and labelSelector matched zero ClusterTrustBundles")]
     Selected,
+    /// Another source has made the file that an exchanged token was to be.
+    #[error("the path {0:?} of an exchanged token is another source's, too")]
+    Taken(String),
     /// There is no token for the file.
     #[error("no token{} at {path:?} yet", audience.as_ref().map(|a| format!(" for audience {a:?}")).unwrap_or_default())]
     Token {

@@ -13,6 +13,7 @@
 
 mod collect;
 mod error;
+mod exchange;
 mod field;
 pub mod manifest;
 pub mod parse;
@@ -26,6 +27,7 @@ mod trust;
 
 pub use collect::{CONFIG_MAP, Lookup, ObjectKind, Objects, SECRET, Unread, look_up, payload};
 pub use error::{PayloadError, PlanError, SourceError, one_line};
+pub use exchange::{ANNOTATION as EXCHANGE_ANNOTATION, Exchange};
 pub use field::FieldPath;
 pub use manifest::{DocumentError, Manifest, ManifestError, Reading, manifest};
 pub use plan::{ContainerKind, ContainerPlan, Ignored, MountPlan, Ownership, PodPlan, Reference, VolumePlan};

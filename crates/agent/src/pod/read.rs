@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use tokensmith_objects::{FieldError, Object, names};
 
+use super::exchange;
 use super::parse::{Parsed, flag, id, list, local_path, mode, name, object_name, text};
 use super::plan::{ContainerKind, ContainerPlan, Ignored, MountPlan, Ownership, PodPlan, VolumePlan};
 use super::source::Source;
@@ -35,6 +36,7 @@ pub(super) fn plan(pod: &Object) -> Parsed<PodPlan> {
             Volume::LeftOut(kind) => ignored.push(Ignored::Volume { name: volume, kind }),
         }
     }
+    exchange::add(pod, &mut volumes)?;
     let planned: HashSet<&str> = volumes.iter().map(|v| v.name.as_str()).collect();
     let (mut containers, mut seen) = (Vec::new(), HashSet::new());
     for (field, kind) in CONTAINERS {

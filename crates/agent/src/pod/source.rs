@@ -4,6 +4,7 @@ use serde_json::Value;
 use tokensmith_objects::selector::LabelSelector;
 use tokensmith_objects::{FieldError, LocalPath, names};
 
+use super::exchange::Exchange;
 use super::field::FieldPath;
 use super::parse::{Parsed, flag, list, local_path, mode, name, object_name, text};
 use super::resource::ResourceField;
@@ -19,7 +20,7 @@ pub enum Source {
     DownwardApi(Vec<DownwardFile>),
     /// Entries of a Secret.
     Secret(ObjectSource),
-    /// A token of the pod's account.
+    /// A token of the pod's account, or one that such a token is exchanged for.
     ServiceAccountToken(TokenProjection),
 }
 
@@ -32,6 +33,8 @@ pub struct TokenProjection {
     pub expiration_seconds: i64,
     /// The file.
     pub path: LocalPath,
+    /// Of which token it is made by exchange; `None`: it is the account's own.
+    pub exchange: Option<Exchange>,
 }
 
 /// A ConfigMap or a Secret, of the pod's namespace.
@@ -102,6 +105,11 @@ pub enum TrustBundles {
 }
 
 impl Source {
+    /// Whether it is a token that another one is exchanged for.
+    pub(super) fn is_exchanged(&self) -> bool {
+        matches!(self, Source::ServiceAccountToken(token) if token.exchange.is_some())
+    }
+
     /// An entry of `projected.sources`; `None` for one without a kind, which the kubelet passes over too.
     pub(super) fn new(field: &str, source: &Value) -> Parsed<Option<Self>> {
         let mut given = source.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -149,6 +157,7 @@ fn token(source: &str, field: &str, value: &Value) -> Parsed<TokenProjection> {
         audience: Some(text(value, "audience")).filter(|a| !a.is_empty()).map(Into::into),
         expiration_seconds: seconds,
         path: local_path(&format!("{projected}.path"), text(value, "path"))?,
+        exchange: None,
     })
 }
 

@@ -57,7 +57,11 @@ impl Projector {
                 continue;
             }
             let cause = token.renewal.failure().or(volume_failure.as_ref());
-            let cause = cause.map_or("there was no answer yet", |f| &f.message);
+            let silence = match token.is_exchanged() {
+                true => "there is no answer yet, or no newer token to exchange",
+                false => "there was no answer yet",
+            };
+            let cause = cause.map_or(silence, |f| &f.message);
             if let Some(refused) = token.refusal() {
                 let why = format!("the token is refused, {}: {cause}", refused.why);
                 tracing::error!(namespace, pod, volume, path, cause = why, "the token is dead");

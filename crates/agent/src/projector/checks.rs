@@ -11,6 +11,9 @@
 //! tokens are refused as well is not asked for more and more of them; a server is asked for five reviews a second at most,
 //! however many tokens there are. What was last seen stands in `.checks.json` below
 //! the root, so that `project status` calls nothing fresh that nobody has checked.
+//!
+//! Tokens that others were exchanged for are not looked at: no API server takes them (RFC 9068 has them say so), and their keys
+//! may be another issuer's. They are replaced with those that they are made of, which are.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -89,7 +92,7 @@ impl Projector {
     pub(super) fn review_due(&mut self) {
         if self.checks.reviews.queue.is_empty() {
             let pods = self.roster.iter().filter(|(_, pod)| pod.loaded);
-            let queue: VecDeque<_> = pods.flat_map(|(id, pod)| pod.token_ids(id)).collect();
+            let queue: VecDeque<_> = pods.flat_map(|(id, pod)| pod.own_token_ids(id)).collect();
             self.checks.reviews.tokens = u32::try_from(queue.len()).unwrap_or(u32::MAX);
             self.checks.reviews.queue = queue;
         }
@@ -157,7 +160,7 @@ impl Projector {
         let one = only.and_then(|id| Some((id, self.roster.get(id)?)));
         let all = self.roster.iter().filter(|_| only.is_none());
         for (id, pod) in one.into_iter().chain(all) {
-            for token_id in pod.token_ids(id) {
+            for token_id in pod.own_token_ids(id) {
                 let token = &pod.volumes[token_id.volume].tokens[token_id.token];
                 let Some((grant, kid)) = token.grant().and_then(|g| Some((g, g.kid.as_ref()?))) else {
                     continue;
@@ -264,7 +267,7 @@ impl Projector {
         let mut others: Vec<TokenId> = Vec::new();
         for (pod_id, pod) in self.roster.iter() {
             let same_account = pod.plan.namespace == namespace && pod.plan.account == account;
-            others.extend(pod.token_ids(pod_id).into_iter().filter(|other| {
+            others.extend(pod.own_token_ids(pod_id).into_iter().filter(|other| {
                 let token = &pod.volumes[other.volume].tokens[other.token];
                 let same_key = kid.as_ref().is_some_and(|kid| !kid.is_empty())
                     && token.grant().is_some_and(|grant| grant.kid == kid);

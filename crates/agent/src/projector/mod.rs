@@ -75,6 +75,7 @@ use self::roster::Roster;
 use self::sources::Sources;
 use self::writing::Writing;
 use crate::api::{ApiServer, Selection, short_line};
+use crate::exchange::Exchanger;
 use crate::pod::{NodeResources, PlanError};
 use crate::refresh::{Agenda, Bounds, RefreshPolicy, Refresher, pause};
 
@@ -99,6 +100,8 @@ pub struct Config {
     pub pods: Pods,
     /// Stands in for limits that containers do not have.
     pub node: NodeResources,
+    /// Where tokens are exchanged, if anywhere.
+    pub exchanger: Option<Exchanger>,
 }
 
 /// Whose volumes are kept.
@@ -150,6 +153,7 @@ struct Ports {
     clock: Arc<dyn Clock>,
     files: Arc<dyn Files>,
     node: NodeResources,
+    exchanger: Option<Exchanger>,
     monitor: Monitor,
 }
 
@@ -181,13 +185,13 @@ impl Projector {
     /// # Errors
     /// A fixed pod that has no plan.
     pub fn new(config: Config) -> Result<Self, PlanError> {
-        let Config { api, clock, files, policy, pods, node } = config;
+        let Config { api, clock, files, policy, pods, node, exchanger } = config;
         let monitor = Monitor::new(clock.clone());
         let bounds = Bounds { requests: REQUESTS, deadline: DEADLINE };
-        let refresher = Refresher::new(api.clone(), clock.clone(), policy, bounds);
+        let refresher = Refresher::new(clock.clone(), policy, bounds);
         let mut projector = Projector {
             jumps: JumpDetector::new(clock.now(), clock.monotonic()),
-            ports: Ports { api, clock, files, node, monitor },
+            ports: Ports { api, clock, files, node, exchanger, monitor },
             members: Members::default(),
             roster: Roster::default(),
             sources: Sources::default(),

@@ -45,6 +45,8 @@ pub struct Monitor {
     board: Arc<Board>,
     refreshes: Counter,
     failures: Family<ReasonLabel, Counter>,
+    exchanges: Counter,
+    exchange_failures: Family<ReasonLabel, Counter>,
     watch_restarts: Family<ResourceLabel, Counter>,
     writes: Family<ResultLabel, Counter>,
     refused: Family<ByLabel, Counter>,
@@ -89,10 +91,17 @@ impl Monitor {
         let mut registry = Registry::with_prefix("tokensmith_agent");
         let refreshes = Counter::default();
         let failures = Family::default();
+        let (exchanges, exchange_failures) = (Counter::default(), Family::default());
         let watch_restarts = Family::default();
         let writes = Family::default();
         registry.register("token_refreshes", "Tokens that the API server issued", refreshes.clone());
         registry.register("token_refresh_failures", "Token requests that failed", failures.clone());
+        registry.register("token_exchanges", "Tokens that the token endpoint issued", exchanges.clone());
+        registry.register(
+            "token_exchange_failures",
+            "Token exchanges that failed",
+            exchange_failures.clone(),
+        );
         registry.register("watch_restarts", "Watches that had to be opened again", watch_restarts.clone());
         registry.register("volume_writes", "Volumes that were to be written", writes.clone());
         let (refused, reviews, key_set_failures) = (Family::default(), Family::default(), Counter::default());
@@ -109,6 +118,8 @@ impl Monitor {
             board,
             refreshes,
             failures,
+            exchanges,
+            exchange_failures,
             watch_restarts,
             writes,
             refused,
@@ -146,12 +157,14 @@ impl Monitor {
         self.board.facts().alarms.clone().into_iter().collect()
     }
 
-    pub(super) fn granted(&self) {
-        self.refreshes.inc();
+    pub(super) fn granted(&self, exchanged: bool) {
+        let counter = if exchanged { &self.exchanges } else { &self.refreshes };
+        counter.inc();
     }
 
-    pub(super) fn failed(&self, reason: String) {
-        self.failures.get_or_create(&ReasonLabel { reason }).inc();
+    pub(super) fn failed(&self, exchanged: bool, reason: String) {
+        let failures = if exchanged { &self.exchange_failures } else { &self.failures };
+        failures.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub(super) fn watch_restarted(&self, resource: &'static str) {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokensmith_core::Moment;
 
+use crate::exchange::ExchangeSpec;
 use crate::payload::Secret;
+use crate::pod::Exchange;
 use crate::refresh::{Failure, Lease};
 
 /// A pod's state.
@@ -51,6 +53,9 @@ pub struct TokenState {
     pub audience: Option<String>,
     /// What was asked for, in seconds.
     pub expiration_seconds: i64,
+    /// Of which token it is made by exchange, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<ExchangeState>,
     /// The token in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Grant>,
@@ -66,6 +71,30 @@ pub struct TokenState {
     /// When the API server last said that it takes the token in the file; written down now and then.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub reviewed: Option<OffsetDateTime>,
+}
+
+/// Of which token another one is made, and what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExchangeState {
+    /// The file of the same volume with the token that is given.
+    pub from: String,
+    /// For whom, by names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<String>,
+    /// For whom, by URIs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource: Vec<String>,
+    /// For what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
+}
+
+impl ExchangeState {
+    pub(super) fn of(exchange: &Exchange) -> Self {
+        let ExchangeSpec { audience, resource, scope } = exchange.spec.clone();
+        ExchangeState { from: exchange.from.to_string(), audience, resource, scope }
+    }
 }
 
 /// That a token is refused.
@@ -112,6 +141,9 @@ pub struct Grant {
     pub kid: Option<String>,
     /// SHA-256 of the token, in hex.
     pub sha256: String,
+    /// That of the token that it is made of by exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<String>,
 }
 
 /// A state that cannot be read.

@@ -1,6 +1,7 @@
 //! What `tokensmith project status` tells: from the states on disk alone, without the lock, and judged by the clock. An
 //! agent that is dead writes no alarms; its tokens still grow old.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
@@ -73,6 +74,9 @@ pub struct TokenStatus {
     pub path: String,
     /// `None` is the API server.
     pub audience: Option<String>,
+    /// The file of the volume with the token that this one was exchanged for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchanged_from: Option<String>,
     /// How it stands.
     pub condition: Condition,
     /// When its token expires.
@@ -191,7 +195,7 @@ impl Status {
             let tokens = volume
                 .tokens
                 .iter()
-                .map(|(path, token)| TokenStatus::new(path, token, checks, now))
+                .map(|(path, token)| TokenStatus::new(path, token, &volume.tokens, checks, now))
                 .collect();
             volumes.push(VolumeStatus {
                 name: name.clone(),
@@ -213,7 +217,7 @@ impl Status {
                     pod: pod.name.clone(),
                     volume: Some(name.clone()),
                     path: Some(path.clone()),
-                    message: token_alarm(token, &self.checks, now)?,
+                    message: token_alarm(token, &volume.tokens, &self.checks, now)?,
                 })
             }));
         }
@@ -243,9 +247,15 @@ impl Status {
 }
 
 impl TokenStatus {
-    fn new(path: &str, token: &TokenState, checks: &ChecksFile, now: OffsetDateTime) -> Self {
+    fn new(
+        path: &str,
+        token: &TokenState,
+        others: &BTreeMap<String, TokenState>,
+        checks: &ChecksFile,
+        now: OffsetDateTime,
+    ) -> Self {
         let grant = token.token.as_ref();
-        let seen = grant.map(|grant| Seen::of(token, grant, checks, now));
+        let seen = grant.map(|grant| Seen::of(token, grant, others, checks, now));
         let condition = match (grant, &seen) {
             (None, _) | (_, None) => Condition::Missing,
             (Some(grant), _) if now >= grant.expires_at => Condition::Expired,
@@ -262,6 +272,7 @@ impl TokenStatus {
         TokenStatus {
             path: path.into(),
             audience: token.audience.clone(),
+            exchanged_from: token.exchange.as_ref().map(|exchange| exchange.from.clone()),
             condition,
             expires_at: grant.map(|g| g.expires_at),
             expires_in_seconds: grant.map(|g| g.expires_at.since(now).whole_seconds()),
@@ -284,7 +295,28 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(token: &TokenState, grant: &Grant, checks: &ChecksFile, now: OffsetDateTime) -> Self {
+    /// `others` are the volume's tokens.
+    fn of(
+        token: &TokenState,
+        grant: &Grant,
+        others: &BTreeMap<String, TokenState>,
+        checks: &ChecksFile,
+        now: OffsetDateTime,
+    ) -> Self {
+        let Some(exchange) = &token.exchange else { return Seen::of_own(token, grant, checks, now) };
+        let subject = others.get(&exchange.from).filter(|subject| subject.exchange.is_none());
+        let given = subject.and_then(|subject| Some((subject, subject.token.as_ref()?)));
+        match given.map(|(subject, grant)| Seen::of_own(subject, grant, checks, now)) {
+            Some(Seen::Refused { why, .. }) => {
+                Seen::Unknown(format!("the token that it was exchanged for is refused: {why}"))
+            }
+            Some(seen) => seen,
+            None => Seen::Unknown("the token that it was exchanged for is not there".into()),
+        }
+    }
+
+    /// Of one that the API server has issued.
+    fn of_own(token: &TokenState, grant: &Grant, checks: &ChecksFile, now: OffsetDateTime) -> Self {
         if let Some(refused) = token.refused.as_ref().filter(|refused| refused.sha256 == grant.sha256) {
             return Seen::Refused { since: refused.since, why: refused.why.clone() };
         }
@@ -336,10 +368,15 @@ fn volume_alarm(volume: &VolumeState, now: OffsetDateTime) -> Option<String> {
     (now.since(failure.since) >= FIRST_TOKEN_ALARM).then(|| failure.message.clone())
 }
 
-fn token_alarm(token: &TokenState, checks: &ChecksFile, now: OffsetDateTime) -> Option<String> {
+fn token_alarm(
+    token: &TokenState,
+    others: &BTreeMap<String, TokenState>,
+    checks: &ChecksFile,
+    now: OffsetDateTime,
+) -> Option<String> {
     let grant = token.token.as_ref()?;
     // An agent that is alive replaces it within seconds.
-    if let Seen::Refused { since, why } = Seen::of(token, grant, checks, now)
+    if let Seen::Refused { since, why } = Seen::of(token, grant, others, checks, now)
         && now.since(since) >= GRACE
         && now < grant.expires_at
     {
@@ -444,7 +481,10 @@ impl fmt::Display for Status {
                         pod.namespace.clone(),
                         pod.name.clone(),
                         volume.name.clone(),
-                        token.path.clone(),
+                        match &token.exchanged_from {
+                            Some(from) => format!("{} (for {from})", token.path),
+                            None => token.path.clone(),
+                        },
                         token.audience.clone().unwrap_or_else(|| "-".into()),
                         format!("{:?}", token.condition),
                         self.relative(token.expires_at),

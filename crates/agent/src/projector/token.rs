@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::tokens::Jws;
 
-use super::state::{Grant, Refusal, TokenState, sha256};
+use super::state::{ExchangeState, Grant, Refusal, TokenState, sha256};
 use crate::payload::Secret;
 use crate::pod::TokenProjection;
 use crate::refresh::{Granted, Jitter, RefreshPolicy, Renewal, doubled};
@@ -30,6 +30,8 @@ pub(super) struct Token {
     reviewed: Option<OffsetDateTime>,
     /// When the try began that has not ended with a new file (monotonic).
     pub(super) trying: Option<Duration>,
+    /// SHA-256 of the token that is being exchanged, or was.
+    pub(super) asking_of: Option<String>,
 }
 
 /// After a token was refused that had replaced a refused one, the next waits this long, doubled each time.
@@ -49,6 +51,7 @@ impl Token {
             fruitless: 0,
             reviewed: None,
             trying: None,
+            asking_of: None,
         }
     }
 
@@ -64,7 +67,8 @@ impl Token {
         self.alarm = state.alarm;
         let (Some(file), Some(grant)) = (file, &state.token) else { return };
         let same = state.audience == self.source.audience
-            && state.expiration_seconds == self.source.expiration_seconds;
+            && state.expiration_seconds == self.source.expiration_seconds
+            && state.exchange == self.source.exchange.as_ref().map(ExchangeState::of);
         if !same || sha256(&file) != grant.sha256 {
             return;
         }
@@ -109,12 +113,36 @@ impl Token {
             due,
             alarm_at,
             on_schedule,
-            account_uid: account_uid(&secret),
+            // Another issuer's claims say nothing of the account.
+            account_uid: account_uid(&secret).filter(|_| !self.is_exchanged()),
             kid: Some(kid(&secret)),
             sha256: sha256(&secret),
+            made_of: self.asking_of.clone(),
         };
         self.reviewed = None;
         self.held = Some((secret, grant));
+    }
+
+    /// Whether it is made of another one by exchange.
+    pub(super) fn is_exchanged(&self) -> bool {
+        self.source.exchange.is_some()
+    }
+
+    /// Whether it is made of this one.
+    pub(super) fn is_made_of(&self, subject: &Grant) -> bool {
+        self.grant().is_some_and(|own| own.made_of.as_ref() == Some(&subject.sha256))
+    }
+
+    /// It is to be replaced when the token is that it is made of.
+    pub(super) fn go_with(&mut self, at: OffsetDateTime) {
+        self.renewal.go_with(at);
+        self.keep_due();
+    }
+
+    /// Whether another exchange would bring nothing: the token ends with the one that it was made of.
+    pub(super) fn ends_with(&self, subject: &Grant) -> bool {
+        const SAME: Duration = Duration::from_secs(2);
+        self.grant().is_some_and(|own| own.expires_at.plus(SAME) >= subject.expires_at)
     }
 
     /// It is of no use any more: another, at once.
@@ -235,6 +263,7 @@ impl Token {
         TokenState {
             audience: self.source.audience.clone(),
             expiration_seconds: self.source.expiration_seconds,
+            exchange: self.source.exchange.as_ref().map(ExchangeState::of),
             token,
             failure: self.renewal.failure().cloned(),
             alarm: self.alarm,
@@ -288,6 +317,7 @@ mod tests {
             audience: None,
             expiration_seconds: 3600,
             path: LocalPath::try_from("token").unwrap(),
+            exchange: None,
         };
         Token::new(source, Jitter { phase: 0.5, period: 0.0 })
     }

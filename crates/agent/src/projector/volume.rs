@@ -13,6 +13,7 @@ use super::monitor::FileLabels;
 use super::state::{Grant, State, VERSION, VolumeState};
 use super::token::Token;
 use crate::api::{PodRef, Resource, TokenSpec};
+use crate::exchange::{ExchangeSpec, Subject};
 use crate::payload::Secret;
 use crate::pod::{PodPlan, Reference, Source, TokenProjection, VolumePlan};
 use crate::refresh::{FIRST_TOKEN_ALARM, Failure, Jitter};
@@ -135,6 +136,13 @@ impl Pod {
         volumes
             .flat_map(|(volume, v)| (0..v.tokens.len()).map(move |token| TokenId { pod, volume, token }))
             .collect()
+    }
+
+    /// Those that the API server has issued.
+    pub(super) fn own_token_ids(&self, pod: PodId) -> Vec<TokenId> {
+        let mut all = self.token_ids(pod);
+        all.retain(|id| !self.volumes[id.volume].tokens[id.token].is_exchanged());
+        all
     }
 
     /// The volumes cannot be shown. Gives whether it is so since now.
@@ -272,6 +280,51 @@ impl Pod {
             volume,
             path: self.volumes.get(id.volume).and_then(token).unwrap_or_default(),
         }
+    }
+
+    /// The token that another one is made of by exchange; `None`: it is the account's own.
+    pub(super) fn subject_id(&self, id: TokenId) -> Option<TokenId> {
+        let volume = self.volumes.get(id.volume)?;
+        let from = &volume.tokens.get(id.token)?.source.exchange.as_ref()?.from;
+        let token =
+            volume.tokens.iter().position(|token| !token.is_exchanged() && token.source.path == *from)?;
+        Some(TokenId { token, ..id })
+    }
+
+    /// The tokens that are made of one by exchange.
+    pub(super) fn made_of(&self, id: TokenId) -> Vec<TokenId> {
+        let tokens = self.volumes.get(id.volume).map_or(0, |volume| volume.tokens.len());
+        let all = (0..tokens).map(|token| TokenId { token, ..id });
+        all.filter(|other| self.subject_id(*other) == Some(id)).collect()
+    }
+
+    /// A token has come. One that ends with the token that it is made of is replaced with that one.
+    pub(super) fn settle_exchange(&mut self, id: TokenId) {
+        let subject = self.subject_id(id).and_then(|id| self.token(id)?.grant().cloned());
+        let (Some(subject), Some(token)) = (subject, self.token(id)) else { return };
+        if token.ends_with(&subject) && token.is_made_of(&subject) {
+            token.go_with(subject.due);
+        }
+    }
+
+    /// The tokens whose other one has been replaced since they were made of it.
+    pub(super) fn outdated_exchanges(&self, pod: PodId) -> Vec<TokenId> {
+        let outdated = |id: &TokenId| {
+            let volume = self.volumes.get(id.volume)?;
+            let subject = volume.tokens.get(self.subject_id(*id)?.token)?.grant()?;
+            let own = volume.tokens.get(id.token)?;
+            (own.grant().is_some() && !own.is_made_of(subject)).then_some(())
+        };
+        self.token_ids(pod).into_iter().filter(|id| outdated(id).is_some()).collect()
+    }
+
+    /// What an exchange begins with.
+    pub(super) fn exchange(&self, id: TokenId) -> Option<(Subject, ExchangeSpec)> {
+        let volume = self.volumes.get(id.volume)?;
+        let spec = volume.tokens.get(id.token)?.source.exchange.as_ref()?.spec.clone();
+        let subject = volume.tokens.get(self.subject_id(id)?.token)?;
+        let ends = subject.grant().map(|grant| grant.expires_at);
+        Some((Subject { token: subject.secret()?.clone(), ends }, spec))
     }
 
     /// What is asked for. Without a UID there is nothing to bind a token to, and none is asked for.

@@ -53,6 +53,8 @@ struct DiskWork {
 enum ContentError {
     #[error("{}", short_line(&.0.to_string()))]
     Payload(PayloadError),
+    #[error("failed to exchange token: {0}")]
+    Exchange(String),
     #[error("failed to fetch token: {0}")]
     Token(String),
 }
@@ -162,11 +164,14 @@ impl Projector {
         if !volume.dirty || volume.references.iter().any(|r| self.sources.pending(r)) {
             return None;
         }
-        let missing = volume.tokens.iter().find(|t| t.secret().is_none());
-        let wanted = match missing.map(|token| token.renewal.failure()) {
+        let mut missing = volume.tokens.iter().filter(|t| t.secret().is_none());
+        // Those first of which others are made: without them nobody asks for the others.
+        let missing = missing.clone().find(|token| !token.is_exchanged()).or_else(|| missing.next());
+        let wanted = match missing.map(|token| (token.is_exchanged(), token.renewal.failure())) {
             // The answer is under way.
-            Some(None) => return None,
-            Some(Some(failure)) => Err(ContentError::Token(failure.message.clone())),
+            Some((_, None)) => return None,
+            Some((true, Some(failure))) => Err(ContentError::Exchange(failure.message.clone())),
+            Some((false, Some(failure))) => Err(ContentError::Token(failure.message.clone())),
             None => {
                 let secrets = volume.newest();
                 let token = |source: &TokenProjection| secrets.get(&source.path).copied().flatten().cloned();
@@ -312,6 +317,11 @@ impl Projector {
                 if token.renewal.failure().is_some() {
                     token.trying = Some(monotonic);
                 }
+            }
+        }
+        for token in pod.outdated_exchanges(id) {
+            if let Some(token) = pod.token(token) {
+                token.renew(now);
             }
         }
         let (tokens, volumes) = (pod.token_ids(id), pod.volumes.len());

@@ -156,7 +156,7 @@ impl Proxy {
             Mode::Forward(mode) => {
                 mode.source.token(mode.audience.as_deref()).await?;
             }
-            Mode::Token(mode) => mode.source.healthy().await?,
+            Mode::Token(mode) => mode.healthy().await?,
             Mode::Reverse(mode) => mode.gate.health().await?,
         }
         Ok(())

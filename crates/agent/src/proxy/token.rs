@@ -16,7 +16,7 @@ use super::body::ReplyBody;
 use super::failure::{Failure, plain};
 use super::guard::Guard;
 use super::metrics::Metrics;
-use crate::source::{BearerToken, TokenSource};
+use crate::source::{BearerToken, TokenError, TokenSource};
 
 /// Hands out tokens.
 pub struct TokenMode {
@@ -70,8 +70,18 @@ impl TokenMode {
         answer
     }
 
+    /// Whether there are tokens to give out. Those that others are exchanged for are tried: that an endpoint refuses is told before
+    /// somebody asks.
+    pub(super) async fn healthy(&self) -> Result<(), TokenError> {
+        self.source.healthy().await?;
+        if self.source.is_exchanged() {
+            self.source.token(self.audience.as_deref()).await?;
+        }
+        Ok(())
+    }
+
     async fn health(&self) -> Result<Response<ReplyBody>, Failure> {
-        self.source.healthy().await.map_err(|e| Failure::Unavailable(e.to_string()))?;
+        self.healthy().await.map_err(|e| Failure::Unavailable(e.to_string()))?;
         Ok(plain(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"ok")))
     }
 

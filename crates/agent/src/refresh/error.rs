@@ -14,8 +14,8 @@ pub enum RefreshError {
     Reply(#[from] NonsenseReply),
 }
 
-/// The reasons of a `Status` that Kubernetes has.
-const REASONS: [&str; 12] = [
+/// The reasons of a `Status` that Kubernetes has, and the errors of a token endpoint (RFC 6749 §5.2, RFC 8693 §2.2.2).
+const REASONS: [&str; 19] = [
     "BadRequest",
     "Conflict",
     "Forbidden",
@@ -28,10 +28,17 @@ const REASONS: [&str; 12] = [
     "Timeout",
     "TooManyRequests",
     "Unauthorized",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
 ];
 
 impl RefreshError {
-    /// In a word, for metrics: `Nonsense`, `Unreachable`, a `Status`' reason if Kubernetes has it, or its code. A server must not be
+    /// In a word, for metrics: `Nonsense`, `Unreachable`, a `Status`' reason if Kubernetes or OAuth has it, or its code. A server must not be
     /// able to fill the memory with labels.
     pub(crate) fn reason(&self) -> String {
         match self {

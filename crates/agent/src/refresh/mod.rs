@@ -39,7 +39,7 @@ pub use error::RefreshError;
 pub use failure::Failure;
 pub(crate) use keys::IssuerKeys;
 pub use lease::{LEEWAY, Lease, NonsenseReply, SKEW_TO_TELL};
-pub(crate) use refresher::{Asked, Bounds, Refresher};
+pub(crate) use refresher::{Asked, Bounds, Refresher, TokenAsk};
 pub(crate) use renewal::{Granted, Renewal};
 pub use retry::{FIRST_TOKEN_ALARM, Retry, Trouble};
 pub(crate) use retry::{LONGEST_WAIT, doubled, spread};

@@ -20,11 +20,13 @@ use tokensmith_core::{Clock, Moment, random};
 
 use super::agenda::Agenda;
 use super::{Granted, Lease, RefreshError, RefreshPolicy, Renewal};
-use crate::api::{ApiError, ApiServer, IssuedToken, TokenSpec, within};
+use crate::api::{ApiError, IssuedToken, within};
+
+/// A request for a token. Whom it asks, an API server or a token endpoint, is for whoever makes it to say.
+pub(crate) type TokenAsk = BoxFuture<'static, Result<IssuedToken, ApiError>>;
 
 /// Asks for tokens when they are due. `K` says which token it is.
 pub(crate) struct Refresher<K> {
-    api: Arc<dyn ApiServer>,
     clock: Arc<dyn Clock>,
     policy: RefreshPolicy,
     bounds: Bounds,
@@ -40,7 +42,7 @@ pub(crate) struct Refresher<K> {
     skewed: bool,
 }
 
-/// What an API server is asked at most.
+/// What is asked at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Requests at a time. Half of those for tokens whose last request failed: requests that get no answer must not stop
@@ -63,14 +65,8 @@ pub(crate) struct Asked<K> {
 
 impl<K: Send + 'static> Refresher<K> {
     /// Nothing is on its agenda.
-    pub(crate) fn new(
-        api: Arc<dyn ApiServer>,
-        clock: Arc<dyn Clock>,
-        policy: RefreshPolicy,
-        bounds: Bounds,
-    ) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, policy: RefreshPolicy, bounds: Bounds) -> Self {
         Refresher {
-            api,
             clock,
             policy,
             bounds,
@@ -114,16 +110,16 @@ impl<K: Send + 'static> Refresher<K> {
         begins
     }
 
-    /// Makes the requests that there is room for. `spec` says what is asked for; `None` if nobody wants it any more.
-    pub(crate) fn start(&mut self, spec: impl Fn(&K) -> Option<TokenSpec>) {
+    /// Makes the requests that there is room for. `ask` gives each; `None` if nobody wants it any more.
+    pub(crate) fn start(&mut self, ask: impl Fn(&K) -> Option<TokenAsk>) {
         while let Some((key, failed_before)) = self.next_in_queue() {
-            let Some(spec) = spec(&key) else { continue };
+            let Some(ask) = ask(&key) else { continue };
             self.taken_by_failed += usize::from(failed_before);
-            let (api, deadline) = (self.api.clone(), self.bounds.deadline);
+            let deadline = self.bounds.deadline;
             let (at, monotonic, moved_back) = (self.clock.now(), self.clock.monotonic(), self.moved_back);
             let request = async move {
                 // One that panics has failed: the others are not made again for it.
-                let reply = AssertUnwindSafe(within(deadline, api.token(&spec)));
+                let reply = AssertUnwindSafe(within(deadline, ask));
                 let panicked = |_| Err(ApiError::Unreachable("the request has panicked".into()));
                 let reply = reply.catch_unwind().await.unwrap_or_else(panicked);
                 Asked { key, failed_before, at, monotonic, moved_back, reply }

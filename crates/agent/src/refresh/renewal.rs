@@ -153,6 +153,13 @@ impl Renewal {
         }
     }
 
+    /// The token is to be replaced then, with another one whose turn that is.
+    pub(crate) fn go_with(&mut self, at: OffsetDateTime) {
+        if let Some(held) = &mut self.held {
+            held.due = at;
+        }
+    }
+
     /// The request's answer. `asked` is when it was asked for, by both clocks; `random` is in [0, 1).
     pub(crate) fn answered(
         &mut self,

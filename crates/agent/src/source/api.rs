@@ -1,4 +1,4 @@
-//! Tokens from an API server: the audiences that are held, and a bound on them.
+//! Tokens that are asked for, of an API server or a token endpoint: the audiences that are held, and a bound on them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -12,9 +12,10 @@ use tokensmith_core::supervise::to_its_end;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::origin::Origin;
 use super::slot::Slot;
-use super::{BearerToken, TokenError, TokenStatus, keeper, keys};
-use crate::api::{ApiServer, PodRef, TokenSpec};
+use super::{BearerToken, TokenError, TokenStatus, keeper, keys, subject};
+use crate::api::PodRef;
 
 /// Kubernetes sets no bound. Each audience is a request every few minutes, and who asks for many is mistaken.
 pub(super) const AUDIENCES: usize = 16;
@@ -38,18 +39,17 @@ pub struct TokenRequestTemplate {
 
 pub(super) struct ApiSource {
     shared: Arc<Shared>,
-    /// The keeper, and who looks at the key set. They begin with the first audience, and end with the source.
+    /// The keeper, and who looks at the key set, or at what is exchanged. They begin with the first audience, and end with the source.
     tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 /// What the tasks know of the source.
 pub(super) struct Shared {
-    pub(super) api: Arc<dyn ApiServer>,
+    pub(super) origin: Arc<Origin>,
     pub(super) clock: Arc<dyn Clock>,
     /// Wakes the keeper: somebody asks for a token.
     pub(super) wake: Arc<Notify>,
     jumps: Mutex<JumpDetector>,
-    template: TokenRequestTemplate,
     slots: ArcSwap<Slots>,
     /// Held while the map is changed; readers never wait.
     changing: Mutex<()>,
@@ -60,18 +60,12 @@ pub(super) struct Shared {
 type Slots = HashMap<String, Arc<Slot>>;
 
 impl ApiSource {
-    pub(super) fn new(
-        api: Arc<dyn ApiServer>,
-        template: TokenRequestTemplate,
-        clock: Arc<dyn Clock>,
-        bound: usize,
-    ) -> Self {
+    pub(super) fn new(origin: Origin, clock: Arc<dyn Clock>, bound: usize) -> Self {
         let shared = Shared {
-            api,
+            origin: Arc::new(origin),
             jumps: Mutex::new(JumpDetector::new(clock.now(), clock.monotonic())),
             clock,
             wake: Arc::default(),
-            template,
             slots: ArcSwap::default(),
             changing: Mutex::new(()),
             bound,
@@ -111,6 +105,10 @@ impl ApiSource {
         all
     }
 
+    pub(super) fn origin(&self) -> &Origin {
+        &self.shared.origin
+    }
+
     /// The audience's slot.
     fn slot(&self, audience: &str) -> Result<Arc<Slot>, TokenError> {
         let shared = &self.shared;
@@ -139,12 +137,22 @@ impl ApiSource {
         self.tasks.get_or_init(|| {
             let (one, other) = (shared.clone(), shared.clone());
             let keeper = async move { to_its_end("tokens", &*one.clock, || keeper::run(one.clone())).await };
-            let keys = async move {
-                to_its_end("issuer-keys-watch", &*other.clock, || keys::run(other.clone())).await
+            let looks = async move {
+                match &*other.origin {
+                    Origin::Api { api, .. } => {
+                        to_its_end("issuer-keys-watch", &*other.clock, || keys::run(other.clone(), &**api))
+                            .await
+                    }
+                    Origin::Exchange(exchange) => {
+                        let run = || subject::run(other.clone(), exchange);
+                        to_its_end("exchanged-token-watch", &*other.clock, run).await
+                    }
+                }
             };
-            [tokio::spawn(keeper).abort_handle(), tokio::spawn(keys).abort_handle()]
+            [tokio::spawn(keeper).abort_handle(), tokio::spawn(looks).abort_handle()]
         });
-        let slot = Arc::new(Slot::new(shared.spec(audience), shared.wake.clone(), &*shared.clock));
+        let jitter = shared.origin.jitter(audience);
+        let slot = Arc::new(Slot::new(audience, jitter, shared.wake.clone(), &*shared.clock));
         slots.insert(audience.to_owned(), slot.clone());
         shared.slots.store(Arc::new(slots));
         Ok(slot)
@@ -166,16 +174,6 @@ impl Shared {
     pub(super) fn jumped(&self, now: OffsetDateTime) -> Option<Jump> {
         let mut jumps = self.jumps.lock().unwrap_or_else(|e| e.into_inner());
         jumps.look(now, self.clock.monotonic())
-    }
-
-    fn spec(&self, audience: &str) -> TokenSpec {
-        TokenSpec {
-            namespace: self.template.namespace.clone(),
-            account: self.template.account.clone(),
-            audiences: Some(audience).filter(|a| !a.is_empty()).map(str::to_owned).into_iter().collect(),
-            expiration_seconds: self.template.expiration_seconds,
-            pod: self.template.pod.clone(),
-        }
     }
 
     /// Gives up a slot that nobody has used for long; false if somebody has meanwhile.
@@ -201,7 +199,7 @@ mod tests {
     use tokensmith_objects::Object;
 
     use super::*;
-    use crate::api::{ApiError, Event, IssuedToken, List, Resource, Selection};
+    use crate::api::{ApiError, ApiServer, Event, IssuedToken, List, Resource, Selection, TokenSpec};
 
     /// An API server that refuses everything.
     struct Refusing;
@@ -254,7 +252,8 @@ mod tests {
             pod: None,
             expiration_seconds: None,
         };
-        let source = ApiSource::new(Arc::new(Refusing), template, clock.clone(), 1);
+        let origin = Origin::Api { api: Arc::new(Refusing), template };
+        let source = ApiSource::new(origin, clock.clone(), 1);
         for n in 0..10 {
             source.token(&format!("a{n}")).await.map(drop).unwrap_err();
             for _ in 0..3 {

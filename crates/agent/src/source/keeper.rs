@@ -9,7 +9,7 @@ use tokensmith_core::clock::Jump;
 use super::api::{IDLE, Shared};
 use super::slot::{Slot, WAIT};
 use super::{BearerToken, TokenError};
-use crate::refresh::{Asked, Bounds, Failure, RefreshPolicy, Refresher, pause};
+use crate::refresh::{Asked, Bounds, RefreshPolicy, Refresher, pause};
 
 /// Requests at one time: callers that come with ever new audiences must not flood the API server.
 const REQUESTS: usize = 4;
@@ -33,10 +33,8 @@ impl Keeper {
         let clock = shared.clock.clone();
         // Who waits for a token does not wait longer.
         let bounds = Bounds { requests: REQUESTS, deadline: WAIT };
-        let mut keeper = Keeper {
-            refresher: Refresher::new(shared.api.clone(), clock, RefreshPolicy::default(), bounds),
-            shared,
-        };
+        let mut keeper =
+            Keeper { refresher: Refresher::new(clock, RefreshPolicy::default(), bounds), shared };
         // There are some if this one follows one that has panicked.
         for slot in keeper.shared.slots() {
             let mut renewal = slot.renewal();
@@ -70,7 +68,8 @@ impl Keeper {
         while let Some(slot) = self.refresher.due(now) {
             self.consider(slot, now);
         }
-        self.refresher.start(|slot| Some(slot.spec.clone()).filter(|_| !slot.is_closed()));
+        let origin = &self.shared.origin;
+        self.refresher.start(|slot| (!slot.is_closed()).then(|| origin.ask(&slot.audience)));
     }
 
     async fn step(&mut self) {
@@ -106,13 +105,13 @@ impl Keeper {
 
     fn answered(&mut self, asked: Asked<Arc<Slot>>) {
         let (slot, clock) = (asked.key.clone(), &*self.shared.clock);
-        let (namespace, account) = (&slot.spec.namespace, &slot.spec.account);
+        let origin = &self.shared.origin;
         let mut renewal = slot.renewal();
         let before = renewal.failure().map(|failure| failure.message.clone());
         let answer = self.refresher.answered(asked, &mut renewal);
         let token = answer.map_err(TokenError::from).and_then(|granted| {
             if granted.failed.is_some() {
-                tracing::info!(sa.namespace = %namespace, sa.name = %account, "a token could be had again");
+                origin.log_recovery(&slot.audience);
             }
             let usable_until = Some(granted.lease.expires_at());
             Ok((BearerToken::new(granted.token, Some(granted.expires_at), usable_until)?, granted.ends))
@@ -120,14 +119,8 @@ impl Keeper {
         match token {
             Ok((token, ends)) => slot.granted(token, ends),
             Err(error) => {
-                // All failures are counted in the source's status.
                 if let Some(failure) = renewal.failure() {
-                    let Failure { count: failures, message: cause, .. } = failure;
-                    if failure.is_news(before.as_deref()) {
-                        tracing::warn!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
-                    } else {
-                        tracing::debug!(sa.namespace = %namespace, sa.name = %account, failures, cause, "cannot get a token");
-                    }
+                    origin.log_failure(&slot.audience, failure, before.as_deref());
                 }
                 let now = clock.now();
                 slot.failed(error, clock.monotonic().saturating_add(renewal.next(now).left(now)));

@@ -6,11 +6,11 @@ use tokensmith_core::random;
 
 use super::api::Shared;
 use super::slot::WAIT;
-use crate::api::within;
+use crate::api::{ApiServer, within};
 use crate::refresh::IssuerKeys;
 
 /// Looks at the key set for as long as it is polled, and has tokens replaced whose key has left it.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>, api: &dyn ApiServer) {
     let (clock, mut keys) = (&*shared.clock, IssuerKeys::default());
     let mut last = clock.monotonic();
     while !keys.none {
@@ -18,7 +18,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         clock.sleep_past(last.saturating_add(keys.pause(random::fraction()))).await;
         last = clock.monotonic();
         let asked = clock.now();
-        let answer = within(WAIT, shared.api.key_set(keys.etag.as_deref())).await;
+        let answer = within(WAIT, api.key_set(keys.etag.as_deref())).await;
         keys.answered(answer, asked, clock.now());
         // A set of earlier says nothing of what was issued since: by a clock that was set back, that may look older than it.
         if keys.failure.is_some() {

@@ -1,4 +1,5 @@
-//! Where tokens come from: a file that someone keeps fresh, or an API server that is asked.
+//! Where tokens come from: a file that someone keeps fresh, an API server that is asked, or a token endpoint that exchanges
+//! another source's.
 //!
 //! ```text
 //! token("a") ─► in memory and good? ─yes─► it, without a lock
@@ -14,7 +15,9 @@ mod file;
 mod keeper;
 mod keys;
 mod layer;
+mod origin;
 mod slot;
+mod subject;
 mod token;
 
 use std::path::PathBuf;
@@ -24,11 +27,15 @@ use time::OffsetDateTime;
 use tokensmith_core::Clock;
 
 use crate::api::ApiServer;
+use crate::exchange::{ExchangeSpec, Exchanger};
 
 pub use api::TokenRequestTemplate;
 pub use error::TokenError;
 pub use layer::{Bearer, BearerLayer, BoxError};
 pub use token::BearerToken;
+pub(crate) use token::expiry;
+
+use origin::{ExchangeOrigin, Origin};
 
 /// A source of tokens; a clone is the same source. It must be used inside a tokio runtime.
 ///
@@ -109,7 +116,25 @@ impl TokenSource {
         clock: Arc<dyn Clock>,
         audiences: usize,
     ) -> Self {
-        TokenSource(Arc::new(Kind::Api(api::ApiSource::new(api, template, clock, audiences))))
+        let origin = Origin::Api { api, template };
+        TokenSource(Arc::new(Kind::Api(api::ApiSource::new(origin, clock, audiences))))
+    }
+
+    /// Tokens that those of another source are exchanged for (RFC 8693), one per audience, for so many audiences. The default
+    /// one is for what `spec` names, the others each for its audience alone.
+    ///
+    /// They are kept fresh as those of an API server are; each counts for no longer than the token that it was given for, and
+    /// is replaced within seconds when there is another one to give.
+    pub fn exchanged(
+        subject: TokenSource,
+        subject_audience: Option<String>,
+        exchanger: Exchanger,
+        spec: ExchangeSpec,
+        clock: Arc<dyn Clock>,
+        audiences: usize,
+    ) -> Self {
+        let origin = Origin::Exchange(ExchangeOrigin::new(exchanger, subject, subject_audience, spec));
+        TokenSource(Arc::new(Kind::Api(api::ApiSource::new(origin, clock, audiences))))
     }
 
     /// The token for an audience; `None` and the empty string stand for the default (of a file: whatever is in it; of
@@ -144,6 +169,11 @@ impl TokenSource {
         }
     }
 
+    /// Whether its tokens are those that another source's are exchanged for.
+    pub(crate) fn is_exchanged(&self) -> bool {
+        matches!(&*self.0, Kind::Api(api) if matches!(api.origin(), Origin::Exchange(_)))
+    }
+
     /// How it stands with each token, by audience.
     pub fn status(&self) -> Vec<TokenStatus> {
         match &*self.0 {
@@ -158,8 +188,14 @@ impl TokenSource {
     /// # Errors
     /// There is none, and no other is to be had.
     pub async fn healthy(&self) -> Result<(), TokenError> {
-        if let Kind::File(file) = &*self.0 {
-            return file.token("").await.map(drop);
+        match &*self.0 {
+            Kind::File(file) => return file.token("").await.map(drop),
+            Kind::Api(api) => {
+                if let Origin::Exchange(exchange) = api.origin() {
+                    // Boxed: a source may stand on another one.
+                    Box::pin(exchange.subject_healthy()).await?;
+                }
+            }
         }
         let ill = self.status().into_iter().find(|token| !token.usable && token.refreshes > 0);
         match ill {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
-use tokensmith_core::{Clock, random};
+use tokensmith_core::Clock;
 use tokio::sync::{Notify, watch};
 
 use super::{BearerToken, TokenError, TokenStatus};
-use crate::api::TokenSpec;
 use crate::refresh::{Jitter, Renewal};
 
 /// How long a caller waits for a token that is being asked for.
@@ -19,7 +18,8 @@ pub(super) const WAIT: Duration = Duration::from_secs(30);
 const REJECTED: Duration = Duration::from_secs(30);
 
 pub(super) struct Slot {
-    pub(super) spec: TokenSpec,
+    /// The default one is the empty string.
+    pub(super) audience: String,
     state: ArcSwap<State>,
     /// Tells of a new state.
     changed: watch::Sender<()>,
@@ -54,10 +54,10 @@ struct Held {
 }
 
 impl Slot {
-    pub(super) fn new(spec: TokenSpec, wake: Arc<Notify>, clock: &dyn Clock) -> Self {
+    pub(super) fn new(audience: &str, jitter: Jitter, wake: Arc<Notify>, clock: &dyn Clock) -> Self {
         Slot {
-            renewal: Mutex::new(Renewal::new(jitter(&spec))),
-            spec,
+            renewal: Mutex::new(Renewal::new(jitter)),
+            audience: audience.to_owned(),
             state: ArcSwap::default(),
             changed: watch::Sender::new(()),
             wanted: AtomicBool::new(false),
@@ -138,6 +138,12 @@ impl Slot {
         }
     }
 
+    /// What its token was made of has been replaced: another one, at once.
+    pub(super) fn renew(&self, clock: &dyn Clock) {
+        self.renewal().renew(clock.now());
+        self.want();
+    }
+
     pub(super) fn want(&self) {
         self.wanted.store(true, Ordering::Release);
         self.wake.notify_one();
@@ -195,7 +201,7 @@ impl Slot {
     pub(super) fn status(&self, clock: &dyn Clock) -> TokenStatus {
         let state = self.state.load();
         TokenStatus {
-            audience: self.spec.audiences.first().cloned(),
+            audience: Some(self.audience.clone()).filter(|audience| !audience.is_empty()),
             expires_at: state.held.as_ref().and_then(|held| held.token.expires_at),
             usable: state.held.as_ref().is_some_and(|held| held.is_good(clock)),
             refreshes: self.refreshes.load(Ordering::Relaxed),
@@ -222,14 +228,4 @@ impl Held {
 
 fn millis(clock: &dyn Clock) -> u64 {
     clock.monotonic().as_millis() as u64
-}
-
-/// Where in its period a token is replaced, so that many sidecars do not move as one.
-fn jitter(spec: &TokenSpec) -> Jitter {
-    let audience = spec.audiences.first().map_or("", String::as_str);
-    match &spec.pod {
-        Some(pod) => Jitter::of(&spec.namespace, &pod.uid, &spec.account, audience),
-        // Nothing else tells replicas apart.
-        None => Jitter::of(&spec.namespace, &random::uuid().to_string(), &spec.account, audience),
-    }
 }

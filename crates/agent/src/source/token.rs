@@ -61,6 +61,11 @@ impl BearerToken {
         jws.key_id().map(str::to_owned)
     }
 
+    /// Until when it is good by the local clock, if that is known.
+    pub(super) fn usable_until(&self) -> Option<OffsetDateTime> {
+        self.usable_until
+    }
+
     /// Whether it is good at this time of the local clock.
     pub fn usable(&self, now: OffsetDateTime) -> bool {
         self.usable_until.is_none_or(|until| now < until)
@@ -71,6 +76,11 @@ impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BearerToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
+}
+
+/// When a token ends, if it is a JWT and says so; unverified.
+pub(crate) fn expiry(token: &[u8]) -> Option<OffsetDateTime> {
+    Hints::of(token).expires_at
 }
 
 impl Hints {

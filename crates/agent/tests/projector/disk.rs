@@ -77,6 +77,7 @@ fn projector(
         policy: RefreshPolicy::default(),
         pods,
         node: NodeResources::default(),
+        exchanger: None,
     })
     .unwrap()
 }

@@ -79,6 +79,7 @@ impl Fleet {
             policy: RefreshPolicy::default(),
             pods: Pods::Selected(Selection::default()),
             node: NodeResources::default(),
+            exchanger: None,
         })
         .expect("no pod is fixed");
         let start = clock.now();

@@ -6,6 +6,7 @@ mod basics;
 mod checks;
 mod clocks;
 mod disk;
+mod exchange;
 mod fleet;
 #[path = "../../src/refresh/kubelet.rs"]
 mod kubelet;

@@ -147,6 +147,7 @@ pub fn config(clock: &Arc<ManualClock>, api: &Arc<Api>, disk: &Arc<Memory>, pods
         files: disk.clone(),
         policy: RefreshPolicy::default(),
         pods,
+        exchanger: None,
         node: NodeResources { cpu_millis: 4000, memory_bytes: 8 << 30, ephemeral_storage_bytes: 1 << 40 },
     }
 }

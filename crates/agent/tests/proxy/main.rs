@@ -10,6 +10,7 @@ mod browsers;
 mod claims;
 mod crowd;
 mod drain;
+mod exchange;
 mod file_source;
 mod forward;
 mod grpc;

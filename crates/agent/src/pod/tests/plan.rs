@@ -46,6 +46,7 @@ fn all_sources() {
             audience: audience.map(Into::into),
             expiration_seconds,
             path: path(at),
+            exchange: None,
         })
     };
     assert_eq!(volume.sources[0], token(None, 3600, "token"));

@@ -104,6 +104,7 @@ impl ProjectArgs {
             policy: self.refresh_at,
             pods: pods.clone(),
             node,
+            exchanger: None,
         };
         let (kept, mut projector) = Kept::new(config).map_err(unplanned)?;
         if let Some(address) = self.metrics_address {
