@@ -31,6 +31,8 @@ pub enum Command {
     Completions(commands::completions::CompletionsArgs),
     /// Say what verifiers elsewhere will make of an issuer, rule by rule
     Doctor(commands::doctor::DoctorArgs),
+    /// Exchange a token for another one at an OAuth token endpoint (RFC 8693)
+    Exchange(Box<commands::exchange::ExchangeArgs>),
     /// Ask a server whether it is ready; for images without a shell
     Healthcheck(commands::healthcheck::HealthcheckArgs),
     /// Publish what relying parties need

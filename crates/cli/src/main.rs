@@ -50,6 +50,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clock(args) => block_on(args.run()),
         Command::Completions(args) => args.run(),
         Command::Doctor(args) => block_on(args.run()),
+        Command::Exchange(args) => block_on(args.run()),
         Command::ExecInit(args) => args.run(),
         Command::ExecKeep(args) => args.run(),
         Command::Healthcheck(args) => block_on(args.run()),

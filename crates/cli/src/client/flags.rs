@@ -1,7 +1,7 @@
 //! kubectl's flags for finding a server.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -186,6 +186,25 @@ impl ClientFlags {
             _ => (Trust::System, None),
         };
         Ok(Web::by(route, self.request_timeout, &trust, extra.as_deref())?)
+    }
+
+    /// The way to a token endpoint: as to an issuer, or with the certificates in the file `authority`, which `flag` names.
+    ///
+    /// # Errors
+    /// As [`web`](Self::web).
+    pub fn endpoint(&self, flag: &str, authority: Option<&Path>) -> Result<Web, Failure> {
+        let Some(path) = authority else {
+            if self.insecure_skip_tls_verify {
+                return Err(Failure::usage(format!(
+                    "--insecure-skip-tls-verify is not for token endpoints, which are given tokens: give {flag}"
+                )));
+            }
+            return self.web();
+        };
+        let (_, route) = Target::surroundings(&self.options()?)?;
+        let pem = std::fs::read(path);
+        let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
+        Ok(Web::by(route, self.request_timeout, &Trust::Authority(pem), None)?)
     }
 
     /// These flags without the credentials that variables name, for a command that does without where they are not wanted.

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod clock;
 pub mod completions;
 pub mod doctor;
+pub mod exchange;
 pub mod healthcheck;
 pub mod inspect;
 pub mod issuer;

@@ -110,6 +110,14 @@ pub struct ProjectArgs {
     #[arg(long, value_name = "PATH", help_heading = "Refreshing")]
     pub ready_file: Option<PathBuf>,
 
+    /// Exchange tokens at this OAuth token endpoint (RFC 8693), for pods that ask for it by the annotation tokensmith.dev/exchange
+    #[arg(long, value_name = "URL", help_heading = "Exchanging")]
+    pub exchange: Option<String>,
+
+    /// Trust this PEM file's certificates for the token endpoint instead of the system's
+    #[arg(long, value_name = "PATH", requires = "exchange", help_heading = "Exchanging")]
+    pub exchange_ca_file: Option<PathBuf>,
+
     /// Run the command that follows, with its arguments, and leave with its exit code
     #[arg(
         long,

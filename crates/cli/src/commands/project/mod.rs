@@ -20,6 +20,7 @@ use futures::channel::oneshot;
 use tokensmith_agent::api::{ApiServer, Selection};
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_agent::ensure::{self, EnsureError};
+use tokensmith_agent::exchange::Exchanger;
 use tokensmith_agent::manifests::{Files, Keeper, Origin, Rules};
 use tokensmith_agent::pod::{NodeResources, PlanError, PodPlan, manifest};
 use tokensmith_agent::projector::{Config, Kept, PodName, Pods, Projector};
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 
 pub use flags::ProjectArgs;
 
+use crate::commands::exchange::exchanger;
 use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
@@ -62,6 +64,8 @@ impl ProjectArgs {
             None => self.log.start(),
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let exchanger = |url: &String| exchanger(&self.client, url, self.exchange_ca_file.as_deref(), &clock);
+        let exchanger = self.exchange.as_ref().map(exchanger).transpose()?;
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
         let (pods, left_out) = self.pods(&api, &clock, &target).await?;
@@ -87,7 +91,7 @@ impl ProjectArgs {
             keep::forget(folder.path());
         }
         keeper = self.exec.then(|| keep::Keeper::start(folder.path(), self.root.is_none()));
-        let site = Site { api, clock, target, root: &root, path: folder.path(), left_out };
+        let site = Site { api, clock, target, exchanger, root: &root, path: folder.path(), left_out };
         let done = self.project(site, pods, signals).await;
         let removed = folder.remove(root);
         drop(keeper);
@@ -95,7 +99,7 @@ impl ProjectArgs {
     }
 
     async fn project(self, site: Site<'_>, pods: Pods, signals: Option<Signals>) -> Result<(), Failure> {
-        let Site { api, clock, target, root, path, left_out } = site;
+        let Site { api, clock, target, exchanger, root, path, left_out } = site;
         let node = node_resources(path);
         let config = Config {
             api: api.clone(),
@@ -104,7 +108,7 @@ impl ProjectArgs {
             policy: self.refresh_at,
             pods: pods.clone(),
             node,
-            exchanger: None,
+            exchanger,
         };
         let (kept, mut projector) = Kept::new(config).map_err(unplanned)?;
         if let Some(address) = self.metrics_address {
@@ -281,6 +285,8 @@ struct Site<'a> {
     api: Arc<dyn ApiServer>,
     clock: Arc<dyn Clock>,
     target: Target,
+    /// Where tokens are exchanged.
+    exchanger: Option<Exchanger>,
     root: &'a Root,
     /// The root's path, as it was named.
     path: &'a Path,

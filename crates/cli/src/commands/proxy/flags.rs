@@ -47,6 +47,10 @@ Examples:
   # puts the token on every request that passes; HTTP/1.1, HTTP/2 and gRPC
   tokensmith proxy --token-file /var/run/secrets/tokens/token --upstream https://api.example.com
 
+  # the same with the token that it is exchanged for
+  tokensmith proxy --token-file /var/run/secrets/tokens/token --upstream https://api.example.com \\
+      --exchange https://sts.example.com/oauth2/token --exchange-audience https://api.example.com
+
   # lets in only requests with a token for this audience, and tells the application whose it is (X-Remote-User, …)
   tokensmith proxy --verify --issuer https://tokens.example.com --audience https://api.example.com \\
       --listen 0.0.0.0:8443 --tls-cert-file tls.crt --tls-private-key-file tls.key --upstream http://127.0.0.1:8080"
@@ -69,13 +73,34 @@ pub struct ProxyArgs {
     pub expiration: GoDuration,
 
     /// With --service-account: give tokens for these audiences only, the first where none is asked for. With --verify: take
-    /// tokens for these. Repeatable
+    /// tokens for these. With --exchange: exchange tokens for this one. Repeatable
     #[arg(long, value_name = "AUDIENCE", help_heading = "Tokens")]
     pub audience: Vec<String>,
 
     /// How many audiences may be asked for in all
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Tokens")]
     pub max_audiences: usize,
+
+    /// Exchange the token at this OAuth token endpoint (RFC 8693), and give out or put on requests what comes
+    #[arg(long, value_name = "URL", conflicts_with = "verify", help_heading = "Exchanging")]
+    pub exchange: Option<String>,
+
+    /// Ask there for tokens for this audience: for these only where they are given out, the first where none is asked for.
+    /// Repeatable
+    #[arg(long, value_name = "AUDIENCE", requires = "exchange", help_heading = "Exchanging")]
+    pub exchange_audience: Vec<String>,
+
+    /// For this resource; repeatable
+    #[arg(long, value_name = "URI", requires = "exchange", help_heading = "Exchanging")]
+    pub exchange_resource: Vec<String>,
+
+    /// With this scope; repeatable
+    #[arg(long, value_name = "SCOPE", requires = "exchange", help_heading = "Exchanging")]
+    pub exchange_scope: Vec<String>,
+
+    /// Trust this PEM file's certificates for the token endpoint instead of the system's
+    #[arg(long, value_name = "PATH", requires = "exchange", help_heading = "Exchanging")]
+    pub exchange_ca_file: Option<PathBuf>,
 
     /// Listen here: ADDRESS:PORT, or unix:PATH. Only loopback without --verify; port 0 picks one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181", help_heading = "Listening")]

@@ -11,11 +11,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use tokensmith_agent::api::{ApiServer, PodRef};
 use tokensmith_agent::ensure;
+use tokensmith_agent::exchange::ExchangeSpec;
 use tokensmith_agent::proxy::{
     ForwardMode, Guard, Limits, ListenAddress, ListenAddressError, Listener, Mode, Proxy, ProxyConfig,
     ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, VerifierGate,
 };
 use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
+use tokensmith_client::exchange::{Judged, audience, resource, scope};
 use tokensmith_client::{Client, Trust, tls};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 
 pub use flags::ProxyArgs;
 
+use crate::commands::exchange::{exchanger, judged};
 use crate::commands::staying;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -104,17 +107,43 @@ impl ProxyArgs {
     async fn local(&self, clock: &Arc<dyn Clock>) -> Result<Mode, Failure> {
         let source = self.source(clock).await?;
         let guard = Guard { require_header: self.header()?, ..Guard::default() };
-        let audience = self.audience.first().cloned();
+        let wanted = if self.exchange.is_some() { &self.exchange_audience } else { &self.audience };
+        let audience = wanted.first().cloned();
         Ok(match &self.upstream {
             Some(_) => Mode::Forward(ForwardMode { source, audience, upstream: self.upstream()?, guard }),
             None => {
-                let audiences = (!self.audience.is_empty()).then(|| self.audience.iter().cloned().collect());
+                let audiences = (!wanted.is_empty()).then(|| wanted.iter().cloned().collect());
                 Mode::Token(TokenMode { source, audience, audiences, guard })
             }
         })
     }
 
+    /// The tokens that are given out or put on requests.
     async fn source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
+        let Some(url) = &self.exchange else { return self.own_source(clock).await };
+        for (flag, values, judge) in [
+            ("--exchange-audience", &self.exchange_audience, audience as fn(&str) -> Judged),
+            ("--exchange-resource", &self.exchange_resource, resource),
+            ("--exchange-scope", &self.exchange_scope, scope),
+        ] {
+            judged(flag, values, judge)?;
+        }
+        if self.audience.len() > 1 {
+            return Err(Failure::usage(
+                "--exchange takes one --audience, that of the token which is exchanged: --exchange-audience says for whom others are",
+            ));
+        }
+        let exchanger = exchanger(&self.client, url, self.exchange_ca_file.as_deref(), clock)?;
+        let spec = ExchangeSpec {
+            audience: Vec::new(),
+            resource: self.exchange_resource.clone(),
+            scope: self.exchange_scope.clone(),
+        };
+        let (own, audience) = (self.own_source(clock).await?, self.audience.first().cloned());
+        Ok(TokenSource::exchanged(own, audience, exchanger, spec, clock.clone(), self.max_audiences))
+    }
+
+    async fn own_source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
         if let Some(path) = &self.token_file {
             return Ok(TokenSource::file(path, clock.clone()));
         }
