@@ -1,5 +1,6 @@
 //! `tokensmith project` against a real server: the guide's volumes, and a volume's life from its pod's first to its last.
 
+mod exchange;
 mod exec;
 mod guide;
 mod life;

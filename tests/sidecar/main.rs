@@ -1,5 +1,6 @@
 //! `tokensmith proxy` with a real issuer: tokens given out, and requests let in.
 
+mod exchange;
 mod modes;
 
 use anyhow::{Context, Result, ensure};

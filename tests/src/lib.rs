@@ -7,7 +7,9 @@ pub mod cost;
 pub mod jws;
 pub mod process;
 pub mod server;
+pub mod token_endpoint;
 
 pub use agent::Agent;
 pub use client::{Answer, Client};
 pub use server::Server;
+pub use token_endpoint::TokenEndpoint;

@@ -111,7 +111,7 @@ impl Projector {
 impl Ports {
     /// The request for a token; `None` if nobody wants it any more.
     fn ask(&self, pod: &Pod, id: TokenId) -> Option<TokenAsk> {
-        if pod.subject_id(id).is_none() {
+        if !pod.volumes.get(id.volume)?.tokens.get(id.token)?.is_exchanged() {
             let (api, spec) = (self.api.clone(), pod.spec(id)?);
             return Some(async move { api.token(&spec).await }.boxed());
         }

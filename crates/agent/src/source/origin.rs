@@ -125,9 +125,9 @@ impl ExchangeOrigin {
         let subject = Subject { token: given.token.clone(), ends: given.usable_until() };
         let answer = self.exchanger.exchange(&subject, &spec).await;
         if let Err(ApiError::Status { reason, .. }) = &answer
-            && reason == "invalid_grant"
+            && matches!(reason.as_str(), "invalid_grant" | "invalid_request")
         {
-            // It may have been revoked.
+            // It may have been revoked. RFC 8693 §2.2.2 calls that an invalid request, others an invalid grant.
             self.subject.rejected(self.subject_audience.as_deref(), &given);
         }
         answer

@@ -52,8 +52,7 @@ impl TokenExchange for Endpoint {
 
 impl Endpoint {
     fn refuse(&self, code: &str) {
-        let refusal =
-            OAuthRefusal { status: 400, code: code.into(), description: None, retry_after: None };
+        let refusal = OAuthRefusal { status: 400, code: code.into(), description: None, retry_after: None };
         self.0.lock().unwrap().refuses = Some(refusal.into());
     }
 
@@ -151,7 +150,9 @@ async fn it_is_written_with_its_volume_and_replaced_with_the_token_that_it_is_ma
     assert!(scene.world.healthy() && scene.world.projector.unfinished().is_empty());
     let metrics = scene.world.projector.metrics();
     assert!(metrics.contains(&format!("tokensmith_agent_token_exchanges_total {}", exchanged.len() + 1)));
-    assert!(metrics.contains("token_expiry_seconds{namespace=\"ns\",pod=\"web\",volume=\"tokens\",path=\"api\"}"));
+    assert!(
+        metrics.contains("token_expiry_seconds{namespace=\"ns\",pod=\"web\",volume=\"tokens\",path=\"api\"}")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +184,10 @@ async fn a_refusal_keeps_the_volume_away_as_one_of_the_api_server_does() {
     assert!(!scene.world.healthy());
     assert_eq!(scene.status().alarms.len(), 1);
     let metrics = scene.world.projector.metrics();
-    assert!(metrics.contains("tokensmith_agent_token_exchange_failures_total{reason=\"invalid_target\"}"), "{metrics}");
+    assert!(
+        metrics.contains("tokensmith_agent_token_exchange_failures_total{reason=\"invalid_target\"}"),
+        "{metrics}"
+    );
     assert!(!metrics.contains("token_refresh_failures_total{"), "{metrics}");
     scene.endpoint.take();
     scene.world.pass(120).await;
@@ -202,7 +206,10 @@ async fn a_refusal_takes_nothing_away_that_still_holds() {
     assert_ne!(scene.world.jti("web"), first);
     assert_eq!(scene.token(), old);
     let unfinished = scene.world.projector.unfinished().join("; ");
-    assert!(unfinished.contains("tokens/api: the token endpoint refuses (400 invalid_grant)"), "{unfinished}");
+    assert!(
+        unfinished.contains("tokens/api: the token endpoint refuses (400 invalid_grant)"),
+        "{unfinished}"
+    );
     let state = scene.world.state("web");
     let failure = state.volumes["tokens"].tokens["api"].failure.clone().unwrap();
     assert!(failure.message.contains("invalid_grant"), "{failure:?}");
@@ -330,7 +337,10 @@ async fn it_replaces_no_file_of_another_source() {
     scene.settle().await;
     assert_eq!(scene.world.file("web", "ca.crt"), None);
     let unfinished = scene.world.projector.unfinished().join("; ");
-    assert!(unfinished.contains("the path \"ca.crt\" of an exchanged token is another source's, too"), "{unfinished}");
+    assert!(
+        unfinished.contains("the path \"ca.crt\" of an exchanged token is another source's, too"),
+        "{unfinished}"
+    );
     let changed = object(json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"namespace": "ns", "name": "kube-root-ca.crt", "uid": "c"},

@@ -121,7 +121,9 @@ async fn each_audience_has_its_own_and_it_is_asked_for_once() {
     }
     let asked = place.endpoint.asked.lock().unwrap().clone();
     assert_eq!((asked[0].audience.len(), asked[1].audience.as_slice()), (0, &["a".to_owned()][..]));
-    assert!(asked.iter().all(|one| one.scope == ["read"] && one.subject_token == jwt("sts", START + HOUR, 1)));
+    assert!(
+        asked.iter().all(|one| one.scope == ["read"] && one.subject_token == jwt("sts", START + HOUR, 1))
+    );
     let status = place.source.status();
     assert_eq!(status.iter().map(|one| one.refreshes).collect::<Vec<_>>(), [1, 1]);
     // It counts for as long as what it was given for.
@@ -180,7 +182,10 @@ async fn token_mode_gives_out_what_came_and_says_when_nothing_does() {
     for (path, want) in [("/token", "exchanged-a-1"), ("/token?audience=b", "exchanged-b-2")] {
         let answer = http1().request(get(proxy.url(path)).body(empty()).unwrap()).await.unwrap();
         let body = json(answer).await;
-        assert_eq!((body["token"].as_str(), body["expirationTimestamp"].as_str()), (Some(want), Some("2026-01-01T11:00:00Z")));
+        assert_eq!(
+            (body["token"].as_str(), body["expirationTimestamp"].as_str()),
+            (Some(want), Some("2026-01-01T11:00:00Z"))
+        );
     }
     let ask = get(proxy.url("/token?audience=c")).body(empty()).unwrap();
     assert_status(http1().request(ask).await.unwrap(), 403, "Forbidden").await;
@@ -221,7 +226,10 @@ async fn without_a_token_to_give_nobody_is_asked() {
     let place = place();
     place.write(&jwt("sts", START - HOUR, 1));
     let error = place.source.token(None).await.unwrap_err().to_string();
-    assert!(error.contains("there is no token to exchange: the token in ") && error.contains("has expired"), "{error}");
+    assert!(
+        error.contains("there is no token to exchange: the token in ") && error.contains("has expired"),
+        "{error}"
+    );
     assert_eq!(place.endpoint.asked(), 0);
     assert!(place.source.healthy().await.is_err());
 }

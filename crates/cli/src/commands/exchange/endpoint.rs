@@ -22,13 +22,14 @@ pub async fn of(
     client: &ClientFlags,
     url: Option<&str>,
     issuer: Option<&str>,
+    authority: Option<&Path>,
 ) -> Result<TokenEndpoint, Failure> {
     if let Some(url) = url {
         let url = endpoint_url(url, "--url")?;
-        return Ok(TokenEndpoint::new(client.endpoint("--certificate-authority", None)?, url));
+        return Ok(TokenEndpoint::new(client.endpoint("--endpoint-ca-file", authority)?, url));
     }
     if let Some(issuer) = issuer {
-        let web = client.endpoint("--certificate-authority", None)?;
+        let web = client.endpoint("--endpoint-ca-file", authority)?;
         return Ok(TokenEndpoint::of_issuer(web, issuer).await?);
     }
     let target = client.target()?;

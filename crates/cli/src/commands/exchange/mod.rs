@@ -93,6 +93,10 @@ pub struct ExchangeArgs {
     #[arg(long, value_name = "URL", help_heading = "Where")]
     issuer: Option<String>,
 
+    /// Trust this PEM file's certificates for the endpoint of --url or --issuer instead of the system's
+    #[arg(long, value_name = "PATH", help_heading = "Where")]
+    endpoint_ca_file: Option<PathBuf>,
+
     /// Print the token alone, the endpoint's answer, or what an exec plugin of a kubeconfig prints
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t)]
     output: Form,
@@ -141,7 +145,11 @@ impl ExchangeArgs {
     }
 
     async fn endpoint(&self) -> Result<TokenEndpoint, Failure> {
-        endpoint::of(&self.client, self.url.as_deref(), self.issuer.as_deref()).await
+        let (url, issuer) = (self.url.as_deref(), self.issuer.as_deref());
+        if self.endpoint_ca_file.is_some() && url.or(issuer).is_none() {
+            return Err(Failure::usage("--endpoint-ca-file is for --url and --issuer: give one of them"));
+        }
+        endpoint::of(&self.client, url, issuer, self.endpoint_ca_file.as_deref()).await
     }
 
     async fn request(&self) -> Result<ExchangeRequest, Failure> {
