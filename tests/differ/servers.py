@@ -43,8 +43,8 @@ def ready(process, url, limit=120):
     raise SystemExit(f"{process.args[0]} does not become ready: see its log")
 
 
-def kubernetes(stack, folder, programs):
-    """Starts etcd and kube-apiserver; gives the latter's URL."""
+def kubernetes(stack, folder, programs, keys):
+    """Starts etcd and kube-apiserver; gives the latter's URL. `keys` are its flags about issuers and their keys."""
     peer, client, port = free_port(), free_port(), free_port()
     start(stack, folder, "etcd", [
         programs / "etcd", "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--log-level=warn",
@@ -54,10 +54,7 @@ def kubernetes(stack, folder, programs):
     server = start(stack, folder, "kube-apiserver", [
         programs / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
         f"--secure-port={port}", f"--cert-dir={folder}/certificates", "--authorization-mode=Node,RBAC", "--allow-privileged=true", "--enable-admission-plugins=NodeRestriction",
-        "--service-cluster-ip-range=10.0.0.0/24", f"--token-auth-file={folder}/users.csv", f"--service-account-issuer={ISSUER}",
-        f"--api-audiences={AUDIENCES}", f"--service-account-signing-key-file={folder}/key.pem",
-        f"--service-account-key-file={folder}/key.pem",
-        f"--service-account-jwks-uri={ISSUER}/openid/v1/jwks"])
+        "--service-cluster-ip-range=10.0.0.0/24", f"--token-auth-file={folder}/users.csv", *keys])
     ready(server, f"https://127.0.0.1:{port}")
     return f"https://127.0.0.1:{port}"
 
@@ -86,4 +83,6 @@ def both(binary, programs, keep=None):
         shutil.copy(ROOT / "keys/rsa2048.pem", key)
         for secret in (users, key):
             secret.chmod(0o600)
-        yield kubernetes(stack, folder, pathlib.Path(programs)), tokensmith(stack, folder, binary)
+        keys = [f"--service-account-issuer={ISSUER}", f"--api-audiences={AUDIENCES}", f"--service-account-signing-key-file={key}",
+                f"--service-account-key-file={key}", f"--service-account-jwks-uri={ISSUER}/openid/v1/jwks"]
+        yield kubernetes(stack, folder, pathlib.Path(programs), keys), tokensmith(stack, folder, binary)

@@ -20,15 +20,14 @@ DAY = 86_400
 
 
 class Issuer(Server):
-    """Its time stands still, and begins with the system's."""
+    """Its time stands still, and begins with the system's; but one that keeps its data, and can be started anew in the same folder, has the system's."""
 
     def __init__(self, home: pathlib.Path, *flags: str, keeps: bool = False, port: int = 0):
-        """One that keeps its data can be started anew in the same folder."""
         profiles = [{"name": name.lower(), "audiences": [f"by-{name}"], "algorithm": name} for name in ALGORITHMS]
         (home / "profiles").write_text(json.dumps({"profiles": profiles}))
         self.socket = home / "signer.sock"
         (home / "ready").unlink(missing_ok=True)
-        super().__init__(home, "--anonymous-oidc", *([] if keeps else ["--ephemeral"]), "--test-clock", "--key-rotation-period=26h", f"--key-set-max-age={MAX_AGE}s",
+        super().__init__(home, "--anonymous-oidc", *([] if keeps else ["--ephemeral", "--test-clock"]), "--key-rotation-period=26h", f"--key-set-max-age={MAX_AGE}s",
                          "--key-replica-lag=1s", f"--token-profile-file={home}/profiles", f"--external-signer-socket={self.socket}", *flags, port=port)
         self.ca = self.ca_file()
         self.tls = ssl.create_default_context(cafile=self.ca)
@@ -38,7 +37,7 @@ class Issuer(Server):
         # The token by which verifiers ask about tokens.
         self.reviewer = self.admin
         self.name = self.ask("GET", "/.well-known/openid-configuration")["issuer"]
-        self.began, self.periods = self.now(), 0
+        self.began, self.periods = datetime.datetime.now(datetime.timezone.utc) if keeps else self.now(), 0
         self.wait_for_spares()
 
     def ask(self, method: str, path: str, body=None):
