@@ -7,6 +7,7 @@ from typing import Callable
 
 from issuer import Issuer
 from running import HERE, Go, Program, Proxy, Standing
+from vault import Vault
 
 
 @dataclasses.dataclass
@@ -72,6 +73,12 @@ def istio(issuer: Issuer) -> Program:
     return Go([os.environ["TOKENSMITH_ISTIO"], f"-issuer={issuer.name}"], env={"SSL_CERT_FILE": str(issuer.ca)}, home=issuer.home)
 
 
+def vault(method: str):
+    def start(issuer: Issuer) -> Program:
+        return Vault(issuer, method)
+    return start
+
+
 def rust(issuer: Issuer) -> Program:
     return Standing([os.environ["TOKENSMITH_RUST_VERIFIERS"], issuer.name, issuer.audience, issuer.ca], issuer.home)
 
@@ -110,6 +117,8 @@ KINDS = {
 # Those that take minutes to fetch and to build: tests/verifiers/more/run.
 REFRESH = dict.fromkeys(("forgets", "poked", "asks"), "after 20 min at the latest")
 MORE = {
+    "vault-server-jwt": Kind("Vault's server, JWT auth", vault("jwt"), V3),
+    "vault-server-kubernetes": Kind("Vault's server, Kubernetes auth", vault("kubernetes"), ASKS, knows_pods=True, server_time=True, note=REVIEWER),
     "spring": Kind("Spring Security", java("spring"), JAVA),
     "nimbus": Kind("Nimbus (JWKSourceBuilder)", java("nimbus"), JAVA,
                    note="fetches twice in 30 s at most: an unknown kid beyond that is refused until they are over"),

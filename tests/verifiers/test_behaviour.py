@@ -46,9 +46,9 @@ def test_verifiers_take_what_they_must(measured, name):
     assert measured[name]["skewSeconds"]["expired"] is not None
 
 
-@pytest.mark.parametrize("name", [name for name in CHOSEN if name == "vault-kubernetes"])
+@pytest.mark.parametrize("name", [name for name in CHOSEN if name in ("vault-kubernetes", "vault-server-kubernetes")])
 def test_verifiers_vault_asks_by_a_token_of_its_own(tmp_path, name):
-    """Which a revocation takes from it."""
+    """Which a revocation takes from it, until it is given another one."""
     issuer = Issuer(tmp_path)
     try:
         issuer.kubectl("create", "clusterrolebinding", "vault", "--clusterrole=system:auth-delegator", "--serviceaccount=default:default")
@@ -58,6 +58,10 @@ def test_verifiers_vault_asks_by_a_token_of_its_own(tmp_path, name):
         assert vault.verify(issuer.mint()) == "taken"
         issuer.revoke()
         assert vault.verify(issuer.mint()).startswith("refused: ")
+        if name == "vault-server-kubernetes":
+            issuer.reviewer = issuer.mint(issuer.name)
+            vault.configure()
+            assert vault.verify(issuer.mint()) == "taken"
         vault.stop()
     finally:
         issuer.stop()
