@@ -28,6 +28,7 @@ class Federation(Server):
     """`serve --sts`. Its time stands still, and begins with the system's."""
 
     def __init__(self, home: pathlib.Path, clouds: str, config: dict, *flags: str):
+        self.roots: set[pathlib.Path] = set()
         self.config = home / "sts.yaml"
         self.config.write_text(json.dumps(config))
         super().__init__(home, "--ephemeral", "--test-clock", f"--service-account-issuer={ISSUER}", f"--sts={clouds}",
@@ -70,8 +71,9 @@ class Federation(Server):
 
     def project(self, root: pathlib.Path, audience: str) -> pathlib.Path:
         """The file of a pod's projected token, written anew: at the same place each time, as the kubelet does it."""
-        if root.exists():
-            subprocess.run([BINARY, "project", "remove", f"--root={root}"], check=True, capture_output=True, timeout=60)
+        if root in self.roots:
+            self.remove(root)
+        self.roots.add(root)
         source = {"serviceAccountToken": {"audience": audience, "expirationSeconds": 3600, "path": "token"}}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {
             "serviceAccountName": "caller",
@@ -82,6 +84,16 @@ class Federation(Server):
         subprocess.run([BINARY, "project", "-f", manifest, "--ensure", f"--root={root}", "--tmpfs=never", "--once"], env=self.env(),
                        check=True, capture_output=True, timeout=60)
         return root / "default/client/rootfs/app/var/run/secrets/tokens/token"
+
+    def remove(self, root: pathlib.Path) -> None:
+        subprocess.run([BINARY, "project", "remove", f"--root={root}"], check=True, capture_output=True, timeout=60)
+
+    def stop(self):
+        # Their mounts stay otherwise.
+        for root in self.roots:
+            self.remove(root)
+        super().stop()
+        assert self.process.returncode == 0, (self.home / "log").read_text()
 
 
 class Elsewhere:

@@ -4,8 +4,10 @@ code that AWS gives (their sources stand in crates/federation/src/aws)."""
 import datetime
 import json
 import pathlib
+import signal
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -69,7 +71,7 @@ def elsewhere():
     started.stop()
 
 
-def start(home: pathlib.Path, elsewhere: Elsewhere) -> Federation:
+def start(home: pathlib.Path, elsewhere: Elsewhere, *flags: str) -> Federation:
     sets = keys_of(elsewhere)
     issuers = [{"issuer": ISSUER, "documents": "self"}] + [elsewhere.publish(name, *keys) for name, keys in sets.items()]
     away = {"issuer": f"{ELSEWHERE}/away", "documents": f"{elsewhere.url}/away"}
@@ -89,7 +91,7 @@ def start(home: pathlib.Path, elsewhere: Elsewhere) -> Federation:
             role("no-amr", statement(plain, Null={"amr": "true"})),
             role("tagged", statement(plain, action=["sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity"])),
         ]}}
-    return Federation(home, "aws", config)
+    return Federation(home, "aws", config, *flags)
 
 
 @pytest.fixture(scope="module")
@@ -385,3 +387,54 @@ def test_a_key_that_leaves_the_ring_is_believed_until_the_documents_are_read_aga
     assume(sts, aws.token(AUDIENCE), arn("any"))
     assert refused(lambda: assume(sts, old, arn("any"))) == NO_KEY
     aws.stop()
+
+
+def test_a_reload_takes_a_configuration_that_is_right_and_no_other(moved):
+    aws, sts = moved, unsigned(moved)
+    token = aws.token(AUDIENCE)
+    made = assume(sts, token, arn("like"))["Credentials"]
+    config = json.loads(aws.config.read_text())
+    config["aws"]["roles"] = [role("new", statement(ISSUER))]
+
+    def reload(text: str, said: str):
+        aws.config.write_text(text)
+        before = (aws.home / "log").read_text().count(said)
+        aws.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while (aws.home / "log").read_text().count(said) == before:
+            assert time.monotonic() < deadline, (aws.home / "log").read_text()
+            time.sleep(0.05)
+
+    reload(json.dumps(config), f"reloaded {aws.config}")
+    assume(sts, token, arn("new"))
+    assert refused(lambda: assume(sts, token, arn("like"))) == DENIED
+    for wrong in ["issuers: []\n", "issuers: []\naws: {oidcProviders: [], roles: [], more: 1}\n", "{"]:
+        reload(wrong, f"{aws.config} stays as it was")
+        assume(sts, token, arn("new"))
+    # A session outlives its role, as it does at AWS.
+    client = boto3.client("sts", region_name="us-east-1", endpoint_url=aws.sts, verify=str(aws.ca), aws_access_key_id=made["AccessKeyId"],
+                          aws_secret_access_key=made["SecretAccessKey"], aws_session_token=made["SessionToken"])
+    assert client.get_caller_identity()["Arn"].endswith("assumed-role/like/session")
+
+
+def test_what_is_too_long_or_nobodys_is_refused_and_nothing_secret_is_logged(tmp_path, elsewhere):
+    aws = start(tmp_path, elsewhere, "--log=trace,h2=off,hyper=off,rustls=off,sled=off")
+    sts, token = unsigned(aws), aws.token(AUDIENCE)
+    made = assume(sts, token)["Credentials"]
+    spoilt = token[:-4] + "AAAA"
+    refused(lambda: assume(sts, spoilt))
+    boto3.client("sts", region_name="us-east-1", endpoint_url=aws.sts, verify=str(aws.ca), aws_access_key_id=made["AccessKeyId"],
+                 aws_secret_access_key=made["SecretAccessKey"], aws_session_token=made["SessionToken"]).get_caller_identity()
+    assert raw(aws, "POST", {"Action": "x" * 200_000})[0] == 413
+    assert raw(aws, "PUT", {})[0] == 400
+    context = ssl.create_default_context(cafile=aws.ca)
+    for path in ["/x", "/v1/token", "/.well-known/openid-configuration", "//"]:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(aws.sts + path, context=context, timeout=20)
+        assert error.value.code == 404
+    assert raw(aws, "GET", {"Action": "GetCallerIdentity", "Version": "2011-06-15"}, {"Authorization": "Bearer " + token})[0] == 400
+    aws.stop()
+    log = (aws.home / "log").read_text()
+    assert "a token is taken for a session" in log
+    secrets = [*token.split("."), *spoilt.split("."), made["SecretAccessKey"], made["SessionToken"]]
+    assert not [secret[:12] for secret in secrets if secret in log]

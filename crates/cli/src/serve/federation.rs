@@ -122,13 +122,13 @@ impl Federation {
     ) -> Result<Self, Failure> {
         let bound = listener.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
         let url = format!("https://{}", SocketAddr::new(local_address(bound.ip()), bound.port()));
-        let counting = app.clone();
+        let metrics = app.metrics.clone();
         let ground = Ground {
             clock: app.clock.clone(),
             keys: app.keys.clone(),
             url: url.clone(),
             counted: Box::new(move |cloud, code| {
-                counting.metrics.sts_answered(StsAnswered { cloud: cloud.name(), code });
+                metrics.sts_answered(StsAnswered { cloud: cloud.name(), code });
             }),
         };
         let sts = Sts::new(config, &args.clouds(), ground);

@@ -209,7 +209,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         // Who looks for a running server finds none.
         let _ = std::fs::remove_file(gone);
     }
-    drop(supervisor);
+    // They have the keys, and with them the store.
+    drop((supervisor, sts));
     server.instance.end().await.map_err(|e| Failure::failed(e.to_string()))
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The limits are <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html>'s: 100 RSA and 100 EC keys at
 //! most, RS256, RS384, RS512, ES256, ES384 and ES512. The rest nobody has published: a key needs a `kid`; of two with the same
-//! the later one counts; `key_ops` makes a key unusable, also where it is `["verify"]`, as does a `use` that is not `sig`; `alg` does
-//! not choose. So others have recorded it of the real service in 2026; `tokensmith doctor` warns of the same.
+//! the later one counts; `key_ops` makes a key unusable, also where it is `["verify"]`, as does a `use` that is not `sig`, and an
+//! `x5c` of another key; `alg` does not choose. So others have recorded it of the real service in 2026; `tokensmith doctor` warns of the same.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokensmith_core::keys::PublishedKeys;
+
+use super::x5c;
 
 /// Of RSA and of EC each. With more of one kind, none of that kind is used.
 const MOST: usize = 100;
@@ -47,7 +49,8 @@ pub(super) fn used(document: &Bytes) -> Bytes {
 
 fn is_usable(entry: &Value) -> bool {
     let used_for = entry.get("use").is_none_or(|usage| usage == "sig");
-    used_for && entry.get("key_ops").is_none() && (entry["kty"] == "RSA" || entry["kty"] == "EC")
+    let kind = entry["kty"] == "RSA" || entry["kty"] == "EC";
+    used_for && entry.get("key_ops").is_none() && kind && x5c::agrees(entry)
 }
 
 fn with(key: &Value, member: &str, value: Option<Value>) -> Value {

@@ -18,6 +18,7 @@ mod session_policy;
 mod sigv4;
 mod validate;
 mod web_identity;
+mod x5c;
 mod xml;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ pub(crate) mod config;
 mod trusted;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,7 +63,8 @@ struct Below {
 struct Own {
     /// Of the discovery document.
     url: String,
-    keys: Arc<Keys>,
+    /// An attempt to fetch something may outlive the server, whose store they have.
+    keys: Weak<Keys>,
 }
 
 /// As long as any cloud waits for an answer: AWS's five seconds are the one number that is published
@@ -81,7 +82,7 @@ impl Issuers {
         for issuer in issuers {
             let Documents::Below { url, ca } = &issuer.documents else {
                 check_own(&issuer.name, keys)?;
-                own = Some(Own { url: discovery::url(&issuer.name), keys: keys.clone() });
+                own = Some(Own { url: discovery::url(&issuer.name), keys: Arc::downgrade(keys) });
                 continue;
             };
             let web = match webs.get(&ca.as_deref()) {
@@ -116,7 +117,7 @@ impl Issuers {
 impl Own {
     /// One of the two documents, if the URL is its.
     fn get(&self, url: &str, etag: Option<&str>) -> Option<Fetched> {
-        let keys = self.keys.current();
+        let keys = self.keys.upgrade()?.current();
         let documents = keys.documents();
         let discovery = documents.discovery.as_ref()?;
         let document = match url {
