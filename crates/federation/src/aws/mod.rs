@@ -16,6 +16,8 @@ mod query;
 mod session;
 mod session_policy;
 mod sigv4;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod web_identity;
 mod x5c;

@@ -169,8 +169,34 @@ fn check_own(issuer: &str, keys: &Keys) -> Result<(), SetupError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Documents in memory, by URL.
+    pub(crate) struct Fixed(pub(crate) HashMap<String, Bytes>);
+
+    #[async_trait]
+    impl Fetch for Fixed {
+        async fn get(&self, url: &str, _: Option<&str>) -> Result<Fetched, FetchError> {
+            let found = self.0.get(url).cloned();
+            Ok(Fetched {
+                status: if found.is_some() { 200 } else { 404 },
+                body: found.unwrap_or_default(),
+                ..Fetched::default()
+            })
+        }
+    }
+
+    impl Issuers {
+        /// One issuer with its discovery document and these keys.
+        pub(crate) fn fixed(issuer: &str, keys: &serde_json::Value) -> Self {
+            let discovery = serde_json::json!({"issuer": issuer, "jwks_uri": format!("{issuer}/jwks")});
+            let documents = [(discovery::url(issuer), discovery), (format!("{issuer}/jwks"), keys.clone())];
+            let documents = documents.into_iter().map(|(url, document)| (url, document.to_string().into()));
+            let below = Below { url: issuer.to_owned(), web: Arc::new(Fixed(documents.collect())) };
+            Issuers { places: HashMap::from([(issuer.to_owned(), below)]), own: None }
+        }
+    }
 
     struct Nobody;
 

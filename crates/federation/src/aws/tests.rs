@@ -1,0 +1,134 @@
+//! The service through its door: what an SDK sends, and what comes back. tests/federation has the SDK itself.
+
+use std::collections::HashSet;
+
+use futures::FutureExt;
+use serde_json::{Value, json};
+use tokensmith_api::yaml;
+use tokensmith_core::keys::LocalSigner;
+
+use super::*;
+use crate::fixtures::{ISSUER, NOW, changed, key, means, token, with_header};
+use crate::issuers::Issuers;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/app";
+const SUBJECT: &str = "system:serviceaccount:default:app";
+
+fn service(keys: &Value) -> Aws {
+    let config = format!(
+        r#"
+oidcProviders:
+- {{account: "123456789012", url: "{ISSUER}", clientIdList: [sts.amazonaws.com]}}
+roles:
+- arn: {ROLE}
+  assumeRolePolicyDocument:
+    Version: "2012-10-17"
+    Statement:
+    - Effect: Allow
+      Principal: {{Federated: "arn:aws:iam::123456789012:oidc-provider/tokens.example.com"}}
+      Action: sts:AssumeRoleWithWebIdentity
+      Condition: {{StringEquals: {{"tokens.example.com:sub": "{SUBJECT}"}}}}
+"#
+    );
+    let raw: RawConfig = yaml::config(config.as_bytes()).unwrap();
+    let config = Config::new(raw, &HashSet::from([ISSUER])).unwrap();
+    Aws::new(config, Means { issuers: Arc::new(Issuers::fixed(ISSUER, keys)), ..means().0 })
+}
+
+fn keys(signer: &LocalSigner) -> Value {
+    json!({"keys": [serde_json::from_str::<Value>(&signer.public().jwk()).unwrap()]})
+}
+
+fn claims() -> Value {
+    let now = NOW.unix_timestamp();
+    json!({"iss": ISSUER, "sub": SUBJECT, "aud": ["sts.amazonaws.com"], "iat": now, "nbf": now, "exp": now + 3600})
+}
+
+async fn assume(aws: &Aws, role: &str, token: &str) -> (u16, String) {
+    let form = form_urlencoded::Serializer::new(String::new())
+        .append_pair("Action", "AssumeRoleWithWebIdentity")
+        .append_pair("Version", "2011-06-15")
+        .append_pair("RoleArn", role)
+        .append_pair("RoleSessionName", "session")
+        .append_pair("WebIdentityToken", token)
+        .finish();
+    let request =
+        Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+    let response = aws.answer(request.body(form.into()).unwrap()).await;
+    (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
+}
+
+/// What stands in an element.
+fn element<'a>(body: &'a str, name: &str) -> &'a str {
+    let begun = body.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
+    begun.split_once(&format!("</{name}>")).map_or("", |(text, _)| text)
+}
+
+#[tokio::test]
+async fn a_token_of_each_algorithm_is_a_session() {
+    for name in ["rsa2048.pem", "p256.pem", "p384.pem", "p521.pem"] {
+        let signer = key(name);
+        let (status, body) = assume(&service(&keys(&signer)), ROLE, &token(&signer, &claims())).await;
+        assert_eq!(status, 200, "{name} {body}");
+        assert_eq!(element(&body, "Arn"), "arn:aws:sts::123456789012:assumed-role/app/session");
+        assert_eq!(element(&body, "SubjectFromWebIdentityToken"), SUBJECT);
+        assert_eq!(element(&body, "Expiration"), "2026-06-01T13:00:00Z");
+        let (id, token) = (element(&body, "AccessKeyId"), element(&body, "SessionToken"));
+        let sealer = Sealer::new(&means().0.secret);
+        assert_eq!(sealer.open(id, token).unwrap().arn, element(&body, "Arn"));
+        assert_eq!(sealer.secret(id, token), element(&body, "SecretAccessKey"));
+    }
+}
+
+#[tokio::test]
+async fn each_broken_rule_has_awss_code() {
+    let signer = key("p256.pem");
+    let aws = service(&keys(&signer));
+    let other = with_header(&signer, &json!({"alg": "ES256", "kid": "other"}), &claims());
+    let made = |changes: Value| token(&signer, &changed(&claims(), &changes));
+    let now = NOW.unix_timestamp();
+    for (role, token, status, code) in [
+        (ROLE, made(json!({"sub": "other"})), 403, "AccessDenied"),
+        ("arn:aws:iam::123456789012:role/other", made(json!({})), 403, "AccessDenied"),
+        ("arn:aws:iam::999999999999:role/app", made(json!({})), 400, "InvalidIdentityToken"),
+        ("arn:aws:s3:::123456789012:role", made(json!({})), 400, "ValidationError"),
+        (ROLE, made(json!({"aud": ["other"]})), 400, "InvalidIdentityToken"),
+        (ROLE, made(json!({"aud": 7})), 400, "InvalidIdentityToken"),
+        (ROLE, made(json!({"exp": now - 301})), 400, "ExpiredTokenException"),
+        (ROLE, made(json!({"nbf": now + 301})), 400, "InvalidIdentityToken"),
+        (ROLE, made(json!({"iss": "https://other.example.com"})), 400, "InvalidIdentityToken"),
+        (ROLE, other, 400, "InvalidIdentityToken"),
+        (ROLE, "a.b.c".into(), 400, "InvalidIdentityToken"),
+        (ROLE, String::new(), 400, "ValidationError"),
+    ] {
+        let (found, body) = assume(&aws, role, &token).await;
+        assert_eq!((found, element(&body, "Code")), (status, code), "{body}");
+        assert!(!element(&body, "RequestId").is_empty());
+    }
+}
+
+#[test]
+fn requests_are_read_once_and_whole() {
+    let aws = service(&json!({"keys": []}));
+    let ask = |request: Request<Bytes>| {
+        let response = aws.answer(request).now_or_never().unwrap();
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        (response.status().as_u16(), element(&body, "Code").to_owned())
+    };
+    let get = |target: &str| ask(Request::get(target).body(Bytes::new()).unwrap());
+    for (target, status, code) in [
+        ("/", 400, "MissingAction"),
+        ("/?Action=GetCallerIdentity", 400, "InvalidAction"),
+        ("/?Action=GetCallerIdentity&Version=2011-06-15", 403, "MissingAuthenticationToken"),
+        ("/?Action=A&Action=B&Version=2011-06-15", 400, "InvalidQueryParameter"),
+        ("/?Action=AssumeRoleWithWebIdentity&Version=2011-06-15", 400, "ValidationError"),
+        ("/?Action=%FF&Version=2011-06-15", 400, "InvalidAction"),
+    ] {
+        assert_eq!(get(target), (status, code.to_owned()), "{target}");
+    }
+    assert_eq!(ask(Request::delete("/").body(Bytes::new()).unwrap()), (400, "InvalidRequest".to_owned()));
+    let json = Request::post("/")
+        .header("content-type", "application/x-amz-json-1.1")
+        .body(Bytes::from_static(b"{}"));
+    assert_eq!(ask(json.unwrap()), (400, "MissingAction".to_owned()));
+}
