@@ -11,7 +11,7 @@ use tokensmith_api::yaml::{ConfigError, Placed};
 use tokensmith_core::keys::PublishedKeys;
 use tokensmith_core::keys::issuer::check_discovery;
 
-use super::mapping::Mapping;
+use super::mapping::{Compiled, Mapping};
 use super::names::{self, ProviderName};
 use super::uploaded;
 
@@ -169,8 +169,9 @@ impl Config {
             }
         }
         let mut providers = HashMap::with_capacity(raw.providers.len());
+        let mut compiled = Compiled::default();
         for raw in raw.providers {
-            let (name, provider) = provider(raw.value, issuers)?;
+            let (name, provider) = provider(raw.value, issuers, &mut compiled)?;
             if providers.insert(provider.name.as_str().to_owned(), Arc::new(provider)).is_some() {
                 return Err(name.refuse("the provider is there twice: keep one of them,"));
             }
@@ -186,7 +187,11 @@ impl Config {
     }
 }
 
-fn provider(raw: RawProvider, issuers: &HashSet<&str>) -> Result<(Placed<String>, Provider), ConfigError> {
+fn provider(
+    raw: RawProvider,
+    issuers: &HashSet<&str>,
+    compiled: &mut Compiled,
+) -> Result<(Placed<String>, Provider), ConfigError> {
     let RawProvider { name, disabled, state, attribute_mapping, attribute_condition, oidc, .. } = raw;
     let Some(parsed) = ProviderName::parse(&name.value) else {
         let why =
@@ -218,7 +223,7 @@ fn provider(raw: RawProvider, issuers: &HashSet<&str>) -> Result<(Placed<String>
         issuer: issuer_uri.value,
         audiences,
         keys,
-        mapping: Mapping::new(&attribute_mapping, attribute_condition.as_ref())?,
+        mapping: Mapping::new(&attribute_mapping, attribute_condition.as_ref(), compiled)?,
     };
     Ok((name, provider))
 }

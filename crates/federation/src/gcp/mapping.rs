@@ -1,7 +1,8 @@
 //! What a provider makes of a token: attributes by its mapping, and whether its condition lets the bearer in (IAM API,
 //! `WorkloadIdentityPoolProvider.attributeMapping` and `attributeCondition`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokensmith_api::yaml::{ConfigError, Placed};
@@ -23,10 +24,18 @@ const TOTAL: usize = 8 << 10;
 /// A provider's expressions.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    subject: Expression,
-    groups: Option<Expression>,
-    custom: Vec<(String, Expression)>,
-    condition: Option<Expression>,
+    subject: Arc<Expression>,
+    groups: Option<Arc<Expression>>,
+    custom: Vec<(String, Arc<Expression>)>,
+    condition: Option<Arc<Expression>>,
+}
+
+/// Expressions by their texts, mappings and conditions apart: of ten thousand providers most have the same few, and compiling
+/// one takes a thread.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    mappings: HashMap<String, Arc<Expression>>,
+    conditions: HashMap<String, Arc<Expression>>,
 }
 
 /// What they make of one token.
@@ -45,10 +54,11 @@ impl Mapping {
     pub(super) fn new(
         mapping: &Placed<BTreeMap<String, Placed<String>>>,
         condition: Option<&Placed<String>>,
+        compiled: &mut Compiled,
     ) -> Result<Self, ConfigError> {
         let (mut subject, mut groups, mut custom) = (None, None, Vec::new());
         for (key, text) in &mapping.value {
-            let expression = compile(text, EXPRESSION, &["assertion"])?;
+            let expression = compiled.mapping(text)?;
             match key.as_str() {
                 "google.subject" => subject = Some(expression),
                 "google.groups" => groups = Some(expression),
@@ -61,7 +71,7 @@ impl Mapping {
             );
         }
         let missing = || mapping.refuse("there is no google.subject in attributeMapping:");
-        let condition = condition.map(|text| compile(text, CONDITION, &["assertion", "google", "attribute"]));
+        let condition = condition.map(|text| compiled.condition(text));
         Ok(Mapping {
             subject: subject.ok_or_else(missing)?,
             groups,
@@ -170,10 +180,30 @@ fn custom_name(key: &str) -> Result<&str, String> {
     })
 }
 
-fn compile(text: &Placed<String>, limit: usize, variables: &[&str]) -> Result<Expression, ConfigError> {
+impl Compiled {
+    fn mapping(&mut self, text: &Placed<String>) -> Result<Arc<Expression>, ConfigError> {
+        compile(&mut self.mappings, text, EXPRESSION, &["assertion"])
+    }
+
+    fn condition(&mut self, text: &Placed<String>) -> Result<Arc<Expression>, ConfigError> {
+        compile(&mut self.conditions, text, CONDITION, &["assertion", "google", "attribute"])
+    }
+}
+
+fn compile(
+    known: &mut HashMap<String, Arc<Expression>>,
+    text: &Placed<String>,
+    limit: usize,
+    variables: &[&str],
+) -> Result<Arc<Expression>, ConfigError> {
+    if let Some(known) = known.get(&text.value) {
+        return Ok(known.clone());
+    }
     let length = text.value.chars().count();
     if length > limit {
         return Err(text.refuse(format!("the expression has {length} characters, and {limit} may be")));
     }
-    Expression::compile(&text.value, variables).map_err(|why| text.refuse(why))
+    let expression = Arc::new(Expression::compile(&text.value, variables).map_err(|why| text.refuse(why))?);
+    known.insert(text.value.clone(), expression.clone());
+    Ok(expression)
 }

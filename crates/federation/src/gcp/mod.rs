@@ -169,9 +169,7 @@ fn untrusted(why: &Untrusted, unverified: &Unverified) -> Refusal {
         Untrusted::Issuer | Untrusted::Keys { .. } | Untrusted::NoKeyId | Untrusted::UnknownKey => {
             exchange::no_key()
         }
-        Untrusted::Malformed(_) | Untrusted::TooLong => {
-            Refusal::invalid_grant("Unable to parse the ID Token.")
-        }
+        Untrusted::Malformed(_) | Untrusted::TooLong => exchange::unparsable(),
         Untrusted::NoExpiry | Untrusted::Time(_) => exchange::stale(issued),
     }
 }
