@@ -6,6 +6,7 @@ mod outages;
 mod report;
 mod review;
 mod tokens;
+mod trust;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
