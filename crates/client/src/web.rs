@@ -116,7 +116,21 @@ impl Web {
         const JSON: HeaderValue = HeaderValue::from_static("application/json");
         const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
         let headers = HeaderMap::from_iter([(ACCEPT, JSON), (CONTENT_TYPE, FORM)]);
-        let (method, url, body) = (Method::POST, url.clone(), form);
+        self.post(url, headers, form, longest).await
+    }
+
+    /// POST, with headers of one's own. Redirects are not followed here either: what is sent is for who was named.
+    ///
+    /// # Errors
+    /// There is no answer, or a body that is far too long.
+    pub async fn post(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        longest: usize,
+    ) -> Result<Page, Error> {
+        let (method, url) = (Method::POST, url.clone());
         self.ask(Ask { method, url, headers, body, limit: self.limit }, longest).await
     }
 

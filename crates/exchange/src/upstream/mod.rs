@@ -1,18 +1,46 @@
 //! A security token service elsewhere, to which a rule passes the subject's token on.
+//!
+//! ```text
+//! subject token, verified with its binding ─► cache (by subject and binding) ─► kind: what to ask, what to believe
+//!                                                                                   │
+//!                                            POST to the one address that the policy names
+//! ```
+//!
+//! Promises: nothing is asked but what the policy names, over TLS, and a redirect is not followed; an answer is bounded in
+//! bytes and time, and is believed only as what it should be; what one subject was given no other is, nor the same one
+//! bound to something else; nothing of a token is logged. Whether the subject still stands is the caller's to check, each
+//! time, before it asks here.
 
+mod answer;
+mod block;
+mod cache;
+mod kinds;
+#[cfg(test)]
+mod tests;
+mod web;
+
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokensmith_core::Clock;
 
 use crate::subject::Subject;
+use block::Block;
+use cache::{Cache, Key};
+use kinds::Kind;
+use web::Poster;
 
 /// Where a rule's tokens come from instead of this server.
 pub struct Upstream {
-    never: std::convert::Infallible,
+    kind: Kind,
+    poster: Poster,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
 }
 
 /// A token that a service elsewhere has issued.
+#[derive(Clone, PartialEq, Eq)]
 pub struct IssuedToken {
     /// It.
     pub access_token: String,
@@ -35,7 +63,7 @@ pub struct Asked<'a> {
     pub scopes: &'a [String],
 }
 
-/// Why there is none.
+/// Why there is none. Holds nothing of the token, and of the answer only its status and its code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
     /// The block in the policy.
@@ -54,17 +82,41 @@ impl Upstream {
     ///
     /// # Errors
     /// It makes no sense.
-    pub fn new(_block: &Value, _clock: &Arc<dyn Clock>) -> Result<Self, UpstreamError> {
-        Err(UpstreamError::Block("is not known to this version".into()))
+    pub fn new(block: &Value, clock: &Arc<dyn Clock>) -> Result<Self, UpstreamError> {
+        let Block { kind, poster } = Block::read(block)?;
+        Ok(Upstream { kind, poster, cache: Cache::new(), clock: clock.clone() })
     }
 
-    /// Exchanges a token there.
+    /// Exchanges a token there, or gives what it gave the same subject, bound to the same, a while ago.
     pub(crate) async fn exchange(
         &self,
-        _subject_token: &str,
-        _subject: &Subject,
-        _asked: &Asked<'_>,
+        subject_token: &str,
+        subject: &Subject,
+        asked: &Asked<'_>,
     ) -> Result<IssuedToken, UpstreamError> {
-        match self.never {}
+        let key = Key::of(subject_token, subject, asked);
+        self.cache
+            .get_or(
+                key,
+                &*self.clock,
+                self.kind.ask(&self.poster, subject_token, subject, asked, &*self.clock),
+            )
+            .await
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken")
+            .field("issued_token_type", &self.issued_token_type)
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
     }
 }
