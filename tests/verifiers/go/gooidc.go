@@ -13,7 +13,7 @@ func goOIDC(ctx context.Context, s lines.Settings) (lines.Verify, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier := provider.Verifier(&oidc.Config{ClientID: s.Audience})
+	verifier := provider.Verifier(&oidc.Config{ClientID: s.Audience, Now: lines.Now})
 	return func(ctx context.Context, token string) error {
 		_, err := verifier.Verify(ctx, token)
 		return err

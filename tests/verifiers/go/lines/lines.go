@@ -1,5 +1,5 @@
 // Package lines has verifiers answer lines: `verify TOKEN` is answered by "taken" or "refused: why". The first line that is written
-// is "ready MODULE VERSION".
+// is "ready MODULE VERSION". After `advance SECONDS` a verifier that can be told its time takes it to be so much later.
 package lines
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // Settings are what a verifier is told of the issuer.
@@ -33,7 +34,13 @@ type Verify func(ctx context.Context, token string) error
 type Verifier struct {
 	Module string
 	Start  func(context.Context, Settings) (Verify, error)
+	Moves  bool // Whether its time is Now.
 }
+
+var ahead time.Duration
+
+// Now is a verifier's time, where it can be told.
+func Now() time.Time { return time.Now().Add(ahead) }
 
 // Main is the program: its argument says which of them.
 func Main(verifiers map[string]Verifier) {
@@ -63,6 +70,13 @@ func Main(verifiers map[string]Verifier) {
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
+		if seconds, ok := strings.CutPrefix(lines.Text(), "advance "); ok && chosen.Moves {
+			if more, err := time.ParseDuration(seconds + "s"); err == nil {
+				ahead += more
+				fmt.Println("ok")
+				continue
+			}
+		}
 		token, ok := strings.CutPrefix(lines.Text(), "verify ")
 		switch {
 		case !ok:
