@@ -1,4 +1,5 @@
 //! Issuers that mean harm, over real connections: each costs a bounded amount, and is told for what it is.
+#![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 use std::convert::Infallible;
 use std::sync::Arc;
