@@ -105,6 +105,7 @@ class Scene:
 def keys(stage) -> None:
     certificate(stage)
     server(stage)
+    a_spare(stage)
     application(stage, "127.0.0.3", 443, tls=True)
 
 
