@@ -43,7 +43,7 @@ impl StsConfig {
             Cloud::Gcp => raw.value.gcp.is_some(),
         };
         if let Some(missing) = clouds.iter().find(|cloud| !there(cloud)) {
-            return Err(raw.refuse(format!("there is no `{missing}:`, which --sts asks for:")));
+            return Err(raw.refuse(format!("there is no `{missing}:`, which --sts asks for,")));
         }
         let RawConfig { issuers, aws, azure, gcp } = raw.value;
         let issuers = Issuer::all(issuers)?;
