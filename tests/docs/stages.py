@@ -219,6 +219,22 @@ def configuration(stage, item) -> None:
             (stage.work / name).write_text(item.text)
 
 
+def policy(stage, item) -> None:
+    """What the page tells to save."""
+    if "clients:" in item.text:
+        (stage.work / "policy.yaml").write_text(item.text)
+
+
+def exchanged(stage) -> None:
+    """The page's request, again, and what introspection says of its answer."""
+    form = (("token", "access"), ("client_assertion", "gateway"))
+    if all((stage.work / name).exists() for _, name in form):
+        said = " ".join(f"--data-urlencode {field}@{name}" for field, name in form)
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        curl_says(stage, f"--cacert tokensmith-data/ca.crt https://127.0.0.1:6443/oauth2/introspect {said} --data-urlencode client_assertion_type={kind}",
+                  '"active":true', '"sub":"serviceaccount:payments:api"', '"scope":"read"')
+
+
 def a_session(stage) -> None:
     """The service of the page says who one is; the SDKs themselves are tests/federation's, whose Python is another one."""
     curl_says(stage, "--cacert tokensmith-data/ca.crt --data Action=GetCallerIdentity --data Version=2011-06-15 https://127.0.0.1:6444/", "MissingAuthenticationToken")
@@ -243,6 +259,7 @@ SCENES = {
         "tokensmith proxy --verify": with_token,
     }),
     "federation.md": Scene(setup=nothing, file=configuration, after={"curl --fail --silent --show-error --cacert tokensmith-data/ca.crt --data Action=": a_session}),
+    "exchange.md": Scene(setup=nothing, file=policy, after={"curl": exchanged}),
     "recipes.md": Scene(setup=recipes, file=workflow, after={"docker exec": the_api_server_asks_us, "oauth2-proxy": let_in}, replace=lambda stage: {
         "docker exec kind-control-plane ": "", "/etc/kubernetes/manifests/kube-apiserver.yaml": "kube-apiserver.yaml",
         # The server of this page stands on the same port's data already.

@@ -67,7 +67,7 @@ async fn answer(
     let form = Form::read(here.limit, request).await?;
     let policy = here.policies.current();
     let asker = asker(here, &policy, caller, &form, May::Introspect, line).await?;
-    let token = form.need("token", "the token is missing")?;
+    let token = form.need("token", "the token is missing")?.trim();
     let shown = match here.access.check(token) {
         Ok(checked) if asker.is_for(&checked.payload.audiences) => {
             line.jti.clone_from(&checked.payload.id);

@@ -31,7 +31,7 @@ async fn answer(
     let form = Form::read(here.limit, request).await?;
     let policy = here.policies.current();
     let asker = asker(here, &policy, caller, &form, May::Revoke, line).await?;
-    let token = form.need("token", "the token is missing")?;
+    let token = form.need("token", "the token is missing")?.trim();
     let unsupported = |told| Refusal::new(Code::UnsupportedTokenType, told);
     if here.ledger.mode() == LedgerMode::Off {
         return Err(unsupported("this server keeps no revocations"));

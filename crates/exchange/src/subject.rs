@@ -128,6 +128,8 @@ impl Endpoint {
     /// Verifies a token that was given: by its issuer's keys, its times, its type and its audience; an account's by the account, what
     /// it is bound to and the revocations of now as well. `Err`: why not, for the log.
     pub(crate) async fn subject(&self, policy: &Policy, token: &str, given: As) -> Result<Subject, String> {
+        // As it comes from a file, with the end of its line.
+        let token = token.trim();
         let jws = Jws::parse(token).ok_or("it is no signed JWT")?;
         let typ = jws.token_type();
         // RFC 8725 §3.11: what is another kind of token does not count as one of these, whoever has signed it.

@@ -34,7 +34,7 @@ pub struct Issued {
     pub requester: String,
     /// Of one that was exchanged: for what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exchanged: Option<Exchanged>,
+    pub exchanged: Option<Box<Exchanged>>,
 }
 
 /// What is kept of an exchanged token besides.
@@ -48,7 +48,7 @@ pub struct Exchanged {
 
 impl Exchanged {
     fn size(&self) -> usize {
-        self.subject.len() + self.tie.size()
+        size_of::<Self>() + self.subject.len() + self.tie.size()
     }
 }
 
@@ -110,7 +110,7 @@ impl Issued {
             + bound
             + audiences
             + self.requester.len()
-            + self.exchanged.as_ref().map_or(0, Exchanged::size)
+            + self.exchanged.as_ref().map_or(0, |exchanged| exchanged.size())
     }
 
     /// The name of the pod that it is bound to.

@@ -1,5 +1,14 @@
-//! The token endpoint, as clients use it: a module for each RFC whose rules it keeps, and one of attacks.
+//! The token endpoint, as clients use it: a module for each RFC whose rules it keeps, one of attacks, one of what tokens are bound to.
 #![expect(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod attacks;
+mod bound;
+mod policy;
+mod rfc6749;
+mod rfc7009;
+mod rfc7523;
+mod rfc7662;
+mod rfc8414;
 mod rfc8693;
+mod rfc9068;
 mod world;

@@ -209,6 +209,12 @@ impl World {
         self.server.call(method, path, body).await.unwrap()
     }
 
+    /// The administrator's token.
+    pub fn admin_token(&self) -> String {
+        let config: Value = serde_json::from_str(&self.server.kubeconfig()).unwrap();
+        config["users"][0]["user"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// The audit lines of an action.
     pub async fn lines(&self, action: &str, wanted: usize) -> Vec<Value> {
         for _ in 0..400 {

@@ -104,8 +104,10 @@ fn the_document_describes_the_router() {
             methods.map(|method| (path.clone(), method.to_uppercase()))
         })
         .collect();
+    // Those of the token endpoint are there where a policy is.
     let routed: BTreeSet<(String, String)> = own()
         .iter()
+        .chain(tokensmith::EXCHANGE_ENDPOINTS)
         .flat_map(|(p, methods)| methods.iter().map(|m| ((*p).to_owned(), (*m).to_owned())))
         .collect();
     // What holds the rest of a path is written `{*NAME}` here alone.

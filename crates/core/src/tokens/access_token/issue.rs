@@ -163,7 +163,7 @@ impl AccessTokens {
             issued_at: signed.issued_at,
             expires_at: signed.expires_at,
             requester: grant.requester.to_owned(),
-            exchanged: Some(Exchanged { subject: grant.subject.to_owned(), tie: tie.clone() }),
+            exchanged: Some(Box::new(Exchanged { subject: grant.subject.to_owned(), tie: tie.clone() })),
         });
         self.ledger.exchanged(&tie.subject(&own), record).await
     }

@@ -1,0 +1,195 @@
+//! What a policy decides, and when it is refused.
+
+use http::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokensmith::{ExchangePolicies, Server, StartError};
+
+use crate::world::{ISSUER, POLICY, World, claims};
+
+/// Rules for an account of namespace `pay`, with these lines more.
+fn rule(lines: &str) -> String {
+    format!(
+        "rules:\n- name: r\n  from: {{serviceAccount: {{namespace: pay}}}}\n  audiences: [vault]\n  {}\n",
+        lines.replace('\n', "\n  ")
+    )
+}
+
+#[tokio::test]
+async fn labels_count_as_they_are_now() {
+    let policy = "rules:\n- name: r\n  from:\n    serviceAccount: {namespace: '*', labels: 'tier in (web)', namespaceLabels: env=prod}\n  audiences: [vault]\n  claims: {tier: account.labels.tier}\n";
+    let world = World::with(policy, |_| {}).await;
+    let subject = world.account("pay/api").await;
+    let ask = async || world.exchange(&subject, &[]).await;
+    assert_eq!(ask().await.status, 400);
+    let label = async |path: &str, labels: Value| {
+        let mut object = world.admin(Method::GET, path, None).await;
+        object["metadata"]["labels"] = labels;
+        world.admin(Method::PUT, path, Some(&object)).await;
+    };
+    label("/api/v1/namespaces/pay/serviceaccounts/api", json!({"tier": "web"})).await;
+    assert_eq!(ask().await.status, 400);
+    label("/api/v1/namespaces/pay", json!({"env": "prod"})).await;
+    let token = ask().await.ok()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(claims(&token)["tier"], "web");
+    label("/api/v1/namespaces/pay/serviceaccounts/api", json!({"tier": "db"})).await;
+    assert_eq!(ask().await.status, 400);
+}
+
+#[tokio::test]
+async fn the_first_rule_that_gives_all_that_is_asked_decides() {
+    let policy = "rules:
+- {name: narrow, from: {serviceAccount: {namespace: pay}}, audiences: [vault], claims: {by: \"'narrow'\"}}
+- {name: wide, from: {serviceAccount: {namespace: 'p*'}}, audiences: [vault, db], scopes: [s], claims: {by: \"'wide'\"}}
+- {name: last, from: {serviceAccount: {namespace: '*'}}, audiences: ['*'], claims: {by: \"'last'\"}}
+";
+    let world = World::with(policy, |_| {}).await;
+    let subject = world.account("pay/api").await;
+    for (form, by) in [
+        (vec![("audience", "vault")], "narrow"),
+        (vec![("audience", "db")], "wide"),
+        (vec![("audience", "vault"), ("scope", "s")], "wide"),
+        (vec![("audience", "vault"), ("audience", "x")], "last"),
+    ] {
+        let answer = world.exchange(&subject, &form).await.ok();
+        assert_eq!(claims(answer["access_token"].as_str().unwrap())["by"], by, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn how_long_and_how_often() {
+    let world = World::with(&rule("lifetime: 2h\nrate: {tokens: 2, per: 10m}"), |_| {}).await;
+    let subject = world.account("pay/api").await;
+    assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 3600, "never longer than the subject");
+    world.exchange(&subject, &[]).await.ok();
+    let refused = world.exchange(&subject, &[]).await;
+    assert_eq!((refused.error(), refused.header("retry-after")), ((429, "slow_down"), "301"));
+    let other = world.account("pay/other").await;
+    world.exchange(&other, &[]).await.ok();
+    world.server.clock().advance(Duration::from_secs(5 * 60)).await.unwrap();
+    assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 3300);
+
+    let world = World::with(&rule("lifetime: 2h\nneverLongerThanSubject: false"), |_| {}).await;
+    let subject = world.account("pay/api").await;
+    assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 7200);
+    let longer = rule("lifetime: 2h\nneverLongerThanSubject: false");
+    let world = World::with(&longer, |options| options.max_token_seconds = Some(3600)).await;
+    let subject = world.account("pay/api").await;
+    assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 3600, "the server's own bound");
+}
+
+#[tokio::test]
+async fn a_file_that_is_read_again_counts_from_then_on_and_a_broken_one_changes_nothing() {
+    let world = World::with(&rule(""), |_| {}).await;
+    let subject = world.account("pay/api").await;
+    world.exchange(&subject, &[("audience", "vault")]).await.ok();
+    let metrics = async || {
+        let asked =
+            world.http.get(format!("{}/metrics", world.server.url())).bearer_auth(world.admin_token());
+        asked.send().await.unwrap().text().await.unwrap()
+    };
+    let broken = world.policies.reload(b"rules:\n- name: r\n  form: x\n").unwrap_err();
+    assert_eq!((broken.line, world.policies.refused()), (3, true), "{broken}");
+    let api = rule("").replace("vault", ISSUER);
+    assert!(
+        world
+            .policies
+            .reload(api.as_bytes())
+            .unwrap_err()
+            .to_string()
+            .contains("one of the audiences is the API's own")
+    );
+    world.exchange(&subject, &[("audience", "vault")]).await.ok();
+    let text = metrics().await;
+    assert!(text.contains("tokensmith_exchange_policy_refused 1"), "{text}");
+    world.policies.reload(rule("").replace("vault", "db").as_bytes()).unwrap();
+    assert_eq!(world.exchange(&subject, &[("audience", "vault")]).await.error(), (400, "invalid_target"));
+    world.exchange(&subject, &[("audience", "db")]).await.ok();
+    let text = metrics().await;
+    for line in [
+        "tokensmith_exchange_policy_refused 0",
+        "tokensmith_exchanges_total{grant=\"token-exchange\",rule=\"r\",result=\"issued\"} 3",
+        "tokensmith_exchanges_total{grant=\"token-exchange\",rule=\"r\",result=\"invalid_target\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_audience_of_the_api_stops_the_start() {
+    for audience in ["audiences: [X]", "audiences: [vault]\n  audiencesFrom: '[\"X\"]'", "resources: [X]"] {
+        let text = rule("").replace("audiences: [vault]", &audience.replace('X', ISSUER));
+        let policies = ExchangePolicies::open(text.as_bytes(), "").unwrap();
+        let server = Server::ephemeral().issuer(ISSUER).with(|options| options.exchange = Some(policies));
+        match server.start().await {
+            Err(StartError::Exchange(e)) => {
+                assert_eq!(e.line, if audience.contains("From") { 5 } else { 4 }, "{e}")
+            }
+            _ => panic!("{audience}"),
+        }
+    }
+    let own = POLICY.replace("https://ci.example.com", ISSUER);
+    let policies = ExchangePolicies::open(own.as_bytes(), "").unwrap();
+    let server = Server::ephemeral().issuer(ISSUER).with(|options| options.exchange = Some(policies));
+    assert!(
+        matches!(server.start().await, Err(StartError::Exchange(e)) if e.problem.contains("the server's own issuer"))
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let read = |text: &str| ExchangePolicies::open(text.as_bytes(), "").map(drop).unwrap_err().to_string();
+    for (text, want) in [
+        ("rules: [", "line 1, column"),
+        ("{}", "missing field `rules`"),
+        ("rules: []\nrule: []\n", "line 2, column 1: unknown field `rule`"),
+        (&rule("lifetime: 10"), "line 5, column 13: "),
+        (&rule("lifetime: -1m"), "line 5, column 13: must be a whole number of seconds"),
+        (&rule("subject: claims.su b"), "line 5, column 12: the expression, at 1:"),
+        (&rule("subject: nothing"), "undeclared reference to 'nothing'"),
+        (&rule("subject: \"'system:admin'\""), "line 5, column 12: the subject begins with system:"),
+        (
+            &rule("subject: \"'serviceaccount:' + 'a:b'\""),
+            "line 5, column 12: the subject begins with serviceaccount:",
+        ),
+        (&rule("claims: {kubernetes.io: 'true'}"), "Kubernetes"),
+        (&rule("claims: {kubernetes.io/serviceaccount/namespace: 'true'}"), "Kubernetes"),
+        (
+            &rule("claims: {a: '{\"kubernetes.io\": 1}'}"),
+            "line 5, column 15: a claim holds one of the name kubernetes.io",
+        ),
+        (&rule("claims: {iss: 'true'}"), "line 5, column 17: the claim \"iss\" is set by the issuer alone"),
+        (&rule("claims: {client_id: 'true'}"), "the claim \"client_id\" is set by the token endpoint alone"),
+        (&rule("scopes: ['a b']"), "line 5, column 12: is no scope"),
+        (&rule("rate: {tokens: 0, per: 1m}"), "a rate of no tokens"),
+        (&rule("grants: [password]"), "line 5, column"),
+        (&rule("actors: {from: [{exchanged: {audience: x}}]}"), "who acts shows a token of its own"),
+        (&rule("upstream: {x: 1}"), "line 5, column"),
+        (&rule("").replace("name: r", "name: R r"), "line 2, column 9: is no name"),
+        (&(rule("") + &rule("")[7..]), "is the name of an earlier rule"),
+        (&rule("").replace("vault", "''"), "line 4, column 15: there is no audience"),
+        (&rule("").replace("audiences: [vault]", "scopes: [a]"), "the rule gives no audience"),
+        (&rule("").replace("{namespace: pay}", "{namespace: pay, labels: 'a b'}"), "line 3, column"),
+        (
+            &rule("").replace("{serviceAccount: {namespace: pay}}", "{}"),
+            "name exactly one of serviceAccount, issuer and exchanged",
+        ),
+        (
+            &rule("").replace("{serviceAccount: {namespace: pay}}", "{issuer: 'https://x', subject: a}"),
+            "is not among the `issuers`",
+        ),
+        ("issuers: [{issuer: 'https://x#y'}]\nrules: []", "an issuer has no '#'"),
+        ("issuers: [{issuer: 'http://x'}]\nrules: []", "line 1, column 20: "),
+        ("issuers: [{issuer: 'system:x'}]\nrules: []", "line 1, column 20: the subject begins with system:"),
+        ("issuers: [{issuer: 'https://x'}, {issuer: 'https://x'}]\nrules: []", "this issuer is there twice"),
+        (
+            "clients: [{name: a, from: {serviceAccount: {namespace: x}}, may: []}]\nrules: []",
+            "`may` lists nothing",
+        ),
+        ("url: 'ftp://x'\nrules: []", "line 1, column 6: must be a URL of this server"),
+    ] {
+        let error = read(text);
+        assert!(error.contains(want), "{text}\n{error}\nshould have\n{want}");
+        assert_eq!(error.lines().count(), 1);
+    }
+}
