@@ -2,6 +2,7 @@
 
 `WRITE_BEHAVIOUR=1 tests/run -k verifiers` writes both anew, to be judged line by line; `VERIFIERS="pyjwt jose"` chooses."""
 
+import contextlib
 import os
 
 import behaviour
@@ -49,11 +50,13 @@ def test_verifiers_take_what_they_must(measured, name):
 @pytest.mark.parametrize("name", [name for name in CHOSEN if name in ("vault-kubernetes", "vault-server-kubernetes")])
 def test_verifiers_vault_asks_by_a_token_of_its_own(tmp_path, name):
     """Which a revocation takes from it, until it is given another one."""
-    issuer = Issuer(tmp_path)
-    try:
+    with contextlib.ExitStack() as stack:
+        issuer = Issuer(tmp_path)
+        stack.callback(issuer.stop)
         issuer.kubectl("create", "clusterrolebinding", "vault", "--clusterrole=system:auth-delegator", "--serviceaccount=default:default")
         issuer.reviewer = issuer.mint(issuer.name)
         vault = (KINDS | MORE)[name].start(issuer)
+        stack.callback(vault.stop)
         vault.ready()
         assert vault.verify(issuer.mint()) == "taken"
         issuer.revoke()
@@ -62,9 +65,6 @@ def test_verifiers_vault_asks_by_a_token_of_its_own(tmp_path, name):
             issuer.reviewer = issuer.mint(issuer.name)
             vault.configure()
             assert vault.verify(issuer.mint()) == "taken"
-        vault.stop()
-    finally:
-        issuer.stop()
 
 
 def test_the_page_of_verifiers_is_current():
