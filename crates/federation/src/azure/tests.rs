@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use futures::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokensmith_api::moment;
 use tokensmith_api::yaml;
@@ -365,4 +368,15 @@ async fn ten_thousand_applications_cost_a_look_up() {
     let (_, answer) =
         ask(&azure, Request::post(format!("/{TENANT}/oauth2/v2.0/token")).body(body.into()).unwrap()).await;
     assert_eq!(answer["error_codes"], json!([700_213]));
+}
+
+#[test]
+fn what_a_stranger_sends_is_refused_and_never_more() {
+    let azure = local();
+    proptest!(|(body in vec(any::<u8>(), 0..600), header in ".{0,40}", claims in ".{0,80}")| {
+        let request = Request::post(format!("/{TENANT}/oauth2/v2.0/token")).body(body.into()).unwrap();
+        let (status, answer) = ask(&azure, request).now_or_never().expect("nobody is asked for keys");
+        prop_assert!(status == 400 && answer["error_codes"].is_array());
+        prop_assert!(read(&unsigned(&header, &claims)).is_err());
+    });
 }

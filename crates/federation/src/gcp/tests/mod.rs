@@ -5,7 +5,11 @@ mod configuration;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 use tokensmith_api::yaml;
 use tokensmith_core::clock::ManualClock;
@@ -477,4 +481,27 @@ async fn lifetimes_and_scopes() {
         request.headers_mut().insert(AUTHORIZATION, format!("Bearer {federated}").parse().unwrap());
         assert_eq!(local.ask(request).await.0, 400, "{hostile}");
     }
+}
+
+#[test]
+fn what_a_stranger_sends_is_refused_and_never_more() {
+    const MEDIA: &[&str] = &["application/json", "application/x-www-form-urlencoded", "text/plain"];
+    let local = local();
+    let good = token(&local.rsa, &Local::claims());
+    let exchange = |token: &str| {
+        local.exchange_at(&audience("cluster"), token).now_or_never().expect("uploaded keys are there")
+    };
+    assert_eq!(exchange(&good).0, 200);
+    let path = format!("{ACCOUNTS}{EMAIL}:generateAccessToken");
+    proptest!(|(at in 0..good.len(), with in any::<char>(), body in vec(any::<u8>(), 0..600), media in select(MEDIA))| {
+        let mut spoilt = good.clone();
+        spoilt.replace_range(at..=at, &with.to_string());
+        // The last characters of a part may stand for bits that nobody reads.
+        prop_assert!(spoilt == good || exchange(&spoilt).0 == 400 || at + 1 == good.len());
+        for path in [TOKEN, INTROSPECT, &path] {
+            let request = Request::post(path).header(CONTENT_TYPE, media).body(body.clone().into()).unwrap();
+            let (status, _) = local.ask(request).now_or_never().expect("nothing is asked for");
+            prop_assert!((400..500).contains(&status), "{} {}", path, status);
+        }
+    });
 }
