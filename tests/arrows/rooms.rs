@@ -9,7 +9,7 @@ use tokensmith_objects::schema::Schema;
 const OF_ALL_KINDS: [&str; 3] = ["objects", "registry", "server"];
 
 /// What is about certain kinds, and why.
-const ABOUT_SOME: [(&str, &str); 17] = [
+const ABOUT_SOME: [(&str, &str); 18] = [
     ("objects/src/bootstrap.rs", "the RBAC objects that every cluster has"),
     ("objects/src/kinds", "the rooms"),
     ("objects/src/validate/meta.rs", "an event owns nothing, whatever it is an owner of"),
@@ -30,6 +30,10 @@ const ABOUT_SOME: [(&str, &str); 17] = [
         "tokens and reviews are the server's own work; the form of paths below namespaces",
     ),
     ("server/src/routes/pods.rs", "what is below a pod"),
+    (
+        "server/src/routes/why",
+        "who may read roles is told of them; a token is not minted to see whether it may be",
+    ),
 ];
 
 #[test]

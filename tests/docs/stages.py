@@ -119,6 +119,13 @@ def signer(stage) -> None:
     pathlib.Path("/run/tokensmith").mkdir(mode=0o700)
 
 
+def why(stage) -> None:
+    server(stage)
+    (stage.work / "binding.yaml").write_text(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: more}\n"
+        "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n")
+
+
 def backup(stage) -> None:
     server(stage)
     pathlib.Path("/mnt/backup").mkdir(mode=0o700)
@@ -250,6 +257,11 @@ SCENES = {
     "doctor.md": Scene(setup=server, before={"tokensmith doctor": a_spare}, codes={"tokensmith doctor --issuer https://127.0.0.1:6443 --certificate-authority tokensmith-data/ca.crt --for aws": 3}),
     "keys.md": Scene(setup=keys, replace=own_keys, codes={"tokensmith keys activate": 3}),
     "signer.md": Scene(setup=signer),
+    "why.md": Scene(setup=why, codes={
+        "tokensmith why --file": 1,
+        # Its account may not make bindings at all.
+        "tokensmith token create api -n payments | tokensmith why": 1,
+    }),
     "backup.md": Scene(setup=backup, before={"tokensmith backup --offline": lambda stage: stage.stop("serve")}),
     "project.md": Scene(setup=project),
     "sidecar.md": Scene(setup=sidecar, after={

@@ -63,6 +63,8 @@ pub enum Command {
     Token(commands::token::TokenArgs),
     /// Print the version
     Version(commands::version::VersionArgs),
+    /// Say whether a token may do something, and which rule of which layer decides
+    Why(Box<commands::why::WhyArgs>),
 }
 
 /// Lets a key id begin with a dash, as one of 64 does: to clap it would be a bundle of flags. It becomes the value of the

@@ -68,6 +68,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Store(args) => args.run(),
         Command::Token(args) => block_on(args.run()),
         Command::Version(args) => args.run(),
+        Command::Why(args) => block_on(args.run()),
     }
 }
 

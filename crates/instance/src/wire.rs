@@ -186,6 +186,7 @@ impl Instance {
             stopping: parts.stopping,
             errands,
             supervisor,
+            rules: routes.iter().map(|route| (route.path, route.access)).collect(),
             checks: Arc::new(checks),
         });
         let router = tokensmith_server::router(app.clone(), &routes);

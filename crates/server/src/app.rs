@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::backup::Backup;
 use crate::metrics::Metrics;
 use crate::needs::needs;
+use crate::routes::Access;
 use crate::routes::discovery::Discovery;
 use crate::routes::openapi::OpenApi;
 
@@ -78,6 +79,8 @@ pub struct App {
     pub errands: Arc<Errands>,
     /// Watches the tasks that run on.
     pub supervisor: Arc<Supervisor>,
+    /// Who may come to the endpoints of other crates, by their paths.
+    pub rules: Vec<(&'static str, Access)>,
     /// Names and checks for readiness, in order.
     pub checks: Arc<Vec<(&'static str, Check)>>,
 }

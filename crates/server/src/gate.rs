@@ -58,6 +58,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The same request's as another user, who would send another request. Of what that does no line is written.
+    pub(crate) fn instead(&self, user: Identity, info: RequestInfo) -> Caller {
+        Caller { user, info, impersonated_by: None, line: None, ..self.clone() }
+    }
+
     /// Puts into the request's audit line what only its handler knows. The gate writes it, with the answer.
     pub fn tell(&self, line: audit::Line) {
         if let Some(entry) = &self.line {
@@ -366,17 +371,26 @@ fn authenticate(
 
 /// 403, unless the route's rule lets the user in. (Admission, which judges what is written, comes later.)
 fn authorize_route(app: &App, access: Access, user: &Identity, info: &RequestInfo) -> Result<(), Failure> {
-    let reads = matches!(info.attributes.verb.as_str(), "get" | "head" | "options");
-    if access == Access::Document && app.config.anonymous_oidc && reads {
+    if is_open(app, access, &info.attributes) {
         return Ok(());
     }
     authorize(app, user, &info.attributes)?;
+    judge_masters(access, user).map_err(|cause| {
+        let text = format!("forbidden: {cause}");
+        Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(Details::default()))
+    })
+}
+
+/// Whether nobody needs a right: the operator has opened what is read.
+pub(crate) fn is_open(app: &App, access: Access, wanted: &Attributes) -> bool {
+    let reads = matches!(wanted.verb.as_str(), "get" | "head" | "options");
+    access == Access::Document && app.config.anonymous_oidc && reads
+}
+
+/// Whether a route that is for `system:masters` alone, whatever RBAC may say, is for this user; else why not.
+pub(crate) fn judge_masters(access: Access, user: &Identity) -> Result<(), &'static str> {
     match access {
-        // Whatever RBAC may say.
-        Access::Masters(cause) if !user.groups.iter().any(|group| group == MASTERS) => {
-            let text = format!("forbidden: {cause}");
-            Err(Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(Details::default())))
-        }
+        Access::Masters(cause) if !user.groups.iter().any(|group| group == MASTERS) => Err(cause),
         _ => Ok(()),
     }
 }

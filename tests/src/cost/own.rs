@@ -22,6 +22,10 @@ pub fn bodies(path: &str, size: usize) -> Option<Vec<Body>> {
         }
         "/admin/v1/private-keys/{id}" => (json!({}), &["passphrase", "reason"]),
         "/admin/v1/tokens/revoke" => (json!({"reason": "x"}), &["account", "jti", "key", "pod", "token"]),
+        "/admin/v1/why" => (
+            json!({"token": "x", "verb": "get", "resource": "pods"}),
+            &["token", "verb", "resource", "subresource", "namespace", "name", "group"],
+        ),
         "/testing/v1/clock" => (json!({}), &["now"]),
         _ => return None,
     };

@@ -19,3 +19,4 @@ pub mod token;
 pub mod token_list;
 pub mod token_revoke;
 pub mod version;
+pub mod why;

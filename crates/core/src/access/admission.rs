@@ -11,6 +11,7 @@
 //!
 //! Which kinds there are is not known here. A member answers at once or, if it has to ask somebody, later.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -201,6 +202,11 @@ impl Admissions {
         self.0.extend(members);
     }
 
+    /// The names of those that would be asked about a write.
+    pub fn asked(&self, write: &Write<'_>) -> Vec<String> {
+        self.0.iter().filter(|member| member.handles(write)).map(|member| member.name().to_owned()).collect()
+    }
+
     /// The first stage.
     ///
     /// # Errors
@@ -214,7 +220,7 @@ impl Admissions {
         for member in self.0.iter().filter(|member| member.handles(write)) {
             let span = span("mutate", &**member);
             let answer = span.in_scope(|| member.mutate(write, new.as_deref_mut(), warnings));
-            answer.told(span).await?;
+            answer.told(span).await.inspect_err(|_| refused(&**member))?;
         }
         Ok(())
     }
@@ -227,7 +233,7 @@ impl Admissions {
         for member in self.0.iter().filter(|member| member.handles(write)) {
             let span = span("permit", &**member);
             let answer = span.in_scope(|| member.permit(write, new));
-            answer.told(span).await?;
+            answer.told(span).await.inspect_err(|_| refused(&**member))?;
         }
         Ok(())
     }
@@ -245,7 +251,7 @@ impl Admissions {
         for member in self.0.iter().filter(|member| member.handles(write)) {
             let span = span("validate", &**member);
             let answer = span.in_scope(|| member.validate(write, new, warnings));
-            answer.told(span).await?;
+            answer.told(span).await.inspect_err(|_| refused(&**member))?;
         }
         Ok(())
     }
@@ -264,6 +270,25 @@ impl Admissions {
         self.permit(write, new.as_deref()).await?;
         self.validate(write, new.as_deref(), warnings).await
     }
+}
+
+tokio::task_local! {
+    /// Who has refused a write last, of those that somebody watches.
+    static REFUSED: RefCell<Option<String>>;
+}
+
+/// Does some work, and says which member of a chain has refused a write in it.
+pub async fn watched<T>(work: impl Future<Output = T>) -> (T, Option<String>) {
+    let work = async {
+        let done = work.await;
+        (done, REFUSED.with(RefCell::take))
+    };
+    REFUSED.scope(RefCell::new(None), work).await
+}
+
+fn refused(member: &dyn Admission) {
+    // Nobody watches, as a rule.
+    let _ = REFUSED.try_with(|refused| refused.replace(Some(member.name().to_owned())));
 }
 
 fn span(stage: &'static str, member: &dyn Admission) -> Span {

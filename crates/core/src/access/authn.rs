@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{BearerToken, Identity};
+use super::{BearerToken, Clearance, Identity, Step, why};
 use crate::view::Snapshot;
 
 /// Recognises some kind of bearer token.
@@ -18,6 +18,33 @@ pub trait TokenAuthenticator: Send + Sync {
         objects: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<Option<Authenticated>, AuthError>;
+
+    /// What [`explain`](TokenAuthenticator::explain) calls it.
+    fn name(&self) -> &'static str {
+        why::short(std::any::type_name::<Self>())
+    }
+
+    /// Judges as [`authenticate`](TokenAuthenticator::authenticate) does, and tells what it has looked at: nothing of a token
+    /// that is not its own.
+    fn explain(
+        &self,
+        token: &BearerToken,
+        audiences: &[String],
+        objects: &Snapshot,
+        now: OffsetDateTime,
+        asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Result<Option<Authenticated>, AuthError> {
+        let _ = asker;
+        let found = self.authenticate(token, audiences, objects, now);
+        let name = self.name();
+        match &found {
+            Ok(Some(found)) => steps.push(Step::holds(name, format!("it is {}", found.identity.name))),
+            Ok(None) => {}
+            Err(AuthError(cause)) => steps.push(Step::fails(name, cause.as_str())),
+        }
+        found
+    }
 }
 
 /// Who the token's bearer is, and what else the check found.

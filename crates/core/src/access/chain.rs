@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::authenticators::{ClientCertificates, Shown};
 use super::rbac::UserRules;
 use super::{
-    ANONYMOUS, AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Decision,
-    Identity, MASTERS, TokenAuthenticator, UNAUTHENTICATED,
+    ANONYMOUS, AUTHENTICATED, Attributes, AuthError, Authenticated, Authorizer, BearerToken, Clearance,
+    Decision, Identity, MASTERS, Step, TokenAuthenticator, UNAUTHENTICATED,
 };
 use crate::view::Snapshot;
 
@@ -46,9 +46,39 @@ impl Authentication {
         now: OffsetDateTime,
     ) -> Result<Authenticated, AuthError> {
         let audiences = audiences.filter(|a| !a.is_empty()).unwrap_or(&self.api_audiences);
+        self.ask(audiences, |authenticator| authenticator.authenticate(token, audiences, objects, now))
+    }
+
+    /// The same for the API's own audiences, as a request is judged, with what each authenticator has looked at. Of a token that
+    /// one of them takes only that is told.
+    pub fn explain(
+        &self,
+        token: &BearerToken,
+        objects: &Snapshot,
+        now: OffsetDateTime,
+        asker: &Clearance,
+    ) -> (Result<Authenticated, AuthError>, Vec<Step>) {
+        let mut steps = Vec::new();
+        let found = self.ask(&self.api_audiences, |authenticator| {
+            let mut own = Vec::new();
+            let found = authenticator.explain(token, &self.api_audiences, objects, now, asker, &mut own);
+            match &found {
+                Ok(Some(_)) => steps = own,
+                _ => steps.extend(own),
+            }
+            found
+        });
+        (found, steps)
+    }
+
+    fn ask(
+        &self,
+        audiences: &[String],
+        mut each: impl FnMut(&dyn TokenAuthenticator) -> Result<Option<Authenticated>, AuthError>,
+    ) -> Result<Authenticated, AuthError> {
         let mut causes = vec!["invalid bearer token".to_owned()];
         for authenticator in &self.authenticators {
-            match authenticator.authenticate(token, audiences, objects, now) {
+            match each(&**authenticator) {
                 Ok(Some(found)) => {
                     // Else its token is for others than those who ask, so it is not one to them.
                     let Some(audiences) = self.audiences_of(&found, audiences) else { continue };
@@ -140,20 +170,52 @@ impl Authorizers {
     }
 }
 
-impl Authorizer for Authorizers {
-    fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision {
+impl Authorizers {
+    fn ask(&self, user: &Identity, mut each: impl FnMut(&dyn Authorizer) -> Decision) -> Decision {
         if user.groups.iter().any(|g| g == MASTERS) {
             return Decision::Allow(String::new());
         }
         let mut reasons: Vec<String> = Vec::new();
         for authorizer in &self.0 {
-            match authorizer.authorize(user, attributes, objects) {
+            match each(&**authorizer) {
                 Decision::NoOpinion(reason) if reason.is_empty() => {}
                 Decision::NoOpinion(reason) => reasons.push(reason),
                 decided => return decided,
             }
         }
         Decision::NoOpinion(reasons.join("\n"))
+    }
+}
+
+impl Authorizer for Authorizers {
+    fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision {
+        self.ask(user, |authorizer| authorizer.authorize(user, attributes, objects))
+    }
+
+    fn explain(
+        &self,
+        user: &Identity,
+        attributes: &Attributes,
+        objects: &Snapshot,
+        asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Decision {
+        let (before, mut asked) = (steps.len(), 0);
+        steps.push(Step::silent(MASTERS, "no member"));
+        let decision = self.ask(user, |authorizer| {
+            asked += 1;
+            authorizer.explain(user, attributes, objects, asker, steps)
+        });
+        let allowed = matches!(decision, Decision::Allow(_));
+        if allowed && asked == 0 {
+            steps[before] = Step::holds(MASTERS, "its members may do everything");
+        }
+        // Who has left it to another one who allows it has refused nothing.
+        for step in steps[before..].iter_mut().filter(|step| allowed && step.holds == Some(false)) {
+            (step.holds, step.change) = (None, Vec::new());
+        }
+        steps.extend(self.0.iter().skip(asked).map(|authorizer| Step::unasked(authorizer.name())));
+        decision
     }
 
     fn rules_for(&self, user: &Identity, namespace: &str, objects: &Snapshot) -> UserRules {
@@ -277,6 +339,29 @@ mod tests {
         for others in [&["x"][..], &["API"], &["api "], &[""], &["x", "y"]] {
             assert_eq!(ask(others), Err("invalid bearer token".into()), "{others:?}");
         }
+    }
+
+    #[test]
+    fn who_decides_is_told_and_who_is_not_asked() {
+        let explained = |groups: &[&str], all: Vec<Arc<dyn Authorizer>>| {
+            let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+            let user = Identity { name: "jane".into(), groups, ..Identity::default() };
+            let (all, mut steps) = (Authorizers::new(all), Vec::new());
+            let (a, objects) = (Attributes::default(), Snapshot::default());
+            let decision = all.explain(&user, &a, &objects, &Clearance::default(), &mut steps);
+            assert_eq!(decision, all.authorize(&user, &a, &objects), "it decides the same");
+            steps.into_iter().map(|step| (step.rule, step.holds)).collect::<Vec<_>>()
+        };
+        let (allow, deny): (Arc<dyn Authorizer>, Arc<dyn Authorizer>) =
+            (Arc::new(AlwaysAllow), Arc::new(AlwaysDeny));
+        let both = || vec![deny.clone(), allow.clone(), deny.clone()];
+        assert_eq!(
+            explained(&[], both()),
+            [(MASTERS, None), ("AlwaysDeny", None), ("AlwaysAllow", Some(true)), ("AlwaysDeny", None)]
+        );
+        assert_eq!(explained(&[MASTERS], both())[..2], [(MASTERS, Some(true)), ("AlwaysDeny", None)]);
+        assert_eq!(explained(&[], vec![deny.clone()]), [(MASTERS, None), ("AlwaysDeny", Some(false))]);
+        assert_eq!(explained(&[], Vec::new()), [(MASTERS, None)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod rbac;
 pub mod request;
 pub mod restriction;
 pub mod review;
+pub mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use tokensmith_objects::selector::FieldRequirement;
 pub use authn::{AuthError, Authenticated, LegacySecret, Notes, TokenAuthenticator, WarnAfter};
 pub use chain::{Authentication, Authorizers};
 pub use request::RequestInfo;
+pub use why::{Clearance, Step};
 
 use crate::view::Snapshot;
 
@@ -109,6 +111,26 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync {
     /// Whether `user` may do what `attributes` say.
     fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision;
+
+    /// What [`explain`](Authorizer::explain) calls it.
+    fn name(&self) -> &'static str {
+        why::short(std::any::type_name::<Self>())
+    }
+
+    /// Decides as [`authorize`](Authorizer::authorize) does, and tells what it has looked at.
+    fn explain(
+        &self,
+        user: &Identity,
+        attributes: &Attributes,
+        objects: &Snapshot,
+        asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Decision {
+        let _ = asker;
+        let decision = self.authorize(user, attributes, objects);
+        steps.push(Step::decided(self.name(), &decision));
+        decision
+    }
 
     /// All that `user` may do in a namespace, as far as it can be listed.
     fn rules_for(&self, user: &Identity, namespace: &str, objects: &Snapshot) -> rbac::UserRules {

@@ -1,7 +1,7 @@
 //! What a request is about, from its method and path alone (apiserver `endpoints/request/requestinfo.go`).
 //! Authorization works on this, so the body has not been read yet.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokensmith_objects::names;
 use tokensmith_objects::selector::FieldRequirement;
 
@@ -127,6 +127,27 @@ pub fn is_escaped(path: &str) -> bool {
         let mut digits = part.bytes().take(2);
         [digits.next(), digits.next()].iter().all(|d| d.is_some_and(|d| d.is_ascii_hexdigit()))
     })
+}
+
+/// A path as a request line has it: what would end it, or be taken for an escape, is escaped.
+pub fn encode(path: &str) -> String {
+    const APART: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'%')
+        .add(b'<')
+        .add(b'>')
+        .add(b'?')
+        .add(b'`')
+        .add(b'{')
+        .add(b'}');
+    utf8_percent_encode(path, APART).to_string()
+}
+
+/// A value as a query has it.
+pub fn encode_value(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// A percent-decoded path.

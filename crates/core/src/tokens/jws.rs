@@ -73,6 +73,42 @@ pub enum SignatureError {
     Wrong,
 }
 
+/// What is wrong with a signature that is not a key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureFault {
+    /// RFC 7515 §4.1.11
+    #[error("its header has crit, which asks for what nobody here understands")]
+    Critical,
+    /// A token that was cut, as a rule.
+    #[error("it has {has} bytes, and one of this key has {needs}: the token is not whole")]
+    Length {
+        /// Of the token.
+        has: usize,
+        /// Of the key.
+        needs: usize,
+    },
+    /// The header has no `alg`.
+    #[error("its header names no alg")]
+    NoAlgorithm,
+    /// It is over something else, or by something else.
+    #[error("the token's text has been changed since it was signed, or another key signed it")]
+    Other,
+    /// RFC 8725 §3.1
+    #[error("its header says {says}, and the key is for {key} alone")]
+    OtherAlgorithm {
+        /// The token's `alg`.
+        says: Algorithm,
+        /// The key's.
+        key: Algorithm,
+    },
+    /// RFC 7797
+    #[error("its header has b64, which makes another payload of it")]
+    Unencoded,
+    /// E.g. `none` or `HS256`.
+    #[error("its header names an alg that is not taken here")]
+    UnknownAlgorithm,
+}
+
 impl<'a> Jws<'a> {
     /// Splits a token; `None` when it is none.
     pub fn parse(token: &'a str) -> Option<Self> {
@@ -127,16 +163,41 @@ impl<'a> Jws<'a> {
         &self,
         candidates: impl IntoIterator<Item = &'k PublicKey>,
     ) -> Result<&'k PublicKey, SignatureError> {
-        let alg = self.algorithm().filter(|_| self.is_plain());
-        let alg: Option<Algorithm> = alg.and_then(|alg| alg.parse().ok());
+        let alg = self.claimed();
         let mut error = SignatureError::NoKey;
         for key in candidates {
-            if alg.is_some_and(|alg| key.verify(alg, self.signed.as_bytes(), &self.signature)) {
+            if self.check(alg, key).is_ok() {
                 return Ok(key);
             }
             error = SignatureError::Wrong;
         }
         Err(error)
+    }
+
+    /// Why the signature is not this key's, if it is not.
+    pub fn fault(&self, key: &PublicKey) -> Option<SignatureFault> {
+        self.check(self.claimed(), key).err()
+    }
+
+    fn claimed(&self) -> Result<Algorithm, SignatureFault> {
+        if !self.is_plain() {
+            let critical = self.header.crit.is_some();
+            return Err(if critical { SignatureFault::Critical } else { SignatureFault::Unencoded });
+        }
+        let alg = self.algorithm().ok_or(SignatureFault::NoAlgorithm)?;
+        alg.parse().map_err(|_| SignatureFault::UnknownAlgorithm)
+    }
+
+    fn check(&self, alg: Result<Algorithm, SignatureFault>, key: &PublicKey) -> Result<(), SignatureFault> {
+        let alg = alg?;
+        if key.verify(alg, self.signed.as_bytes(), &self.signature) {
+            return Ok(());
+        }
+        Err(match (self.signature.len(), key.signature_len()) {
+            _ if alg != key.algorithm() => SignatureFault::OtherAlgorithm { says: alg, key: key.algorithm() },
+            (has, needs) if has != needs => SignatureFault::Length { has, needs },
+            _ => SignatureFault::Other,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use tokensmith_api::json::{Members, write_str};
 use tokensmith_objects::Stored;
 
 use super::claims::{Payload, Reference};
+use super::verifier::TokenRule;
 use super::{jws, username, verifier};
 use crate::access::{AuthError, Authenticated, LegacySecret, Notes};
 use crate::error::Error;
@@ -49,13 +50,15 @@ pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Referenc
     jws::sign(&*signer, &payload).await.map_err(|e| Error::internal(failed(&e), e))
 }
 
-/// Checks a legacy token whose signature is right.
+/// Checks a legacy token whose signature is right. `at` is told which rule it is at.
 pub(super) fn check(
     token: &str,
     payload: &Payload,
     objects: &Snapshot,
     now: OffsetDateTime,
+    at: &mut TokenRule,
 ) -> Result<Authenticated, AuthError> {
+    *at = TokenRule::Subject;
     let refuse = |text: String| Err(AuthError(text));
     let (namespace, secret) = (&payload.legacy_namespace, &payload.legacy_secret);
     let account = Reference::new(&payload.legacy_account, &payload.legacy_account_uid);
@@ -73,6 +76,7 @@ pub(super) fn check(
     if payload.subject != username(namespace, &account.name) {
         return refuse("sub claim is invalid".into());
     }
+    *at = TokenRule::BoundObject;
     let found = objects.get("", "secrets", namespace, secret).filter(|s| s.deletion_timestamp().is_none());
     let Some(found) = found else { return refuse("Token has been invalidated".into()) };
     let stored = held(found);
@@ -80,6 +84,7 @@ pub(super) fn check(
     if !bool::from(stored.ct_eq(token.as_bytes())) {
         return refuse("Token does not match server's copy".into());
     }
+    *at = TokenRule::Account;
     let Some(owner) = objects.get("", "serviceaccounts", namespace, &account.name) else {
         return refuse(format!("serviceaccounts \"{}\" not found", account.name));
     };
@@ -93,6 +98,7 @@ pub(super) fn check(
             account.uid
         ));
     }
+    *at = TokenRule::Label;
     if found.label(INVALID_SINCE).is_some() {
         return refuse(format!(
             "the token in secret {namespace}/{secret} for service account {namespace}/{} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token",

@@ -6,12 +6,24 @@ use tokensmith_objects::Stored;
 
 use super::claims::{Private, Reference};
 use super::times::LEEWAY;
+use super::verifier::TokenRule;
 use crate::access::AuthError;
 use crate::moment::Moment;
 use crate::view::Snapshot;
 
 /// Checks the account, then what the token is bound to, in upstream's order (`pkg/serviceaccount/claims.go`).
 pub(super) fn check(private: &Private, objects: &Snapshot, now: OffsetDateTime) -> Result<(), AuthError> {
+    judge(private, objects, now, &mut TokenRule::Account)
+}
+
+/// The same; `at` is told which of the two it is at.
+pub(super) fn judge(
+    private: &Private,
+    objects: &Snapshot,
+    now: OffsetDateTime,
+    at: &mut TokenRule,
+) -> Result<(), AuthError> {
+    *at = TokenRule::Account;
     let Private { namespace, account, .. } = private;
     let Some(found) = objects.get("", "serviceaccounts", namespace, &account.name) else {
         return Err(AuthError(format!("serviceaccounts \"{}\" not found", account.name)));
@@ -26,6 +38,7 @@ pub(super) fn check(private: &Private, objects: &Snapshot, now: OffsetDateTime) 
     if gone(found, now) {
         return Err(AuthError(format!("service account {namespace}/{} has been deleted", account.name)));
     }
+    *at = TokenRule::BoundObject;
     if let Some(secret) = &private.secret {
         bound(objects, "secret", namespace, secret, "service account secret ref claim", now)?;
     }
@@ -55,6 +68,6 @@ fn bound(
 }
 
 /// Whether the grace period of its deletion is over. A terminating pod's token works until then.
-fn gone(object: &Stored, now: OffsetDateTime) -> bool {
+pub(super) fn gone(object: &Stored, now: OffsetDateTime) -> bool {
     object.deletion_timestamp().is_some_and(|end| end < now.minus(LEEWAY))
 }

@@ -25,6 +25,7 @@ pub mod revocations;
 mod secrets;
 pub mod times;
 pub mod verifier;
+mod why;
 
 pub use access_token::AccessTokens;
 pub use claims::{Bound, Claims, Reference};
@@ -35,7 +36,7 @@ pub use mint::{IssuerConfig, Minted, POKE_SUBJECT, Poke, TokenIssuer};
 pub use profile::{TokenProfile, TokenProfiles};
 pub use revocations::Revocations;
 pub use times::{TimeError, Times};
-pub use verifier::Verifier;
+pub use verifier::{TokenRule, Verifier};
 
 use tokensmith_objects::names;
 

@@ -68,37 +68,43 @@ impl Revocations {
         &self.epochs
     }
 
-    /// The time (Unix seconds) of the latest revocation that covers a token; `None` when none does.
-    pub fn covering(&self, token: &Subject<'_>) -> Option<i64> {
+    /// The latest revocation that covers a token; `None` when none does.
+    pub fn covering(&self, token: &Subject<'_>) -> Option<Arc<Revocation>> {
         self.latest(token, |revocation| revocation.at)
     }
 
     /// The epoch from which on a token like this one is covered no more; `None` when none covers it.
     pub(super) fn beyond(&self, token: &Subject<'_>) -> Option<u32> {
-        self.latest(token, |revocation| revocation.epoch.unwrap_or(0))
+        let epoch = |revocation: &Revocation| revocation.epoch.unwrap_or(0);
+        self.latest(token, epoch).map(|latest| epoch(&latest))
     }
 
-    /// The most of what is read of those that cover a token.
-    fn latest<T: Ord>(&self, token: &Subject<'_>, read: impl Fn(&Revocation) -> T) -> Option<T> {
+    /// Of those that cover a token the one that has the most of what is read.
+    fn latest<T: Ord>(
+        &self,
+        token: &Subject<'_>,
+        read: impl Fn(&Revocation) -> T,
+    ) -> Option<Arc<Revocation>> {
         let sets = self.sets.load();
         // Only where something may cover it is the mark read, and once.
         let age = OnceCell::new();
         let covers = |r: &Revocation| r.covers(age.get_or_init(|| token.age(self.epochs.current())));
-        let within = |map: &OrdMap<String, Map>, name: &str| {
-            map.get(token.namespace).and_then(|names| names.get(name)).filter(|r| covers(r)).map(|r| read(r))
-        };
         let timed = [
-            within(&sets.accounts, token.account),
-            token.pod.and_then(|pod| within(&sets.pods, pod)),
-            sets.keys.get(token.kid).filter(|r| covers(r)).map(|r| read(r)),
+            within(&sets.accounts, token.namespace, token.account),
+            token.pod.and_then(|pod| within(&sets.pods, token.namespace, pod)),
+            sets.keys.get(token.kid),
         ];
-        timed.into_iter().flatten().chain(sets.jtis.get(token.jti).map(|r| read(r))).max()
+        let timed = timed.into_iter().flatten().filter(|r| covers(r));
+        timed.chain(sets.jtis.get(token.jti)).max_by_key(|r| read(r)).cloned()
     }
 
-    /// Whether the token of a Secret is revoked: by its bytes, whosever it is.
-    pub fn covers_secret_token(&self, token: &str) -> bool {
+    /// The revocation of a Secret's token: by its bytes, whosever it is.
+    pub fn covering_secret_token(&self, token: &str) -> Option<Arc<Revocation>> {
         let sets = self.sets.load();
-        !sets.digests.is_empty() && sets.digests.contains_key(&digest(token))
+        if sets.digests.is_empty() {
+            return None;
+        }
+        sets.digests.get(&digest(token)).cloned()
     }
 
     /// The revocation of this very thing.
@@ -199,6 +205,10 @@ impl Sets {
     }
 }
 
+fn within<'a>(map: &'a OrdMap<String, Map>, namespace: &str, name: &str) -> Option<&'a Arc<Revocation>> {
+    map.get(namespace)?.get(name)
+}
+
 /// The SHA-256 of a token, in hexadecimal digits.
 pub(super) fn digest(token: &str) -> String {
     use std::fmt::Write;
@@ -217,6 +227,11 @@ mod tests {
 
     fn revocation(what: What, at: i64, until: i64) -> Revocation {
         Revocation { what, at, until, by: "admin".into(), reason: String::new(), epoch: None, ahead: None }
+    }
+
+    /// The time of the latest that covers a token.
+    fn at(all: &Revocations, token: &Subject<'_>) -> Option<i64> {
+        all.covering(token).map(|latest| latest.at)
     }
 
     fn named(namespace: &str, name: &str) -> NamespacedName {
@@ -262,10 +277,10 @@ mod tests {
         // printf a.b.c | sha256sum
         let of = "845e30448809e2bc8958eb025bfc795235d13b077a53d0c3abbd2385170dc9b8";
         let all = Revocations::new([revocation(What::Sha256(of.into()), 10, i64::MAX)], 0);
-        assert!(all.covers_secret_token("a.b.c"));
-        assert!(!all.covers_secret_token("a.b.d"));
+        assert!(all.covering_secret_token("a.b.c").is_some());
+        assert_eq!(all.covering_secret_token("a.b.d"), None);
         all.prune(i64::MAX);
-        assert!(all.covers_secret_token("a.b.c"), "for ever");
+        assert!(all.covering_secret_token("a.b.c").is_some(), "for ever");
     }
 
     #[test]
@@ -277,11 +292,11 @@ mod tests {
             ],
             0,
         );
-        assert_eq!(all.covering(&TOKEN), Some(30));
+        assert_eq!(at(&all, &TOKEN), Some(30));
         all.prune(40);
         assert_eq!(all.count(), 2, "one that is kept until 40 is there at 40");
         all.prune(41);
-        assert_eq!((all.covering(&TOKEN), all.count()), (Some(20), 1));
+        assert_eq!((at(&all, &TOKEN), all.count()), (Some(20), 1));
         all.prune(51);
         assert_eq!((all.covering(&TOKEN), all.get(&What::Account(named("n", "a")))), (None, None));
     }
@@ -296,7 +311,7 @@ mod tests {
             reason(revocation(what(), 20, 60), "x")
         );
         assert_eq!(*all.raise(revocation(what(), 30, 40)), revocation(what(), 30, 60));
-        assert_eq!((all.count(), all.covering(&TOKEN)), (1, Some(30)));
+        assert_eq!((all.count(), at(&all, &TOKEN)), (1, Some(30)));
         let marked = |epoch, ahead| Revocation { epoch, ahead, ..revocation(what(), 1, 2) };
         all.raise(marked(Some(7), Some(90)));
         let raised = all.raise(marked(Some(6), None));
@@ -311,7 +326,7 @@ mod tests {
         for what in [What::Account(named("n", "a")), What::Pod(named("n", "p")), What::Key("k".into())] {
             let by = Revocation { epoch: Some(5), ahead: Some(1090), ..revocation(what, 10, 99) };
             let all = Revocations::new([by], 5);
-            assert_eq!((all.covering(&subject(&old)), all.beyond(&subject(&old))), (Some(10), Some(5)));
+            assert_eq!((at(&all, &subject(&old)), all.beyond(&subject(&old))), (Some(10), Some(5)));
             assert_eq!(all.covering(&subject(&new)), None);
             assert!(all.covering(&subject(&others)).is_some(), "it may be older");
             assert!(all.covering(&subject(&future)).is_some(), "a mark that cannot be is none");

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::claims::{Payload, Reference, granted};
-use super::jws::TokenType;
+use super::jws::{SignatureError, TokenType};
 use super::revocations::{Revocations, Subject};
-use super::{Jws, groups, legacy, live, username};
-use crate::access::{AuthError, Authenticated, BearerToken, Identity, Notes, TokenAuthenticator, WarnAfter};
+use super::{Jws, groups, legacy, live, username, why};
+use crate::access::{
+    AuthError, Authenticated, BearerToken, Clearance, Identity, Notes, Step, TokenAuthenticator, WarnAfter,
+};
 use crate::keys::{Keys, ring::NEVER};
 use crate::view::Snapshot;
 
@@ -21,6 +23,84 @@ pub struct Verifier {
     pub(super) revocations: Arc<Revocations>,
     pub(super) issuers: Vec<String>,
     pub(super) api_audiences: Vec<String>,
+}
+
+/// What a token is held against, one after the other: bound tokens in the order of [`BOUND`](TokenRule::BOUND), those of
+/// Secrets in that of [`LEGACY`](TokenRule::LEGACY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRule {
+    /// The account is there, and is the one that it was.
+    Account,
+    /// It is for who asks.
+    Audience,
+    /// So is what it is bound to.
+    BoundObject,
+    /// It is from one of the server's issuers.
+    Issuer,
+    /// There is a key that may have signed it.
+    Key,
+    /// Nobody has turned its Secret's token off.
+    Label,
+    /// Nobody has revoked it.
+    Revocation,
+    /// The signature is the key's.
+    Signature,
+    /// It is a JWS with claims.
+    Structure,
+    /// A legacy token says whose it is.
+    Subject,
+    /// It is its time.
+    Time,
+    /// It is not of a type that no account's token has.
+    Type,
+}
+
+impl TokenRule {
+    /// The order for bound tokens.
+    pub const BOUND: &[TokenRule] = &[
+        TokenRule::Structure,
+        TokenRule::Issuer,
+        TokenRule::Type,
+        TokenRule::Key,
+        TokenRule::Signature,
+        TokenRule::Audience,
+        TokenRule::Time,
+        TokenRule::Account,
+        TokenRule::BoundObject,
+        TokenRule::Revocation,
+    ];
+    /// The order for the tokens of Secrets, which have no times.
+    pub const LEGACY: &[TokenRule] = &[
+        TokenRule::Structure,
+        TokenRule::Issuer,
+        TokenRule::Type,
+        TokenRule::Key,
+        TokenRule::Signature,
+        TokenRule::Audience,
+        TokenRule::Subject,
+        TokenRule::BoundObject,
+        TokenRule::Account,
+        TokenRule::Label,
+        TokenRule::Revocation,
+    ];
+
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenRule::Account => "account",
+            TokenRule::Audience => "audience",
+            TokenRule::BoundObject => "bound object",
+            TokenRule::Issuer => "issuer",
+            TokenRule::Key => "key",
+            TokenRule::Label => "label",
+            TokenRule::Revocation => "revocation",
+            TokenRule::Signature => "signature",
+            TokenRule::Structure => "structure",
+            TokenRule::Subject => "subject",
+            TokenRule::Time => "time",
+            TokenRule::Type => "type",
+        }
+    }
 }
 
 /// What an access token is told: whatever else it says, it is none of an account's.
@@ -54,29 +134,71 @@ impl TokenAuthenticator for Verifier {
         objects: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<Option<Authenticated>, AuthError> {
+        self.judge(token, audiences, objects, now, &mut TokenRule::Structure)
+    }
+
+    fn explain(
+        &self,
+        token: &BearerToken,
+        audiences: &[String],
+        objects: &Snapshot,
+        now: OffsetDateTime,
+        asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Result<Option<Authenticated>, AuthError> {
+        let mut at = TokenRule::Structure;
+        let found = self.judge(token, audiences, objects, now, &mut at);
+        let looked = why::Looked { verifier: self, token: token.expose().trim(), objects, now, asker };
+        steps.extend(looked.steps(at, &found));
+        found
+    }
+}
+
+impl Verifier {
+    /// Whose a token is. `at` is the rule that it is held against at any moment: of one that is refused, the rule that
+    /// refuses it.
+    fn judge(
+        &self,
+        token: &BearerToken,
+        audiences: &[String],
+        objects: &Snapshot,
+        now: OffsetDateTime,
+        at: &mut TokenRule,
+    ) -> Result<Option<Authenticated>, AuthError> {
+        *at = TokenRule::Structure;
         let text = token.expose().trim();
         let Some(jws) = Jws::parse(text) else { return Ok(None) };
         let Ok(payload) = serde_json::from_slice::<Payload>(jws.payload()) else { return Ok(None) };
+        *at = TokenRule::Issuer;
         let legacy = payload.issuer == legacy::ISSUER;
         if !legacy && !self.issuers.contains(&payload.issuer) {
             return Ok(None);
         }
+        *at = TokenRule::Type;
         of_account(&jws)?;
+        *at = TokenRule::Key;
         let keys = self.keys.current();
-        let signed_by = jws.verify(keys.candidates(jws.key_id())).map_err(|e| AuthError(e.to_string()))?;
+        let signed_by = jws.verify(keys.candidates(jws.key_id())).map_err(|e| {
+            if e == SignatureError::Wrong {
+                *at = TokenRule::Signature;
+            }
+            AuthError(e.to_string())
+        })?;
+        *at = TokenRule::Audience;
         let granted = self.audiences(&payload, audiences)?;
         let (mut found, revoked) = match legacy {
             // Nothing but its bytes tells it from the next token of its Secret, and these may be the same.
             true => {
-                let found = legacy::check(text, &payload, objects, now)?;
-                (found, self.revocations.covers_secret_token(text))
+                let found = legacy::check(text, &payload, objects, now, at)?;
+                (found, self.revocations.covering_secret_token(text))
             }
             false => {
-                let found = bound(&payload, objects, now)?;
-                (found, self.revocations.covering(&subject(&payload, signed_by.key_id())).is_some())
+                let found = bound(&payload, objects, now, at)?;
+                (found, self.revocations.covering(&subject(&payload, signed_by.key_id())))
             }
         };
-        if revoked {
+        *at = TokenRule::Revocation;
+        if revoked.is_some() {
             return Err(AuthError("service account token has been revoked".into()));
         }
         found.notes.audience_less = payload.audiences.is_empty();
@@ -115,10 +237,16 @@ pub(super) fn subject<'a>(payload: &'a Payload, kid: &'a str) -> Subject<'a> {
     }
 }
 
-fn bound(payload: &Payload, objects: &Snapshot, now: OffsetDateTime) -> Result<Authenticated, AuthError> {
+fn bound(
+    payload: &Payload,
+    objects: &Snapshot,
+    now: OffsetDateTime,
+    at: &mut TokenRule,
+) -> Result<Authenticated, AuthError> {
+    *at = TokenRule::Time;
     payload.times().check(now.unix_timestamp()).map_err(|e| AuthError(e.to_string()))?;
     let private = &payload.kubernetes;
-    live::check(private, objects, now)?;
+    live::judge(private, objects, now, at)?;
     let warn_after = private.warn_after.map(|after| match now.unix_timestamp().saturating_sub(after) {
         seconds if seconds > 0 => WarnAfter::Stale { subject: payload.subject.clone(), seconds },
         _ => WarnAfter::Valid,

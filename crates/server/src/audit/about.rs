@@ -59,6 +59,7 @@ pub(super) fn about(method: &Method, info: &RequestInfo) -> Option<About> {
         ["keys", id, "revoke"] => key("keys.revoke", id),
         ["private-keys", id] => key("keys.export-private", id),
         ["tokens", "revoke"] => action("revoke"),
+        ["why"] => action("why"),
         // Whatever comes: rather a line too many.
         _ => action("admin"),
     }
@@ -82,6 +83,7 @@ mod tests {
             ("POST", "/admin/v1/backup", Some("backup  ")),
             ("POST", "/admin/v1/tokens/revoke", Some("revoke  ")),
             ("POST", "/admin/v1/tokens/revoke/", Some("revoke  ")),
+            ("POST", "/admin/v1/why", Some("why  ")),
             ("POST", "/admin/v1/keys/k/x/y", Some("admin  ")),
             ("POST", "/oauth2/token", Some("exchange  ")),
             ("GET", "/oauth2/token", None),

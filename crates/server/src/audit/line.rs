@@ -17,7 +17,8 @@ pub struct Line {
     /// As in the reply's `Audit-Id`.
     #[serde(rename = "auditID")]
     pub audit_id: String,
-    /// `mint`, `exchange`, `introspect`, `review`, `revoke`, `backup`, `sign` for a token that an API server had signed over the signer's socket,
+    /// `mint`, `exchange`, `introspect`, `review`, `revoke`, `why`, `backup`, `sign` for a token that an API server had signed over the signer's
+    /// socket,
     /// `authenticate` for a credential that was refused on any other request, or `keys.…` for what operators do to the
     /// key ring.
     pub action: &'static str,

@@ -24,6 +24,7 @@ mod tokens;
 mod version;
 mod watch;
 mod websocket;
+mod why;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ use axum::routing::{MethodRouter, any, get, post};
 use http::header::{CONTENT_ENCODING, Entry, VARY};
 use http::{HeaderValue, Method};
 use matchit::InsertError;
-use tokensmith_core::access::RequestInfo;
 use tokensmith_core::access::admission::{Operation, Write};
+use tokensmith_core::access::{Attributes, RequestInfo};
 use tokensmith_listen::Weight;
 use tokensmith_objects::schema::{Kind, Schema};
 use tokensmith_registry::Registry;
@@ -154,6 +155,7 @@ pub const OWN: &[Route] = &[
     Route::own("/admin/v1/revocations", GET, Access::Authorized, || get(revocations::list)),
     Route::own("/admin/v1/tokens", GET, Access::Authorized, || get(tokens::list)),
     Route::own("/admin/v1/tokens/revoke", POST, Access::Authorized, || post(revocations::create)),
+    Route::own("/admin/v1/why", POST, Access::Authorized, || post(why::create)),
     Route::own("/api", GET, Access::Authorized, || only(get(discovery::core))),
     Route::own("/apis", ANY, Access::Authorized, || any(discovery::groups)),
     Route::own("/healthz", ANY, Access::Authorized, || any(health::healthy)),
@@ -182,6 +184,19 @@ fn only(get: MethodRouter<Shared>) -> MethodRouter<Shared> {
 /// documents' rule does not let strangers in, as upstream's role does not.
 pub(crate) fn access(path: &str) -> Option<Access> {
     OWN.iter().find(|route| route.path == path).map(|route| route.access)
+}
+
+/// The rule of whatever endpoint a request that is about no resource is for, of another crate's too.
+fn rule_of(app: &App, wanted: &Attributes) -> Access {
+    let fits = |route: &str| match route.split_once('{') {
+        Some((before, _)) => wanted.path.starts_with(before),
+        None => wanted.path == route,
+    };
+    let others = || app.rules.iter().find(|(route, _)| fits(route)).map(|(_, access)| *access);
+    match wanted.resource_request {
+        true => Access::Authorized,
+        false => access(&wanted.path).or_else(others).unwrap_or(Access::Authorized),
+    }
 }
 
 /// Why an endpoint from elsewhere cannot be served.

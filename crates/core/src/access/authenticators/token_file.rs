@@ -71,6 +71,10 @@ impl TokenAuthenticator for TokenFile {
         let found = self.users.load().get(&key(token.expose())).cloned();
         Ok(found.map(|identity| Authenticated { identity, ..Authenticated::default() }))
     }
+
+    fn name(&self) -> &'static str {
+        "static token"
+    }
 }
 
 fn key(token: &str) -> [u8; 32] {

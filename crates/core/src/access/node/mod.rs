@@ -8,7 +8,7 @@ mod tests;
 use tokensmith_objects::Object;
 
 use super::rbac::{Rule, UserRules};
-use super::{Attributes, Authorizer, Decision, Identity};
+use super::{Attributes, Authorizer, Clearance, Decision, Identity, Step};
 use crate::view::Snapshot;
 
 /// The authorizer for mode `Node`.
@@ -57,6 +57,33 @@ impl Authorizer for NodeAuthorizer {
             true => allow(),
             false => no_opinion(""),
         }
+    }
+
+    fn name(&self) -> &'static str {
+        "Node"
+    }
+
+    fn explain(
+        &self,
+        user: &Identity,
+        a: &Attributes,
+        objects: &Snapshot,
+        _asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Decision {
+        let decision = self.authorize(user, a, objects);
+        let Some(node) = node_name(user) else {
+            steps.push(Step::silent(self.name(), "the user is no node"));
+            return decision;
+        };
+        steps.push(match &decision {
+            Decision::Allow(_) => Step::holds(self.name(), format!("node '{node}' may do this")),
+            Decision::NoOpinion(reason) if reason.is_empty() => {
+                Step::fails(self.name(), format!("nodes may not do this, and '{node}' is one"))
+            }
+            other => Step::decided(self.name(), other),
+        });
+        decision
     }
 
     fn rules_for(&self, user: &Identity, _namespace: &str, _objects: &Snapshot) -> UserRules {

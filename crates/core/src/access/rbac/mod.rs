@@ -8,17 +8,21 @@ mod cover;
 mod escalation;
 mod finder;
 mod listed;
+mod near;
 mod policy;
 mod prefixes;
 mod rule;
 
 pub use aggregate::{Aggregation, Gathered, gathers};
 pub use escalation::{EscalationError, check_binding, check_role};
+pub use near::nearest;
 pub use policy::{Policy, UserRules};
-pub use rule::Rule;
+pub use rule::{Lack, Rule};
 
-use super::{Attributes, Authorizer, Decision, Identity};
+use super::{Attributes, Authorizer, Clearance, Decision, Identity, Step};
 use crate::view::Snapshot;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// The authorizer for mode `RBAC`.
 #[derive(Default)]
@@ -33,6 +37,29 @@ impl Rbac {
 
 impl Authorizer for Rbac {
     fn authorize(&self, user: &Identity, attributes: &Attributes, objects: &Snapshot) -> Decision {
+        objects.policy().authorize(user, attributes)
+    }
+
+    fn name(&self) -> &'static str {
+        "RBAC"
+    }
+
+    fn explain(
+        &self,
+        user: &Identity,
+        attributes: &Attributes,
+        objects: &Snapshot,
+        asker: &Clearance,
+        steps: &mut Vec<Step>,
+    ) -> Decision {
+        let bindings = || {
+            let cluster = objects.list(GROUP, "clusterrolebindings", "");
+            let namespace = (!attributes.namespace.is_empty()).then_some(&attributes.namespace);
+            let own =
+                namespace.into_iter().flat_map(|namespace| objects.list(GROUP, "rolebindings", namespace));
+            cluster.chain(own).map(|(_, binding)| binding.object()).collect()
+        };
+        steps.push(objects.policy().explain(user, attributes, asker.roles, bindings));
         objects.policy().authorize(user, attributes)
     }
 

@@ -2,15 +2,17 @@
 //! it, object by object: no request compiles anything, whatever there is.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
 use serde_json::Value;
-use tokensmith_objects::{Object, Stored};
+use tokensmith_objects::{Object, Stored, schema};
 
 use super::Rule;
 use super::finder::Finder;
 use crate::access::{Attributes, Decision, Identity};
+use crate::view::{REGISTRY, object_key};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -18,33 +20,33 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 #[derive(Clone, Default)]
 pub struct Policy {
     /// By `NAMESPACE/NAME`, `/NAME` for a ClusterRole.
-    roles: OrdMap<Arc<str>, Arc<Role>>,
+    pub(super) roles: OrdMap<Arc<str>, Arc<Role>>,
     users: HashMap<Arc<str>, Spaces>,
     groups: HashMap<Arc<str>, Spaces>,
 }
 
 /// What names a subject: by the binding's namespace (empty for a ClusterRoleBinding) and name.
-type Spaces = OrdMap<Arc<str>, OrdMap<Arc<str>, Granted>>;
+pub(super) type Spaces = OrdMap<Arc<str>, OrdMap<Arc<str>, Granted>>;
 
-struct Role {
-    rules: Arc<[Rule]>,
+pub(super) struct Role {
+    pub(super) rules: Arc<[Rule]>,
     /// For a role of many rules.
     finder: Option<Finder>,
 }
 
-struct Binding {
+pub(super) struct Binding {
     /// What it is in reasons: `RoleBinding "NAME/NS" of Role "ROLE"`.
-    text: String,
+    pub(super) text: String,
     /// The role's key.
-    role: String,
+    pub(super) role: String,
     /// The text when the role is missing.
-    missing: String,
+    pub(super) missing: String,
 }
 
 /// A binding that names a subject, and at which place.
 #[derive(Clone)]
-struct Granted {
-    binding: Arc<Binding>,
+pub(super) struct Granted {
+    pub(super) binding: Arc<Binding>,
     subject: usize,
     service_account: bool,
 }
@@ -69,6 +71,25 @@ impl UserRules {
 }
 
 impl Policy {
+    /// Of roles and bindings that somebody has read; what is of another kind is passed over.
+    pub fn read<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Policy {
+        let mut policy = Policy::default();
+        for object in objects {
+            let plural = match object.kind() {
+                "ClusterRole" => "clusterroles",
+                "ClusterRoleBinding" => "clusterrolebindings",
+                "Role" => "roles",
+                "RoleBinding" => "rolebindings",
+                _ => continue,
+            };
+            let Some(kind) = schema::kind(GROUP, plural) else { continue };
+            let key = object_key(GROUP, plural, object.namespace(), object.name());
+            let vertex = key.strip_prefix(REGISTRY).unwrap_or(&key);
+            policy.change(vertex, None, Some(&Stored::of(kind, object, 0)));
+        }
+        policy
+    }
+
     /// An object has changed, come (`old` is `None`) or gone (`new` is); `vertex` is its key without `/registry/`.
     pub(crate) fn change(&mut self, vertex: &str, old: Option<&Stored>, new: Option<&Stored>) {
         let Some((plural, place)) =
@@ -99,6 +120,22 @@ impl Policy {
 
     /// Whether a user may do something.
     pub fn authorize(&self, user: &Identity, a: &Attributes) -> Decision {
+        match self.decide(user, a) {
+            Ok(grant) => Decision::Allow(grant.to_string()),
+            Err(missing) => Decision::NoOpinion(match missing.as_slice() {
+                [] => String::new(),
+                [one] => format!("RBAC: {one}"),
+                many => format!("RBAC: [{}]", many.join(", ")),
+            }),
+        }
+    }
+
+    /// What allows it; or else which roles of the user's bindings are missing.
+    pub(super) fn decide<'a>(
+        &'a self,
+        user: &'a Identity,
+        a: &Attributes,
+    ) -> Result<Grant<'a>, Vec<&'a str>> {
         let mut missing: Vec<&str> = Vec::new();
         let mut seen = HashSet::new();
         for bound in self.bindings_of(user, &a.namespace, a.resource_request) {
@@ -108,19 +145,15 @@ impl Policy {
                 continue;
             }
             match self.roles.get(binding.role.as_str()) {
-                Some(role) if role.allows(a) => {
-                    let subject = describe(bound.kind, bound.name, bound.granted.service_account);
-                    return Decision::Allow(format!("RBAC: allowed by {} to {subject}", binding.text));
+                Some(role) => {
+                    if let Some(rule) = role.granting(a) {
+                        return Ok(Grant { bound, rule });
+                    }
                 }
-                Some(_) => {}
                 None => missing.push(&binding.missing),
             }
         }
-        Decision::NoOpinion(match missing.as_slice() {
-            [] => String::new(),
-            [one] => format!("RBAC: {one}"),
-            many => format!("RBAC: [{}]", many.join(", ")),
-        })
+        Err(missing)
     }
 
     /// All that a user may do in a namespace (cluster-wide rules included).
@@ -140,7 +173,12 @@ impl Policy {
     }
 
     /// The bindings that name the user or a group of theirs, each once: the cluster's by name, then the namespace's.
-    fn bindings_of<'a>(&'a self, user: &'a Identity, namespace: &str, resources: bool) -> Vec<Bound<'a>> {
+    pub(super) fn bindings_of<'a>(
+        &'a self,
+        user: &'a Identity,
+        namespace: &str,
+        resources: bool,
+    ) -> Vec<Bound<'a>> {
         let subjects = self.subjects_of(user);
         let mut all = Vec::new();
         for space in ["", namespace] {
@@ -160,7 +198,7 @@ impl Policy {
     }
 
     /// The user and their groups, each once, as far as bindings name them.
-    fn subjects_of<'a>(&'a self, user: &'a Identity) -> Vec<(&'static str, &'a str, &'a Spaces)> {
+    pub(super) fn subjects_of<'a>(&'a self, user: &'a Identity) -> Vec<(&'static str, &'a str, &'a Spaces)> {
         let by_user = self.users.get(user.name.as_str()).map(|spaces| ("User", user.name.as_str(), spaces));
         // A review may name a group a hundred thousand times.
         let mut seen = HashSet::new();
@@ -243,19 +281,41 @@ impl Policy {
 }
 
 impl Role {
-    fn allows(&self, a: &Attributes) -> bool {
+    /// The first rule that is found to allow it.
+    pub(super) fn granting(&self, a: &Attributes) -> Option<&Rule> {
         match &self.finder {
-            Some(finder) => finder.candidates(a).any(|at| self.rules[at].allows(a)),
-            None => self.rules.iter().any(|rule| rule.allows(a)),
+            Some(finder) => finder.candidates(a).map(|at| &self.rules[at]).find(|rule| rule.allows(a)),
+            None => self.rules.iter().find(|rule| rule.allows(a)),
         }
     }
 }
 
 /// A binding that names a user, and by what.
-struct Bound<'a> {
-    granted: &'a Granted,
-    kind: &'static str,
-    name: &'a str,
+pub(super) struct Bound<'a> {
+    pub(super) granted: &'a Granted,
+    pub(super) kind: &'static str,
+    pub(super) name: &'a str,
+}
+
+impl Bound<'_> {
+    /// By what it names them, as reasons say it.
+    pub(super) fn subject(&self) -> String {
+        describe(self.kind, self.name, self.granted.service_account)
+    }
+}
+
+/// What allows something.
+pub(super) struct Grant<'a> {
+    bound: Bound<'a>,
+    /// The rule of the role.
+    pub(super) rule: &'a Rule,
+}
+
+impl fmt::Display for Grant<'_> {
+    /// As upstream's reasons have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RBAC: allowed by {} to {}", self.bound.granted.binding.text, self.bound.subject())
+    }
 }
 
 struct Subject {

@@ -24,6 +24,23 @@ pub struct Rule {
     pub non_resource_urls: Vec<String>,
 }
 
+/// What a rule has not of what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The API group.
+    Group,
+    /// The object's name.
+    Name,
+    /// The path.
+    Path,
+    /// The resource.
+    Resource,
+    /// What is below the resource, which it has.
+    Subresource,
+    /// The verb.
+    Verb,
+}
+
 impl Rule {
     /// The rules of a role object; one that cannot be read grants nothing.
     pub fn all_of(role: &tokensmith_objects::Object) -> Vec<Rule> {
@@ -41,6 +58,31 @@ impl Rule {
         has(&self.api_groups, &a.group)
             && self.resources.iter().any(|r| resource_matches(r, &a.resource, &a.subresource))
             && (self.resource_names.is_empty() || self.resource_names.contains(&a.name))
+    }
+
+    /// What it lacks of what is asked; nothing where it grants it.
+    pub fn lacks(&self, a: &Attributes) -> Vec<Lack> {
+        let mut lacks = Vec::new();
+        let mut lack = |missing: bool, what: Lack| {
+            if missing {
+                lacks.push(what);
+            }
+        };
+        lack(!has(&self.verbs, &a.verb), Lack::Verb);
+        if !a.resource_request {
+            lack(!self.non_resource_urls.iter().any(|url| path_matches(url, &a.path)), Lack::Path);
+            return lacks;
+        }
+        lack(!has(&self.api_groups, &a.group), Lack::Group);
+        let of = |resource: &str, subresource: &str| {
+            self.resources.iter().any(|r| resource_matches(r, resource, subresource))
+        };
+        if !of(&a.resource, &a.subresource) {
+            let above = !a.subresource.is_empty() && of(&a.resource, "");
+            lack(true, if above { Lack::Subresource } else { Lack::Resource });
+        }
+        lack(!self.resource_names.is_empty() && !self.resource_names.contains(&a.name), Lack::Name);
+        lacks
     }
 
     /// As error texts show it: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`.
@@ -113,5 +155,72 @@ mod tests {
                 "{rule} {resource} {subresource}"
             );
         }
+    }
+
+    /// What a rule is said to lack is what decides.
+    #[test]
+    fn a_rule_that_lacks_nothing_allows() {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut rules = Vec::new();
+        for verbs in [&["get"][..], &["*"], &["list", "create"]] {
+            for groups in [&[""][..], &["apps"], &["*"], &[]] {
+                for resources in [&["pods"][..], &["pods/log"], &["*/log"], &["*"], &[]] {
+                    for names in [&[][..], &["web"]] {
+                        rules.push(Rule {
+                            verbs: list(verbs),
+                            api_groups: list(groups),
+                            resources: list(resources),
+                            resource_names: list(names),
+                            ..Rule::default()
+                        });
+                    }
+                }
+            }
+            for path in ["/metrics", "/readyz/*", "*"] {
+                rules.push(Rule { verbs: list(verbs), non_resource_urls: list(&[path]), ..Rule::default() });
+            }
+        }
+        let mut asked = Vec::new();
+        for verb in ["get", "list", "delete"] {
+            for (group, resource, subresource, name) in [
+                ("", "pods", "", ""),
+                ("", "pods", "", "web"),
+                ("", "pods", "log", "web"),
+                ("apps", "deployments", "scale", "web"),
+            ] {
+                let text = str::to_owned;
+                asked.push(Attributes {
+                    verb: text(verb),
+                    group: text(group),
+                    resource: text(resource),
+                    subresource: text(subresource),
+                    name: text(name),
+                    resource_request: true,
+                    ..Attributes::default()
+                });
+            }
+            for path in ["/metrics", "/readyz/ledger", "/"] {
+                asked.push(Attributes {
+                    verb: verb.to_owned(),
+                    path: path.to_owned(),
+                    ..Attributes::default()
+                });
+            }
+        }
+        let mut seen = [0, 0];
+        for (rule, a) in rules.iter().flat_map(|rule| asked.iter().map(move |a| (rule, a))) {
+            let lacks = rule.lacks(a);
+            assert_eq!(rule.allows(a), lacks.is_empty(), "{rule:?} {a:?} {lacks:?}");
+            seen[usize::from(lacks.is_empty())] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
+        let pods = Rule {
+            verbs: list(&["get"]),
+            api_groups: list(&[""]),
+            resources: list(&["pods"]),
+            ..Rule::default()
+        };
+        assert_eq!(pods.lacks(&asked[2]), [Lack::Subresource]);
+        assert_eq!(pods.lacks(&asked[3]), [Lack::Group, Lack::Resource]);
     }
 }

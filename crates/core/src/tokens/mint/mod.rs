@@ -114,6 +114,21 @@ impl TokenIssuer {
         self.issue_in(&span, user, (namespace, name), request, dry_run).instrument(span.clone()).await
     }
 
+    /// Whether admission lets a user ask for such a token: what it says of what was sent. Nothing is minted.
+    ///
+    /// # Errors
+    /// That of the first member that refuses.
+    pub async fn admit(
+        &self,
+        user: &Identity,
+        account: (&str, &str),
+        mut request: Object,
+    ) -> Result<(), Error> {
+        let objects = self.view.snapshot();
+        let write = Write { dry_run: true, ..write(user, account, &objects) };
+        self.admission.mutate(&write, Some(&mut request), &mut Vec::new()).await
+    }
+
     async fn issue_in(
         &self,
         span: &Span,
@@ -128,20 +143,7 @@ impl TokenIssuer {
             return Err(Error::BadRequest(text.into()));
         }
         let objects = self.view.snapshot();
-        let write = Write {
-            user,
-            operation: Operation::Create,
-            group: "",
-            version: "v1",
-            kind: KIND,
-            resource: "serviceaccounts",
-            subresource: "token",
-            namespace,
-            name,
-            old: None,
-            dry_run,
-            objects: &objects,
-        };
+        let write = Write { dry_run, ..write(user, (namespace, name), &objects) };
         let mut warnings = Vec::new();
         self.admission.mutate(&write, Some(&mut request), &mut warnings).await?;
         // Admission may have waited for somebody.
@@ -332,6 +334,24 @@ fn annotated_claims(account: &Stored, profile: Option<&TokenProfile>) -> Result<
         None => own,
     };
     all.map(Some).map_err(|e| e.of_account(account.name()))
+}
+
+/// A request for a token as admission sees it.
+fn write<'a>(user: &'a Identity, (namespace, name): (&'a str, &'a str), objects: &'a Snapshot) -> Write<'a> {
+    Write {
+        user,
+        operation: Operation::Create,
+        group: "",
+        version: "v1",
+        kind: KIND,
+        resource: "serviceaccounts",
+        subresource: "token",
+        namespace,
+        name,
+        old: None,
+        dry_run: false,
+        objects,
+    }
 }
 
 /// The object that the token is to be bound to, as it is now. Its UID comes from the object, never from the request. `before`: what
