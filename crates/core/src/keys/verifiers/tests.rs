@@ -103,7 +103,51 @@ fn a_key_that_nobody_knows_is_refused_by_who_does_not_ask_at_once() {
     assert_eq!(told.last().map(|t| t.text.as_str()), Some("until 2026-01-04T10:00:00Z"), "{told:?}");
 }
 
-/// The table that people read is this one.
+/// What was measured of the real ones (tests/verifiers/behaviour.json) is what their family is said to do.
+#[test]
+fn families_do_what_was_measured() {
+    let text = include_str!("../../../../../tests/verifiers/behaviour.json");
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+    assert!(all.len() >= 18, "{}", all.len());
+    for (name, row) in &all {
+        let family = FAMILIES.iter().find(|family| row["family"] == family.name);
+        let family = family.unwrap_or_else(|| panic!("{name}: there is no family {}", row["family"]));
+        let measured = ["/revocation/forgets", "/revocation/poked", "/unknownKey/asks"]
+            .map(|place| row.pointer(place).and_then(serde_json::Value::as_str).unwrap_or_default());
+        assert_eq!(measured.map(str::to_owned), in_the_suites_words(family), "{name}: {family:?}");
+    }
+}
+
+/// When a family forgets a revoked key, when it does so if it is poked, and when it asks for an unknown one.
+fn in_the_suites_words(family: &Family) -> [String; 3] {
+    let after = |time| format!("after {}", span(time));
+    let forgets = match family.forgets {
+        Forgets::AtOnce => "at once".to_owned(),
+        Forgets::After(time) if !family.remembers.is_zero() => {
+            let (sync, remembers) = (time.saturating_sub(family.remembers), family.remembers);
+            format!("after a sync ({} at the latest) and {}", span(sync), span(remembers))
+        }
+        // Who never asks fetches at its own times.
+        Forgets::After(time) if family.asks == Asks::Never => format!("{} at the latest", after(time)),
+        Forgets::After(time) | Forgets::EachAfter(time) => after(time),
+        Forgets::AfterMaxAge => "after max-age".to_owned(),
+        Forgets::AtUnknownKid | Forgets::WhenFetched => "never".to_owned(),
+    };
+    let asks = match family.asks {
+        Asks::AfterCoolDown(pause) => after(pause),
+        Asks::AfterMaxAge => "in the last 30 s of max-age and later".to_owned(),
+        Asks::AtOnce => "at once".to_owned(),
+        Asks::Never => forgets.clone(),
+    };
+    let poked = match family.forgets {
+        Forgets::EachAfter(_) => forgets.clone(),
+        _ if family.remembers.is_zero() => asks.clone(),
+        _ => after(family.remembers),
+    };
+    [forgets, poked, asks]
+}
+
+/// The table that people read is this one, each row of it.
 #[test]
 fn the_page_on_keys_tells_the_same() {
     let page = include_str!("../../../../../docs/keys.md");
@@ -111,6 +155,9 @@ fn the_page_on_keys_tells_the_same() {
         let line = format!("| {name} | {forgets} | {asks} |");
         assert!(page.contains(&line), "docs/keys.md lacks\n{line}");
     }
+    let head = "| verifier | forgets a revoked key | asks again for a key that it does not know |";
+    let table = page.split(head).nth(1).unwrap().lines().skip(2).take_while(|line| line.starts_with('|'));
+    assert_eq!(table.count(), FAMILIES.len(), "a row of docs/keys.md is of no family");
 }
 
 #[test]
