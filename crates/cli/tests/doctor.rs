@@ -101,6 +101,21 @@ fn an_issuer_that_is_none_is_told() {
 }
 
 #[test]
+fn a_proxy_that_is_passed_over_is_told() {
+    let doctor = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokensmith"));
+        command.args(["doctor", "--issuer", "http://255.255.255.255:1"]).envs(variables.iter().copied());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let note = "note: HTTP_PROXY names a proxy for this issuer; doctor goes directly";
+    let proxy = ("HTTP_PROXY", "http://jane:s3cret@127.0.0.1:1");
+    let told = doctor(&[proxy]);
+    assert!(told.starts_with(note) && !told.contains("s3cret"), "{told}");
+    assert!(!doctor(&[proxy, ("NO_PROXY", "255.255.255.255")]).contains("note:"));
+}
+
+#[test]
 fn a_token_is_held_against_rules_without_asking() {
     let (_, token) = issuer(3 * 86_400);
     let (code, out, err) = run(&["token", "inspect", "--for", "gcp,vault-kubernetes"], &token);

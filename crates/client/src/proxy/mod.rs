@@ -69,6 +69,11 @@ pub(crate) enum Kind {
 }
 
 impl Proxy {
+    /// The variable or the field that names it.
+    pub fn named_by(&self) -> &str {
+        &self.named_by
+    }
+
     /// The proxy of a URL, which `named_by` holds.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Documents {
     pub jwks: Option<Document>,
     /// For `Cache-Control: public, max-age=…`.
     pub max_age: Duration,
+    /// When the published keys last changed, as far as is known: the key set's `Last-Modified` (RFC 9110 §8.8.2).
+    pub modified: Option<String>,
     /// Why the documents are not served.
     pub problem: Option<NoDocuments>,
 }
@@ -66,6 +68,7 @@ impl Documents {
             discovery: Some(Document::new(discovery(issuer, endpoints, keys))),
             jwks: Some(Document::new(jwks(keys))),
             max_age,
+            modified: None,
             problem: None,
         }
     }

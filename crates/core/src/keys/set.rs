@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::OffsetDateTime;
+use time::macros::format_description;
 
 use super::policy::promise_due;
 use super::ring::NEVER;
@@ -13,6 +14,7 @@ use super::service::KeysConfig;
 use super::{
     Algorithm, Documents, Endpoints, KeyRing, Origin, Phase, PublicKey, RingKey, RotationPolicy, Signer, Step,
 };
+use crate::moment::Moment;
 use crate::store::Revision;
 
 /// One state of the keys. Swapped as a whole, so that the signers, the published keys and the documents always
@@ -184,7 +186,9 @@ impl KeySet {
         let ready = ready.map(|k| k.id.clone()).collect();
         let by_id = published.iter().map(|k| (k.key_id().to_owned(), Arc::clone(k))).collect();
         let documents = Documents::render(issuer, endpoints, &published, policy.max_age);
-        KeySet { revision, ring, active, ready, published, by_id, infos, documents }
+        let mut set = KeySet { revision, ring, active, ready, published, by_id, infos, documents };
+        set.documents.modified = http_date(set.changed_at());
+        set
     }
 
     /// The signer of an algorithm (`None`: the default one), if its key's promise reaches to `exp`.
@@ -295,6 +299,14 @@ fn next(
         _ => None,
     };
     schedule.iter().filter_map(|(at, step)| Some((concerns(step)?, *at))).min_by_key(|(_, at)| *at)
+}
+
+/// A time as headers have it (RFC 9110 §5.6.7, IMF-fixdate); `None` for one that no header can hold.
+fn http_date(at: OffsetDateTime) -> Option<String> {
+    let form = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    at.in_utc().format(form).ok()
 }
 
 fn rank(phase: &Phase) -> u8 {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokensmith_core::keys::{Document, Keys};
@@ -28,7 +29,12 @@ pub(super) async fn discovery(
 pub(super) async fn jwks(State(keys): State<Arc<Keys>>, headers: HeaderMap) -> Result<Response, Failure> {
     let keys = keys.current();
     let documents = keys.documents();
-    serve(documents.jwks.as_ref(), documents.max_age, "application/jwk-set+json", &headers)
+    let mut response =
+        serve(documents.jwks.as_ref(), documents.max_age, "application/jwk-set+json", &headers)?;
+    if let Some(Ok(modified)) = documents.modified.as_deref().map(HeaderValue::from_str) {
+        response.headers_mut().insert(LAST_MODIFIED, modified);
+    }
+    Ok(response)
 }
 
 fn serve(

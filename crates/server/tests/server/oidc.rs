@@ -27,6 +27,9 @@ async fn documents_are_cached_and_checked_again() {
         let head = world.send("HEAD", path, Some(ADMIN), &[], Vec::new()).await;
         assert_eq!((head.status.as_u16(), head.bytes.len(), head.header("etag")), (200, 0, etag.as_str()));
         assert_eq!(world.get(&format!("{path}/"), Some(ADMIN)).await.bytes, first.bytes);
+        // Whoever looks at a first start knows that its next key may be on its way.
+        let modified = if path == JWKS { "Thu, 01 Jan 2026 10:00:07 GMT" } else { "" };
+        assert_eq!(first.header("last-modified"), modified);
     }
 }
 

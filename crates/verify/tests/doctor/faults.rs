@@ -1,9 +1,16 @@
 use serde_json::json;
 
-use super::site::{Chain, ISSUER, Site, jwk};
+use super::site::{Chain, ISSUER, Site, http_date, jwk};
 use super::*;
 
 type Break = fn(&mut Site);
+
+/// One key, in a set that says that it has changed so many seconds ago.
+fn changed(site: &mut Site, ago: i64) {
+    site.keys = json!({ "keys": [jwk(0)] });
+    let now = site.claims["iat"].as_i64().unwrap();
+    site.key_set.set("last-modified", &http_date(now - ago));
+}
 
 /// A fault, what breaks, and all rules that fail for it with whom they fail for.
 struct Fault(&'static str, Break, &'static [(&'static str, &'static str)]);
@@ -198,6 +205,9 @@ const FAULTS: &[Fault] = &[
         &[("max-age", "issuer")],
     ),
     Fault("no spare", |site| site.keys = json!({ "keys": [jwk(0)] }), &[("spare", "issuer")]),
+    Fault("no spare yet", |site| changed(site, 5), &[]),
+    Fault("still no spare", |site| changed(site, 120), &[("spare", "issuer")]),
+    Fault("no spare, and a date that lies ahead", |site| changed(site, -60), &[("spare", "issuer")]),
     Fault(
         "a port in the issuer",
         |site| {

@@ -233,7 +233,7 @@ async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-fn http_date(unix: i64) -> String {
+pub fn http_date(unix: i64) -> String {
     use time::macros::format_description;
     let form = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"

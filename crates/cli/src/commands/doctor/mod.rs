@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use tokensmith_api::GoDuration;
 use tokensmith_api::duration::DurationError;
-use tokensmith_client::Outsider;
+use tokensmith_client::{Outsider, Route, Url};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::ledger::jti::holds_token;
@@ -93,6 +93,11 @@ impl DoctorArgs {
         let token = self.token.as_deref().map(token).transpose()?;
         let facts =
             gathered(&self.issuer, self.certificate_authority.as_deref(), token, self.publish_before).await?;
+        if let Some(variable) = passed_over(&self.issuer) {
+            output::aside(&format!(
+                "note: {variable} names a proxy for this issuer; doctor goes directly, since it looks at names, addresses and certificates itself"
+            ));
+        }
         let found: Vec<Diagnosis> = chosen.iter().map(|verifier| doctor::examine(verifier, &facts)).collect();
         let others = others(&self.verifiers, &facts)?;
         let told = || data(Some(&self.issuer), &found);
@@ -167,6 +172,12 @@ fn others(names: &[String], facts: &Facts) -> Result<Vec<Diagnosis>, Failure> {
     }
     let all = chosen(&["all".to_owned()])?;
     Ok(all.iter().filter(|v| v.name != ISSUER).map(|verifier| doctor::examine(verifier, facts)).collect())
+}
+
+/// The variable that names a proxy for the issuer, by the rules of all other commands.
+fn passed_over(issuer: &str) -> Option<String> {
+    let url = Url::parse(issuer).ok()?;
+    Route::of_the_process().of(&url).ok()?.map(|proxy| proxy.named_by().to_owned())
 }
 
 fn token(path: &std::path::Path) -> Result<UnverifiedToken, Failure> {

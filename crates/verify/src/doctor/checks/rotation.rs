@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use tokensmith_api::duration::two_units;
 
 use super::Outcome;
-use crate::doctor::facts::{Facts, max_age as age};
+use crate::doctor::facts::{Facts, date, max_age as age, modified};
+
+/// A key set that has changed so recently may still get its next key: a first start publishes it a moment after its first.
+const NEW: i64 = 60;
 
 /// One more key of each algorithm: the next, or the last one. Which of them it is, nobody outside can see.
 pub(super) fn spare(facts: &Facts) -> Outcome {
@@ -19,7 +22,21 @@ pub(super) fn spare(facts: &Facts) -> Outcome {
     }
     let alone: Vec<String> =
         of.iter().filter(|(_, n)| **n < 2).map(|(algorithm, _)| format!("one key for {algorithm}")).collect();
+    if let (Some(since), false) = (changed_ago(facts).filter(|since| *since < NEW), alone.is_empty()) {
+        return Outcome::unknown(format!(
+            "not yet: the key set has changed {} ago and has {}: look again in a minute",
+            two_units(since.unsigned_abs()),
+            alone.join(", ")
+        ));
+    }
     Outcome::without(&alone, "each algorithm has more than one key")
+}
+
+/// For how long the key set has been as it is, by what its server says of both; `None` where it does not.
+fn changed_ago(facts: &Facts) -> Option<i64> {
+    let answer = facts.keys.as_ref()?.good()?;
+    let since = date(answer)?.saturating_sub(modified(answer)?);
+    (since >= 0).then_some(since)
 }
 
 /// `limit` counts where nobody has said for how long keys are published before they sign.

@@ -127,12 +127,22 @@ pub(super) fn max_age(answer: &Answer) -> Option<u64> {
     directives.find_map(|one| one.strip_prefix("max-age=")?.trim_matches('"').parse().ok())
 }
 
-/// `Date` (RFC 9110 §5.6.7, the one form that servers write), Unix seconds.
+/// `Date`, Unix seconds.
 pub(super) fn date(answer: &Answer) -> Option<i64> {
+    time_in(answer, "date")
+}
+
+/// `Last-Modified`, Unix seconds.
+pub(super) fn modified(answer: &Answer) -> Option<i64> {
+    time_in(answer, "last-modified")
+}
+
+/// A header's time (RFC 9110 §5.6.7, the one form that servers write).
+fn time_in(answer: &Answer, name: &str) -> Option<i64> {
     use time::macros::format_description;
     let form = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
-    let read = time::PrimitiveDateTime::parse(header(answer, "date")?, form).ok()?;
+    let read = time::PrimitiveDateTime::parse(header(answer, name)?, form).ok()?;
     Some(read.assume_utc().unix_timestamp())
 }
