@@ -24,7 +24,7 @@ pub struct Plan {
     /// In each so many turns a key is revoked: one that signs and a retired one in turn.
     pub revoke_every: usize,
     /// How often each kind of verifier is there.
-    pub fleet: [(Kind, usize); 8],
+    pub fleet: [(Kind, usize); 9],
 }
 
 /// What came of it.
@@ -318,6 +318,7 @@ impl Simulation {
         let restart = verifier.started() > revoked.at;
         let unknown = kind
             .asks_after()
+            .filter(|_| !kind.keeps_each_key())
             .is_some_and(|after| revoked.shown.is_some_and(|shown| shown >= revoked.at + after));
         match () {
             () if time || restart || unknown => Ought::Past,

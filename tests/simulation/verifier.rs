@@ -1,5 +1,6 @@
 //! How real verifiers keep a key set. Each model says whose code it follows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -20,6 +21,9 @@ pub enum Kind {
     /// jose's `createRemoteJWKSet`: keeps a set for 10 minutes, and fetches once more as PyJWT does. Exactly one key must
     /// match.
     Jose,
+    /// jwks-rsa's `JwksClient`: keeps each key for 10 minutes by its `kid` (`cacheMaxAge`); one that it does not have makes it
+    /// fetch at once, and changes nothing about those that it has.
+    JwksRsa,
     /// Istio's `JwksResolver`: fetches every 20 minutes, whatever happens.
     Istio,
     /// Keeps a set for as long as `max-age` says, whatever happens.
@@ -41,15 +45,18 @@ pub struct Verifier {
     /// Whose ways it has.
     pub kind: Kind,
     held: Option<(Arc<KeySet>, i64)>,
+    /// Of a kind that keeps each key by itself: until when.
+    by_kid: HashMap<String, (Arc<Key>, i64)>,
     /// When it was started last.
     started: i64,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::PyJwt,
         Kind::Jose,
+        Kind::JwksRsa,
         Kind::Istio,
         Kind::MaxAge,
         Kind::Day,
@@ -63,6 +70,7 @@ impl Kind {
         match self {
             Kind::PyJwt => "PyJWT, 5 min",
             Kind::Jose => "jose, 10 min",
+            Kind::JwksRsa => "jwks-rsa, 10 min",
             Kind::Istio => "Istio, 20 min",
             Kind::MaxAge => "max-age, 1 h",
             Kind::Day => "24 h",
@@ -77,7 +85,7 @@ impl Kind {
     pub fn keeps(self) -> Option<i64> {
         match self {
             Kind::PyJwt => Some(300),
-            Kind::Jose => Some(600),
+            Kind::Jose | Kind::JwksRsa => Some(600),
             Kind::Istio => Some(1200),
             Kind::MaxAge => Some(MAX_AGE),
             Kind::Day => Some(86_400),
@@ -89,11 +97,16 @@ impl Kind {
     /// where none ever does.
     pub fn asks_after(self) -> Option<i64> {
         match self {
-            Kind::GoOidc3 => Some(0),
+            Kind::GoOidc3 | Kind::JwksRsa => Some(0),
             Kind::PyJwt | Kind::Jose => Some(30),
             Kind::GoOidc2 => Some(MAX_AGE),
             Kind::Istio | Kind::MaxAge | Kind::Day | Kind::Once => None,
         }
+    }
+
+    /// Whether what it fetches at an unknown `kid` changes nothing about the keys that it has.
+    pub fn keeps_each_key(self) -> bool {
+        self == Kind::JwksRsa
     }
 
     /// How long after a key was published it knows it for sure, if it is shown a token of it; `None` where only a new
@@ -106,12 +119,13 @@ impl Kind {
 impl Verifier {
     /// One that has just been started: it fetches when it is asked first.
     pub fn new(kind: Kind) -> Self {
-        Verifier { kind, held: None, started: i64::MIN }
+        Verifier { kind, held: None, by_kid: HashMap::new(), started: i64::MIN }
     }
 
     /// Forgets everything, as a process does that is started again.
     pub fn restart(&mut self, now: i64) {
         (self.held, self.started) = (None, now);
+        self.by_kid.clear();
     }
 
     /// When it was started last.
@@ -134,6 +148,9 @@ impl Verifier {
 
     /// The key with which it would check a token of `kid` now.
     pub async fn key(&mut self, kid: &str, issuer: &mut Issuer) -> Result<Option<Arc<Key>>> {
+        if self.kind.keeps_each_key() {
+            return self.kept(kid, issuer).await;
+        }
         if !self.fresh(issuer.now()) {
             self.fetch(issuer).await?;
         }
@@ -141,6 +158,21 @@ impl Verifier {
         if found.is_none() && self.looks_again(issuer.now()) {
             self.fetch(issuer).await?;
             return Ok(self.find(kid));
+        }
+        Ok(found)
+    }
+
+    /// `lru-memoizer` around `getSigningKey`: what is there of this `kid`, else what a new key set has.
+    async fn kept(&mut self, kid: &str, issuer: &mut Issuer) -> Result<Option<Arc<Key>>> {
+        let now = issuer.now();
+        if let Some((key, _)) = self.by_kid.get(kid).filter(|(_, until)| now < *until) {
+            return Ok(Some(key.clone()));
+        }
+        self.fetch(issuer).await?;
+        let found = self.find(kid);
+        match &found {
+            Some(key) => drop(self.by_kid.insert(kid.to_owned(), (key.clone(), now + 600))),
+            None => drop(self.by_kid.remove(kid)),
         }
         Ok(found)
     }
@@ -161,7 +193,7 @@ impl Verifier {
             // Fetching is its ticker's business.
             Kind::Istio => true,
             // Expiry is looked at when no key fits, if at all.
-            Kind::GoOidc3 | Kind::GoOidc2 | Kind::Once => true,
+            Kind::GoOidc3 | Kind::GoOidc2 | Kind::JwksRsa | Kind::Once => true,
             // RFC 9111 §4.2: fresh while the lifetime is greater than the age.
             Kind::MaxAge => now < at + set.max_age,
             Kind::Day => now < at + 86_400,
@@ -174,7 +206,7 @@ impl Verifier {
         match self.kind {
             // Both are cooling down while less than 30 s have passed.
             Kind::PyJwt | Kind::Jose => now >= at + 30,
-            Kind::GoOidc3 => true,
+            Kind::GoOidc3 | Kind::JwksRsa => true,
             // `keysExpiryDelta`: !r.now().Add(keysExpiryDelta).After(expiry)
             Kind::GoOidc2 => now + 30 > at + set.max_age,
             Kind::Istio | Kind::MaxAge | Kind::Day | Kind::Once => false,
