@@ -5,7 +5,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
 /// An answer of JSON, which nobody keeps.
-#[allow(dead_code, reason = "AWS answers in XML")]
 pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bytes> {
     of(status, "application/json; charset=utf-8", value.to_string())
 }

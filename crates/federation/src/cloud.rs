@@ -48,7 +48,6 @@ pub(crate) struct Means {
     /// A secret of this process: what is sealed with it nobody else can make. A reload keeps it, a restart does not.
     pub(crate) secret: Arc<Secret>,
     /// The URL of the listener as its clients have it, without a stroke at its end: for documents that name endpoints.
-    #[allow(dead_code, reason = "AWS has no such documents")]
     pub(crate) url: Arc<str>,
 }
 
