@@ -10,8 +10,12 @@
 //! `… --bin load sidecar [SECONDS [CONNECTIONS]]` (5 s, 32 connections) counts the requests that the sidecar verifies and
 //! passes on, beside the raw verification rate, and rotates the issuer's key under that load: none may be refused.
 //!
+//! `… --bin load exchange [SECONDS [CONNECTIONS]]` (5 s, 16 connections) has tokens exchanged beside token requests, rates and 99th
+//! percentiles in one run, and rotates keys under the exchanges: none may be refused.
+//!
 //! `… --bin load scale` is described in `scale`.
 
+mod exchange;
 mod raw;
 mod rotation;
 mod scale;
@@ -33,6 +37,7 @@ async fn main() -> Result<()> {
         return scale::run(args.collect()).await;
     }
     let rotation = args.next_if(|a| a == "rotation").is_some();
+    let exchange = args.next_if(|a| a == "exchange").is_some();
     let sidecar = args.next_if(|a| a == "sidecar").is_some();
     let (count, most) = if rotation { (12, 50) } else { (5, 60) };
     let count: u64 = args.next().map_or(Ok(count), |a| a.parse()).context("the first is a number")?;
@@ -42,12 +47,15 @@ async fn main() -> Result<()> {
         .context("CONNECTIONS is a number")?;
     ensure!(
         args.next().is_none(),
-        "load [sidecar] [SECONDS [CONNECTIONS]] or load rotation [ROTATIONS [CONNECTIONS]]"
+        "load [exchange|sidecar] [SECONDS [CONNECTIONS]] or load rotation [ROTATIONS [CONNECTIONS]]"
     );
     ensure!(
         (1..=most).contains(&count) && (1..=256).contains(&connections),
         "at most 60 s or 50 rotations, and 256 connections"
     );
+    if exchange {
+        return exchange::run(count, connections).await;
+    }
     if sidecar {
         return sidecar::run(count, connections).await;
     }
