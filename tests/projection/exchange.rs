@@ -111,3 +111,38 @@ async fn a_refusal_is_told_and_an_annotation_is_followed() -> Result<()> {
     ensure!(read(&root.file("a", "tokens", "more")).is_some());
     Ok(())
 }
+
+/// Its key is in the issuer's key set, and no API server takes it: neither is a reason to replace it.
+#[tokio::test]
+async fn a_token_of_the_servers_own_endpoint_is_not_taken_for_a_dead_one() -> Result<()> {
+    let root = Root::new()?;
+    let policy = root.0.path().join("policy.yaml");
+    std::fs::write(
+        &policy,
+        "serviceAccounts: {audiences: [https://sts.example.com]}\nrules:\n- name: orders\n  from: {serviceAccount: {namespace: default}}\n  audiences: [orders]\n",
+    )?;
+    let server = Server::start(&[&format!("--exchange-policy-file={}", policy.display())]).await?;
+    let wanted = json!([{"volume": "tokens", "from": "token", "path": "api", "audience": "orders"}]);
+    let file = write(root.0.path(), &exchanging("a", &wanted))?;
+    let url = format!("--exchange={}/oauth2/token", server.url());
+    let agent = Agent::start(&server, &["project", &file, "--ensure", &root.flag(), &url]).await?;
+    let path = root.file("a", "tokens", "api");
+    let token = read(&path).context("no token")?;
+    ensure!(
+        claims(&token)?["aud"] == json!(["orders"]) || claims(&token)?["aud"] == "orders",
+        "{:?}",
+        claims(&token)?
+    );
+    // Until the account's own token has been reviewed: it comes round alone.
+    eventually("a review", async || {
+        let text = done(&server, &["status", &root.flag(), "--output=json"]).await.ok()?;
+        let status: Value = serde_json::from_str(&text).ok()?;
+        let fresh = |token: &Value| token["condition"] == "fresh";
+        let tokens = status["pods"][0]["volumes"][0]["tokens"].as_array()?;
+        (tokens.len() == 2 && tokens.iter().all(fresh) && status["checks"]["reviews"]["at"].is_string())
+            .then_some(())
+    })
+    .await?;
+    ensure!(read(&path).as_ref() == Some(&token) && !agent.log().contains("refused"), "{}", agent.log());
+    Ok(())
+}

@@ -284,3 +284,60 @@ async fn flags_that_make_no_sense_are_refused() -> Result<()> {
     }
     Ok(())
 }
+
+/// Its audience is the endpoint's own: the issuer's URL, or the endpoint's.
+#[tokio::test]
+async fn the_servers_own_endpoint_is_found_by_the_kubeconfig_and_by_its_metadata() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let policy = dir.path().join("policy.yaml");
+    fs::write(
+        &policy,
+        "rules:\n- name: orders\n  from: {serviceAccount: {namespace: default, name: default}}\n  audiences: [orders]\n  scopes: [read]\n",
+    )?;
+    let server = Server::start(&[&format!("--exchange-policy-file={}", policy.display())]).await?;
+    let given = mint(&server, server.url()).await?;
+    let exchange = async |args: &[&str]| -> Result<(String, String, Option<i32>)> {
+        Ok(said(&run(&server, &[&["exchange", "--token-file=-"], args].concat(), Some(&given)).await?))
+    };
+    let (token, err, code) = exchange(&["--audience=orders", "--scope=read"]).await?;
+    ensure!(code == Some(0), "{err}");
+    let client = server.client()?;
+    let review = serde_json::json!({"spec": {"token": token}});
+    let answer = client.post(
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        Some(tokensmith_tests::server::ADMIN),
+        &review,
+    );
+    let answer = answer.await?;
+    ensure!(answer["status"]["authenticated"] != true, "an exchanged token is no account's: {answer}");
+    let issuer = format!("--issuer={}", server.url());
+    let (token, err, code) =
+        exchange(&[&issuer, "--audience=orders", "--requested-token-type=access_token"]).await?;
+    ensure!(code == Some(0) && token.split('.').count() == 3, "{err}");
+    let minted = ["exchange", "--service-account=default/default", "--audience=orders"];
+    let audience = format!("--service-account-audience={}", server.url());
+    let (out, err, code) = said(&run(&server, &[&minted[..], &[&audience]].concat(), None).await?);
+    ensure!(code == Some(0) && !out.is_empty(), "{err}");
+
+    let (out, err, code) = exchange(&["--audience=billing"]).await?;
+    ensure!(code == Some(1) && out.is_empty(), "{code:?} {out}");
+    ensure!(err.contains("the token endpoint refuses (400 invalid_") && !err.contains(&given), "{err}");
+    // One for another audience is not the endpoint's to take.
+    let (_, err, code) =
+        said(&run(&server, &[&minted[..], &["--service-account-audience=elsewhere"]].concat(), None).await?);
+    ensure!(code == Some(1) && err.contains("tokensmith token inspect"), "{err}");
+
+    // The sidecar, at the same endpoint, whose CA is the kubeconfig's.
+    let file = dir.path().join("token");
+    tokensmith_tests::server::write_secret(&file, given.as_bytes())?;
+    let (file, url) =
+        (format!("--token-file={}", file.display()), format!("--exchange={}/oauth2/token", server.url()));
+    let sidecar = ["proxy", "--listen=127.0.0.1:0", &file, &url, "--exchange-audience=orders"];
+    let sidecar = Agent::start(&server, &sidecar).await?;
+    ensure!(token_of(&sidecar, "/token").await?.split('.').count() == 3);
+    // Without the policy there is no endpoint, and that is said.
+    let server = Server::start(&[]).await?;
+    let (_, err, code) = said(&run(&server, &["exchange", "--token-file=-"], Some("t")).await?);
+    ensure!(code == Some(1) && err.contains("--exchange-policy-file"), "{err}");
+    Ok(())
+}

@@ -106,7 +106,7 @@ impl Place {
                 tokio::task::yield_now().await;
             }
             // The file is read on a thread of its own.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::spawn_blocking(|| {}).await.unwrap();
         }
         panic!("never: {what}");
     }

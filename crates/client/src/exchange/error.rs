@@ -85,7 +85,8 @@ impl OAuthRefusal {
             (_, 300..=399) => {
                 "it leads elsewhere, which is not followed with a token: name the URL that it leads to"
             }
-            (_, 404 | 405) => {
+            // Where nothing is served, a server with an API denies it to strangers.
+            ("", 401 | 403) | (_, 404 | 405) => {
                 "there is no token endpoint at this URL (tokensmith's is /oauth2/token, with `serve --exchange-policy-file`)"
             }
             (_, 429) => "it is asked too often: try again later",
@@ -149,6 +150,7 @@ mod tests {
             ),
             (400, r#"{"error":"invalid_target"}"#, "nothing for this audience"),
             (404, "<html>", "(404); there is no token endpoint"),
+            (403, r#"{"kind":"Status"}"#, "(403); there is no token endpoint"),
             (307, "", "(307); it leads elsewhere"),
             (429, "{}", "it is asked too often"),
             (503, "", "it is in trouble itself"),
