@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::policy::From;
-use crate::subject::Subject;
+use crate::subject::{Kind, Subject};
 
 /// As many may have acted one for the other.
 const DEEPEST: usize = 8;
@@ -25,7 +24,9 @@ pub(crate) fn may_act(subject: &Subject, actor: &Subject) -> Option<bool> {
 /// `act` of the new token: the actor, then those that acted before. `Err`: what the subject's token says of them cannot be read.
 pub(crate) fn chain(subject: &Subject, actor: Option<&Subject>) -> Result<Option<Value>, String> {
     let left = DEEPEST.saturating_sub(usize::from(actor.is_some()));
-    let before = subject.claims.get("act").map(|act| identities(act, left)).transpose()?;
+    // What this endpoint has written itself is complete; of others each name is one of their issuer's.
+    let issuer = (subject.kind != Kind::Exchanged).then_some(subject.issuer.as_str());
+    let before = subject.claims.get("act").map(|act| identities(act, issuer, left)).transpose()?;
     let Some(actor) = actor else { return Ok(before) };
     let mut act = json!({"sub": actor.id});
     if let Some(before) = before {
@@ -34,41 +35,32 @@ pub(crate) fn chain(subject: &Subject, actor: Option<&Subject>) -> Result<Option
     Ok(Some(act))
 }
 
-/// Who is named, without what else is said of them: times and audiences mean nothing there (RFC 8693 §4.1).
-fn identities(act: &Value, left: usize) -> Result<Value, String> {
+/// Who is named, without what else is said of them: times and audiences mean nothing there (RFC 8693 §4.1). A name is told as a
+/// subject is, with the issuer whose it is: the one that stands beside it, else the token's. No foreign actor looks like one of ours.
+fn identities(act: &Value, issuer: Option<&str>, left: usize) -> Result<Value, String> {
     let Some(left) = left.checked_sub(1) else { return Err("too many have acted one for the other".into()) };
     let wrong = || "its act cannot be read".to_owned();
     let given = act.as_object().ok_or_else(wrong)?;
-    let mut out = Map::new();
-    for name in ["iss", "sub"] {
-        match given.get(name) {
-            Some(Value::String(text)) if text.len() <= 1024 => {
-                drop(out.insert(name.into(), text.as_str().into()))
-            }
-            None if name == "iss" => {}
-            _ => return Err(wrong()),
+    let sub = given.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).ok_or_else(wrong)?;
+    let named = match (issuer, given.get("iss")) {
+        (None, _) => sub.to_owned(),
+        (Some(issuer), None) => format!("{issuer}#{sub}"),
+        (Some(_), Some(Value::String(iss))) if !iss.is_empty() && !iss.contains('#') => {
+            format!("{iss}#{sub}")
         }
-    }
+        _ => return Err(wrong()),
+    };
+    let mut out = Map::new();
+    out.insert("sub".into(), named.into());
     if let Some(before) = given.get("act") {
-        out.insert("act".into(), identities(before, left)?);
+        out.insert("act".into(), identities(before, issuer, left)?);
     }
     Ok(Value::Object(out))
-}
-
-/// The first of these who is meant.
-pub(crate) fn is_one_of(
-    all: &[From],
-    actor: &Subject,
-    objects: &tokensmith_core::view::Snapshot,
-    variables: &tokensmith_expressions::Variables<'_>,
-) -> bool {
-    all.iter().any(|from| from.matches(actor, objects, variables))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject::Kind;
 
     fn subject(issuer: &str, claims: Value) -> Subject {
         let claims = claims.as_object().unwrap().clone();
@@ -76,6 +68,7 @@ mod tests {
         Subject {
             kind: Kind::Issuer,
             id: format!("{issuer}#{sub}"),
+            name: format!("{issuer}#{sub}"),
             issuer: issuer.into(),
             sub,
             audiences: Vec::new(),
@@ -117,14 +110,22 @@ mod tests {
         let act = json!({"sub": "a", "iss": "x", "exp": 1, "act": {"sub": "b", "aud": ["y"]}});
         let jane = subject("i", json!({"sub": "jane", "act": act}));
         let bob = subject("i", json!({"sub": "bob"}));
-        let want = json!({"sub": "i#bob", "act": {"iss": "x", "sub": "a", "act": {"sub": "b"}}});
+        let want = json!({"sub": "i#bob", "act": {"sub": "x#a", "act": {"sub": "i#b"}}});
         assert_eq!(chain(&jane, Some(&bob)), Ok(Some(want)));
         assert_eq!(chain(&bob, None), Ok(None));
         let mut deep = json!({"sub": "a"});
         for _ in 0..8 {
             deep = json!({"sub": "a", "act": deep});
         }
-        for wrong in [json!("a"), json!({}), json!({"sub": 1}), json!({"sub": "a", "act": []}), deep] {
+        for wrong in [
+            json!("a"),
+            json!({}),
+            json!({"sub": 1}),
+            json!({"sub": ""}),
+            json!({"sub": "a", "iss": "x#y"}),
+            json!({"sub": "a", "act": []}),
+            deep,
+        ] {
             assert!(chain(&subject("i", json!({"sub": "j", "act": wrong})), None).is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,8 @@ pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 const TOLD: &str = "the client is not authenticated";
 
 impl Endpoint {
-    /// The client that an assertion in the form shows; `None` where there is none.
+    /// The client that an assertion in the form shows; `None` where there is none. Whoever goes on with it uses it up
+    /// ([`Self::once`]).
     ///
     /// # Errors
     /// There is one that does not count, or a secret, which no client has here.
@@ -34,12 +35,12 @@ impl Endpoint {
                 return Err(Refusal::new(Code::InvalidRequest, told));
             }
         };
-        let client = self.subject(policy, assertion, As::Assertion).await.map_err(refused)?;
+        let client = self.subject(policy, assertion, As::Assertion).await;
+        let client = client.map_err(|e| e.refusal(Code::InvalidClient, TOLD))?;
         // RFC 7521 §4.2: it names the same client, by its `sub` or by the name that tokens give it.
         if form.get("client_id").is_some_and(|id| id != client.sub && id != client.id) {
             return Err(refused("its client_id is another than its assertion's".into()));
         }
-        self.once(policy, &client).map_err(refused)?;
         Ok(Some(client))
     }
 

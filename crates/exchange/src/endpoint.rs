@@ -92,6 +92,7 @@ impl Endpoint {
             own_issuers: with.issuers,
             api_audiences: with.access.api_audiences().to_vec(),
             clock: with.clock.clone(),
+            metrics: Some(with.metrics.clone()),
         })?;
         Ok(Arc::new(Endpoint {
             policies,

@@ -33,9 +33,9 @@ impl Form {
             ));
         }
         let limit = Limit(limit.0.min(LONGEST));
-        let bytes = read_body(parts.version, &parts.headers, body, limit).await.map_err(|_| {
-            Refusal::new(Code::InvalidRequest, "the body is too long, or broke off")
-                .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+        let bytes = read_body(parts.version, &parts.headers, body, limit).await.map_err(|failure| {
+            let status = StatusCode::from_u16(failure.code()).unwrap_or(StatusCode::BAD_REQUEST);
+            Refusal::new(Code::InvalidRequest, "the body is too long, or broke off").with_status(status)
         })?;
         Self::parse(&bytes)
     }

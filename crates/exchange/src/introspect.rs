@@ -109,7 +109,8 @@ pub(crate) async fn asker<'a>(
         let told = "there is a credential in a header, and a client_assertion: leave one of them out";
         return Err(Refusal::new(Code::InvalidRequest, told));
     }
-    line.user.clone_from(&client.id);
+    here.once(policy, &client).map_err(|why| Refusal::because(Code::InvalidClient, told, why))?;
+    line.user.clone_from(&client.name);
     let objects = here.view.snapshot();
     let facts = here.facts(&client, None, None, &objects);
     let variables = facts.variables().map_err(|e| Refusal::because(Code::InvalidClient, told, e))?;

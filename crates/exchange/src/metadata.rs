@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokensmith_core::keys::Algorithm;
 use tokensmith_core::tokens::LedgerMode;
 use url::Url;
 
@@ -27,9 +28,8 @@ pub(crate) fn show(here: &Endpoint, path: &str) -> Response {
         .as_ref()
         .and_then(|document| serde_json::from_slice(&document.bytes).ok())
         .unwrap_or_default();
-    let mut algorithms: Vec<&str> = keys.infos().iter().map(|key| key.algorithm.as_str()).collect();
-    algorithms.sort_unstable();
-    algorithms.dedup();
+    // What signatures of assertions may be of: whatever a key can be here, and never `none` (§2).
+    let signing: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
     let mut shown = json!({
         "issuer": issuer,
         "token_endpoint": format!("{url}{TOKEN}"),
@@ -42,17 +42,17 @@ pub(crate) fn show(here: &Endpoint, path: &str) -> Response {
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
         ],
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": SIGNING,
-        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
-        "introspection_endpoint_auth_signing_alg_values_supported": SIGNING,
+        "token_endpoint_auth_signing_alg_values_supported": signing,
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": signing,
     });
     if let Some(uri) = discovery.get("jwks_uri") {
         shown["jwks_uri"] = uri.clone();
     }
     if here.ledger.mode() != LedgerMode::Off {
         shown["revocation_endpoint"] = format!("{url}{REVOKE}").into();
-        shown["revocation_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
-        shown["revocation_endpoint_auth_signing_alg_values_supported"] = json!(SIGNING);
+        shown["revocation_endpoint_auth_methods_supported"] = json!(["private_key_jwt", "Bearer"]);
+        shown["revocation_endpoint_auth_signing_alg_values_supported"] = json!(signing);
     }
     let mut response = oauth::json(StatusCode::OK, &shown);
     let headers = response.headers_mut();
@@ -64,7 +64,3 @@ pub(crate) fn show(here: &Endpoint, path: &str) -> Response {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
-
-/// What signatures of assertions may be of: whatever a published key can be, and never `none` (RFC 8414 §2).
-const SIGNING: &[&str] =
-    &["EdDSA", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];

@@ -23,13 +23,16 @@ pub(crate) struct Rates {
 struct Piece {
     /// When a subject will have had nothing lately.
     free_at: HashMap<Box<str>, Duration>,
-    /// At so many those that are free are forgotten.
-    sweep: usize,
+    /// When those that are free were forgotten last.
+    swept: Duration,
 }
 
 const PIECES: usize = 16;
 /// As many subjects are remembered in each piece; each of them has shown a token that holds.
 const MOST: usize = 1 << 16;
+/// With fewer none is forgotten, and no more often than so.
+const SOME: usize = 1024;
+const SWEEP: Duration = Duration::from_secs(1);
 
 impl Rates {
     pub(crate) fn new() -> Self {
@@ -48,13 +51,13 @@ impl Rates {
         if next > now.saturating_add(rate.per) {
             return Err(next.saturating_sub(now.saturating_add(rate.per)));
         }
-        if piece.free_at.len() >= piece.sweep.max(1024) {
+        if piece.free_at.len() >= SOME && now.saturating_sub(piece.swept) >= SWEEP {
             piece.free_at.retain(|_, free_at| *free_at > now);
-            piece.sweep = piece.free_at.len().saturating_mul(2);
-            if piece.free_at.len() >= MOST {
-                // Nobody's rate is forgotten for somebody else's sake.
-                return Err(rate.per);
-            }
+            piece.swept = now;
+        }
+        if piece.free_at.len() >= MOST && !piece.free_at.contains_key(&key) {
+            // Nobody's rate is forgotten for somebody else's sake.
+            return Err(rate.per);
         }
         piece.free_at.insert(key, next);
         Ok(())
@@ -80,5 +83,16 @@ mod tests {
             assert_eq!(take("a", 1000), Ok(()));
         }
         assert!(take("a", 1000).is_err());
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_those_who_are_in_it_go_on() {
+        let (rates, rate) = (Rates::new(), Rate { count: 2, per: Duration::from_secs(60) });
+        let take = |n: usize, at| rates.take(rate, "r", &n.to_string(), Duration::from_secs(at)).is_ok();
+        let all = PIECES * MOST + PIECES * 1000;
+        assert!((0..all).filter(|n| take(*n, 10)).count() <= PIECES * MOST);
+        assert_eq!(rates.pieces.iter().map(|p| p.lock().unwrap().free_at.len()).max(), Some(MOST));
+        assert!(take(0, 10) && !take(all + 1, 11));
+        assert!(take(all + 1, 200), "what is free makes room");
     }
 }

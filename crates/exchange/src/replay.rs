@@ -17,12 +17,15 @@ pub(crate) struct Used {
 struct Piece {
     /// By the hash of issuer and id, until when it could be used.
     until: HashMap<[u8; 32], i64>,
-    sweep: usize,
+    /// When those that have expired were forgotten last.
+    swept: i64,
 }
 
 const PIECES: usize = 16;
 /// As many are remembered in each piece. Beyond that none is taken: what is forgotten could come back.
 const MOST: usize = 1 << 16;
+/// With fewer none is forgotten.
+const SOME: usize = 1024;
 
 /// What becomes of an assertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +53,13 @@ impl Used {
         if piece.until.get(&key).is_some_and(|until| *until >= now) {
             return Use::Again;
         }
-        if piece.until.len() >= piece.sweep.max(1024) {
+        // By the wall clock, which may be set back.
+        if piece.until.len() >= SOME && piece.swept != now {
             piece.until.retain(|_, until| *until >= now);
-            piece.sweep = piece.until.len().saturating_mul(2);
-            if piece.until.len() >= MOST {
-                return Use::Full;
-            }
+            piece.swept = now;
+        }
+        if piece.until.len() >= MOST {
+            return Use::Full;
         }
         piece.until.insert(key, until);
         Use::First
@@ -72,5 +76,16 @@ mod tests {
         assert_eq!((used.note("i", "a", 10, 1), used.note("i", "a", 10, 10)), (Use::First, Use::Again));
         assert_eq!((used.note("j", "a", 10, 1), used.note("i", "b", 10, 1)), (Use::First, Use::First));
         assert_eq!(used.note("i", "a", 30, 11), Use::First, "what has expired is refused by its time");
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_none_in_it_counts_again() {
+        let used = Used::new();
+        let all = PIECES * MOST + PIECES * 1000;
+        let first = (0..all).filter(|n| used.note("i", &n.to_string(), 100, 1) == Use::First).count();
+        assert!(first <= PIECES * MOST);
+        assert_eq!(used.pieces.iter().map(|p| p.lock().unwrap().until.len()).max(), Some(MOST));
+        assert_eq!((used.note("i", "0", 100, 2), used.note("i", "new", 100, 2)), (Use::Again, Use::Full));
+        assert_eq!(used.note("i", "new", 300, 101), Use::First, "what has expired makes room");
     }
 }

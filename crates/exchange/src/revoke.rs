@@ -55,7 +55,7 @@ async fn answer(
         // §2.1: it was issued to this client, or the policy puts it in charge.
         Asker::Client(_, client) => {
             let to = checked.claims.get("client_id").and_then(serde_json::Value::as_str);
-            to == Some(client.id.as_str()) || asker.is_for(audiences)
+            to == Some(client.name.as_str()) || asker.is_for(audiences)
         }
     };
     if !own {

@@ -5,9 +5,10 @@ use tokensmith_core::access::AuthError;
 use tokensmith_core::tokens::access_token::{AccountToken, Checked, Tie, account_subject};
 use tokensmith_core::tokens::jws::TokenType;
 use tokensmith_core::tokens::{Jws, account_of};
-use tokensmith_verify::trust::SignedClaims;
+use tokensmith_verify::trust::{SignedClaims, Untrusted};
 
 use crate::endpoint::Endpoint;
+use crate::oauth::{Code, Refusal};
 use crate::policy::{Policy, Takes};
 
 /// Whose token it is, and all that is known of it.
@@ -16,6 +17,9 @@ pub struct Subject {
     pub(crate) kind: Kind,
     /// How the tokens that come of it name the subject, where a rule says nothing else. Nobody else's is the same.
     pub(crate) id: String,
+    /// Who that is, where they ask for something themselves: `client_id`, in lines and records. What was exchanged may have any
+    /// subject, so it is told that it was.
+    pub(crate) name: String,
     /// `iss`
     pub(crate) issuer: String,
     /// `sub`, as the token has it.
@@ -55,6 +59,41 @@ pub(crate) enum As {
     Jwt,
 }
 
+/// Why a token is not taken.
+#[derive(Clone, Debug)]
+pub(crate) enum NotTaken {
+    /// Nothing can be told just now: the issuer's keys are away.
+    Later { why: String, retry_after: u32 },
+    /// It does not count.
+    Wrong(String),
+}
+
+impl NotTaken {
+    /// What the client is told; what cannot be told now is nobody's fault.
+    pub(crate) fn refusal(self, code: Code, told: &'static str) -> Refusal {
+        match self {
+            NotTaken::Later { why, retry_after } => {
+                let told = "the keys of the token's issuer are not available: ask again";
+                Refusal::because(Code::TemporarilyUnavailable, told, short(&why))
+                    .retry_after(retry_after.into())
+            }
+            NotTaken::Wrong(why) => Refusal::because(code, told, short(&why)),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for NotTaken {
+    fn from(why: T) -> Self {
+        NotTaken::Wrong(why.into())
+    }
+}
+
+/// What others have made up gets into no log at length.
+fn short(why: &str) -> &str {
+    const LONGEST: usize = 512;
+    &why[..why.floor_char_boundary(LONGEST)]
+}
+
 impl Subject {
     /// The issuer and the id by which an assertion is known.
     pub(crate) fn used(&self) -> (&str, Option<&str>) {
@@ -78,6 +117,7 @@ impl Subject {
         Ok(Subject {
             kind: Kind::Account { namespace: namespace.into(), name: name.into(), pod },
             id: account_subject(namespace, name),
+            name: account_subject(namespace, name),
             issuer: payload.issuer,
             sub: payload.subject.clone(),
             audiences: payload.audiences,
@@ -94,6 +134,7 @@ impl Subject {
         Ok(Subject {
             kind: Kind::Exchanged,
             id: payload.subject.clone(),
+            name: format!("exchanged:{}", payload.subject),
             issuer: payload.issuer,
             sub: payload.subject,
             audiences: payload.audiences,
@@ -113,6 +154,7 @@ impl Subject {
             kind: Kind::Issuer,
             // No issuer has a '#', so nobody else's id is the same.
             id: format!("{}#{sub}", signed.issuer),
+            name: format!("{}#{sub}", signed.issuer),
             issuer: signed.issuer,
             sub,
             audiences,
@@ -127,7 +169,7 @@ impl Subject {
 impl Endpoint {
     /// Verifies a token that was given: by its issuer's keys, its times, its type and its audience; an account's by the account, what
     /// it is bound to and the revocations of now as well. `Err`: why not, for the log.
-    pub(crate) async fn subject(&self, policy: &Policy, token: &str, given: As) -> Result<Subject, String> {
+    pub(crate) async fn subject(&self, policy: &Policy, token: &str, given: As) -> Result<Subject, NotTaken> {
         // As it comes from a file, with the end of its line.
         let token = token.trim();
         let jws = Jws::parse(token).ok_or("it is no signed JWT")?;
@@ -138,10 +180,13 @@ impl Endpoint {
             _ => return Err("its typ is another than the type it was given as".into()),
         }
         if let Some(checked) = self.own(token, typ)? {
-            return Ok(checked).and_then(|subject| self.for_us(policy, subject));
+            return Ok(self.for_us(policy, checked)?);
         }
-        let signed = policy.trusted.verify(token).await.map_err(|e| e.to_string())?;
-        self.for_us(policy, Subject::of_issuer(signed)?)
+        let signed = policy.trusted.verify(token).await.map_err(|e| match e {
+            Untrusted::Keys { retry_after, .. } => NotTaken::Later { why: e.to_string(), retry_after },
+            e => NotTaken::Wrong(e.to_string()),
+        })?;
+        Ok(self.for_us(policy, Subject::of_issuer(signed)?)?)
     }
 
     /// A token of this server's; `None` when it is another's.
@@ -151,7 +196,12 @@ impl Endpoint {
             return Subject::of_exchanged(checked).map(Some);
         }
         let found = self.access.account_token(token).map_err(|AuthError(cause)| cause)?;
-        found.map(Subject::of_account).transpose()
+        let found = found.map(Subject::of_account).transpose()?;
+        // Dated by this very clock: there is no leeway in which a dead token could have a child.
+        match found.as_ref().is_some_and(|subject| subject.expires_at <= self.clock.unix()) {
+            true => Err("it has expired".into()),
+            false => Ok(found),
+        }
     }
 
     /// Whether it is for this endpoint. What was exchanged is for others by its nature: its rule says for whom it may have been.

@@ -26,6 +26,11 @@ impl Failure {
         Failure(Box::new(Status::failure(code.as_u16(), reason, text, details)), Vec::new())
     }
 
+    /// The HTTP status.
+    pub fn code(&self) -> u16 {
+        self.0.code
+    }
+
     /// The same beside what is to be said of the request: a client learns of its odd fields whatever became of it.
     pub(crate) fn beside(error: impl Into<Failure>, warnings: Vec<String>) -> Self {
         let Failure(status, mut all) = error.into();

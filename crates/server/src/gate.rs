@@ -282,6 +282,10 @@ fn enter(
             return Err(failure);
         }
     };
+    if access == Access::Shown && user.name == ANONYMOUS {
+        // Something was shown that is no credential here: never as if there were none.
+        return Err(Failure::unauthorized());
+    }
     known.user.clone_from(&user.name);
     spans::say("user", &user.name, request.headers());
     Used::from_ref(&Shared(app.clone())).note(&notes);

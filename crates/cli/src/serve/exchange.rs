@@ -15,7 +15,9 @@ use crate::files;
 /// # Errors
 /// The file cannot be read, or makes no sense; says which place of it.
 pub(super) fn read(path: &Path) -> Result<Arc<ExchangePolicies>, Failure> {
-    ExchangePolicies::open(&keys::read(path)?, folder(path)).map_err(|e| named(path, &e))
+    let read = ExchangePolicies::open(&keys::read(path)?, folder(path)).map_err(|e| named(path, &e))?;
+    judge(&read)?;
+    Ok(read)
 }
 
 /// Why a server cannot have it.
@@ -29,7 +31,17 @@ pub(super) fn reload(path: Option<&Path>, policies: Option<&ExchangePolicies>) {
     let judged = files::check_given(path).map_err(|e| e.to_string());
     let text = judged.and_then(|_| std::fs::read(path).map_err(|e| e.to_string()));
     let done = match text {
-        Ok(text) => policies.reload(&text).map_err(|e| e.to_string()),
+        Ok(text) => {
+            let judged = ExchangePolicies::open(&text, folder(path)).map_err(|e| e.to_string());
+            let judged = judged.and_then(|read| judge(&read).map_err(|e| e.to_string()));
+            match judged {
+                Ok(()) => policies.reload(&text).map_err(|e| e.to_string()),
+                Err(cause) => {
+                    policies.unreadable();
+                    Err(cause)
+                }
+            }
+        }
         Err(cause) => {
             policies.unreadable();
             Err(cause)
@@ -39,6 +51,11 @@ pub(super) fn reload(path: Option<&Path>, policies: Option<&ExchangePolicies>) {
         Ok(()) => tracing::info!("reloaded {}", path.display()),
         Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
     }
+}
+
+/// Judges who may write the files that it names.
+fn judge(policies: &ExchangePolicies) -> Result<(), Failure> {
+    policies.files().iter().try_for_each(|path| files::check_given(path).map(drop))
 }
 
 /// What paths in it are relative to.

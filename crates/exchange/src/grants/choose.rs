@@ -23,6 +23,7 @@ pub(super) fn choose<'a>(
     wanted: &Wanted,
     objects: &Snapshot,
     variables: &Variables<'_>,
+    actors: Option<&Variables<'_>>,
 ) -> Result<Given<'a>, Refusal> {
     let within = shown.subject.scopes();
     let mut closest: Option<(Lacks, &str)> = None;
@@ -30,7 +31,7 @@ pub(super) fn choose<'a>(
         if !rule.grants.contains(&shown.grant) {
             continue;
         }
-        let lacks = match consider(rule, shown, wanted, within.as_deref(), objects, variables) {
+        let lacks = match consider(rule, shown, (wanted, within.as_deref()), objects, (variables, actors)) {
             Ok(given) => return Ok(given),
             Err(lacks) => lacks,
         };
@@ -62,15 +63,14 @@ pub(super) fn choose<'a>(
 fn consider<'a>(
     rule: &'a Rule,
     shown: &Shown,
-    wanted: &Wanted,
-    within: Option<&[String]>,
+    (wanted, within): (&Wanted, Option<&[String]>),
     objects: &Snapshot,
-    variables: &Variables<'_>,
+    (variables, actors): (&Variables<'_>, Option<&Variables<'_>>),
 ) -> Result<Given<'a>, Lacks> {
     if !rule.from.matches(&shown.subject, objects, variables) {
         return Err(Lacks::Subject);
     }
-    if !acts(rule, shown, objects, variables) {
+    if !acts(rule, shown, objects, actors) {
         return Err(Lacks::Actor);
     }
     let audiences = rule.targets(wanted, variables)?;
@@ -78,15 +78,17 @@ fn consider<'a>(
     Ok(Given { rule, audiences, scopes })
 }
 
-/// Whether the actor may act, or there need be none.
-fn acts(rule: &Rule, shown: &Shown, objects: &Snapshot, variables: &Variables<'_>) -> bool {
+/// Whether the actor may act, or there need be none. Conditions on actors read what is known of the actor.
+fn acts(rule: &Rule, shown: &Shown, objects: &Snapshot, variables: Option<&Variables<'_>>) -> bool {
     match (&rule.actors, &shown.actor) {
         (None, None) => true,
         (None, Some(_)) => false,
         (Some(actors), None) => !actors.required,
         (Some(actors), Some(who)) => {
             let named = actor::may_act(&shown.subject, who).unwrap_or(!actors.must_be_named());
-            named && actor::is_one_of(&actors.from, who, objects, variables)
+            named
+                && variables
+                    .is_some_and(|known| actors.from.iter().any(|from| from.matches(who, objects, known)))
         }
     }
 }

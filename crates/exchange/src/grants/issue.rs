@@ -9,10 +9,12 @@ use tokensmith_server::audit::Line;
 
 use super::Shown;
 use super::choose::{choose, not_given, refused_as};
+use super::facts::Facts;
 use crate::actor;
 use crate::endpoint::{Endpoint, failed};
 use crate::oauth::{self, Code, Refusal};
 use crate::policy::{GrantType, Policy, Wanted};
+use crate::subject::{Kind, Subject};
 use crate::upstream::{Asked, IssuedToken, UpstreamError};
 
 /// Answers by the rule that decides.
@@ -28,7 +30,9 @@ pub(super) async fn by_rule(
     let none = |why: String| Refusal::because(not_given(shown.grant), "the request is not granted", why);
     let (given, subject, claims) = {
         let variables = facts.variables().map_err(none)?;
-        let given = choose(policy, shown, wanted, &objects, &variables)?;
+        let acting = shown.actor.as_ref().map(|actor| here.facts(actor, None, Some(wanted), &objects));
+        let acting = acting.as_ref().map(Facts::variables).transpose().map_err(none)?;
+        let given = choose(policy, shown, wanted, &objects, &variables, acting.as_ref())?;
         given.rule.name.clone_into(&mut line.rule);
         let broken =
             |e: tokensmith_expressions::EvaluationError| none(e.to_string()).by_rule(&given.rule.name);
@@ -36,15 +40,21 @@ pub(super) async fn by_rule(
         let claims = given.rule.claims(&variables).map_err(broken)?;
         (given, subject, claims)
     };
+    if names_another(policy, &shown.subject, &subject) {
+        let why = "the rule computes a subject that is another issuer's";
+        return Err(none(why.into()).by_rule(&given.rule.name));
+    }
     let rule = given.rule;
     line.audiences.clone_from(&given.audiences);
     if let Some(rate) = rule.rate {
-        here.rates.take(rate, &rule.name, &shown.subject.id, here.clock.monotonic()).map_err(|wait| {
+        here.rates.take(rate, &rule.name, &shown.subject.name, here.clock.monotonic()).map_err(|wait| {
             let told = "tokens are asked for too often";
             let seconds = wait.as_secs().saturating_add(1);
             Refusal::because(Code::SlowDown, told, "the rule's rate is used up").retry_after(seconds)
         })?;
     }
+    // The last thing before: what is refused for another reason may be sent again.
+    used_up(here, policy, shown)?;
     if let Some(upstream) = &rule.upstream {
         let asked = Asked { audiences: &given.audiences, scopes: &given.scopes };
         let issued = upstream.exchange(&shown.token, &shown.subject, &asked).await;
@@ -52,19 +62,19 @@ pub(super) async fn by_rule(
     }
     let act = actor::chain(&shown.subject, shown.actor.as_ref())
         .map_err(|why| Refusal::because(refused_as(shown.grant), "the subject_token is not accepted", why))?;
-    let client = shown.client.as_ref().or(shown.actor.as_ref()).unwrap_or(&shown.subject);
+    let client = shown.client();
     let scope = (!given.scopes.is_empty()).then(|| given.scopes.join(" "));
     let tie = shown.subject.tie.as_ref();
     let grant = Grant {
         audiences: &given.audiences,
-        client_id: &client.id,
+        client_id: &client.name,
         subject: &subject,
         scope: scope.as_deref(),
         act: act.as_ref(),
         expires_at: rule.expires_at(&shown.subject, here.clock.unix(), here.max_token_seconds),
         claims: &claims,
         tie,
-        requester: &client.id,
+        requester: &client.name,
     };
     let signed =
         here.access.issue(&grant).await.map_err(|e| not_issued(e, shown.grant).by_rule(&rule.name))?;
@@ -85,6 +95,31 @@ pub(super) async fn by_rule(
         body["scope"] = scope.into();
     }
     Ok(oauth::json(StatusCode::OK, &body))
+}
+
+/// Uses up the assertions that have shown who asks, where they count once.
+fn used_up(here: &Endpoint, policy: &Policy, shown: &Shown) -> Result<(), Refusal> {
+    if let Some(client) = &shown.client {
+        let told = "the client is not authenticated";
+        here.once(policy, client).map_err(|why| Refusal::because(Code::InvalidClient, told, why))?;
+    }
+    if shown.assertion {
+        let told = "the assertion is not accepted";
+        here.once(policy, &shown.subject).map_err(|why| Refusal::because(Code::InvalidGrant, told, why))?;
+    }
+    Ok(())
+}
+
+/// Whether a subject is what another trusted issuer's tokens are exchanged for.
+fn names_another(policy: &Policy, subject: &Subject, named: &str) -> bool {
+    let Some((issuer, _)) = named.split_once('#') else { return false };
+    let own = match subject.kind {
+        Kind::Issuer => subject.issuer == issuer,
+        // As it was.
+        Kind::Exchanged => subject.id == named,
+        Kind::Account { .. } => false,
+    };
+    !own && policy.issuers.contains_key(issuer)
 }
 
 fn not_issued(e: IssueError, grant: GrantType) -> Refusal {

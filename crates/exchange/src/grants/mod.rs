@@ -4,6 +4,8 @@ mod choose;
 mod facts;
 mod issue;
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -17,7 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::form::Form;
 use crate::oauth::{Code, Refusal};
 use crate::policy::{GrantType, Policy, Wanted};
-use crate::subject::{As, Kind, Subject};
+use crate::subject::{As, Kind, NotTaken, Subject};
 
 /// RFC 8693 §2.1
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -36,12 +38,11 @@ pub(crate) async fn token(here: &Endpoint, caller: &Caller, request: Request<Bod
     let mut line = caller.line(&*here.clock, "exchange");
     let mut grant = "unknown";
     let answer = answer(here, request, &mut grant, &mut line).await;
-    here.metrics.exchange_policy(here.policies.refused());
     let response = match answer {
         Ok(response) => {
             (line.decision, line.code) = ("allow", 200);
             here.metrics.exchanged(grant, &line.rule, "issued");
-            tracing::info!(rule = line.rule, grant, "a token was exchanged");
+            tracing::debug!(rule = line.rule, grant, "a token was exchanged");
             response
         }
         Err(refusal) => {
@@ -72,10 +73,19 @@ struct Shown {
     actor: Option<Subject>,
     /// Who is `client_id`.
     client: Option<Subject>,
+    /// Whether the subject was shown by an assertion, too.
+    assertion: bool,
     /// What is passed on upstream.
     token: String,
     /// RFC 8693 §2.2.1
     issued_token_type: Option<&'static str>,
+}
+
+impl Shown {
+    /// Who asks: who has shown an assertion, else the actor, else the subject.
+    fn client(&self) -> &Subject {
+        self.client.as_ref().or(self.actor.as_ref()).unwrap_or(&self.subject)
+    }
 }
 
 async fn answer(
@@ -103,7 +113,7 @@ async fn answer(
         _ => return Err(Refusal::new(Code::UnsupportedGrantType, "this grant_type is not known")),
     };
     line.subject.clone_from(&shown.subject.id);
-    line.user.clone_from(&shown.client.as_ref().or(shown.actor.as_ref()).unwrap_or(&shown.subject).id);
+    line.user.clone_from(&shown.client().name);
     let wanted = wanted(&form)?;
     issue::by_rule(here, &policy, &shown, &wanted, line).await
 }
@@ -144,7 +154,7 @@ async fn token_exchange(here: &Endpoint, policy: &Policy, form: &Form) -> Result
         return Err(Refusal::new(Code::InvalidRequest, "actor_token and actor_token_type go together"));
     }
     let client = here.client(policy, form).await?;
-    let refused = |told| move |why: String| Refusal::because(Code::InvalidRequest, told, why);
+    let refused = |told| move |e: NotTaken| e.refusal(Code::InvalidRequest, told);
     let given = token_type(given)?;
     let subject =
         here.subject(policy, token, given).await.map_err(refused("the subject_token is not accepted"))?;
@@ -166,6 +176,7 @@ async fn token_exchange(here: &Endpoint, policy: &Policy, form: &Form) -> Result
         subject,
         actor,
         client,
+        assertion: false,
         token: token.to_owned(),
         issued_token_type: Some(issued_token_type),
     })
@@ -191,6 +202,7 @@ async fn client_credentials(here: &Endpoint, policy: &Policy, form: &Form) -> Re
         subject: client.clone(),
         actor: None,
         client: Some(client),
+        assertion: false,
         token: form.get("client_assertion").unwrap_or_default().to_owned(),
         issued_token_type: None,
     })
@@ -200,14 +212,14 @@ async fn client_credentials(here: &Endpoint, policy: &Policy, form: &Form) -> Re
 async fn jwt_bearer(here: &Endpoint, policy: &Policy, form: &Form) -> Result<Shown, Refusal> {
     let assertion = form.need("assertion", "the assertion is missing")?;
     let client = here.client(policy, form).await?;
-    let refused = |why: String| Refusal::because(Code::InvalidGrant, "the assertion is not accepted", why);
+    let refused = |e: NotTaken| e.refusal(Code::InvalidGrant, "the assertion is not accepted");
     let subject = here.subject(policy, assertion, As::Assertion).await.map_err(refused)?;
-    here.once(policy, &subject).map_err(refused)?;
     Ok(Shown {
         grant: GrantType::JwtBearer,
         subject,
         actor: None,
         client,
+        assertion: true,
         token: assertion.to_owned(),
         issued_token_type: None,
     })
@@ -225,7 +237,9 @@ fn wanted(form: &Form) -> Result<Wanted, Refusal> {
         ));
     }
     let scopes = form.get("scope").map(|text| {
-        let all: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let mut seen = HashSet::new();
+        let all: Vec<String> =
+            text.split(' ').filter(|scope| seen.insert(*scope)).map(str::to_owned).collect();
         match all.iter().all(|scope| is_scope(scope)) {
             true => Ok(all),
             false => Err(Refusal::new(Code::InvalidScope, "the scope is no list of scopes")),

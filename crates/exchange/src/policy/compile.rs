@@ -1,13 +1,15 @@
 //! From a file to a policy: everything that can be told when it is read is told then, with its place.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
 use tokensmith_api::GoDuration;
 use tokensmith_client::{Trust, Web};
+use tokensmith_core::keys::PublishedKeys;
 use tokensmith_core::tokens::access_token::fence;
 use tokensmith_core::tokens::pattern::Pattern;
 use tokensmith_expressions::{Expression, Variables};
@@ -63,6 +65,7 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
         }
     }
     let cas = file.ca_file.as_ref().map(|path| cas(path, folder)).transpose()?;
+    let ca_file = file.ca_file.as_ref().map(|path| folder.join(&path.value));
     let trusted = match before.filter(|before| before.list == list && before.cas == cas) {
         Some(before) => before.trusted.clone(),
         None => Arc::new(trusted(&file.issuers, list.clone(), cas.as_deref(), context)?),
@@ -80,7 +83,7 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
         rules.push(rule(raw, &known, context)?);
     }
     let clients = file.clients.iter().map(|raw| client(raw, &known)).collect::<Read<_>>()?;
-    Ok(Policy { url, accounts, issuers, trusted, rules: Rules::new(rules), clients, list, cas })
+    Ok(Policy { url, accounts, issuers, trusted, rules: Rules::new(rules), clients, list, cas, ca_file })
 }
 
 /// Where a server is: an https URL (or http of this machine, for tests) without query and fragment.
@@ -92,7 +95,11 @@ fn base(url: &Text) -> Read<String> {
         )
     };
     let parsed = Url::parse(&url.value).map_err(|_| wrong())?;
-    let fits = matches!(parsed.scheme(), "https" | "http")
+    let here = parsed.host_str().is_some_and(|host| {
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    });
+    let fits = (parsed.scheme() == "https" || parsed.scheme() == "http" && here)
         && parsed.query().is_none()
         && parsed.fragment().is_none();
     if !fits || !parsed.username().is_empty() || parsed.password().is_some() {
@@ -113,7 +120,9 @@ fn issuer(raw: &RawIssuer, folder: &Path, context: &Context) -> Read<TrustedIssu
     }
     // What subjects of its tokens begin with must be nobody else's.
     fence::subject(&format!("{name}#"), None).map_err(|e| PolicyError::at(place, e.to_string()))?;
-    if context.own_issuers.iter().any(|own| own == name) {
+    // However it is spelt: who reads `iss` loosely takes the one for the other.
+    let alike = |issuer: &str| issuer.trim_end_matches('/').to_lowercase();
+    if context.own_issuers.iter().any(|own| alike(own) == alike(name)) {
         return Err(PolicyError::at(
             place,
             "this is the server's own issuer: rules name its accounts by `serviceAccount`",
@@ -124,10 +133,21 @@ fn issuer(raw: &RawIssuer, folder: &Path, context: &Context) -> Read<TrustedIssu
             return Err(PolicyError::at(at.referenced, "there is a keysFile, too: keep one of them"));
         }
         (Some(at), None) => KeySource::DiscoveryAt(at.value.clone()),
-        (None, Some(path)) => KeySource::File(folder.join(&path.value)),
+        (None, Some(path)) => KeySource::File(key_set(path, folder)?),
         (None, None) => KeySource::Discovery,
     };
     Ok(TrustedIssuer { issuer: name.to_owned(), keys })
+}
+
+/// A key set that is there and is one.
+fn key_set(path: &Text, folder: &Path) -> Read<PathBuf> {
+    let wrong = |cause: &dyn std::fmt::Display| {
+        PolicyError::at(path.referenced, format!("the key set {}: {cause}", path.value))
+    };
+    let place = folder.join(&path.value);
+    let text = std::fs::read(&place).map_err(|e| wrong(&e))?;
+    let keys = PublishedKeys::parse(&text).map_err(|e| wrong(&e))?;
+    if keys.is_empty() { Err(wrong(&"it has no keys")) } else { Ok(place) }
 }
 
 fn trusted(
@@ -157,7 +177,7 @@ fn client(raw: &RawClient, known: &dyn Fn(&str) -> bool) -> Read<Client> {
     if raw.may.is_empty() {
         return Err(PolicyError::at(raw.name.referenced, "`may` lists nothing: introspect, revoke"));
     }
-    let audiences = raw.audiences.iter().map(|a| Pattern::new(&a.value)).collect();
+    let audiences = raw.audiences.iter().map(pattern).collect::<Read<_>>()?;
     Ok(Client { name: raw.name.value.clone(), from, may: raw.may.clone(), audiences })
 }
 
@@ -281,8 +301,13 @@ fn claims(raw: &RawRule) -> Read<Vec<(String, Expression)>> {
 }
 
 fn actors(raw: &RawActors, known: &dyn Fn(&str) -> bool) -> Read<Actors> {
-    let from = raw.from.iter().map(|one| from(one, known)).collect::<Read<Vec<_>>>()?;
-    if let Some(at) = raw.from.iter().zip(&from).find(|(_, from)| matches!(from.who, Who::Exchanged { .. })) {
+    if raw.from.value.is_empty() {
+        return Err(PolicyError::at(raw.from.referenced, "lists nobody: leave `actors` out"));
+    }
+    let from = raw.from.value.iter().map(|one| from(one, known)).collect::<Read<Vec<_>>>()?;
+    if let Some(at) =
+        raw.from.value.iter().zip(&from).find(|(_, from)| matches!(from.who, Who::Exchanged { .. }))
+    {
         return Err(PolicyError::at(
             at.0.referenced,
             "who acts shows a token of its own, and none that was exchanged",

@@ -185,7 +185,7 @@ pub(crate) struct RawExchanged {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawActors {
-    pub(crate) from: Vec<Spanned<RawFrom>>,
+    pub(crate) from: Spanned<Vec<Spanned<RawFrom>>>,
     /// Whether there must be one.
     #[serde(default)]
     pub(crate) required: bool,

@@ -55,7 +55,11 @@ impl Who {
                     && wanted.has_labels(namespace, name, pod.as_deref(), objects)
             }
             (Who::Exchanged { audience, subject: wanted }, Kind::Exchanged) => {
-                wanted.matches(&subject.sub) && subject.audiences.iter().any(|a| audience.matches(a))
+                // All of them: one that is for others as well is theirs as well.
+                let audiences = &subject.audiences;
+                wanted.matches(&subject.sub)
+                    && !audiences.is_empty()
+                    && audiences.iter().all(|a| audience.matches(a))
             }
             (Who::Issuer { issuer, subject: wanted }, Kind::Issuer) => {
                 *issuer == subject.issuer && wanted.matches(&subject.sub)

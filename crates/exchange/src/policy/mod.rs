@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use tokensmith_core::clock::{Clock, SystemClock};
 use tokensmith_core::tokens::pattern::Pattern;
-use tokensmith_verify::trust::{TrustedIssuer, TrustedIssuers};
+use tokensmith_server::metrics::Metrics;
+use tokensmith_verify::trust::{KeySource, TrustedIssuer, TrustedIssuers};
 
 pub use file::PolicyError;
 pub(crate) use file::{RawGrant as GrantType, RawMay as May};
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) own_issuers: Vec<String>,
     pub(crate) api_audiences: Vec<String>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Option<Arc<Metrics>>,
 }
 
 /// A policy that is ready.
@@ -44,6 +46,7 @@ pub(crate) struct Policy {
     /// What `trusted` was made of.
     list: Vec<TrustedIssuer>,
     cas: Option<Vec<u8>>,
+    ca_file: Option<PathBuf>,
 }
 
 /// What is asked of an issuer's tokens.
@@ -93,6 +96,7 @@ impl Policies {
             own_issuers: Vec::new(),
             api_audiences: Vec::new(),
             clock: Arc::new(SystemClock::new()),
+            metrics: None,
         };
         let policy = compile::policy(text, &folder, &nobody, None)?;
         Ok(Arc::new(Policies {
@@ -128,14 +132,31 @@ impl Policies {
             return Ok(());
         };
         let made = compile::policy(text, &self.folder, context, Some(&self.current.load()));
-        self.refused.store(made.is_err(), Ordering::Relaxed);
+        self.tell(made.is_err());
         self.current.store(Arc::new(made?));
         Ok(())
     }
 
     /// The file could not be read at all.
     pub fn unreadable(&self) {
-        self.refused.store(true, Ordering::Relaxed);
+        self.tell(true);
+    }
+
+    fn tell(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+        if let Some(metrics) = self.context.get().and_then(|context| context.metrics.as_ref()) {
+            metrics.exchange_policy(refused);
+        }
+    }
+
+    /// The files that the policy names: what they hold is believed, so who may write them matters.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let current = self.current.load();
+        let sets = current.list.iter().filter_map(|issuer| match &issuer.keys {
+            KeySource::File(path) => Some(path.clone()),
+            _ => None,
+        });
+        sets.chain(current.ca_file.clone()).collect()
     }
 
     /// Whether what was read last was refused, and an older policy is in force.

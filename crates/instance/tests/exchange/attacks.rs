@@ -132,7 +132,11 @@ async fn an_exchanged_token_is_no_accounts() {
     let form =
         [("grant_type", TOKEN_EXCHANGE), ("subject_token", token.as_str()), ("subject_token_type", ID_TOKEN)];
     assert_eq!(world.post(TOKEN, &form).await.error(), (400, "invalid_request"));
-    // One for another audience than the rule's is nobody's.
+    // One that is for others as well is theirs as well, and one for another audience is nobody's.
+    let form = [("audience", "vault"), ("audience", "https://x.example.com")];
+    let both = world.exchange(&world.account("pay/api").await, &form).await.ok()["access_token"].clone();
+    let both = both.as_str().unwrap();
+    assert_eq!(world.exchange(both, &[("audience", "ledger")]).await.error(), (400, "invalid_request"));
     let other = world.exchanged("pay/api", "https://x.example.com").await;
     assert_eq!(world.exchange(&other, &[("audience", "ledger")]).await.error(), (400, "invalid_request"));
 }
@@ -161,6 +165,29 @@ async fn an_actor_without_may_act() {
     // A rule that names no actors takes none.
     let form = [("audience", "vault"), ("actor_token", subject.as_str()), ("actor_token_type", JWT)];
     assert_eq!(world.exchange(&actor, &form).await.error(), (400, "invalid_request"));
+}
+
+/// A foreign issuer, or an account's annotation, names actors as it likes: none looks like one of ours.
+#[tokio::test]
+async fn an_actor_of_another_issuer_is_told_with_its_issuer() {
+    let world = World::new().await;
+    for sub in
+        ["system:masters", "serviceaccount:kube-system:admin", "system:serviceaccount:kube-system:admin"]
+    {
+        let act = json!({"sub": sub, "act": {"sub": sub, "iss": "https://x.example.com"}});
+        let token = world.other_token(json!({"act": act})).await;
+        let answer = world.exchange(&token, &[]).await.ok();
+        let told = &claims(answer["access_token"].as_str().unwrap())["act"];
+        let want =
+            json!({"sub": format!("{OTHER}#{sub}"), "act": {"sub": format!("https://x.example.com#{sub}")}});
+        assert_eq!(told, &want);
+    }
+    for iss in [json!(""), json!(1), json!("system:a#b")] {
+        let token = world.other_token(json!({"act": {"sub": "x", "iss": iss}})).await;
+        assert_eq!(world.exchange(&token, &[]).await.error(), (400, "invalid_request"), "{iss}");
+    }
+    let token = world.other_token(json!({"act": {"sub": "x", "iss": "system:a"}})).await;
+    assert_eq!(world.exchange(&token, &[]).await.error(), (400, "invalid_request"), "system:a#x");
 }
 
 /// A policy that lets strangers compute what they like gives them no more than the fence does.

@@ -87,6 +87,24 @@ async fn whatever_it_comes_from_is_revoked_and_it_ends() {
 }
 
 #[tokio::test]
+async fn a_revocation_is_remembered_as_long_as_anything_that_comes_of_it() {
+    let policy = POLICY.replace("lifetime: 20m", "lifetime: 240h\n  neverLongerThanSubject: false");
+    let world = World::with(&policy, |_| {}).await;
+    let subject = world.account("pay/api").await;
+    let answer = world.exchange(&subject, &[("audience", "vault")]).await.ok();
+    let token = claims(answer["access_token"].as_str().unwrap());
+    assert_eq!(answer["expires_in"], 240 * 3600);
+    let kid = crate::world::header(&subject)["kid"].clone();
+    for what in [json!({"jti": claims(&subject)["jti"]}), json!({"key": kid}), json!({"account": "pay/api"})]
+    {
+        let revoked = world.admin(Method::POST, "/admin/v1/tokens/revoke", Some(&what)).await;
+        let Some(until) = revoked.get("until").and_then(Value::as_str) else { continue };
+        let until = tokensmith_core::moment::parse(until).unwrap().unix_timestamp();
+        assert!(until >= token["exp"].as_i64().unwrap(), "{what}: {revoked}");
+    }
+}
+
+#[tokio::test]
 async fn a_subject_that_does_not_hold_is_not_exchanged() {
     let world = World::new().await;
     pod(&world, "web").await;

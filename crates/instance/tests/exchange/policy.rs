@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokensmith::{ExchangePolicies, Server, StartError};
 
-use crate::world::{ISSUER, POLICY, World, claims};
+use crate::world::{ISSUER, JWT, World, claims};
 
 /// Rules for an account of namespace `pay`, with these lines more.
 fn rule(lines: &str) -> String {
@@ -68,10 +68,15 @@ async fn how_long_and_how_often() {
     world.exchange(&other, &[]).await.ok();
     world.server.clock().advance(Duration::from_secs(5 * 60)).await.unwrap();
     assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 3300);
+    let odd = world.account("pay/odd").await;
+    assert_eq!(world.exchange(&odd, &[("audience", "vault\r\nX: y")]).await.error(), (400, "invalid_target"));
 
     let world = World::with(&rule("lifetime: 2h\nneverLongerThanSubject: false"), |_| {}).await;
     let subject = world.account("pay/api").await;
     assert_eq!(world.exchange(&subject, &[]).await.ok()["expires_in"], 7200);
+    // There is no leeway in which a dead token has a child.
+    world.server.clock().advance(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(world.exchange(&subject, &[]).await.error(), (400, "invalid_request"));
     let longer = rule("lifetime: 2h\nneverLongerThanSubject: false");
     let world = World::with(&longer, |options| options.max_token_seconds = Some(3600)).await;
     let subject = world.account("pay/api").await;
@@ -116,6 +121,79 @@ async fn a_file_that_is_read_again_counts_from_then_on_and_a_broken_one_changes_
 }
 
 #[tokio::test]
+async fn no_audience_has_what_readers_take_for_something_else() {
+    let world = World::with(&rule("").replace("[vault]", "['*']"), |_| {}).await;
+    let subject = world.account("pay/api").await;
+    let long = "x".repeat(1025);
+    for audience in ["evil\r\nX: y", "a\0", " a", &long] {
+        assert_eq!(
+            world.exchange(&subject, &[("audience", audience)]).await.error(),
+            (400, "invalid_request"),
+            "{audience:?}"
+        );
+    }
+    let many: Vec<String> = (0..16).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
+    let many: Vec<_> = many.iter().map(|audience| ("audience", audience.as_str())).collect();
+    assert_eq!(
+        world.exchange(&subject, &many).await.error(),
+        (400, "invalid_request"),
+        "longer than verifiers take"
+    );
+}
+
+/// An actor's conditions read the actor's claims, whatever the subject says.
+#[tokio::test]
+async fn conditions_on_actors_read_the_actors_claims() {
+    let policy = "issuers: [{issuer: 'https://ci.example.com', keysFile: jwks.json}]
+rules:
+- name: r
+  from: {issuer: 'https://ci.example.com', subject: '*'}
+  audiences: [x]
+  actors:
+    mayAct: optional
+    from: [{issuer: 'https://ci.example.com', subject: '*', conditions: [\"has(claims.role) && claims.role == 'admin'\"]}]
+";
+    let world = World::with(policy, |_| {}).await;
+    let (plain, admin) =
+        (world.other_token(json!({})).await, world.other_token(json!({"role": "admin"})).await);
+    let ask = async |subject: &str, actor: &str| {
+        world.exchange(subject, &[("actor_token", actor), ("actor_token_type", JWT)]).await.status
+    };
+    assert_eq!((ask(&admin, &plain).await, ask(&plain, &admin).await), (400, 200));
+}
+
+#[tokio::test]
+async fn a_computed_subject_is_no_other_issuers() {
+    let policy = "issuers:
+- {issuer: 'https://ci.example.com', keysFile: jwks.json}
+- {issuer: 'https://other.example.com', keysFile: jwks.json}
+rules:
+- {name: r, from: {issuer: 'https://ci.example.com', subject: '*'}, audiences: [x], subject: claims.as}
+";
+    let world = World::with(policy, |_| {}).await;
+    let ask =
+        async |named: &str| world.exchange(&world.other_token(json!({"as": named})).await, &[]).await.status;
+    assert_eq!(ask("https://other.example.com#root").await, 400);
+    assert_eq!(
+        (ask("https://ci.example.com#other").await, ask("https://third.example.com#root").await),
+        (200, 200)
+    );
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_is_nobodys_fault() {
+    let policy = "issuers: [{issuer: 'https://away.example.com', discovery: 'https://127.0.0.1:9'}]
+rules:
+- {name: r, from: {issuer: 'https://away.example.com', subject: '*'}, audiences: [x]}
+";
+    let world = World::with(policy, |_| {}).await;
+    let token = world.other_token(json!({"iss": "https://away.example.com"})).await;
+    let answer = world.exchange(&token, &[]).await;
+    assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+}
+
+#[tokio::test]
 async fn an_audience_of_the_api_stops_the_start() {
     for audience in ["audiences: [X]", "audiences: [vault]\n  audiencesFrom: '[\"X\"]'", "resources: [X]"] {
         let text = rule("").replace("audiences: [vault]", &audience.replace('X', ISSUER));
@@ -128,7 +206,7 @@ async fn an_audience_of_the_api_stops_the_start() {
             _ => panic!("{audience}"),
         }
     }
-    let own = POLICY.replace("https://ci.example.com", ISSUER);
+    let own = "issuers: [{issuer: 'HTTPS://tokens.example.com/', discovery: 'https://x'}]\nrules: []";
     let policies = ExchangePolicies::open(own.as_bytes(), "").unwrap();
     let server = Server::ephemeral().issuer(ISSUER).with(|options| options.exchange = Some(policies));
     assert!(
@@ -186,6 +264,9 @@ fn what_is_wrong_is_told_with_its_place() {
             "clients: [{name: a, from: {serviceAccount: {namespace: x}}, may: []}]\nrules: []",
             "`may` lists nothing",
         ),
+        ("issuers: [{issuer: 'https://x', keysFile: nothing.json}]\nrules: []", "the key set nothing.json: "),
+        ("url: 'http://x.example'\nrules: []", "line 1, column 6: must be a URL of this server"),
+        (&rule("actors: {from: []}"), "lists nobody"),
         ("url: 'ftp://x'\nrules: []", "line 1, column 6: must be a URL of this server"),
     ] {
         let error = read(text);

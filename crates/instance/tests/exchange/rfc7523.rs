@@ -136,6 +136,14 @@ async fn s3_7_an_assertion_counts_once_where_its_issuer_can_make_another() {
         (401, "invalid_client".into()),
         "in another place as well"
     );
+    // What is refused for another reason may be sent again.
+    let spared = world.other_token(json!({"jti": "spared"})).await;
+    let form = [("grant_type", JWT_BEARER), ("assertion", spared.as_str())];
+    assert_eq!(
+        world.post(TOKEN, &[&form[..], &[("scope", "x")]].concat()).await.error(),
+        (400, "invalid_scope")
+    );
+    world.post(TOKEN, &form).await.ok();
     // As a subject it is no assertion: it is good for as long as it lives (RFC 8693 says no more of it).
     for _ in 0..2 {
         world.exchange(&assertion, &[]).await.ok();

@@ -86,6 +86,8 @@ async fn s4_a_client_learns_of_the_tokens_for_its_audiences_alone() {
 #[tokio::test]
 async fn s2_3_a_refused_bearer_is_told_the_scheme() {
     let world = World::new().await;
-    let answer = world.send(INTROSPECT, &[("token", "x")], &[("authorization", "Bearer wrong")]).await;
-    assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"));
+    for header in ["Bearer wrong", "Basic YTpi", "Digest x"] {
+        let answer = world.send(INTROSPECT, &[("token", "x")], &[("authorization", header)]).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{header}");
+    }
 }

@@ -170,6 +170,10 @@ async fn s4_1_actors_are_told_and_nest() {
         (&told["act"], &told["sub"]),
         (&json!({"sub": "serviceaccount:pay:api"}), &json!("serviceaccount:pay:front"))
     );
+    assert_eq!(
+        told["client_id"], "exchanged:serviceaccount:pay:front",
+        "whoever has it, and not the account"
+    );
 }
 
 #[tokio::test]

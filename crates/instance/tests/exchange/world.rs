@@ -67,7 +67,7 @@ pub struct World {
     pub http: reqwest::Client,
     pub other: PrivateKey,
     pub policies: Arc<ExchangePolicies>,
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     audit: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -131,7 +131,7 @@ impl World {
         let server = server.start().await.unwrap();
         let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
         let http = http.no_proxy().build().unwrap();
-        World { server, http, other, policies, folder, audit }
+        World { server, http, other, policies, _folder: folder, audit }
     }
 
     /// A form to an endpoint.

@@ -16,6 +16,9 @@ pub enum Fenced {
         "the subject begins with {ACCOUNT_PREFIX}, which the token of that account alone is exchanged for"
     )]
     Account,
+    /// An audience that not everybody reads alike.
+    #[error("an audience must be 1 to {MAX_AUDIENCE} bytes without control characters or blanks at its ends")]
+    Audience,
     /// An audience of the API.
     #[error("one of the audiences is the API's own: no exchanged token is for it")]
     ApiAudience,
@@ -34,6 +37,9 @@ pub enum Fenced {
     /// No subject, or none that everybody reads alike.
     #[error("the subject must be 1 to {MAX_SUBJECT} bytes without control characters or blanks at its ends")]
     Subject,
+    /// Too much of it all.
+    #[error("a token may say {MAX_PAYLOAD} bytes at most")]
+    TooLarge,
     /// A name of the system's.
     #[error("the subject begins with system:, which is Kubernetes' alone")]
     System,
@@ -41,6 +47,10 @@ pub enum Fenced {
 
 /// The longest subject, bytes.
 pub const MAX_SUBJECT: usize = 1024;
+/// The longest audience, bytes.
+pub const MAX_AUDIENCE: usize = 1024;
+/// The longest payload: with the longest header and signature of any algorithm verifiers still take the token.
+pub const MAX_PAYLOAD: usize = 8 << 10;
 
 /// What the token endpoint says itself (RFC 9068 §2.2, RFC 8693 §4), besides what no claim may be called
 /// ([`ExtraClaims`]); `cnf` would promise a proof of possession that nobody has checked (RFC 7800).
@@ -53,6 +63,13 @@ const OWN: [&str; 6] = ["act", "client_id", "cnf", "may_act", "scope", CLAIM];
 pub fn audience(audience: &str, api: &[String]) -> Result<(), Fenced> {
     match audience {
         "" => Err(Fenced::NoAudience),
+        audience
+            if audience.len() > MAX_AUDIENCE
+                || audience.trim() != audience
+                || audience.chars().any(char::is_control) =>
+        {
+            Err(Fenced::Audience)
+        }
         audience if api.iter().any(|own| own == audience) => Err(Fenced::ApiAudience),
         _ => Ok(()),
     }
@@ -77,6 +94,22 @@ pub fn subject(subject: &str, tie: Option<&Tie>) -> Result<(), Fenced> {
         return if own { Ok(()) } else { Err(Fenced::Account) };
     }
     Ok(())
+}
+
+/// `act`: each actor has a name that a subject could have, or an account's, which is told by this server alone.
+///
+/// # Errors
+/// One has another, or they nest too deeply.
+pub(super) fn actors(act: &Value, levels: usize) -> Result<(), Fenced> {
+    let (Some(left), Some(name)) = (levels.checked_sub(1), act.get("sub").and_then(Value::as_str)) else {
+        return Err(Fenced::Subject);
+    };
+    match subject(name, None) {
+        // Written by this endpoint: a foreign actor's name begins with its issuer.
+        Ok(()) | Err(Fenced::Account) => {}
+        Err(e) => return Err(e),
+    }
+    act.get("act").map_or(Ok(()), |before| actors(before, left))
 }
 
 /// The claims that a policy adds, as a token carries them.
@@ -189,5 +222,23 @@ mod tests {
         assert_eq!(audience("https://kubernetes.default.svc", &api), Err(Fenced::ApiAudience));
         assert_eq!(audience("", &api), Err(Fenced::NoAudience));
         assert_eq!(audience("vault", &api), Ok(()));
+        for odd in ["a\r\nb", "a\0", " a", "a\t", &"x".repeat(1025)] {
+            assert_eq!(audience(odd, &api), Err(Fenced::Audience), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn actors_are_named_as_subjects_are() {
+        let fenced = |act: Value| actors(&act, 9);
+        let nested = |sub: &str| json!({"sub": "serviceaccount:a:b", "act": {"sub": sub}});
+        assert_eq!(fenced(nested("https://ci.example.com#x")), Ok(()));
+        for (wrong, why) in [
+            (nested("system:masters"), Fenced::System),
+            (json!({"sub": " x"}), Fenced::Subject),
+            (json!({"sub": 1}), Fenced::Subject),
+            (json!([]), Fenced::Subject),
+        ] {
+            assert_eq!(fenced(wrong), Err(why));
+        }
     }
 }

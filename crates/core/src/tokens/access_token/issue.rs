@@ -87,6 +87,9 @@ impl AccessTokens {
             span.record("jti", id.as_str()).record("key.id", signer.key_id());
             let mut payload = Vec::with_capacity(768);
             json::write_sorted(&mut payload, &claims);
+            if payload.len() > fence::MAX_PAYLOAD {
+                return Err(Fenced::TooLarge.into());
+            }
             let token = jws::sign_access_token(&*signer, &payload).await;
             let token = token.map_err(|e| Error::internal(failed(&e), e))?;
             // Signing may have waited for somebody.
@@ -121,8 +124,11 @@ impl AccessTokens {
         }
         fence::subject(grant.subject, grant.tie)?;
         fence::claims(grant.claims)?;
-        if grant.act.is_some_and(|act| fence::holds_kubernetes(act, ACTORS.max(MAX_DEPTH))) {
-            return Err(Fenced::Kubernetes);
+        if let Some(act) = grant.act {
+            fence::actors(act, ACTORS)?;
+            if fence::holds_kubernetes(act, ACTORS.max(MAX_DEPTH)) {
+                return Err(Fenced::Kubernetes);
+            }
         }
         let mut claims = Map::clone(grant.claims);
         claims.insert("iss".into(), self.issuer.as_str().into());

@@ -83,6 +83,7 @@ impl AccessTokens {
         verifier: Arc<Verifier>,
         issuer: String,
     ) -> Self {
+        ledger.exchanges();
         AccessTokens { view, clock, keys, ledger, verifier, issuer }
     }
 

@@ -1,6 +1,7 @@
 //! Revoking: what it covers, and until when it must be kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{LedgerMode, TokenLedger, failed};
 use crate::error::{Error, Qualified};
@@ -94,8 +95,18 @@ impl TokenLedger {
         (*self.revocations.raise(revocation)).clone()
     }
 
-    /// No covered token expires later.
+    /// No covered token expires later, nor one that comes from it by exchange: whatever signed that has promised its end.
     async fn bound(&self, what: &What) -> i64 {
+        let own = self.own_bound(what).await;
+        if !self.exchanging.load(Ordering::SeqCst) {
+            return own;
+        }
+        let keys = self.keys.current();
+        keys.infos().iter().filter_map(|key| key.last_exp).fold(own, i64::max)
+    }
+
+    /// No covered token expires later.
+    async fn own_bound(&self, what: &What) -> i64 {
         // The same bytes may come back whenever their Secret does.
         if matches!(what, What::Sha256(_)) {
             return NEVER;
