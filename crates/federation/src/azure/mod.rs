@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! POST /{tenant}/oauth2/v2.0/token ─► config (tenant, application) ─► assertion ─► issuers ─► issued: an access token
-//! GET  /{tenant}/v2.0/.well-known/openid-configuration, /{tenant}/discovery/v2.0/keys, /common/discovery/instance ─► documents
+//! GET  /{tenant}[/v2.0]/.well-known/openid-configuration, /{tenant}/discovery/v2.0/keys, /common/discovery/instance ─► documents
 //! ```
 //!
 //! Promises: tenants and applications are found by a look-up, however many there are; an application's credentials are twenty at
@@ -56,6 +56,8 @@ enum Endpoint<'a> {
 }
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Scopes that say nothing of a resource.
+const OPENID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 impl Azure {
@@ -202,17 +204,19 @@ impl Service for Azure {
     }
 }
 
-/// Which endpoint a path is.
+/// Which endpoint a path is. Two strokes are one, as at Entra: an authority with a stroke at its end makes two of them.
 fn endpoint(path: &str) -> Option<Endpoint<'_>> {
-    if path == "/common/discovery/instance" {
-        return Some(Endpoint::Instance);
+    if path.ends_with('/') {
+        return None;
     }
-    let (tenant, rest) = path.strip_prefix('/')?.split_once('/')?;
-    match rest {
-        _ if tenant.is_empty() => None,
-        "v2.0/.well-known/openid-configuration" => Some(Endpoint::Discovery { tenant }),
-        "discovery/v2.0/keys" => Some(Endpoint::Keys { tenant }),
-        "oauth2/v2.0/token" => Some(Endpoint::Token { tenant }),
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match std::array::from_fn(|_| parts.next().unwrap_or_default()) {
+        ["common", "discovery", "instance", "", ""] => Some(Endpoint::Instance),
+        // Where version 1 has its document there is the same one: the tokens are those of version 2.
+        [tenant, "v2.0", ".well-known", "openid-configuration", ""]
+        | [tenant, ".well-known", "openid-configuration", "", ""] => Some(Endpoint::Discovery { tenant }),
+        [tenant, "discovery", "v2.0", "keys", ""] => Some(Endpoint::Keys { tenant }),
+        [tenant, "oauth2", "v2.0", "token", ""] => Some(Endpoint::Token { tenant }),
         _ => None,
     }
 }
@@ -223,11 +227,17 @@ fn request_id(headers: &HeaderMap) -> Option<Uuid> {
 }
 
 /// What an access token is for: "the scope … should be the resource identifier … affixed with the .default suffix"
-/// (<https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>).
+/// (<https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>). Beside it there may be the
+/// scopes of OpenID Connect (Core §5.4 and §11), which some libraries of Microsoft's put into every request; they give nothing.
 fn resource(scope: &str) -> Result<&str, Refusal> {
-    let resource = scope.strip_suffix("/.default").filter(|resource| !resource.is_empty());
+    // RFC 6749 §3.3: in any order, with spaces between them.
+    let mut wanted = scope.split(' ').filter(|one| !one.is_empty() && !OPENID.contains(one));
+    let resource = match (wanted.next(), wanted.next()) {
+        (Some(one), None) => one.strip_suffix("/.default"),
+        _ => None,
+    };
     resource
-        .filter(|resource| !resource.contains(char::is_whitespace))
+        .filter(|resource| !resource.is_empty() && !resource.contains(char::is_whitespace))
         .ok_or_else(|| Refusal::invalid_scope(scope))
 }
 

@@ -215,7 +215,19 @@ async fn each_broken_request_has_its_code() {
         (TENANT, json!({"client_id": null}), 400, "invalid_request", 900_144),
         (TENANT, json!({"scope": ""}), 400, "invalid_request", 900_144),
         (TENANT, json!({"scope": "https://vault.azure.net"}), 400, "invalid_scope", 1_002_012),
-        (TENANT, json!({"scope": "openid a/.default"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "openid"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "a/.default b/.default"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "a/.default a/.default"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "a/.default User.Read"}), 400, "invalid_scope", 1_002_012),
+        (TENANT, json!({"scope": "a\tb/.default"}), 400, "invalid_scope", 1_002_012),
+        // Those of OpenID Connect, as MSAL for Go and for Java send them: the next rule is judged.
+        (
+            TENANT,
+            json!({"scope": "a/.default openid offline_access profile", "client_assertion": "x"}),
+            400,
+            "invalid_request",
+            50_027,
+        ),
         (TENANT, json!({"scope": "/.default"}), 400, "invalid_scope", 1_002_012),
         ("44444444-4444-4444-4444-444444444444", json!({}), 400, "invalid_request", 90_002),
         ("other.onmicrosoft.com", json!({}), 400, "invalid_request", 90_002),
@@ -243,6 +255,23 @@ async fn each_broken_request_has_its_code() {
     let twice = Request::post(twice).body("scope=a&scope=b".into()).unwrap();
     assert_eq!(ask(&azure, twice).await.1["error_codes"], json!([90_013]));
     assert_eq!(get(&azure, &format!("/{TENANT}/oauth2/v2.0/token")).await.0, 400);
+    let slashes = Request::post(format!("//{TENANT}/oauth2/v2.0/token")).body(Bytes::new()).unwrap();
+    assert_eq!(ask(&azure, slashes).await.1["error_codes"], json!([900_144]));
+}
+
+#[test]
+fn openid_connect_core_section_5_4_scopes_give_nothing() {
+    for scope in [
+        "https://vault.azure.net/.default",
+        // MSAL for Go and for Java.
+        "https://vault.azure.net/.default openid offline_access profile",
+        "openid profile email offline_access https://vault.azure.net/.default",
+        " openid  https://vault.azure.net/.default  openid ",
+    ] {
+        assert_eq!(resource(scope), Ok("https://vault.azure.net"), "{scope}");
+    }
+    // The resource of such a name ends with a stroke.
+    assert_eq!(resource("https://vault.azure.net//.default"), Ok("https://vault.azure.net/"));
 }
 
 #[tokio::test]
@@ -252,6 +281,12 @@ async fn documents_are_those_that_msal_wants() {
     for tenant in [TENANT, "contoso.onmicrosoft.com"] {
         let (status, document) =
             get(&azure, &format!("/{tenant}/v2.0/.well-known/openid-configuration")).await;
+        for same in [
+            format!("/{tenant}/.well-known/openid-configuration"),
+            format!("//{tenant}//v2.0/.well-known//openid-configuration"),
+        ] {
+            assert_eq!(get(&azure, &same).await, (status, document.clone()), "{same}");
+        }
         assert_eq!((status, &document["issuer"]), (200, &json!(format!("{url}/{TENANT}/v2.0"))));
         assert_eq!(document["token_endpoint"], format!("{url}/{TENANT}/oauth2/v2.0/token"));
         assert!(document["authorization_endpoint"].is_string());
@@ -289,7 +324,13 @@ async fn documents_are_those_that_msal_wants() {
         "/x",
         "/common/oauth2/authorize",
         "//oauth2/v2.0/token",
+        "//",
+        "//common//oauth2/authorize",
         &format!("/{TENANT}/oauth2/v2.0/tokens"),
+        &format!("/{TENANT}/oauth2/v2.0/token/"),
+        &format!("/{TENANT}/oauth2/v2.0/token/x"),
+        &format!("/{TENANT}/oauth2/v2.0"),
+        &format!("/{TENANT}/x/oauth2/v2.0/token"),
     ] {
         assert!(!azure.owns(other), "{other}");
     }

@@ -1,7 +1,7 @@
 //! Google's: workload identity federation with the tokens of issuers of OpenID Connect, and the service accounts behind it.
 //!
 //! ```text
-//! POST /v1/token ─► body ─► exchange ─► names ─► issuers (or uploaded keys) ─► mapping ─► tokens: a federated access token
+//! POST /v1/token ─► client ─► body ─► exchange ─► names ─► issuers (or uploaded keys) ─► mapping ─► tokens: a federated access token
 //! POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken ─► impersonate (bindings) ─► tokens: an account's
 //! POST /v1/introspect, /tokeninfo ─► inspect
 //! ```
@@ -10,6 +10,7 @@
 //! Where Google has been seen to answer otherwise than its reference says, the reference counts if it is the stricter.
 
 mod body;
+mod client;
 mod config;
 mod exchange;
 mod impersonate;
@@ -81,8 +82,10 @@ impl Gcp {
         let ok = |value: Value| answer::json(StatusCode::OK, &value);
         match (&parts.method, parts.uri.path()) {
             (&Method::POST, TOKEN) => {
-                no_credentials(&parts.headers)?;
-                let exchange = Exchange::new(Parameters::read(&parts.headers, &body)?)?;
+                client::in_header(&parts.headers)?;
+                let mut parameters = Parameters::read(&parts.headers, &body)?;
+                client::in_body(&mut parameters)?;
+                let exchange = Exchange::new(parameters)?;
                 self.exchange(exchange).await.map(ok)
             }
             (&Method::POST, INTROSPECT) => {
@@ -140,18 +143,6 @@ impl Service for Gcp {
             refusal.answer()
         })
     }
-}
-
-/// "Do not send the Authorization HTTP header in the request": workload pools have no clients that could have a secret, and no
-/// bearer is known before the exchange.
-fn no_credentials(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(()) };
-    let scheme = header.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
-    if scheme.eq_ignore_ascii_case(b"basic") {
-        let description = "The OAuth client was not found.".into();
-        return Err(Refusal::OAuth { error: "invalid_client", description });
-    }
-    Err(Refusal::invalid_credentials())
 }
 
 /// The account of a path of `generateAccessToken`.

@@ -358,7 +358,19 @@ async fn each_broken_parameter_has_its_error() {
     }
     let (status, answer) = ask(json!({"scope": [CLOUD]})).await;
     assert_eq!((status, &answer["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));
-    for (header, status) in [("Bearer x", 401), ("Basic eDp5", 401)] {
+    for (client, status) in [
+        (json!({"clientId": "32555940559.apps.googleusercontent.com", "client_secret": "x"}), 200),
+        (json!({"client_id": "other"}), 401),
+        (json!({"clientSecret": "x"}), 401),
+    ] {
+        assert_eq!(ask(client.clone()).await.0, status, "{client}");
+    }
+    // gcloud's id, and another one.
+    for (header, status) in [
+        ("Basic MzI1NTU5NDA1NTkuYXBwcy5nb29nbGV1c2VyY29udGVudC5jb206eA==", 200),
+        ("Bearer x", 401),
+        ("Basic eDp5", 401),
+    ] {
         let mut request = post(TOKEN, "application/json", good.to_string());
         request.headers_mut().insert(AUTHORIZATION, header.parse().unwrap());
         assert_eq!(local.ask(request).await.0, status, "{header}");
