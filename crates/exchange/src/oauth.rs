@@ -1,6 +1,8 @@
 //! Answers of the token endpoint and its neighbours (RFC 6749 §5): JSON that no cache may keep, and errors that say what kind
 //! they are and no more.
 
+use std::ops::Deref;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -62,9 +64,20 @@ impl Code {
     }
 }
 
-/// A refusal: what the client is told, and what log and audit line say.
+/// A refusal: what the client is told, and what log and audit line say. In a box, since most requests have none.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Refusal(Box<Told>);
+
+impl Deref for Refusal {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
     pub(crate) code: Code,
     /// For the client. One of few fixed texts: it names nothing that came from a policy or a token.
     pub(crate) told: &'static str,
@@ -89,27 +102,28 @@ impl Refusal {
     /// What only the operator may know.
     pub(crate) fn because(code: Code, told: &'static str, why: impl Into<String>) -> Self {
         let why = why.into();
-        Refusal { code, told, why, rule: String::new(), retry_after: None, status: None, scheme: None }
+        let rule = String::new();
+        Refusal(Box::new(Told { code, told, why, rule, retry_after: None, status: None, scheme: None }))
     }
 
     pub(crate) fn by_rule(mut self, rule: &str) -> Self {
-        rule.clone_into(&mut self.rule);
+        rule.clone_into(&mut self.0.rule);
         self
     }
 
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.0.retry_after = Some(seconds);
         self
     }
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = Some(status);
+        self.0.status = Some(status);
         self
     }
 
     /// RFC 6749 §5.2: a credential in the `Authorization` header is refused with its scheme.
     pub(crate) fn with_scheme(mut self, scheme: HeaderValue) -> Self {
-        self.scheme = Some(scheme);
+        self.0.scheme = Some(scheme);
         self
     }
 

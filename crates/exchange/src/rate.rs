@@ -42,7 +42,7 @@ impl Rates {
     /// Takes one. `Err`: how long to wait.
     pub(crate) fn take(&self, rate: Rate, rule: &str, subject: &str, now: Duration) -> Result<(), Duration> {
         let key: Box<str> = format!("{rule} {subject}").into();
-        let share = rate.per / rate.count.max(1);
+        let share = rate.per.checked_div(rate.count).unwrap_or(rate.per);
         let at = usize::try_from(self.hash.hash_one(&key)).unwrap_or(0) % PIECES;
         let Some(piece) = self.pieces.get(at) else { return Ok(()) };
         let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);

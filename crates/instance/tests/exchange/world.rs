@@ -166,13 +166,10 @@ impl World {
     }
 
     /// The token that an account's is exchanged for.
-    #[track_caller]
-    pub fn exchanged<'a>(&'a self, account: &'a str, audience: &'a str) -> impl Future<Output = String> + 'a {
-        async move {
-            let subject = self.account(account).await;
-            let answer = self.exchange(&subject, &[("audience", audience)]).await.ok();
-            answer["access_token"].as_str().unwrap().to_owned()
-        }
+    pub async fn exchanged(&self, account: &str, audience: &str) -> String {
+        let subject = self.account(account).await;
+        let answer = self.exchange(&subject, &[("audience", audience)]).await.ok();
+        answer["access_token"].as_str().unwrap().to_owned()
     }
 
     /// As a client that the policy lets introspect.
@@ -217,7 +214,7 @@ impl World {
 
     /// The audit lines of an action.
     pub async fn lines(&self, action: &str, wanted: usize) -> Vec<Value> {
-        for _ in 0..400 {
+        for _ in 0..1_000_000 {
             let text = self.audit.lock().unwrap().clone();
             let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
             let lines: Vec<Value> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
@@ -225,7 +222,7 @@ impl World {
             if found.len() >= wanted {
                 return found;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
         panic!("no {wanted} lines of {action}");
     }

@@ -116,6 +116,7 @@ fn account(pod: &str, jti: &str) -> Subject {
             pod: Some("api-0".into()),
         },
         id: "account".into(),
+        name: "account".into(),
         issuer: "https://issuer.example".into(),
         sub: "system:serviceaccount:pay:api".into(),
         audiences: vec!["exchange".into()],
