@@ -46,6 +46,9 @@ pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError>
 /// It is another issuer's, or its key set could come from anyone.
 pub fn jwks_uri_elsewhere(issuer: &str, base: &str, document: &[u8]) -> Result<String, DiscoveryError> {
     let named = named(issuer, document)?;
+    if has_dot_segments(&named) {
+        return Err(DiscoveryError::JwksUri(named));
+    }
     let (inside, base_path) = (cut(issuer), cut(base));
     let below = named.strip_prefix(inside).filter(|rest| rest.starts_with('/'));
     let there = match (below, plain(&named), plain(issuer), plain(base)) {
@@ -87,10 +90,20 @@ fn named(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError> {
 /// Refuses what could come from anyone; plain http is for an issuer of this very machine.
 fn judged(jwks_uri: String, here: bool) -> Result<String, DiscoveryError> {
     let https = plain(&jwks_uri).is_some_and(|uri| uri.scheme_str() == Some("https"));
-    if https || (here && loopback(&jwks_uri)) {
+    // A key set's address may have a query; an issuer's has none.
+    let bare = jwks_uri.split('?').next().unwrap_or_default();
+    if https || (here && loopback(bare)) {
         return Ok(jwks_uri);
     }
     Err(DiscoveryError::JwksUri(jwks_uri))
+}
+
+/// Whether a URL's path has a `.` or `..`, as whoever resolves it may read it (RFC 3986 §5.2.4; with `%2e`, `%2f` and `\` as
+/// <https://url.spec.whatwg.org/#path-state> and lenient servers do). Put below another URL, it could lead out of there.
+pub fn has_dot_segments(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 fn cut(url: &str) -> &str {
@@ -192,9 +205,18 @@ mod tests {
             "/k",
             "",
             "http://a.example/tenant/k",
+            // RFC 3986 §5.2.4: out of what the base is for.
+            "https://a.example/tenant/../admin",
+            "https://a.example/tenant/%2E%2e/admin",
+            "https://a.example/tenant/.%2e/admin",
+            "https://a.example/tenant/..%2fadmin",
+            "https://a.example/tenant/..\\admin",
+            "https://a.example/./tenant/k",
+            "https://a.example/tenant/..?v=1",
         ] {
             assert!(read(issuer, here, keys).is_err(), "{keys}");
         }
+        assert!(read(issuer, here, "https://a.example/tenant/..a/b..?c=/../").is_ok());
         // What is read over https leads to no plain http.
         assert!(read(issuer, "https://b.example", "http://127.0.0.1:9/k").is_err());
         // An issuer that is no URL has nothing below it.
