@@ -3,6 +3,8 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html>). Each needs an action of its
 //! own to be allowed.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::arn::is_of_name;
@@ -10,6 +12,7 @@ use super::error::Refusal;
 use super::policy::Context;
 
 const TAGS: &str = "https://aws.amazon.com/tags";
+const FLATTENED: &str = "https://aws.amazon.com/tags/";
 const SOURCE_IDENTITY: &str = "https://aws.amazon.com/source_identity";
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 const MOST_TAGS: usize = 50;
@@ -27,12 +30,21 @@ impl Demands {
     pub(super) fn read(claims: &Map<String, Value>) -> Result<Self, Refusal> {
         let mut demands = Demands::default();
         if let Some(tags) = claims.get(TAGS) {
-            demands.tags(tags).ok_or_else(|| unreadable(TAGS))?;
+            demands.nested(tags).ok_or_else(|| unreadable(TAGS))?;
         }
-        // The flattened form, a claim for each tag.
-        if claims.keys().any(|name| name.starts_with(TAGS) && name != TAGS) {
-            return Err(Refusal::token(format!("The claims {TAGS}/… are not understood here: use {TAGS}")));
+        // The flattened form, a claim for each tag. Who names a tag in both has not said which counts; so the words are ours.
+        for (name, value) in claims {
+            let Some(member) = name.strip_prefix(FLATTENED) else { continue };
+            let read = match member.split_once('/') {
+                Some(("principal_tags", key)) => {
+                    value.as_str().or_else(|| one(value)).and_then(|value| demands.tag(key, value))
+                }
+                None if member == "transitive_tag_keys" => demands.transitive(value),
+                _ => None,
+            };
+            read.ok_or_else(|| unreadable(name))?;
         }
+        demands.check().ok_or_else(|| unreadable(TAGS))?;
         if let Some(identity) = claims.get(SOURCE_IDENTITY) {
             let fits = |text: &&str| (2..=64).contains(&text.len()) && text.bytes().all(is_of_name);
             let text = identity.as_str().filter(fits).ok_or_else(|| unreadable(SOURCE_IDENTITY))?;
@@ -42,22 +54,38 @@ impl Demands {
     }
 
     /// `{"principal_tags": {KEY: [VALUE]}, "transitive_tag_keys": [KEY]}`
-    fn tags(&mut self, tags: &Value) -> Option<()> {
+    fn nested(&mut self, tags: &Value) -> Option<()> {
         let tags = tags.as_object()?;
         if tags.keys().any(|name| name != "principal_tags" && name != "transitive_tag_keys") {
             return None;
         }
         for (key, value) in tags.get("principal_tags")?.as_object()? {
-            let [value] = value.as_array()?.as_slice() else { return None };
-            let value = value.as_str()?;
-            let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
-            self.tags.push(fits.then(|| (key.clone(), value.to_owned()))?);
+            self.tag(key, one(value)?)?;
         }
-        for key in tags.get("transitive_tag_keys").and_then(Value::as_array).into_iter().flatten() {
-            let key = key.as_str()?;
-            self.transitive.push(self.tags.iter().any(|(tag, _)| tag == key).then(|| key.to_owned())?);
+        tags.get("transitive_tag_keys").map_or(Some(()), |keys| self.transitive(keys))
+    }
+
+    /// A tag.
+    fn tag(&mut self, key: &str, value: &str) -> Option<()> {
+        let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
+        let full = self.tags.len() >= MOST_TAGS;
+        (fits && !full).then(|| self.tags.push((key.to_owned(), value.to_owned())))
+    }
+
+    /// Keys of tags that go on with the session.
+    fn transitive(&mut self, keys: &Value) -> Option<()> {
+        for key in keys.as_array()? {
+            self.transitive.push(key.as_str()?.to_owned());
         }
-        (self.tags.len() <= MOST_TAGS).then_some(())
+        Some(())
+    }
+
+    /// Each tag is there once ("you cannot pass the same key twice", without regard to case), and those that go on are there.
+    fn check(&self) -> Option<()> {
+        let mut keys = HashSet::with_capacity(self.tags.len());
+        let once = self.tags.iter().all(|(key, _)| keys.insert(key.to_lowercase()));
+        let known: HashSet<&str> = self.tags.iter().map(|(key, _)| key.as_str()).collect();
+        (once && self.transitive.iter().all(|key| known.contains(key.as_str()))).then_some(())
     }
 
     /// What must be allowed.
@@ -83,6 +111,14 @@ impl Demands {
     }
 }
 
+/// The one text of a list.
+fn one(list: &Value) -> Option<&str> {
+    match list.as_array()?.as_slice() {
+        [value] => value.as_str(),
+        _ => None,
+    }
+}
+
 /// The words are ours.
 fn unreadable(claim: &str) -> Refusal {
     Refusal::token(format!("The claim {claim} cannot be read"))
@@ -105,6 +141,21 @@ mod tests {
         let demands = read(both).unwrap();
         assert_eq!(demands.actions().collect::<Vec<_>>(), ["sts:TagSession", "sts:SetSourceIdentity"]);
         assert_eq!(demands.source_identity(), Some("alice@example.com"));
+        // The flattened form: a key may have strokes of its own.
+        let flat = json!({
+            "https://aws.amazon.com/tags/principal_tags/team": "pay",
+            "https://aws.amazon.com/tags/principal_tags/a/b": ["c"],
+            "https://aws.amazon.com/tags/transitive_tag_keys": ["team"],
+        });
+        let demands = read(flat).unwrap();
+        assert_eq!(demands.actions().collect::<Vec<_>>(), ["sts:TagSession"]);
+        let mut tags = demands.tags.clone();
+        tags.sort();
+        assert_eq!(
+            tags,
+            [("a/b".into(), "c".into()), ("team".into(), "pay".into())] as [(String, String); 2]
+        );
+        assert_eq!(demands.transitive, ["team"]);
         for wrong in [
             json!({TAGS: {"principal_tags": {"team": "pay"}}}),
             json!({TAGS: {"principal_tags": {"team": ["a", "b"]}}}),
@@ -112,7 +163,16 @@ mod tests {
             json!({TAGS: []}),
             json!({TAGS: {}}),
             json!({TAGS: {"principal_tags": {}, "more": 1}}),
-            json!({"https://aws.amazon.com/tags/principal_tags/team": ["pay"]}),
+            json!({TAGS: {"principal_tags": {"team": ["a"], "Team": ["b"]}}}),
+            json!({TAGS: {"principal_tags": {"team": ["a"]}}, "https://aws.amazon.com/tags/principal_tags/team": "a"}),
+            json!({"https://aws.amazon.com/tags/principal_tags/team": 7}),
+            json!({"https://aws.amazon.com/tags/principal_tags/": "pay"}),
+            json!({"https://aws.amazon.com/tags/transitive_tag_keys": ["team"]}),
+            json!({"https://aws.amazon.com/tags/transitive_tag_keys": "team"}),
+            json!({"https://aws.amazon.com/tags/other": ["team"]}),
+            Value::Object(
+                (0..51).map(|at| (format!("{FLATTENED}principal_tags/t{at}"), json!("x"))).collect(),
+            ),
             json!({SOURCE_IDENTITY: "a"}),
             json!({SOURCE_IDENTITY: 7}),
             json!({SOURCE_IDENTITY: "a b"}),

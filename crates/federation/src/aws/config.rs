@@ -105,7 +105,10 @@ impl Provider {
         // "The URL should not contain a port number"; a query and a fragment are refused as well.
         let parsed =
             Url::parse(&url.value).ok().filter(|url| url.query().is_none() && url.fragment().is_none());
-        if parsed.is_none_or(|url| url.port().is_some()) {
+        // As it is written: the parsed URL has no port where it is https' own.
+        let authority = name.split('/').next().unwrap_or_default();
+        let port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        if parsed.is_none() || port {
             return Err(url.refuse("AWS takes issuers without port, query and fragment,"));
         }
         if !issuers.contains(url.value.as_str()) {

@@ -28,22 +28,23 @@ pub(super) fn used(document: &Bytes) -> Bytes {
         }
     }
     usable.reverse();
-    let of = |kind: &str| usable.iter().copied().filter(|entry| entry["kty"] == kind).collect::<Vec<_>>();
-    let within =
-        |keys: Vec<&Value>| if keys.len() > MOST { Vec::new() } else { keys.into_iter().cloned().collect() };
-    let (rsa, ec): (Vec<Value>, Vec<Value>) = (within(of("RSA")), within(of("EC")));
+    let of = |kind: &str| {
+        let keys: Vec<&Value> = usable.iter().copied().filter(|entry| entry["kty"] == kind).collect();
+        if keys.len() > MOST { Vec::new() } else { keys }
+    };
+    let (rsa, ec) = (of("RSA"), of("EC"));
     // A key here has one algorithm, so that of RSA is there once for each; where that would be more than is read, `alg` chooses.
     let each: &[&str] =
         if rsa.len() * 3 + ec.len() <= PublishedKeys::MAX_KEYS { &["RS256", "RS384", "RS512"] } else { &[] };
     let mut keys = Vec::new();
     for key in rsa {
         match each {
-            [] => keys.push(key),
-            each => keys.extend(each.iter().map(|alg| with(&key, "alg", Some(json!(alg))))),
+            [] => keys.push(with(key, key.get("alg").cloned())),
+            each => keys.extend(each.iter().map(|alg| with(key, Some(json!(alg))))),
         }
     }
     // The curve says which it is.
-    keys.extend(ec.iter().map(|key| with(key, "alg", None)));
+    keys.extend(ec.iter().map(|key| with(key, None)));
     json!({ "keys": keys }).to_string().into()
 }
 
@@ -53,13 +54,13 @@ fn is_usable(entry: &Value) -> bool {
     used_for && entry.get("key_ops").is_none() && kind && x5c::agrees(entry)
 }
 
-fn with(key: &Value, member: &str, value: Option<Value>) -> Value {
-    let mut key = key.clone();
-    if let Some(object) = key.as_object_mut() {
-        object.remove(member);
-        object.extend(value.map(|value| (member.to_owned(), value)));
-    }
-    key
+/// What the key itself is (RFC 7518 §6.2.1, §6.3.1), with this `alg`: what else an issuer says of it (`x5c` above all) would count
+/// three times for how much is read of a key set.
+fn with(key: &Value, alg: Option<Value>) -> Value {
+    const MEMBERS: [&str; 7] = ["kty", "kid", "n", "e", "crv", "x", "y"];
+    let members = MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), key.get(*name)?.clone())));
+    let alg = alg.map(|alg| ("alg".to_owned(), alg));
+    Value::Object(members.chain(alg).collect())
 }
 
 #[cfg(test)]
@@ -94,6 +95,10 @@ mod tests {
         assert_eq!(kids(&keys), ["plain", "twice"]);
         let kept: Value = serde_json::from_slice(&used(&json!({ "keys": keys }).to_string().into())).unwrap();
         assert_eq!(kept["keys"][3], json!({"kty": "EC", "kid": "twice", "x": "last"}));
+        let wordy = json!({"kty": "RSA", "kid": "a", "n": "1", "e": "AQAB", "use": "sig", "alg": "RS256", "more": "x".repeat(9000)});
+        let document: Bytes = json!({ "keys": vec![wordy; 1] }).to_string().into();
+        let kept: Value = serde_json::from_slice(&used(&document)).unwrap();
+        assert_eq!(kept["keys"][2], json!({"kty": "RSA", "kid": "a", "n": "1", "e": "AQAB", "alg": "RS512"}));
         assert_eq!(used(&Bytes::from_static(b"{}")), "{}");
         assert_eq!(used(&Bytes::from_static(b"<")), "<");
     }
