@@ -15,6 +15,8 @@ use crate::{aws, azure, gcp};
 /// What the services are to know.
 #[derive(Clone, Debug)]
 pub struct StsConfig {
+    /// Of the file: the same one says the same.
+    pub(crate) digest: [u8; 32],
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) aws: Option<aws::Config>,
     pub(crate) azure: Option<azure::Config>,
@@ -51,7 +53,18 @@ impl StsConfig {
         let aws = aws.map(|raw| aws::Config::new(raw, &known)).transpose()?;
         let azure = azure.map(|raw| azure::Config::new(raw, &known)).transpose()?;
         let gcp = gcp.map(|raw| gcp::Config::new(raw, &known)).transpose()?;
-        Ok(StsConfig { issuers, aws, azure, gcp })
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text).as_ref());
+        Ok(StsConfig { digest, issuers, aws, azure, gcp })
+    }
+
+    /// Whether documents that are to be this server's own (`self`) are those of an issuer of its: the one that signs, or those
+    /// that it may become. To be asked before anything is made.
+    ///
+    /// # Errors
+    /// They are another's; says where that is written.
+    pub fn check_own(&self, own: &[&str]) -> Result<(), ConfigError> {
+        self.issuers.iter().try_for_each(|issuer| issuer.check_own(own))
     }
 }
 
@@ -110,6 +123,12 @@ aws:
                 "without port",
                 "line 8, column 10",
             ),
+            (
+                "    url: https://oidc.example.com",
+                "    url: https://oidc.example.com:443/a",
+                "without port",
+                "line 8, column 10",
+            ),
             ("    url: https://oidc", "    url: https://x", "does not say where", "line 8, column 10"),
             ("[sts.amazonaws.com]", "['']", "1 to 255 characters", "line 9, column 19"),
             ("clientIdList", "clientIDList", "unknown field", "line 9, column 5"),
@@ -129,6 +148,15 @@ aws:
             let error = parse(&text).expect_err(to).to_string();
             assert!(error.contains(words) && error.contains(place), "{to}: {error}");
         }
+        let config = StsConfig::parse(GOOD.as_bytes(), &[Cloud::Aws]).unwrap();
+        assert_eq!(config.check_own(&["https://other.example.com", "https://oidc.example.com"]), Ok(()));
+        let error = config.check_own(&["https://127.0.0.1:6443"]).unwrap_err().to_string();
+        assert!(
+            error.contains("--service-account-issuer=https://oidc.example.com")
+                && error.contains("\"https://127.0.0.1:6443\"")
+                && error.contains("line 3, column 14"),
+            "{error}"
+        );
         let error = StsConfig::parse(b"issuers: []\n", &[Cloud::Gcp]).unwrap_err().to_string();
         assert!(error.contains("there is no `gcp:`"), "{error}");
         assert!(parse("").is_err() && parse("[]").is_err() && parse(&format!("{GOOD}---\na: 1\n")).is_err());

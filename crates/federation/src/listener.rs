@@ -26,7 +26,7 @@ use crate::azure::Azure;
 use crate::cloud::{Cloud, Means, Secret, Service};
 use crate::config::StsConfig;
 use crate::gcp::Gcp;
-use crate::issuers::{Issuers, SetupError};
+use crate::issuers::{Issuers, Places, SetupError};
 
 /// No request is longer: a token of 20,000 characters, a policy and more.
 const MAX_BODY: usize = 128 << 10;
@@ -53,7 +53,15 @@ pub struct Sts {
     clouds: Vec<Cloud>,
     ground: Ground,
     secret: Arc<Secret>,
-    services: ArcSwap<Services>,
+    issuers: Arc<Issuers>,
+    live: ArcSwap<Live>,
+}
+
+/// What goes by one configuration.
+struct Live {
+    /// Of its file.
+    digest: [u8; 32],
+    services: Services,
 }
 
 type Services = Vec<Box<dyn Service>>;
@@ -65,16 +73,24 @@ impl Sts {
     /// This server's documents are not those of an issuer that has them, or no documents can be fetched at all.
     pub fn new(config: StsConfig, clouds: &[Cloud], ground: Ground) -> Result<Arc<Self>, SetupError> {
         let secret = Arc::new(Secret(random::bytes()));
-        let services = ArcSwap::from_pointee(services(config, clouds, &ground, &secret)?);
-        Ok(Arc::new(Sts { clouds: clouds.to_vec(), ground, secret, services }))
+        let places = Places::new(&config.issuers, &ground.keys, &Places::default())?;
+        let issuers = Arc::new(Issuers::new(places));
+        let live = ArcSwap::from_pointee(live(config, clouds, &ground, &secret, &issuers));
+        Ok(Arc::new(Sts { clouds: clouds.to_vec(), ground, secret, issuers, live }))
     }
 
-    /// Goes by another configuration from the next request on. Credentials that were given out stay good for their time.
+    /// Goes by another configuration from the next request on. Credentials that were given out stay good for their time, and the
+    /// keys of issuers whose documents stay where they are for theirs. The same file changes nothing.
     ///
     /// # Errors
     /// As [`Self::new`]; all stays as it was.
     pub fn reload(&self, config: StsConfig) -> Result<(), SetupError> {
-        self.services.store(Arc::new(services(config, &self.clouds, &self.ground, &self.secret)?));
+        if self.live.load().digest == config.digest {
+            return Ok(());
+        }
+        let places = Places::new(&config.issuers, &self.ground.keys, &self.issuers.places())?;
+        self.issuers.replace(places);
+        self.live.store(Arc::new(live(config, &self.clouds, &self.ground, &self.secret, &self.issuers)));
         Ok(())
     }
 
@@ -83,9 +99,9 @@ impl Sts {
     where
         B: http_body_util::BodyExt<Data = Bytes> + Unpin + Send,
     {
-        let services = self.services.load_full();
+        let live = self.live.load_full();
         let path = request.uri().path();
-        let Some(service) = services.iter().find(|service| service.owns(path)) else {
+        let Some(service) = live.services.iter().find(|service| service.owns(path)) else {
             return answer::text(StatusCode::NOT_FOUND, "no service of --sts has this path\n").map(Full::new);
         };
         let answered = AssertUnwindSafe(whole(&**service, request)).catch_unwind();
@@ -100,16 +116,17 @@ impl Sts {
     }
 }
 
-fn services(
+fn live(
     config: StsConfig,
     clouds: &[Cloud],
     ground: &Ground,
     secret: &Arc<Secret>,
-) -> Result<Services, SetupError> {
-    let StsConfig { issuers, aws, azure, gcp } = config;
+    issuers: &Arc<Issuers>,
+) -> Live {
+    let StsConfig { digest, issuers: _, aws, azure, gcp } = config;
     let means = Means {
         clock: ground.clock.clone(),
-        issuers: Arc::new(Issuers::new(&issuers, &ground.keys)?),
+        issuers: issuers.clone(),
         secret: secret.clone(),
         url: ground.url.as_str().into(),
     };
@@ -124,7 +141,7 @@ fn services(
     if let Some(config) = azure.filter(|_| on(Cloud::Azure)) {
         services.push(Box::new(Azure::new(config, means)));
     }
-    Ok(services)
+    Live { digest, services }
 }
 
 /// Reads the body, and has the service answer.

@@ -1,11 +1,11 @@
 //! `--sts`: the clouds' security token services beside the server.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use tokensmith_federation::{Cloud, Ground, Sts, StsConfig};
+use tokensmith_federation::{Cloud, ConfigError, Ground, Sts, StsConfig};
 use tokensmith_server::App;
 use tokensmith_server::metrics::StsAnswered;
 use tokio::net::TcpListener;
@@ -98,10 +98,19 @@ impl StsArgs {
         let Some(path) = self.sts_config.as_ref().filter(|_| !self.sts.is_empty()) else { return Ok(None) };
         check_given(path)?;
         let config = StsConfig::parse(&read(path)?, &self.clouds());
-        let refused =
-            |e| Failure::failed(format!("the STS configuration {} cannot be used: {e}", path.display()));
-        config.map(Some).map_err(refused)
+        config.map(Some).map_err(|e| refused(path, &e))
     }
+
+    /// Judges, before anything is made, whether this server's own documents can be those that are asked for. `own` are the names
+    /// that its issuer has or may get.
+    pub(super) fn check_own(&self, config: Option<&StsConfig>, own: &[&str]) -> Result<(), Failure> {
+        let Some((path, config)) = self.sts_config.as_ref().zip(config) else { return Ok(()) };
+        config.check_own(own).map_err(|e| refused(path, &e))
+    }
+}
+
+fn refused(path: &Path, e: &ConfigError) -> Failure {
+    Failure::failed(format!("the STS configuration {} cannot be used: {e}", path.display()))
 }
 
 /// The services, and the socket where they are going to be.

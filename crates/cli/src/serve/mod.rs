@@ -99,6 +99,13 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     advertise(&args, address.port(), &mut settings.options)?;
     let dir =
         if args.ephemeral { DataDir::temporary()? } else { DataDir::open(&args.data_dir, args.others())? };
+    if args.service_account_issuer.is_empty() {
+        let hosts = [OwnHost::Address(tls::local_address(args.bind_address)), OwnHost::Localhost];
+        let urls = hosts.map(|host| url(host, address.port()));
+        let kept = dir.kept_issuer()?;
+        let own = kept.as_ref().map_or(urls.each_ref().map(String::as_str).to_vec(), |kept| vec![kept]);
+        args.sts.check_own(settings.sts.as_ref(), &own)?;
+    }
     let first = match args.ephemeral {
         true => FirstStart::ephemeral(),
         false => FirstStart::begin(&dir, Who::Server, args.force)?,

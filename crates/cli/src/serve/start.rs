@@ -67,6 +67,9 @@ impl Settings {
         let profiles = profiles::read(args)?;
         let exchange = args.exchange_policy_file.as_deref().map(exchange::read).transpose()?;
         let sts = args.sts.config()?;
+        if let Some(issuer) = args.service_account_issuer.first() {
+            args.sts.check_own(sts.as_ref(), &[issuer])?;
+        }
         tls::check(args)?;
         let client_cas = args.client_ca_file.as_deref().map(tls::client_cas).transpose()?;
         let options = Options {

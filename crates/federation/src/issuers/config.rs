@@ -30,8 +30,8 @@ pub(crate) struct Issuer {
 pub(crate) enum Documents {
     /// At the same paths below this URL, without a stroke at its end; trusting these certificates (PEM) besides the system's.
     Below { url: String, ca: Option<String> },
-    /// This very server's, without HTTP.
-    Own,
+    /// This very server's, without HTTP; and where that is written.
+    Own(Placed<()>),
 }
 
 /// What stands for this server's own documents.
@@ -49,7 +49,7 @@ impl Issuer {
         if documents.value == OWN {
             return match ca {
                 Some(ca) => Err(ca.refuse("documents of this server itself need no `ca`: leave it out")),
-                None => Ok(Issuer { name: issuer.value, documents: Documents::Own }),
+                None => Ok(Issuer { name: issuer.value, documents: Documents::Own(documents.map(|_| ())) }),
             };
         }
         let url = Url::parse(&documents.value).ok().filter(|url| {
@@ -68,6 +68,18 @@ impl Issuer {
         }
         let url = documents.value.strip_suffix('/').unwrap_or(&documents.value).to_owned();
         Ok(Issuer { name: issuer.value, documents: Documents::Below { url, ca: ca.map(|ca| ca.value) } })
+    }
+
+    /// Whether documents of this server would be the issuer's, where it asks for them: the server has one of these names.
+    pub(crate) fn check_own(&self, own: &[&str]) -> Result<(), ConfigError> {
+        let Issuer { name, documents: Documents::Own(place) } = self else { return Ok(()) };
+        if own.contains(&name.as_str()) {
+            return Ok(());
+        }
+        Err(place.refuse(format_args!(
+            "the documents of {name:?} cannot be this server's own (`self`), whose issuer is {:?}: serve with --service-account-issuer={name}, or say where they are,",
+            own.first().unwrap_or(&""),
+        )))
     }
 
     /// Each of them once: one with a stroke at its end has the same documents as the one without.

@@ -1,7 +1,7 @@
 //! The issuers that one cloud trusts.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use tokensmith_verify::trust::{
 };
 use tokensmith_verify::{Fetch, FetchError, Fetched, discovery};
 
-use super::Issuers;
+use super::{Issuers, Places};
 use crate::cloud::Means;
 
 /// How a cloud verifies, as far as clouds differ.
@@ -23,16 +23,31 @@ pub(crate) struct Rules {
     pub(crate) keys: Option<fn(&Bytes) -> Bytes>,
 }
 
+impl Rules {
+    fn same(self, other: Rules) -> bool {
+        let keys = match (self.keys, other.keys) {
+            (Some(one), Some(another)) => std::ptr::fn_addr_eq(one, another),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        keys && self.leeway == other.leeway
+    }
+}
+
 /// Verifies the tokens of some issuers: structure, signature and times; whom a token is for is the cloud's rule.
-#[derive(Debug)]
-pub(crate) struct Trusted(TrustedIssuers);
+pub(crate) struct Trusted {
+    issuers: TrustedIssuers,
+    rules: Rules,
+    /// Where documents were when it was made.
+    places: Arc<Places>,
+}
 
 /// How long a token waits for its issuer's keys, and getting both documents may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Trusted {
     /// Of these issuers, by their names in tokens. Nothing is fetched before the first token. A name that no document can be had
-    /// from is nobody's.
+    /// from is nobody's. The keys of issuers that stay where they were, with the same rules, are taken over from the list before:
+    /// a reload has nothing fetched, and no pause cut short.
     pub(crate) fn new(issuers: impl IntoIterator<Item = String>, rules: Rules, means: &Means) -> Arc<Self> {
         let names: HashSet<String> =
             issuers.into_iter().filter(|issuer| discovery::check_issuer(issuer).is_ok()).collect();
@@ -47,13 +62,29 @@ impl Trusted {
             key_wait: PATIENCE,
             ..TrustConfig::new(fetch)
         };
-        let trusted = TrustedIssuers::new(issuers, config);
-        Arc::new(Trusted(trusted.expect("each name is there once, and documents can be had from it")))
+        let made = TrustedIssuers::new(issuers, config);
+        let made = made.expect("each name is there once, and documents can be had from it");
+        let places = means.issuers.places();
+        let mut all = means.issuers.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|trusted| trusted.strong_count() > 0);
+        let before = all.iter().enumerate().find_map(|(at, trusted)| {
+            Some((at, trusted.upgrade().filter(|trusted| trusted.rules.same(rules))?))
+        });
+        let made = match before {
+            Some((at, before)) => {
+                all.swap_remove(at);
+                made.carrying(&before.issuers, |issuer| places.stays(&before.places, issuer))
+            }
+            None => made,
+        };
+        let trusted = Arc::new(Trusted { issuers: made, rules, places });
+        all.push(Arc::downgrade(&trusted));
+        trusted
     }
 
     /// Checks a token.
     pub(crate) async fn verify(&self, token: &str) -> Result<SignedClaims, Untrusted> {
-        self.0.verify(token).await
+        self.issuers.verify(token).await
     }
 }
 

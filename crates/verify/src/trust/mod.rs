@@ -50,7 +50,8 @@ pub use claims::{SignedClaims, SignedHeader};
 pub use config::{KeySource, TrustConfig, TrustError, TrustedIssuer};
 pub use untrusted::Untrusted;
 
-/// Issuers whose tokens are believed. Made once and shared; another list is another value, with keys of its own.
+/// Issuers whose tokens are believed. Made once and shared; another list is another value, with keys of its own, or those that it carries
+/// on ([`Self::carrying`]).
 pub struct TrustedIssuers {
     issuers: HashMap<Arc<str>, Trusted>,
     keeping: Arc<Keeping>,
@@ -95,6 +96,23 @@ impl TrustedIssuers {
         });
         let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or(i64::MAX);
         Ok(TrustedIssuers { issuers: known, keeping, leeway })
+    }
+
+    /// The same issuers, with the keys that another list has of those for which `stays` says that nothing else has changed.
+    /// They are not fetched anew, nor sooner than after their pauses. They go on by the configuration of that list, so it has to be
+    /// the same in all that matters. Keys that were given, and those from elsewhere than before, are this list's.
+    #[must_use]
+    pub fn carrying(mut self, previous: &Self, stays: impl Fn(&str) -> bool) -> Self {
+        for (issuer, trusted) in &mut self.issuers {
+            let Trusted::Fetched { origin, keys } = trusted else { continue };
+            let Some(Trusted::Fetched { origin: before, keys: known }) = previous.issuers.get(issuer) else {
+                continue;
+            };
+            if before == origin && stays(issuer) {
+                *keys = known.clone();
+            }
+        }
+        self
     }
 
     /// How many there are.
