@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
+use ring::hmac;
 use tokensmith_core::Clock;
 
 use crate::issuers::Issuers;
@@ -54,6 +55,15 @@ pub(crate) struct Means {
 /// 32 random bytes.
 pub(crate) struct Secret(pub(crate) [u8; 32]);
 
+impl Secret {
+    /// A key of its own for each use: the secret itself is the key of nothing else (HMAC-SHA-256 of the use's name).
+    pub(crate) fn derive(&self, label: &str) -> [u8; 32] {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let derived = hmac::sign(&root, label.as_bytes());
+        derived.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -71,4 +81,18 @@ pub(crate) trait Service: Send + Sync {
 
     /// Answers a request whose body has been read whole.
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_use_has_a_key_of_its_own() {
+        let (one, other) = (Secret([1; 32]), Secret([2; 32]));
+        assert_eq!(one.derive("a"), one.derive("a"));
+        let all = [one.0, one.derive("a"), one.derive("b"), other.derive("a")];
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
 }

@@ -11,6 +11,19 @@ pub(crate) struct Form(HashMap<String, String>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repeated(pub(crate) String);
 
+impl Repeated {
+    /// Its name, if it can be one: a body that is no form is a name as a whole, and may be a token.
+    pub(crate) fn name(&self) -> &str {
+        shown(&self.0)
+    }
+}
+
+/// The name of a parameter or a member as it may be told and logged: letters, digits and `_-.`, few of them.
+pub(crate) fn shown(name: &str) -> &str {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if plain && name.len() <= 40 { name } else { "…" }
+}
+
 impl Form {
     /// Reads a body, or the query of a URL. Parameters that nobody asks for are kept and never looked at (§3.2: they are
     /// ignored); all of them are counted.
@@ -46,6 +59,16 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_a_name_is_not_told() {
+        assert_eq!(
+            (shown("subject_token"), shown("options.userProject")),
+            ("subject_token", "options.userProject")
+        );
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
+        assert_eq!((Repeated(token.into()).name(), shown("a b"), shown("'")), ("…", "…", "…"));
+    }
 
     #[test]
     fn rfc_6749_section_3_2_parameters() {

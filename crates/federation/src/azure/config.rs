@@ -1,12 +1,13 @@
 //! `azure:` of the configuration: tenants, their applications, and whom those trust, as Graph and `az` print it.
 //!
-//! A federated credential is what `az ad app federated-credential list` prints; its `id` and `description` are taken and not
-//! looked at.
+//! A federated credential is what `az ad app federated-credential list` prints, or `az identity federated-credential list`; what
+//! says nothing of whom it trusts (`id`, `description`, `resourceGroup`, …) is taken and not looked at.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokensmith_api::yaml::{ConfigError, Placed};
 use uuid::Uuid;
 
@@ -49,6 +50,15 @@ struct RawCredential {
     _id: Option<String>,
     #[serde(rename = "description")]
     _description: Option<String>,
+    /// What `az identity federated-credential list` prints beside, of Azure's Resource Manager.
+    #[serde(rename = "resourceGroup")]
+    _resource_group: Option<IgnoredAny>,
+    #[serde(rename = "systemData")]
+    _system_data: Option<IgnoredAny>,
+    #[serde(rename = "type")]
+    _type: Option<IgnoredAny>,
+    /// A rule on claims instead of a subject (Graph, beta). A null is none.
+    claims_matching_expression: Option<Placed<IgnoredAny>>,
 }
 
 /// What is known.
@@ -146,6 +156,10 @@ fn application(
     for raw in federated_identity_credentials {
         if credentials.len() == CREDENTIALS {
             return Err(raw.refuse(format!("an application may have {CREDENTIALS} federated credentials:")));
+        }
+        if let Some(expression) = &raw.value.claims_matching_expression {
+            let why = "claimsMatchingExpression is not judged here: give a subject instead,";
+            return Err(expression.refuse(why));
         }
         if raw.value.audiences.len() != 1 {
             let there = raw.value.audiences.len();

@@ -5,10 +5,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
-use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::cloud::Secret;
 
 /// The life of a token, in seconds, as it is told.
 pub(super) const LIFE: i64 = 3599;
@@ -32,10 +33,9 @@ pub(super) struct Grant<'a> {
 
 impl Issued {
     /// With a secret of this process.
-    pub(super) fn new(secret: &[u8; 32]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let seed = hmac::sign(&key, b"signs access tokens of the local Azure STS");
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref());
+    pub(super) fn new(secret: &Secret) -> Self {
+        let seed = secret.derive("signs access tokens of the local Azure STS");
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
         Issued(pair.expect("32 bytes are a seed of Ed25519"))
     }
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn its_keys_verify_it_and_no_others() {
-        let (here, elsewhere) = (Issued::new(&[1; 32]), Issued::new(&[2; 32]));
+        let (here, elsewhere) = (Issued::new(&Secret([1; 32])), Issued::new(&Secret([2; 32])));
         let id = Uuid::from_u128(7);
         let grant =
             Grant { issuer: "https://x".into(), tenant: id, application: id, resource: "api://r", now: 100 };
@@ -91,7 +91,7 @@ mod tests {
         let jws = Jws::parse(&token).unwrap();
         assert!(jws.verify(keys(&here).candidates(KEY_ID)).is_ok());
         assert!(jws.verify(keys(&elsewhere).candidates(KEY_ID)).is_err());
-        assert_eq!(Issued::new(&[1; 32]).keys(), here.keys(), "a reload keeps it");
+        assert_eq!(Issued::new(&Secret([1; 32])).keys(), here.keys(), "a reload keeps it");
         let claims: Value = serde_json::from_slice(jws.payload()).unwrap();
         assert_eq!((&claims["aud"], &claims["exp"]), (&json!("api://r"), &json!(3699)));
     }

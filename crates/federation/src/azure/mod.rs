@@ -65,7 +65,7 @@ impl Azure {
         let issuers: Vec<String> = config.issuers().into_iter().map(str::to_owned).collect();
         let leeway = Duration::from_secs(assertion::LEEWAY.unsigned_abs());
         let trusted = Trusted::new(issuers, Rules { leeway, keys: None }, &means);
-        Azure { issued: Issued::new(&means.secret.0), means, config, trusted }
+        Azure { issued: Issued::new(&means.secret), means, config, trusted }
     }
 
     fn tenant(&self, name: &str) -> Option<&Tenant> {
@@ -241,6 +241,7 @@ fn resource(scope: &str) -> Result<&str, Refusal> {
         .ok_or_else(|| Refusal::invalid_scope(scope))
 }
 
-fn repeated(Repeated(name): Repeated) -> Refusal {
+fn repeated(repeated: Repeated) -> Refusal {
+    let name = repeated.name();
     Refusal::invalid_input(format!("The parameter '{name}' must not be given more than once."))
 }

@@ -25,6 +25,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     /// For people.
     pub(super) text: String,
+    /// The parameter whose value the text repeats to whoever sent it. It may be a token in a wrong place: logs have its name alone.
+    repeats: Option<&'static str>,
 }
 
 /// What an answer says of its request.
@@ -41,12 +43,28 @@ const CHECK: &str = "Check your federated identity credential Subject, Audience 
 impl Refusal {
     /// The credential is not good: 401.
     fn client(code: u32, text: impl Into<String>) -> Self {
-        Refusal { code, error: "invalid_client", status: StatusCode::UNAUTHORIZED, text: text.into() }
+        Refusal {
+            code,
+            error: "invalid_client",
+            status: StatusCode::UNAUTHORIZED,
+            text: text.into(),
+            repeats: None,
+        }
     }
 
     /// The request is not good: 400.
     fn request(code: u32, text: impl Into<String>) -> Self {
-        Refusal { code, error: "invalid_request", status: StatusCode::BAD_REQUEST, text: text.into() }
+        Refusal {
+            code,
+            error: "invalid_request",
+            status: StatusCode::BAD_REQUEST,
+            text: text.into(),
+            repeats: None,
+        }
+    }
+
+    fn repeating(self, parameter: &'static str) -> Self {
+        Refusal { repeats: Some(parameter), ..self }
     }
 
     fn with_error(self, error: &'static str) -> Self {
@@ -66,13 +84,14 @@ impl Refusal {
     /// Another grant than the one that there is.
     pub(super) fn unsupported_grant(grant: &str) -> Self {
         Self::request(70_003, format!("The access grant '{grant}' is not supported."))
+            .repeating("grant_type")
             .with_error("unsupported_grant_type")
     }
 
     /// What cannot be a tenant.
     pub(super) fn no_tenant(name: &str) -> Self {
         let why = "is neither a valid DNS name, nor a valid external domain.";
-        Self::request(900_023, format!("Specified tenant identifier '{name}' {why}"))
+        Self::request(900_023, format!("Specified tenant identifier '{name}' {why}")).repeating("the tenant")
     }
 
     /// A tenant that is not there.
@@ -85,6 +104,7 @@ impl Refusal {
                  the tenant."
             ),
         )
+        .repeating("the tenant")
     }
 
     /// The same where documents are asked for.
@@ -107,6 +127,7 @@ impl Refusal {
                  tenant. You may have sent your authentication request to the wrong tenant."
             ),
         )
+        .repeating("client_id")
         .with_error("unauthorized_client")
     }
 
@@ -136,6 +157,7 @@ impl Refusal {
                  /.default suffixed to the resource identifier (application ID URI)."
             ),
         )
+        .repeating("scope")
         .with_error("invalid_scope")
     }
 
@@ -272,6 +294,9 @@ impl Refusal {
 /// For logs; what a stranger has put into a token is cut.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parameter) = self.repeats {
+            return write!(f, "the value of {parameter}");
+        }
         let mut plain = self.text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c });
         plain.try_for_each(|c| f.write_char(c))
     }

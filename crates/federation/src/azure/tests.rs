@@ -1,6 +1,6 @@
 //! The rules on an assertion, the endpoints, and the configuration. Signatures need an issuer's documents: tests/federation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
 use proptest::collection::vec;
@@ -32,7 +32,8 @@ fn config() -> String {
     displayName: app
     federatedIdentityCredentials:
     - {{name: cluster, issuer: '{ISSUER}', subject: '{SUBJECT}', audiences: ['{AUDIENCE}'], id: x, description: y}}
-    - {{name: other, issuer: '{ISSUER}', subject: other, audiences: [second]}}
+    - {{name: other, issuer: '{ISSUER}', subject: other, audiences: [second], resourceGroup: g, systemData: null, type: Microsoft.ManagedIdentity/x,
+       claimsMatchingExpression: null}}
   - {{appId: {BARE}, displayName: bare}}
 "
     )
@@ -352,6 +353,25 @@ async fn a_request_id_comes_back_where_it_is_wanted() {
 }
 
 #[test]
+fn a_log_has_no_values_of_parameters() {
+    let value = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw";
+    for refusal in [
+        Refusal::unsupported_grant(value),
+        Refusal::no_tenant(value),
+        Refusal::unknown_tenant(value),
+        Refusal::unknown_tenant_document(value),
+        Refusal::unknown_application(value, "Contoso"),
+        resource(value).unwrap_err(),
+        repeated(Repeated(value.to_owned())),
+    ] {
+        let logged = refusal.to_string();
+        assert!(!logged.contains("eyJ") && !logged.is_empty(), "{logged}");
+    }
+    assert_eq!(resource(value).unwrap_err().to_string(), "the value of scope");
+    assert!(repeated(Repeated("scope".into())).to_string().contains("'scope'"));
+}
+
+#[test]
 fn what_cannot_be_a_configuration_is_refused_with_its_place() {
     let good = config();
     let many = (0..21)
@@ -369,6 +389,11 @@ fn what_cannot_be_a_configuration_is_refused_with_its_place() {
         ("[second]", "[]", "exactly one audience, and not 0"),
         ("[second]", &format!("[{}]", "x".repeat(601)), "1 to 600 characters"),
         ("subject: other", "subject: ''", "1 to 600 characters"),
+        (
+            "claimsMatchingExpression: null",
+            "claimsMatchingExpression: {value: x, languageVersion: 1}",
+            "claimsMatchingExpression is not judged here",
+        ),
         (ISSUER, "https://other.example.com", "this is none of issuers:"),
         ("displayName: app", "dispalyName: app", "unknown field `dispalyName`"),
         (
@@ -386,7 +411,7 @@ fn what_cannot_be_a_configuration_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn ten_thousand_applications_cost_a_look_up() {
+async fn the_last_of_ten_thousand_applications_is_found_by_its_id() {
     let mut text = format!("tenants:\n- tenantId: {TENANT}\n  applications:");
     for i in 0..10_000 {
         text += &format!(
@@ -396,6 +421,9 @@ async fn ten_thousand_applications_cost_a_look_up() {
     }
     let raw: RawConfig = yaml::config(text.as_bytes()).unwrap();
     let azure = Azure::new(Config::new(raw, &[ISSUER].into()).unwrap(), means().0);
+    // That it costs a look-up, and no search, is said by the type.
+    let applications: &HashMap<Uuid, Application> = &azure.tenant(TENANT).unwrap().applications;
+    assert_eq!(applications.len(), 10_000);
     let token = unsigned(&header().to_string(), &claims().to_string());
     let body = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([

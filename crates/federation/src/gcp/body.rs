@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokensmith_api::json;
 
 use super::refusal::Refusal;
-use crate::form::{Form, Repeated};
+use crate::form::{Form, Repeated, shown};
 
 /// Parameters by their names, whichever body they came in.
 #[derive(Debug)]
@@ -44,8 +44,9 @@ impl Parameters {
                 Value::String(value) => form.put(name, value),
                 // As in all of Google's APIs: a null is no value.
                 Value::Null => {}
-                other => {
-                    let message = format!("Invalid value at '{}' (TYPE_STRING), {other}", snake(&name));
+                // Google repeats the value. It may be a token, which is not put into logs.
+                _ => {
+                    let message = format!("Invalid value at '{}' (TYPE_STRING)", shown(&snake(&name)));
                     return Err(Refusal::invalid_argument(message));
                 }
             }
@@ -59,7 +60,7 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     let refused = |why: &str| Refusal::invalid_argument(format!("Invalid JSON payload received. {why}"));
     let read = json::parse(body).map_err(|why| refused(&why.to_string()))?;
     if let Some(name) = read.duplicates.first() {
-        return Err(refused(&format!("{name:?} is there more than once.")));
+        return Err(refused(&format!("\"{}\" is there more than once.", shown(name))));
     }
     match read.value {
         Value::Object(object) => Ok(object),
@@ -73,8 +74,9 @@ pub(super) fn is(headers: &HeaderMap, media: &str) -> bool {
     there.split(';').next().is_some_and(|there| there.trim().eq_ignore_ascii_case(media))
 }
 
-fn repeated(Repeated(name): Repeated) -> Refusal {
-    Refusal::invalid_request(format!("The parameter {name:?} must not be given more than once."))
+fn repeated(repeated: Repeated) -> Refusal {
+    let name = repeated.name();
+    Refusal::invalid_request(format!("The parameter \"{name}\" must not be given more than once."))
 }
 
 fn camel(name: &str) -> String {
@@ -121,6 +123,24 @@ mod tests {
             assert_eq!(read.take("scope").unwrap().as_deref(), Some("x y"));
             assert_eq!(read.take("options").unwrap(), None);
         }
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_values() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
+        for (media, body) in [
+            ("application/json", format!(r#"{{"subject_token":["{token}"]}}"#)),
+            ("application/json", format!(r#"{{"subjectToken":{{"{token}":"{token}"}}}}"#)),
+            ("application/json", format!(r#"{{"{token}":1}}"#)),
+            ("application/json", format!(r#"{{"{token}":"a","{token}":"a"}}"#)),
+            ("application/json", token.to_owned()),
+            ("application/x-www-form-urlencoded", format!("{token}&{token}")),
+        ] {
+            let logged = read(media, &body).unwrap_err().to_string();
+            assert!(!logged.contains("eyJ") && !logged.contains("ey_j"), "{logged}");
+        }
+        let told = read("application/json", r#"{"subjectToken":[]}"#).unwrap_err().to_string();
+        assert!(told.contains("'subject_token'"), "{told}");
     }
 
     #[test]

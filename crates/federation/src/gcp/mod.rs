@@ -64,7 +64,7 @@ impl Gcp {
         let issuers = fetched.map(|provider| provider.issuer.clone());
         let leeway = std::time::Duration::from_secs(exchange::LEEWAY.unsigned_abs());
         let trusted = Trusted::new(issuers, Rules { leeway, keys: None }, &means);
-        Gcp { tokens: Tokens::new(means.secret.0), means, config, trusted }
+        Gcp { tokens: Tokens::new(&means.secret), means, config, trusted }
     }
 
     fn now(&self) -> i64 {

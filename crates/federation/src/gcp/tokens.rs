@@ -12,6 +12,7 @@ use tokensmith_core::keys::{SealKey, SealKeys};
 
 use super::mapping::Attributes;
 use super::names;
+use crate::cloud::Secret;
 
 const PREFIX: &str = "tokensmith-sts.";
 const PURPOSE: &str = "an access token of the local Google STS";
@@ -89,8 +90,8 @@ pub(super) struct Tokens(SealKeys);
 
 impl Tokens {
     /// With a secret of this process.
-    pub(super) fn new(secret: [u8; 32]) -> Self {
-        Tokens(SealKeys::new(SealKey::new(secret), Vec::new()))
+    pub(super) fn new(secret: &Secret) -> Self {
+        Tokens(SealKeys::new(SealKey::new(secret.derive(PURPOSE)), Vec::new()))
     }
 
     /// A token that stands for this.
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_this_process_and_only_in_time() {
-        let (here, elsewhere) = (Tokens::new([1; 32]), Tokens::new([2; 32]));
+        let (here, elsewhere) = (Tokens::new(&Secret([1; 32])), Tokens::new(&Secret([2; 32])));
         let token = here.seal(&held());
         assert_eq!(here.open(&token, 199), Some(held()));
         assert_eq!((here.open(&token, 200), elsewhere.open(&token, 150)), (None, None));
