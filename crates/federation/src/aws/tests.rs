@@ -87,22 +87,31 @@ async fn each_broken_rule_has_awss_code() {
     let other = with_header(&signer, &json!({"alg": "ES256", "kid": "other"}), &claims());
     let made = |changes: Value| token(&signer, &changed(&claims(), &changes));
     let now = NOW.unix_timestamp();
-    for (role, token, status, code) in [
-        (ROLE, made(json!({"sub": "other"})), 403, "AccessDenied"),
-        ("arn:aws:iam::123456789012:role/other", made(json!({})), 403, "AccessDenied"),
-        ("arn:aws:iam::999999999999:role/app", made(json!({})), 400, "InvalidIdentityToken"),
-        ("arn:aws:s3:::123456789012:role", made(json!({})), 400, "ValidationError"),
-        (ROLE, made(json!({"aud": ["other"]})), 400, "InvalidIdentityToken"),
-        (ROLE, made(json!({"aud": 7})), 400, "InvalidIdentityToken"),
-        (ROLE, made(json!({"exp": now - 301})), 400, "ExpiredTokenException"),
-        (ROLE, made(json!({"nbf": now + 301})), 400, "InvalidIdentityToken"),
-        (ROLE, made(json!({"iss": "https://other.example.com"})), 400, "InvalidIdentityToken"),
-        (ROLE, other, 400, "InvalidIdentityToken"),
-        (ROLE, "a.b.c".into(), 400, "InvalidIdentityToken"),
-        (ROLE, String::new(), 400, "ValidationError"),
+    let none = "No OpenIDConnect provider found in your account for https://";
+    let identity = "InvalidIdentityToken";
+    for (role, token, status, code, words) in [
+        (ROLE, made(json!({"sub": "other"})), 403, "AccessDenied", "Not authorized to perform"),
+        (
+            "arn:aws:iam::123456789012:role/other",
+            made(json!({})),
+            403,
+            "AccessDenied",
+            "Not authorized to perform",
+        ),
+        ("arn:aws:iam::999999999999:role/app", made(json!({})), 400, identity, none),
+        ("arn:aws:s3:::123456789012:role", made(json!({})), 400, "ValidationError", "Request ARN is invalid"),
+        (ROLE, made(json!({"aud": ["other"]})), 400, identity, "Incorrect token audience"),
+        (ROLE, made(json!({"aud": 7})), 400, identity, "Incorrect token audience"),
+        (ROLE, made(json!({"exp": now - 301})), 400, "ExpiredTokenException", "Token expired: current"),
+        (ROLE, made(json!({"nbf": now + 301})), 400, identity, "Token is not valid yet"),
+        (ROLE, made(json!({"iss": "https://other.example.com"})), 400, identity, none),
+        (ROLE, other, 400, identity, "Couldn&#39;t retrieve verification key"),
+        (ROLE, "a.b.c".into(), 400, identity, "The ID Token provided is not a valid JWT."),
+        (ROLE, String::new(), 400, "ValidationError", "1 validation error detected"),
     ] {
         let (found, body) = assume(&aws, role, &token).await;
         assert_eq!((found, element(&body, "Code")), (status, code), "{body}");
+        assert!(element(&body, "Message").starts_with(words), "{words}: {body}");
         assert!(!element(&body, "RequestId").is_empty());
     }
 }
