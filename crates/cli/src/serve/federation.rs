@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use http::Uri;
 use tokensmith_federation::{Cloud, ConfigError, Ground, Sts, StsConfig};
 use tokensmith_server::App;
 use tokensmith_server::metrics::StsAnswered;
@@ -60,6 +61,30 @@ pub struct StsArgs {
         help_heading = "Federation"
     )]
     pub sts_bind_address: IpAddr,
+
+    /// How clients reach them, for documents that name endpoints and for the certificate. Default: https://IP:PORT of the listener
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOKENSMITH_STS_EXTERNAL_URL",
+        value_parser = external,
+        requires = "sts",
+        help_heading = "Federation"
+    )]
+    pub sts_external_url: Option<String>,
+}
+
+/// An origin (RFC 6454 §4) over TLS, without a stroke at its end: paths are the clouds'.
+fn external(text: &str) -> Result<String, String> {
+    let origin = || {
+        let uri: Uri = text.parse().ok()?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+        let plain = uri.scheme_str() == Some("https") && uri.path() == "/" && uri.query().is_none();
+        let plain = plain && !text.contains('#') && !authority.host().is_empty();
+        let shown = if authority.port_u16() == Some(443) { authority.host() } else { authority.as_str() };
+        plain.then(|| format!("https://{}", shown.to_ascii_lowercase()))
+    };
+    origin().ok_or_else(|| "it must be https://HOST or https://HOST:PORT".to_owned())
 }
 
 /// A cloud (`--sts`).
@@ -91,6 +116,13 @@ impl StsArgs {
     /// Whether there are any, and then the address that their certificate is for.
     pub(super) fn address(&self) -> Option<IpAddr> {
         (!self.sts.is_empty()).then_some(self.sts_bind_address)
+    }
+
+    /// The names that clients have for them, which their certificate is for.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let external: Option<Uri> = self.sts_external_url.as_ref().and_then(|url| url.parse().ok());
+        let external = external.and_then(|url| Some(url.host()?.trim_matches(['[', ']']).to_owned()));
+        self.address().map(|ip| ip.to_string()).into_iter().chain(external)
     }
 
     /// The configuration, read and judged.
@@ -130,7 +162,10 @@ impl Federation {
         app: &Arc<App>,
     ) -> Result<Self, Failure> {
         let bound = listener.local_addr().map_err(|e| Failure::failed(format!("cannot listen: {e}")))?;
-        let url = format!("https://{}", SocketAddr::new(local_address(bound.ip()), bound.port()));
+        let url = match &args.sts_external_url {
+            Some(url) => url.clone(),
+            None => format!("https://{}", SocketAddr::new(local_address(bound.ip()), bound.port())),
+        };
         let metrics = app.metrics.clone();
         let ground = Ground {
             clock: app.clock.clone(),
@@ -156,5 +191,28 @@ pub(super) fn reload(args: &StsArgs, sts: &Sts) {
     match done {
         Ok(()) => tracing::info!("reloaded {}", path.display()),
         Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_url_is_an_origin() {
+        for (text, origin) in [
+            ("https://localhost:6444", Some("https://localhost:6444")),
+            ("https://sts:443/", Some("https://sts")),
+            ("https://[::1]:1", Some("https://[::1]:1")),
+            ("http://localhost:6444", None),
+            ("https://u@localhost", None),
+            ("https://localhost/a", None),
+            ("https://localhost?a", None),
+            ("localhost:6444", None),
+            ("", None),
+        ] {
+            let found = external(text).ok();
+            assert_eq!(found.as_deref(), origin, "{text}");
+        }
     }
 }

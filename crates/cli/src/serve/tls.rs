@@ -60,7 +60,7 @@ impl Sources {
     ) -> Result<(Self, Local)> {
         let mut names = OWN_NAMES.map(str::to_owned).to_vec();
         names.push(args.bind_address.to_string());
-        names.extend(args.sts.address().map(|ip| ip.to_string()));
+        names.extend(args.sts.names());
         names.extend(args.external_hostname.clone());
         names.extend(args.tls_san.iter().filter(|n| !n.is_empty()).cloned());
         names.sort();
