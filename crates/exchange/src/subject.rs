@@ -176,7 +176,8 @@ impl Endpoint {
         let typ = jws.token_type();
         // RFC 8725 §3.11: what is another kind of token does not count as one of these, whoever has signed it.
         match (typ, given) {
-            (TokenType::Jwt, _) | (TokenType::AccessToken, As::AccessToken | As::Jwt) => {}
+            // `JOSE` says no more than nothing does; of this server's own it is refused below.
+            (TokenType::Jwt | TokenType::Jose, _) | (TokenType::AccessToken, As::AccessToken | As::Jwt) => {}
             _ => return Err("its typ is another than the type it was given as".into()),
         }
         if let Some(checked) = self.own(token, typ)? {

@@ -20,7 +20,9 @@ pub struct Jws<'a> {
 struct Header {
     alg: Option<String>,
     kid: Option<String>,
+    #[serde(deserialize_with = "present")]
     crit: Option<serde_json::Value>,
+    #[serde(deserialize_with = "present")]
     b64: Option<serde_json::Value>,
     #[serde(deserialize_with = "text")]
     typ: Option<String>,
@@ -31,11 +33,18 @@ fn text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Err
     String::deserialize(d).map(Some)
 }
 
+/// What is there is there, also where it is null: RFC 7515 §4.1.11 has `crit` be a list, RFC 7797 §3 `b64` a boolean.
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(d).map(Some)
+}
+
 /// What a token says it is (`typ`, RFC 7515 §4.1.9, RFC 8725 §3.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenType {
     /// An OAuth 2.0 access token (RFC 9068 §2.1): `at+jwt`.
     AccessToken,
+    /// `JOSE`: a JWS in compact form and no more (RFC 7515 §4.1.9), which SPIFFE's JWT-SVIDs may say (JWT-SVID §2.3).
+    Jose,
     /// No type, or `JWT` (RFC 7519 §5.1): all that Kubernetes' tokens are.
     Jwt,
     /// Anything else.
@@ -53,6 +62,7 @@ impl TokenType {
         };
         match name {
             name if name.eq_ignore_ascii_case("jwt") => TokenType::Jwt,
+            name if name.eq_ignore_ascii_case("jose") => TokenType::Jose,
             name if name.eq_ignore_ascii_case(ACCESS_TOKEN) => TokenType::AccessToken,
             _ => TokenType::Other,
         }
@@ -248,6 +258,9 @@ mod tests {
             (r#","typ":"application/jwt""#, TokenType::Jwt),
             (r#","typ":"APPLICATION/JWT""#, TokenType::Jwt),
             (r#","typ":"at+jwt""#, TokenType::AccessToken),
+            (r#","typ":"JOSE""#, TokenType::Jose),
+            (r#","typ":"application/jose""#, TokenType::Jose),
+            (r#","typ":"JOSE+JSON""#, TokenType::Other),
             (r#","typ":"AT+JWT""#, TokenType::AccessToken),
             (r#","typ":"application/at+jwt""#, TokenType::AccessToken),
             (r#","typ":"""#, TokenType::Other),
@@ -263,6 +276,22 @@ mod tests {
         }
         for none in [r#","typ":null"#, r#","typ":1"#, r#","typ":["JWT"]"#, r#","typ":"JWT","typ":"at+jwt""#] {
             assert_eq!(with(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn rfc7515_4_1_11_what_is_there_is_no_less_so_for_being_null() {
+        let plain = |more: &str| {
+            let header = BASE64.encode(format!(r#"{{"alg":"ES256"{more}}}"#));
+            Jws::parse(&format!("{header}.e30.AAAA")).unwrap().is_plain()
+        };
+        for more in ["", r#","b64":true"#, r#","critical":null"#] {
+            assert!(plain(more), "{more}");
+        }
+        for more in
+            [r#","crit":null"#, r#","crit":[]"#, r#","crit":["exp"]"#, r#","b64":null"#, r#","b64":false"#]
+        {
+            assert!(!plain(more), "{more}");
         }
     }
 }

@@ -110,7 +110,7 @@ const TYPE: &str = "service account tokens have no type or JWT, and this token h
 pub(super) fn of_account(jws: &Jws<'_>) -> Result<(), AuthError> {
     match jws.token_type() {
         TokenType::Jwt => Ok(()),
-        TokenType::AccessToken | TokenType::Other => Err(AuthError(TYPE.into())),
+        TokenType::AccessToken | TokenType::Jose | TokenType::Other => Err(AuthError(TYPE.into())),
     }
 }
 
