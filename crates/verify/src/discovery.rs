@@ -5,6 +5,10 @@ use serde::Deserialize;
 use tokensmith_core::keys::issuer::check_discovery;
 
 use crate::DiscoveryError;
+use crate::error::cut;
+
+/// The longest `jwks_uri`, bytes: it is kept, asked for and logged.
+const LONGEST_URL: usize = 2048;
 
 /// What an issuer must be for its documents to be had: an https URL without query and fragment, in Kubernetes' words
 /// where it is not. Plain http is for this very machine, where nobody else can answer.
@@ -17,14 +21,14 @@ pub fn check_issuer(issuer: &str) -> Result<(), DiscoveryError> {
     }
     check_discovery(issuer)?;
     match plain(issuer) {
-        None => Err(DiscoveryError::Url(issuer.to_owned())),
+        None => Err(DiscoveryError::Url(cut(issuer))),
         Some(_) => Ok(()),
     }
 }
 
 /// The address of the discovery document: without one trailing slash of the issuer (OpenID Connect Discovery §4).
 pub fn url(issuer: &str) -> String {
-    format!("{}/.well-known/openid-configuration", cut(issuer))
+    format!("{}/.well-known/openid-configuration", trimmed(issuer))
 }
 
 /// Reads the one thing that is needed of a discovery document.
@@ -47,9 +51,9 @@ pub fn jwks_uri(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError>
 pub fn jwks_uri_elsewhere(issuer: &str, base: &str, document: &[u8]) -> Result<String, DiscoveryError> {
     let named = named(issuer, document)?;
     if has_dot_segments(&named) {
-        return Err(DiscoveryError::JwksUri(named));
+        return Err(DiscoveryError::JwksUri(cut(named)));
     }
-    let (inside, base_path) = (cut(issuer), cut(base));
+    let (inside, base_path) = (trimmed(issuer), trimmed(base));
     let below = named.strip_prefix(inside).filter(|rest| rest.starts_with('/'));
     let there = match (below, plain(&named), plain(issuer), plain(base)) {
         (Some(rest), ..) => format!("{base_path}{rest}"),
@@ -68,7 +72,7 @@ pub fn jwks_uri_elsewhere(issuer: &str, base: &str, document: &[u8]) -> Result<S
 /// It is neither an https URL nor this very machine.
 pub fn check_base(base: &str) -> Result<(), DiscoveryError> {
     let https = plain(base).is_some_and(|uri| uri.scheme_str() == Some("https") && uri.query().is_none());
-    if https || loopback(base) { Ok(()) } else { Err(DiscoveryError::Url(base.to_owned())) }
+    if https || loopback(base) { Ok(()) } else { Err(DiscoveryError::Url(cut(base))) }
 }
 
 /// The `jwks_uri` that a document of this issuer names.
@@ -82,7 +86,7 @@ fn named(issuer: &str, document: &[u8]) -> Result<String, DiscoveryError> {
     let read = read.ok_or(DiscoveryError::Incomplete)?;
     // Byte for byte: else one tenant of a host could speak for another (OpenID Connect Discovery §4.3).
     if read.issuer != issuer {
-        return Err(DiscoveryError::Foreign { found: read.issuer, issuer: issuer.into() });
+        return Err(DiscoveryError::Foreign { found: cut(read.issuer), issuer: issuer.into() });
     }
     Ok(read.jwks_uri)
 }
@@ -92,10 +96,11 @@ fn judged(jwks_uri: String, here: bool) -> Result<String, DiscoveryError> {
     let https = plain(&jwks_uri).is_some_and(|uri| uri.scheme_str() == Some("https"));
     // A key set's address may have a query; an issuer's has none.
     let bare = jwks_uri.split('?').next().unwrap_or_default();
-    if https || (here && loopback(bare)) {
+    let short = jwks_uri.len() <= LONGEST_URL;
+    if short && (https || (here && loopback(bare))) {
         return Ok(jwks_uri);
     }
-    Err(DiscoveryError::JwksUri(jwks_uri))
+    Err(DiscoveryError::JwksUri(cut(jwks_uri)))
 }
 
 /// Whether a URL's path has a `.` or `..`, as whoever resolves it may read it (RFC 3986 §5.2.4; with `%2e`, `%2f` and `\` as
@@ -106,7 +111,7 @@ pub fn has_dot_segments(url: &str) -> bool {
     path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
-fn cut(url: &str) -> &str {
+fn trimmed(url: &str) -> &str {
     url.strip_suffix('/').unwrap_or(url)
 }
 
@@ -262,6 +267,12 @@ mod tests {
         ] {
             assert!(read(issuer, of, keys).is_err(), "{issuer} {of} {keys}");
         }
+        // A long one is no address, and what is told of it is short.
+        let long = format!("https://keys.example/{}", "k".repeat(1 << 19));
+        let error = read(far, far, &long).unwrap_err().to_string();
+        assert!(error.len() < 400 && error.contains("https://keys.example/kk"), "{error}");
+        let error = read(far, &long.replace('k', "é"), far).unwrap_err().to_string();
+        assert!(error.len() < 400 && error.contains("is of the issuer"), "{error}");
         for junk in ["", "[]", "{}", r#"{"issuer":"https://a.example"}"#, r#"{"issuer":1,"jwks_uri":2}"#] {
             assert!(jwks_uri(far, junk.as_bytes()).is_err(), "{junk}");
         }

@@ -1,19 +1,40 @@
-//! Why an issuer's keys are not to be had, in one line each.
+//! Why an issuer's keys are not to be had, in one line each. What others have written is cut ([`cut`]): it is logged, and
+//! kept for each who asks.
 
 use std::time::Duration;
 
 use tokensmith_core::keys::PublishedError;
 use tokensmith_core::keys::issuer::NoDiscovery;
 
+/// How much of a text that somebody else has written is worth to be read, bytes.
+const LONGEST: usize = 256;
+
+/// The beginning of a text, and an ellipsis where there is more.
+pub(crate) fn cut(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// A document was not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
-pub struct FetchError(#[from] tokensmith_client::Error);
+pub struct FetchError(tokensmith_client::Error);
+
+impl From<tokensmith_client::Error> for FetchError {
+    fn from(error: tokensmith_client::Error) -> Self {
+        FetchError::new(error.to_string())
+    }
+}
 
 impl FetchError {
-    /// Why, in one line.
+    /// Why, in one line, which is cut where it is long.
     pub fn new(why: impl Into<String>) -> Self {
-        FetchError(tokensmith_client::Error::failed(why))
+        FetchError(tokensmith_client::Error::failed(cut(why)))
     }
 }
 

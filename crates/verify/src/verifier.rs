@@ -6,9 +6,10 @@ use http::HeaderMap;
 use prometheus_client::registry::Registry;
 use tokensmith_core::Clock;
 use tokensmith_core::tokens::jws::SignatureError;
+use tokio::sync::Semaphore;
 
 use crate::cache::{Entry, TokenCache, TokenDigest};
-use crate::keys::{IssuerKeys, Keeping, Moment, Origin};
+use crate::keys::{IssuerKeys, Keeping, MOST_FETCHES, Moment, Origin};
 use crate::metrics::Metrics;
 use crate::offline::{Expected, Parsed, within_length};
 use crate::review::Reviews;
@@ -44,6 +45,7 @@ impl Verifier {
             max_stale: config.max_stale,
             floor: config.refetch_floor,
             timeout: config.fetch_timeout,
+            places: Semaphore::new(MOST_FETCHES),
             wait: config.key_wait,
             metrics: metrics.clone(),
         });

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokensmith_core::keys::PublishedKeys;
 
-use super::super::error::KeysError;
+use super::super::error::{KeysError, cut};
 use super::super::{discovery, fetch};
 use super::timing::{EARLIEST, back_off, due, floor, lifetime};
 use super::{Current, IssuerKeys, Moment, Origin, file};
+
+/// How many of an issuer's keys are named in the log.
+const MOST_KIDS: usize = 16;
 
 /// Where the keys are.
 #[derive(Clone)]
@@ -35,9 +38,17 @@ impl Running {
 
     pub(super) async fn run(mut self) {
         let timeout = self.keys.keeping.timeout;
+        // Whatever issuers are named to this process, it asks few at once. The wait is not the issuer's fault, and ends:
+        // every attempt before does. Nobody closes the semaphore.
+        let keys = self.keys.clone();
+        let place = match keys.origin {
+            Origin::File(_) => None,
+            Origin::Discovery | Origin::DiscoveryAt(_) => keys.keeping.places.acquire().await.ok(),
+        };
         // After a failure where the keys are is looked up again: they may have moved.
         let failing = self.keys.failing();
         let fetched = tokio::time::timeout(timeout, self.keys.attempt(self.known.as_deref(), failing)).await;
+        drop(place);
         self.fetched = fetched.unwrap_or(Err(KeysError::Late(timeout)));
     }
 }
@@ -78,11 +89,11 @@ impl IssuerKeys {
         let (keys, etag) = match (&page.body, same) {
             (Some(body), _) => {
                 let keys = PublishedKeys::parse(body)
-                    .map_err(|source| KeysError::KeySet { url: discovery.jwks_uri.clone(), source })?;
+                    .map_err(|source| KeysError::KeySet { url: cut(&*discovery.jwks_uri), source })?;
                 (Arc::new(keys), page.etag)
             }
             (None, Some(known)) => (known.keys.clone(), page.etag.or_else(|| known.etag.clone())),
-            (None, None) => return Err(KeysError::Unasked304(discovery.jwks_uri)),
+            (None, None) => return Err(KeysError::Unasked304(cut(discovery.jwks_uri))),
         };
         let max_age = lifetime(page.cache_control.as_deref());
         let generation = match known {
@@ -110,7 +121,7 @@ impl IssuerKeys {
                 (jwks_uri?, page.etag)
             }
             (None, Some(known)) => (known.jwks_uri.clone(), page.etag.or_else(|| known.etag.clone())),
-            (None, None) => return Err(KeysError::Unasked304(url)),
+            (None, None) => return Err(KeysError::Unasked304(cut(url))),
         };
         // No later than keys of the same age, so that both are looked at together.
         let due = lifetime(page.cache_control.as_deref()).mul_f64(EARLIEST);
@@ -130,11 +141,11 @@ impl IssuerKeys {
         let fetched = self.keeping.fetch.get(url, etag).await?;
         let body = match fetched.status {
             200 if fetched.body.len() > fetch::MAX_DOCUMENT => {
-                return Err(KeysError::Long { url: url.into(), bytes: fetched.body.len() });
+                return Err(KeysError::Long { url: cut(url), bytes: fetched.body.len() });
             }
             200 => Some(fetched.body),
             304 if etag.is_some() => None,
-            status => return Err(KeysError::Status { url: url.into(), status }),
+            status => return Err(KeysError::Status { url: cut(url), status }),
         };
         Ok(Page { body, cache_control: fetched.cache_control, etag: fetched.etag })
     }
@@ -145,7 +156,7 @@ impl IssuerKeys {
         let error = match fetched {
             Ok(new) => {
                 if known.is_none_or(|known| known.keys != new.keys) {
-                    let kids: Vec<_> = new.keys.iter().map(|(kid, _)| kid).collect();
+                    let kids: Vec<_> = new.keys.iter().take(MOST_KIDS).map(|(kid, _)| cut(kid)).collect();
                     tracing::info!(issuer, key.ids = ?kids, passed_over = new.keys.skipped(), "the issuer's keys");
                 }
                 self.current.store(Some(Arc::new(new)));

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Promises: at most one fetch at a time, whoever asks; nobody waits for a refresh that comes in time; a `kid` that is
-//! not known costs the issuer one fetch per floor, however many come; no wait is without end. The background task ends
+//! not known costs the issuer one fetch per floor, however many come; of all issuers' fetches [`MOST_FETCHES`] go at once;
+//! no wait is without end. The background task ends
 //! with the last user of the keys.
 
 mod attempt;
@@ -23,7 +24,7 @@ use tokensmith_core::Clock;
 use tokensmith_core::keys::PublishedKeys;
 use tokensmith_core::supervise::to_its_end;
 use tokensmith_core::tokens::jws::SignatureError;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::KeysError;
 use super::metrics::Metrics;
@@ -42,6 +43,9 @@ pub(super) struct IssuerKeys {
     ended: watch::Sender<u64>,
 }
 
+/// How many issuers are asked at a time.
+pub(super) const MOST_FETCHES: usize = 16;
+
 /// How the keys of all issuers are kept.
 pub(super) struct Keeping {
     pub(super) clock: Arc<dyn Clock>,
@@ -54,6 +58,8 @@ pub(super) struct Keeping {
     pub(super) timeout: Duration,
     /// How long a request waits for keys.
     pub(super) wait: Duration,
+    /// For attempts that ask an issuer.
+    pub(super) places: Semaphore,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -158,6 +164,12 @@ impl IssuerKeys {
             Stage::Stale | Stage::Gone => return None,
         }
         Some(current.generation)
+    }
+
+    /// The keys where they count, as they are: nothing is fetched.
+    pub(super) fn kept(&self) -> Option<Arc<Current>> {
+        let now = Moment::now(&*self.keeping.clock);
+        self.current.load_full().filter(|current| self.stage(current, &now) != Stage::Gone)
     }
 
     /// The keys, fetched now if there are none that count.

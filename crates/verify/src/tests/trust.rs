@@ -121,7 +121,9 @@ async fn each_rule_falls_by_its_own_name() {
         (header(json!({"alg": "ES256"})), "no_key_id"),
         (header(json!({"alg": "ES256", "kid": ""})), "no_key_id"),
         (header(json!({"alg": "ES256", "kid": kid, "crit": ["exp"]})), "critical"),
+        (header(json!({"alg": "ES256", "kid": kid, "crit": null})), "critical"),
         (header(json!({"alg": "ES256", "kid": kid, "b64": false})), "critical"),
+        (header(json!({"alg": "ES256", "kid": kid, "b64": null})), "critical"),
         (header(json!({"alg": "ES256", "kid": kid, "typ": 1})), "malformed"),
         (token(&other, |_| {}), "unknown_key"),
         (
@@ -232,6 +234,65 @@ async fn ten_thousand_issuers_cost_a_table_and_a_token_one_of_them() {
     assert!(tasks() - before <= 3, "one keeps the keys of each that was used");
     // An issuer that nobody has asked for is its name, and where its keys are.
     assert_eq!(TrustedIssuers::BYTES_OF_AN_UNUSED.max(96), 96);
+}
+
+#[tokio::test]
+async fn a_token_whose_times_are_out_has_nothing_fetched() {
+    let key = es256();
+    let world = Trusting::one(&key);
+    let now = START.unix_timestamp();
+    for (claim, value) in [("exp", json!(now - 600)), ("nbf", json!(now + 600)), ("exp", json!("x"))] {
+        let error = world.verify(&token(&key, |c| c[claim] = value.clone())).await.unwrap_err();
+        assert!(matches!(error, Untrusted::Time(_) | Untrusted::Malformed(_)), "{claim} {value}: {error}");
+    }
+    assert_eq!((world.web.count(DISCOVERY), world.trusted.health(ISSUER)), (0, None));
+    // Where there are keys, who cannot sign is told no more than that.
+    world.verify(&token(&key, |_| {})).await.unwrap();
+    let error = world.verify(&token(&es256(), |c| c["exp"] = json!(now - 600))).await.unwrap_err();
+    assert_eq!(error, Untrusted::UnknownKey);
+}
+
+#[tokio::test]
+async fn of_many_issuers_few_are_asked_at_once() {
+    let key = es256();
+    let name = |at: usize| format!("https://i{at}.example");
+    let world = Trusting::new((0..100).map(|at| issuer(&name(at), KeySource::Discovery)));
+    world.web.hold(true);
+    let trusted = Arc::new(world.trusted);
+    let asking: Vec<_> = (0..100)
+        .map(|at| {
+            let (trusted, token) = (trusted.clone(), token(&key, |c| c["iss"] = json!(name(at))));
+            tokio::spawn(async move { trusted.verify(&token).await })
+        })
+        .collect();
+    settle().await;
+    let asked = || (0..100).map(|at| world.web.count(&crate::discovery::url(&name(at)))).sum::<usize>();
+    assert_eq!(asked(), 16);
+    world.web.hold(false);
+    for one in asking {
+        assert!(matches!(one.await.unwrap(), Err(Untrusted::Keys { .. })));
+    }
+    assert_eq!(asked(), 100);
+}
+
+#[tokio::test]
+async fn what_a_hostile_issuer_says_is_told_in_few_words() {
+    let key = es256();
+    let world = Trusting::one(&key);
+    let long = "é".repeat(400_000);
+    for document in [
+        json!({"issuer": long, "jwks_uri": JWKS}),
+        json!({"issuer": ISSUER, "jwks_uri": format!("https://a.example/{long}")}),
+        json!({"issuer": ISSUER, "jwks_uri": format!("https://a.example/{}", "k".repeat(1000))}),
+    ] {
+        world.web.put(DISCOVERY, Ok(page(document.to_string())));
+        world.clock.advance(DAY);
+        let now = world.clock.unix();
+        let error = world.verify(&token(&key, |c| c["exp"] = json!(now + 600))).await.unwrap_err();
+        assert!(matches!(error, Untrusted::Keys { why: Some(_), .. }), "{error}");
+        assert!(error.to_string().len() < 500 && format!("{error:?}").len() < 500, "{error:?}");
+    }
+    assert!(crate::FetchError::new(long).to_string().len() < 300);
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@
 //! One that was never asked for is a name in a table: nothing is fetched, and no task runs, before the first token that
 //! names it. A token costs one look-up, however many issuers there are. One that means harm costs what an attempt costs
 //! ([`TrustConfig::fetch_timeout`], [`MAX_DOCUMENT`](crate::MAX_DOCUMENT) for each of two documents,
-//! [`PublishedKeys::MAX_KEYS`]), then seldom; redirects are not followed.
+//! [`PublishedKeys::MAX_KEYS`]), then seldom; redirects are not followed, few are asked at once, and none for a token whose
+//! times are out.
 
 mod claims;
 mod config;
@@ -41,8 +42,9 @@ use std::sync::{Arc, OnceLock};
 use prometheus_client::registry::Registry;
 use tokensmith_core::keys::{Algorithm, PublicKey, PublishedKeys};
 use tokensmith_core::tokens::Jws;
+use tokio::sync::Semaphore;
 
-use crate::keys::{IssuerKeys, Keeping, Origin};
+use crate::keys::{IssuerKeys, Keeping, MOST_FETCHES, Origin};
 use crate::metrics::Metrics;
 use crate::offline::within_length;
 use crate::{Rejection, StaleKeys, discovery};
@@ -92,6 +94,7 @@ impl TrustedIssuers {
             floor: config.refetch_floor,
             timeout: config.fetch_timeout,
             wait: config.key_wait,
+            places: Semaphore::new(MOST_FETCHES),
             metrics: Arc::new(Metrics::default()),
         });
         let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or(i64::MAX);
@@ -173,7 +176,7 @@ impl TrustedIssuers {
         let alg: Algorithm = jws.algorithm().and_then(|alg| alg.parse().ok()).ok_or(Untrusted::Algorithm)?;
         // Every issuer that rotates names its keys. Trying all of them would let a stranger choose the cost.
         let kid = jws.key_id().ok_or(Untrusted::NoKeyId)?;
-        // Who cannot sign is told no more than that.
+        // Who cannot sign is told no more than that, where there are keys to tell.
         let times = claims::times(&claims);
         let in_time = times.and_then(|times| {
             times.check_within(self.keeping.clock.unix(), self.leeway)?;
@@ -181,16 +184,18 @@ impl TrustedIssuers {
         });
         match trusted {
             Trusted::Fixed(keys) => signed(&jws, alg, keys.candidates(kid))?,
+            // What is refused whoever has signed it is not worth a fetch: anybody can write one.
+            Trusted::Fetched { keys, .. } if in_time.is_err() => {
+                if let Some(current) = keys.get().and_then(|keys| keys.kept()) {
+                    signed(&jws, alg, current.keys.candidates(kid))?;
+                }
+            }
             Trusted::Fetched { origin, keys } => {
                 let keys = keys
                     .get_or_init(|| IssuerKeys::new(issuer.clone(), origin.clone(), self.keeping.clone()));
                 let unavailable = |rejection| Untrusted::keys(rejection, keys.error());
                 let mut current = keys.current().await.map_err(unavailable)?;
                 if !current.knows(kid) {
-                    // What would be refused anyway is not worth a fetch.
-                    if in_time.is_err() {
-                        return Err(Untrusted::UnknownKey);
-                    }
                     current = keys.with_kid(kid).await.map_err(unavailable)?;
                 }
                 signed(&jws, alg, current.keys.candidates(kid))?;
