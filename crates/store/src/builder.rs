@@ -22,7 +22,7 @@ pub enum Record {
     /// A value with a revision: an object, the key ring, its journal.
     Object(Entry),
     /// An issued token.
-    Issued(Issued),
+    Issued(Box<Issued>),
     /// What is kept of the marks in tokens.
     Marks(Marks),
     /// A revocation.
@@ -145,7 +145,9 @@ impl Record {
         let parsed = match item {
             Item::Bad(bad) => return Some(Err(bad)),
             Item::Object(entry, _) => Some(Record::Object(entry)),
-            Item::Ledger(Kind::Issued, _, value, _) => keys::parse(&value).ok().map(Record::Issued),
+            Item::Ledger(Kind::Issued, _, value, _) => {
+                keys::parse(&value).ok().map(|issued| Record::Issued(Box::new(issued)))
+            }
             Item::Ledger(Kind::Marks, _, value, _) => keys::parse(&value).ok().map(Record::Marks),
             Item::Ledger(Kind::Revocation, _, value, _) => keys::parse(&value).ok().map(Record::Revocation),
         };

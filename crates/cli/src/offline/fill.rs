@@ -45,7 +45,7 @@ impl Fill {
     /// # Errors
     /// As [`Self::begin`].
     pub fn issued(&mut self, issued: Issued) -> Result<(), Failure> {
-        self.add(&Record::Issued(issued))
+        self.add(&Record::Issued(Box::new(issued)))
     }
 
     /// Adds the rest, and ends it: all is on disk. Gives its revision.

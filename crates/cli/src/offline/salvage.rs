@@ -187,7 +187,7 @@ impl Found {
                 Ok(())
             }
             Ok(Record::Object(entry)) => fill.object(entry.key, entry.value),
-            Ok(Record::Issued(issued)) => fill.issued(issued),
+            Ok(Record::Issued(issued)) => fill.issued(*issued),
             Ok(Record::Marks(marks)) => {
                 self.marks = Some(marks);
                 Ok(())
