@@ -56,7 +56,8 @@ pub(super) async fn by_rule(
     // The last thing before: what is refused for another reason may be sent again.
     used_up(here, policy, shown)?;
     if let Some(upstream) = &rule.upstream {
-        let asked = Asked { audiences: &given.audiences, scopes: &given.scopes };
+        let (resources, audiences) = rule.resources_of(&given.audiences, wanted);
+        let asked = Asked { audiences: &audiences, resources: &resources, scopes: &given.scopes };
         let issued = upstream.exchange(&shown.token, &shown.subject, &asked).await;
         return issued.map(|issued| passed_on(&issued)).map_err(|e| elsewhere(&e).by_rule(&rule.name));
     }
@@ -162,7 +163,7 @@ fn passed_on(issued: &IssuedToken) -> Response {
 fn elsewhere(e: &UpstreamError) -> Refusal {
     let why = format!("the service elsewhere: {e}");
     match e {
-        UpstreamError::Refused(_) | UpstreamError::Block(_) => {
+        UpstreamError::ApiAudience | UpstreamError::Refused(_) | UpstreamError::Block(_) => {
             Refusal::because(Code::InvalidTarget, "no token is issued for what was asked", why)
         }
         UpstreamError::Unavailable(_) => {

@@ -71,6 +71,7 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
         None => Arc::new(trusted(&file.issuers, list.clone(), cas.as_deref(), context)?),
     };
     let known = |issuer: &str| issuers.contains_key(issuer);
+    let upstreams = before.map(|before| before.rules.upstreams()).unwrap_or_default();
     let mut names = HashSet::new();
     let mut rules = Vec::with_capacity(file.rules.len());
     for raw in &file.rules {
@@ -80,7 +81,8 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
                 "this is the name of an earlier rule: use another",
             ));
         }
-        rules.push(rule(raw, &known, context)?);
+        let upstream = upstream(raw, folder, context, &upstreams)?;
+        rules.push(rule(raw, &known, upstream, context)?);
     }
     let clients = file.clients.iter().map(|raw| client(raw, &known)).collect::<Read<_>>()?;
     Ok(Policy { url, accounts, issuers, trusted, rules: Rules::new(rules), clients, list, cas, ca_file })
@@ -189,7 +191,36 @@ fn name(name: &Text) -> Read<()> {
     Err(PolicyError::at(name.referenced, problem))
 }
 
-fn rule(raw: &RawRule, known: &dyn Fn(&str) -> bool, context: &Context) -> Read<Rule> {
+/// Where a rule's tokens come from elsewhere; with what it keeps, where the policy before had the same.
+fn upstream(
+    raw: &RawRule,
+    folder: &Path,
+    context: &Context,
+    before: &HashMap<&str, &Arc<Upstream>>,
+) -> Read<Option<Arc<Upstream>>> {
+    let Some(block) = &raw.upstream else { return Ok(None) };
+    let ours = [
+        ("boundLifetime", raw.bound_lifetime.is_some()),
+        ("claims", !raw.claims.is_empty()),
+        ("lifetime", raw.lifetime.is_some()),
+        ("neverLongerThanSubject", raw.never_longer_than_subject.is_some()),
+        ("subject", raw.subject.is_some()),
+    ];
+    if let Some((field, _)) = ours.iter().find(|(_, given)| *given) {
+        let problem = format!("upstream: {field} has no say in tokens of another service: leave it out");
+        return Err(PolicyError::at(block.referenced, problem));
+    }
+    let made = Upstream::new(&block.value, folder, &context.api_audiences, &context.clock)
+        .map_err(|e| PolicyError::at(block.referenced, format!("upstream: {e}")))?;
+    Ok(Some(made.or_before(before.get(raw.name.value.as_str()).copied())))
+}
+
+fn rule(
+    raw: &RawRule,
+    known: &dyn Fn(&str) -> bool,
+    upstream: Option<Arc<Upstream>>,
+    context: &Context,
+) -> Read<Rule> {
     name(&raw.name)?;
     let grants = match &raw.grants {
         None => vec![RawGrant::ClientCredentials, RawGrant::JwtBearer, RawGrant::TokenExchange],
@@ -239,10 +270,6 @@ fn rule(raw: &RawRule, known: &dyn Fn(&str) -> bool, context: &Context) -> Read<
             count => Ok(Rate { count, per: Duration::from_secs(per) }),
         }
     });
-    let upstream = raw.upstream.as_ref().map(|block| {
-        let made = Upstream::new(&block.value, &context.clock);
-        made.map(Arc::new).map_err(|e| PolicyError::at(block.referenced, format!("upstream: {e}")))
-    });
     let rule = Rule {
         name: raw.name.value.clone(),
         grants,
@@ -258,7 +285,7 @@ fn rule(raw: &RawRule, known: &dyn Fn(&str) -> bool, context: &Context) -> Read<
         bound_lifetime,
         never_longer_than_subject: raw.never_longer_than_subject.unwrap_or(true),
         rate: rate.transpose()?,
-        upstream: upstream.transpose()?,
+        upstream,
     };
     literals(raw, &rule, context)?;
     Ok(rule)

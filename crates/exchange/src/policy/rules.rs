@@ -80,6 +80,11 @@ impl Rules {
         rules
     }
 
+    /// Where tokens come from elsewhere, by rule.
+    pub(crate) fn upstreams(&self) -> HashMap<&str, &Arc<Upstream>> {
+        self.all.iter().filter_map(|rule| Some((rule.name.as_str(), rule.upstream.as_ref()?))).collect()
+    }
+
     /// Those that may mean a subject, in the file's order.
     pub(crate) fn of(&self, subject: &Subject) -> impl Iterator<Item = &Arc<Rule>> {
         let none: &[usize] = &[];
@@ -152,6 +157,20 @@ impl Rule {
             }
         }
         Ok(all)
+    }
+
+    /// Which of the targets are resources (RFC 8707), and which are audiences: as they were asked for.
+    pub(crate) fn resources_of(&self, targets: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>) {
+        if wanted.audiences.is_empty() && wanted.resources.is_empty() {
+            // The first that the rule names; it names an audience where it can.
+            let resource = |target: &String| {
+                self.resources.iter().any(|own| own.matches(target))
+                    && self.audiences_from.is_none()
+                    && !self.audiences.iter().any(|own| own.matches(target))
+            };
+            return targets.iter().cloned().partition(resource);
+        }
+        (wanted.resources.clone(), wanted.audiences.clone())
     }
 
     /// The scopes: all that are asked, or all that there are where nothing is. `within` are those of the subject's token, which are

@@ -1,6 +1,6 @@
 //! The `upstream:` block of a rule. Every name that nobody knows is refused; every address is checked when it is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,6 +14,8 @@ use super::web::Poster;
 pub(super) struct Block {
     pub(super) kind: Kind,
     pub(super) poster: Poster,
+    /// What `caFile` holds.
+    pub(super) cas: Option<Vec<u8>>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +70,8 @@ struct Reach {
 }
 
 impl Block {
-    pub(super) fn read(block: &Value) -> Result<Block, UpstreamError> {
+    /// Paths in it are relative to `folder`.
+    pub(super) fn read(block: &Value, folder: &Path) -> Result<Block, UpstreamError> {
         let wrong = |e: serde_json::Error| UpstreamError::Block(e.to_string());
         // What all kinds have; what is left over is a kind's own, or nobody's.
         let Value::Object(mut own) = block.clone() else {
@@ -108,7 +111,9 @@ impl Block {
                 Kind::Vault { endpoint, role }
             }
         };
-        Ok(Block { kind, poster: Poster::new(reach.ca_file.as_deref())? })
+        let broken = |e: std::io::Error| UpstreamError::Block(format!("caFile: {e}"));
+        let cas = reach.ca_file.map(|path| std::fs::read(folder.join(path))).transpose().map_err(broken)?;
+        Ok(Block { kind, poster: Poster::new(cas.as_deref())?, cas })
     }
 }
 

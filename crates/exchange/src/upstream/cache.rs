@@ -58,7 +58,7 @@ impl Key {
             }
             Kind::Exchanged | Kind::Issuer => add(token),
         }
-        for list in [asked.audiences, asked.scopes] {
+        for list in [asked.audiences, asked.resources, asked.scopes] {
             add(&list.len().to_string());
             list.iter().for_each(|item| add(item));
         }

@@ -100,6 +100,7 @@ impl Kind {
                     ("subject_token_type", JWT),
                 ];
                 fields.extend(asked.audiences.iter().map(|audience| ("audience", audience.as_str())));
+                fields.extend(asked.resources.iter().map(|resource| ("resource", resource.as_str())));
                 fields.extend((!scope.is_empty()).then_some(("scope", scope.as_str())));
                 fields.extend(client_id.as_deref().map(|id| ("client_id", id)));
                 fields.extend(requested_token_type.as_deref().map(|of| ("requested_token_type", of)));

@@ -1,6 +1,5 @@
 //! A POST to an address that the policy names, and nowhere else.
 
-use std::path::Path;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -29,11 +28,10 @@ pub(super) struct Posted {
 }
 
 impl Poster {
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Poster, UpstreamError> {
-        let broken = |why: String| UpstreamError::Block(format!("caFile: {why}"));
-        let cas = ca_file.map(std::fs::read).transpose().map_err(|e| broken(e.to_string()))?;
-        let web = Web::by(Route::of_the_process(), Some(PATIENCE), &Trust::System, cas.as_deref());
-        Ok(Poster { web: web.map_err(|e| broken(e.to_string()))? })
+    /// `cas` (PEM) count besides the system's.
+    pub(super) fn new(cas: Option<&[u8]>) -> Result<Poster, UpstreamError> {
+        let web = Web::by(Route::of_the_process(), Some(PATIENCE), &Trust::System, cas);
+        Ok(Poster { web: web.map_err(|e| UpstreamError::Block(format!("caFile: {e}")))? })
     }
 
     /// Fields in a form.

@@ -214,6 +214,20 @@ async fn an_audience_of_the_api_stops_the_start() {
     );
 }
 
+/// A service elsewhere.
+const UPSTREAM: &str = "upstream: {kind: oauth, endpoint: 'https://sts.example/token'}";
+
+#[test]
+fn a_path_in_an_upstream_block_is_relative_to_the_policys_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = rule("upstream: {kind: oauth, endpoint: 'https://sts.example/token', caFile: ca.pem}");
+    let open = || ExchangePolicies::open(text.as_bytes(), folder.path()).map(drop);
+    assert!(open().unwrap_err().to_string().contains("caFile: No such file"));
+    let ca = rcgen::generate_simple_self_signed(["sts.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), ca.cert.pem()).unwrap();
+    open().unwrap();
+}
+
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
     let read = |text: &str| ExchangePolicies::open(text.as_bytes(), "").map(drop).unwrap_err().to_string();
@@ -243,6 +257,11 @@ fn what_is_wrong_is_told_with_its_place() {
         (&rule("grants: [password]"), "line 5, column"),
         (&rule("actors: {from: [{exchanged: {audience: x}}]}"), "who acts shows a token of its own"),
         (&rule("upstream: {x: 1}"), "line 5, column"),
+        (&rule(&format!("{UPSTREAM}\nlifetime: 1m")), "upstream: lifetime has no say"),
+        (&rule(&format!("{UPSTREAM}\nboundLifetime: 1m")), "upstream: boundLifetime has no say"),
+        (&rule(&format!("{UPSTREAM}\nneverLongerThanSubject: true")), "neverLongerThanSubject has no say"),
+        (&rule(&format!("{UPSTREAM}\nclaims: {{a: 'true'}}")), "upstream: claims has no say"),
+        (&rule(&format!("{UPSTREAM}\nsubject: \"'a'\"")), "line 5, column 13: upstream: subject has no say"),
         (&rule("").replace("name: r", "name: R r"), "line 2, column 9: is no name"),
         (&(rule("") + &rule("")[7..]), "is the name of an earlier rule"),
         (&rule("").replace("vault", "''"), "line 4, column 15: there is no audience"),

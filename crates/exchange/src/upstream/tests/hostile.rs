@@ -9,7 +9,7 @@ use super::*;
 
 fn error(block: Value) -> String {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Upstream::new(&block, &clock).unwrap_err().to_string()
+    Upstream::new(&block, Path::new("/"), &[], &clock).unwrap_err().to_string()
 }
 
 #[test]

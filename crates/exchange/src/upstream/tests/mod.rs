@@ -85,17 +85,21 @@ struct World {
 /// 2026-01-01
 const NOW: i64 = 1_767_225_600;
 
+fn upstream(block: &Value, clock: &Arc<dyn Clock>) -> Upstream {
+    Upstream::new(block, Path::new("/"), &["https://issuer.example".into(), "api".into()], clock).unwrap()
+}
+
 fn world(mut block: Value) -> World {
     let clock = Arc::new(ManualClock::new(datetime!(2026-01-01 00:00 UTC)));
     block["allowLoopbackHttp"] = json!(true);
     let shared: Arc<dyn Clock> = clock.clone();
-    World { clock, upstream: Arc::new(Upstream::new(&block, &shared).unwrap()) }
+    World { clock, upstream: Arc::new(upstream(&block, &shared)) }
 }
 
 impl World {
     async fn exchange(&self, token: &str, subject: &Subject) -> Result<IssuedToken, UpstreamError> {
         let (audiences, scopes) = (["db".to_owned()], ["read".to_owned(), "write".to_owned()]);
-        let asked = Asked { audiences: &audiences, scopes: &scopes };
+        let asked = Asked { audiences: &audiences, resources: &[], scopes: &scopes };
         self.upstream.exchange(token, subject, &asked).await
     }
 }
@@ -168,11 +172,56 @@ async fn what_one_was_given_no_other_is() {
     assert_eq!(give("f2", &foreign("a")).await.access_token, "f2");
     assert_eq!(service.asked().len(), 6);
     // Asked for something else.
-    let asked = Asked { audiences: &[], scopes: &["read".to_owned(), "write".to_owned()] };
+    let asked = Asked { audiences: &[], resources: &[], scopes: &["read".to_owned(), "write".to_owned()] };
     world.upstream.exchange("t6", &account("p", "1"), &asked).await.unwrap();
-    let asked = Asked { audiences: &["db".to_owned(), "read".to_owned()], scopes: &["write".to_owned()] };
+    let asked = Asked {
+        audiences: &["db".to_owned(), "read".to_owned()],
+        resources: &[],
+        scopes: &["write".to_owned()],
+    };
     world.upstream.exchange("t7", &account("p", "1"), &asked).await.unwrap();
     assert_eq!(service.asked().len(), 8);
+    let asked = Asked {
+        audiences: &["db".to_owned()],
+        resources: &["read".to_owned()],
+        scopes: &["write".to_owned()],
+    };
+    world.upstream.exchange("t8", &account("p", "1"), &asked).await.unwrap();
+    assert_eq!(service.asked().len(), 9);
+}
+
+/// RFC 8725 §3.9: who is shown it could use it here.
+#[tokio::test]
+async fn a_token_that_the_api_would_take_is_not_passed_on() {
+    let service = Service::new(|_| oauth_answer("t", json!(3600))).await;
+    let world = world(json!({"kind": "oauth", "endpoint": service.url}));
+    for audiences in [vec!["api"], vec!["https://issuer.example"], vec!["exchange", "api"]] {
+        let audiences: Vec<String> = audiences.into_iter().map(str::to_owned).collect();
+        for subject in [account("p", "1"), foreign("a")] {
+            let subject = Subject { audiences: audiences.clone(), ..subject };
+            assert_eq!(world.exchange("t", &subject).await, Err(UpstreamError::ApiAudience));
+        }
+    }
+    assert_eq!(service.asked().len(), 0);
+    world.exchange("t", &account("p", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_block_keeps_what_it_was_given_when_the_policy_is_read_again() {
+    let service = Service::new(|_| oauth_answer("t", json!(3600))).await;
+    let block = json!({"kind": "oauth", "endpoint": service.url});
+    let first = world(block.clone());
+    first.exchange("t", &account("p", "1")).await.unwrap();
+    let again = |block: Value| {
+        let made = Arc::into_inner(world(block).upstream).unwrap();
+        World { clock: first.clock.clone(), upstream: made.or_before(Some(&first.upstream)) }
+    };
+    again(block.clone()).exchange("t", &account("p", "1")).await.unwrap();
+    assert_eq!(service.asked().len(), 1);
+    let mut other = block;
+    other["clientId"] = json!("c");
+    again(other).exchange("t", &account("p", "1")).await.unwrap();
+    assert_eq!(service.asked().len(), 2);
 }
 
 #[tokio::test]
