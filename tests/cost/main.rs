@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokensmith_tests::Server;
 use tokensmith_tests::cost::endpoints::{self, Depth};
-use tokensmith_tests::cost::{measure, waits};
+use tokensmith_tests::cost::{POLICY, measure, waits};
 use tokensmith_tests::server::pause;
 
 /// Ten times the size costs less than so many times as much.
@@ -17,7 +17,8 @@ const MOST: f64 = 15.0;
 const FLOOR: Duration = Duration::from_millis(20);
 
 async fn server() -> Result<Server> {
-    let args = ["--ephemeral", "--test-clock", "--runtime-config=api/all=true", "--signing-algorithm=ES256"];
+    let args =
+        ["--ephemeral", "--test-clock", "--runtime-config=api/all=true", "--signing-algorithm=ES256", POLICY];
     Server::start(&args).await
 }
 

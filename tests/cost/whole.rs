@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use tokensmith_tests::Server;
 use tokensmith_tests::cost::endpoints::{self, Depth};
 use tokensmith_tests::cost::measure::{self, Row};
-use tokensmith_tests::cost::waits;
+use tokensmith_tests::cost::{POLICY, waits};
 use tokensmith_tests::server::pause;
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
@@ -26,6 +26,7 @@ async fn main() -> Result<()> {
         "--test-clock",
         "--runtime-config=api/all=true",
         "--signing-algorithm=ES256",
+        POLICY,
         "--max-request-bytes=16777216",
     ];
     let server = Server::start(&args).await?;

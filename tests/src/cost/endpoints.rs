@@ -97,7 +97,8 @@ const CLOSELY: [&str; 20] = [
 pub fn all() -> Vec<Endpoint> {
     let mut all: Vec<Endpoint> = Schema::builtin().kinds().flat_map(|kind| of_kind(kind)).collect();
     let own = routes::OWN.iter().map(|route| (route.path, route.methods));
-    for (path, methods) in own.chain([(testing_clock::PATH, testing_clock::METHODS)]) {
+    let others = [(testing_clock::PATH, testing_clock::METHODS)];
+    for (path, methods) in own.chain(others).chain(tokensmith::EXCHANGE_ENDPOINTS.iter().copied()) {
         let methods = methods.iter().filter(|method| WRITES.contains(method));
         all.extend(methods.map(|method| Endpoint {
             method,
@@ -201,6 +202,11 @@ impl Endpoint {
             What::Own(path) => format!("{} {path}", self.method),
             _ => format!("{} {path}", self.method),
         }
+    }
+
+    /// Whether the caller is to show who they are. At the token endpoint a token is what is given, and no credential.
+    pub fn asks_who(&self) -> bool {
+        self.path != "/oauth2/token"
     }
 
     /// The object that it is about, if that must be there.

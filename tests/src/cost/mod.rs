@@ -37,6 +37,10 @@ impl Body {
 
 /// `application/json`
 pub const JSON: &str = "application/json";
+/// `application/x-www-form-urlencoded`
+pub const FORM: &str = "application/x-www-form-urlencoded";
+/// A policy with which a server has its token endpoint, too.
+pub const POLICY: &str = concat!("--exchange-policy-file=", env!("CARGO_MANIFEST_DIR"), "/cost/policy.yaml");
 /// `application/yaml`
 pub const YAML: &str = "application/yaml";
 /// Kubernetes' protobuf.

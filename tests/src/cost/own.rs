@@ -4,10 +4,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::{Body, bodies};
+use super::{Body, FORM, bodies};
 
 /// What an endpoint is sent that answers to this path; `None` for a path that nobody has thought of yet.
 pub fn bodies(path: &str, size: usize) -> Option<Vec<Body>> {
+    if path.starts_with("/oauth2/") {
+        return Some(forms(path, size));
+    }
     let (base, texts): (Value, &[&str]) = match path {
         "/admin/v1/keys/import" => {
             let mut all = with_texts(&json!({"use": "verify"}), &["pem", "passphrase", "reason"], size);
@@ -30,6 +33,39 @@ pub fn bodies(path: &str, size: usize) -> Option<Vec<Body>> {
         _ => return None,
     };
     Some(with_texts(&base, texts, size))
+}
+
+/// What OAuth's endpoints read (RFC 6749, appendix B).
+fn forms(path: &str, size: usize) -> Vec<Body> {
+    let base = match path {
+        "/oauth2/token" => {
+            "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&\
+             subject_token_type=urn:ietf:params:oauth:token-type:jwt"
+        }
+        _ => "token_type_hint=access_token",
+    };
+    let fields: &[&str] = match path {
+        "/oauth2/token" => {
+            &["subject_token", "actor_token", "audience", "resource", "scope", "client_assertion"]
+        }
+        _ => &["token", "client_assertion"],
+    };
+    let form = |name: String, text: String| Body { name, media: FORM, bytes: text.into() };
+    let many = |of: &dyn Fn(usize) -> String| (0..size / 8).map(of).collect::<String>();
+    let mut all = vec![
+        form("unknown parameters".into(), format!("{base}{}", many(&|at| format!("&f{at}=1")))),
+        form("a parameter that is repeated".into(), format!("{base}{}", many(&|_| "&scope=a".into()))),
+        form("many audiences".into(), format!("{base}{}", many(&|at| format!("&audience={at}")))),
+        form("nothing but separators".into(), "&".repeat(size)),
+        form("no value".into(), "%".repeat(size)),
+    ];
+    for field in fields {
+        for part in ["x", "e", ".", "eyJhIjoxfQ.", "%2e", "%zz", "+", "x%20"] {
+            let text = part.repeat(size / part.len());
+            all.push(form(format!("{field} of {part:?}"), format!("{base}&{field}={text}")));
+        }
+    }
+    all
 }
 
 fn with_texts(base: &Value, fields: &[&str], size: usize) -> Vec<Body> {

@@ -60,9 +60,10 @@ pub async fn four(server: &Server, endpoint: &Endpoint, body: &Body, rounds: usi
         for _ in 0..4 {
             let (client, body, method, path) =
                 (server.client_http2()?, body.clone(), endpoint.method, endpoint.path.clone());
+            let who = endpoint.asks_who().then_some(ADMIN);
             sent.push(tokio::spawn(async move {
                 let headers = [("content-type", body.media)];
-                client.send(method, &path, Some(ADMIN), &headers, Some(body.bytes)).await
+                client.send(method, &path, who, &headers, Some(body.bytes)).await
             }));
         }
         for answer in sent {

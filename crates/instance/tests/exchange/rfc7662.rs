@@ -91,3 +91,16 @@ async fn s2_3_a_refused_bearer_is_told_the_scheme() {
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{header}");
     }
 }
+
+#[tokio::test]
+async fn s4_a_token_of_later_is_not_active_yet() {
+    let world = World::new().await;
+    let token = world.exchanged("pay/api", "vault").await;
+    let clock = world.server.clock();
+    let now = clock.now();
+    // A replica's clock may be a little ahead.
+    clock.jump(now - std::time::Duration::from_secs(50)).await.unwrap();
+    assert_eq!(world.introspect(&token).await["active"], true);
+    clock.jump(now - std::time::Duration::from_secs(70)).await.unwrap();
+    assert_eq!(world.introspect(&token).await, json!({"active": false}));
+}

@@ -49,7 +49,8 @@ impl AccessTokens {
         payload.is_some_and(|payload| self.verifier.issuers.contains(&payload.issuer))
     }
 
-    /// Checks one, at this moment and without any leeway: the clock is the one that it was dated by.
+    /// Checks one, at this moment. Its end is its end: the clock is the one that it was dated by. Its beginning has the usual
+    /// minute, since another replica's clock may have dated it (RFC 7662 §4).
     ///
     /// # Errors
     /// It does not hold.
@@ -64,7 +65,8 @@ impl AccessTokens {
         let signed_by = jws.verify(keys.candidates(jws.key_id()));
         let kid = signed_by.map_err(|e| NotGood::Signature(e.to_string()))?.key_id().to_owned();
         let now = self.clock.now();
-        if payload.expires_at.is_none_or(|exp| exp <= now.unix_timestamp()) {
+        let (at, times) = (now.unix_timestamp(), payload.times());
+        if times.expires_at.is_none_or(|exp| exp <= at) || times.check(at).is_err() {
             return Err(NotGood::Time);
         }
         let claims: Map<String, Value> =
