@@ -94,8 +94,10 @@ impl Exchanger {
             ..ExchangeRequest::default()
         };
         let exchanged = self.endpoint.exchange(&request).await.map_err(refused)?;
-        if self.bearer && exchanged.token_type != "Bearer" {
-            return Err(unusable("the token endpoint answered with a token that is no bearer token"));
+        if self.bearer && !exchanged.is_bearer() {
+            return Err(unusable(
+                "the token endpoint gave what is no bearer token (token_type N_A) and can be sent in no header: have a program fetch it with `tokensmith exchange`, or `project` write it to a file",
+            ));
         }
         let now = self.clock.now();
         let token = Secret::new(exchanged.access_token);

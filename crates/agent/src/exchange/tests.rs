@@ -68,11 +68,14 @@ async fn a_token_that_has_ended_is_sent_to_nobody() {
 
 #[tokio::test]
 async fn what_is_no_bearer_token_is_not_shown_as_one() {
-    let other = Exchanged { token_type: "N_A", ..exchanged("t", None) };
+    let aws = r#"{"Version":1,"AccessKeyId":"A"}"#;
+    let other = Exchanged { token_type: "N_A", ..exchanged(aws, None) };
     let to_a_file = exchanger(Some(Ok(other.clone())));
-    assert!(to_a_file.exchange(&subject(None), &ExchangeSpec::default()).await.is_ok());
+    let written = to_a_file.exchange(&subject(None), &ExchangeSpec::default()).await.unwrap();
+    assert_eq!(written.token.expose_str(), Some(aws));
     let to_a_header = exchanger(Some(Ok(other))).for_bearers();
-    assert!(to_a_header.exchange(&subject(None), &ExchangeSpec::default()).await.is_err());
+    let error = to_a_header.exchange(&subject(None), &ExchangeSpec::default()).await.unwrap_err().to_string();
+    assert!(error.contains("no bearer token (token_type N_A)") && !error.contains("AccessKeyId"), "{error}");
 }
 
 #[test]

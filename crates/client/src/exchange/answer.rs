@@ -23,6 +23,9 @@ pub struct Exchanged {
     pub scope: Option<String>,
 }
 
+/// `token_type` of what is no access token, so that nobody may show it as one (RFC 8693 §2.2.1).
+const NOT_APPLICABLE: &str = "N_A";
+
 /// More than a century is no length of a token's life.
 const LONGEST: u64 = 100 * 366 * 86_400;
 
@@ -32,6 +35,11 @@ impl Exchanged {
         Self::read(body, request).map_err(ExchangeError::Answer)
     }
 
+    /// Whether it is shown to resource servers as it is (RFC 6750).
+    pub fn is_bearer(&self) -> bool {
+        self.token_type != NOT_APPLICABLE
+    }
+
     fn read(body: &[u8], request: &ExchangeRequest) -> Result<Self, &'static str> {
         let parsed = json::parse(body).map_err(|_| "it is no JSON")?;
         // RFC 6749 §3.2: none more than once. Who reads another one of two would use another token.
@@ -39,25 +47,31 @@ impl Exchanged {
             return Err("a field stands in it twice");
         }
         let Value::Object(answer) = parsed.value else { return Err("it is no JSON object") };
-        let access_token = text(&answer, "access_token")?.ok_or("it has no access_token")?;
-        // RFC 6750 §2.1: nothing else can stand in a header.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-        if access_token.is_empty() || !access_token.bytes().all(plain) {
-            return Err("its access_token has characters that no token has, or none");
-        }
         let token_type = match text(&answer, "token_type")?.ok_or("it has no token_type")? {
             kind if kind.eq_ignore_ascii_case("Bearer") => "Bearer",
-            kind if kind.eq_ignore_ascii_case("N_A") => "N_A",
+            kind if kind.eq_ignore_ascii_case("N_A") => NOT_APPLICABLE,
             // A DPoP or mTLS token is of no use to who cannot prove its key.
             _ => return Err("its token_type is neither Bearer nor N_A"),
         };
+        let access_token = text(&answer, "access_token")?.ok_or("it has no access_token")?;
+        let plain = |b: u8| match token_type {
+            // RFC 6749 appendix A.12, which is of all access tokens; this one goes into no header.
+            NOT_APPLICABLE => matches!(b, 0x20..=0x7e),
+            // RFC 6750 §2.1: nothing else can stand in a header.
+            _ => b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b),
+        };
+        if access_token.is_empty() || !access_token.bytes().all(plain) {
+            return Err("its access_token has characters that no token has, or none");
+        }
         let issued = text(&answer, "issued_token_type")?.ok_or("it has no issued_token_type")?;
         let issued_token_type = issued.parse().map_err(|_| "its issued_token_type is no URI")?;
         match &request.requested_token_type {
             Some(wanted) if *wanted != issued_token_type => {
                 return Err("its issued_token_type is not the one that was asked for");
             }
-            None if matches!(issued_token_type, TokenType::Other(_)) => {
+            // What is not asked for is the endpoint's to choose (RFC 8693 §2.1). One that is shown to resource servers as a token
+            // of a kind that nobody here knows is not taken for an access token.
+            None if token_type == "Bearer" && matches!(issued_token_type, TokenType::Other(_)) => {
                 return Err("its issued_token_type is of a kind that has to be asked for");
             }
             _ => {}
@@ -168,6 +182,26 @@ mod tests {
             r#"{"access_token":"a","access_token":"b","issued_token_type":"jwt","token_type":"Bearer"}"#,
         ] {
             assert!(Exchanged::read(body.as_bytes(), &any).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn rfc_8693_section_2_2_1_what_is_no_access_token_is_any_text_of_rfc_6749_appendix_a_12() {
+        let any = ExchangeRequest::default();
+        let credentials = r#"{"Version":1,"SessionToken":"a b"}"#;
+        let aws = "urn:tokensmith:params:oauth:token-type:aws-credentials";
+        let mut answer = answer();
+        answer["access_token"] = credentials.into();
+        answer["issued_token_type"] = aws.into();
+        assert!(read(&answer, &any).is_err(), "no bearer token looks like this");
+        answer["token_type"] = "N_A".into();
+        let token = read(&answer, &any).unwrap();
+        assert_eq!((token.access_token.as_str(), token.is_bearer()), (credentials, false));
+        assert_eq!(token.issued_token_type, TokenType::Other(aws.into()));
+        assert!(!format!("{token:?}").contains("Session"));
+        for bad in ["", "a\nb", "a\u{1b}[31m", "a\u{7f}", "a\u{e4}"] {
+            answer["access_token"] = bad.into();
+            assert!(read(&answer, &any).is_err(), "{bad:?}");
         }
     }
 

@@ -137,7 +137,7 @@ impl ExchangeArgs {
             output::aside(&format!("note: the token permits {granted:?}, which is not what was asked for"));
         }
         match self.output {
-            Form::ExecCredential => output::print_text(&format!("{:#}\n", exec_credential(&exchanged)))?,
+            Form::ExecCredential => output::print_text(&format!("{:#}\n", exec_credential(&exchanged)?))?,
             Form::Json => output::print_text(&format!("{:#}\n", answer(&exchanged)))?,
             Form::Token => output::print_value(&exchanged.access_token)?,
         }
@@ -225,12 +225,18 @@ fn answer(exchanged: &Exchanged) -> Value {
     answer
 }
 
-fn exec_credential(exchanged: &Exchanged) -> Value {
+fn exec_credential(exchanged: &Exchanged) -> Result<Value, Failure> {
+    if !exchanged.is_bearer() {
+        return Err(Failure::failed(format!(
+            "the endpoint gave what is no bearer token (token_type {}, {}), and API servers take no other: print it with --output token or json",
+            exchanged.token_type, exchanged.issued_token_type
+        )));
+    }
     let mut status = json!({ "token": exchanged.access_token });
     if let Some(life) = exchanged.expires_in {
         status["expirationTimestamp"] = timestamp(SystemClock::new().now().plus(life)).into();
     }
-    json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status })
+    Ok(json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status }))
 }
 
 #[cfg(test)]
@@ -251,5 +257,22 @@ mod tests {
         assert_eq!(narrowed(&asked, &with(Some("write read"))), None);
         assert_eq!(narrowed(&asked, &with(Some("read"))), Some("read"));
         assert_eq!(narrowed(&[], &with(Some("read"))), None);
+    }
+
+    #[test]
+    fn rfc_8693_section_2_2_1_what_is_no_access_token_is_no_credential_of_a_kubeconfig() {
+        let aws = Exchanged {
+            access_token: r#"{"Version":1,"SecretAccessKey":"k"}"#.into(),
+            issued_token_type: TokenType::Other(
+                "urn:tokensmith:params:oauth:token-type:aws-credentials".into(),
+            ),
+            token_type: "N_A",
+            expires_in: None,
+            scope: None,
+        };
+        let text = exec_credential(&aws).unwrap_err().to_string();
+        assert!(text.contains("no bearer token (token_type N_A, urn:") && !text.contains("Secret"), "{text}");
+        assert_eq!(answer(&aws)["access_token"], aws.access_token);
+        assert!(exec_credential(&Exchanged { token_type: "Bearer", ..aws }).is_ok());
     }
 }
