@@ -117,7 +117,7 @@ pub(crate) async fn asker<'a>(
     let named = policy
         .clients
         .iter()
-        .find(|one| one.may.contains(&may) && one.from.matches(&client, &objects, &variables));
+        .find(|one| one.may.contains(&may) && one.from.means(&client, &objects, &variables).is_ok());
     drop(variables);
     match named {
         Some(named) => {

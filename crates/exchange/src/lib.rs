@@ -29,6 +29,7 @@ mod policy;
 mod rate;
 mod replay;
 mod revoke;
+mod said;
 mod subject;
 pub mod upstream;
 

@@ -10,6 +10,7 @@ use tokensmith_verify::trust::{SignedClaims, Untrusted};
 use crate::endpoint::Endpoint;
 use crate::oauth::{Code, Refusal};
 use crate::policy::{Policy, Takes};
+use crate::said;
 
 /// Whose token it is, and all that is known of it.
 #[derive(Clone, Debug)]
@@ -207,7 +208,6 @@ impl Endpoint {
 
     /// Whether it is for this endpoint. What was exchanged is for others by its nature: its rule says for whom it may have been.
     fn for_us(&self, policy: &Policy, subject: Subject) -> Result<Subject, String> {
-        let wrong = "none of its audiences is this endpoint's".to_owned();
         let takes: Option<&Takes> = match subject.kind {
             Kind::Account { .. } => Some(&policy.accounts),
             Kind::Exchanged => return Ok(subject),
@@ -215,6 +215,10 @@ impl Endpoint {
         };
         let takes = takes.ok_or("its issuer is not trusted")?;
         let ours = subject.audiences.iter().any(|audience| takes.audiences.contains(audience));
-        if ours { Ok(subject) } else { Err(wrong) }
+        if ours {
+            return Ok(subject);
+        }
+        let (accepted, has) = (said::texts(&takes.audiences), said::texts(&subject.audiences));
+        Err(format!("none of its audiences is this endpoint's: accepted are {accepted}, and it has {has}"))
     }
 }

@@ -92,7 +92,7 @@ impl Expression {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut context = Context::with_env(functions::environment());
             context.set_variable_resolver(variables);
-            let value = Cel::resolve_val(&self.root, &context).map_err(|e| failed(&e))?;
+            let value = Cel::resolve_val(&self.root, &context).map_err(|e| failed(&e, &self.text))?;
             variables::to_json(value.as_ref())
         }));
         // What an operator has hidden of it (`… || true`) counts all the same.
@@ -138,9 +138,11 @@ impl PartialEq for Expression {
 }
 
 /// Without the values that the library puts into its errors, which are a stranger's.
-fn failed(error: &ExecutionError) -> EvaluationError {
+fn failed(error: &ExecutionError, text: &str) -> EvaluationError {
     let short = |name: &str| name.chars().take(64).collect::<String>();
     EvaluationError::Failed(match error {
+        // One that does not stand in the expression came from a claim.
+        ExecutionError::NoSuchKey(key) if !text.contains(key.as_str()) => "no such key".into(),
         ExecutionError::NoSuchKey(key) => format!("no such key: {}", short(key)),
         ExecutionError::NoSuchOverload(overload) => overload.to_string(),
         ExecutionError::UndeclaredReference(name) => format!("undeclared reference to '{}'", short(name)),

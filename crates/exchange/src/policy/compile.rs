@@ -377,7 +377,7 @@ fn from(raw: &Spanned<RawFrom>, known: &dyn Fn(&str) -> bool) -> Read<From> {
     if let (Some(subject), false) = (&raw.subject, matches!(who, Who::Issuer { .. })) {
         return Err(PolicyError::at(subject.referenced, "`subject` goes with `issuer` alone"));
     }
-    let conditions = raw.conditions.iter().map(expression).collect::<Read<_>>()?;
+    let conditions = raw.conditions.iter().map(condition).collect::<Read<_>>()?;
     Ok(From { who, conditions })
 }
 
@@ -396,6 +396,16 @@ fn selector(text: &Text) -> Read<LabelSelector> {
 fn expression(text: &Text) -> Read<Expression> {
     Expression::compile(&text.value, VARIABLES)
         .map_err(|e| PolicyError::at(text.referenced, format!("the expression, at {e}")))
+}
+
+/// One that reads no variable is known already: it must be true or false.
+fn condition(text: &Text) -> Read<Expression> {
+    let made = expression(text)?;
+    if VARIABLES.iter().all(|variable| !made.uses(variable)) {
+        made.evaluate_bool(&Variables::new())
+            .map_err(|e| PolicyError::at(text.referenced, format!("the condition has no value: {e}")))?;
+    }
+    Ok(made)
 }
 
 fn seconds(text: &Text) -> Read<i64> {

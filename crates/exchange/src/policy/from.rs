@@ -1,10 +1,13 @@
 //! Who: patterns of issuers, subjects and accounts, selectors of labels as they are now, and conditions.
 
+use std::fmt;
+
 use tokensmith_core::tokens::pattern::Pattern;
 use tokensmith_core::view::Snapshot;
-use tokensmith_expressions::{Expression, Variables};
+use tokensmith_expressions::{EvaluationError, Expression, Variables};
 use tokensmith_objects::selector::LabelSelector;
 
+use crate::said;
 use crate::subject::{Kind, Subject};
 
 /// Whose token.
@@ -33,16 +36,56 @@ pub(crate) struct Account {
     pub(crate) pod_labels: Option<LabelSelector>,
 }
 
+/// Why one whose token this is is not meant.
+#[derive(Debug)]
+pub(crate) enum Unmeant<'a> {
+    /// It is somebody else.
+    Another,
+    /// A condition does not hold.
+    Condition(Fallen<'a>),
+}
+
+/// A condition that does not hold: which of them, and why it has no value where it has none. Says nothing of the claims.
+#[derive(Debug)]
+pub(crate) struct Fallen<'a> {
+    at: usize,
+    condition: &'a Expression,
+    error: Option<EvaluationError>,
+}
+
+impl fmt::Display for Fallen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, text) = (self.at.saturating_add(1), said::text(self.condition.text()));
+        match &self.error {
+            None => write!(f, "condition {number}, {text}, is false"),
+            Some(e) => write!(f, "condition {number}, {text}, has no value: {e}"),
+        }
+    }
+}
+
 impl From {
     /// Whether it means the one whose token this is. A condition that has no value for the token's claims does not hold.
-    pub(crate) fn matches(&self, subject: &Subject, objects: &Snapshot, variables: &Variables<'_>) -> bool {
-        self.who.matches(subject, objects)
-            && self.conditions.iter().all(|condition| {
-                condition.evaluate_bool(variables).unwrap_or_else(|e| {
+    pub(crate) fn means<'a>(
+        &'a self,
+        subject: &Subject,
+        objects: &Snapshot,
+        variables: &Variables<'_>,
+    ) -> Result<(), Unmeant<'a>> {
+        if !self.who.matches(subject, objects) {
+            return Err(Unmeant::Another);
+        }
+        for (at, condition) in self.conditions.iter().enumerate() {
+            let error = match condition.evaluate_bool(variables) {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(e) => {
                     tracing::debug!(cause = %e, "a condition of the exchange policy has no value");
-                    false
-                })
-            })
+                    Some(e)
+                }
+            };
+            return Err(Unmeant::Condition(Fallen { at, condition, error }));
+        }
+        Ok(())
     }
 }
 

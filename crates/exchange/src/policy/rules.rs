@@ -118,6 +118,8 @@ pub(crate) struct Wanted {
 pub(crate) enum Lacks {
     /// It means somebody else.
     Subject,
+    /// One of its conditions does not hold.
+    Condition,
     /// The actor may not, or there is none.
     Actor,
     /// One of the audiences or resources.

@@ -214,6 +214,91 @@ async fn an_audience_of_the_api_stops_the_start() {
     );
 }
 
+/// A rule with one condition.
+fn conditions(condition: &str) -> String {
+    rule("").replace("pay}}", &format!("pay}}, conditions: [{condition:?}]}}"))
+}
+
+/// The client learns no more than where there is no such rule; log and audit line name the rule and the condition.
+#[tokio::test]
+async fn a_condition_that_does_not_hold_is_named_in_the_audit_line_alone() {
+    for (condition, why) in [
+        ("claims.sub == 'x'", "is false"),
+        ("account.nmae == 'api'", "has no value: no such key: nmae"),
+        ("account.labels['tier'] == 'web'", "has no value: no such key: tier"),
+        ("claims.sub", "has no value: its value is a string, where a bool is needed"),
+        ("account.labels[claims.sub] == 'web'", "has no value: no such key"),
+    ] {
+        let world = World::with(&conditions(condition), |_| {}).await;
+        let answer = world.exchange(&world.account("pay/api").await, &[]).await;
+        let stranger = world.exchange(&world.account("web/api").await, &[]).await;
+        assert_eq!(answer.error(), (400, "invalid_request"));
+        assert_eq!(answer.text, stranger.text, "a client learns nothing of a rule's conditions");
+        let lines = world.lines("exchange", 2).await;
+        let want = format!("the rule does not mean the subject: condition 1, {condition:?}, {why}");
+        assert_eq!((&lines[0]["rule"], &lines[0]["reason"]), (&json!("r"), &json!(want)));
+        assert_eq!(lines[1]["reason"], "no rule means the subject");
+    }
+    let actors = "actors: {from: [{serviceAccount: {namespace: pay}, conditions: [\"account.name == 'x'\"]}], mayAct: optional}";
+    let world = World::with(&rule(actors), |_| {}).await;
+    let (subject, actor) = (world.account("pay/api").await, world.account("pay/actor").await);
+    let form = [("actor_token", &*actor), ("actor_token_type", JWT)];
+    assert_eq!(world.exchange(&subject, &form).await.status, 400);
+    let line = &world.lines("exchange", 1).await[0];
+    let want = "the rule lets nobody act for the subject, or not this actor: condition 1, \"account.name == 'x'\", is false";
+    assert_eq!((&line["rule"], &line["reason"]), (&json!("r"), &json!(want)));
+}
+
+/// What was asked, and what is accepted, are for the operator: the answer says neither.
+#[tokio::test]
+async fn what_was_asked_is_in_the_audit_line_alone() {
+    let world = World::with(&rule("scopes: [read]"), |_| {}).await;
+    let subject = world.account("pay/api").await;
+    let away = world.server.token("pay/api").audience("elsewhere").await.unwrap().as_str().to_owned();
+    let long = "x".repeat(300);
+    for (at, (token, form, code, why)) in [
+        (
+            &subject,
+            vec![("audience", "vualt"), ("resource", "https://db.example.com/a")],
+            "invalid_target",
+            "the rule does not give what was asked: audiences \"vualt\", resources \"https://db.example.com/a\"".to_owned(),
+        ),
+        (
+            &subject,
+            vec![("audience", &*subject), ("audience", &*long)],
+            "invalid_target",
+            format!("the rule does not give what was asked: audiences (a token), \"{}\"…, resources none", &long[..96]),
+        ),
+        (
+            &subject,
+            vec![("scope", "read wirte")],
+            "invalid_scope",
+            "the rule does not give a scope that was asked: scopes \"read\", \"wirte\"".to_owned(),
+        ),
+        (
+            &away,
+            vec![],
+            "invalid_request",
+            format!("none of its audiences is this endpoint's: accepted are {ISSUER:?}, \"{ISSUER}/oauth2/token\", and it has \"elsewhere\""),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = world.exchange(token, &form).await;
+        assert_eq!(answer.error(), (400, code), "{form:?}");
+        for word in ["vualt", "db.example", "wirte", "elsewhere", ISSUER] {
+            assert!(!answer.text.contains(word), "{}", answer.text);
+        }
+        assert_eq!(world.lines("exchange", at + 1).await[at]["reason"], why);
+    }
+    let computed = rule("audiencesFrom: account.nmae").replace("[vault]", "[]");
+    let world = World::with(&computed, |_| {}).await;
+    assert_eq!(world.exchange(&world.account("pay/api").await, &[]).await.error(), (400, "invalid_target"));
+    let want = "no audience was asked for, and the rule names none to give instead; its audiencesFrom has no value: no such key: nmae";
+    assert_eq!(world.lines("exchange", 1).await[0]["reason"], want);
+}
+
 /// A service elsewhere.
 const UPSTREAM: &str = "upstream: {kind: oauth, endpoint: 'https://sts.example/token'}";
 
@@ -286,6 +371,8 @@ fn what_is_wrong_is_told_with_its_place() {
         ("issuers: [{issuer: 'https://x', keysFile: nothing.json}]\nrules: []", "the key set nothing.json: "),
         ("url: 'http://x.example'\nrules: []", "line 1, column 6: must be a URL of this server"),
         (&rule("actors: {from: []}"), "lists nobody"),
+        (&conditions("'1'"), "the condition has no value: its value is a string, where a bool is needed"),
+        (&conditions("1 / 0 == 1"), "the condition has no value: division by zero"),
         ("url: 'ftp://x'\nrules: []", "line 1, column 6: must be a URL of this server"),
     ] {
         let error = read(text);
