@@ -60,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, YamlError> {
 /// let config: Config = yaml::config(b"\nport: 80\n")?;
 /// assert_eq!(config.port.refuse("is taken").to_string(), "is taken at line 2, column 7");
 /// let error = yaml::config::<Config>(b"prot: 80\n").unwrap_err();
-/// assert_eq!(error.to_string(), "unknown field `prot`, expected `port` at line 1, column 1");
+/// assert_eq!(error.to_string(), "unknown field `prot`, expected one of port at line 1, column 1");
 /// # Ok::<_, yaml::ConfigError>(())
 /// ```
 ///

@@ -102,12 +102,8 @@ async fn forgeries() {
     // What asks to be understood and is not (RFC 7515 §4.1.11).
     for crit in [json!(["exp"]), json!([]), json!(null), json!("b64")] {
         let header = json!({"alg": "RS256", "kid": kid, "crit": crit});
-        let expected = if crit.is_null() { Ok(()) } else { Err(WRONG) };
-        assert_eq!(
-            world.verify(&signed_with_header(&key, header, &payload)).await.map(drop),
-            expected,
-            "{crit}"
-        );
+        let signed = signed_with_header(&key, header, &payload);
+        assert_eq!(world.verify(&signed).await, Err(WRONG), "{crit}");
     }
     // Changed after it was signed.
     let tampered = String::from_utf8(payload.clone()).unwrap().replace("pay", "kube-system");
