@@ -18,6 +18,7 @@ use crate::transport::{Ask, Setup, Transport};
 
 /// Fetches what is public, with no identity of its own, through the environment's proxies. Redirects are not followed: whoever
 /// names a URL has to name the right one, and a document must not be had from where its issuer never pointed to.
+#[derive(Clone)]
 pub struct Web {
     http: Transport,
     limit: Duration,
@@ -85,6 +86,11 @@ impl Web {
     /// The same, with no more time for an answer than this.
     pub fn within(self, limit: Duration) -> Web {
         Web { limit: self.limit.min(limit), ..self }
+    }
+
+    /// How long an answer may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// GET, with a bearer token where one is given; 304 is an answer when `etag` names what is known already.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
-use tokensmith_client::exchange::{ExchangeError, ExchangeRequest, Exchanged, TokenEndpoint};
+use tokensmith_client::exchange::{ExchangeError, ExchangeRequest, Exchanged, OAuthRefusal, TokenEndpoint};
 use tokensmith_core::{Clock, Moment};
 
 use crate::api::{ApiError, IssuedToken};
@@ -126,8 +126,9 @@ fn refused(error: ExchangeError) -> ApiError {
                 code => code,
             },
             reason: refusal.code.clone(),
-            message: refusal.to_string(),
             retry_after: refusal.retry_after,
+            // That wait is kept here. With its seconds, each time of a long trouble would be news.
+            message: OAuthRefusal { retry_after: None, ..refusal }.to_string(),
         },
         error => ApiError::Unreachable(error.to_string()),
     }

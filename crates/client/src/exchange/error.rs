@@ -65,9 +65,17 @@ impl OAuthRefusal {
             || matches!(self.code.as_str(), "server_error" | "temporarily_unavailable" | "slow_down")
     }
 
+    /// When to ask again, which the endpoint may say in seconds.
+    fn again(&self) -> String {
+        match self.retry_after.filter(|wait| !wait.is_zero()) {
+            Some(wait) => format!("it asks for a wait of {wait:?}"),
+            None => "try again later".to_owned(),
+        }
+    }
+
     /// What to do about it.
-    fn mend(&self) -> &'static str {
-        match (self.code.as_str(), self.status) {
+    fn mend(&self) -> String {
+        let mend = match (self.code.as_str(), self.status) {
             ("invalid_client" | "unauthorized_client", _) => {
                 "it wants to know who asks: a client assertion that it takes is missing or refused"
             }
@@ -89,10 +97,13 @@ impl OAuthRefusal {
             ("", 401 | 403) | (_, 404 | 405) => {
                 "there is no token endpoint at this URL (tokensmith's is /oauth2/token, with `serve --exchange-policy-file`)"
             }
-            (_, 429) => "it is asked too often: try again later",
-            (_, 500..) => "it is in trouble itself: try again later",
+            // Its own words say the same.
+            (_, 429) if self.description.is_some() => return self.again(),
+            (_, 429) => return format!("it is asked too often: {}", self.again()),
+            (_, 500..) => return format!("it is in trouble itself: {}", self.again()),
             _ => "",
-        }
+        };
+        mend.to_owned()
     }
 }
 
@@ -106,7 +117,7 @@ impl std::fmt::Display for OAuthRefusal {
         if let Some(description) = &self.description {
             write!(f, ": {description}")?;
         }
-        match self.mend() {
+        match self.mend().as_str() {
             "" => Ok(()),
             mend => write!(f, "; {mend}"),
         }
@@ -158,6 +169,29 @@ mod tests {
             let text = refusal(status, body);
             assert!(text.starts_with("the token endpoint refuses (") && text.contains(want), "{text}");
             assert!(!text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn when_to_ask_again_is_said_once_and_in_seconds() {
+        let often = r#"{"error":"slow_down","error_description":"tokens are asked for too often"}"#;
+        for (status, body, seconds, want) in [
+            (
+                429,
+                often,
+                Some(6),
+                "(429 slow_down): tokens are asked for too often; it asks for a wait of 6s",
+            ),
+            (429, often, None, "(429 slow_down): tokens are asked for too often; try again later"),
+            (429, "", Some(6), "(429); it is asked too often: it asks for a wait of 6s"),
+            (503, "", Some(6), "(503); it is in trouble itself: it asks for a wait of 6s"),
+            (503, "", Some(0), "(503); it is in trouble itself: try again later"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let retry_after = seconds.map(Duration::from_secs);
+            let page = Page { status, body: body.into(), cache_control: None, etag: None, retry_after };
+            let text = OAuthRefusal::of(&page, &ExchangeRequest::default()).to_string();
+            assert_eq!(text, format!("the token endpoint refuses {want}"));
         }
     }
 

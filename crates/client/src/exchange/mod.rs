@@ -11,9 +11,13 @@ mod request;
 
 use std::net::IpAddr;
 
+use tokensmith_core::Clock;
+use tokensmith_core::clock::SystemClock;
 use url::{Host, Url};
 
+use crate::http::wait_of;
 use crate::target::parse_url;
+use crate::web::Page;
 use crate::{Error, Web};
 
 pub use answer::Exchanged;
@@ -27,12 +31,14 @@ const LONGEST: usize = 256 << 10;
 pub struct TokenEndpoint {
     url: Url,
     web: Web,
+    patient: bool,
+    clock: SystemClock,
 }
 
 impl TokenEndpoint {
     /// The endpoint at a URL; see [`endpoint_url`].
     pub fn new(web: Web, url: Url) -> TokenEndpoint {
-        TokenEndpoint { url, web }
+        TokenEndpoint { url, web, patient: false, clock: SystemClock::new() }
     }
 
     /// The one that an issuer names in its metadata (RFC 8414 §3).
@@ -41,7 +47,13 @@ impl TokenEndpoint {
     /// There is no metadata, it is another issuer's, or names no endpoint that exchanges tokens.
     pub async fn of_issuer(web: Web, issuer: &str) -> Result<TokenEndpoint, Error> {
         let url = metadata::token_endpoint(&web, issuer).await?;
-        Ok(TokenEndpoint { url, web })
+        Ok(TokenEndpoint::new(web, url))
+    }
+
+    /// Waits where the endpoint asks for it, as [`Client::patient`](crate::Client::patient) does: up to ten times, and no longer
+    /// than an answer may take. Who has a schedule of their own is told at once instead.
+    pub fn patient(self) -> TokenEndpoint {
+        TokenEndpoint { patient: true, ..self }
     }
 
     /// Where it is.
@@ -54,10 +66,27 @@ impl TokenEndpoint {
     /// # Errors
     /// The endpoint cannot be reached, refuses, or answers with something that is not what was asked for.
     pub async fn exchange(&self, request: &ExchangeRequest) -> Result<Exchanged, ExchangeError> {
-        let page = self.web.post_form(&self.url, request.form(), LONGEST).await?;
+        let page = self.ask(request).await?;
         match page.status.as_u16() {
             200 => Exchanged::of(&page.body, request),
             _ => Err(OAuthRefusal::of(&page, request).into()),
+        }
+    }
+
+    /// Asks, again where the endpoint says when.
+    async fn ask(&self, request: &ExchangeRequest) -> Result<Page, Error> {
+        let until = self.clock.monotonic().saturating_add(self.web.limit());
+        let mut tries = 0;
+        loop {
+            let left = until.saturating_sub(self.clock.monotonic());
+            let web = self.web.clone().within(left);
+            let page = web.post_form(&self.url, request.form(), LONGEST).await?;
+            let left = until.saturating_sub(self.clock.monotonic());
+            match wait_of(page.status, page.retry_after, tries).filter(|wait| self.patient && *wait < left) {
+                Some(wait) => self.clock.sleep(wait).await,
+                None => return Ok(page),
+            }
+            tries += 1;
         }
     }
 }

@@ -299,8 +299,7 @@ impl Client {
         loop {
             let left = until.saturating_sub(self.clock.monotonic());
             let mut answer = self.authenticated(question, left).await?;
-            let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
-            let wait = answer.retry_after().filter(|_| busy && self.patient && tries < MAX_RETRIES);
+            let wait = wait_of(answer.status, answer.retry_after(), tries).filter(|_| self.patient);
             let left = until.saturating_sub(self.clock.monotonic());
             match wait {
                 Some(wait) if wait < left => self.clock.sleep(wait).await,
@@ -399,6 +398,12 @@ impl Client {
     fn unlink(&self) {
         *self.link.lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
+}
+
+/// For how long a patient client waits before it asks again: where the server is busy and says so, ten times at most.
+pub(crate) fn wait_of(status: StatusCode, retry_after: Option<Duration>, tries: usize) -> Option<Duration> {
+    let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    retry_after.filter(|_| busy && tries < MAX_RETRIES)
 }
 
 /// Path segments with everything escaped that could end one.

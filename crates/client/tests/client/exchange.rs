@@ -1,6 +1,7 @@
 //! Token exchange with an endpoint over TLS.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, LOCATION};
@@ -55,6 +56,51 @@ async fn the_kubeconfigs_certificates_lead_there_and_its_credentials_stay() {
     assert_eq!(endpoint.exchange(&request).await.unwrap().access_token, "a.b.c");
     let seen = world.last();
     assert!(seen.headers.get(AUTHORIZATION).is_none() && seen.name.as_deref() == Some("api.example"));
+}
+
+/// Asks an endpoint that is busy for so many requests; tells how often it was asked.
+async fn asked(
+    patient: bool,
+    times: usize,
+    code: StatusCode,
+    after: &'static str,
+) -> (Option<String>, usize) {
+    let seen = AtomicUsize::new(0);
+    let world = World::answering(move |_| {
+        if seen.fetch_add(1, Ordering::Relaxed) >= times {
+            return issued();
+        }
+        let mut response = told(code, "busy");
+        response.headers_mut().insert("retry-after", after.parse().unwrap());
+        response
+    })
+    .await;
+    let url = endpoint_url(&format!("{}/oauth2/token", world.server()), "--url").unwrap();
+    let request = ExchangeRequest { subject_token: SECRET.into(), ..ExchangeRequest::default() };
+    let endpoint = TokenEndpoint::new(web(&world), url);
+    let endpoint = if patient { endpoint.patient() } else { endpoint };
+    let error = endpoint.exchange(&request).await.err().map(|error| error.to_string());
+    let times = world.seen.lock().unwrap().len();
+    (error, times)
+}
+
+#[tokio::test]
+async fn who_is_patient_asks_again_ten_times() {
+    for (times, code, after, want) in [
+        (3, StatusCode::TOO_MANY_REQUESTS, "0", (None, 4)),
+        (10, StatusCode::SERVICE_UNAVAILABLE, "0", (None, 11)),
+        (11, StatusCode::TOO_MANY_REQUESTS, "0", (Some("it is asked too often: try again later"), 11)),
+        (1, StatusCode::BAD_REQUEST, "0", (Some("(400)"), 1)),
+        // Longer than an answer may take: that is told at once.
+        (1, StatusCode::TOO_MANY_REQUESTS, "3600", (Some("it asks for a wait of 3600s"), 1)),
+    ] {
+        let (error, asked) = asked(true, times, code, after).await;
+        let error = error.as_deref();
+        assert_eq!((error.is_some(), asked), (want.0.is_some(), want.1), "{code} {after}: {error:?}");
+        assert!(want.0.is_none_or(|want| error.unwrap().contains(want)), "{error:?}");
+    }
+    let (error, asked) = asked(false, 1, StatusCode::TOO_MANY_REQUESTS, "0").await;
+    assert!(error.is_some() && asked == 1, "who has a schedule is told at once");
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ impl ExchangeArgs {
         ] {
             judged(flag, values, judge)?;
         }
-        let endpoint = self.endpoint().await?;
+        let endpoint = self.endpoint().await?.patient();
         let request = self.request().await?;
         let exchanged = endpoint.exchange(&request).await.map_err(failed)?;
         if let Some(granted) = narrowed(&request.scope, &exchanged) {
