@@ -189,7 +189,7 @@ async fn what_goes_wrong_is_one_line_that_shows_no_token() -> Result<()> {
     ensure!(code == Some(2) && err.contains("--url is not https"), "{err}");
     let untrusted = ["exchange", "--url", &scene.endpoint.url()];
     let (_, err, code) = said(&run(&scene.server, &untrusted, Some("t")).await?);
-    ensure!(code == Some(1) && err.contains("give --certificate-authority"), "{err}");
+    ensure!(code == Some(1) && err.contains("give --endpoint-ca-file"), "{err}");
     ensure!(scene.endpoint.asked().is_empty());
     Ok(())
 }
@@ -250,6 +250,10 @@ async fn a_sidecar_that_is_refused_says_so_where_it_is_asked() -> Result<()> {
         );
     }
     ensure!(sidecar.log().contains("cannot exchange the token"), "{}", sidecar.log());
+    let [file, url, _] = scene.flags();
+    let untrusting = Agent::start(&scene.server, &["proxy", "--listen=127.0.0.1:0", &file, &url]).await?;
+    let (status, body) = get(&untrusting, "/token", &[]).await?;
+    ensure!(status == 503 && body.contains("give --exchange-ca-file"), "{body}");
     ensure!(!sidecar.log().contains(&scene.token));
     scene.endpoint.refuse(None);
     eventually("a token", async || Ok(token_of(&sidecar, "/token").await.ok())).await?;

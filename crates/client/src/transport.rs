@@ -32,7 +32,7 @@ use url::Url;
 
 use crate::Error;
 use crate::proxy::{Kind, Proxy, Route, socks, tunnel};
-use crate::unreachable::unreachable;
+use crate::unreachable::{CA_BY, unreachable};
 use crate::watching::Place;
 
 /// Who asks, to servers and proxies.
@@ -58,6 +58,8 @@ pub(crate) struct Transport {
     http: legacy::Client<HttpsConnector<Dialer>, Full<Bytes>>,
     route: Route,
     clock: Arc<SystemClock>,
+    /// By what the user names a CA for it.
+    ca_by: &'static str,
 }
 
 /// A question.
@@ -103,7 +105,13 @@ impl Transport {
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_while_idle(true)
             .build(builder.wrap_connector(dialer));
-        Transport { http, route: setup.route.clone(), clock: Arc::new(SystemClock::new()) }
+        let (route, clock) = (setup.route.clone(), Arc::new(SystemClock::new()));
+        Transport { http, route, clock, ca_by: CA_BY }
+    }
+
+    /// The same, with other words for how a CA is named.
+    pub(crate) fn ca_by(self, ca_by: &'static str) -> Transport {
+        Transport { ca_by, ..self }
     }
 
     /// Asks. The answer is here when its head is.
@@ -111,7 +119,8 @@ impl Transport {
         let proxy = self.route.of(&ask.url)?;
         let until = self.clock.monotonic().saturating_add(ask.limit);
         let request = request(ask, proxy.as_ref())?;
-        let failed = |error: &(dyn StdError + 'static)| unreachable(&ask.url, proxy.as_ref(), error);
+        let failed =
+            |error: &(dyn StdError + 'static)| unreachable(&ask.url, proxy.as_ref(), self.ca_by, error);
         let response = match timeout(ask.limit, self.http.request(request)).await {
             Ok(response) => response.map_err(|e| failed(&e))?,
             Err(_) => return Err(failed(&late())),

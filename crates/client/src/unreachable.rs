@@ -10,20 +10,29 @@ use url::Url;
 use crate::Error;
 use crate::proxy::Proxy;
 
-/// Why there was no answer at all, with how to mend the usual causes.
-pub(crate) fn unreachable(url: &Url, proxy: Option<&Proxy>, error: &(dyn StdError + 'static)) -> Error {
+/// By what the user names a server's CA, where no flag of its own is for it.
+pub(crate) const CA_BY: &str = "--certificate-authority, or the kubeconfig of this server";
+
+/// Why there was no answer at all, with how to mend the usual causes; `ca_by` is what names its CA.
+pub(crate) fn unreachable(
+    url: &Url,
+    proxy: Option<&Proxy>,
+    ca_by: &str,
+    error: &(dyn StdError + 'static),
+) -> Error {
     let host = url.origin().ascii_serialization();
-    let certificate = chain(error).find_map(mend_certificate);
+    let certificate = chain(error).find_map(|error| mend_certificate(error, ca_by));
     let refused = chain(error).any(|error| {
         error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
     });
     let (through, mend) = match (proxy, certificate) {
         (None, Some(mend)) => (String::new(), mend),
-        (None, None) if refused => (String::new(), "; is `tokensmith serve` running there?"),
-        (None, None) => (String::new(), ""),
+        (None, None) if refused => (String::new(), "; is `tokensmith serve` running there?".to_owned()),
+        (None, None) => (String::new(), String::new()),
         (Some(proxy), Some(mend)) => (format!(" through the proxy {proxy}"), mend),
         (Some(proxy), None) => {
-            (format!(" through the proxy {proxy}"), "; NO_PROXY lists the hosts that are asked without one")
+            let mend = "; NO_PROXY lists the hosts that are asked without one";
+            (format!(" through the proxy {proxy}"), mend.to_owned())
         }
     };
     Error::failed(format!("cannot reach {host}{through}: {}{mend}", cause(error)))
@@ -52,23 +61,26 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 }
 
 /// What to do about a certificate, behind what is wrong with it.
-fn mend_certificate(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn mend_certificate(error: &(dyn StdError + 'static), ca_by: &str) -> Option<String> {
     let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() else { return None };
-    match why {
-        Certificate::BadSignature | Certificate::UnknownIssuer => Some(
-            ": its certificate is not signed by a CA that is trusted here; give --certificate-authority, or the kubeconfig of this server",
-        ),
+    let mend = match why {
+        Certificate::BadSignature | Certificate::UnknownIssuer => {
+            return Some(format!(
+                ": its certificate is not signed by a CA that is trusted here; give {ca_by}"
+            ));
+        }
         Certificate::Expired | Certificate::ExpiredContext { .. } => {
-            Some(": its certificate has expired; renew it, or set this machine's clock right")
+            ": its certificate has expired; renew it, or set this machine's clock right"
         }
         Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-            Some(": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one")
+            ": its certificate is for other names; `tokensmith serve --tls-san NAME` adds one"
         }
         Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-            Some(": its certificate is not valid yet; set the clock right, here or there")
+            ": its certificate is not valid yet; set the clock right, here or there"
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(mend.to_owned())
 }
 
 #[cfg(test)]

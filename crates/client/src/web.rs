@@ -88,6 +88,11 @@ impl Web {
         Web { limit: self.limit.min(limit), ..self }
     }
 
+    /// The same; an error about who has signed a certificate says that this flag names a CA.
+    pub fn ca_by(self, flag: &'static str) -> Web {
+        Web { http: self.http.ca_by(flag), ..self }
+    }
+
     /// How long an answer may take.
     pub(crate) fn limit(&self) -> Duration {
         self.limit

@@ -192,19 +192,19 @@ impl ClientFlags {
     ///
     /// # Errors
     /// As [`web`](Self::web).
-    pub fn endpoint(&self, flag: &str, authority: Option<&Path>) -> Result<Web, Failure> {
+    pub fn endpoint(&self, flag: &'static str, authority: Option<&Path>) -> Result<Web, Failure> {
         let Some(path) = authority else {
             if self.insecure_skip_tls_verify {
                 return Err(Failure::usage(format!(
                     "--insecure-skip-tls-verify is not for token endpoints, which are given tokens: give {flag}"
                 )));
             }
-            return self.web();
+            return Ok(self.web()?.ca_by(flag));
         };
         let (_, route) = Target::surroundings(&self.options()?)?;
         let pem = std::fs::read(path);
         let pem = pem.map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))?;
-        Ok(Web::by(route, self.request_timeout, &Trust::Authority(pem), None)?)
+        Ok(Web::by(route, self.request_timeout, &Trust::Authority(pem), None)?.ca_by(flag))
     }
 
     /// These flags without the credentials that variables name, for a command that does without where they are not wanted.
