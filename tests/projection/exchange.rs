@@ -79,9 +79,11 @@ async fn a_refusal_is_told_and_an_annotation_is_followed() -> Result<()> {
         "{error}"
     );
     ensure!(!root.file("a", "tokens", "token").exists(), "all of a volume, or nothing");
-    let output = project(&server, &args).await?;
+    // No wait mends that: it is told long before the time is over.
+    let args_of_a_day = [&file, "--ensure", "--once", "--timeout=24h", &root.flag()];
+    let output = project(&server, &args_of_a_day).await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(1) && error.contains("start it with --exchange URL"), "{error}");
+    ensure!(output.status.code() == Some(1) && error.contains("was named: give --exchange URL"), "{error}");
 
     endpoint.refuse(None);
     let text = done(&server, &[&args[..], &[&url, &ca]].concat()).await?;

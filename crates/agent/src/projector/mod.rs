@@ -73,10 +73,12 @@ use self::members::Members;
 use self::reading::{Reading, Readout, Signal};
 use self::roster::Roster;
 use self::sources::Sources;
+use self::token::Token;
+use self::volume::Pod;
 use self::writing::Writing;
 use crate::api::{ApiServer, Selection, short_line};
 use crate::exchange::Exchanger;
-use crate::pod::{NodeResources, PlanError};
+use crate::pod::{EXCHANGE_ANNOTATION, NodeResources, PlanError};
 use crate::refresh::{Agenda, Bounds, RefreshPolicy, Refresher, pause};
 
 pub use self::files::{Files, FilesError};
@@ -273,6 +275,19 @@ impl Projector {
     /// There is one.
     pub fn health(&self) -> Result<(), Alarms> {
         self.ports.monitor.health()
+    }
+
+    /// What no wait mends: a pod has tokens exchanged, and this agent was told of no token endpoint.
+    pub fn in_vain(&self) -> Option<String> {
+        if self.ports.exchanger.is_some() {
+            return None;
+        }
+        let wants = |pod: &Pod| pod.volumes.iter().flat_map(|volume| &volume.tokens).any(Token::is_exchanged);
+        let (_, pod) = self.roster.iter().find(|(_, pod)| wants(pod))?;
+        Some(format!(
+            "{}: the annotation {EXCHANGE_ANNOTATION} has tokens exchanged, and no token endpoint was named: give --exchange URL",
+            pod.name
+        ))
     }
 
     /// What keeps volumes from being there, or from being as they should; empty when all is done.

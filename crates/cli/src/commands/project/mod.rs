@@ -158,9 +158,9 @@ impl ProjectArgs {
     /// Works until all volumes are whole, or `--timeout` is over.
     async fn wait(&self, projector: &mut Projector, clock: &dyn Clock) -> Result<(), Failure> {
         // Cut off in the middle or not, what is written is written whole.
-        let whole = self.in_time(whole(projector, clock)).await;
+        let whole = self.in_time(done(projector, clock)).await;
         projector.run(std::future::ready(())).await;
-        whole.ok_or_else(|| Failure::failed(projector.unfinished().join("; ")))
+        whole.unwrap_or_else(|| Err(Failure::failed(projector.unfinished().join("; "))))
     }
 
     /// Keeps the volumes until a signal ends it, over panics.
@@ -295,6 +295,23 @@ struct Site<'a> {
 }
 
 /// Works until nothing is missing.
+///
+/// # Errors
+/// Something is that no wait brings.
+async fn done(projector: &mut Projector, clock: &dyn Clock) -> Result<(), Failure> {
+    loop {
+        projector.settle().await;
+        if let Some(why) = projector.in_vain() {
+            return Err(Failure::failed(why));
+        }
+        if projector.unfinished().is_empty() {
+            return Ok(());
+        }
+        projector.run(clock.sleep(LOOK)).await;
+    }
+}
+
+/// Works until nothing is missing, whatever has yet to come for that.
 async fn whole(projector: &mut Projector, clock: &dyn Clock) {
     loop {
         projector.settle().await;
