@@ -238,7 +238,53 @@ async fn what_no_binding_allows_and_which_comes_nearest() -> Result<()> {
         "{told:#}"
     );
     ensure!(world.asked.0.get() == 17, "{}", world.asked.0.get());
+    the_commands_find_free_names(&world, list_args).await?;
+    nothing_is_granted_in_vain(&world).await?;
     world.server.stop().await
+}
+
+/// A role of that name that gives just this is bound; of another one, or of a binding, the name is left alone.
+async fn the_commands_find_free_names(world: &World, args: &[&str]) -> Result<()> {
+    let (space, make) = ("--namespace payments", "--verb list --resource pods");
+    let change = async |token: &str| -> Result<String> {
+        let told = world.told("names", Some(token), None, args, 1)?;
+        Ok(told["change"][0].as_str().unwrap_or_default().to_owned())
+    };
+    let (token, who) = (world.new_account("half").await?, "--serviceaccount payments:half");
+    world.role("half-list-pods", pods("list")).await?;
+    let want = format!("kubectl create rolebinding half-list-pods {space} --role half-list-pods {who}");
+    ensure!(change(&token).await? == want, "{}", change(&token).await?);
+    world.bind("payments", "half-list-pods", ("Role", "half-list-pods"), account("else", "payments")).await?;
+    let want = format!("kubectl create rolebinding half-list-pods-2 {space} --role half-list-pods {who}");
+    ensure!(change(&token).await? == want, "{}", change(&token).await?);
+
+    let (token, who) = (world.new_account("taken").await?, "--serviceaccount payments:taken");
+    world.role("taken-list-pods", pods("get")).await?;
+    world.role("taken-list-pods-2", pods("*")).await?;
+    let name = "taken-list-pods-3";
+    let want = format!(
+        "kubectl create role {name} {space} {make} && kubectl create rolebinding {name} {space} --role {name} {who}"
+    );
+    ensure!(change(&token).await? == want, "{}", change(&token).await?);
+    Ok(())
+}
+
+/// For what is not there no grant is proposed: it is said what is odd.
+async fn nothing_is_granted_in_vain(world: &World) -> Result<()> {
+    let token = world.new_account("vain").await?;
+    for (verb, resource, namespace, note) in [
+        ("list", "podz", "payments", "this server has no resource type \"podz\"; do you mean pods?"),
+        ("lst", "pods", "payments", "has the verb \"lst\", so no rule can help; do you mean list?"),
+        ("GET", "pods", "payments", "has the verb \"GET\", so no rule can help; do you mean get?"),
+        ("list", "pods", "nowhere", "there is no namespace \"nowhere\""),
+    ] {
+        let args = ["--verb", verb, "--resource", resource, "--namespace", namespace];
+        let told = world.told("in vain", Some(&token), None, &args, 1)?;
+        let mut notes = told["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        ensure!(notes.any(|said| said.contains(note)), "{told:#}");
+        ensure!(told["change"] == json!([]) && told["decidedBy"] == "RBAC", "{told:#}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

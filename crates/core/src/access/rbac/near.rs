@@ -38,7 +38,8 @@ impl Policy {
             missing.iter().for_each(|one| said.push_str(&format!("; {one}")));
             return Step::fails(NAME, said).or("ask as who may list roles, clusterroles, rolebindings and clusterrolebindings: then it is told which comes nearest");
         }
-        let near = self.near(user, a, bindings);
+        let bindings = bindings();
+        let near = self.near(user, a, &bindings);
         let mut said = format!("no binding allows {what} to {}", user.name);
         for one in missing.iter().chain(&near) {
             said.push_str(&format!("; {one}"));
@@ -47,18 +48,18 @@ impl Policy {
         if let Some(role) = self.role_to_make(user, a) {
             step = step.or(role);
         } else {
-            step.change.extend(self.bind_what_there_is(user, a));
-            step.change.push(grant_anew(user, a));
+            step.change.extend(self.bind_what_there_is(user, a, &bindings));
+            step.change.push(self.grant_anew(user, a, &bindings));
         }
         step
     }
 
     /// What comes nearest: rules of the user's own bindings, the same elsewhere, and bindings to others.
-    fn near(&self, user: &Identity, a: &Attributes, bindings: impl FnOnce() -> Vec<Object>) -> Vec<String> {
+    fn near(&self, user: &Identity, a: &Attributes, bindings: &[Object]) -> Vec<String> {
         let mut all = self.of_own(user, a);
         all.extend(self.elsewhere(user, a));
         if all.len() < TOLD {
-            all.extend(self.of_others(user, a, bindings()));
+            all.extend(self.of_others(user, a, bindings));
         }
         all.truncate(TOLD);
         all
@@ -113,14 +114,14 @@ impl Policy {
     }
 
     /// Bindings here whose role would allow it, and that name somebody who is nearly the user.
-    fn of_others(&self, user: &Identity, a: &Attributes, bindings: Vec<Object>) -> Vec<String> {
+    fn of_others(&self, user: &Identity, a: &Attributes, bindings: &[Object]) -> Vec<String> {
         let Some((namespace, account)) = account_of(&user.name) else { return Vec::new() };
         let mut all = Vec::new();
         for binding in bindings {
             if !a.resource_request && !binding.namespace().is_empty() {
                 continue;
             }
-            let role = self.roles.get(role_key(&binding).as_str());
+            let role = self.roles.get(role_key(binding).as_str());
             if role.is_none_or(|role| role.granting(a).is_none()) {
                 continue;
             }
@@ -163,7 +164,7 @@ impl Policy {
     }
 
     /// A ClusterRole that the user has elsewhere, bound here too.
-    fn bind_what_there_is(&self, user: &Identity, a: &Attributes) -> Option<String> {
+    fn bind_what_there_is(&self, user: &Identity, a: &Attributes, bindings: &[Object]) -> Option<String> {
         if a.namespace.is_empty() || !a.resource_request {
             return None;
         }
@@ -175,14 +176,57 @@ impl Policy {
         })?;
         let role = role.trim_start_matches('/');
         let who = account_of(&user.name).map_or_else(|| word(&user.name), |(_, name)| name.to_owned());
+        let taken = names(bindings, &a.namespace);
+        let binding = free(&format!("{who}-{}", word(role)), |name| taken.contains(name));
         Some(format!(
-            "kubectl create rolebinding {who}-{} --namespace {} --clusterrole {} {}",
-            word(role),
+            "kubectl create rolebinding {binding} --namespace {} --clusterrole {} {}",
             shell(&a.namespace),
             shell(role),
             subject(user)
         ))
     }
+
+    /// A role of just this and its binding. Both under names that are free, so that the commands do what they say: a role that stands
+    /// under the name and is just that is bound as it is.
+    fn grant_anew(&self, user: &Identity, a: &Attributes, bindings: &[Object]) -> String {
+        let what = if a.resource_request { resource(a) } else { a.path.clone() };
+        let who = account_of(&user.name).map_or_else(|| word(&user.name), |(_, name)| name.to_owned());
+        let base = format!("{who}-{}-{}", word(&a.verb), word(&what));
+        let namespace = if a.resource_request { a.namespace.as_str() } else { "" };
+        let there = |name: &str| self.roles.get(format!("{namespace}/{name}").as_str());
+        let is_it = |name: &str| there(name).is_some_and(|role| is_just(&role.rules, a));
+        let role = free(&base, |name| there(name).is_some() && !is_it(name));
+        let taken = names(bindings, namespace);
+        let binding = free(&role, |name| taken.contains(name));
+        let (rule, subject, space) = (rule(a), subject(user), shell(namespace));
+        let (make, bind) = match namespace {
+            "" => (
+                format!("kubectl create clusterrole {role} {rule}"),
+                format!("kubectl create clusterrolebinding {binding} --clusterrole {role} {subject}"),
+            ),
+            _ => (
+                format!("kubectl create role {role} --namespace {space} {rule}"),
+                format!("kubectl create rolebinding {binding} --namespace {space} --role {role} {subject}"),
+            ),
+        };
+        if is_it(&role) { bind } else { format!("{make} && {bind}") }
+    }
+}
+
+/// The names of the bindings of a namespace.
+fn names<'a>(bindings: &'a [Object], namespace: &str) -> HashSet<&'a str> {
+    bindings.iter().filter(|binding| binding.namespace() == namespace).map(Object::name).collect()
+}
+
+/// Whether a role gives what is asked, whatever its name, and nothing else.
+fn is_just(rules: &[Rule], a: &Attributes) -> bool {
+    let [rule] = rules else { return false };
+    let one = |all: &[String], wanted: &str| all.iter().all(|one| one == wanted);
+    let what = match a.resource_request {
+        true => one(&rule.api_groups, &a.group) && one(&rule.resources, &resource(a)),
+        false => one(&rule.non_resource_urls, &a.path),
+    };
+    what && one(&rule.verbs, &a.verb) && rule.allows(a)
 }
 
 /// Of some rules those that lack least of what is asked, each with what it lacks.
@@ -297,20 +341,10 @@ fn word(text: &str) -> String {
     plain.collect::<String>().trim_matches('-').to_owned()
 }
 
-/// A role of just this and its binding.
-fn grant_anew(user: &Identity, a: &Attributes) -> String {
-    let what = if a.resource_request { resource(a) } else { a.path.clone() };
-    let who = account_of(&user.name).map_or_else(|| word(&user.name), |(_, name)| name.to_owned());
-    let role = format!("{who}-{}-{}", word(&a.verb), word(&what));
-    let (rule, subject, namespace) = (rule(a), subject(user), shell(&a.namespace));
-    match a.namespace.as_str() {
-        given if !given.is_empty() && a.resource_request => format!(
-            "kubectl create role {role} --namespace {namespace} {rule} && kubectl create rolebinding {role} --namespace {namespace} --role {role} {subject}"
-        ),
-        _ => format!(
-            "kubectl create clusterrole {role} {rule} && kubectl create clusterrolebinding {role} --clusterrole {role} {subject}"
-        ),
-    }
+/// A name that is not taken: as it is, or with a number.
+fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..u64::MAX).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 /// Quoted for a shell where it has to be.

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokensmith_core::Error;
 use tokensmith_core::access::request::{encode, encode_value};
+use tokensmith_core::access::why::{is_of_requests, like, odd_verb};
 use tokensmith_core::access::{Attributes, RequestInfo};
+use tokensmith_core::view::Snapshot;
 use tokensmith_objects::names;
 use tokensmith_objects::schema::{Kind, Schema};
 
@@ -42,6 +44,8 @@ pub(super) struct Asked {
     pub(super) object: Option<Value>,
     /// What is odd about it.
     pub(super) notes: Vec<String>,
+    /// Whether no rule could help: there is no such thing.
+    pub(super) vain: bool,
 }
 
 impl Asked {
@@ -84,15 +88,20 @@ impl Asked {
             notes.push("a request for this path is one for a resource: ask by verb and resource".into());
         }
         let target = Some((method(&sent.verb).unwrap_or("GET"), sent.path.clone()));
-        Ok(Asked { attributes, info: None, target, kind: None, object: None, notes })
+        Ok(Asked { attributes, info: None, target, kind: None, object: None, notes, vain: false }.judged())
     }
 
     fn of_resource(schema: &Schema, sent: &WhyBody) -> Result<Asked, Failure> {
         let mut notes = Vec::new();
         let kind = found(schema, sent.group.as_deref(), &sent.resource);
         if kind.is_none() {
-            notes.push(format!("this server has no resource type {:?}", sent.resource));
+            let all: Vec<&str> = schema.served().map(|kind| kind.plural.as_str()).collect();
+            let meant = like(&sent.resource.to_lowercase(), &all);
+            let meant = meant.map_or_else(String::new, |meant| format!("; do you mean {meant}?"));
+            notes.push(format!("this server has no resource type {:?}{meant}", sent.resource));
         }
+        // Rights such as `impersonate` are on what no server serves.
+        let vain = kind.is_none() && is_of_requests(&sent.verb) && sent.resource != "*";
         let namespace = match &kind {
             Some(kind) if !kind.namespaced => "",
             _ => &sent.namespace,
@@ -120,7 +129,7 @@ impl Asked {
         };
         let target = target(&attributes);
         let mut asked =
-            Asked { attributes, info: None, target: None, kind, object: sent.object.clone(), notes };
+            Asked { attributes, info: None, target: None, kind, object: sent.object.clone(), notes, vain };
         if let Some((method, path, query)) = target {
             // As the gate reads it: what stands in no path is not asked for.
             let info = RequestInfo::parse(method, &path, &query);
@@ -138,7 +147,29 @@ impl Asked {
         if asked.object.is_some() && !asked.writes() {
             return Err(Error::BadRequest("object: goes with create, update and patch".into()).into());
         }
-        Ok(asked)
+        Ok(asked.judged())
+    }
+
+    /// With what is to be said of its verb.
+    fn judged(mut self) -> Asked {
+        let odd = odd_verb(&self.attributes.verb, self.attributes.resource_request);
+        self.vain |= odd.is_some();
+        self.notes.extend(odd);
+        self
+    }
+
+    /// Says so where its namespace is not there. It is told to who may read that.
+    pub(super) fn look_for_namespace(&mut self, objects: &Snapshot, may_read: impl FnOnce(&str) -> bool) {
+        let namespace = &self.attributes.namespace;
+        if namespace.is_empty()
+            || objects.get("", "namespaces", "", namespace).is_some()
+            || !may_read(namespace)
+        {
+            return;
+        }
+        self.notes
+            .push(format!("there is no namespace {namespace:?}: a role in it can be made when there is"));
+        self.vain = true;
     }
 
     /// Whether it changes something, so that admission is asked.

@@ -47,10 +47,11 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Failure> {
     let wanted: WhyBody = body::json(Limit(app.config.max_request_bytes), &headers, body).await?;
-    let asked = Asked::read(&app.schema.now(), &wanted)?;
+    let mut asked = Asked::read(&app.schema.now(), &wanted)?;
     // What comes near is looked for among all that there is.
     heavy::enter().await;
     let clearance = clearance(&app, &caller);
+    asked.look_for_namespace(&app.view.snapshot(), |name| may_read_namespace(&app, &caller, name));
     let mut steps = Vec::new();
     let access = super::rule_of(&app, &asked.attributes);
     let open = access == Access::Open || access == Access::Shown && wanted.anonymous;
@@ -101,13 +102,28 @@ pub(super) async fn create(
         "notes": asked.notes,
         "user": who.as_ref().map(user),
         "layers": steps.iter().map(layer).collect::<Vec<_>>(),
-        "change": denied.map(|step| step.change.as_slice()).unwrap_or_default(),
+        // A rule for what is not there would change nothing.
+        "change": denied.filter(|_| code == 401 || !asked.vain).map(|step| step.change.as_slice()).unwrap_or_default(),
     });
     reply::json(&answer, &headers)
 }
 
 fn layer(step: &Step) -> Value {
     json!({ "layer": step.rule, "holds": step.holds, "detail": step.detail })
+}
+
+/// Whether the caller may read whether there is a namespace.
+fn may_read_namespace(app: &App, caller: &Caller, name: &str) -> bool {
+    let wanted = Attributes {
+        verb: "get".into(),
+        version: "v1".into(),
+        resource: "namespaces".into(),
+        namespace: name.into(),
+        name: name.into(),
+        resource_request: true,
+        ..Attributes::default()
+    };
+    matches!(app.authorizer.authorize(&caller.user, &wanted, &app.view.snapshot()), Decision::Allow(_))
 }
 
 /// What of the server's own the caller may read, by the paths and kinds under which it is read.
