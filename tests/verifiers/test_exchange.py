@@ -52,7 +52,7 @@ def test_a_projected_token_is_exchanged_for_one_that_go_oidc_takes_for_an_hour(t
     policy, root = tmp_path / "policy.yaml", tmp_path / "volumes"
     policy.write_text(POLICY)
     issuer = Issuer(tmp_path, f"--exchange-policy-file={policy}")
-    service = Program([os.environ["TOKENSMITH_VERIFIERS"], f"-issuer={issuer.name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca}", "go-oidc"])
+    service = Program([os.environ["TOKENSMITH_GO"] + "/verifiers", f"-issuer={issuer.name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca}", "go-oidc"])
     try:
         service.ready()
 
