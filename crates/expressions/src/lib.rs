@@ -20,7 +20,7 @@
 //! `filter`, the conversions `int`, `uint`, `double`, `string`, `bool`, `bytes`, `dyn` and `type`, `size`, and of strings
 //! `contains`, `startsWith`, `endsWith`, `matches` (RE2's syntax as the `regex` crate has it), `split`, `join`, `replace`,
 //! `substring`, `charAt`, `indexOf`, `lastIndexOf`, `trim`, `lowerAscii`, `upperAscii`, and Google's
-//! [`extract`](extract). Keys of a map come in no order. A function, or a variable, that is not there is an error when the
+//! [`extract`]. Keys of a map come in no order. A function, or a variable, that is not there is an error when the
 //! expression is compiled.
 //!
 //! # What it may cost
