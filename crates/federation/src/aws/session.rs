@@ -40,13 +40,10 @@ pub(super) struct Sealer {
 
 impl Sealer {
     pub(super) fn new(secret: &Secret) -> Self {
-        let root = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
-        // A key of its own for each use.
-        let seal = hmac::sign(&root, b"aws session token");
-        let derive = hmac::sign(&root, b"aws secret access key");
-        let seal =
-            UnboundKey::new(&AES_256_GCM, seal.as_ref()).expect("HMAC-SHA-256 has as many bytes as the key");
-        Sealer { seal: LessSafeKey::new(seal), derive: hmac::Key::new(hmac::HMAC_SHA256, derive.as_ref()) }
+        let seal = UnboundKey::new(&AES_256_GCM, &secret.derive("aws session token"))
+            .expect("a derived key has as many bytes as this one");
+        let derive = secret.derive("aws secret access key");
+        Sealer { seal: LessSafeKey::new(seal), derive: hmac::Key::new(hmac::HMAC_SHA256, &derive) }
     }
 
     /// An access key id: as the real ones of sessions, `ASIA` and 16 characters
