@@ -1,6 +1,7 @@
 """The guide's token exchange, as processes: a projected file's token is exchanged for another one, which a service takes that
 verifies with go-oidc; for an hour of a clock that is moved. The file is kept by `tokensmith project`, at its own time, by libfaketime."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -51,9 +52,12 @@ class Application:
 def test_a_projected_token_is_exchanged_for_one_that_go_oidc_takes_for_an_hour(tmp_path):
     policy, root = tmp_path / "policy.yaml", tmp_path / "volumes"
     policy.write_text(POLICY)
-    issuer = Issuer(tmp_path, f"--exchange-policy-file={policy}")
-    service = Program([os.environ["TOKENSMITH_GO"] + "/verifiers", f"-issuer={issuer.name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca}", "go-oidc"])
-    try:
+    with contextlib.ExitStack() as ends:
+        issuer = Issuer(tmp_path, f"--exchange-policy-file={policy}")
+        ends.callback(issuer.stop)
+        program = [os.environ["TOKENSMITH_GO"] + "/verifiers", f"-issuer={issuer.name}", f"-audience={AUDIENCE}", f"-ca={issuer.ca}", "go-oidc"]
+        service = Program(program)
+        ends.callback(service.stop)
         service.ready()
 
         def project(ahead: int) -> None:
@@ -84,6 +88,3 @@ def test_a_projected_token_is_exchanged_for_one_that_go_oidc_takes_for_an_hour(t
         header = {"Authorization": f"Bearer {used[-1]}"}
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(urllib.request.Request(issuer.url + "/api/v1/namespaces", headers=header), context=issuer.tls, timeout=60)
-    finally:
-        service.stop()
-        issuer.stop()
