@@ -69,13 +69,13 @@ class Federation(Server):
                               capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
-    def project(self, root: pathlib.Path, audience: str) -> pathlib.Path:
+    def project(self, root: pathlib.Path, audience: str, name="client") -> pathlib.Path:
         """The file of a pod's projected token, written anew: at the same place each time, as the kubelet does it."""
         if root in self.roots:
             self.remove(root)
         self.roots.add(root)
         source = {"serviceAccountToken": {"audience": audience, "expirationSeconds": 3600, "path": "token"}}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
             "serviceAccountName": "caller",
             "containers": [{"name": "app", "image": "app:1.0", "volumeMounts": [{"name": "tokens", "mountPath": "/var/run/secrets/tokens"}]}],
             "volumes": [{"name": "tokens", "projected": {"sources": [source]}}]}}
@@ -83,7 +83,7 @@ class Federation(Server):
         manifest.write_text(json.dumps(pod))
         subprocess.run([BINARY, "project", "-f", manifest, "--ensure", f"--root={root}", "--tmpfs=never", "--once"], env=self.env(),
                        check=True, capture_output=True, timeout=60)
-        return root / "default/client/rootfs/app/var/run/secrets/tokens/token"
+        return root / f"default/{name}/rootfs/app/var/run/secrets/tokens/token"
 
     def remove(self, root: pathlib.Path) -> None:
         subprocess.run([BINARY, "project", "remove", f"--root={root}"], check=True, capture_output=True, timeout=60)
