@@ -14,13 +14,14 @@
 //!    is there (`applied`) and gets its plan; it is admitted to the `roster`, and what it refers to is claimed of `sources`,
 //!    which follow each object once (`feed`).
 //! 2. `writing`: the disk's work for the pod is queued (`queue_disk_work`), and `next_job` says what it is. The first job
-//!    reads what an earlier run left (`loaded`); then each token is put on the refresher's agenda (`asking`: `schedule`).
+//!    reads what an earlier run left (`writing/outcome`: `loaded`); then each token is put on the refresher's agenda (`asking`: `schedule`).
 //! 3. `asking`: a token is due (`token_due`), the refresher asks for it as soon as it has room (`start_asking`), and what
 //!    comes is held (`answered`). `reading`: an object came, or changed (`source_changed`). Either makes its volume dirty, and
 //!    the disk's work is queued again.
 //! 4. `writing`: `volume_job` makes the payload (`pod::payload`) as soon as every token and object is there. The job runs
 //!    on a thread of its own (`job`), writes volumes by the port `Files` (`files_on_disk`), and the state after them.
-//!    `job_done` then keeps what the disk has now (`synced`), and queues the work again until nothing is left.
+//!    `writing/outcome`: `job_done` then keeps what the disk has now (`synced`), and queues the work again until nothing is
+//!    left.
 //!
 //! Each part owns what it counts and queues; only what concerns several is the projector's own. One task owns everything; what
 //! waits for others are futures that it polls. Nothing waits for anything else: a request that is slow holds a slot for ten
