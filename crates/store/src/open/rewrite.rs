@@ -1,6 +1,7 @@
 //! A new database in the place of the old one: the first, one of a newer format, one that takes less room.
 
-use super::{Folder, GROWN, OpenError, Options, remove};
+use super::judge::GROWN;
+use super::{Folder, OpenError, Options, remove};
 use crate::anchor::Anchor;
 use crate::builder::Builder;
 use crate::damage::{Trouble, Whole};

@@ -1,5 +1,6 @@
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+use tokensmith_objects::object::timestamp;
 
 use super::*;
 use crate::keys::{PrivateKey, RotationPolicy, SealKey, SealKeys, Step};

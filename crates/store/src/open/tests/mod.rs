@@ -1,7 +1,10 @@
+mod format_1;
 #[cfg(debug_assertions)]
 mod room;
+mod snapshots;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use tokensmith_core::ledger::{Filter, Ledger, Marks, Revocation, What as Of};
@@ -9,7 +12,8 @@ use tokensmith_core::store::{Entry, Expect, Store};
 
 use super::*;
 use crate::BadRecord;
-use crate::damage::What;
+use crate::damage::{Damage, What};
+use crate::database;
 use crate::ledger::contract::{issued, revocation};
 use crate::ledger::keys::{self, issued_key, revocation_key};
 use crate::record::{META_FORMAT, META_REVISION, META_STATE, data_key};
@@ -90,6 +94,36 @@ fn tamper(dir: &Path, work: impl FnOnce(&sled::Tree, &sled::Tree)) {
     let db = sled::open(dir.join("sled")).unwrap();
     work(&db.open_tree("tokensmith").unwrap(), &db.open_tree("ledger").unwrap());
     db.flush().unwrap();
+}
+
+/// A store as version 1 wrote it.
+fn of_format_1(dir: &Path) {
+    DirBuilder::new().mode(0o700).create(dir).unwrap();
+    tamper(dir, |objects, ledger| {
+        let record = |revision: u64, value: &[u8]| [&revision.to_be_bytes(), value].concat();
+        objects.insert(META_FORMAT, &1_u32.to_be_bytes()).unwrap();
+        objects.insert(META_REVISION, &70_u64.to_be_bytes()).unwrap();
+        objects.insert(data_key(RING), record(3, b"ring")).unwrap();
+        objects.insert(data_key("/registry/pods/a/b"), record(69, &[5; 50_000])).unwrap();
+        objects.insert([b"l".as_slice(), &70_u64.to_be_bytes()].concat(), b"a change").unwrap();
+        let revoked = revocation(Of::Jti("a".into()), 1, 2);
+        ledger.insert(revocation_key(&revoked.what).unwrap(), serde_json::to_vec(&revoked).unwrap()).unwrap();
+        ledger
+            .insert(keys::MARKS, serde_json::to_vec(&Marks { limit: 7, ..Marks::default() }).unwrap())
+            .unwrap();
+        let record = issued(1, 1000);
+        ledger.insert(issued_key(&record.position()), serde_json::to_vec(&record).unwrap()).unwrap();
+    });
+}
+
+/// sled's snapshots of a store.
+fn snapshots(dir: &Path) -> Vec<PathBuf> {
+    snapshots_in(&dir.join("sled"))
+}
+
+fn snapshots_in(sled: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sled).unwrap().map(|e| e.unwrap().path());
+    entries.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("snap.")).collect()
 }
 
 #[tokio::test]
@@ -253,103 +287,6 @@ async fn a_ring_is_whole_only_if_it_is_the_last_that_was_written() {
     assert!(is(&with("behind", &copied, &dir)).whole.ring);
 }
 
-/// A store as version 1 wrote it.
-fn of_format_1(dir: &Path) {
-    DirBuilder::new().mode(0o700).create(dir).unwrap();
-    tamper(dir, |objects, ledger| {
-        let record = |revision: u64, value: &[u8]| [&revision.to_be_bytes(), value].concat();
-        objects.insert(META_FORMAT, &1_u32.to_be_bytes()).unwrap();
-        objects.insert(META_REVISION, &70_u64.to_be_bytes()).unwrap();
-        objects.insert(data_key(RING), record(3, b"ring")).unwrap();
-        objects.insert(data_key("/registry/pods/a/b"), record(69, &[5; 50_000])).unwrap();
-        objects.insert([b"l".as_slice(), &70_u64.to_be_bytes()].concat(), b"a change").unwrap();
-        let revoked = revocation(Of::Jti("a".into()), 1, 2);
-        ledger.insert(revocation_key(&revoked.what).unwrap(), serde_json::to_vec(&revoked).unwrap()).unwrap();
-        ledger
-            .insert(keys::MARKS, serde_json::to_vec(&Marks { limit: 7, ..Marks::default() }).unwrap())
-            .unwrap();
-        let record = issued(1, 1000);
-        ledger.insert(issued_key(&record.position()), serde_json::to_vec(&record).unwrap()).unwrap();
-    });
-}
-
-#[tokio::test]
-async fn a_store_of_format_1_goes_on_wherever_its_migration_was_cut_off() {
-    let home = tempfile::tempdir().unwrap();
-    let base = home.path().join("base");
-    of_format_1(&base);
-    let done = home.path().join("done");
-    copy_dir(&base, &done);
-    let want = contents(&done).await;
-    assert_eq!((want.0, want.1.len(), want.2.len(), want.3.map(|m| m.limit), want.4), (70, 2, 1, Some(7), 1));
-    let mut left: Vec<_> = fs::read_dir(&done).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["anchor", "lock", "log", "sled"]);
-    let cut = |name: &str, parts: &[(&str, &str)]| {
-        let dir = home.path().join(name);
-        fs::create_dir(&dir).unwrap();
-        for (from, to) in parts {
-            let from = if *to == "old" || *from == "1" { base.join("sled") } else { done.join(from) };
-            if from.is_dir() {
-                copy_dir(&from, &dir.join(to));
-            } else {
-                fs::copy(from, dir.join(to)).unwrap();
-            }
-        }
-        dir
-    };
-    for dir in [
-        cut("while copying", &[("1", "sled"), ("log", "copy")]),
-        cut("copied", &[("1", "sled"), ("sled", "copy")]),
-        cut("anchored", &[("1", "sled"), ("sled", "copy"), ("anchor", "anchor")]),
-        cut("between the renames", &[("1", "old"), ("sled", "copy"), ("anchor", "anchor")]),
-        cut("swapped", &[("1", "old"), ("sled", "sled"), ("anchor", "anchor")]),
-    ] {
-        assert_eq!(contents(&dir).await, want, "{}", dir.display());
-        assert_eq!(contents(&dir).await, want, "again, {}", dir.display());
-        assert!(!dir.join("old").exists() && !dir.join("copy").exists());
-    }
-    // After the anchor an older tokensmith went on, which knows nothing of it.
-    let gone_on = |name: &str, work: &dyn Fn(&sled::Tree, &sled::Tree)| {
-        let dir = cut(name, &[("1", "sled"), ("sled", "copy"), ("anchor", "anchor")]);
-        tamper(&dir, |objects, ledger| work(objects, ledger));
-        dir
-    };
-    let dir = gone_on("an object more", &|objects, _| {
-        objects.insert(META_REVISION, &71_u64.to_be_bytes()).unwrap();
-        objects.insert(data_key("/new"), [&71_u64.to_be_bytes(), &b"x"[..]].concat()).unwrap();
-    });
-    let more = contents(&dir).await;
-    assert_eq!((more.0, more.1.len(), more.2.len()), (71, 3, 1));
-    assert_eq!(contents(&dir).await, more, "again");
-    let revoke = |_: &sled::Tree, ledger: &sled::Tree| {
-        let revoked = revocation(Of::Jti("b".into()), 1, 2);
-        ledger.insert(revocation_key(&revoked.what).unwrap(), serde_json::to_vec(&revoked).unwrap()).unwrap();
-    };
-    let more = contents(&gone_on("a revocation more", &revoke)).await;
-    assert_eq!((more.0, more.2.len()), (70, 2));
-    let dir = gone_on("a revocation less", &|_, ledger| {
-        let revoked = revocation(Of::Jti("a".into()), 1, 2);
-        ledger.remove(revocation_key(&revoked.what).unwrap()).unwrap().unwrap();
-    });
-    assert_eq!(refused(&dir).troubles, [Trouble::OtherStore]);
-    // A server has run on format 2: this is an older database beside it, whatever its revision.
-    let dir = gone_on("beside a log", &|objects, _| {
-        objects.insert(META_REVISION, &71_u64.to_be_bytes()).unwrap();
-    });
-    fs::create_dir(dir.join("log")).unwrap();
-    assert_eq!(refused(&dir).troubles, [Trouble::OtherStore]);
-    // The old database beside an anchor that has seen more.
-    let store = SledStore::open(&done, Options::default()).unwrap();
-    store.put("/new", value(1, 1), Expect::Any).await.unwrap();
-    drop(store);
-    refused(&cut("put back", &[("1", "sled"), ("anchor", "anchor")]));
-    // One that has lost its revision.
-    let dir = cut("lost", &[("1", "sled")]);
-    tamper(&dir, |objects, _| drop(objects.remove(META_REVISION)));
-    assert!(matches!(refused(&dir).troubles[..], [Trouble::Behind { found: 0, .. }]));
-}
-
 #[tokio::test]
 async fn a_start_that_was_cut_off_before_anything_was_written_begins_anew() {
     let home = tempfile::tempdir().unwrap();
@@ -421,80 +358,4 @@ async fn a_store_is_made_anew_from_what_was_examined() {
     assert_eq!(lost, ["/registry/configmaps/default/c1: it is too short"]);
     assert_eq!((count, examined.whole.ring), (records.len() - 1, true));
     assert!(!examined.troubles.is_empty());
-}
-
-/// sled's snapshots of a store.
-fn snapshots(dir: &Path) -> Vec<PathBuf> {
-    snapshots_in(&dir.join("sled"))
-}
-
-fn snapshots_in(sled: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(sled).unwrap().map(|e| e.unwrap().path());
-    entries.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("snap.")).collect()
-}
-
-/// What is in a snapshot is in the database's file, too. sled does not open where it cannot be read.
-#[tokio::test]
-async fn a_store_whose_snapshot_alone_is_damaged_starts_with_all_and_is_examined_as_whole() {
-    let home = tempfile::tempdir().unwrap();
-    let base = home.path().join("base");
-    fill(&base).await;
-    let want = contents(&base).await;
-    let snapshot = snapshots(&base).pop().unwrap();
-    let (name, whole) = (snapshot.file_name().unwrap(), fs::read(&snapshot).unwrap());
-    let len = whole.len();
-    let mut damaged: Vec<_> = [0, 5, 12, len / 2, len - 1].map(|cut| whole[..cut].to_vec()).into();
-    for at in [0, 9, len / 3, len / 2, len - 13, len - 3] {
-        let mut flipped = whole.clone();
-        flipped[at] ^= 0x10;
-        damaged.push(flipped);
-    }
-    let mut dirs = Vec::new();
-    for (n, bytes) in damaged.into_iter().enumerate() {
-        let dir = home.path().join(n.to_string());
-        copy_dir(&base, &dir);
-        fs::write(dir.join("sled").join(name), bytes).unwrap();
-        dirs.push(dir);
-    }
-    // A crash while sled writes one leaves this, which it takes for its newest.
-    for (name, bytes) in [("snap.00000000FFFFFFFF.generating", &whole[..len / 2]), ("snap.1.generating", b"")]
-    {
-        let dir = home.path().join(name);
-        copy_dir(&base, &dir);
-        fs::write(dir.join("sled").join(name), bytes).unwrap();
-        dirs.push(dir);
-    }
-    for dir in dirs {
-        let before = files(&dir);
-        let mut count = 0;
-        let examined = examine(&dir, &mut |found| count += usize::from(found.is_ok())).unwrap();
-        assert_eq!((examined.troubles, examined.whole.ring), (vec![], true), "{}", dir.display());
-        assert_eq!(count, want.1.len() + want.2.len() + 2, "{}", dir.display());
-        assert!(files(&dir) == before, "the files have been changed");
-        assert_eq!(contents(&dir).await, want, "{}", dir.display());
-        assert_eq!(contents(&dir).await, want, "again, {}", dir.display());
-        assert!(!snapshots(&dir).iter().any(|p| p.extension().unwrap() == "generating"));
-    }
-    // One that is damaged otherwise, too, is.
-    let dir = home.path().join("both");
-    copy_dir(&base, &dir);
-    tamper(&dir, |objects, _| drop(objects.remove(data_key("/registry/configmaps/default/c5"))));
-    fs::write(snapshots(&dir).pop().unwrap(), b"").unwrap();
-    refused(&dir);
-    assert!(!examine(&dir, &mut |_| {}).unwrap().troubles.is_empty());
-}
-
-/// It has no checksums: that all is there is sled's word alone.
-#[tokio::test]
-async fn a_store_of_format_1_whose_snapshot_is_damaged_does_not_start_and_is_examined_as_damaged() {
-    let home = tempfile::tempdir().unwrap();
-    let dir = home.path().join("store");
-    of_format_1(&dir);
-    // Opened once more, as an older tokensmith did, which writes one.
-    tamper(&dir, |_, _| {});
-    fs::write(snapshots(&dir).pop().unwrap(), b"too short").unwrap();
-    refused(&dir);
-    let examined = examine(&dir, &mut |_| {}).unwrap();
-    assert!(matches!(examined.troubles[..], [Trouble::Database(_)]), "{:?}", examined.troubles);
-    assert_eq!((examined.whole.revocations, examined.whole.objects["pods"]), (1, 1), "what can be read");
 }

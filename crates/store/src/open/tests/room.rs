@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::folder::{Aside, put_back};
+use crate::folder::{Aside, has_snapshot};
 
 /// A disk that has so much room beside what is on it.
 fn with_room(dir: &Path, bytes: u64) -> Options {
