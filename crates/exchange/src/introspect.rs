@@ -1,5 +1,7 @@
 //! Introspection (RFC 7662): whether a token that this endpoint has issued holds at this moment.
 
+use std::cell::OnceCell;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -7,9 +9,11 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tokensmith_core::access::ANONYMOUS;
 use tokensmith_core::tokens::access_token::Checked;
+use tokensmith_expressions::{Budget, Variables};
 use tokensmith_server::Caller;
 use tokensmith_server::audit::Line;
 
+use crate::budget::{too_costly, within_budget};
 use crate::endpoint::Endpoint;
 use crate::form::Form;
 use crate::oauth::{self, Code, Refusal};
@@ -111,15 +115,9 @@ pub(crate) async fn asker<'a>(
     }
     here.once(policy, &client).map_err(|why| Refusal::because(Code::InvalidClient, told, why))?;
     line.user.clone_from(&client.name);
-    let objects = here.view.snapshot();
-    let facts = here.facts(&client, None, None, &objects);
-    let variables = facts.variables().map_err(|e| Refusal::because(Code::InvalidClient, told, e))?;
-    let named = policy
-        .clients
-        .iter()
-        .find(|one| one.may.contains(&may) && one.from.means(&client, &objects, &variables).is_ok());
-    drop(variables);
-    match named {
+    let unknown = |why: String| Refusal::because(Code::InvalidClient, told, why);
+    let named = |budget: &Budget| named(here, policy, &client, may, budget).map_err(unknown);
+    match within_budget(&client.name, named, unknown).await? {
         Some(named) => {
             line.rule.clone_from(&named.name);
             Ok(Asker::Client(named, Box::new(client)))
@@ -127,6 +125,40 @@ pub(crate) async fn asker<'a>(
         // It is who it says, and may not: nobody needs to know which of both it was.
         None => Err(Refusal::because(Code::InvalidClient, told, "no client of the policy is meant by it")),
     }
+}
+
+/// The first client of the policy that is meant.
+fn named<'a>(
+    here: &Endpoint,
+    policy: &'a Policy,
+    client: &Subject,
+    may: May,
+    budget: &Budget,
+) -> Result<Option<&'a Client>, String> {
+    let objects = here.view.snapshot();
+    let (facts, made, nothing) = (OnceCell::new(), OnceCell::new(), Variables::new());
+    for one in policy.clients.iter().filter(|one| one.may.contains(&may)) {
+        if !one.from.names(client, &objects) {
+            continue;
+        }
+        let known = match (one.from.conditions.is_empty(), made.get()) {
+            (true, _) => &nothing,
+            (false, Some(known)) => known,
+            (false, None) => {
+                let facts = facts.get_or_init(|| here.facts(client, None, None, &objects));
+                let known = facts.variables(budget)?;
+                made.get_or_init(|| known)
+            }
+        };
+        let holds = one.from.holds(known).is_ok();
+        if budget.is_exhausted() {
+            return Err(too_costly());
+        }
+        if holds {
+            return Ok(Some(one));
+        }
+    }
+    Ok(None)
 }
 
 /// §2.2: what the token says, and that it is active. What it is bound to is the server's own business.

@@ -30,8 +30,8 @@ pub enum EvaluationError {
     /// It could not be worked out: a claim that is not there, of another type, …
     #[error("{0}")]
     Failed(String),
-    /// These claims make it cost too much.
-    #[error("it takes more than {} steps", Expression::BUDGET)]
+    /// These claims make it cost too much, or those that share its budget have left too little.
+    #[error("it takes more steps than there are")]
     TooCostly,
     /// Its value is larger than any claim may be.
     #[error("its value is longer than {} bytes", Expression::MAX_VALUE)]
@@ -51,7 +51,7 @@ impl Expression {
     pub const MAX_TEXT: usize = 4096;
     /// How deep it may nest.
     pub const MAX_DEPTH: usize = 64;
-    /// How many steps an evaluation may take; some 20 ms.
+    /// How many steps an evaluation may take; some 20 ms. Fewer where the [`Budget`](crate::Budget) of its variables has fewer left.
     pub const BUDGET: u64 = 100_000;
     /// How large a value may be, bytes.
     pub const MAX_VALUE: usize = 16 << 10;
@@ -86,7 +86,9 @@ impl Expression {
     /// # Errors
     /// There is none, it is none that JSON has, or it takes too long to work out.
     pub fn evaluate(&self, variables: &Variables<'_>) -> Result<Value, EvaluationError> {
-        let meter = Meter::begin(&self.patterns, Self::BUDGET);
+        let shared = variables.budget();
+        let steps = shared.map_or(Self::BUDGET, |budget| budget.left().min(Self::BUDGET));
+        let meter = Meter::begin(&self.patterns, steps);
         meter.spend(self.nodes);
         // The library's promise not to panic is not this server's.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -95,6 +97,9 @@ impl Expression {
             let value = Cel::resolve_val(&self.root, &context).map_err(|e| failed(&e, &self.text))?;
             variables::to_json(value.as_ref())
         }));
+        if let Some(budget) = shared {
+            budget.leave(meter.spent(), meter.exhausted());
+        }
         // What an operator has hidden of it (`… || true`) counts all the same.
         if meter.exhausted() {
             return Err(EvaluationError::TooCostly);

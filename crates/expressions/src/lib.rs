@@ -26,10 +26,12 @@
 //! # What it may cost
 //! Who writes an expression is trusted, whose claims it reads is not. So no input makes one run long: an expression has a
 //! budget of [`Expression::BUDGET`] steps, and whatever costs more than a step is charged by its size before it is done
-//! (see `meter`). An expression that a stranger's claims make too costly fails, which refuses him.
+//! (see `meter`). An expression that a stranger's claims make too costly fails, which refuses him. Several that are evaluated
+//! for one request share a [`Budget`] ([`Variables::within`]).
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod budget;
 mod compile;
 mod expression;
 pub mod extract;
@@ -38,6 +40,7 @@ mod meter;
 mod rewrite;
 mod variables;
 
+pub use budget::Budget;
 pub use compile::CompileError;
 pub use expression::{EvaluationError, Expression};
 pub use variables::{TooLarge, Variables};

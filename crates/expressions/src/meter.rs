@@ -23,7 +23,9 @@ thread_local! {
 }
 
 /// The meter of the evaluation that runs on this thread.
-pub(crate) struct Meter(());
+pub(crate) struct Meter {
+    budget: u64,
+}
 
 /// Nothing is left.
 pub(crate) struct Exhausted;
@@ -33,11 +35,15 @@ impl Meter {
         LEFT.set(budget);
         EXHAUSTED.set(false);
         PATTERNS.set(Some(patterns.clone()));
-        Meter(())
+        Meter { budget }
     }
 
     pub(crate) fn spend(&self, steps: u64) {
         let _ = spend(steps);
+    }
+
+    pub(crate) fn spent(&self) -> u64 {
+        self.budget.saturating_sub(LEFT.get())
     }
 
     pub(crate) fn exhausted(&self) -> bool {

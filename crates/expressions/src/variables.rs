@@ -9,13 +9,14 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use serde_json::{Map, Value};
 
-use crate::{EvaluationError, Expression};
+use crate::{Budget, EvaluationError, Expression};
 
 /// Values by their names.
 #[derive(Debug, Default)]
 pub struct Variables<'a> {
     values: Vec<(String, Box<dyn Val + 'a>)>,
     room: Room,
+    budget: Option<&'a Budget>,
 }
 
 /// The values are larger than those of any token.
@@ -44,6 +45,15 @@ impl<'a> Variables<'a> {
     /// None.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// None, for evaluations that share a budget.
+    pub fn within(budget: &'a Budget) -> Self {
+        Variables { budget: Some(budget), ..Self::default() }
+    }
+
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.budget
     }
 
     /// Adds one, or puts it in the place of an earlier one of the name.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokensmith_expressions::{EvaluationError, Expression, TooLarge, Variables};
+use tokensmith_expressions::{Budget, EvaluationError, Expression, TooLarge, Variables};
 
 /// As many claims as a token of the longest kind has room for.
 fn large() -> Value {
@@ -214,6 +214,33 @@ fn texts() -> impl Strategy<Value = String> {
         "r'\\'",
     ]);
     prop::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// What one takes the next ones lack; and what was cut off leaves nothing to any.
+#[test]
+fn evaluations_that_share_a_budget_are_bounded_together() {
+    let claims = large();
+    let search = Expression::compile("c.groups.exists(g, g == 'none')", &["c"]).unwrap();
+    let count = |steps: u64| {
+        let budget = Budget::new(steps);
+        let mut variables = Variables::within(&budget);
+        variables.insert("c", &claims).unwrap();
+        let done = (0..100).take_while(|_| search.evaluate(&variables).is_ok()).count();
+        let cheap = Expression::compile("true", &[]).unwrap().evaluate(&variables);
+        assert_eq!((budget.is_exhausted(), cheap.is_err()), (done < 100, done < 100));
+        done
+    };
+    let one = (1..).map(|k| k * 1000).find(|steps| count(*steps) > 0).unwrap();
+    assert!((2..=3).contains(&count(one * 2)), "{one}");
+    assert_eq!(count(Expression::BUDGET * 1000), 100);
+    // One that is too long by itself counts, however much there is.
+    let budget = Budget::new(Expression::BUDGET * 10);
+    let mut variables = Variables::within(&budget);
+    variables.insert("c", &claims).unwrap();
+    let text = "c.groups.exists(a, c.groups.exists(b, a == b + 'x')) || true";
+    let long = Expression::compile(text, &["c"]).unwrap();
+    assert_eq!(long.evaluate(&variables), Err(EvaluationError::TooCostly));
+    assert!(budget.is_exhausted());
 }
 
 proptest! {

@@ -31,6 +31,7 @@ pub use backup::Backup;
 pub use body::{json as json_body, read as read_body};
 pub use failure::Failure;
 pub use gate::Caller;
+pub use heavy::enter_as as compute_as;
 pub use needs::Limit;
 pub use reply::json as json_reply;
 pub use routes::discovery::Discovery;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tokensmith_core::view::Snapshot;
-use tokensmith_expressions::Variables;
+use tokensmith_expressions::{Budget, Variables};
 use tokensmith_objects::selector::Selectable;
 
 use crate::endpoint::Endpoint;
@@ -20,8 +20,8 @@ pub(crate) struct Facts<'a> {
 
 impl Facts<'_> {
     /// Ready to be read.
-    pub(crate) fn variables(&self) -> Result<Variables<'_>, String> {
-        let mut variables = Variables::new();
+    pub(crate) fn variables<'b>(&'b self, budget: &'b Budget) -> Result<Variables<'b>, String> {
+        let mut variables = Variables::within(budget);
         let mut all = || {
             variables.insert_object("claims", self.claims)?;
             variables.insert("subject", &self.subject)?;

@@ -8,8 +8,7 @@ use tokensmith_core::{Error, error};
 use tokensmith_server::audit::Line;
 
 use super::Shown;
-use super::choose::{choose, not_given, refused_as};
-use super::facts::Facts;
+use super::choose::{choose, not_given, refused, refused_as};
 use crate::actor;
 use crate::endpoint::{Endpoint, failed};
 use crate::oauth::{self, Code, Refusal};
@@ -25,24 +24,11 @@ pub(super) async fn by_rule(
     wanted: &Wanted,
     line: &mut Line,
 ) -> Result<Response, Refusal> {
-    let objects = here.view.snapshot();
-    let facts = here.facts(&shown.subject, shown.actor.as_ref(), Some(wanted), &objects);
-    let none = |why: String| Refusal::because(not_given(shown.grant), "the request is not granted", why);
-    let (given, subject, claims) = {
-        let variables = facts.variables().map_err(none)?;
-        let acting = shown.actor.as_ref().map(|actor| here.facts(actor, None, Some(wanted), &objects));
-        let acting = acting.as_ref().map(Facts::variables).transpose().map_err(none)?;
-        let given = choose(policy, shown, wanted, &objects, &variables, acting.as_ref())?;
-        given.rule.name.clone_into(&mut line.rule);
-        let broken =
-            |e: tokensmith_expressions::EvaluationError| none(e.to_string()).by_rule(&given.rule.name);
-        let subject = given.rule.subject(&shown.subject, &variables).map_err(broken)?;
-        let claims = given.rule.claims(&variables).map_err(broken)?;
-        (given, subject, claims)
-    };
-    if names_another(policy, &shown.subject, &subject) {
+    let given = choose(here, policy, shown, wanted).await?;
+    given.rule.name.clone_into(&mut line.rule);
+    if names_another(policy, &shown.subject, &given.subject) {
         let why = "the rule computes a subject that is another issuer's";
-        return Err(none(why.into()).by_rule(&given.rule.name));
+        return Err(refused(shown.grant, why.into()).by_rule(&given.rule.name));
     }
     let rule = given.rule;
     line.audiences.clone_from(&given.audiences);
@@ -69,11 +55,11 @@ pub(super) async fn by_rule(
     let grant = Grant {
         audiences: &given.audiences,
         client_id: &client.name,
-        subject: &subject,
+        subject: &given.subject,
         scope: scope.as_deref(),
         act: act.as_ref(),
         expires_at: rule.expires_at(&shown.subject, here.clock.unix(), here.max_token_seconds),
-        claims: &claims,
+        claims: &given.claims,
         tie,
         requester: &client.name,
     };

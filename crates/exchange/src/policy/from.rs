@@ -36,15 +36,6 @@ pub(crate) struct Account {
     pub(crate) pod_labels: Option<LabelSelector>,
 }
 
-/// Why one whose token this is is not meant.
-#[derive(Debug)]
-pub(crate) enum Unmeant<'a> {
-    /// It is somebody else.
-    Another,
-    /// A condition does not hold.
-    Condition(Fallen<'a>),
-}
-
 /// A condition that does not hold: which of them, and why it has no value where it has none. Says nothing of the claims.
 #[derive(Debug)]
 pub(crate) struct Fallen<'a> {
@@ -64,16 +55,13 @@ impl fmt::Display for Fallen<'_> {
 }
 
 impl From {
-    /// Whether it means the one whose token this is. A condition that has no value for the token's claims does not hold.
-    pub(crate) fn means<'a>(
-        &'a self,
-        subject: &Subject,
-        objects: &Snapshot,
-        variables: &Variables<'_>,
-    ) -> Result<(), Unmeant<'a>> {
-        if !self.who.matches(subject, objects) {
-            return Err(Unmeant::Another);
-        }
+    /// Whether it is about the one whose token this is, whatever its conditions say.
+    pub(crate) fn names(&self, subject: &Subject, objects: &Snapshot) -> bool {
+        self.who.matches(subject, objects)
+    }
+
+    /// Whether its conditions hold. One that has no value for the token's claims does not.
+    pub(crate) fn holds<'a>(&'a self, variables: &Variables<'_>) -> Result<(), Fallen<'a>> {
         for (at, condition) in self.conditions.iter().enumerate() {
             let error = match condition.evaluate_bool(variables) {
                 Ok(true) => continue,
@@ -83,7 +71,7 @@ impl From {
                     Some(e)
                 }
             };
-            return Err(Unmeant::Condition(Fallen { at, condition, error }));
+            return Err(Fallen { at, condition, error });
         }
         Ok(())
     }

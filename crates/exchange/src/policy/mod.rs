@@ -19,8 +19,8 @@ use tokensmith_verify::trust::{KeySource, TrustedIssuer, TrustedIssuers};
 
 pub use file::PolicyError;
 pub(crate) use file::{RawGrant as GrantType, RawMay as May};
-pub(crate) use from::{Fallen, From, Unmeant};
-pub(crate) use rules::{Lacks, Rule, Rules, VARIABLES, Wanted, texts};
+pub(crate) use from::{Fallen, From};
+pub(crate) use rules::{Lacks, Rule, Rules, VARIABLES, Wanted};
 
 /// What of the server a policy is held against.
 #[derive(Clone)]

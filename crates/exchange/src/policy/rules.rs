@@ -129,14 +129,26 @@ pub(crate) enum Lacks {
 }
 
 impl Rule {
-    /// What the token is for: all that is asked, or the first that the rule names where nothing is.
-    pub(crate) fn targets(&self, wanted: &Wanted, variables: &Variables<'_>) -> Result<Vec<String>, Lacks> {
+    /// Whether anything of it has to be worked out from what a token says.
+    pub(crate) fn computes(&self) -> bool {
+        let conditions = |from: &From| !from.conditions.is_empty();
+        conditions(&self.from)
+            || self.actors.as_ref().is_some_and(|actors| actors.from.iter().any(conditions))
+            || self.audiences_from.is_some()
+            || self.subject.is_some()
+            || !self.claims.is_empty()
+    }
+
+    /// What the token is for: all that is asked, or the first that the rule names where nothing is. `Err`: it does not give that; and
+    /// why its own list has no value, where it has none.
+    pub(crate) fn targets(
+        &self,
+        wanted: &Wanted,
+        variables: &Variables<'_>,
+    ) -> Result<Vec<String>, Option<EvaluationError>> {
         let computed = match &self.audiences_from {
             None => Vec::new(),
-            Some(expression) => texts(expression, variables).map_err(|e| {
-                tracing::debug!(rule = self.name, cause = %e, "the audiences of a rule have no value");
-                Lacks::Target
-            })?,
+            Some(expression) => texts(expression, variables).map_err(Some)?,
         };
         if wanted.audiences.is_empty() && wanted.resources.is_empty() {
             let literal = |all: &[Pattern]| {
@@ -144,13 +156,13 @@ impl Rule {
             };
             let first = literal(&self.audiences).or_else(|| computed.into_iter().next());
             let first = first.or_else(|| literal(&self.resources));
-            return first.map(|first| vec![first]).ok_or(Lacks::Target);
+            return first.map(|first| vec![first]).ok_or(None);
         }
         let given =
             |text: &String, patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(text));
         let audiences = wanted.audiences.iter().all(|a| given(a, &self.audiences) || computed.contains(a));
         if !audiences || !wanted.resources.iter().all(|r| given(r, &self.resources)) {
-            return Err(Lacks::Target);
+            return Err(None);
         }
         let mut all: Vec<String> = Vec::new();
         for target in wanted.audiences.iter().chain(&wanted.resources) {

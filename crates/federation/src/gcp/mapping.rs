@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokensmith_api::yaml::{ConfigError, Placed};
-use tokensmith_expressions::{Expression, Variables};
+use tokensmith_expressions::{Budget, Expression, Variables};
 
 use super::refusal::Refusal;
 
@@ -86,8 +86,10 @@ impl Mapping {
     /// what Google answers for a token without `sub` to a provider with a condition on it.
     pub(super) fn apply(&self, claims: &Map<String, Value>) -> Result<Attributes, Refusal> {
         // They are what later expressions read, so they live as long.
-        let (custom, google);
-        let mut variables = Variables::new();
+        let (custom, google, budget);
+        // One for all of them: fifty attributes are no fifty times as long.
+        budget = Budget::new(Expression::BUDGET);
+        let mut variables = Variables::within(&budget);
         variables
             .insert_object("assertion", claims)
             .map_err(|why| Refusal::invalid_grant(why.to_string()))?;
@@ -109,6 +111,10 @@ impl Mapping {
                 let why = "The given credential is rejected by the attribute condition.";
                 return Err(Refusal::unauthorized_client(why));
             }
+        }
+        if budget.is_exhausted() {
+            // What was cut off is not what is not there.
+            return Err(Refusal::invalid_grant("The attribute mapping takes too long for these claims."));
         }
         let attributes = Attributes {
             subject: self::subject(subject)?,

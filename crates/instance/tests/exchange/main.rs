@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bound;
+mod budget;
 mod policy;
 mod rfc6749;
 mod rfc7009;

@@ -195,6 +195,15 @@ pub(crate) async fn enter() {
     }
 }
 
+/// The same for who is known by the request alone: they stand in a line of their own, not in that of all strangers.
+pub async fn enter_as(name: &str) {
+    if let Ok(request) = REQUEST.try_with(Clone::clone) {
+        let user = request.places.user(name);
+        request.held().user = Some(user);
+    }
+    enter().await;
+}
+
 /// Does something long on the way of an answer that has begun, such as a watch's, while another thread takes the worker's
 /// place. There is no line for it: what a change looks like is made once, and the write that has made it has stood in one.
 pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {

@@ -40,6 +40,20 @@ fn a_request_that_computes_holds_no_worker() {
     assert_eq!(computes.iter().take(2).count(), 2, "each had its turn");
 }
 
+/// Who is known by what they have sent alone waits behind themselves, and not behind all strangers.
+#[tokio::test]
+async fn whom_a_request_is_for_has_a_line_of_their_own() {
+    let places = Places::new(4);
+    let strangers = places.user("u").turns.clone().acquire_many_owned(2).await.unwrap();
+    let mut among_them = Box::pin(places.around("u".into(), None, enter()));
+    assert!(poll(&mut among_them).is_pending() && poll(&mut among_them).is_pending());
+    let mut known = Box::pin(places.around("u".into(), None, enter_as("issuer#sub")));
+    assert!(poll(&mut known).is_pending());
+    assert_eq!(poll(&mut known), Poll::Ready(()));
+    drop(strangers);
+    assert_eq!(poll(&mut among_them), Poll::Ready(()));
+}
+
 /// Its disk is slow: others compute meanwhile, and it takes a place again for its answer.
 #[tokio::test]
 async fn a_place_is_free_while_its_request_waits() {
