@@ -81,6 +81,9 @@ def test_a_login_with_the_environment_alone(clouds, tmp_path, library):
     ("oauth2", None, None, "status code 400: {\"error\":\"invalid_grant\""),
     ("azure", "invalid_client", 401, "AADSTS700212: "),
 ])
-def test_a_refusal_is_one_that_the_library_reads(clouds, tmp_path, library, code, status, words):
+def test_a_refusal_is_one_that_the_library_reads_and_the_log_says_why(clouds, tmp_path, library, code, status, words):
     said = login(clouds, tmp_path, library, clouds.project(tmp_path / "root", "elsewhere"))
     assert (said.get("code"), said.get("status")) == (code, status) and words in said["message"], said
+    [*_, line] = [line for line in (clouds.home / "log").read_text().splitlines() if "a request is refused" in line]
+    reason = 'it is for "elsewhere", and the client ids' if library == "aws" else 'aud is ["elsewhere"], and '
+    assert reason in line and SUBJECT in line, line

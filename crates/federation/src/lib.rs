@@ -27,6 +27,7 @@ mod form;
 mod gcp;
 mod issuers;
 mod listener;
+mod log;
 mod token;
 
 pub use cloud::Cloud;

@@ -9,6 +9,7 @@ use super::error::Refusal;
 use super::session::Sealer;
 use super::sigv4::Signed;
 use super::xml::{self, Element};
+use crate::log::shown;
 
 pub(super) const ACTION: &str = "GetCallerIdentity";
 
@@ -20,11 +21,21 @@ pub(super) fn identity(
 ) -> Result<Response<Bytes>, Refusal> {
     let signed = Signed::read(request, "sts", clock.now())?;
     // All keys here are a session's.
-    let token = signed.session_token.as_deref().ok_or_else(Refusal::unknown_credentials)?;
-    let session = sealer.open(&signed.access_key_id, token).ok_or_else(Refusal::unknown_credentials)?;
-    signed.check(request, &sealer.secret(&signed.access_key_id, token))?;
+    let key = shown(&signed.access_key_id);
+    let unknown =
+        |why: &str| Refusal::unknown_credentials().because(format_args!("the access key {key} {why}"));
+    let token = signed.session_token.as_deref();
+    let token =
+        token.ok_or_else(|| unknown("comes without a session token, and all keys here are a session's"))?;
+    let session = sealer.open(&signed.access_key_id, token);
+    let session = session.ok_or_else(|| unknown("has another session token, or none of this process"))?;
+    signed.check(request, &sealer.secret(&signed.access_key_id, token)).map_err(|refusal| {
+        refusal.because(format_args!("the access key {key} of {} has not signed the request", session.arn))
+    })?;
     if session.expires <= clock.unix() {
-        return Err(Refusal::expired_credentials());
+        let (arn, expires) = (&session.arn, session.expires);
+        let why = format!("the session {arn} of the access key {key} has ended at {expires}");
+        return Err(Refusal::expired_credentials().because(why));
     }
     let result = Element::default()
         .text("Arn", &session.arn)

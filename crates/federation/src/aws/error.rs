@@ -4,35 +4,48 @@
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>; the words are those that people have reported from the
 //! real service, whose address stands beside each. Where nobody has, the words are ours and the comment says so.
 
+use std::fmt;
+
 use http::StatusCode;
 
+use crate::log;
+
 /// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// For the log, where the message does not say why, or repeats what a stranger has sent.
+    reason: Option<String>,
 }
 
 impl Refusal {
     /// The caller's fault in what was asked.
     pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
-        Refusal { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+        Refusal { status: StatusCode::BAD_REQUEST, code, message: message.into(), reason: None }
     }
 
     /// The caller may not, or is not who they say.
     pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
-        Refusal { status: StatusCode::FORBIDDEN, code, message: message.into() }
+        Refusal { status: StatusCode::FORBIDDEN, code, message: message.into(), reason: None }
+    }
+
+    /// What the log says instead of the message.
+    pub(super) fn because(self, why: impl fmt::Display) -> Self {
+        Refusal { reason: Some(log::plain(why)), ..self }
     }
 
     /// <https://github.com/fog/fog-aws/pull/550>, and several at once: <https://github.com/mmmorris1975/aws-runas/issues/80>.
-    pub(super) fn validation(problems: &[String]) -> Self {
+    ///
+    /// The reasons are the same without the values.
+    pub(super) fn validation(problems: &[String], reasons: &[String]) -> Self {
         let count = match problems.len() {
             1 => "1 validation error".to_owned(),
             more => format!("{more} validation errors"),
         };
-        Self::bad("ValidationError", format!("{count} detected: {}", problems.join("; ")))
+        let message = format!("{count} detected: {}", problems.join("; "));
+        Self::bad("ValidationError", message).because(reasons.join("; "))
     }
 
     /// <https://github.com/physera/onelogin-aws-cli/issues/12>
@@ -102,6 +115,11 @@ impl Refusal {
     pub(super) fn unknown_action(action: &str, version: Option<&str>) -> Self {
         let version = version.unwrap_or("NO_VERSION_SPECIFIED");
         Self::bad("InvalidAction", format!("Could not find operation {action} for version {version}"))
+            .because(format_args!(
+                "there is no action {} of version {}",
+                log::shown(action),
+                log::shown(version)
+            ))
     }
 
     /// <https://github.com/amzn/selling-partner-api-docs/issues/3081>
@@ -125,5 +143,15 @@ impl Refusal {
 
     pub(super) fn signature(message: impl Into<String>) -> Self {
         Self::forbidden("SignatureDoesNotMatch", message)
+    }
+}
+
+/// For logs: why, without anything that may be a token.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => f.write_str(reason),
+            None => f.write_str(&log::plain(&self.message)),
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Service for Aws {
             Ok(response) => response,
             Err(refusal) => {
                 let id = random::uuid().to_string();
-                tracing::info!(code = refusal.code, request = id, "AWS: a request is refused");
+                tracing::info!(code = refusal.code, request = id, cause = %refusal, "AWS: a request is refused");
                 xml::refusal(&refusal, &id)
             }
         }

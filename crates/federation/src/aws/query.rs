@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 
 use super::error::Refusal;
+use crate::log::shown;
 
 /// Parameters by name, each of which is there once.
 #[derive(Debug)]
@@ -22,9 +23,12 @@ impl Parameters {
         let mut take = |text: &[u8]| {
             for (name, value) in form_urlencoded::parse(text) {
                 // Two readers could take two values.
-                if all.insert(name.into_owned(), value.into_owned()).is_some() {
-                    return Err(malformed());
+                let name = name.into_owned();
+                if all.contains_key(&name) {
+                    let why = format!("the parameter {} is there more than once", shown(&name));
+                    return Err(malformed().because(why));
                 }
+                all.insert(name, value.into_owned());
             }
             Ok(())
         };
@@ -64,7 +68,8 @@ impl Parameters {
         let prefix = format!("{name}.");
         let count = self.0.keys().filter(|key| key.starts_with(&prefix)).count();
         let all = (1..=count).map(|at| self.get(&format!("{name}.member.{at}.{field}")));
-        all.collect::<Option<_>>().ok_or_else(malformed)
+        let gap = || malformed().because(format_args!("the members of {name} are not counted from one"));
+        all.collect::<Option<_>>().ok_or_else(gap)
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) fn packed(policy: Option<&str>, arns: &[&str]) -> Result<Option<usize
     }
     let managed = |arn: &&str| arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":policy/");
     if arns.len() > MOST_ARNS || !arns.iter().all(managed) {
-        return Err(Refusal::not_an_arn());
+        let why = format!("PolicyArns has more than {MOST_ARNS}, or one that is no policy's");
+        return Err(Refusal::not_an_arn().because(why));
     }
     let used = policy.map_or(0, |policy| policy.chars().count());
     let used = arns.iter().fold(used, |used, arn| used + arn.chars().count());

@@ -44,7 +44,7 @@ fn claims() -> Value {
     json!({"iss": ISSUER, "sub": SUBJECT, "aud": ["sts.amazonaws.com"], "iat": now, "nbf": now, "exp": now + 3600})
 }
 
-async fn assume(aws: &Aws, role: &str, token: &str) -> (u16, String) {
+fn request(role: &str, token: &str) -> Request<Bytes> {
     let form = form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "AssumeRoleWithWebIdentity")
         .append_pair("Version", "2011-06-15")
@@ -54,7 +54,11 @@ async fn assume(aws: &Aws, role: &str, token: &str) -> (u16, String) {
         .finish();
     let request =
         Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
-    let response = aws.answer(request.body(form.into()).unwrap()).await;
+    request.body(form.into()).unwrap()
+}
+
+async fn assume(aws: &Aws, role: &str, token: &str) -> (u16, String) {
+    let response = aws.answer(request(role, token)).await;
     (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
 }
 
@@ -113,6 +117,92 @@ async fn each_broken_rule_has_awss_code() {
         assert_eq!((found, element(&body, "Code")), (status, code), "{body}");
         assert!(element(&body, "Message").starts_with(words), "{words}: {body}");
         assert!(!element(&body, "RequestId").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_why_and_has_no_token() {
+    let signer = key("p256.pem");
+    let aws = service(&keys(&signer));
+    let made = |changes: Value| token(&signer, &changed(&claims(), &changes));
+    let good = made(json!({}));
+    let of = format!("the token of {ISSUER} and \"{SUBJECT}\" for {ROLE}: ");
+    let why = async |request: Request<Bytes>| aws.act(&request).await.map(drop).unwrap_err().to_string();
+    for (role, token, reason) in [
+        (
+            ROLE,
+            made(json!({"aud": ["other"]})),
+            format!(
+                "{of}it is for \"other\", and the client ids of the provider tokens.example.com are [\"sts.amazonaws.com\"]"
+            ),
+        ),
+        (
+            ROLE,
+            made(json!({"aud": ["a", "b"]})),
+            format!("{of}aud has [\"a\", \"b\"], and no azp says which counts"),
+        ),
+        (ROLE, made(json!({"iat": null})), format!("{of}Missing a required claim: iat")),
+        (ROLE, made(json!({"exp": 1})), format!("the token of {ISSUER} for {ROLE}: it has expired")),
+        (
+            ROLE,
+            with_header(&signer, &json!({"alg": "ES256", "kid": "x"}), &claims()),
+            format!("the token of {ISSUER} for {ROLE}: the issuer has no key of the header's kid"),
+        ),
+        (
+            ROLE,
+            made(json!({"iss": "https://other.example.com"})),
+            "the account 123456789012 has no provider https://other.example.com".into(),
+        ),
+        (
+            "arn:aws:iam::123456789012:role/no",
+            good.clone(),
+            "there is no role arn:aws:iam::123456789012:role/no".into(),
+        ),
+        (
+            ROLE,
+            made(json!({"sub": "other"})),
+            format!(
+                "the trust policy of {ROLE} refuses sts:AssumeRoleWithWebIdentity to \"other\" of {ISSUER} and \"sts.amazonaws.com\": the condition StringEquals tokens.example.com:sub of the statement 1 does not hold"
+            ),
+        ),
+        // A token where an ARN belongs.
+        (&good, good.clone(), "RoleArn is no role's ARN".into()),
+        (&good[..19], good.clone(), "RoleArn: Member must have length greater than or equal to 20".into()),
+    ] {
+        assert_eq!(why(request(role, &token)).await, reason);
+    }
+    let get = |query: String| Request::get(format!("/?{query}")).body(Bytes::new()).unwrap();
+    let signed = |header: String| {
+        let request = Request::get("/?Action=GetCallerIdentity&Version=2011-06-15");
+        request
+            .header("authorization", header)
+            .header("x-amz-date", "20260601T120000Z")
+            .body(Bytes::new())
+            .unwrap()
+    };
+    let scope = "20260601/us-east-1/sts/aws4_request";
+    for (request, reason) in [
+        (get(format!("Action={good}&Version={good}")), "there is no action … of version …"),
+        (get(format!("{good}=1&{good}=1")), "the parameter … is there more than once"),
+        (
+            get("Action=AssumeRole&Version=2011-06-15".into()),
+            "there is no action AssumeRole of version 2011-06-15",
+        ),
+        (signed(good.clone()), "the request is not signed with AWS4-HMAC-SHA256"),
+        (
+            signed(format!(
+                "AWS4-HMAC-SHA256 Credential=ASIAX/{scope}, SignedHeaders=host;x-amz-date, Signature=00"
+            )),
+            "the access key ASIAX comes without a session token, and all keys here are a session's",
+        ),
+        (
+            signed(format!(
+                "AWS4-HMAC-SHA256 Credential=ASIAX/{good}/{good}/x/{good}, SignedHeaders=host;x-amz-date, Signature=00"
+            )),
+            "the scope of the access key ASIAX's credential has another service, another terminator, another region, another day",
+        ),
+    ] {
+        assert_eq!(why(request).await, reason);
     }
 }
 

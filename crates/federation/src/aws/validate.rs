@@ -8,6 +8,8 @@ use super::query::{Parameters, short};
 pub(super) struct Validator<'a> {
     parameters: &'a Parameters,
     problems: Vec<String>,
+    /// The same without values, for the log.
+    reasons: Vec<String>,
 }
 
 /// What a parameter must be.
@@ -67,7 +69,7 @@ pub(super) const POLICY: Constraint =
 
 impl<'a> Validator<'a> {
     pub(super) fn new(parameters: &'a Parameters) -> Self {
-        Validator { parameters, problems: Vec::new() }
+        Validator { parameters, problems: Vec::new(), reasons: Vec::new() }
     }
 
     /// A parameter that must be there.
@@ -136,11 +138,15 @@ impl<'a> Validator<'a> {
         let (first, rest) = name.split_at(1);
         let member = format!("{}{rest}", first.to_lowercase());
         self.problems.push(format!("Value {shown} at '{member}' failed to satisfy constraint: {why}"));
+        self.reasons.push(format!("{name}: {why}"));
     }
 
     /// Everything that was found.
     pub(super) fn end(self) -> Result<(), Refusal> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::validation(&self.problems)) }
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::validation(&self.problems, &self.reasons))
     }
 }
 

@@ -74,14 +74,28 @@ pub(super) async fn assume(
     clock: &dyn Clock,
 ) -> Result<Response<Bytes>, Refusal> {
     let request = Request::read(parameters)?;
-    let arn = RoleArn::parse(request.role_arn).ok_or_else(Refusal::not_an_arn)?;
+    let role_arn = request.role_arn;
+    let arn = RoleArn::parse(role_arn);
+    let arn = arn.ok_or_else(|| Refusal::not_an_arn().because("RoleArn is no role's ARN"))?;
     let issuer = issuer(request.token)?;
     let key = (arn.account().to_owned(), issuer);
-    let provider = account.config.providers.get(&key).ok_or_else(|| Refusal::no_provider(&short(&key.1)))?;
+    let provider = account.config.providers.get(&key).ok_or_else(|| {
+        let (account, issuer) = (&key.0, short(&key.1));
+        let why = format!("the account {account} has no provider {issuer}");
+        Refusal::no_provider(&issuer).because(why)
+    })?;
     let signed = account.trusted.verify(request.token).await;
-    let signed = signed.map_err(|why| untrusted(&why, request.token, clock))?;
-    let (subject, audience) = identity(&signed, provider)?;
-    let demands = Demands::read(&signed.claims)?;
+    let signed = signed.map_err(|why| {
+        let refusal = untrusted(&why, request.token, clock);
+        refusal.because(format_args!("the token of {} for {role_arn}: {why}", key.1))
+    })?;
+    let of = |refusal: Refusal| {
+        let subject = signed.claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+        let why = format!("the token of {} and {subject:?} for {role_arn}: {refusal}", key.1);
+        refusal.because(why)
+    };
+    let (subject, audience) = identity(&signed, provider).map_err(of)?;
+    let demands = Demands::read(&signed.claims).map_err(of)?;
 
     let provider_arn = provider.arn(&arn);
     let mut context = Context::default();
@@ -91,20 +105,23 @@ pub(super) async fn assume(
     context.set("aws:FederatedProvider", [provider_arn.clone()]);
     context.set("sts:RoleSessionName", [request.session_name.to_owned()]);
     demands.tell(&mut context);
-    let Some(role) = account.config.roles.get(request.role_arn) else {
-        tracing::info!(role = request.role_arn, "AWS: there is no such role");
-        return Err(Refusal::not_authorized());
-    };
+    let role = account.config.roles.get(role_arn);
+    let role =
+        role.ok_or_else(|| Refusal::not_authorized().because(format_args!("there is no role {role_arn}")))?;
     for action in [ALLOWED].into_iter().chain(demands.actions()) {
         let asked = Asked { action, provider: &provider_arn, context: &context };
         role.trust.allows(&asked).map_err(|why| {
-            tracing::info!(role = request.role_arn, action, subject, cause = %why, "AWS: the trust policy refuses a token");
-            Refusal::not_authorized()
+            Refusal::not_authorized().because(format_args!(
+                "the trust policy of {role_arn} refuses {action} to {subject:?} of {} and {audience:?}: {why}",
+                key.1
+            ))
         })?;
     }
     let duration = request.duration.unwrap_or(DURATION);
     if duration > role.max_session_duration {
-        return Err(Refusal::too_long_a_session());
+        let most = role.max_session_duration;
+        let why = format!("{duration} s are asked for, and {role_arn} has a maxSessionDuration of {most}");
+        return Err(Refusal::too_long_a_session().because(why));
     }
     let expires = clock.now().plus(time::Duration::seconds(duration));
     let session = Session {
@@ -152,7 +169,6 @@ fn issuer(token: &str) -> Result<String, Refusal> {
 /// What stands for each rule of `verify::trust`. Where nobody has reported the words of the real service, they are ours, with
 /// its code.
 fn untrusted(why: &Untrusted, token: &str, clock: &dyn Clock) -> Refusal {
-    tracing::info!(cause = %why, "AWS: a token is refused");
     match why {
         Untrusted::Malformed(_) => Refusal::no_jwt(),
         Untrusted::Keys { .. } | Untrusted::NoKeyId | Untrusted::UnknownKey | Untrusted::Issuer => {
@@ -191,15 +207,23 @@ fn identity<'a>(signed: &'a SignedClaims, provider: &Provider) -> Result<(&'a st
     if signed.issued.is_none() {
         return Err(Refusal::missing_claim("iat"));
     }
-    let audiences = signed.audiences().ok_or_else(Refusal::audience)?;
+    let unread = || Refusal::audience().because("aud is neither a text nor a list of texts");
+    let audiences = signed.audiences().ok_or_else(unread)?;
     let audience = match (text("azp")?, audiences.as_slice()) {
         (_, []) => return Err(Refusal::missing_claim("aud")),
         (Some(azp), _) => azp,
         (None, [one]) => one,
-        (None, _) => return Err(Refusal::audience()),
+        (None, several) => {
+            let why = format!("aud has {several:?}, and no azp says which counts");
+            return Err(Refusal::audience().because(why));
+        }
     };
-    let known = provider.client_ids.iter().any(|id| id == audience);
-    if known { Ok((subject, audience)) } else { Err(Refusal::audience()) }
+    if provider.client_ids.iter().any(|id| id == audience) {
+        return Ok((subject, audience));
+    }
+    let (name, known) = (&provider.name, &provider.client_ids);
+    let why = format!("it is for {audience:?}, and the client ids of the provider {name} are {known:?}");
+    Err(Refusal::audience().because(why))
 }
 
 /// A list of texts; nothing where it is something else, so that a condition on it does not hold.

@@ -18,7 +18,10 @@ pub(super) const LEEWAY: i64 = 300;
 
 /// Takes an assertion apart and judges its form.
 pub(super) fn read(token: &str) -> Result<Unverified, Refusal> {
-    let read = Unverified::parse(token).ok_or_else(Refusal::malformed)?;
+    let read = Unverified::parse(token);
+    let read = read.ok_or_else(|| {
+        Refusal::malformed("it is no JWT: three parts, of which two are objects without a name twice")
+    })?;
     if let Some(kind) = read.header.get("typ") {
         let known = kind.as_str().is_some_and(|kind| {
             kind.eq_ignore_ascii_case("JWT") || kind == "http://openid.net/specs/jwt/1.0"
@@ -42,15 +45,18 @@ pub(super) fn read(token: &str) -> Result<Unverified, Refusal> {
         }
     }
     // A claim of another type than RFC 7519 §4.1 has is no claim.
-    let texts = read.text("iss").is_some() && read.text("sub").is_some();
-    let audiences = token::audiences(&read.claims).is_some_and(|all| !all.is_empty());
-    let dates = ["nbf", "iat"]
-        .iter()
-        .all(|name| !read.claims.contains_key(*name) || token::date(&read.claims, name).is_some());
-    if texts && audiences && dates && token::date(&read.claims, "exp").is_some() {
-        Ok(read)
-    } else {
-        Err(Refusal::malformed())
+    let claims = &read.claims;
+    if let Some(name) = ["iss", "sub"].into_iter().find(|name| read.text(name).is_none()) {
+        return Err(Refusal::malformed(format_args!("{name} is missing, or no text")));
+    }
+    if token::audiences(claims).is_none_or(|all| all.is_empty()) {
+        return Err(Refusal::malformed("aud is neither a text nor a list of texts"));
+    }
+    let date =
+        |name: &&str| token::date(claims, name).is_some() || (*name != "exp" && !claims.contains_key(*name));
+    match ["exp", "nbf", "iat"].into_iter().find(|name| !date(name)) {
+        Some(name) => Err(Refusal::malformed(format_args!("{name} is missing, or no number"))),
+        None => Ok(read),
     }
 }
 
@@ -80,7 +86,8 @@ pub(super) fn matching<'a>(
     if audiences.contains(&found.audience.as_str()) {
         Ok(found)
     } else {
-        Err(Refusal::audience(&audiences.join(", ")))
+        let why = format!("aud is {audiences:?}, and the credential's audience is {:?}", found.audience);
+        Err(Refusal::audience(&audiences.join(", ")).because(why))
     }
 }
 

@@ -117,14 +117,18 @@ impl Azure {
                 "The client_assertion_type must be '{ASSERTION_TYPE}'."
             )));
         }
-        let unverified = assertion::read(token)?;
-        assertion::matching(application, client, &unverified.claims)?;
-        let claims = match self.trusted.verify(token).await {
-            Ok(signed) => signed.claims,
-            Err(why) => return Err(self.untrusted(&why, &unverified)),
+        let of = |refusal: Refusal| {
+            refusal.about(format_args!("a token for application {} of tenant {}", application.id, known.id))
         };
+        let unverified = assertion::read(token).map_err(of)?;
+        let (issuer, subject) =
+            (unverified.text("iss").unwrap_or_default(), unverified.text("sub").unwrap_or_default());
+        let of = |refusal: Refusal| of(refusal.about(format_args!("of {issuer} and {subject:?}")));
+        assertion::matching(application, client, &unverified.claims).map_err(of)?;
+        let signed = self.trusted.verify(token).await;
+        let claims = signed.map_err(|why| of(self.untrusted(&why, &unverified)))?.claims;
         let now = self.means.clock.now();
-        assertion::in_time(&claims, now)?;
+        assertion::in_time(&claims, now).map_err(of)?;
         tracing::info!(tenant = %known.id, application = %application.id, "access token of an application");
         let grant = Grant {
             issuer: documents::issuer(&self.means.url, known.id),
@@ -145,10 +149,12 @@ impl Azure {
     fn untrusted(&self, why: &Untrusted, unverified: &Unverified) -> Refusal {
         let issuer = unverified.text("iss").unwrap_or_default();
         match why {
-            Untrusted::Algorithm | Untrusted::Critical | Untrusted::Signature => Refusal::signature(),
+            Untrusted::Algorithm | Untrusted::Critical | Untrusted::Signature => {
+                Refusal::signature().because(why)
+            }
             Untrusted::Issuer => Refusal::issuer(issuer),
-            Untrusted::Keys { .. } => Refusal::unreachable(),
-            Untrusted::Malformed(_) | Untrusted::NoExpiry | Untrusted::TooLong => Refusal::malformed(),
+            Untrusted::Keys { .. } => Refusal::unreachable().because(why),
+            Untrusted::Malformed(_) | Untrusted::NoExpiry | Untrusted::TooLong => Refusal::malformed(why),
             Untrusted::NoKeyId => Refusal::no_key_id(),
             Untrusted::Time(_) => assertion::outside(&unverified.claims, self.means.clock.now()),
             Untrusted::UnknownKey => {
@@ -190,7 +196,7 @@ impl Service for Azure {
         let answered = self.answered(&request).await;
         let correlation = asked.unwrap_or_else(random::uuid);
         let mut response = answered.unwrap_or_else(|refusal| {
-            tracing::info!(code = refusal.code, error = refusal.error, "refused: {refusal}");
+            tracing::info!(code = refusal.code, %correlation, cause = %refusal, "Azure: a request is refused");
             refusal.answer(About { correlation, now: self.means.clock.now() })
         });
         // "return-client-request-id: true" asks for it back.

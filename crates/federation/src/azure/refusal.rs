@@ -3,7 +3,7 @@
 //!
 //! Texts, `error` and status are those of recorded answers where there are any; `docs/federation.md` says of each where.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -14,6 +14,7 @@ use tokensmith_core::random;
 use uuid::Uuid;
 
 use crate::answer;
+use crate::log;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +26,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     /// For people.
     pub(super) text: String,
-    /// The parameter whose value the text repeats to whoever sent it. It may be a token in a wrong place: logs have its name alone.
-    repeats: Option<&'static str>,
+    /// For the log, where the text does not say why, or repeats what may be a token in a wrong place.
+    reason: Option<String>,
 }
 
 /// What an answer says of its request.
@@ -48,7 +49,7 @@ impl Refusal {
             error: "invalid_client",
             status: StatusCode::UNAUTHORIZED,
             text: text.into(),
-            repeats: None,
+            reason: None,
         }
     }
 
@@ -59,12 +60,19 @@ impl Refusal {
             error: "invalid_request",
             status: StatusCode::BAD_REQUEST,
             text: text.into(),
-            repeats: None,
+            reason: None,
         }
     }
 
-    fn repeating(self, parameter: &'static str) -> Self {
-        Refusal { repeats: Some(parameter), ..self }
+    /// What the log says instead of the text.
+    pub(super) fn because(self, why: impl fmt::Display) -> Self {
+        Refusal { reason: Some(log::plain(why)), ..self }
+    }
+
+    /// What the log says before the reason: ids of what it is about.
+    pub(super) fn about(self, what: impl fmt::Display) -> Self {
+        let why = format!("{what}: {self}");
+        self.because(why)
     }
 
     fn with_error(self, error: &'static str) -> Self {
@@ -84,14 +92,15 @@ impl Refusal {
     /// Another grant than the one that there is.
     pub(super) fn unsupported_grant(grant: &str) -> Self {
         Self::request(70_003, format!("The access grant '{grant}' is not supported."))
-            .repeating("grant_type")
+            .because("grant_type is not client_credentials")
             .with_error("unsupported_grant_type")
     }
 
     /// What cannot be a tenant.
     pub(super) fn no_tenant(name: &str) -> Self {
         let why = "is neither a valid DNS name, nor a valid external domain.";
-        Self::request(900_023, format!("Specified tenant identifier '{name}' {why}")).repeating("the tenant")
+        Self::request(900_023, format!("Specified tenant identifier '{name}' {why}"))
+            .because("what stands for the tenant can be none")
     }
 
     /// A tenant that is not there.
@@ -104,7 +113,7 @@ impl Refusal {
                  the tenant."
             ),
         )
-        .repeating("the tenant")
+        .because(format_args!("there is no tenant {}", id(name)))
     }
 
     /// The same where documents are asked for.
@@ -118,16 +127,16 @@ impl Refusal {
     }
 
     /// An application that the tenant does not have.
-    pub(super) fn unknown_application(id: &str, tenant: &str) -> Self {
+    pub(super) fn unknown_application(client: &str, tenant: &str) -> Self {
         Self::request(
             700_016,
             format!(
-                "Application with identifier '{id}' was not found in the directory '{tenant}'. This can happen if the \
+                "Application with identifier '{client}' was not found in the directory '{tenant}'. This can happen if the \
                  application has not been installed by the administrator of the tenant or consented to by any user in the \
                  tenant. You may have sent your authentication request to the wrong tenant."
             ),
         )
-        .repeating("client_id")
+        .because(format_args!("there is no application {}", id(client)))
         .with_error("unauthorized_client")
     }
 
@@ -157,13 +166,13 @@ impl Refusal {
                  /.default suffixed to the resource identifier (application ID URI)."
             ),
         )
-        .repeating("scope")
+        .because("scope is not one resource with /.default at its end")
         .with_error("invalid_scope")
     }
 
     /// No token at all.
-    pub(super) fn malformed() -> Self {
-        Self::request(50_027, "JWT token is invalid or malformed.")
+    pub(super) fn malformed(why: impl fmt::Display) -> Self {
+        Self::request(50_027, "JWT token is invalid or malformed.").because(why)
     }
 
     /// A claim is missing.
@@ -291,15 +300,16 @@ impl Refusal {
     }
 }
 
-/// For logs; what a stranger has put into a token is cut.
+/// For logs: why, without anything that may be a token.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(parameter) = self.repeats {
-            return write!(f, "the value of {parameter}");
-        }
-        let mut plain = self.text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c });
-        plain.try_for_each(|c| f.write_char(c))
+        f.write_str(&log::plain(self.reason.as_ref().unwrap_or(&self.text)))
     }
+}
+
+/// What a stranger has put where an id belongs: told where it is one.
+fn id(text: &str) -> &str {
+    if text.parse::<Uuid>().is_ok() { text } else { "of this name" }
 }
 
 fn no_match(what: &str, found: &str, why: &str) -> String {

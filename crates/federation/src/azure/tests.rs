@@ -352,6 +352,43 @@ async fn a_request_id_comes_back_where_it_is_wanted() {
     assert!(!azure.answer(request("false")).await.headers().contains_key("client-request-id"));
 }
 
+#[tokio::test]
+async fn the_log_says_why_and_for_whom() {
+    let azure = local();
+    let why = async |tenant: &str, client: &str, header: Value, changes: Value| {
+        let token = unsigned(&header.to_string(), &changed(&claims(), &changes).to_string());
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("grant_type", "client_credentials"),
+                ("client_id", client),
+                ("scope", "x/.default"),
+            ])
+            .extend_pairs([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &token)])
+            .finish();
+        azure.token(tenant, body.as_bytes()).await.unwrap_err().to_string()
+    };
+    let of = format!("a token for application {CLIENT} of tenant {TENANT}: ");
+    let whose = format!("{of}of {ISSUER} and \"{SUBJECT}\": ");
+    for (changes, reason) in [
+        (
+            json!({"aud": "x"}),
+            format!("{whose}aud is [\"x\"], and the credential's audience is \"{AUDIENCE}\""),
+        ),
+        (json!({"sub": null}), format!("{of}sub is missing, or no text")),
+        (json!({"exp": null}), format!("{of}exp is missing, or no number")),
+        (json!({"nbf": "x"}), format!("{of}nbf is missing, or no number")),
+        (json!({"aud": [1]}), format!("{of}aud is neither a text nor a list of texts")),
+        // The fixture's issuers have no documents.
+        (json!({}), format!("{whose}the issuer's keys are not available: ")),
+    ] {
+        let told = why(TENANT, CLIENT, header(), changes.clone()).await;
+        assert!(told.starts_with(&reason), "{changes}: {told}");
+    }
+    let other = "44444444-4444-4444-4444-444444444444";
+    assert_eq!(why(other, CLIENT, header(), json!({})).await, format!("there is no tenant {other}"));
+    assert_eq!(why(TENANT, other, header(), json!({})).await, format!("there is no application {other}"));
+}
+
 #[test]
 fn a_log_has_no_values_of_parameters() {
     let value = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw";
@@ -367,7 +404,6 @@ fn a_log_has_no_values_of_parameters() {
         let logged = refusal.to_string();
         assert!(!logged.contains("eyJ") && !logged.is_empty(), "{logged}");
     }
-    assert_eq!(resource(value).unwrap_err().to_string(), "the value of scope");
     assert!(repeated(Repeated("scope".into())).to_string().contains("'scope'"));
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use tokensmith_api::json;
 
 use super::refusal::Refusal;
-use crate::form::{Form, Repeated, shown};
+use crate::form::{Form, Repeated};
+use crate::log::shown;
 
 /// Parameters by their names, whichever body they came in.
 #[derive(Debug)]

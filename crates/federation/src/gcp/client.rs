@@ -33,7 +33,9 @@ pub(super) fn in_header(headers: &HeaderMap) -> Result<(), Refusal> {
     let (scheme, credentials) =
         header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("basic") || all.next().is_some() {
-        return Err(Refusal::invalid_credentials());
+        return Err(
+            Refusal::invalid_credentials().because("the Authorization header is not one of HTTP Basic")
+        );
     }
     let credentials = credentials.trim();
     let decoded = ENGINES.iter().find_map(|engine| engine.decode(credentials).ok());
@@ -54,8 +56,8 @@ fn known(id: &str) -> Result<(), Refusal> {
     if id == GCLOUD {
         return Ok(());
     }
-    let description = "The OAuth client was not found.".into();
-    Err(Refusal::OAuth { error: "invalid_client", description })
+    let why = "the client is not gcloud, which is the only one that pools know";
+    Err(Refusal::oauth("invalid_client", "The OAuth client was not found.").because(why))
 }
 
 #[cfg(test)]

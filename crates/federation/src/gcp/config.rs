@@ -151,8 +151,8 @@ const AUDIENCE: usize = 256;
 const HOUR: i64 = 3600;
 /// Both have `iam.serviceAccounts.getAccessToken`
 /// (<https://cloud.google.com/iam/docs/service-account-permissions>).
-const USER: &str = "roles/iam.workloadIdentityUser";
-const CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
+pub(super) const USER: &str = "roles/iam.workloadIdentityUser";
+pub(super) const CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
 
 impl Config {
     /// Judges what is written. `issuers` are those whose documents can be read here.

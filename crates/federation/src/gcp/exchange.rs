@@ -12,6 +12,7 @@ use super::config::Provider;
 use super::names::ProviderName;
 use super::refusal::Refusal;
 use super::tokens::{Held, Holder};
+use crate::log::shown;
 use crate::token::{self, Unverified};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -45,9 +46,8 @@ impl Exchange {
             None => return Err(invalid("grant_type")),
             // RFC 6749 §5.2.
             Some(_) => {
-                let description =
-                    "The grant type must be urn:ietf:params:oauth:grant-type:token-exchange.".into();
-                return Err(Refusal::OAuth { error: "unsupported_grant_type", description });
+                let description = "The grant type must be urn:ietf:params:oauth:grant-type:token-exchange.";
+                return Err(Refusal::oauth("unsupported_grant_type", description));
             }
         }
         let audience = take("audience")?.and_then(|audience| ProviderName::of_audience(&audience));
@@ -76,13 +76,17 @@ impl Gcp {
     /// Answers.
     pub(super) async fn exchange(&self, exchange: Exchange) -> Result<Value, Refusal> {
         let Exchange { provider, scope, subject_token } = exchange;
-        let known = self.config.providers.get(provider.as_str());
-        let open = known.filter(|known| known.open && !self.config.closed_pools.contains(known.name.pool()));
-        let provider = open.ok_or_else(Refusal::invalid_target)?;
-        let claims = self.verified(provider, &subject_token).await?;
+        let provider = self.provider(&provider)?;
+        let of_provider =
+            |refusal: Refusal| refusal.about(format_args!("a token for {}", provider.name.as_str()));
+        let claims = self.verified(provider, &subject_token).await.map_err(of_provider)?;
+        let of_subject = |refusal: Refusal| {
+            let (issuer, subject) = (&provider.issuer, token::text(&claims, "sub").unwrap_or_default());
+            of_provider(refusal.about(format_args!("of {issuer} and {subject:?}")))
+        };
         let now = self.now();
-        let (issued, expires) = judge(provider, &claims, now)?;
-        let attributes = provider.mapping.apply(&claims)?;
+        let (issued, expires) = judge(provider, &claims, now).map_err(of_subject)?;
+        let attributes = provider.mapping.apply(&claims).map_err(of_subject)?;
         tracing::info!(
             provider = provider.name.as_str(),
             subject = attributes.subject,
@@ -101,6 +105,19 @@ impl Gcp {
         }))
     }
 
+    /// A provider that may be used.
+    fn provider(&self, name: &ProviderName) -> Result<&Provider, Refusal> {
+        let refused = |why: &str| Refusal::invalid_target().because(format_args!("{} {why}", name.as_str()));
+        match self.config.providers.get(name.as_str()) {
+            None => Err(refused("is none of the providers")),
+            Some(known) if !known.open => Err(refused("is disabled or deleted")),
+            Some(known) if self.config.closed_pools.contains(known.name.pool()) => {
+                Err(refused("is of a pool that is disabled or deleted"))
+            }
+            Some(known) => Ok(known),
+        }
+    }
+
     /// The claims of a token that the provider's issuer has signed.
     async fn verified(&self, provider: &Provider, token: &str) -> Result<Map<String, Value>, Refusal> {
         let unverified = Unverified::parse(token).ok_or_else(unparsable)?;
@@ -114,10 +131,12 @@ impl Gcp {
         }
         // "The following headers are required: kid, alg. Must be RS256 or ES256."
         if !unverified.header("alg").is_some_and(|alg| matches!(alg, "RS256" | "ES256")) {
-            return Err(Refusal::invalid_grant("The ID Token must be signed with RS256 or ES256."));
+            let found = unverified.header("alg").map_or("missing", shown);
+            let refusal = Refusal::invalid_grant("The ID Token must be signed with RS256 or ES256.");
+            return Err(refusal.because(format_args!("alg is {found}, neither RS256 nor ES256")));
         }
         if unverified.header("kid").is_none() {
-            return Err(no_key());
+            return Err(no_key().because("the header has no kid"));
         }
         match &provider.keys {
             Some(keys) => {
@@ -125,7 +144,7 @@ impl Gcp {
                 let jws = Jws::parse(token).ok_or_else(unparsable)?;
                 let candidates = jws.key_id().map_or(&[][..], |kid| keys.candidates(kid));
                 jws.verify(candidates).map_err(|why| match why {
-                    SignatureError::NoKey => no_key(),
+                    SignatureError::NoKey => no_key().because("jwksJson has no key of the header's kid"),
                     SignatureError::Wrong => wrong_signature(),
                 })?;
                 Ok(unverified.claims)
@@ -141,16 +160,28 @@ fn judge(provider: &Provider, claims: &Map<String, Value>, now: i64) -> Result<(
     if !audiences.iter().any(|audience| provider.audiences.iter().any(|allowed| allowed == audience)) {
         let found = audiences.join(", ");
         let why = format!("The audience in ID Token [{found}] does not match the expected audience.");
-        return Err(Refusal::invalid_grant(why));
+        let expected = &provider.audiences;
+        let reason = format!("aud is {audiences:?}, and none of {expected:?}");
+        return Err(Refusal::invalid_grant(why).because(reason));
     }
     let dates = (token::date(claims, "iat"), token::date(claims, "exp"));
-    let (Some(issued), Some(expires)) = dates else { return Err(stale(dates.0)) };
-    let late = now >= expires.saturating_add(LEEWAY);
-    let early = issued > now.saturating_add(LEEWAY);
-    let before = claims.contains_key("nbf")
-        && token::date(claims, "nbf").is_none_or(|from| from > now.saturating_add(LEEWAY));
-    let long = expires.saturating_sub(issued) >= LIFE || expires <= issued;
-    if late || early || before || long { Err(stale(Some(issued))) } else { Ok((issued, expires)) }
+    let (Some(issued), Some(expires)) = dates else {
+        return Err(stale(dates.0).because("iat or exp is missing, or no number"));
+    };
+    let from = token::date(claims, "nbf");
+    let broken = [
+        (now >= expires.saturating_add(LEEWAY), "it has expired"),
+        (issued > now.saturating_add(LEEWAY), "it is issued in the future"),
+        (claims.contains_key("nbf") && from.is_none(), "nbf is no number"),
+        (from.is_some_and(|from| from > now.saturating_add(LEEWAY)), "it is not valid yet"),
+        (expires.saturating_sub(issued) >= LIFE, "it lives for 48 hours or more"),
+        (expires <= issued, "exp is not after iat"),
+    ];
+    match broken.iter().find(|(broken, _)| *broken) {
+        Some((_, why)) => Err(stale(Some(issued))
+            .because(format_args!("{why}: iat {issued}, nbf {from:?}, exp {expires}, and it is {now}"))),
+        None => Ok((issued, expires)),
+    }
 }
 
 /// Times that do not hold, of whatever kind (seen so for all of them).

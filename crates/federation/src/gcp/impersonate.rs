@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use tokensmith_api::moment;
 
 use super::Gcp;
-use super::config::Account;
+use super::config::{Account, CREATOR, USER};
 use super::refusal::Refusal;
 use super::tokens::{Held, Holder};
 
@@ -77,44 +77,57 @@ impl Generate {
 impl Gcp {
     /// Answers.
     pub(super) fn generate(&self, email: &str, caller: &Held, generate: Generate) -> Result<Value, Refusal> {
+        let principal = caller.holder.principal();
         if !caller.has_scope(&SCOPES) {
-            return Err(Refusal::insufficient_scope());
+            let why = format!("the token of {principal} has none of the scopes {SCOPES:?}");
+            return Err(Refusal::insufficient_scope().because(why));
         }
         let Generate { scope, lifetime, delegates } = generate;
         let account = self.account(email)?;
-        let mut chain = delegates.iter();
-        let first = chain.next().map_or(Ok(account), |first| self.account(first))?;
-        let mut permitted = self.may_use(caller)
-            && caller.holder.members().iter().any(|member| first.bearers.contains(member));
-        let mut last = first;
-        for next in
-            chain.map(|email| self.account(email)).chain((!delegates.is_empty()).then_some(Ok(account)))
-        {
-            let next = next?;
-            permitted &= next.creators.contains(&format!("serviceAccount:{}", last.email));
-            last = next;
-        }
-        if !permitted {
-            return Err(Refusal::permission_denied());
-        }
+        self.permitted(caller, &delegates, account)
+            .map_err(|refusal| refusal.about(format_args!("{principal} wants to be {}", account.email)))?;
         if lifetime > account.longest {
             return Err(too_long(account));
         }
         let now = self.now();
         let expires = now.saturating_add(lifetime);
-        tracing::info!(
-            account = account.email,
-            principal = caller.holder.principal(),
-            "access token of a service account"
-        );
+        tracing::info!(account = account.email, principal, "access token of a service account");
         let holder = Holder::Account { email: account.email.clone() };
         let token = self.tokens.seal(&Held { holder, scope, issued: now, expires });
         Ok(json!({ "accessToken": token, "expireTime": written(moment::from_unix(expires)) }))
     }
 
     fn account(&self, email: &str) -> Result<&Account, Refusal> {
-        // Nobody is told which accounts there are.
-        self.config.accounts.get(email).map(|account| &**account).ok_or_else(Refusal::permission_denied)
+        // Nobody is told which accounts there are; and in the log a name that is none may be anything.
+        let missing = || Refusal::permission_denied().because("there is no such service account");
+        self.config.accounts.get(email).map(|account| &**account).ok_or_else(missing)
+    }
+
+    /// Whether a binding lets the caller be the first of the chain, and each of the chain the next one.
+    fn permitted(&self, caller: &Held, delegates: &[String], account: &Account) -> Result<(), Refusal> {
+        let denied = |why: String| Err(Refusal::permission_denied().because(why));
+        let mut chain = Vec::with_capacity(delegates.len().saturating_add(1));
+        for delegate in delegates {
+            chain.push(self.account(delegate)?);
+        }
+        chain.push(account);
+        let members = caller.holder.members();
+        if !self.may_use(caller) {
+            return denied("its pool is disabled or deleted".into());
+        }
+        if let Some(first) =
+            chain.first().filter(|first| members.iter().all(|one| !first.bearers.contains(one)))
+        {
+            let email = &first.email;
+            return denied(format!("no binding of {email} with {USER} or {CREATOR} has one of {members:?}"));
+        }
+        for (last, next) in chain.iter().zip(chain.iter().skip(1)) {
+            let member = format!("serviceAccount:{}", last.email);
+            if !next.creators.contains(&member) {
+                return denied(format!("no binding of {} with {CREATOR} has {member}", next.email));
+            }
+        }
+        Ok(())
     }
 
     /// "You cannot use a disabled pool to exchange tokens, or use existing tokens to access resources" (IAM API,

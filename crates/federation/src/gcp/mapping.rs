@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokensmith_api::yaml::{ConfigError, Placed};
-use tokensmith_expressions::{Budget, Expression, Variables};
+use tokensmith_expressions::{Budget, EvaluationError, Expression, Variables};
 
 use super::refusal::Refusal;
 
@@ -93,7 +93,7 @@ impl Mapping {
         variables
             .insert_object("assertion", claims)
             .map_err(|why| Refusal::invalid_grant(why.to_string()))?;
-        let subject = self.subject.evaluate(&variables).ok();
+        let subject = self.subject.evaluate(&variables);
         let groups = self.groups.as_ref().and_then(|groups| groups.evaluate(&variables).ok());
         let named = self.custom.iter().filter_map(|(name, expression)| {
             // What is not there is left out: no binding and no condition can hold by it.
@@ -101,15 +101,25 @@ impl Mapping {
         });
         custom = Value::Object(named.collect());
         if let Some(condition) = &self.condition {
-            let mapped = [("subject", &subject), ("groups", &groups)];
+            let mapped = [("subject", subject.as_ref().ok()), ("groups", groups.as_ref())];
             let mapped =
-                mapped.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+                mapped.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
             google = Value::Object(mapped.collect());
             let named = [("google", &google), ("attribute", &custom)];
             let room = named.into_iter().try_for_each(|(name, value)| variables.insert(name, value));
-            if room.is_err() || !condition.evaluate_bool(&variables).unwrap_or(false) {
-                let why = "The given credential is rejected by the attribute condition.";
-                return Err(Refusal::unauthorized_client(why));
+            let held = room.map_err(|why| why.to_string());
+            let judged = |()| condition.evaluate_bool(&variables).map_err(|why| why.to_string());
+            let held = held.and_then(judged);
+            if !matches!(held, Ok(true)) {
+                let refusal = Refusal::unauthorized_client(
+                    "The given credential is rejected by the attribute condition.",
+                );
+                return Err(match held {
+                    Ok(_) => refusal.because("the attribute condition does not hold"),
+                    Err(why) => {
+                        refusal.because(format_args!("the attribute condition cannot be judged: {why}"))
+                    }
+                });
             }
         }
         if budget.is_exhausted() {
@@ -138,16 +148,19 @@ impl Attributes {
     }
 }
 
-fn subject(value: Option<Value>) -> Result<String, Refusal> {
+fn subject(value: Result<Value, EvaluationError>) -> Result<String, Refusal> {
+    let none = || {
+        Refusal::unauthorized_client("Could not obtain a value for google.subject from the given credential.")
+    };
     match value {
-        Some(Value::String(subject)) if subject.len() > SUBJECT => Err(Refusal::invalid_request(
+        Ok(Value::String(subject)) if subject.len() > SUBJECT => Err(Refusal::invalid_request(
             "The size of mapped attribute google.subject exceeds the 127 bytes limit. Either modify your attribute mapping or \
              the incoming assertion to produce a mapped attribute that is less than 127 bytes.",
         )),
-        Some(Value::String(subject)) if !subject.is_empty() => Ok(subject),
-        _ => Err(Refusal::unauthorized_client(
-            "Could not obtain a value for google.subject from the given credential.",
-        )),
+        Ok(Value::String(subject)) if !subject.is_empty() => Ok(subject),
+        Ok(Value::String(_)) => Err(none().because("google.subject comes out empty")),
+        Ok(_) => Err(none().because("google.subject comes out as no text")),
+        Err(why) => Err(none().because(format_args!("google.subject cannot be worked out: {why}"))),
     }
 }
 

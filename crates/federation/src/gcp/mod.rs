@@ -108,9 +108,11 @@ impl Gcp {
     }
 
     fn token_info_of(&self, parameters: &[u8]) -> Result<Response<Bytes>, Refusal> {
-        let invalid = || Refusal::OAuth { error: "invalid_token", description: "Invalid Value".into() };
-        let form = Form::parse(parameters).map_err(|_| invalid())?;
-        let info = form.get("access_token").and_then(|token| self.token_info(token)).ok_or_else(invalid)?;
+        let invalid = |why: &str| Refusal::oauth("invalid_token", "Invalid Value").because(why);
+        let form = Form::parse(parameters).map_err(|_| invalid("a parameter is there more than once"))?;
+        let token = form.get("access_token").ok_or_else(|| invalid("there is no access_token"))?;
+        let unknown = "access_token is no service account's of this process, or it is over";
+        let info = self.token_info(token).ok_or_else(|| invalid(unknown))?;
         Ok(answer::json(StatusCode::OK, &info))
     }
 
@@ -123,7 +125,10 @@ impl Gcp {
             let (scheme, token) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        token.and_then(|token| self.tokens.open(token, self.now())).ok_or_else(Refusal::invalid_credentials)
+        let invalid = |why: &str| Refusal::invalid_credentials().because(why);
+        let token = token.ok_or_else(|| invalid("the Authorization header is no bearer's"))?;
+        let opened = self.tokens.open(token, self.now());
+        opened.ok_or_else(|| invalid("the bearer's token is none of this process, or it is over"))
     }
 }
 
@@ -139,7 +144,7 @@ impl Service for Gcp {
 
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.answered(request).await.unwrap_or_else(|refusal| {
-            tracing::info!(error = refusal.name(), "refused: {refusal}");
+            tracing::info!(error = refusal.name(), cause = %refusal, "Google: a request is refused");
             refusal.answer()
         })
     }
@@ -155,12 +160,13 @@ fn account(path: &str) -> Option<String> {
 /// What Google says of a token that is not believed.
 fn untrusted(why: &Untrusted, unverified: &Unverified) -> Refusal {
     let issued = crate::token::date(&unverified.claims, "iat");
-    match why {
+    let refusal = match why {
         Untrusted::Algorithm | Untrusted::Critical | Untrusted::Signature => exchange::wrong_signature(),
         Untrusted::Issuer | Untrusted::Keys { .. } | Untrusted::NoKeyId | Untrusted::UnknownKey => {
             exchange::no_key()
         }
         Untrusted::Malformed(_) | Untrusted::TooLong => exchange::unparsable(),
         Untrusted::NoExpiry | Untrusted::Time(_) => exchange::stale(issued),
-    }
+    };
+    refusal.because(why)
 }

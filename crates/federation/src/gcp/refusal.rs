@@ -3,17 +3,26 @@
 //!
 //! Texts are Google's where one has been seen; `docs/federation.md` says of each where.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer;
+use crate::log;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) struct Refusal {
+    told: Told,
+    /// For the log, where what is told does not say why.
+    reason: Option<String>,
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
     /// Of the token endpoint.
     OAuth {
         /// `error`.
@@ -35,26 +44,42 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// One of the token endpoint.
+    pub(super) fn oauth(error: &'static str, description: impl Into<String>) -> Self {
+        Refusal { told: Told::OAuth { error, description: description.into() }, reason: None }
+    }
+
+    /// What the log says instead of what is told.
+    pub(super) fn because(self, why: impl fmt::Display) -> Self {
+        Refusal { reason: Some(log::plain(why)), ..self }
+    }
+
+    /// What the log says before the reason: ids of what it is about.
+    pub(super) fn about(self, what: impl fmt::Display) -> Self {
+        let why = format!("{what}: {self}");
+        self.because(why)
+    }
+
     /// The parameters are not what they must be.
     pub(super) fn invalid_request(description: impl Into<String>) -> Self {
-        Refusal::OAuth { error: "invalid_request", description: description.into() }
+        Self::oauth("invalid_request", description)
     }
 
     /// The token does not hold.
     pub(super) fn invalid_grant(description: impl Into<String>) -> Self {
-        Refusal::OAuth { error: "invalid_grant", description: description.into() }
+        Self::oauth("invalid_grant", description)
     }
 
     /// The token holds, and its bearer is not let in.
     pub(super) fn unauthorized_client(description: impl Into<String>) -> Self {
-        Refusal::OAuth { error: "unauthorized_client", description: description.into() }
+        Self::oauth("unauthorized_client", description)
     }
 
     /// There is no such provider, or none that may be used.
     pub(super) fn invalid_target() -> Self {
         let description = "The target service indicated by the \"audience\" parameters is invalid. This might either be \
                            because the pool or provider is disabled or deleted or because it doesn't exist.";
-        Refusal::OAuth { error: "invalid_target", description: description.into() }
+        Self::oauth("invalid_target", description)
     }
 
     /// A body that an API cannot read.
@@ -84,24 +109,15 @@ impl Refusal {
 
     /// A credential that was made for less.
     pub(super) fn insufficient_scope() -> Self {
-        Refusal::Api {
-            code: StatusCode::FORBIDDEN,
-            status: "PERMISSION_DENIED",
-            message: "Request had insufficient authentication scopes.".into(),
-            info: Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "")),
-        }
+        let message = "Request had insufficient authentication scopes.";
+        Self::forbidden(message, ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", ""))
     }
 
     /// Nobody has let the caller be this account; or there is none, which strangers are not told.
     pub(super) fn permission_denied() -> Self {
-        Refusal::Api {
-            code: StatusCode::FORBIDDEN,
-            status: "PERMISSION_DENIED",
-            message:
-                "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
-                    .into(),
-            info: Some(("IAM_PERMISSION_DENIED", "iam.serviceAccounts.getAccessToken")),
-        }
+        let message =
+            "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).";
+        Self::forbidden(message, ("IAM_PERMISSION_DENIED", "iam.serviceAccounts.getAccessToken"))
     }
 
     /// No endpoint.
@@ -110,21 +126,27 @@ impl Refusal {
     }
 
     fn api(code: StatusCode, status: &'static str, message: impl Into<String>) -> Self {
-        Refusal::Api { code, status, message: message.into(), info: None }
+        let told = Told::Api { code, status, message: message.into(), info: None };
+        Refusal { told, reason: None }
+    }
+
+    fn forbidden(message: &str, info: (&'static str, &'static str)) -> Self {
+        let (code, status) = (StatusCode::FORBIDDEN, "PERMISSION_DENIED");
+        Refusal { told: Told::Api { code, status, message: message.into(), info: Some(info) }, reason: None }
     }
 
     /// What it is called in logs and metrics.
     pub(super) fn name(&self) -> &'static str {
-        match self {
-            Refusal::OAuth { error, .. } => error,
-            Refusal::Api { status, .. } => status,
+        match self.told {
+            Told::OAuth { error, .. } => error,
+            Told::Api { status, .. } => status,
         }
     }
 
     /// The answer.
     pub(super) fn answer(&self) -> Response<Bytes> {
-        match self {
-            Refusal::OAuth { error, description } => {
+        match &self.told {
+            Told::OAuth { error, description } => {
                 let status = if *error == "invalid_client" {
                     StatusCode::UNAUTHORIZED
                 } else {
@@ -132,7 +154,7 @@ impl Refusal {
                 };
                 answer::json(status, &json!({ "error": error, "error_description": description }))
             }
-            Refusal::Api { code, status, message, info } => {
+            Told::Api { code, status, message, info } => {
                 let mut error = json!({ "code": code.as_u16(), "message": message, "status": status });
                 if let Some((reason, permission)) = info {
                     error["details"] = json!([details(reason, permission)]);
@@ -156,14 +178,14 @@ fn details(reason: &str, permission: &str) -> Value {
     }
 }
 
-/// For logs; what a stranger has put into a token is cut.
+/// For logs: why, without anything that may be a token.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            Refusal::OAuth { description, .. } => description,
-            Refusal::Api { message, .. } => message,
+        let text = match (&self.reason, &self.told) {
+            (Some(reason), _) => reason,
+            (None, Told::OAuth { description, .. }) => description,
+            (None, Told::Api { message, .. }) => message,
         };
-        let plain = text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c });
-        plain.into_iter().try_for_each(|c| f.write_char(c))
+        f.write_str(&log::plain(text))
     }
 }

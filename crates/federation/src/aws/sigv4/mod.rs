@@ -18,6 +18,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use tokensmith_core::Moment;
 
 use super::error::Refusal;
+use crate::log::shown;
 use canonical::Canonical;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -69,10 +70,7 @@ impl Signed {
     fn of_header(request: &Request<Bytes>, header: &str) -> Result<Self, Refusal> {
         let (algorithm, parameters) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if algorithm != ALGORITHM {
-            return Err(incomplete_header(&format!(
-                "Unsupported AWS 'algorithm': '{}'.",
-                super::query::short(algorithm)
-            )));
+            return Err(unsupported(algorithm));
         }
         let mut found = [None, None, None];
         for parameter in parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
@@ -105,8 +103,7 @@ impl Signed {
     /// `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=…&X-Amz-Date=…&X-Amz-SignedHeaders=…&X-Amz-Signature=…`
     fn of_query<'a>(algorithm: &str, of: &impl Fn(&str) -> Option<&'a str>) -> Result<Self, Refusal> {
         if algorithm != ALGORITHM {
-            let text = format!("Unsupported AWS 'algorithm': '{}'.", super::query::short(algorithm));
-            return Err(Refusal::incomplete(text));
+            return Err(unsupported(algorithm));
         }
         let names = ["X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Date", "X-Amz-Signature"];
         let [Some(credential), Some(headers), Some(date), Some(signature)] = names.map(of) else {
@@ -174,7 +171,8 @@ impl Signed {
                 "Date must be in ISO-8601 'basic format'. Got '{}'.",
                 super::query::short(&self.date)
             );
-            return Err(Refusal::incomplete(format!("{text} See http://en.wikipedia.org/wiki/ISO_8601")));
+            let refusal = Refusal::incomplete(format!("{text} See http://en.wikipedia.org/wiki/ISO_8601"));
+            return Err(refusal.because("the request's date is not in the basic format of ISO 8601"));
         };
         let written = basic(date);
         let (earliest, latest) = (now.minus(SKEW), now.plus(SKEW));
@@ -196,11 +194,14 @@ impl Signed {
         }
         let [day, region, of, term] = &self.scope;
         let mut wrong = String::new();
+        let mut parts = Vec::new();
         // <https://github.com/cllunsford/aws-signing-proxy/issues/25>
         if of != service {
             wrong += &format!("Credential should be scoped to correct service: '{service}'. ");
+            parts.push("service");
         }
         if term != TERMINATOR {
+            parts.push("terminator");
             let term = super::query::short(term);
             wrong += &format!(
                 "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{term}'. "
@@ -210,17 +211,27 @@ impl Signed {
         if region.is_empty()
             || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
+            parts.push("region");
             let region = super::query::short(region);
             wrong += &format!("Credential should be scoped to a valid region, not '{region}'. ");
         }
         if *day != written[..8] {
+            parts.push("day");
             let day = super::query::short(day);
             let of = &written[..8];
             wrong += &format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != '{of}', from '{written}'. "
             );
         }
-        if wrong.is_empty() { Ok(()) } else { Err(Refusal::signature(wrong)) }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let key = shown(&self.access_key_id);
+        let why = format!(
+            "the scope of the access key {key}'s credential has another {}",
+            parts.join(", another ")
+        );
+        Err(Refusal::signature(wrong).because(why))
     }
 
     /// Whether the secret has signed the request.
@@ -256,6 +267,12 @@ fn single<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
 fn incomplete_header(why: &str) -> Refusal {
     let why = if why.is_empty() { "The Authorization header cannot be read." } else { why };
     Refusal::incomplete(why)
+}
+
+/// What stands for the algorithm may be a bearer's token.
+fn unsupported(algorithm: &str) -> Refusal {
+    let text = format!("Unsupported AWS 'algorithm': '{}'.", super::query::short(algorithm));
+    Refusal::incomplete(text).because(format_args!("the request is not signed with {ALGORITHM}"))
 }
 
 fn mismatch() -> Refusal {

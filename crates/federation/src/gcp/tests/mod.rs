@@ -1,6 +1,7 @@
 //! The endpoints, as requests.
 
 mod configuration;
+mod reasons;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -109,17 +110,7 @@ impl Local {
     }
 
     async fn exchange_at(&self, audience: &str, token: &str) -> (u16, Value) {
-        let form = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs([
-                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-                ("audience", audience),
-                ("requested_token_type", exchange::ACCESS_TOKEN),
-                ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-                ("scope", CLOUD),
-                ("subject_token", token),
-            ])
-            .finish();
-        self.ask(post(TOKEN, "application/x-www-form-urlencoded", form)).await
+        self.ask(exchange_of(audience, token)).await
     }
 
     /// What a token of these claims comes to.
@@ -135,11 +126,29 @@ impl Local {
     }
 
     async fn generate(&self, email: &str, bearer: &str, body: Value) -> (u16, Value) {
-        let path = format!("{ACCOUNTS}{email}:generateAccessToken");
-        let mut request = post(&path, "application/json", body.to_string());
-        request.headers_mut().insert(AUTHORIZATION, format!("Bearer {bearer}").parse().unwrap());
-        self.ask(request).await
+        self.ask(generate_of(email, bearer, &body)).await
     }
+}
+
+fn exchange_of(audience: &str, token: &str) -> Request<Bytes> {
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("audience", audience),
+            ("requested_token_type", exchange::ACCESS_TOKEN),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ("scope", CLOUD),
+            ("subject_token", token),
+        ])
+        .finish();
+    post(TOKEN, "application/x-www-form-urlencoded", form)
+}
+
+fn generate_of(email: &str, bearer: &str, body: &Value) -> Request<Bytes> {
+    let path = format!("{ACCOUNTS}{email}:generateAccessToken");
+    let mut request = post(&path, "application/json", body.to_string());
+    request.headers_mut().insert(AUTHORIZATION, format!("Bearer {bearer}").parse().unwrap());
+    request
 }
 
 fn post(path: &str, media: &str, body: String) -> Request<Bytes> {
