@@ -14,7 +14,7 @@ use tokensmith_core::view::View;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_server::{Access, Caller, Limit, Route};
 
-use crate::oauth::{Code, Refusal};
+use crate::oauth::{self, Code, Refusal};
 use crate::policy::{Context, Policies, PolicyError};
 use crate::rate::Rates;
 use crate::replay::Used;
@@ -116,9 +116,12 @@ impl Endpoint {
         vec![
             Route::new(METADATA, &["GET"], Access::Open, get(root_metadata).with_state(state())),
             Route::new(METADATA_OF, &["GET"], Access::Open, get(path_metadata).with_state(state())),
-            Route::new(INTROSPECT, &["POST"], Access::Shown, post(introspected).with_state(state())),
-            Route::new(REVOKE, &["POST"], Access::Shown, post(revoked).with_state(state())),
-            Route::new(TOKEN, &["POST"], Access::Open, post(token).with_state(state())),
+            Route::new(INTROSPECT, &["POST"], Access::Shown, post(introspected).with_state(state()))
+                .showing(oauth::of_failure),
+            Route::new(REVOKE, &["POST"], Access::Shown, post(revoked).with_state(state()))
+                .showing(oauth::of_failure),
+            Route::new(TOKEN, &["POST"], Access::Open, post(token).with_state(state()))
+                .showing(oauth::of_failure),
         ]
     }
 }

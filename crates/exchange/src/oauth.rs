@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokensmith_server::Failure;
 
 /// What goes wrong, as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,26 @@ impl Refusal {
         }
         response
     }
+}
+
+/// What the gate or the router refuses, in the words of RFC 6749 §5.2.
+pub(crate) fn of_failure(failure: &Failure) -> Response {
+    let code = match failure.code() {
+        401 => Code::InvalidClient,
+        403 => Code::UnauthorizedClient,
+        429 | 503 | 504 => Code::TemporarilyUnavailable,
+        500.. => Code::ServerError,
+        _ => Code::InvalidRequest,
+    };
+    let status = StatusCode::from_u16(failure.code()).unwrap_or_else(|_| code.status());
+    json(status, &json!({"error": code.as_str(), "error_description": described(failure.message())}))
+}
+
+/// What may stand in an `error_description` (§5.2), of a text that can have something of the request in it.
+fn described(text: &str) -> String {
+    let fits = |c: char| if c == '"' || c == '\\' { '\'' } else { c };
+    let shown = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    text.chars().take(256).map(fits).map(shown).collect()
 }
 
 /// An answer that no cache keeps (RFC 6749 §5.1).

@@ -31,6 +31,11 @@ impl Failure {
         self.0.code
     }
 
+    /// What the client is told.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The same beside what is to be said of the request: a client learns of its odd fields whatever became of it.
     pub(crate) fn beside(error: impl Into<Failure>, warnings: Vec<String>) -> Self {
         let Failure(status, mut all) = error.into();

@@ -37,7 +37,7 @@ use crate::listener::PeerCertificates;
 use crate::metrics::Served;
 use crate::needs::Shared;
 use crate::reply::{self, Format};
-use crate::routes::{self, Access, labels};
+use crate::routes::{self, Access, ShowFailure, labels};
 use crate::spans;
 
 /// No request but a watch takes longer (apiserver's handlers give up then, too).
@@ -88,6 +88,7 @@ pub(crate) struct Gate {
     pub(crate) app: Arc<App>,
     /// Who may come to this route.
     pub(crate) access: Access,
+    pub(crate) show: Option<ShowFailure>,
     pub(crate) places: Places,
 }
 
@@ -124,11 +125,12 @@ struct Arrival {
 
 /// Lets a request in, or not, and sees to its answer.
 async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) -> Response {
-    let Gate { app, access, places } = gate;
+    let Gate { app, access, show, places } = gate;
     let Arrival { arrived, audit_id, query, info, served } = arrival;
     // The rule of the endpoint that the path means, however it is spelt.
     let access = routes::access(&info.attributes.path).unwrap_or(access);
     let headers = request.headers().clone();
+    let asked = Asked { headers: &headers, query: &query, show };
     let method = request.method().clone();
 
     let (mut warnings, mut known) = (Vec::new(), Known::default());
@@ -160,11 +162,11 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
             request.extensions_mut().insert(caller);
             let room = request.extensions().get::<Room>().cloned();
             // A failure can be as long as what was sent: it is shown where that was read.
-            let handler = async { rendered(next.run(request).await, line.as_deref(), &headers, &query) };
+            let handler = async { rendered(next.run(request).await, line.as_deref(), asked) };
             run(&app, places.around(by, room, handler), deadline).await
         }
     };
-    let mut response = rendered(response, line.as_deref(), &headers, &query);
+    let mut response = rendered(response, line.as_deref(), asked);
     if access == Access::Shown && response.status() == StatusCode::UNAUTHORIZED {
         // RFC 6750 §3: a refused bearer token is answered with the scheme.
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -185,18 +187,13 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
 }
 
 /// Ends the request's line with the answer, and shows a failure.
-fn rendered(
-    mut response: Response,
-    line: Option<&audit::Entry>,
-    headers: &HeaderMap,
-    query: &str,
-) -> Response {
+fn rendered(mut response: Response, line: Option<&audit::Entry>, asked: Asked<'_>) -> Response {
     let failure = response.extensions_mut().remove::<Failure>();
     if let Some(line) = line {
         line.answered(response.status().as_u16(), failure.as_ref());
     }
     match failure {
-        Some(failure) => render(&failure, headers, query, response),
+        Some(failure) => render(&failure, asked, response),
         None => response,
     }
 }
@@ -218,7 +215,9 @@ pub(crate) async fn caught(State(app): State<Arc<App>>, request: Request, next: 
         Err(_) => {
             let mut response = axum::response::IntoResponse::into_response(panicked(&app));
             match response.extensions_mut().remove::<Failure>() {
-                Some(failure) => render(&failure, &headers, &query, response),
+                Some(failure) => {
+                    render(&failure, Asked { headers: &headers, query: &query, show: None }, response)
+                }
                 None => response,
             }
         }
@@ -433,11 +432,24 @@ fn refused(user: &Identity, wanted: &Attributes, reason: &str) -> Failure {
     Failure::new(StatusCode::FORBIDDEN, "Forbidden", text, Some(details))
 }
 
-/// The Status of a failure, in the representation that the client accepts.
-fn render(failure: &Failure, headers: &HeaderMap, query: &str, from: Response) -> Response {
+/// In what words a failure is to be told.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    headers: &'a HeaderMap,
+    query: &'a str,
+    show: Option<ShowFailure>,
+}
+
+/// The Status of a failure, in the representation that the client accepts; or what the endpoint makes of it.
+fn render(failure: &Failure, Asked { headers, query, show }: Asked<'_>, from: Response) -> Response {
+    let (mut parts, _) = from.into_parts();
+    if let Some(show) = show {
+        let (shown, body) = show(failure).into_parts();
+        parts.headers.extend(shown.headers);
+        return Response::from_parts(parts, body);
+    }
     let format = Format::of_failure(headers, query);
     let value = serde_json::to_value(&failure.0).unwrap_or_default();
-    let (mut parts, _) = from.into_parts();
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media.as_str()));
     Response::from_parts(parts, Body::from(encode_value(&value, format.media, format.pretty)))
 }

@@ -36,4 +36,4 @@ pub use needs::Limit;
 pub use reply::json as json_reply;
 pub use routes::discovery::Discovery;
 pub use routes::openapi::OpenApi;
-pub use routes::{Access, Route, RouteError, router};
+pub use routes::{Access, Route, RouteError, ShowFailure, router};

@@ -1,6 +1,8 @@
 //! RFC 6749, The OAuth 2.0 Authorization Framework, as far as the token endpoint goes; and bodies of those who mean no good.
 
-use crate::world::{JWT, TOKEN_EXCHANGE, World, escaped};
+use http::Method;
+
+use crate::world::{JWT, TOKEN_EXCHANGE, World, answer, escaped};
 
 const TOKEN: &str = "/oauth2/token";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -8,7 +10,52 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[tokio::test]
 async fn s3_2_the_endpoint_takes_post_alone() {
     let world = World::new().await;
-    assert_eq!(world.get("/oauth2/token?grant_type=client_credentials").await.status, 405);
+    for path in [TOKEN, "/oauth2/introspect", "/oauth2/revoke"] {
+        for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+            let asked = world.http.request(method, format!("{}{path}?grant_type=x", world.server.url()));
+            let answer = answer(asked.send().await.unwrap()).await;
+            assert_eq!(answer.error(), (405, "invalid_request"), "{}", answer.text);
+            assert_eq!((answer.header("allow"), answer.header("cache-control")), ("POST", "no-store"));
+        }
+    }
+}
+
+/// What is refused before the endpoint itself sees it is told as the endpoint tells it.
+#[tokio::test]
+async fn s5_2_whoever_refuses_a_request_the_words_are_the_rfcs() {
+    let world = World::new().await;
+    let form: &[(&str, &str)] = &[("token", "x")];
+    let as_jane: &[(&str, &str)] = &[("impersonate-user", "jane")];
+    let twice: &[(&str, &str)] = &[("impersonate-user", "jane"), ("impersonate-user", "bob")];
+    let (bearer, forbidden) = ("Bearer wrong", format!("Bearer {}", world.account("pay/api").await));
+    let wrong: &[(&str, &str)] = &[("authorization", bearer)];
+    let forbidden: &[(&str, &str)] = &[("authorization", &forbidden)];
+    for (path, headers, error) in [
+        ("/oauth2/token?timeout=abc", &[][..], (400, "invalid_request")),
+        ("/oauth2/token?timeout=\"\\\u{e4}", &[], (400, "invalid_request")),
+        ("/oauth2/introspect?timeout=1", &[], (400, "invalid_request")),
+        ("/oauth2/revoke?timeout=abc", &[], (400, "invalid_request")),
+        (TOKEN, as_jane, (400, "invalid_request")),
+        (TOKEN, twice, (400, "invalid_request")),
+        ("/oauth2/introspect", as_jane, (400, "invalid_request")),
+        ("/oauth2/introspect", wrong, (401, "invalid_client")),
+        ("/oauth2/revoke", wrong, (401, "invalid_client")),
+        ("/oauth2/introspect", forbidden, (403, "unauthorized_client")),
+        ("/oauth2/revoke", forbidden, (403, "unauthorized_client")),
+    ] {
+        let answer = world.send(path, form, headers).await;
+        assert_eq!(answer.error(), error, "{path} {headers:?} {}", answer.text);
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!((answer.header("cache-control"), answer.header("pragma")), ("no-store", "no-cache"));
+        let described = answer.body["error_description"].as_str().unwrap();
+        let fits = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
+        assert!(!described.is_empty() && described.bytes().all(fits), "{described}");
+    }
+    let (large, media) = (vec![b'x'; 1 << 20], "text/plain");
+    for path in [TOKEN, "/oauth2/introspect", "/oauth2/revoke"] {
+        assert_eq!(world.raw(path, FORM, large.clone(), &[]).await.error(), (413, "invalid_request"));
+        assert_eq!(world.raw(path, media, b"token=x".to_vec(), &[]).await.error(), (400, "invalid_request"));
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,12 @@ pub struct Route {
     /// Who may come.
     pub access: Access,
     handlers: Handlers,
+    show: Option<ShowFailure>,
 }
+
+/// How an endpoint shows what the gate refuses, or the router, where its clients expect no `Status`. What the failure's own answer has
+/// in its headers besides (`Allow`, `Retry-After`) is kept.
+pub type ShowFailure = fn(&Failure) -> Response;
 
 enum Handlers {
     /// Those that take parts of the server.
@@ -104,7 +109,13 @@ impl Route {
         access: Access,
         handlers: MethodRouter,
     ) -> Self {
-        Route { path, methods, access, handlers: Handlers::Ready(Box::new(handlers)) }
+        Route { path, methods, access, handlers: Handlers::Ready(Box::new(handlers)), show: None }
+    }
+
+    /// The same, with failures in words of its own.
+    #[must_use]
+    pub fn showing(self, show: ShowFailure) -> Self {
+        Route { show: Some(show), ..self }
     }
 
     const fn own(
@@ -113,7 +124,7 @@ impl Route {
         access: Access,
         handlers: fn() -> MethodRouter<Shared>,
     ) -> Self {
-        Route { path, methods, access, handlers: Handlers::Own(handlers) }
+        Route { path, methods, access, handlers: Handlers::Own(handlers), show: None }
     }
 
     fn handlers(&self) -> MethodRouter<Shared> {
@@ -251,19 +262,19 @@ pub fn check<'a>(more: impl IntoIterator<Item = &'a str>) -> Result<(), RouteErr
 pub fn router(app: Arc<App>, more: &[Route]) -> Router {
     let places = Places::of_this_machine();
     // Each with a gate that knows its rule: what lets a request in is of the very route that answers it.
-    let guarded = |access: Access, routes: Router<Shared>| {
-        let with = Gate { app: app.clone(), access, places: places.clone() };
+    let guarded = |access: Access, show: Option<ShowFailure>, routes: Router<Shared>| {
+        let with = Gate { app: app.clone(), access, show, places: places.clone() };
         routes.layer(axum::middleware::from_fn_with_state(with, gate))
     };
     // Paths that are spelt otherwise, found by what they mean.
     let known = OWN.iter().map(|route| (route.path, route.handlers().with_state(Shared(app.clone()))));
     let known: Arc<HashMap<_, _>> = Arc::new(known.filter(|(path, _)| !path.contains('{')).collect());
     let rest = move |all, request| api(all, known.clone(), request);
-    let mut router = guarded(Access::Authorized, Router::new().fallback(rest));
+    let mut router = guarded(Access::Authorized, None, Router::new().fallback(rest));
     for route in OWN.iter().chain(more) {
         let one = Router::new().route(route.path, route.handlers());
         let one = one.method_not_allowed_fallback(|| async { Failure::method_not_allowed() });
-        router = router.merge(guarded(route.access, one));
+        router = router.merge(guarded(route.access, route.show, one));
     }
     router
         .layer(axum::middleware::map_response(weigh))
