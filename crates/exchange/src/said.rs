@@ -18,8 +18,8 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// A list of texts.
-pub(crate) fn texts(all: &[String]) -> String {
-    let shown: Vec<String> = all.iter().take(MOST).map(|one| text(one)).collect();
+pub(crate) fn texts<T: AsRef<str>>(all: &[T]) -> String {
+    let shown: Vec<String> = all.iter().take(MOST).map(|one| text(one.as_ref())).collect();
     match all.len().saturating_sub(MOST) {
         0 if all.is_empty() => "none".into(),
         0 => shown.join(", "),
@@ -40,6 +40,6 @@ mod tests {
         let all: Vec<String> = (0..6).map(|n| n.to_string()).collect();
         assert_eq!(texts(&all), "\"0\", \"1\", \"2\", \"3\" and 2 more");
         assert_eq!(texts(&all[..1]), "\"0\"");
-        assert_eq!(texts(&[]), "none");
+        assert_eq!(texts::<&str>(&[]), "none");
     }
 }

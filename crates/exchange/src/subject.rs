@@ -5,12 +5,11 @@ use tokensmith_core::access::AuthError;
 use tokensmith_core::tokens::access_token::{AccountToken, Checked, Tie, account_subject};
 use tokensmith_core::tokens::jws::TokenType;
 use tokensmith_core::tokens::{Jws, account_of};
-use tokensmith_verify::trust::{SignedClaims, Untrusted};
+use tokensmith_verify::trust::{SignedClaims, Untrusted, audiences};
 
 use crate::endpoint::Endpoint;
 use crate::oauth::{Code, Refusal};
-use crate::policy::{Policy, Takes};
-use crate::said;
+use crate::policy::Policy;
 
 /// Whose token it is, and all that is known of it.
 #[derive(Clone, Debug)]
@@ -182,13 +181,23 @@ impl Endpoint {
             _ => return Err("its typ is another than the type it was given as".into()),
         }
         if let Some(checked) = self.own(token, typ)? {
-            return Ok(self.for_us(policy, checked)?);
+            // What was exchanged is for others by its nature: its rule says for whom it may have been.
+            if matches!(checked.kind, Kind::Account { .. }) {
+                policy.accounts.one_of(&checked.audiences)?;
+            }
+            return Ok(checked);
         }
-        let signed = policy.trusted.verify(token).await.map_err(|e| match e {
+        // What is for others is known to be useless by anybody: no issuer is asked for its keys because of it.
+        let ours = |issuer: &str, claims: &Map<String, Value>| {
+            let audiences = audiences(claims).ok_or("its aud is none")?;
+            let takes = policy.issuers.get(issuer).ok_or("its issuer is not trusted")?;
+            takes.one_of(&audiences)
+        };
+        let signed = policy.trusted.verify_if(token, ours).await.map_err(|e| match e {
             Untrusted::Keys { retry_after, .. } => NotTaken::Later { why: e.to_string(), retry_after },
             e => NotTaken::Wrong(e.to_string()),
         })?;
-        Ok(self.for_us(policy, Subject::of_issuer(signed)?)?)
+        Ok(Subject::of_issuer(signed?)?)
     }
 
     /// A token of this server's; `None` when it is another's.
@@ -204,21 +213,5 @@ impl Endpoint {
             true => Err("it has expired".into()),
             false => Ok(found),
         }
-    }
-
-    /// Whether it is for this endpoint. What was exchanged is for others by its nature: its rule says for whom it may have been.
-    fn for_us(&self, policy: &Policy, subject: Subject) -> Result<Subject, String> {
-        let takes: Option<&Takes> = match subject.kind {
-            Kind::Account { .. } => Some(&policy.accounts),
-            Kind::Exchanged => return Ok(subject),
-            Kind::Issuer => policy.issuers.get(&subject.issuer),
-        };
-        let takes = takes.ok_or("its issuer is not trusted")?;
-        let ours = subject.audiences.iter().any(|audience| takes.audiences.contains(audience));
-        if ours {
-            return Ok(subject);
-        }
-        let (accepted, has) = (said::texts(&takes.audiences), said::texts(&subject.audiences));
-        Err(format!("none of its audiences is this endpoint's: accepted are {accepted}, and it has {has}"))
     }
 }

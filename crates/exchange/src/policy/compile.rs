@@ -35,7 +35,8 @@ const LONGEST: i64 = 1 << 32;
 
 type Read<T> = Result<T, PolicyError>;
 
-/// Compiles a file. `before` is the policy in force, whose keys of issuers are kept where the issuers are the same.
+/// Compiles a file. `before` is the policy in force: keys of issuers whose documents stay where they are, as trusted servers have them,
+/// are taken over.
 pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Option<&Policy>) -> Read<Policy> {
     let file = File::parse(text)?;
     let url = match &file.url {
@@ -66,9 +67,17 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
     }
     let cas = file.ca_file.as_ref().map(|path| cas(path, folder)).transpose()?;
     let ca_file = file.ca_file.as_ref().map(|path| folder.join(&path.value));
-    let trusted = match before.filter(|before| before.list == list && before.cas == cas) {
-        Some(before) => before.trusted.clone(),
-        None => Arc::new(trusted(&file.issuers, list.clone(), cas.as_deref(), context)?),
+    let files: HashSet<&str> = file
+        .issuers
+        .iter()
+        .filter(|raw| raw.keys_file.is_some())
+        .map(|raw| raw.issuer.value.as_str())
+        .collect();
+    let made = trusted(&file.issuers, list.clone(), cas.as_deref(), context)?;
+    let trusted = match before.filter(|before| before.cas == cas) {
+        // A file is there to be read again.
+        Some(before) => made.carrying(&before.trusted, |issuer| !files.contains(issuer)),
+        None => made,
     };
     let known = |issuer: &str| issuers.contains_key(issuer);
     let upstreams = before.map(|before| before.rules.upstreams()).unwrap_or_default();
@@ -85,7 +94,17 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
         rules.push(rule(raw, &known, upstream, context)?);
     }
     let clients = file.clients.iter().map(|raw| client(raw, &known)).collect::<Read<_>>()?;
-    Ok(Policy { url, accounts, issuers, trusted, rules: Rules::new(rules), clients, list, cas, ca_file })
+    Ok(Policy {
+        url,
+        accounts,
+        issuers,
+        trusted: Arc::new(trusted),
+        rules: Rules::new(rules),
+        clients,
+        list,
+        cas,
+        ca_file,
+    })
 }
 
 /// Where a server is: an https URL (or http of this machine, for tests) without query and fragment.

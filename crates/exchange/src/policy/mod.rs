@@ -17,6 +17,7 @@ use tokensmith_core::tokens::pattern::Pattern;
 use tokensmith_server::metrics::Metrics;
 use tokensmith_verify::trust::{KeySource, TrustedIssuer, TrustedIssuers};
 
+use crate::said;
 pub use file::PolicyError;
 pub(crate) use file::{RawGrant as GrantType, RawMay as May};
 pub(crate) use from::{Fallen, From};
@@ -55,6 +56,17 @@ pub(crate) struct Takes {
     pub(crate) audiences: Vec<String>,
     /// Whether an assertion counts once.
     pub(crate) once: bool,
+}
+
+impl Takes {
+    /// Whether a token with these audiences is for this endpoint.
+    pub(crate) fn one_of<T: AsRef<str>>(&self, audiences: &[T]) -> Result<(), String> {
+        if audiences.iter().any(|audience| self.audiences.iter().any(|own| own == audience.as_ref())) {
+            return Ok(());
+        }
+        let (accepted, has) = (said::texts(&self.audiences), said::texts(audiences));
+        Err(format!("none of its audiences is this endpoint's: accepted are {accepted}, and it has {has}"))
+    }
 }
 
 /// Who may introspect or revoke by an assertion.

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokensmith::{ExchangePolicies, Server, StartError};
+use tokensmith_core::keys::{Algorithm, PrivateKey};
 
 use crate::world::{ISSUER, JWT, World, claims};
 
@@ -191,6 +192,71 @@ rules:
     let answer = world.exchange(&token, &[]).await;
     assert_eq!(answer.error(), (503, "temporarily_unavailable"));
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
+}
+
+/// Its keys are away, so who is told to come again has had them asked for.
+#[tokio::test]
+async fn a_token_for_somebody_else_has_no_issuer_asked() {
+    let policy = "issuers: [{issuer: 'https://away.example.com', discovery: 'https://127.0.0.1:9'}]
+rules:
+- {name: r, from: {issuer: 'https://away.example.com', subject: '*'}, audiences: [x]}
+";
+    let world = World::with(policy, |_| {}).await;
+    for (aud, error) in [
+        (json!("https://elsewhere.example.com"), (400, "invalid_request")),
+        (json!([]), (400, "invalid_request")),
+        (json!([1]), (400, "invalid_request")),
+        (json!(["https://elsewhere.example.com", ISSUER]), (503, "temporarily_unavailable")),
+    ] {
+        let token = world.other_token(json!({"iss": "https://away.example.com", "aud": aud})).await;
+        let answer = world.exchange(&token, &[]).await;
+        assert_eq!(answer.error(), error, "{aud}");
+        if error.0 == 400 {
+            assert_eq!(answer.body["error_description"], "the subject_token is not accepted");
+        }
+    }
+}
+
+/// The server of another issuer is gone; its keys are as good as they were, as long as its documents stay where they are.
+#[tokio::test]
+async fn a_reload_keeps_the_keys_of_issuers_that_stay_and_reads_files_anew() {
+    const THERE: &str = "https://there.example.com";
+    let there = Server::ephemeral().issuer(THERE).public_discovery().start().await.unwrap();
+    let policy = |place: &str, more: &str| {
+        format!(
+            "caFile: ca.pem
+issuers:
+- {{issuer: '{THERE}', discovery: '{place}'}}
+- {{issuer: 'https://ci.example.com', keysFile: jwks.json}}
+{more}rules:
+- {{name: there, from: {{issuer: '{THERE}', subject: '*'}}, audiences: [x]}}
+- {{name: ci, from: {{issuer: 'https://ci.example.com', subject: '*'}}, audiences: [x]}}
+"
+        )
+    };
+    let place = there.url().to_owned();
+    let world = World::beside(&[("ca.pem", there.ca())], &policy(&place, ""), |_| {}).await;
+    let token = there.token("pay/api").audience(ISSUER).await.unwrap().as_str().to_owned();
+    world.exchange(&token, &[]).await.ok();
+    let from_file = world.other_token(json!({})).await;
+    world.exchange(&from_file, &[]).await.ok();
+    there.stop().await.unwrap();
+
+    let more = "- {issuer: 'https://new.example.com'}\n";
+    world.policies.reload(policy(&place, more).as_bytes()).unwrap();
+    world.exchange(&token, &[]).await.ok();
+    world.policies.reload(policy(&place, "").as_bytes()).unwrap();
+    world.exchange(&token, &[]).await.ok();
+
+    let key = PrivateKey::generate(Algorithm::ES256).unwrap();
+    let set = format!("{{\"keys\":[{}]}}", key.public().jwk());
+    std::fs::write(world.folder.path().join("jwks.json"), set).unwrap();
+    world.policies.reload(policy(&place, "").as_bytes()).unwrap();
+    assert_eq!(world.exchange(&from_file, &[]).await.status, 400, "the key has left the file");
+
+    // Elsewhere, or trusted by other servers' certificates, it has to be asked.
+    world.policies.reload(policy("https://127.0.0.1:9", "").as_bytes()).unwrap();
+    assert_eq!(world.exchange(&token, &[]).await.status, 503);
 }
 
 #[tokio::test]

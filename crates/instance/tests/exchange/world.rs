@@ -67,7 +67,7 @@ pub struct World {
     pub http: reqwest::Client,
     pub other: PrivateKey,
     pub policies: Arc<ExchangePolicies>,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     audit: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -115,7 +115,15 @@ impl World {
     }
 
     pub async fn with(policy: &str, change: impl FnOnce(&mut Options)) -> World {
+        World::beside(&[], policy, change).await
+    }
+
+    /// With these files beside the policy.
+    pub async fn beside(files: &[(&str, &str)], policy: &str, change: impl FnOnce(&mut Options)) -> World {
         let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let other = PrivateKey::generate(Algorithm::ES256).unwrap();
         let jwks = format!(r#"{{"keys":[{}]}}"#, other.public().jwk());
         std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
@@ -131,7 +139,7 @@ impl World {
         let server = server.start().await.unwrap();
         let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
         let http = http.no_proxy().build().unwrap();
-        World { server, http, other, policies, _folder: folder, audit }
+        World { server, http, other, policies, folder, audit }
     }
 
     /// A form to an endpoint.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::trust::{
-    KeySource, SignedClaims, TrustConfig, TrustError, TrustedIssuer, TrustedIssuers, Untrusted,
+    KeySource, SignedClaims, TrustConfig, TrustError, TrustedIssuer, TrustedIssuers, Untrusted, audiences,
 };
 use crate::{DiscoveryError, KeysError};
 use tokensmith_core::keys::PublishedKeys;
@@ -250,6 +250,32 @@ async fn a_token_whose_times_are_out_has_nothing_fetched() {
     world.verify(&token(&key, |_| {})).await.unwrap();
     let error = world.verify(&token(&es256(), |c| c["exp"] = json!(now - 600))).await.unwrap_err();
     assert_eq!(error, Untrusted::UnknownKey);
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_has_a_use_for_has_nothing_fetched() {
+    let (key, foreign) = (es256(), es256());
+    let world = Trusting::one(&key);
+    let ask = async |token: String| {
+        world
+            .trusted
+            .verify_if(&token, |issuer, claims| match (issuer, audiences(claims)) {
+                (ISSUER, Some(all)) if all == ["sts"] => Ok(()),
+                _ => Err("another's"),
+            })
+            .await
+            .map(|fit| fit.map(|signed| signed.issuer))
+    };
+    let for_another = |key: &PrivateKey| token(key, |c| c["aud"] = json!("x"));
+    assert_eq!(ask(for_another(&key)).await, Ok(Err("another's")));
+    assert_eq!((world.web.count(DISCOVERY), world.trusted.health(ISSUER)), (0, None));
+    assert_eq!(ask(token(&key, |_| {})).await, Ok(Ok(ISSUER.into())));
+    // Where there are keys, the signature counts first, and a key that is not known is not looked for.
+    assert_eq!(ask(for_another(&foreign)).await, Err(Untrusted::UnknownKey));
+    assert_eq!(ask(for_another(&key)).await, Ok(Err("another's")));
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(ask(for_another(&foreign)).await, Err(Untrusted::UnknownKey));
+    assert_eq!(world.web.count(JWKS), 1);
 }
 
 #[tokio::test]

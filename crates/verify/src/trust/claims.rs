@@ -46,12 +46,17 @@ impl SignedClaims {
 
     /// `aud`: one text, or a list of them (RFC 7519 §4.1.3); `None` where it is something else. Nobody's is empty.
     pub fn audiences(&self) -> Option<Vec<&str>> {
-        match self.claims.get("aud") {
-            None => Some(Vec::new()),
-            Some(Value::String(one)) => Some(vec![one]),
-            Some(Value::Array(all)) => all.iter().map(Value::as_str).collect(),
-            Some(_) => None,
-        }
+        audiences(&self.claims)
+    }
+}
+
+/// The same of claims that nobody has checked yet.
+pub fn audiences(claims: &Map<String, Value>) -> Option<Vec<&str>> {
+    match claims.get("aud") {
+        None => Some(Vec::new()),
+        Some(Value::String(one)) => Some(vec![one]),
+        Some(Value::Array(all)) => all.iter().map(Value::as_str).collect(),
+        Some(_) => None,
     }
 }
 

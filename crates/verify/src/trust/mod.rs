@@ -29,17 +29,19 @@
 //! names it. A token costs one look-up, however many issuers there are. One that means harm costs what an attempt costs
 //! ([`TrustConfig::fetch_timeout`], [`MAX_DOCUMENT`](crate::MAX_DOCUMENT) for each of two documents,
 //! [`PublishedKeys::MAX_KEYS`]), then seldom; redirects are not followed, few are asked at once, and none for a token whose
-//! times are out.
+//! times are out, or that whoever asks has no use for ([`TrustedIssuers::verify_if`]).
 
 mod claims;
 mod config;
 mod untrusted;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value};
 use tokensmith_core::keys::{Algorithm, PublicKey, PublishedKeys};
 use tokensmith_core::tokens::Jws;
 use tokio::sync::Semaphore;
@@ -48,7 +50,7 @@ use crate::keys::{IssuerKeys, Keeping, MOST_FETCHES, Origin};
 use crate::metrics::Metrics;
 use crate::offline::within_length;
 use crate::{Rejection, StaleKeys, discovery};
-pub use claims::{SignedClaims, SignedHeader};
+pub use claims::{SignedClaims, SignedHeader, audiences};
 pub use config::{KeySource, TrustConfig, TrustError, TrustedIssuer};
 pub use untrusted::Untrusted;
 
@@ -151,22 +153,42 @@ impl TrustedIssuers {
     /// # Errors
     /// The first rule that does not hold, or the issuer's keys cannot be had.
     pub async fn verify(&self, token: &str) -> Result<SignedClaims, Untrusted> {
-        let outcome = self.check(token).await;
+        let all = self.verify_if(token, |_, _| Ok::<(), Infallible>(())).await;
+        all.map(|Ok(signed)| signed)
+    }
+
+    /// The same, for who takes none but tokens that say something of their issuer and in their claims, such as for whom they are. What
+    /// does not is refused by its keys first, as any; but where there are none yet, nothing is fetched for it: anybody can write one.
+    /// So the inner error says nothing of who has signed the token.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; the inner one is what `fits` says.
+    pub async fn verify_if<E: Send>(
+        &self,
+        token: &str,
+        fits: impl FnOnce(&str, &Map<String, Value>) -> Result<(), E> + Send,
+    ) -> Result<Result<SignedClaims, E>, Untrusted> {
+        let outcome = self.check(token, fits).await;
         match &outcome {
-            Ok(_) => {
+            Ok(Ok(_)) => {
                 self.keeping.metrics.checked.inc();
             }
+            Ok(Err(_)) => self.keeping.metrics.refused("claims"),
             Err(untrusted) => self.keeping.metrics.refused(untrusted.code()),
         }
         outcome
     }
 
-    async fn check(&self, token: &str) -> Result<SignedClaims, Untrusted> {
+    async fn check<E>(
+        &self,
+        token: &str,
+        fits: impl FnOnce(&str, &Map<String, Value>) -> Result<(), E>,
+    ) -> Result<Result<SignedClaims, E>, Untrusted> {
         within_length(token).map_err(|_| Untrusted::TooLong)?;
         let jws = Jws::parse(token).ok_or(Untrusted::Malformed("it is no signed JWT"))?;
         let claims = claims::read(jws.payload())?;
         let issuer = match claims.get("iss") {
-            Some(serde_json::Value::String(issuer)) => issuer.as_str(),
+            Some(Value::String(issuer)) => issuer.as_str(),
             _ => return Err(Untrusted::Malformed("its iss is no text, or missing")),
         };
         let (issuer, trusted) = self.issuers.get_key_value(issuer).ok_or(Untrusted::Issuer)?;
@@ -182,10 +204,11 @@ impl TrustedIssuers {
             times.check_within(self.keeping.clock.unix(), self.leeway)?;
             Ok(times)
         });
+        let fit = fits(issuer, &claims);
         match trusted {
             Trusted::Fixed(keys) => signed(&jws, alg, keys.candidates(kid))?,
             // What is refused whoever has signed it is not worth a fetch: anybody can write one.
-            Trusted::Fetched { keys, .. } if in_time.is_err() => {
+            Trusted::Fetched { keys, .. } if in_time.is_err() || fit.is_err() => {
                 if let Some(current) = keys.get().and_then(|keys| keys.kept()) {
                     signed(&jws, alg, current.keys.candidates(kid))?;
                 }
@@ -202,18 +225,21 @@ impl TrustedIssuers {
             }
         }
         let times = in_time?;
+        if let Err(unfit) = fit {
+            return Ok(Err(unfit));
+        }
         let header = SignedHeader { alg, kid: kid.to_owned(), typ: jws.media_type().map(str::to_owned) };
         let issuer = issuer.to_string();
         // That it is there was checked with the times.
         let expires = times.expires_at.ok_or(Untrusted::NoExpiry)?;
-        Ok(SignedClaims {
+        Ok(Ok(SignedClaims {
             issuer,
             header,
             expires,
             not_before: times.not_before,
             issued: times.issued_at,
             claims,
-        })
+        }))
     }
 }
 
