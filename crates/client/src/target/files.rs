@@ -1,6 +1,7 @@
 //! Which kubeconfig counts.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
@@ -38,35 +39,69 @@ impl Environment {
     }
 }
 
-/// The merged kubeconfig and where it came from, for error texts.
-pub(super) fn read(wanted: &TargetOptions, environment: &Environment) -> Result<(Kubeconfig, String), Error> {
+/// Where a kubeconfig came from, for error texts.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A file that is there.
+    File(PathBuf),
+    /// The files of `KUBECONFIG`, of which these are not there; `none` if none is.
+    List { missing: Vec<PathBuf>, none: bool },
+    /// Nowhere: not even this file is there.
+    Nowhere(PathBuf),
+    /// The account of the pod that this runs in.
+    Pod,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::List { missing, .. } if missing.is_empty() => f.write_str("KUBECONFIG"),
+            Origin::List { missing, .. } => {
+                let names: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "KUBECONFIG (not there: {})", names.join(", "))
+            }
+            Origin::Nowhere(path) => write!(f, "{}, which is not there", path.display()),
+            Origin::Pod => f.write_str("this pod's account"),
+        }
+    }
+}
+
+/// The merged kubeconfig and where it came from.
+pub(super) fn read(wanted: &TargetOptions, environment: &Environment) -> Result<(Kubeconfig, Origin), Error> {
     if let Some(path) = &wanted.kubeconfig {
         let config = kubeconfig::load(path)?;
         let config = config.ok_or_else(|| {
             Error::failed(format!("--kubeconfig {}: there is no such file", path.display()))
         })?;
-        return Ok((config, path.display().to_string()));
+        return Ok((config, Origin::File(path.clone())));
     }
     if !environment.kubeconfig.is_empty() {
-        let mut found = Vec::new();
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
         for path in &environment.kubeconfig {
             // kubectl passes over files of the list that are not there.
-            found.extend(kubeconfig::load(path)?);
+            match kubeconfig::load(path)? {
+                Some(config) => found.push(config),
+                None => missing.push(path.clone()),
+            }
         }
-        return Ok((kubeconfig::merge(found), "KUBECONFIG".into()));
+        let none = found.is_empty();
+        return Ok((kubeconfig::merge(found), Origin::List { missing, none }));
     }
-    let path = wanted.fallback.display().to_string();
     if let Some(config) = kubeconfig::load(&wanted.fallback)? {
-        return Ok((config, path));
+        return Ok((config, Origin::File(wanted.fallback.clone())));
     }
     if let Some(home) = &environment.home
         && let Some(config) = kubeconfig::load(home)?
         // An empty one is as none (`IsConfigEmpty`).
         && !(config.clusters.is_empty() && config.contexts.is_empty() && config.users.is_empty())
     {
-        return Ok((config, home.display().to_string()));
+        return Ok((config, Origin::File(home.clone())));
     }
-    Ok((in_cluster(environment).unwrap_or_default(), path))
+    Ok(match in_cluster(environment) {
+        Some(config) => (config, Origin::Pod),
+        None => (Kubeconfig::default(), Origin::Nowhere(wanted.fallback.clone())),
+    })
 }
 
 /// The configuration inside a pod, as a kubeconfig. Its token file is one that the kubelet renews.

@@ -1,7 +1,7 @@
 //! From a kubeconfig to its context, and from there to cluster and user (client-go `clientcmd/client_config.go`).
 
 use super::cluster;
-use super::files::{self, Environment};
+use super::files::{self, Environment, Origin};
 use super::{Target, TargetOptions, Trust, parse_url, user};
 use crate::Error;
 use crate::kubeconfig::{self, Cluster, Context, Kubeconfig, Named, NamedCluster, User};
@@ -38,7 +38,7 @@ fn surroundings_with(wanted: &TargetOptions, environment: &Environment) -> Resul
 fn cluster_in<'a>(
     config: &'a Kubeconfig,
     wanted: &TargetOptions,
-    origin: &str,
+    origin: &Origin,
 ) -> Result<(Option<&'a Context>, Option<&'a NamedCluster>), Error> {
     let context =
         named(&config.contexts, "context", wanted.context.as_deref(), &config.current_context, origin)?;
@@ -74,7 +74,7 @@ pub(super) fn resolve_with(wanted: &TargetOptions, environment: &Environment) ->
     let in_config = cluster.map_or(&nowhere, |named| &named.cluster);
     let server = match (elsewhere, in_config.server.as_str()) {
         (Some(server), _) => parse_url(server, "--server")?,
-        (None, "") => return Err(Error::failed(no_server(wanted, environment, &origin))),
+        (None, "") => return Err(Error::failed(no_server(wanted, &config, &origin))),
         (None, server) => parse_url(server, &format!("the server of the cluster in {origin}"))?,
     };
     let route = route(wanted, in_config)?;
@@ -110,7 +110,7 @@ fn named<'a, T: Named>(
     what: &str,
     wanted: Option<&str>,
     otherwise: &str,
-    origin: &str,
+    origin: &Origin,
 ) -> Result<Option<&'a T>, Error> {
     let name = wanted.filter(|name| !name.is_empty()).unwrap_or(otherwise);
     match kubeconfig::find(list, name) {
@@ -120,7 +120,7 @@ fn named<'a, T: Named>(
 }
 
 /// A field that Kubernetes does not have may be a misspelt one: who one is must not hang on that.
-fn known(unknown: Option<&Vec<String>>, what: &str, origin: &str) -> Result<(), Error> {
+fn known(unknown: Option<&Vec<String>>, what: &str, origin: &Origin) -> Result<(), Error> {
     match unknown.map(|unknown| unknown.join(", ")) {
         Some(names) if !names.is_empty() => Err(Error::failed(format!(
             "the {what} in {origin} has fields that kubeconfigs do not have: {names}"
@@ -129,14 +129,39 @@ fn known(unknown: Option<&Vec<String>>, what: &str, origin: &str) -> Result<(), 
     }
 }
 
-fn no_server(wanted: &TargetOptions, environment: &Environment, origin: &str) -> String {
-    if wanted.kubeconfig.is_some() || !environment.kubeconfig.is_empty() {
-        return format!("{origin} names no server: choose a context with --context, or give --server");
+/// What is missing for a server, and how to mend just that.
+fn no_server(wanted: &TargetOptions, config: &Kubeconfig, origin: &Origin) -> String {
+    match origin {
+        Origin::Nowhere(path) => format!(
+            "no server to talk to: there is no {}; start `tokensmith serve` here, or give --server, --kubeconfig or --data-dir, or set KUBECONFIG",
+            path.display()
+        ),
+        Origin::List { missing, none: true } => {
+            let names: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+            let files = if names.len() == 1 { "a file that is" } else { "files that are" };
+            let mend = match wanted.fallback.is_file() {
+                true => format!("unset it for {}", wanted.fallback.display()),
+                false => "give --server".to_owned(),
+            };
+            format!("KUBECONFIG names {files} not there ({}): set it right, or {mend}", names.join(", "))
+        }
+        _ => {
+            let contexts: Vec<_> = config.contexts.iter().take(MOST).map(|c| c.name.as_str()).collect();
+            let more = if config.contexts.len() > MOST { ", …" } else { "" };
+            let mend = match contexts.is_empty() {
+                true => "it has no context; give another kubeconfig, or --server".to_owned(),
+                false => format!(
+                    "choose a context with --context ({}{more}), or give --server",
+                    contexts.join(", ")
+                ),
+            };
+            format!("{origin} names no server: {mend}")
+        }
     }
-    format!(
-        "no server to talk to: there is no {origin}; start `tokensmith serve` here, or give --server, --kubeconfig or --data-dir, or set KUBECONFIG"
-    )
 }
+
+/// So many contexts are listed.
+const MOST: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +293,44 @@ mod tests {
         assert!(found(&other).unwrap_err().starts_with("there is no context \"gone\" in "));
         fs::write(dir.join(DATA), "clusters: [").unwrap();
         assert!(found(&wanted(dir)).unwrap_err().contains("is not a kubeconfig"));
+    }
+
+    #[test]
+    fn no_server_is_told_by_what_is_missing_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let told = |wanted: &TargetOptions, environment: &Environment| {
+            let error = resolve_with(wanted, environment).unwrap_err().to_string();
+            error.replace(dir.to_str().unwrap(), "DIR")
+        };
+        let (absent, empty, many) = (dir.join("absent"), dir.join("empty"), dir.join("many"));
+        fs::write(&empty, "").unwrap();
+        let contexts: String = (0..9).map(|n| format!("{{name: c{n}, context: {{cluster: a}}}}, ")).collect();
+        fs::write(&many, format!("contexts: [{contexts}]\n")).unwrap();
+        let list = |paths: &[&PathBuf]| {
+            environment(dir, &paths.iter().map(|path| (*path).clone()).collect::<Vec<_>>())
+        };
+        let nothing =
+            "KUBECONFIG names a file that is not there (DIR/absent): set it right, or give --server";
+        assert_eq!(told(&wanted(dir), &list(&[&absent])), nothing);
+        let none = "KUBECONFIG (not there: DIR/absent) names no server: it has no context; give another kubeconfig, or --server";
+        assert_eq!(told(&wanted(dir), &list(&[&absent, &empty])), none);
+        let choose = "choose a context with --context (c0, c1, c2, c3, c4, c5, c6, c7, …), or give --server";
+        assert_eq!(told(&wanted(dir), &list(&[&many])), format!("KUBECONFIG names no server: {choose}"));
+        let named = TargetOptions { kubeconfig: Some(many.clone()), ..wanted(dir) };
+        assert_eq!(told(&named, &list(&[&absent])), format!("DIR/many names no server: {choose}"));
+        // What is there is not said to be missing.
+        let mut at_home = environment(dir, &[]);
+        at_home.home = Some(many.clone());
+        assert_eq!(told(&wanted(dir), &at_home), format!("DIR/many names no server: {choose}"));
+        let context = TargetOptions { context: Some("x".into()), ..wanted(dir) };
+        let gone = "there is no context \"x\" in DIR/admin.kubeconfig, which is not there";
+        assert_eq!(told(&context, &environment(dir, &[])), gone);
+        let gone = "there is no context \"x\" in KUBECONFIG (not there: DIR/absent)";
+        assert_eq!(told(&context, &list(&[&absent])), gone);
+        write(dir, DATA, "https://data:1");
+        let beside = "KUBECONFIG names files that are not there (DIR/absent, DIR/absent): set it right, or unset it for DIR/admin.kubeconfig";
+        assert_eq!(told(&wanted(dir), &list(&[&absent, &absent])), beside);
     }
 
     #[test]
