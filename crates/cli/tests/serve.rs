@@ -429,7 +429,10 @@ fn the_cas_of_clients_are_reloaded_on_sighup_and_cut_nobody_off() {
     assert!(!can("one", None));
     fs::write(dir.join("clients.pem"), "junk").unwrap();
     running.signal("HUP");
-    until("the junk is seen", || fs::read_to_string(dir.join("log")).unwrap().contains("stay as they were"));
+    until("the junk is seen", || {
+        fs::read_to_string(dir.join("log")).unwrap().contains("clients.pem stays as it was")
+    });
+    assert!(fs::read_to_string(dir.join("log")).unwrap().contains("reloaded clients.pem"));
     assert!(can("two", None), "a bad file changes nothing");
     assert!(run(dir, &["healthcheck"]).status.success());
 }

@@ -57,18 +57,29 @@ impl Renewal {
         }
     }
 
-    /// Makes them again. What fails or panics is logged, and tried again later.
-    pub fn renew(&mut self, supervisor: &Supervisor) {
+    /// Makes them again.
+    ///
+    /// # Errors
+    /// Why they stay as they were. What fails or panics is due again later.
+    pub fn renew(&mut self, supervisor: &Supervisor) -> Result<(), String> {
         let built = supervisor.step(Task::Certificates, || (self.build)(self.clock.now()));
         match built.unwrap_or_else(|| Err("building them has panicked".into())) {
             Ok((config, next)) => {
                 self.live.store(Arc::new(config));
                 self.at = next;
+                Ok(())
             }
             Err(e) => {
-                tracing::error!(cause = %chain(&*e), "the TLS settings stay as they were");
                 self.at = self.at.map(|_| self.clock.now().plus(RETRY));
+                Err(chain(&*e).to_string())
             }
+        }
+    }
+
+    /// Makes them again because it is time. What fails is logged.
+    pub fn renew_in_time(&mut self, supervisor: &Supervisor) {
+        if let Err(cause) = self.renew(supervisor) {
+            tracing::error!(cause, "the TLS settings stay as they were");
         }
     }
 
@@ -80,7 +91,7 @@ impl Renewal {
                 () = self.due() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            self.renew(&supervisor);
+            self.renew_in_time(&supervisor);
         }
     }
 }

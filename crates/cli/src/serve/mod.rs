@@ -13,6 +13,7 @@ mod issuers;
 pub mod keys;
 mod parent;
 mod profiles;
+mod reload;
 pub mod sealing;
 pub mod signer;
 mod start;
@@ -21,13 +22,11 @@ mod wire;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::sync::Arc;
 
 use tokensmith::Options;
 use tokensmith::renewal::Renewal;
 use tokensmith_core::Clock;
-use tokensmith_core::access::authenticators::TokenFile;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_core::supervise::Task;
 use tokensmith_listen::descriptors;
@@ -193,19 +192,21 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             () = &mut parent_ended => Some(OnSignal::End),
             () = renewal.due() => None,
         };
-        if let Some(OnSignal::End) = told {
-            break;
-        }
-        renewal.renew(&supervisor);
-        if told.is_some() {
-            server.instance.app.audit.reopen();
-            supervisor.step(Task::Certificates, || {
-                reload(args.token_auth_file.as_deref(), server.token_file.as_deref());
-                exchange::reload(args.exchange_policy_file.as_deref(), server.policies.as_deref());
-                if let Some((sts, _)) = &sts {
-                    federation::reload(&args.sts, sts);
-                }
-            });
+        match told {
+            Some(OnSignal::End) => break,
+            None => renewal.renew_in_time(&supervisor),
+            Some(OnSignal::Reload) => {
+                server.instance.app.audit.reopen();
+                reload::tls(&args, renewal.renew(&supervisor));
+                supervisor.step(Task::Certificates, || {
+                    reload::users(args.token_auth_file.as_deref(), server.token_file.as_deref());
+                    exchange::reload(args.exchange_policy_file.as_deref(), server.policies.as_deref());
+                    if let Some((sts, _)) = &sts {
+                        federation::reload(&args.sts, sts);
+                    }
+                });
+                reload::tell_of_the_rest(&args);
+            }
         }
     }
     drop(renewing);
@@ -219,16 +220,6 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     // They have the keys, and with them the store.
     drop((supervisor, sts));
     server.instance.end().await.map_err(|e| Failure::failed(e.to_string()))
-}
-
-fn reload(path: Option<&Path>, file: Option<&TokenFile>) {
-    let Some((path, file)) = path.zip(file) else { return };
-    let judged = files::check_given(path).map_err(|e| e.to_string());
-    let text = judged.and_then(|_| std::fs::read_to_string(path).map_err(|e| e.to_string()));
-    match text.and_then(|text| file.reload(&text).map_err(|e| e.to_string())) {
-        Ok(()) => tracing::info!("reloaded {}", path.display()),
-        Err(cause) => tracing::error!(cause, "{} stays as it was", path.display()),
-    }
 }
 
 async fn bind(ip: IpAddr, port: u16, [flag, ip_flag]: [&str; 2]) -> Result<TcpListener, Failure> {

@@ -88,6 +88,7 @@ impl Sources {
     /// # Errors
     /// A file cannot be read or used; says which.
     pub fn build(&self, now: OffsetDateTime) -> Result<Made> {
+        self.judge()?;
         let own = self.authority.serving(&self.names, now)?;
         let cas = self.clients.as_ref().map(|(path, _)| client_cas(path)).transpose()?;
         let config = tokensmith::tls::server(own.chain, own.key, cas.as_ref())?;
@@ -108,6 +109,15 @@ impl Sources {
             clients.replace(cas);
         }
         Ok((settings, Some(own.renew_at)))
+    }
+}
+
+impl Sources {
+    /// Refuses what everyone may write, at a reload as at the start: it may be anyone's.
+    fn judge(&self) -> Result<(), Failure> {
+        let given = self.given.iter().flat_map(|files| [&files.cert, &files.key]);
+        let mut all = given.chain(self.clients.iter().map(|(path, _)| path));
+        all.try_for_each(|path| files::check_given(path).map(drop))
     }
 }
 

@@ -1,8 +1,9 @@
 //! A certificate of one's own: who is shown which, and whether the kubeconfig that is written works.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -263,6 +264,36 @@ fn a_new_certificate_is_taken_on_sighup_and_the_kubeconfig_goes_on_working() {
     fs::write(dir.join("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
     server.signal("HUP");
     until("it is said", || log_of(dir).contains("do not belong together: tls.crt and tls.key"));
+    let log = log_of(dir);
+    assert_eq!(log.matches("reloaded tls.crt and tls.key\n").count(), 1, "{log}");
+    assert_eq!(log.matches("tls.crt and tls.key stay as they were cause=").count(), 1, "{log}");
     assert_eq!(shown(dir, "tokens.example.com", root).unwrap(), second);
     works_here(dir);
+}
+
+#[test]
+fn sighup_tells_of_all_that_was_read_anew_and_of_what_stays() {
+    let (pki, home) = (Pki::new(), tempfile::tempdir().unwrap());
+    let dir = home.path();
+    pki.leaf(dir, &["tokens.example.com"], &[]);
+    fs::write(dir.join("clients.pem"), &pki.root.1).unwrap();
+    fs::write(dir.join("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let flags = ["--client-ca-file=clients.pem", "--service-account-signing-key-file=key.pem"];
+    let _ = fs::set_permissions(dir.join("key.pem"), Permissions::from_mode(0o600));
+    let server = serve(dir, &[&FLAGS[..], &flags].concat());
+    let said = |says: &str| until(says, || log_of(dir).contains(says));
+    server.signal("HUP");
+    said("reloaded tls.crt, tls.key and clients.pem\n");
+    said("only a restart reads key.pem anew\n");
+    // What everyone may write is refused as at the start, and takes the others with it.
+    fs::set_permissions(dir.join("clients.pem"), Permissions::from_mode(0o666)).unwrap();
+    server.signal("HUP");
+    said(
+        "tls.crt, tls.key and clients.pem stay as they were cause=\"clients.pem may be written by everyone (mode 666)",
+    );
+    drop(server);
+    let own = tempfile::tempdir().unwrap();
+    let server = serve(own.path(), &[]);
+    server.signal("HUP");
+    until("it is said", || log_of(own.path()).contains("made the serving certificate anew\n"));
 }
