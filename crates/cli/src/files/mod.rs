@@ -2,6 +2,7 @@
 
 mod draft;
 mod form;
+mod lock;
 pub mod modes;
 mod private;
 
@@ -15,6 +16,7 @@ use tokensmith_core::random;
 
 pub use draft::Draft;
 pub use form::{form, unreadable};
+pub use lock::locked;
 use modes::Others;
 pub use private::{check_given, private_dir, set_umask};
 

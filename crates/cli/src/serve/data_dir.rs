@@ -12,6 +12,7 @@ use tokensmith_core::random;
 use tokensmith_server::backup::FileError;
 use zeroize::Zeroizing;
 
+use super::temporary::{self, Temporary};
 use crate::failure::Failure;
 use crate::files::modes::Others;
 use crate::files::{self, Access};
@@ -37,14 +38,6 @@ pub const LOCK: &str = "lock";
 /// What a backup takes along besides the store: all that a client trusts or is known by.
 const KEPT: [&str; 4] = [CA_CERT, CA_KEY, ADMIN_TOKEN, ISSUER];
 
-/// How the folder of a server begins that keeps nothing.
-const TEMPORARY: &str = "tokensmith-";
-
-/// Where such a folder can be: a container whose root is read-only has no `/tmp`, but all have shared memory.
-fn temporary_places() -> [PathBuf; 2] {
-    [std::env::temp_dir(), PathBuf::from("/dev/shm")]
-}
-
 /// Files with their names.
 pub type Kept = Vec<(String, Zeroizing<Vec<u8>>)>;
 
@@ -53,7 +46,8 @@ pub type Kept = Vec<(String, Zeroizing<Vec<u8>>)>;
 pub struct DataDir {
     path: PathBuf,
     others: Others,
-    temporary: bool,
+    /// It goes with this.
+    _temporary: Option<Temporary>,
 }
 
 impl DataDir {
@@ -63,12 +57,12 @@ impl DataDir {
     /// It cannot be made; or a guard's refusal: others may have written there.
     pub fn open(path: &Path, others: Others) -> Result<Self, Failure> {
         files::private_dir(path, &[STORE], others)?;
-        Ok(DataDir { path: path.to_path_buf(), others, temporary: false })
+        Ok(DataDir { path: path.to_path_buf(), others, _temporary: None })
     }
 
     /// One that is there, as it is: for who changes nothing.
     pub fn look(path: &Path) -> Self {
-        DataDir { path: path.to_path_buf(), others: Others::Nobody, temporary: false }
+        DataDir { path: path.to_path_buf(), others: Others::Nobody, _temporary: None }
     }
 
     /// One that is there and has a store.
@@ -87,27 +81,17 @@ impl DataDir {
     /// # Errors
     /// None does.
     pub fn temporary() -> Result<Self, Failure> {
-        let name = format!("{TEMPORARY}{}", random::suffix(12));
-        let mut failed = None;
-        for place in temporary_places() {
-            match DataDir::open(&place.join(&name), Others::Nobody) {
-                Ok(mut dir) => {
-                    dir.temporary = true;
-                    return Ok(dir);
-                }
-                Err(e) => failed = failed.or(Some(e)),
-            }
-        }
-        Err(failed.unwrap_or_else(|| Failure::failed("there is no place for temporary files")))
+        let temporary = Temporary::new()?;
+        let path = temporary.path().to_path_buf();
+        Ok(DataDir { path, others: Others::Nobody, _temporary: Some(temporary) })
     }
 
     /// The one of a server that keeps nothing and runs as this user; the newest, where there are several.
     pub fn of_ephemeral() -> Option<PathBuf> {
         let me = rustix::process::geteuid().as_raw();
         let folders =
-            temporary_places().into_iter().flat_map(|place| fs::read_dir(place).into_iter().flatten());
-        let ours =
-            folders.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY));
+            temporary::places().into_iter().flat_map(|place| fs::read_dir(place).into_iter().flatten());
+        let ours = folders.flatten().filter(|entry| temporary::is_named(&entry.path()));
         // Nobody else makes a folder that is this user's: what is in it can be believed.
         let ours =
             ours.filter(|entry| entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == me));
@@ -210,15 +194,6 @@ impl DataDir {
     pub fn secret(&self, name: &str) -> Result<Option<String>> {
         let text = files::read_secret(&self.file(name), self.others)?;
         Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    }
-}
-
-impl Drop for DataDir {
-    fn drop(&mut self) {
-        if self.temporary {
-            // What is left is in the system's temporary directory, and private.
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
 

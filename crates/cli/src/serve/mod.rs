@@ -17,6 +17,7 @@ mod reload;
 pub mod sealing;
 pub mod signer;
 mod start;
+mod temporary;
 pub mod tls;
 mod wire;
 

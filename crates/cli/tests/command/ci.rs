@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::process::{log_of, refused, run, serve, spawn, text, tokensmith};
+use crate::process::{log_of, refused, run, serve, serve_with, spawn, text, tokensmith};
 
 #[test]
 fn a_server_that_is_being_started_can_be_waited_for() {
@@ -132,4 +132,36 @@ fn a_test_moves_the_clock() {
         1,
         "this server's clock is the machine's: one that can be moved is started with --ephemeral --test-clock",
     );
+}
+
+#[test]
+fn the_folder_of_a_server_that_was_killed_is_removed_by_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, place) = (home.path(), home.path().join("tmp"));
+    fs::create_dir(&place).unwrap();
+    let folders = || {
+        let all = fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+    let started = || {
+        let mut command = tokensmith(dir);
+        command.env("TMPDIR", &place);
+        serve_with(command, dir, &["--ephemeral"])
+    };
+    let killed = started();
+    let left = folders();
+    assert_eq!(left.len(), 1);
+    killed.signal("KILL");
+    drop(killed);
+    fs::create_dir(place.join("tokensmith-abcdefghijkl")).unwrap();
+    let mut first = started();
+    let second = started();
+    assert!(left.iter().all(|path| !path.exists()), "what was left is gone");
+    let path = left.first().unwrap().display().to_string();
+    let says = format!("removed {path}, which a server that was killed has left");
+    assert!(log_of(dir).contains(&says), "{}", log_of(dir));
+    assert_eq!(folders().len(), 3, "two that are in use, and one that no server has made");
+    assert_eq!(first.stop(), Some(0));
+    assert_eq!(folders().len(), 2);
+    drop(second);
 }

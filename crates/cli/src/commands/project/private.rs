@@ -3,14 +3,13 @@
 //! It is locked (flock) for as long as its process lives, whatever ends that: one that can be locked is a dead one's. Where the
 //! process has a mount namespace of its own, the volumes are on a tmpfs in there, and the folder itself stays empty.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tempfile::TempDir;
 use tokensmith_agent::disk::{Root, Tmpfs};
 use tokensmith_core::clock::SystemClock;
@@ -19,6 +18,7 @@ use tokensmith_exec::{namespace, survivors};
 use super::keep::patiently;
 use super::remove;
 use crate::failure::Failure;
+use crate::files::locked;
 
 /// What their names begin with.
 const PREFIX: &str = "tokensmith-exec-";
@@ -70,24 +70,6 @@ impl Drop for Private {
             let _ = namespace::uncover(self.dir.path());
         }
     }
-}
-
-/// A folder, locked; `None` if somebody else has it, or it is no longer there.
-fn locked(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = match openat(CWD, path, flags, Mode::empty()) {
-        Ok(dir) => File::from(dir),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    match dir.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    let (ours, found) = (dir.metadata()?, fs::symlink_metadata(path));
-    let same = found.is_ok_and(|found| (found.dev(), found.ino()) == (ours.dev(), ours.ino()));
-    Ok(same.then_some(dir))
 }
 
 /// Removes the folders that dead processes of this user have left in a place. What cannot be removed stays.
