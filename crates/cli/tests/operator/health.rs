@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::process::{refused, run, serve, spawn, text, tokensmith, until};
+use crate::process::{log_of, refused, run, serve, spawn, text, tokensmith, until};
 
 #[test]
 fn healthcheck_works_in_every_mode() {
@@ -47,15 +47,17 @@ fn healthcheck_finds_a_signer() {
     }
 }
 
+/// A token that ends then.
+fn token(expires: i64) -> String {
+    use base64::Engine;
+    let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{expires}}}"#));
+    format!("e30.{payload}.c2ln")
+}
+
 /// A sidecar tells how it is at its metrics' address; so does an agent.
 #[test]
 fn healthcheck_asks_a_sidecar() {
-    use base64::Engine;
     let dir = tempfile::tempdir().unwrap();
-    let token = |expires: i64| {
-        let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{expires}}}"#));
-        format!("e30.{payload}.c2ln")
-    };
     fs::write(dir.path().join("token"), token(1_767_261_600)).unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let observed = format!("--metrics-address={free}");
@@ -91,6 +93,42 @@ fn healthcheck_asks_a_sidecar() {
         2,
         "--upstream <URL>",
     );
+}
+
+#[test]
+fn a_sidecar_without_its_token_says_so_at_once_and_when_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let start = |file: &str, more: &[&str]| {
+        let _ = fs::remove_file(at.join("log"));
+        let mut command = tokensmith(at);
+        command.args(["proxy", "--listen=127.0.0.1:0", "--token-file", file]).args(more);
+        spawn(&mut command, at)
+    };
+    let said = |says: &str| until(says, || log_of(at).contains(says));
+    let observed = format!("--metrics-address={free}");
+    let mut sidecar = start("token", &[&observed]);
+    // Nobody has asked yet.
+    said(
+        " WARN tokensmith_agent::source::file: cannot read the token file=token cause=No such file or directory",
+    );
+    let server = format!("--server=http://{free}");
+    let ask = || run(at, &["healthcheck", "--probe=healthz", &server]);
+    refused(&ask(), 1, "cannot read the token in token: No such file or directory");
+    fs::write(at.join("token"), token(32_503_680_000)).unwrap();
+    until("it is well", || ask().status.success());
+    said("the token can be read again file=token");
+    assert_eq!(sidecar.stop(), Some(0));
+
+    fs::write(at.join("token"), token(1_767_261_600)).unwrap();
+    let mut sidecar = start("token", &[]);
+    said("there is no token to give yet cause=the token in token has expired at 2026-01-01T10:00:00Z");
+    assert_eq!(sidecar.stop(), Some(0));
+    fs::write(at.join("token"), token(32_503_680_000)).unwrap();
+    let mut sidecar = start("token", &["--audience=elsewhere"]);
+    said("there is no token to give yet cause=the token in token is not for the audience \"elsewhere\"");
+    assert_eq!(sidecar.stop(), Some(0));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokensmith_agent::proxy::{
     ForwardMode, Guard, Limits, ListenAddress, ListenAddressError, Listener, Mode, Proxy, ProxyConfig,
     ReverseMode, Tls, TlsSettings, TokenMode, Upstream, UpstreamLimits, VerifierGate,
 };
-use tokensmith_agent::source::{TokenRequestTemplate, TokenSource};
+use tokensmith_agent::source::{TokenError, TokenRequestTemplate, TokenSource};
 use tokensmith_client::exchange::{Judged, audience, resource, scope};
 use tokensmith_client::{Client, Trust, tls};
 use tokensmith_core::Clock;
@@ -145,7 +145,9 @@ impl ProxyArgs {
 
     async fn own_source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
         if let Some(path) = &self.token_file {
-            return Ok(TokenSource::file(path, clock.clone()));
+            let source = TokenSource::file(path, clock.clone());
+            tell_of_the_first(source.clone(), self.audience.first().cloned());
+            return Ok(source);
         }
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
@@ -237,6 +239,18 @@ impl ProxyArgs {
         let name = name.parse().map_err(|_| bad())?;
         Ok(Some((name, value.parse().map_err(|_| bad())?)))
     }
+}
+
+/// Looks at the token before anyone asks for it, and says what is wrong with it: it may come yet, so that is no reason to end. A
+/// file system that hangs keeps nobody waiting.
+fn tell_of_the_first(source: TokenSource, audience: Option<String>) {
+    tokio::spawn(async move {
+        match source.token(audience.as_deref()).await {
+            // The source has said so itself.
+            Ok(_) | Err(TokenError::File { .. }) => {}
+            Err(cause) => tracing::warn!(%cause, "there is no token to give yet"),
+        }
+    });
 }
 
 fn seconds(flag: &str, duration: GoDuration) -> Result<Duration, Failure> {
