@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
+use crate::logs::LogFlags;
 use crate::serve::flags::ServeArgs;
 use crate::serve::signer::SignerArgs;
 
@@ -65,6 +66,19 @@ pub enum Command {
     Version(commands::version::VersionArgs),
     /// Say whether a token may do something, and which rule of which layer decides
     Why(Box<commands::why::WhyArgs>),
+}
+
+impl Command {
+    /// How it logs, if it stays.
+    pub fn log(&self) -> Option<&LogFlags> {
+        match self {
+            Command::Project(args) if args.action.is_none() => Some(&args.log),
+            Command::Proxy(args) => Some(&args.log),
+            Command::Serve(args) => Some(&args.log),
+            Command::Signer(args) => Some(&args.log),
+            _ => None,
+        }
+    }
 }
 
 /// Lets a key id begin with a dash, as one of 64 does: to clap it would be a bundle of flags. It becomes the value of the

@@ -18,6 +18,7 @@ use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
 use crate::failure::Failure;
+use crate::logs;
 use crate::output::aside;
 use crate::usage::{Line, laid_out};
 
@@ -31,10 +32,14 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> {
     let mut command = with_lists_of_variables(command, &args);
     let line = Line::read(&command, args);
     let parsed = command.try_get_matches_from_mut(&line.args);
-    let failed = |e: &clap::Error| line.failure(&command, e);
-    let matches = parsed.map_err(|e| failed(&e))?;
-    check(&matches)?;
-    Cli::from_arg_matches(&matches).map_err(|e| failed(&e))
+    let read = parsed.map_err(|e| line.failure(&command, &e)).and_then(|matches| {
+        check(&matches)?;
+        Cli::from_arg_matches(&matches).map_err(|e| line.failure(&command, &e))
+    });
+    if read.is_err() {
+        logs::as_asked(line.at(&command), &line.args, std::env::var_os(logs::FORMAT));
+    }
+    read
 }
 
 /// The command line's grammar, with what all commands have in common.

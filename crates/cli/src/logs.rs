@@ -5,6 +5,7 @@
 //! show what is on the wire at `trace`: so none of them gets further than `debug`.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::panic::PanicHookInfo;
@@ -22,6 +23,9 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::given;
 use crate::output::colours;
 
+/// The variable of `--log-format`.
+pub const FORMAT: &str = "TOKENSMITH_LOG_FORMAT";
+
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
@@ -32,7 +36,7 @@ pub struct LogFlags {
     log: Option<Filter>,
 
     /// The form of the log
-    #[arg(long, value_name = "FORM", env = "TOKENSMITH_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(long, value_name = "FORM", env = FORMAT, value_enum, default_value_t)]
     log_format: Format,
 }
 
@@ -98,12 +102,31 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Whether lines are JSON.
+/// Whether what is said on standard error is to be JSON: from the moment that the format is known.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Whether standard error holds lines of JSON and nothing else.
 pub fn as_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
+}
+
+/// Says what is wrong with a command line in the form that it asks for, which it may do before or behind what is wrong, or by
+/// the variable. Only what stays has a log.
+pub fn as_asked(command: &clap::Command, line: &[OsString], variable: Option<OsString>) {
+    let Some(format) = command.get_arguments().find(|arg| arg.get_id() == "log_format") else { return };
+    let Some(flag) = format.get_long().map(|long| format!("--{long}")) else { return };
+    let mut given = variable;
+    let mut line = line.iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = line.next() {
+        match arg.to_str().and_then(|arg| arg.strip_prefix(&flag)) {
+            Some("") => given = line.next().cloned(),
+            Some(value) => given = value.strip_prefix('=').map(Into::into).or(given),
+            None => {}
+        }
+    }
+    if given.is_some_and(|given| given == "json") {
+        AS_JSON.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What is said beside the log, as a line of it. No filter keeps it away.
@@ -119,6 +142,11 @@ pub fn as_line(text: &str) -> String {
 }
 
 impl LogFlags {
+    /// What is said from now on is in the log's form, what stops a start before the log begins included.
+    pub fn speak(&self) {
+        AS_JSON.store(self.log_format == Format::Json, Ordering::Relaxed);
+    }
+
     /// Begins to log; a second call in one process changes nothing.
     pub fn start(&self) {
         self.begin(LevelFilter::INFO);
@@ -141,7 +169,7 @@ impl LogFlags {
             Format::Text => lines.with_ansi(colours(&io::stderr())).try_init(),
         };
         if begun.is_ok() {
-            AS_JSON.store(self.log_format == Format::Json, Ordering::Relaxed);
+            self.speak();
             std::panic::set_hook(Box::new(panicked));
             // Around that one.
             tokensmith_store::hush();

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    if let Some(log) = cli.command.log() {
+        log.speak();
+    }
     // What a damaged store makes sled say is told once, and not as a crash. Commands that log do so with their own hook.
     if matches!(cli.command, Command::Backup(_) | Command::Restore(_) | Command::Store(_)) {
         tokensmith_store::hush();

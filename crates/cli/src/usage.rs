@@ -51,6 +51,12 @@ impl Line {
         Line { args: out, command }
     }
 
+    /// The grammar of that command.
+    pub fn at<'a>(&self, root: &'a Command) -> &'a Command {
+        let mut names = self.command.split(' ').skip(1);
+        names.try_fold(root, |at, name| at.find_subcommand(name)).unwrap_or(root)
+    }
+
     /// What clap has to say.
     pub fn failure(&self, root: &Command, error: &clap::Error) -> Failure {
         let command = &self.command;
@@ -77,10 +83,10 @@ impl Line {
         let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
         let flag = shown.split([' ', '=', '[']).next()?;
         let here = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
-        let names = self.command.split(' ').skip(1);
-        let at = names.into_iter().try_fold(root, |at, name| at.find_subcommand(name))?;
-        let arg =
-            at.get_arguments().find(|arg| arg.get_long().is_some_and(|long| flag == format!("--{long}")))?;
+        let arg = self
+            .at(root)
+            .get_arguments()
+            .find(|arg| arg.get_long().is_some_and(|long| flag == format!("--{long}")))?;
         let name = arg.get_env().filter(|name| std::env::var_os(name).is_some())?;
         (!self.args.iter().any(here)).then(|| name.to_string_lossy().into_owned())
     }

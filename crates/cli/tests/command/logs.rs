@@ -126,3 +126,57 @@ fn a_server_ends_with_the_process_that_it_is_for() {
         refused(&run(home.path(), &["serve", "--parent-pid", pid]), code, says);
     }
 }
+
+#[test]
+fn what_stops_a_start_is_json_from_the_moment_that_this_is_known() {
+    let home = tempfile::tempdir().unwrap();
+    let json = |args: &[&str], by_variable: bool| {
+        let mut command = tokensmith(home.path());
+        if by_variable {
+            command.env("TOKENSMITH_LOG_FORMAT", "json");
+        }
+        let done = ended(command.args(args));
+        let said = text(&done.stderr);
+        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+        let line = serde_json::from_str::<serde_json::Value>(&said);
+        line.ok().map(|line| (line["level"].clone(), line["message"].as_str().unwrap().to_owned()))
+    };
+    for (args, by_variable, says) in [
+        (&["serve", "--secure-prt=1"][..], true, "unexpected argument '--secure-prt' found"),
+        (
+            &["serve", "--log-format=json", "--secure-prt=1"],
+            false,
+            "unexpected argument '--secure-prt' found",
+        ),
+        (&["serve", "--secure-port", "x", "--log-format", "json"], false, "invalid value 'x'"),
+        (
+            &["serve", "--log-format=text", "--log-format=json"],
+            false,
+            "the argument '--log-format <FORM>' cannot",
+        ),
+        (&["serve", "--ephemeral", "--data-dir=d"], true, "--ephemeral keeps nothing"),
+        (&["signer"], true, "the following required arguments were not provided"),
+        (&["project"], true, "the following required arguments were not provided"),
+        (&["proxy", "--token-file=t", "--listen=nowhere"], true, ""),
+        (
+            &["project", "--all", "--root=r", "--server=nowhere"],
+            true,
+            "--server does not begin with https://",
+        ),
+    ] {
+        let (level, message) = json(args, by_variable).unwrap_or_else(|| panic!("{args:?} is told as text"));
+        assert_eq!(level, "ERROR", "{args:?}");
+        assert!(message.starts_with(says), "{args:?}: {message}");
+    }
+    // For people: another format, a command without a log, a flag that is another program's.
+    for (args, by_variable) in [
+        (&["serve", "--log-format=text", "--secure-prt=1"][..], true),
+        (&["serve", "--log-format=JSON", "--secure-prt=1"], false),
+        (&["token", "lst"], true),
+        (&["keys", "list", "--server=nowhere"], true),
+        (&["project", "status", "--root=none"], true),
+        (&["project", "--exec", "a", "--log-format=json"], false),
+    ] {
+        assert!(json(args, by_variable).is_none(), "{args:?}");
+    }
+}
