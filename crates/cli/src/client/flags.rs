@@ -92,7 +92,8 @@ pub struct ClientFlags {
     #[arg(long, short, value_name = "NAME", env = "TOKENSMITH_NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// How long a request may take, e.g. 5s; a number alone is in seconds, 0 is for ever [default: 40s]
+    /// How long a request may take, and a kubeconfig's exec plugin, e.g. 5s; a number alone is in seconds, 0 is for ever
+    /// [default: 40s, and 5m for the plugin]
     #[arg(long, value_name = "DURATION", env = "TOKENSMITH_REQUEST_TIMEOUT", value_parser = timeout)]
     pub request_timeout: Option<Duration>,
 

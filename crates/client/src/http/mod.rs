@@ -29,6 +29,9 @@ use crate::{Error, tls};
 
 /// Longer than a server's own deadline for a request (34 s), so that its answer is the one that is seen.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
+/// What a program is given that is run for credentials: its user may have to log in in a browser, for which common ones wait
+/// three minutes. client-go would wait for ever.
+const PLUGIN: Duration = Duration::from_secs(300);
 /// An answer that is taken piece by piece may take so long as a whole.
 pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 /// No answer that is read here is anywhere near this.
@@ -314,7 +317,7 @@ impl Client {
 
     /// Asks; once more when what was shown is refused and there is something else by now.
     async fn authenticated(&self, question: &Question<'_>, limit: Duration) -> Result<Answer, Error> {
-        let patience = self.limit.filter(|limit| !limit.is_zero());
+        let patience = patience(self.limit);
         let shown = self.identity.shown(patience).await?;
         let answer = self.once(question, &shown, limit).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -423,6 +426,11 @@ pub fn secret(token: &str) -> Result<HeaderValue, Error> {
         value.map_err(|_| Error::failed("the bearer token holds characters that cannot be sent"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// How long a program that is run for credentials may take, of a client whose requests may take so long; `None` is for ever.
+fn patience(limit: Option<Duration>) -> Option<Duration> {
+    Some(limit.unwrap_or(PLUGIN)).filter(|limit| !limit.is_zero())
 }
 
 /// An answer as JSON.

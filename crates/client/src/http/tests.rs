@@ -3,6 +3,19 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+#[test]
+fn a_program_for_credentials_has_a_limit_unless_it_is_taken_away() {
+    let seconds = Duration::from_secs;
+    for (limit, program) in [
+        (None, Some(seconds(300))),
+        (Some(seconds(5)), Some(seconds(5))),
+        (Some(seconds(900)), Some(seconds(900))),
+        (Some(Duration::ZERO), None),
+    ] {
+        assert_eq!(patience(limit), program);
+    }
+}
+
 /// A client of a server that says these things, one to each request.
 async fn server(answers: &'static [&'static str]) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokensmith_api::GoDuration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -67,7 +68,11 @@ pub(super) async fn run(
         }
     };
     match limit {
-        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| Err(failed("gave no answer in time"))),
+        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
+            let waited =
+                i64::try_from(limit.as_nanos()).map_or(GoDuration::default(), GoDuration::from_nanos);
+            Err(failed(&format!("gave no answer within {waited}: --request-timeout lets it take longer")))
+        }),
         None => work.await,
     }
 }

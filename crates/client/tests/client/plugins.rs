@@ -118,7 +118,10 @@ async fn one_that_hangs_is_given_up_in_time() {
     let mut target = world.target("", user);
     target.request_timeout = Some(Duration::from_millis(50));
     let error = whoami(&Client::new(&target).unwrap()).await.unwrap_err().to_string();
-    assert_eq!(error, "getting credentials: exec: executable sleep gave no answer in time");
+    assert_eq!(
+        error,
+        "getting credentials: exec: executable sleep gave no answer within 50ms: --request-timeout lets it take longer"
+    );
     // Zero is for ever.
     let mut target = world.target("", &plugin(&world, ""));
     target.request_timeout = Some(Duration::ZERO);
