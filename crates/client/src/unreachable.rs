@@ -31,7 +31,11 @@ pub(crate) fn unreachable(
         (None, None) => (String::new(), String::new()),
         (Some(proxy), Some(mend)) => (format!(" through the proxy {proxy}"), mend),
         (Some(proxy), None) => {
-            let mend = "; NO_PROXY lists the hosts that are asked without one";
+            let mend = match proxy.has_exceptions() {
+                true => "; NO_PROXY lists the hosts that are asked without one",
+                false if refused => "; is a proxy running there?",
+                false => "",
+            };
             (format!(" through the proxy {proxy}"), mend.to_owned())
         }
     };

@@ -73,7 +73,7 @@ impl Environment {
         };
         // A host and perhaps a port, in Go's eyes: a proxy of plain HTTP.
         let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        Proxy::parse(&text, variable).map(Some)
+        Proxy::of_variable(&text, variable).map(Some)
     }
 }
 

@@ -55,8 +55,10 @@ pub struct Proxy {
     pub(crate) port: u16,
     /// User and password, decoded.
     pub(crate) user: Option<(String, String)>,
-    /// A variable's name, or a field's.
+    /// A variable's name, or a flag's or a field's.
     named_by: String,
+    /// The environment does, and so `NO_PROXY` counts.
+    of_environment: bool,
 }
 
 /// What a proxy speaks.
@@ -72,6 +74,16 @@ impl Proxy {
     /// The variable or the field that names it.
     pub fn named_by(&self) -> &str {
         &self.named_by
+    }
+
+    /// Whether `NO_PROXY` may say that a host is asked without it.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.of_environment
+    }
+
+    /// The one of a variable of the environment, all but the hosts of `NO_PROXY`.
+    pub(crate) fn of_variable(text: &str, variable: &str) -> Result<Proxy, Error> {
+        Ok(Proxy { of_environment: true, ..Self::parse(text, variable)? })
     }
 
     /// The proxy of a URL, which `named_by` holds.
@@ -103,7 +115,7 @@ impl Proxy {
         let user = (!url.username().is_empty() || url.password().is_some())
             .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
         let (host, port) = (host.to_owned(), url.port().unwrap_or(port));
-        Ok(Proxy { kind, host, port, user, named_by: named_by.to_owned() })
+        Ok(Proxy { kind, host, port, user, named_by: named_by.to_owned(), of_environment: false })
     }
 
     /// What a proxy of HTTP is told about who asks.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokensmith_client::proxy::{Environment, Route};
+use tokensmith_client::proxy::{Environment, Proxy as Named, Route};
 use tokensmith_client::{Client, Target};
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_bidirectional,
@@ -237,6 +237,19 @@ async fn an_error_names_the_proxy_and_who_named_it() {
     let said = error(&behind(&world, "api.example", &[("https_proxy", "127.0.0.1:1".into())])).await;
     let by = "through the proxy http://127.0.0.1:1 (https_proxy)";
     assert_eq!(said, format!("cannot reach {server} {by}: Connection refused{mend}"));
+    // What names a proxy for all hosts has no exceptions.
+    let named = |url: &str| {
+        let route = Route::Proxy(Named::parse(url, "--proxy-url").unwrap());
+        Target { route, ..behind(&world, "api.example", &[]) }
+    };
+    let by = "through the proxy http://127.0.0.1:1 (--proxy-url)";
+    let mend = "; is a proxy running there?";
+    let said = error(&named("http://127.0.0.1:1")).await;
+    assert_eq!(said, format!("cannot reach {server} {by}: Connection refused{mend}"));
+    let proxy = Proxy::refusing("HTTP/1.1 403 x\r\ncontent-length: 0\r\n\r\n").await;
+    let said = error(&named(&format!("http://127.0.0.1:{}", proxy.port))).await;
+    let by = format!("through the proxy http://127.0.0.1:{} (--proxy-url)", proxy.port);
+    assert_eq!(said, format!("cannot reach {server} {by}: the proxy answered 403 Forbidden"));
     let said = error(&behind(&world, "api.example", &[("https_proxy", "socks4://127.0.0.1:1".into())])).await;
     assert_eq!(said, "https_proxy names a proxy of the scheme \"socks4\": it must be http, https or socks5");
 }
