@@ -91,3 +91,18 @@ fn credentials_are_not_dropped_without_a_word() {
     refused(&asked(dir, &health, &[file]), 1, "cannot reach http://127.0.0.1:1");
     refused(&asked(dir, &[&health[..], &["--token=t"]].concat(), &[]), 2, &told("--token"));
 }
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_told_beside_a_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let list = ["token", "list"];
+    let nope = [("KUBECONFIG", "/nope")];
+    let told = "KUBECONFIG names a file that is not there (/nope): set it right, or ";
+    refused(&asked(dir, &list, &nope), 1, &format!("{told}give --server"));
+    fs::create_dir(dir.join("tokensmith-data")).unwrap();
+    fs::write(dir.join("tokensmith-data/admin.kubeconfig"), "").unwrap();
+    refused(&asked(dir, &list, &nope), 1, &format!("{told}unset it for tokensmith-data/admin.kubeconfig"));
+    let has_none = "tokensmith-data/admin.kubeconfig names no server: it has no context";
+    refused(&asked(dir, &list, &[]), 1, has_none);
+}
