@@ -208,26 +208,19 @@ async fn connection<S: Serve>(
     service: S,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
     let own_address = own_address(&socket, from);
-    let socket = Metered::new(socket, activity.clone(), shared.clock.clone());
+    let socket = Metered::new(socket, lifetime.activity.clone(), shared.clock.clone());
     let Some(tls) = tls else {
-        return http::serve(
-            Box::new(socket),
-            Arrival { from, certificates: None, lifetime },
-            service,
-            shared,
-        )
-        .await;
+        let arrival = Arrival { from, certificates: None, lifetime };
+        return http::serve(Box::new(socket), arrival, service, shared).await;
     };
-    // Both in boxes: a connection's task has room for all that it ever holds at one time, copies of what is moved on as well,
-    // for as long as it lasts.
+    // A connection's task has room for all that it ever holds at one time, copies of what is moved on as well, for as long as
+    // it lasts: what follows the handshake has the handshake's.
     let stream = {
-        let (place, clock) = (activity.place(), &*shared.clock);
-        let handshake =
-            tls::handshake(socket, &tls, own_address, place, &shared.turns, &shared.bounds, clock);
+        let mut stop = lifetime.stop.clone();
+        let (place, clock) = (lifetime.activity.place(), &*shared.clock);
         tokio::select! {
-            stream = Box::pin(handshake) => Box::new(stream?),
+            stream = tls::handshake(socket, &tls, own_address, place, &shared.turns, &shared.bounds, clock) => stream?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
     };
@@ -313,7 +306,7 @@ mod tests {
         });
         let connection = connection(Socket::Unix(ours), None, lifetime, None, Nothing, shared);
         let size = size_of_val(&connection);
-        assert!(size <= 6 << 10, "{size}");
+        assert!(size <= 3 << 10, "{size}");
     }
 
     #[tokio::test]

@@ -77,25 +77,32 @@ pub(crate) async fn serve<S: Serve, I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Arrival { from, certificates, lifetime } = arrival;
-    let (activity, mut stop) = (lifetime.activity.clone(), lifetime.stop.clone());
-    let (bounds, clock) = (shared.bounds, shared.clock.clone());
-    let stream = tokio::select! {
-        begun = Begun::read(stream, from.is_none()) => begun?,
-        () = clock.sleep(bounds.head) => return Err(io::ErrorKind::TimedOut.into()),
-        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    let (activity, mut stop) = (arrival.lifetime.activity.clone(), arrival.lifetime.stop.clone());
+    let (bounds, clock) = (&shared.bounds, &*shared.clock);
+    let place = activity.place();
+    // What is needed for the beginning alone is in these blocks: a future has room for all that is in sight while it waits.
+    let (stream, http2, said) = {
+        let begun = tokio::select! {
+            begun = Begun::read(stream, arrival.from.is_none()) => begun?,
+            () = clock.sleep(bounds.head) => return Err(io::ErrorKind::TimedOut.into()),
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        if begun.is_silent() {
+            return Ok(());
+        }
+        let (http2, said) = (begun.is_http2(), begun.said());
+        // What takes the stream over from HTTP/1 sends for itself.
+        (Gathered::new(begun, http2), http2, said)
     };
-    if stream.is_silent() {
-        return Ok(());
-    }
-    let place = activity.place().clone();
     place.set(Stage::Greeted);
-    let http2 = stream.is_http2();
     if !http2 && !bounds.http1 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"));
     }
     let requests = Arc::new(Requests {
-        client: Arc::new(service.connected(Connection { from, certificates, lifetime })),
+        client: {
+            let Arrival { from, certificates, lifetime } = arrival;
+            Arc::new(service.connected(Connection { from, certificates, lifetime }))
+        },
         service,
         shared: shared.clone(),
         owner: Owner { connection: place.id, block: place.block },
@@ -103,45 +110,24 @@ where
         stop: stop.clone(),
         last: Notify::new(),
     });
-    let last = requests.clone();
-    let said = stream.said();
-    let service = service_fn(move |request| {
-        said.request(&request);
-        let requests = requests.clone();
-        // In a box: a stream of HTTP/2 has room for the making of its answer for as long as that is sent, and a watch is sent
-        // for hours.
-        Box::pin(async move { Ok::<_, Infallible>(requests.answer(request).await) })
+    let (last, out) = (requests.clone(), stream.clone());
+    let mut connection = pin!({
+        let service = service_fn(move |request| {
+            said.request(&request);
+            let requests = requests.clone();
+            // In a box: a stream of HTTP/2 has room for the making of its answer for as long as that is sent, and a watch is
+            // sent for hours.
+            Box::pin(async move { Ok::<_, Infallible>(requests.answer(request).await) })
+        });
+        builder(bounds, http2).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    // How long heads may take is seen to below.
-    builder
-        .http1()
-        .header_read_timeout(Option::<Duration>::None)
-        .max_buf_size((bounds.header_bytes as usize).max(8192));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(bounds.streams)
-        .max_header_list_size(bounds.header_bytes)
-        .max_pending_accept_reset_streams(RESET_UNSEEN)
-        .max_local_error_reset_streams(RESET_BY_US)
-        .max_send_buf_size(SENT_AHEAD)
-        .initial_stream_window_size(BODY_AHEAD)
-        .initial_connection_window_size(BODIES_AHEAD)
-        .keep_alive_interval(bounds.ping)
-        .keep_alive_timeout(bounds.pong);
-    // What takes the stream over from HTTP/1 sends for itself.
-    let stream = Gathered::new(stream, http2);
-    let out = stream.clone();
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut turn = Turn::default();
     let mut stopping: Option<Duration> = None;
     loop {
         let judged = clock.monotonic();
         let verdict = match stopping {
-            None => activity.verdict(&bounds, http2),
-            Some(since) => activity.farewell(&bounds, http2, since),
+            None => activity.verdict(bounds, http2),
+            Some(since) => activity.farewell(bounds, http2, since),
         };
         let rest = match verdict {
             Verdict::Stay(rest) => rest.max(Duration::from_millis(1)),
@@ -167,6 +153,30 @@ where
             () = clock.sleep_past(judged.saturating_add(rest)) => shared.unread.sweep(place.id, bounds.stall),
         }
     }
+}
+
+/// How either protocol is spoken.
+fn builder(bounds: &Bounds, http2: bool) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    // How long heads may take is seen to by who polls the connection.
+    builder
+        .http1()
+        .header_read_timeout(Option::<Duration>::None)
+        .max_buf_size((bounds.header_bytes as usize).max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(bounds.header_bytes)
+        .max_pending_accept_reset_streams(RESET_UNSEEN)
+        .max_local_error_reset_streams(RESET_BY_US)
+        .max_send_buf_size(SENT_AHEAD)
+        .initial_stream_window_size(BODY_AHEAD)
+        .initial_connection_window_size(BODIES_AHEAD)
+        .keep_alive_interval(bounds.ping)
+        .keep_alive_timeout(bounds.pong);
+    builder
 }
 
 /// How a connection is polled.
@@ -294,14 +304,14 @@ impl<S: Serve> Requests<S> {
         let age = if self.activity.is_fresh() { Age::Fresh } else { Age::Old };
         // Nobody waits here while there is room.
         while unread.room(self.owner, since).await {
-            let making = async {
+            let making = pin!(async {
                 // Looked at again in the turn: what is answered from memory is counted before anybody else looks, so that no
                 // more answers than cores go beyond the bound, however many requests have waited for it.
                 let request = request.take_if(|_| !unread.is_full(self.owner))?;
                 let mut answer = self.service.answer(request, self.client.clone()).await;
                 let counted = reply::count(&mut answer, unread, self.owner);
                 Some((answer.map(Either::Left), counted))
-            };
+            });
             if let Some(made) = turns.begin(self.owner.block, self.owner.connection, age, making).await {
                 return made;
             }

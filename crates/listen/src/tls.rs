@@ -80,31 +80,32 @@ pub(crate) async fn handshake(
     turns: &Turns,
     bounds: &Bounds,
     clock: &dyn Clock,
-) -> io::Result<TlsStream<Metered>> {
+) -> io::Result<Box<TlsStream<Metered>>> {
     socket.allow(Some(HELLO_BYTES));
     let mut end = pin!(clock.sleep(bounds.handshake));
     let start = tokio::select! {
-        start = LazyConfigAcceptor::new(Acceptor::default(), socket) => start?,
+        start = LazyConfigAcceptor::new(Acceptor::default(), socket) => Box::new(start?),
         () = clock.sleep(bounds.hello) => return Err(late("hello")),
     };
     place.set(Stage::Greeted);
     let config = tls.load().choose(start.client_hello().server_name(), own_address);
-    let accept = async move {
+    // A future has room for each value that it moves on while it waits: what is large is in boxes, or stays where it is.
+    let accept = pin!(async move {
         let mut accept = start.into_stream(config);
         if let Some(socket) = accept.get_mut() {
             socket.allow(Some(HANDSHAKE_BYTES));
         }
-        accept.await
-    };
+        let mut stream = Box::new((&mut accept).await?);
+        stream.get_mut().0.allow(None);
+        Ok(stream)
+    });
     // What costs is the answer to the hello, the first thing that is done: a key exchange and a signature. After it the
     // client is waited for, without a turn.
     let handshake = turns.begin(place.block, place.id, Age::Fresh, accept);
-    let mut stream = tokio::select! {
-        stream = handshake => stream?,
-        () = &mut end => return Err(late("handshake")),
-    };
-    stream.get_mut().0.allow(None);
-    Ok(stream)
+    tokio::select! {
+        stream = handshake => stream,
+        () = &mut end => Err(late("handshake")),
+    }
 }
 
 fn late(what: &str) -> io::Error {
