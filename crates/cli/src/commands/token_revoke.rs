@@ -226,9 +226,9 @@ fn text(done: &Value) -> String {
         ));
     }
     match of("until") {
-        Some(until) => {
-            out.push_str(&format!("kept for a day after {until}, when the last of them has expired\n"))
-        }
+        Some(until) => out.push_str(&format!(
+            "kept for a day after {until}, when the last of what it refuses has expired\n"
+        )),
         None => out.push_str("kept for ever: nobody knows when the last of them expires\n"),
     }
     out
@@ -298,7 +298,7 @@ mod tests {
             "revoked account n/a, what was issued before 2026-01-01T10:00:00Z\n\
              unexpired tokens that this covers: 2\n  n/a: 2\n\
              tokens in Secrets that are revoked for ever: 1\n\
-             kept for a day after 2026-01-01T12:00:00Z, when the last of them has expired\n"
+             kept for a day after 2026-01-01T12:00:00Z, when the last of what it refuses has expired\n"
         );
         assert!(warnings(&done).is_empty());
         let unmarked = |unmarked: Value| {

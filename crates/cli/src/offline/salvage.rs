@@ -99,10 +99,10 @@ impl SalvageArgs {
         if let Some(failed) = found.failed {
             return Err(failed);
         }
-        let kept = found.marks.unwrap_or_else(|| Marks {
-            // Where nobody knows, tokens without a mark may be out.
-            unmarked_until: found.ring.iter().flat_map(KeyRing::keys).filter_map(|key| key.last_exp).max(),
-            ..Marks::default()
+        let kept = found.marks.unwrap_or_else(|| {
+            // Where nobody knows, tokens without a mark may be out, and such as others were exchanged for.
+            let last = found.ring.iter().flat_map(KeyRing::keys).filter_map(|key| key.last_exp).max();
+            Marks { unmarked_until: last, exchanged_until: last, ..Marks::default() }
         });
         let epochs = found.revocations.iter().filter_map(|revocation| revocation.epoch);
         let kept = Marks { limit: epochs.fold(kept.limit, u32::max), ..kept };

@@ -11,6 +11,9 @@ pub struct Marks {
     /// No token that was signed here without a mark expires later, Unix seconds; `None`: none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmarked_until: Option<i64>,
+    /// No token that came of another one by exchange here expires later, Unix seconds; `None`: none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged_until: Option<i64>,
     /// Which time had come for sure, Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<i64>,
@@ -23,6 +26,7 @@ impl Marks {
         Marks {
             limit: self.limit.max(other.limit),
             unmarked_until: self.unmarked_until.max(other.unmarked_until),
+            exchanged_until: self.exchanged_until.max(other.exchanged_until),
             settled: other.settled.or(self.settled),
         }
     }

@@ -6,7 +6,15 @@ use std::time::Duration;
 use time::macros::datetime;
 use tokensmith::{Algorithm, ExchangePolicies, LedgerMode, SealKey, Server};
 
-use crate::world::{ASSERTION, ISSUER, JWT, POLICY, TOKEN_EXCHANGE, World, answer, claims, escaped};
+use crate::world::{ASSERTION, Answer, ISSUER, JWT, POLICY, TOKEN_EXCHANGE, World, answer, claims, escaped};
+
+async fn post(server: &Server, path: &str, form: &[(&str, &str)]) -> Answer {
+    let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
+    let body: String = form.iter().map(|(name, value)| format!("{name}={}&", escaped(value))).collect();
+    let asked = http.no_proxy().build().unwrap().post(format!("{}{path}", server.url()));
+    let asked = asked.header("content-type", "application/x-www-form-urlencoded").body(body);
+    answer(asked.send().await.unwrap()).await
+}
 
 const PODS: &str = "/api/v1/namespaces/pay/pods";
 
@@ -104,6 +112,56 @@ async fn a_revocation_is_remembered_as_long_as_anything_that_comes_of_it() {
     }
 }
 
+/// A server that exchanges nothing any more knows of what was exchanged before, and of no more than that.
+#[tokio::test]
+async fn a_revocation_without_a_policy_outlives_what_was_exchanged_under_one() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let policy = POLICY.replace("keysFile: jwks.json", "discovery: https://ci.example.com");
+    let policy = policy.replace("lifetime: 20m", "lifetime: 240h\n  neverLongerThanSubject: false");
+    let mut now = datetime!(2026-01-01 10:00:00 UTC);
+    let start = async |on: bool, now: time::OffsetDateTime| {
+        let policies = ExchangePolicies::open(policy.as_bytes(), files.path()).unwrap();
+        let server = Server::on_disk(folder.path(), SealKey::new([7; 32])).algorithm(Algorithm::ES256);
+        let server = server.issuer(ISSUER).clock(now).with(move |options| {
+            options.exchange = on.then_some(policies);
+            options.ledger = LedgerMode::Full;
+        });
+        server.start().await.unwrap()
+    };
+    // Nothing was exchanged yet: a revocation is kept as long as its token, whatever else the key has signed.
+    let server = start(true, now).await;
+    server.token("pay/other").seconds(90_000).await.unwrap();
+    let plain = server.token("pay/api").seconds(600).await.unwrap();
+    let what = json!({"jti": claims(plain.as_str())["jti"]});
+    let revoked = server.call(Method::POST, "/admin/v1/tokens/revoke", Some(&what)).await.unwrap();
+    assert_eq!(revoked["until"], "2026-01-01T10:10:00Z");
+    server.stop().await.unwrap();
+
+    let server = start(true, now).await;
+    let subject = server.token("pay/api").audience(ISSUER).await.unwrap();
+    let form =
+        [("grant_type", TOKEN_EXCHANGE), ("subject_token", subject.as_str()), ("subject_token_type", JWT)];
+    let answer = post(&server, "/oauth2/token", &form).await.ok();
+    let token = answer["access_token"].as_str().unwrap().to_owned();
+    server.stop().await.unwrap();
+
+    let server = start(false, now).await;
+    let what = json!({"token": subject.as_str()});
+    let revoked = server.call(Method::POST, "/admin/v1/tokens/revoke", Some(&what)).await.unwrap();
+    let until = tokensmith_core::moment::parse(revoked["until"].as_str().unwrap()).unwrap();
+    assert!(until.unix_timestamp() >= claims(&token)["exp"].as_i64().unwrap(), "{revoked}");
+    now += Duration::from_secs(9 * 24 * 3600);
+    server.clock().advance(Duration::from_secs(9 * 24 * 3600)).await.unwrap();
+    server.stop().await.unwrap();
+
+    let server = start(true, now).await;
+    let assertion = server.token("edge/gateway").audience(ISSUER).await.unwrap();
+    let form =
+        [("client_assertion_type", ASSERTION), ("client_assertion", assertion.as_str()), ("token", &token)];
+    assert_eq!(post(&server, "/oauth2/introspect", &form).await.ok()["active"], false);
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_subject_that_does_not_hold_is_not_exchanged() {
     let world = World::new().await;
@@ -136,13 +194,6 @@ async fn a_restart_forgets_nothing_of_it() {
             options.ledger = mode;
         });
         server.start().await.unwrap()
-    };
-    let post = async |server: &Server, path: &str, form: &[(&str, &str)]| {
-        let http = reqwest::Client::builder().tls_backend_preconfigured(server.client_tls().unwrap());
-        let body: String = form.iter().map(|(name, value)| format!("{name}={}&", escaped(value))).collect();
-        let asked = http.no_proxy().build().unwrap().post(format!("{}{path}", server.url()));
-        let asked = asked.header("content-type", "application/x-www-form-urlencoded").body(body);
-        answer(asked.send().await.unwrap()).await
     };
     let introspect = async |server: &Server, token: &str| {
         let assertion = server.token("edge/gateway").audience(ISSUER).await.unwrap();

@@ -179,7 +179,8 @@ async fn revocations(ledger: &dyn Ledger) {
 /// The limits only grow, the time is the last one said, and nothing that is forgotten takes them along.
 async fn marks(ledger: &dyn Ledger) {
     assert_eq!(ledger.marks().await.unwrap(), None);
-    let marks = |limit, unmarked_until, settled| Marks { limit, unmarked_until, settled };
+    let marks =
+        |limit, until, settled| Marks { limit, unmarked_until: until, exchanged_until: until, settled };
     let keep = async |marks| {
         ledger.keep_marks(marks).await.unwrap();
         ledger.marks().await.unwrap().unwrap()

@@ -38,14 +38,14 @@ async fn it_is_there_after_a_restart_and_moves_no_revision() {
             ledger.record(issued(n, 1000)).await;
         }
         ledger.revoke(&[revocation(What::Jti("x".into()), 1, 2)]).await.unwrap();
-        ledger.keep_marks(Marks { limit: 64, unmarked_until: None, settled: Some(5) }).await.unwrap();
+        ledger.keep_marks(Marks { limit: 64, settled: Some(5), ..Marks::default() }).await.unwrap();
         assert_eq!(store.revision().await.unwrap(), 1);
         // No flush: whoever drops the ledger leaves nothing behind.
     }
     let (store, ledger) = open_at(home.path());
     assert_eq!(jtis(&ledger).await, 100);
     assert_eq!(ledger.revocations().await.unwrap(), [revocation(What::Jti("x".into()), 1, 2)]);
-    let marks = Marks { limit: 64, unmarked_until: None, settled: Some(5) };
+    let marks = Marks { limit: 64, settled: Some(5), ..Marks::default() };
     assert_eq!(ledger.marks().await.unwrap(), Some(marks));
     assert_eq!(store.revision().await.unwrap(), 1);
     assert_eq!(store.list("", None, 0).await.unwrap().entries.len(), 1, "no object is seen of it");

@@ -77,6 +77,9 @@ impl AccessTokens {
             span.record("sa.namespace", namespace).record("sa.name", name);
         }
         claims["iat"] = issued_at.into();
+        if grant.tie.is_some_and(|tie| !tie.tokens.is_empty()) {
+            self.ledger.descends(grant.expires_at).await?;
+        }
         let failed = |e: &dyn std::error::Error| format!("failed to generate token: {e}");
         for _ in 0..ATTEMPTS {
             let id = mark::id(self.ledger.epoch()).to_string();

@@ -83,7 +83,6 @@ impl AccessTokens {
         verifier: Arc<Verifier>,
         issuer: String,
     ) -> Self {
-        ledger.exchanges();
         AccessTokens { view, clock, keys, ledger, verifier, issuer }
     }
 

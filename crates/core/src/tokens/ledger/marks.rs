@@ -34,7 +34,7 @@ pub(super) async fn open(
     now: i64,
 ) -> Result<Marks, LedgerOpenError> {
     let kept = ledger.marks().await?;
-    let first = || Marks { limit: 0, unmarked_until: last_expiry(keys), settled: Some(now) };
+    let first = || Marks { unmarked_until: last_expiry(keys), settled: Some(now), ..Marks::default() };
     let mut marks = kept.unwrap_or_else(first);
     marks.limit = stored.iter().filter_map(|r| r.epoch).fold(marks.limit, u32::max);
     let mut older: Vec<_> = stored.iter_mut().filter(|r| r.is_bulk() && r.epoch.is_none()).collect();
@@ -114,6 +114,30 @@ impl TokenLedger {
             // It is signed and good all the same, and covered by what its key has promised.
             Err(e) => tracing::warn!(cause = %e, "that tokens without a mark are out could not be written"),
         }
+    }
+
+    /// A token is about to be exchanged for one that expires then: that is kept, in every mode, so that what it comes from stays revoked
+    /// for as long, whether or not tokens are exchanged by the time it is revoked. A day ahead, so that it is rarely written. Before it is
+    /// signed: whoever revokes what it comes from after the last look at that has read this.
+    ///
+    /// # Errors
+    /// It is not on disk: a revocation could be forgotten before its time.
+    pub(in crate::tokens) async fn descends(&self, expires_at: i64) -> Result<(), Error> {
+        if expires_at <= self.exchanged_until.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _one = self.writing.lock().await;
+        if expires_at <= self.exchanged_until.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let ahead = expires_at.saturating_add(DAY);
+        let marks = Marks { exchanged_until: Some(ahead), ..Marks::default() };
+        self.ledger.keep_marks(marks).await.map_err(|e| {
+            super::failed(e);
+            Error::Unavailable("until when exchanged tokens live could not be written".into())
+        })?;
+        self.exchanged_until.fetch_max(ahead, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Whether tokens without a mark may be out, that were signed here.

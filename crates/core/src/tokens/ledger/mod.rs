@@ -8,7 +8,7 @@ mod revoke;
 mod settled;
 mod standing;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use time::{Duration, OffsetDateTime};
@@ -104,8 +104,8 @@ pub struct TokenLedger {
     /// No token without a mark that was signed here expires later, Unix seconds.
     unmarked_until: AtomicI64,
     settled: Mutex<Settled>,
-    /// Whether tokens are exchanged for others, which may live longer.
-    exchanging: AtomicBool,
+    /// No token that came of another one by exchange expires later, Unix seconds.
+    exchanged_until: AtomicI64,
     /// Held while a revocation or the limit of marks is written, and no longer.
     writing: tokio::sync::Mutex<()>,
 }
@@ -142,19 +142,13 @@ impl TokenLedger {
             view,
             unmarked_until: AtomicI64::new(marks.unmarked_until.unwrap_or(i64::MIN)),
             settled: Mutex::new(settled),
-            exchanging: AtomicBool::new(false),
+            exchanged_until: AtomicI64::new(marks.exchanged_until.unwrap_or(i64::MIN)),
             writing: Default::default(),
         });
         if mode != LedgerMode::Off {
             opened.make_first_room().await;
         }
         Ok(opened)
-    }
-
-    /// From now on tokens are exchanged for others, which come from them and may live longer: what is revoked is remembered for
-    /// as long as any of those.
-    pub(super) fn exchanges(&self) {
-        self.exchanging.store(true, Ordering::SeqCst);
     }
 
     /// What is revoked.

@@ -95,14 +95,9 @@ impl TokenLedger {
         (*self.revocations.raise(revocation)).clone()
     }
 
-    /// No covered token expires later, nor one that comes from it by exchange: whatever signed that has promised its end.
+    /// No covered token expires later, nor one that comes from it by exchange ([`Self::descends`]).
     async fn bound(&self, what: &What) -> i64 {
-        let own = self.own_bound(what).await;
-        if !self.exchanging.load(Ordering::SeqCst) {
-            return own;
-        }
-        let keys = self.keys.current();
-        keys.infos().iter().filter_map(|key| key.last_exp).fold(own, i64::max)
+        self.own_bound(what).await.max(self.exchanged_until.load(Ordering::SeqCst))
     }
 
     /// No covered token expires later.
