@@ -68,6 +68,15 @@ impl StsConfig {
     }
 }
 
+/// Whether it can be a DNS name with a dot in it.
+pub(crate) fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +169,56 @@ aws:
         let error = StsConfig::parse(b"issuers: []\n", &[Cloud::Gcp]).unwrap_err().to_string();
         assert!(error.contains("there is no `gcp:`"), "{error}");
         assert!(parse("").is_err() && parse("[]").is_err() && parse(&format!("{GOOD}---\na: 1\n")).is_err());
+    }
+    /// All three clouds, as JSON: a line for each thing.
+    const JSON: &str = r#"{"issuers": [
+{"issuer": "https://oidc.example.com", "documents": "self"}],
+"aws": {"oidcProviders": [
+{"account": "123456789012", "url": "https://oidc.example.com", "clientIdList": ["sts.amazonaws.com"]}],
+"roles": [{"arn": "arn:aws:iam::123456789012:role/reader", "assumeRolePolicyDocument":
+{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Federated": "arn:aws:iam::123456789012:oidc-provider/oidc.example.com"}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": {"StringEquals": {"oidc.example.com:aud": "sts.amazonaws.com"}}}]}}]},
+"gcp": {"providers": [
+{"name": "projects/1/locations/global/workloadIdentityPools/laptop/providers/cluster", "attributeMapping": {"google.subject": "assertion.sub"}, "oidc": {"issuerUri": "https://oidc.example.com"}}],
+"serviceAccounts": [{"email": "a@shop.iam.gserviceaccount.com", "policy": {"bindings": [
+{"role": "roles/iam.workloadIdentityUser", "members": ["principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/laptop/*"]}]}}]},
+"azure": {"tenants": [{"tenantId": "11111111-1111-1111-1111-111111111111", "applications": [
+{"appId": "22222222-2222-2222-2222-222222222222", "federatedIdentityCredentials": [
+{"name": "cluster", "issuer": "https://oidc.example.com", "subject": "s", "audiences": ["a"]}]}]}]}}"#;
+
+    #[test]
+    fn no_misspelling_is_taken_in_json_either() {
+        let parse = |text: &str| StsConfig::parse(text.as_bytes(), &[Cloud::Aws, Cloud::Azure, Cloud::Gcp]);
+        assert!(parse(JSON).is_ok(), "{:?}", parse(JSON).map(drop));
+        for (from, to, words, line) in [
+            ("\"issuers\"", "\"issuer\"", "unknown field `issuer`", 1),
+            ("\"clientIdList\"", "\"clientIds\"", "unknown field `clientIds`", 4),
+            ("\"clientIdList\"", "\"url\": \"https://x\", \"clientIdList\"", "duplicate", 4),
+            ("\"arn\": ", "\"ARN\": ", "unknown field `ARN`", 5),
+            ("\"Version\"", "\"version\"", "version is not understood", 6),
+            ("\"Effect\"", "\"effect\"", "Statement 1: the statement: effect is not understood", 6),
+            ("\"Federated\"", "\"Federate\"", "Principal.Federate: it is not understood", 6),
+            ("oidc-provider/oidc", "oidc-provider/odic", "is none of oidcProviders", 6),
+            ("sts:AssumeRoleWith", "sts:AssumRoleWith", "is no action of a trust policy", 6),
+            (
+                "\"StringEquals\"",
+                "\"StringEqual\"",
+                "Condition.StringEqual: the operator is not understood",
+                6,
+            ),
+            ("\"Condition\": {", "\"Condition\": {\"StringEquals\": {}, ", "duplicate", 6),
+            ("\"attributeMapping\"", "\"attributeMappings\"", "unknown field `attributeMappings`", 8),
+            ("\"issuerUri\"", "\"issuerURI\"", "unknown field `issuerURI`", 8),
+            ("\"email\"", "\"mail\"", "unknown field `mail`", 9),
+            ("workloadIdentityUser", "workloadIdentityUsers", "no role of IAM is known here", 10),
+            ("laptop/*", "labtop/*", "there is no provider of the pool", 10),
+            ("principalSet:", "principalset:", "no principal of IAM has this form", 10),
+            ("\"tenantId\"", "\"tenantID\"", "unknown field `tenantID`", 11),
+            ("\"appId\"", "\"clientId\"", "unknown field `clientId`", 12),
+            ("\"subject\"", "\"subjects\"", "unknown field `subjects`", 13),
+        ] {
+            assert!(JSON.contains(from), "{from}");
+            let told = parse(&JSON.replacen(from, to, 1)).map(drop).expect_err(to).to_string();
+            assert!(told.contains(words) && told.contains(&format!("line {line}, ")), "{to}: {told}");
+        }
     }
 }

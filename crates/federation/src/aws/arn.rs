@@ -13,7 +13,7 @@ pub(super) struct RoleArn {
 }
 
 /// AWS's partitions.
-const PARTITIONS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
+pub(super) const PARTITIONS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
 
 impl RoleArn {
     /// `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.

@@ -40,10 +40,12 @@ struct RawRole {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// By account and issuer.
-    pub(super) providers: HashMap<(String, String), Provider>,
+    pub(super) providers: Providers,
     /// By ARN.
     pub(super) roles: HashMap<String, Role>,
 }
+
+type Providers = HashMap<(String, String), Provider>;
 
 /// An OpenID Connect provider of an account.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl Config {
         let mut roles = HashMap::new();
         for raw in raw.roles {
             let arn = raw.value.arn.clone();
-            if roles.insert(arn.value.clone(), Role::new(raw.value)?).is_some() {
+            if roles.insert(arn.value.clone(), Role::new(raw.value, &providers)?).is_some() {
                 return Err(arn.refuse("the role is there twice: keep one of them,"));
             }
         }
@@ -135,7 +137,7 @@ impl Provider {
 }
 
 impl Role {
-    fn new(raw: RawRole) -> Result<Self, ConfigError> {
+    fn new(raw: RawRole, providers: &Providers) -> Result<Self, ConfigError> {
         let RawRole { arn, max_session_duration, assume_role_policy_document: document } = raw;
         let Some(parsed) = RoleArn::parse(&arn.value) else {
             return Err(arn.refuse("this is no role's ARN, as arn:aws:iam::123456789012:role/NAME,"));
@@ -145,7 +147,10 @@ impl Role {
             Some(max) if SESSIONS.contains(&max.value) => max.value,
             Some(max) => return Err(max.refuse("AWS takes 3600 to 43200 seconds,")),
         };
-        let trust = TrustPolicy::parse(&document.value).map_err(|why| document.refuse(why))?;
+        // A role of an account trusts that account's own providers.
+        let own = providers.iter().filter(|((account, _), _)| account == parsed.account());
+        let own: Vec<String> = own.map(|(_, provider)| provider.arn(&parsed)).collect();
+        let trust = TrustPolicy::parse(&document.value, &own).map_err(|why| document.refuse(why))?;
         Ok(Role { arn: parsed, max_session_duration: max, trust })
     }
 }

@@ -11,6 +11,8 @@ use serde::de::IgnoredAny;
 use tokensmith_api::yaml::{ConfigError, Placed};
 use uuid::Uuid;
 
+use crate::config::is_domain;
+
 /// What is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -134,15 +136,6 @@ impl Config {
         let applications = self.tenants.values().flat_map(|tenant| tenant.applications.values());
         applications.flat_map(|one| &one.credentials).map(|credential| credential.issuer.as_str()).collect()
     }
-}
-
-/// Whether it can be a DNS name with a dot in it.
-pub(super) fn is_domain(text: &str) -> bool {
-    let label = |label: &str| {
-        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
 fn application(

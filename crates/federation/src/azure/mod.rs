@@ -101,7 +101,7 @@ impl Azure {
             other => return Err(Refusal::unsupported_grant(other)),
         }
         let known = self.tenant(tenant).ok_or_else(|| {
-            let possible = tenant.parse::<Uuid>().is_ok() || config::is_domain(tenant);
+            let possible = tenant.parse::<Uuid>().is_ok() || crate::config::is_domain(tenant);
             if possible { Refusal::unknown_tenant(tenant) } else { Refusal::no_tenant(tenant) }
         })?;
         let client = wanted("client_id")?;

@@ -12,7 +12,7 @@ use tokensmith_core::keys::PublishedKeys;
 use tokensmith_core::keys::issuer::check_discovery;
 
 use super::mapping::{Compiled, Mapping};
-use super::names::{self, ProviderName};
+use super::names::{self, Named, ProviderName};
 use super::uploaded;
 
 /// What is written.
@@ -158,12 +158,14 @@ impl Config {
     /// Judges what is written. `issuers` are those whose documents can be read here.
     pub(crate) fn new(raw: RawConfig, issuers: &HashSet<&str>) -> Result<Self, ConfigError> {
         let mut closed_pools = HashSet::new();
+        let mut pools = Pools::new();
         for pool in raw.pools {
             let RawPool { name, disabled, state, .. } = pool.value;
             if !names::is_pool(&name.value) {
                 return Err(name
                     .refuse("a pool is called projects/NUMBER/locations/global/workloadIdentityPools/ID:"));
             }
+            pools.entry(name.value.clone()).or_default();
             if disabled || state == State::Deleted {
                 closed_pools.insert(name.value);
             }
@@ -172,13 +174,14 @@ impl Config {
         let mut compiled = Compiled::default();
         for raw in raw.providers {
             let (name, provider) = provider(raw.value, issuers, &mut compiled)?;
+            pools.entry(provider.name.pool().to_owned()).or_default().add(&provider.mapping);
             if providers.insert(provider.name.as_str().to_owned(), Arc::new(provider)).is_some() {
                 return Err(name.refuse("the provider is there twice: keep one of them,"));
             }
         }
         let mut accounts = HashMap::with_capacity(raw.service_accounts.len());
         for raw in raw.service_accounts {
-            let (email, account) = account(raw.value)?;
+            let (email, account) = account(raw.value, &pools)?;
             if accounts.insert(account.email.clone(), Arc::new(account)).is_some() {
                 return Err(email.refuse("the service account is there twice: keep one of them,"));
             }
@@ -228,7 +231,7 @@ fn provider(
     Ok((name, provider))
 }
 
-fn account(raw: RawAccount) -> Result<(Placed<String>, Account), ConfigError> {
+fn account(raw: RawAccount, pools: &Pools) -> Result<(Placed<String>, Account), ConfigError> {
     let RawAccount { email, lifetime_extension, policy } = raw;
     let parts = email.value.split_once('@');
     if !parts.is_some_and(|(name, host)| {
@@ -239,11 +242,9 @@ fn account(raw: RawAccount) -> Result<(Placed<String>, Account), ConfigError> {
     let (mut bearers, mut creators) = (HashSet::new(), HashSet::new());
     for RawBinding { role, members } in policy.bindings {
         let creator = role.value == CREATOR;
-        if !role.value.starts_with("roles/") && !role.value.contains("/roles/") {
-            return Err(role.refuse("a role is called roles/…:"));
-        }
+        check_role(&role)?;
         for member in members {
-            check_member(&member)?;
+            check_member(&member, pools)?;
             if creator {
                 creators.insert(member.value.clone());
             }
@@ -257,10 +258,70 @@ fn account(raw: RawAccount) -> Result<(Placed<String>, Account), ConfigError> {
     Ok((email, account))
 }
 
-/// Whether it is a principal of IAM's (<https://cloud.google.com/iam/docs/principal-identifiers>). Those that are neither
-/// federated nor a service account nobody here can be.
-fn check_member(member: &Placed<String>) -> Result<(), ConfigError> {
-    const OTHERS: [&str; 10] = [
+/// Pools by name, and what their providers make of tokens.
+type Pools = HashMap<String, Mapped>;
+
+/// What members of a pool can be named by.
+#[derive(Default)]
+struct Mapped {
+    /// Whether there is a provider: of a pool without one nothing is known.
+    known: bool,
+    groups: bool,
+    attributes: HashSet<String>,
+}
+
+impl Mapped {
+    fn add(&mut self, mapping: &Mapping) {
+        self.known = true;
+        self.groups |= mapping.has_groups();
+        self.attributes.extend(mapping.attributes().map(str::to_owned));
+    }
+}
+
+/// Roles of IAM's that accounts are known to have bindings with (<https://cloud.google.com/iam/docs/roles-permissions/iam>); only two
+/// of them let anybody be an account.
+const ROLES: [&str; 14] = [
+    USER,
+    CREATOR,
+    "roles/iam.admin",
+    "roles/iam.roleAdmin",
+    "roles/iam.roleViewer",
+    "roles/iam.securityAdmin",
+    "roles/iam.securityReviewer",
+    "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountApiKeyBindingAdmin",
+    "roles/iam.serviceAccountDeleter",
+    "roles/iam.serviceAccountKeyAdmin",
+    "roles/iam.serviceAccountOpenIdTokenCreator",
+    "roles/iam.serviceAccountUser",
+    "roles/iam.serviceAccountViewer",
+];
+/// Those that belong to no service.
+const BASIC: [&str; 3] = ["roles/owner", "roles/editor", "roles/viewer"];
+
+/// A role that is misspelt would let nobody in, without a word. Custom roles, and those of other services, are not looked into.
+fn check_role(role: &Placed<String>) -> Result<(), ConfigError> {
+    let name = role.value.as_str();
+    let custom =
+        |rest: &str| rest.split_once("/roles/").is_some_and(|(of, id)| !of.is_empty() && !id.is_empty());
+    let known = match name.strip_prefix("roles/").map(|rest| rest.split_once('.')) {
+        Some(Some(("iam", _))) => ROLES.contains(&name),
+        Some(Some((service, id))) => !service.is_empty() && !id.is_empty(),
+        Some(None) => BASIC.contains(&name),
+        None => ["projects/", "organizations/"].iter().any(|of| name.strip_prefix(of).is_some_and(custom)),
+    };
+    if known {
+        return Ok(());
+    }
+    Err(role.refuse(format_args!(
+        "no role of IAM is known here by this name (an account is lent by {USER} or {CREATOR}):"
+    )))
+}
+
+/// Whether it is a principal of IAM's (<https://cloud.google.com/iam/docs/principal-identifiers>), and one that there can be. Those
+/// that are neither federated nor a service account nobody here can be.
+fn check_member(member: &Placed<String>, pools: &Pools) -> Result<(), ConfigError> {
+    const OTHERS: [&str; 8] = [
         "user:",
         "group:",
         "serviceAccount:",
@@ -269,10 +330,24 @@ fn check_member(member: &Placed<String>) -> Result<(), ConfigError> {
         "projectOwner:",
         "projectEditor:",
         "projectViewer:",
-        "allUsers",
-        "allAuthenticatedUsers",
     ];
-    let known =
-        names::is_federated(&member.value) || OTHERS.iter().any(|kind| member.value.starts_with(kind));
-    if known { Ok(()) } else { Err(member.refuse("no principal of IAM has this form:")) }
+    let text = member.value.as_str();
+    let named = |kind: &str| text.strip_prefix(kind).is_some_and(|name| !name.is_empty());
+    if matches!(text, "allUsers" | "allAuthenticatedUsers") || OTHERS.into_iter().any(named) {
+        return Ok(());
+    }
+    let (pool, what) =
+        names::federated(text).ok_or_else(|| member.refuse("no principal of IAM has this form:"))?;
+    let mapped = pools.get(pool).ok_or_else(|| {
+        member.refuse(format_args!("there is no provider of the pool {pool} (and it is none of pools):"))
+    })?;
+    let missing = match what {
+        Named::Group if !mapped.groups => "google.groups".to_owned(),
+        Named::Attribute(name) if !mapped.attributes.contains(name) => format!("attribute.{name}"),
+        _ => return Ok(()),
+    };
+    if mapped.known {
+        return Err(member.refuse(format_args!("no provider of its pool maps {missing}:")));
+    }
+    Ok(())
 }

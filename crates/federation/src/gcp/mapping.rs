@@ -80,6 +80,16 @@ impl Mapping {
         })
     }
 
+    /// Whether members of groups are told apart.
+    pub(super) fn has_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// The names of the attributes of one's own.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.custom.iter().map(|(name, _)| name.as_str())
+    }
+
     /// What the claims of a token that holds come to.
     ///
     /// The condition is asked first, and one that cannot be worked out (a claim that it names is missing) refuses: that is

@@ -82,25 +82,38 @@ pub(super) fn everyone(pool: &str) -> String {
     format!("principalSet:{HOST}{pool}/*")
 }
 
-/// Whether a member of a binding has one of the forms above.
-pub(super) fn is_federated(member: &str) -> bool {
+/// What a member of a binding names of a pool.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Named<'a> {
+    Subject,
+    Group,
+    Attribute(&'a str),
+    Everyone,
+}
+
+/// The pool of a member of a binding that has one of the forms above, and what of it.
+pub(super) fn federated(member: &str) -> Option<(&str, Named<'_>)> {
     let one = member.strip_prefix("principal:").and_then(|rest| rest.strip_prefix(HOST));
-    let set = member.strip_prefix("principalSet:").and_then(|rest| rest.strip_prefix(HOST));
-    let after = |rest: &str, what: &str| {
-        rest.find(what).is_some_and(|at| is_pool(&rest[..at]) && at.saturating_add(what.len()) < rest.len())
-    };
-    match (one, set) {
-        (Some(rest), _) => after(rest, "/subject/"),
-        (None, Some(rest)) => {
-            let attribute = rest.find("/attribute.").is_some_and(|at| {
-                let value = rest[at..].strip_prefix("/attribute.").and_then(|named| named.split_once('/'));
-                is_pool(&rest[..at])
-                    && value.is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
-            });
-            attribute || after(rest, "/group/") || rest.strip_suffix("/*").is_some_and(is_pool)
-        }
-        (None, None) => false,
+    let set = || member.strip_prefix("principalSet:").and_then(|rest| rest.strip_prefix(HOST));
+    if let Some(rest) = one {
+        return Some((pool_before(rest, "/subject/")?, Named::Subject));
     }
+    let rest = set()?;
+    if let Some((pool, after)) = rest.split_once("/attribute.").filter(|(pool, _)| is_pool(pool)) {
+        let (name, value) = after.split_once('/')?;
+        return (!name.is_empty() && !value.is_empty()).then_some((pool, Named::Attribute(name)));
+    }
+    if let Some(pool) = pool_before(rest, "/group/") {
+        return Some((pool, Named::Group));
+    }
+    let pool = rest.strip_suffix("/*").filter(|pool| is_pool(pool))?;
+    Some((pool, Named::Everyone))
+}
+
+/// The pool before what a member names of it, which must be something.
+fn pool_before<'a>(rest: &'a str, what: &str) -> Option<&'a str> {
+    let (pool, named) = rest.split_once(what)?;
+    (is_pool(pool) && !named.is_empty()).then_some(pool)
 }
 
 #[cfg(test)]
@@ -142,7 +155,7 @@ mod tests {
             attribute(POOL, "namespace", "default/x"),
             everyone(POOL),
         ] {
-            assert!(is_federated(&made), "{made}");
+            assert_eq!(federated(&made).map(|(pool, _)| pool), Some(POOL), "{made}");
         }
         for wrong in [
             "principal://iam.googleapis.com/",
@@ -155,7 +168,7 @@ mod tests {
             "principalSet://iam.googleapis.com/projects/x/locations/global/workloadIdentityPools/laptop/*",
             "user:a@example.com",
         ] {
-            assert!(!is_federated(wrong), "{wrong}");
+            assert_eq!(federated(wrong), None, "{wrong}");
         }
     }
 }

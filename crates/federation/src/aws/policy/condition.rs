@@ -3,7 +3,6 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>).
 
 use std::collections::HashMap;
-use std::fmt;
 
 use serde_json::Value;
 
@@ -110,6 +109,13 @@ impl Condition {
         }
     }
 
+    /// How it is written, for logs; and that the request has no such key, which may be misspelt.
+    pub(super) fn told(&self, context: &Context) -> String {
+        let there = context.0.contains_key(&self.key) || matches!(self.test, Test::Null(_));
+        let missing = if there { "" } else { ", a key that the request does not have," };
+        format!("{}{missing}", self.written)
+    }
+
     /// Whether one of the policy's values is this one.
     fn matches(&self, value: &str) -> bool {
         match &self.test {
@@ -121,12 +127,6 @@ impl Condition {
             Test::Like(patterns) => patterns.iter().any(|pattern| pattern.matches(value)),
             Test::Null(_) => false,
         }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
     }
 }
 

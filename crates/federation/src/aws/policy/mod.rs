@@ -6,6 +6,7 @@
 
 mod condition;
 mod pattern;
+mod principal;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use condition::Condition;
 pub(super) use condition::Context;
 use pattern::Pattern;
+use principal::Principals;
 
 /// Why a policy cannot be used: where in it, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,14 +47,6 @@ struct Statement {
     conditions: Vec<Condition>,
 }
 
-/// Whom a statement is about.
-#[derive(Clone, Debug)]
-enum Principals {
-    Everyone,
-    /// The ARNs of identity providers; accounts, users and services are no web identities.
-    Federated(Vec<String>),
-}
-
 /// What is asked of a policy.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
@@ -78,8 +72,8 @@ pub(super) enum NotAllowed {
 const MAX_LENGTH: usize = 4096;
 
 impl TrustPolicy {
-    /// Reads a policy.
-    pub(super) fn parse(document: &Value) -> Result<Self, PolicyError> {
+    /// Reads the policy of a role whose account has these providers, by their ARNs.
+    pub(super) fn parse(document: &Value, providers: &[String]) -> Result<Self, PolicyError> {
         let length = document.to_string().chars().filter(|c| !c.is_whitespace()).count();
         if length > MAX_LENGTH {
             return Err(PolicyError::new(
@@ -101,7 +95,7 @@ impl TrustPolicy {
         };
         let numbered = statements.into_iter().enumerate();
         let read = numbered.map(|(at, statement)| {
-            let read = Statement::parse(statement, at + 1, variables);
+            let read = Statement::parse(statement, at + 1, variables, providers);
             read.map_err(|e| PolicyError { place: format!("Statement {}: {}", at + 1, e.place), ..e })
         });
         Ok(TrustPolicy { statements: read.collect::<Result<_, _>>()? })
@@ -115,7 +109,7 @@ impl TrustPolicy {
                 None if statement.denies => return Err(NotAllowed::Denied(statement.name.clone())),
                 None => allowed = true,
                 Some(unmet) if !statement.denies && nearest == NotAllowed::Silent => {
-                    let (statement, condition) = (statement.name.clone(), unmet.to_string());
+                    let (statement, condition) = (statement.name.clone(), unmet.told(asked.context));
                     nearest = NotAllowed::Unmet { statement, condition };
                 }
                 Some(_) => {}
@@ -126,7 +120,12 @@ impl TrustPolicy {
 }
 
 impl Statement {
-    fn parse(statement: &Value, number: usize, variables: bool) -> Result<Self, PolicyError> {
+    fn parse(
+        statement: &Value,
+        number: usize,
+        variables: bool,
+        providers: &[String],
+    ) -> Result<Self, PolicyError> {
         let statement = object(statement, "the statement")?;
         known(statement, "the statement", &["Sid", "Effect", "Principal", "Action", "Condition"])?;
         let part = |name: &str| {
@@ -144,9 +143,8 @@ impl Statement {
             Some(Value::String(sid)) => sid.clone(),
             Some(_) => return Err(PolicyError::new("Sid", "it is a text")),
         };
-        // The names of actions are compared without regard to case.
         let actions = strings(part("Action")?, "Action")?;
-        let actions = actions.iter().map(|action| Pattern::new(&action.to_lowercase())).collect();
+        let actions = actions.iter().map(|action| self::action(action)).collect::<Result<_, _>>()?;
         let mut conditions = Vec::new();
         if let Some(block) = statement.get("Condition") {
             for (operator, keys) in object(block, "Condition")? {
@@ -155,44 +153,38 @@ impl Statement {
                 }
             }
         }
-        let principals = Principals::parse(part("Principal")?)?;
+        let principals = Principals::parse(part("Principal")?, providers)?;
         Ok(Statement { name, denies, actions, principals, conditions })
     }
 
     /// Whether it is about what is asked, its conditions aside.
     fn concerns(&self, asked: &Asked<'_>) -> bool {
         let action = asked.action.to_lowercase();
-        let principal = match &self.principals {
-            Principals::Everyone => true,
-            Principals::Federated(arns) => arns.iter().any(|arn| arn == asked.provider),
-        };
-        principal && self.actions.iter().any(|pattern| pattern.matches(&action))
+        self.principals.has(asked.provider) && self.actions.iter().any(|pattern| pattern.matches(&action))
     }
 }
 
-impl Principals {
-    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>: `*`, and `"AWS": "*"`, are
-    /// everyone, those of other accounts and of identity providers included.
-    fn parse(principal: &Value) -> Result<Self, PolicyError> {
-        if principal == "*" {
-            return Ok(Principals::Everyone);
-        }
-        let mut federated = Vec::new();
-        for (kind, names) in object(principal, "Principal")? {
-            let names = strings(names, &format!("Principal.{kind}"))?;
-            match kind.as_str() {
-                "AWS" if names.iter().any(|name| name == "*") => return Ok(Principals::Everyone),
-                "AWS" | "Service" | "CanonicalUser" => {}
-                // In a trust policy a name is whole: nothing stands for a part of it.
-                "Federated" if names.iter().any(|name| name.contains('*')) => {
-                    return Err(PolicyError::new("Principal.Federated", "a provider's ARN has no wildcards"));
-                }
-                "Federated" => federated.extend(names),
-                _ => return Err(PolicyError::new(format!("Principal.{kind}"), "it is not understood here")),
-            }
-        }
-        Ok(Principals::Federated(federated))
+/// The actions that a trust policy may be about
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html>), in lower case.
+const ACTIONS: [&str; 6] = [
+    "sts:assumerole",
+    "sts:assumerolewithsaml",
+    "sts:assumerolewithwebidentity",
+    "sts:setcontext",
+    "sts:setsourceidentity",
+    "sts:tagsession",
+];
+
+/// An action, or a pattern of some. The names of actions are compared without regard to case; what none of them is, is misspelt.
+fn action(text: &str) -> Result<Pattern, PolicyError> {
+    let pattern = Pattern::new(&text.to_lowercase());
+    if ACTIONS.iter().any(|action| pattern.matches(action)) {
+        return Ok(pattern);
     }
+    let why = format!(
+        "{text:?} is no action of a trust policy: sts:AssumeRoleWithWebIdentity, sts:TagSession and sts:SetSourceIdentity are for web identities"
+    );
+    Err(PolicyError::new("Action", why))
 }
 
 impl fmt::Display for NotAllowed {
@@ -228,6 +220,7 @@ fn strings(value: &Value, place: &str) -> Result<Vec<String>, PolicyError> {
         _ => Err(PolicyError::new(place, "it is a text, or a list of texts")),
     };
     match value {
+        Value::Array(list) if list.is_empty() => Err(PolicyError::new(place, "there is nothing in it")),
         Value::Array(list) => list.iter().map(one).collect(),
         value => Ok(vec![one(value)?]),
     }
@@ -241,8 +234,12 @@ mod tests {
 
     const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.example.com";
 
+    fn parse(document: &Value) -> Result<TrustPolicy, PolicyError> {
+        TrustPolicy::parse(document, &[PROVIDER.to_owned()])
+    }
+
     fn decide(statements: &Value, sub: &str) -> Result<(), NotAllowed> {
-        let policy = TrustPolicy::parse(&json!({"Version": "2012-10-17", "Statement": statements})).unwrap();
+        let policy = parse(&json!({"Version": "2012-10-17", "Statement": statements})).unwrap();
         let mut context = Context::default();
         context.set("oidc.example.com:sub", [sub.to_owned()]);
         let asked = Asked { action: "sts:AssumeRoleWithWebIdentity", provider: PROVIDER, context: &context };
@@ -289,12 +286,8 @@ mod tests {
             ("Principal", json!("*"), true),
             ("Principal", json!({"AWS": "*"}), true),
             ("Principal", json!({"AWS": "arn:aws:iam::123456789012:root"}), false),
-            ("Principal", json!({"Federated": ["arn:aws:iam::1:oidc-provider/x", PROVIDER]}), true),
-            (
-                "Principal",
-                json!({"Federated": "arn:aws:iam::999999999999:oidc-provider/oidc.example.com"}),
-                false,
-            ),
+            ("Principal", json!({"Federated": ["cognito-identity.amazonaws.com", PROVIDER]}), true),
+            ("Principal", json!({"Federated": "arn:aws:iam::123456789012:saml-provider/x"}), false),
             ("Principal", json!({"Service": "ec2.amazonaws.com"}), false),
         ] {
             assert_eq!(with(part, value.clone()), want, "{part} {value}");
@@ -303,6 +296,11 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
+        let with = |part: &str, value: Value| {
+            let mut statement = statement("Allow", "*");
+            statement[part] = value;
+            statement
+        };
         let mut more = statement("Allow", "*");
         more["Resource"] = json!("*");
         let mut other = statement("Allow", "*");
@@ -317,8 +315,22 @@ mod tests {
             (json!("{}"), "no object"),
             (json!({"Statement": [{"Effect": "Allow", "NotAction": "x", "Principal": "*"}]}), "NotAction"),
             (json!({"Id": "x".repeat(5000), "Statement": []}), "characters"),
+            (
+                json!({"Statement": with("Action", json!("sts:AssumeRoleWithWebIdentiy"))}),
+                "no action of a trust policy",
+            ),
+            (
+                json!({"Statement": with("Action", json!(["sts:TagSession", "AssumeRoleWithWebIdentity"]))}),
+                "no action",
+            ),
+            (json!({"Statement": with("Action", json!("s3:*"))}), "no action"),
+            (json!({"Statement": with("Action", json!([]))}), "Action: there is nothing in it"),
+            (
+                json!({"Statement": with("Condition", json!({"StringEquals": {"a:b": []}}))}),
+                "there is nothing in it",
+            ),
         ] {
-            let error = TrustPolicy::parse(&document).unwrap_err().to_string();
+            let error = parse(&document).unwrap_err().to_string();
             assert!(error.contains(why), "{document} {error}");
         }
     }
