@@ -87,3 +87,16 @@ def test_a_refusal_is_one_that_the_library_reads_and_the_log_says_why(clouds, tm
     [*_, line] = [line for line in (clouds.home / "log").read_text().splitlines() if "a request is refused" in line]
     reason = 'it is for "elsewhere", and the client ids' if library == "aws" else 'aud is ["elsewhere"], and '
     assert reason in line and SUBJECT in line, line
+
+
+@pytest.mark.parametrize("library, code, status, words", [
+    ("aws", "RequestEntityTooLargeException", 413, "too large"),
+    ("google", None, None, 'status code 400: {"error":{"code":400,"message":"Request payload size exceeds the limit: 131072 bytes."'),
+    ("oauth2", None, None, 'status code 400: {"error":{"code":400,"message":"Request payload size exceeds the limit: 131072 bytes."'),
+    ("azure", "invalid_request", 413, "AADSTS90013: The request is too long."),
+])
+def test_what_is_too_long_is_told_as_the_cloud_tells_errors(clouds, tmp_path, library, code, status, words):
+    token = tmp_path / "token"
+    token.write_text("x" * 200_000)
+    said = login(clouds, tmp_path, library, token)
+    assert (said.get("code"), said.get("status")) == (code, status) and words in said["message"], said

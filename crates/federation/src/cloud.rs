@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use ring::hmac;
 use tokensmith_core::Clock;
+use uuid::Uuid;
 
 use crate::issuers::Issuers;
 
@@ -70,6 +71,21 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Why a request of a service's comes to nothing before the service has judged it, or while it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Its body ended before it was whole.
+    BrokeOff,
+    /// Its body did not come in time.
+    Slow,
+    /// Its body has more bytes than any service takes.
+    TooLong,
+    /// The answer was not there in time.
+    TimedOut,
+    /// A panic.
+    Internal,
+}
+
 /// One cloud's security token service.
 #[async_trait]
 pub(crate) trait Service: Send + Sync {
@@ -79,8 +95,16 @@ pub(crate) trait Service: Send + Sync {
     /// Whether a path is one of its endpoints, whatever the method: nobody else's body is read.
     fn owns(&self, path: &str) -> bool;
 
+    /// The id that a client has given its request, where the cloud knows of such.
+    fn id(&self, _headers: &HeaderMap) -> Option<Uuid> {
+        None
+    }
+
     /// Answers a request whose body has been read whole.
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes>;
+
+    /// Answers one that comes to nothing, as the cloud has its errors, so that SDKs can read it.
+    fn failed(&self, failure: Failure, id: Option<Uuid>) -> Response<Bytes>;
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The listener: one for all services, whose paths do not collide.
 //!
 //! A body is read only where a service has the path, and no more of it than any service takes. An answer comes in time, also
-//! where an issuer's does not; a panic is a 500. Connections are [`tokensmith_listen`]'s.
+//! where an issuer's does not. What comes to nothing here (a body that is too long, an answer that is late, a panic) is told by the
+//! service, as its cloud tells errors. Connections are [`tokensmith_listen`]'s.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,17 +20,18 @@ use tokensmith_core::{Clock, random};
 use tokensmith_listen::{Bounds, Connection, Listening, RequestBody, Serve, Stats, TcpAccept, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
 use crate::aws::Aws;
 use crate::azure::Azure;
-use crate::cloud::{Cloud, Means, Secret, Service};
+use crate::cloud::{Cloud, Failure, Means, Secret, Service};
 use crate::config::StsConfig;
 use crate::gcp::Gcp;
 use crate::issuers::{Issuers, Places, SetupError};
 
 /// No request is longer: a token of 20,000 characters, a policy and more.
-const MAX_BODY: usize = 128 << 10;
+pub(crate) const MAX_BODY: usize = 128 << 10;
 /// No answer takes longer: an issuer has five seconds for each of its two documents.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -102,15 +104,11 @@ impl Sts {
         let live = self.live.load_full();
         let path = request.uri().path();
         let Some(service) = live.services.iter().find(|service| service.owns(path)) else {
+            // A path may be anything, so the log has none.
+            tracing::info!(method = %request.method(), "a request is refused: no service of --sts has its path");
             return answer::text(StatusCode::NOT_FOUND, "no service of --sts has this path\n").map(Full::new);
         };
-        let answered = AssertUnwindSafe(whole(&**service, request)).catch_unwind();
-        let answered = tokio::time::timeout(DEADLINE, answered).await;
-        let response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
-            Err(_) => answer::text(StatusCode::GATEWAY_TIMEOUT, "the request took too long\n"),
-        };
+        let response = answered(&**service, request).await;
         (self.ground.counted)(service.cloud(), response.status().as_u16());
         response.map(Full::new)
     }
@@ -144,24 +142,39 @@ fn live(
     Live { digest, services }
 }
 
-/// Reads the body, and has the service answer.
-async fn whole<B>(service: &dyn Service, request: Request<B>) -> Response<Bytes>
+/// Reads the body and has the service answer, both in time.
+async fn answered<B>(service: &dyn Service, request: Request<B>) -> Response<Bytes>
 where
     B: http_body_util::BodyExt<Data = Bytes> + Unpin + Send,
 {
-    let (parts, mut body) = request.into_parts();
+    let until = Instant::now().checked_add(DEADLINE);
+    let until = until.expect("there is an instant in twenty seconds");
+    let (parts, body) = request.into_parts();
+    let id = service.id(&parts.headers);
+    let body = timeout_at(until, whole(body)).await.unwrap_or(Err(Failure::Slow));
+    let answered = async {
+        let request = Request::from_parts(parts, body?);
+        let answered = AssertUnwindSafe(service.answer(request)).catch_unwind();
+        let answered = timeout_at(until, answered).await.map_err(|_| Failure::TimedOut)?;
+        answered.map_err(|_| Failure::Internal)
+    };
+    answered.await.unwrap_or_else(|failure| service.failed(failure, id))
+}
+
+/// Reads a body.
+async fn whole<B>(mut body: B) -> Result<Bytes, Failure>
+where
+    B: http_body_util::BodyExt<Data = Bytes> + Unpin + Send,
+{
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            return answer::text(StatusCode::BAD_REQUEST, "the request's body broke off\n");
-        };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Failure::BrokeOff)?.into_data() else { continue };
         if data.len() > MAX_BODY.saturating_sub(read.len()) {
-            return answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n");
+            return Err(Failure::TooLong);
         }
         read.extend_from_slice(&data);
     }
-    service.answer(Request::from_parts(parts, read.freeze())).await
+    Ok(read.freeze())
 }
 
 #[derive(Clone)]
@@ -200,4 +213,72 @@ pub async fn serve(
         task: Task::Sts,
     };
     tokensmith_listen::serve(TcpAccept(listener), Served(sts), how, stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use http::HeaderMap;
+    use http_body_util::combinators::UnsyncBoxBody;
+    use http_body_util::{BodyExt, Limited, StreamBody};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Says how long a body is, or fails as the body's first word wants it.
+    #[derive(Default)]
+    struct Fake(Mutex<Option<(Failure, Option<Uuid>)>>);
+
+    #[async_trait]
+    impl Service for Fake {
+        fn cloud(&self) -> Cloud {
+            Cloud::Aws
+        }
+
+        fn owns(&self, _: &str) -> bool {
+            true
+        }
+
+        fn id(&self, headers: &HeaderMap) -> Option<Uuid> {
+            headers.get("id")?.to_str().ok()?.parse().ok()
+        }
+
+        async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+            match &request.body()[..] {
+                b"hang" => std::future::pending().await,
+                b"panic" => panic!("as it was told"),
+                body => Response::new(body.len().to_string().into()),
+            }
+        }
+
+        fn failed(&self, failure: Failure, id: Option<Uuid>) -> Response<Bytes> {
+            *self.0.lock().unwrap() = Some((failure, id));
+            Response::new(Bytes::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_to_nothing_the_service_tells() {
+        let id = Uuid::from_u128(7);
+        type Error = Box<dyn std::error::Error + Send + Sync>;
+        let ask = async |body: UnsyncBoxBody<Bytes, Error>| {
+            let fake = Fake::default();
+            let request = Request::post("/").header("id", id.to_string()).body(body).unwrap();
+            let response = answered(&fake, request).await;
+            let failed = fake.0.lock().unwrap().take();
+            failed.ok_or_else(|| String::from_utf8(response.into_body().to_vec()).unwrap())
+        };
+        let full = |text: String| Full::new(Bytes::from(text)).map_err(Error::from);
+        let failed = |failure| Ok((failure, Some(id)));
+        assert_eq!(ask(full("x".repeat(MAX_BODY)).boxed_unsync()).await, Err(MAX_BODY.to_string()));
+        assert_eq!(ask(full("x".repeat(MAX_BODY + 1)).boxed_unsync()).await, failed(Failure::TooLong));
+        assert_eq!(ask(full("hang".into()).boxed_unsync()).await, failed(Failure::TimedOut));
+        assert_eq!(ask(full("panic".into()).boxed_unsync()).await, failed(Failure::Internal));
+        let never = StreamBody::new(futures::stream::pending());
+        assert_eq!(ask(never.boxed_unsync()).await, failed(Failure::Slow));
+        let broken = Limited::new(full("x".into()), 0);
+        assert_eq!(ask(broken.boxed_unsync()).await, failed(Failure::BrokeOff));
+    }
 }

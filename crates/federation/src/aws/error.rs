@@ -8,6 +8,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::cloud::Failure;
 use crate::log;
 
 /// A refusal.
@@ -34,6 +35,28 @@ impl Refusal {
     /// What the log says instead of the message.
     pub(super) fn because(self, why: impl fmt::Display) -> Self {
         Refusal { reason: Some(log::plain(why)), ..self }
+    }
+
+    /// What comes to nothing: codes and statuses of the common errors, in our words.
+    pub(super) fn failed(failure: Failure) -> Self {
+        let (status, code, message) = match failure {
+            Failure::BrokeOff => {
+                (400, "RequestAbortedException", "The request was aborted before it was whole.")
+            }
+            Failure::Slow => (408, "RequestTimeoutException", "Reading the request timed out."),
+            Failure::TooLong => (413, "RequestEntityTooLargeException", "The request entity is too large."),
+            Failure::TimedOut => (503, "ServiceUnavailable", "The request could not be answered in time."),
+            Failure::Internal => {
+                (500, "InternalFailure", "The request processing has failed because of an internal error.")
+            }
+        };
+        let status = StatusCode::from_u16(status).expect("those above are statuses");
+        Refusal { status, code, message: message.into(), reason: None }
+    }
+
+    /// Whose fault it is, as the query protocol has it.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.status.is_server_error() { "Receiver" } else { "Sender" }
     }
 
     /// <https://github.com/fog/fog-aws/pull/550>, and several at once: <https://github.com/mmmorris1975/aws-runas/issues/80>.

@@ -30,8 +30,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use tokensmith_core::random;
+use uuid::Uuid;
 
-use crate::cloud::{Cloud, Means, Service};
+use crate::cloud::{Cloud, Failure, Means, Service};
 use crate::issuers::{Rules, Trusted};
 pub(crate) use config::{Config, RawConfig};
 use error::Refusal;
@@ -85,13 +86,16 @@ impl Service for Aws {
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
-        match self.act(&request).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                let id = random::uuid().to_string();
-                tracing::info!(code = refusal.code, request = id, cause = %refusal, "AWS: a request is refused");
-                xml::refusal(&refusal, &id)
-            }
-        }
+        self.act(&request).await.unwrap_or_else(|refusal| refused(&refusal))
     }
+
+    fn failed(&self, failure: Failure, _: Option<Uuid>) -> Response<Bytes> {
+        refused(&Refusal::failed(failure))
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response<Bytes> {
+    let id = random::uuid().to_string();
+    tracing::info!(code = refusal.code, request = id, cause = %refusal, "AWS: a request is refused");
+    xml::refusal(refusal, &id)
 }

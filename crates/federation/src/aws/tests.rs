@@ -207,6 +207,26 @@ async fn the_log_says_why_and_has_no_token() {
 }
 
 #[test]
+fn what_comes_to_nothing_is_told_in_xml() {
+    let aws = service(&json!({"keys": []}));
+    for (failure, status, code, kind) in [
+        (Failure::BrokeOff, 400, "RequestAbortedException", "Sender"),
+        (Failure::Slow, 408, "RequestTimeoutException", "Sender"),
+        (Failure::TooLong, 413, "RequestEntityTooLargeException", "Sender"),
+        (Failure::TimedOut, 503, "ServiceUnavailable", "Receiver"),
+        (Failure::Internal, 500, "InternalFailure", "Receiver"),
+    ] {
+        let response = aws.failed(failure, None);
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        assert_eq!(
+            (response.status().as_u16(), element(&body, "Code"), element(&body, "Type")),
+            (status, code, kind)
+        );
+        assert_eq!(response.headers()["x-amzn-requestid"], element(&body, "RequestId"));
+    }
+}
+
+#[test]
 fn requests_are_read_once_and_whole() {
     let aws = service(&json!({"keys": []}));
     let ask = |request: Request<Bytes>| {

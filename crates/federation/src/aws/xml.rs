@@ -52,7 +52,7 @@ pub(super) fn answer(action: &str, result: &Element) -> Response<Bytes> {
 /// A refusal, whose request has been given an id.
 pub(super) fn refusal(refusal: &Refusal, id: &str) -> Response<Bytes> {
     let error = Element::default()
-        .text("Type", "Sender")
+        .text("Type", refusal.kind())
         .text("Code", refusal.code)
         .text("Message", &refusal.message);
     let body = Element::default().element("Error", &error).text("RequestId", id);

@@ -29,7 +29,7 @@ use tokensmith_verify::trust::Untrusted;
 use uuid::Uuid;
 
 use crate::answer;
-use crate::cloud::{Cloud, Means, Service};
+use crate::cloud::{Cloud, Failure, Means, Service};
 use crate::form::{Form, Repeated};
 use crate::issuers::{Rules, Trusted};
 use crate::token::Unverified;
@@ -163,6 +163,11 @@ impl Azure {
         }
     }
 
+    fn refused(&self, refusal: &Refusal, correlation: Uuid) -> Response<Bytes> {
+        tracing::info!(code = refusal.code, %correlation, cause = %refusal, "Azure: a request is refused");
+        refusal.answer(About { correlation, now: self.means.clock.now() })
+    }
+
     async fn answered(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
         let endpoint = endpoint(request.uri().path());
         if let (&Method::POST, Some(Endpoint::Token { tenant })) = (request.method(), endpoint) {
@@ -195,10 +200,7 @@ impl Service for Azure {
         let asked = request_id(request.headers());
         let answered = self.answered(&request).await;
         let correlation = asked.unwrap_or_else(random::uuid);
-        let mut response = answered.unwrap_or_else(|refusal| {
-            tracing::info!(code = refusal.code, %correlation, cause = %refusal, "Azure: a request is refused");
-            refusal.answer(About { correlation, now: self.means.clock.now() })
-        });
+        let mut response = answered.unwrap_or_else(|refusal| self.refused(&refusal, correlation));
         // "return-client-request-id: true" asks for it back.
         let back = request.headers().get("return-client-request-id");
         if asked.is_some() && back.is_some_and(|back| back.as_bytes().eq_ignore_ascii_case(b"true")) {
@@ -207,6 +209,14 @@ impl Service for Azure {
             response.headers_mut().insert(REQUEST_ID, value);
         }
         response
+    }
+
+    fn id(&self, headers: &HeaderMap) -> Option<Uuid> {
+        request_id(headers)
+    }
+
+    fn failed(&self, failure: Failure, id: Option<Uuid>) -> Response<Bytes> {
+        self.refused(&Refusal::failed(failure), id.unwrap_or_else(random::uuid))
     }
 }
 

@@ -14,6 +14,7 @@ use tokensmith_core::random;
 use uuid::Uuid;
 
 use crate::answer;
+use crate::cloud::Failure;
 use crate::log;
 
 /// Why a request is refused.
@@ -77,6 +78,22 @@ impl Refusal {
 
     fn with_error(self, error: &'static str) -> Self {
         Refusal { error, status: StatusCode::BAD_REQUEST, ..self }
+    }
+
+    /// What comes to nothing: codes of the reference, statuses of HTTP, and our words.
+    pub(super) fn failed(failure: Failure) -> Self {
+        let (status, code, error, text) = match failure {
+            Failure::BrokeOff => (400, 90_013, "invalid_request", "The request's body broke off."),
+            Failure::Slow => (408, 90_013, "invalid_request", "The request's body did not come in time."),
+            Failure::TooLong => (413, 90_013, "invalid_request", "The request is too long."),
+            // "ExternalServerRetryableError", "TokenIssuanceError"; `error` as in RFC 6749 §4.1.2.1.
+            Failure::TimedOut => {
+                (504, 90_006, "temporarily_unavailable", "The service is temporarily unavailable.")
+            }
+            Failure::Internal => (500, 50_000, "server_error", "There's an issue with the sign-in service."),
+        };
+        let status = StatusCode::from_u16(status).expect("those above are statuses");
+        Refusal { code, error, status, text: text.into(), reason: None }
     }
 
     /// A parameter is not there.

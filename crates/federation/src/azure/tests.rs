@@ -352,6 +352,27 @@ async fn a_request_id_comes_back_where_it_is_wanted() {
     assert!(!azure.answer(request("false")).await.headers().contains_key("client-request-id"));
 }
 
+#[test]
+fn what_comes_to_nothing_is_told_with_the_requests_id() {
+    let azure = local();
+    let id = Uuid::from_u128(7);
+    for (failure, status, error, code) in [
+        (Failure::BrokeOff, 400, "invalid_request", 90_013),
+        (Failure::Slow, 408, "invalid_request", 90_013),
+        (Failure::TooLong, 413, "invalid_request", 90_013),
+        (Failure::TimedOut, 504, "temporarily_unavailable", 90_006),
+        (Failure::Internal, 500, "server_error", 50_000),
+    ] {
+        let response = azure.failed(failure, Some(id));
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &body["error"], &body["error_codes"]),
+            (status, &json!(error), &json!([code]))
+        );
+        assert_eq!(body["correlation_id"], id.to_string());
+    }
+}
+
 #[tokio::test]
 async fn the_log_says_why_and_for_whom() {
     let azure = local();

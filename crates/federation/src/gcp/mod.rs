@@ -32,9 +32,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use tokensmith_verify::trust::Untrusted;
+use uuid::Uuid;
 
 use crate::answer;
-use crate::cloud::{Cloud, Means, Service};
+use crate::cloud::{Cloud, Failure, Means, Service};
 use crate::form::Form;
 use crate::issuers::{Rules, Trusted};
 use crate::token::Unverified;
@@ -143,11 +144,17 @@ impl Service for Gcp {
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.answered(request).await.unwrap_or_else(|refusal| {
-            tracing::info!(error = refusal.name(), cause = %refusal, "Google: a request is refused");
-            refusal.answer()
-        })
+        self.answered(request).await.unwrap_or_else(|refusal| refused(&refusal))
     }
+
+    fn failed(&self, failure: Failure, _: Option<Uuid>) -> Response<Bytes> {
+        refused(&Refusal::failed(failure))
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response<Bytes> {
+    tracing::info!(error = refusal.name(), cause = %refusal, "Google: a request is refused");
+    refusal.answer()
 }
 
 /// The account of a path of `generateAccessToken`.

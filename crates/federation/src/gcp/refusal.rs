@@ -10,6 +10,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer;
+use crate::cloud::Failure;
+use crate::listener::MAX_BODY;
 use crate::log;
 
 /// Why a request is refused.
@@ -85,6 +87,23 @@ impl Refusal {
     /// A body that an API cannot read.
     pub(super) fn invalid_argument(message: impl Into<String>) -> Self {
         Self::api(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", message)
+    }
+
+    /// What comes to nothing. Google's APIs have been seen to answer 400 to what is too long
+    /// (<https://portkey.ai/error-library/payload-size-error-10561>); the others are its mapping of codes, in our words.
+    pub(super) fn failed(failure: Failure) -> Self {
+        let late = |message: &str| Self::api(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message);
+        match failure {
+            Failure::BrokeOff => Self::invalid_argument("The request's payload broke off."),
+            Failure::TooLong => {
+                Self::invalid_argument(format!("Request payload size exceeds the limit: {MAX_BODY} bytes."))
+            }
+            Failure::Slow => late("The request's payload did not come in time."),
+            Failure::TimedOut => late("The request could not be answered in time."),
+            Failure::Internal => {
+                Self::api(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error encountered.")
+            }
+        }
     }
 
     /// No credential.

@@ -127,3 +127,20 @@ async fn an_account_that_nobody_may_be() {
     local.clock.advance(Duration::from_secs(3600));
     assert_eq!(why(EMAIL, &federated, body).await, unknown);
 }
+
+#[test]
+fn what_comes_to_nothing_is_told_as_googles_apis_do() {
+    let local = local();
+    for (failure, status, name) in [
+        (Failure::BrokeOff, 400, "INVALID_ARGUMENT"),
+        (Failure::TooLong, 400, "INVALID_ARGUMENT"),
+        (Failure::Slow, 504, "DEADLINE_EXCEEDED"),
+        (Failure::TimedOut, 504, "DEADLINE_EXCEEDED"),
+        (Failure::Internal, 500, "INTERNAL"),
+    ] {
+        let response = local.gcp.failed(failure, None);
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), &body["error"]["code"]), (status, &json!(status)));
+        assert_eq!(body["error"]["status"], name);
+    }
+}
