@@ -3,7 +3,6 @@
 //! A walk goes as deep as the values do, which their reader has bounded.
 
 mod compare;
-mod extract;
 mod fault;
 mod list;
 mod merge;
@@ -13,7 +12,6 @@ mod remove;
 mod validate;
 
 pub use compare::{Comparison, compare};
-pub use extract::extract;
 pub use fault::{Errors, Fault};
 pub use merge::merge;
 pub use named::fields;
