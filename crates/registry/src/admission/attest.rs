@@ -1,18 +1,17 @@
 //! Who may say what a signer's trust anchors are: whoever trusts the signer trusts them
-//! (`plugin/pkg/admission/certificates/ctbattest`, `pkg/certauthorization`).
+//! (`plugin/pkg/admission/certificates/ctbattest`).
 
 use std::sync::Arc;
 
+use tokensmith_core::access::Authorizer;
 use tokensmith_core::access::admission::{Admission, Answer, Write};
-use tokensmith_core::access::{Attributes, Authorizer};
 use tokensmith_core::error::Error;
 use tokensmith_objects::Object;
 use tokensmith_objects::field::go_quote;
 
-use super::may;
+use super::signers::may_for;
 
 const GROUP: &str = "certificates.k8s.io";
-const VERB: &str = "attest";
 
 /// Judges a bundle that names a signer, on create and on each change but of its owners and finalizers. The signer
 /// cannot change, so it does not matter whose name is asked for.
@@ -40,25 +39,11 @@ fn judge(write: &Write<'_>, new: &Object, authorizer: &dyn Authorizer) -> Result
     if signer.is_empty() || write.old.is_some_and(|old| only_owners_differ(new, old)) {
         return Ok(());
     }
-    let whole_domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-    if [signer, &whole_domain].iter().any(|name| allowed(write, authorizer, name)) {
+    if may_for(write, authorizer, "attest", signer) {
         return Ok(());
     }
     let cause = format!("user not permitted to attest for signerName {}", go_quote(signer));
     Err(write.forbidden(Some(new), cause))
-}
-
-fn allowed(write: &Write<'_>, authorizer: &dyn Authorizer, signer: &str) -> bool {
-    let attributes = Attributes {
-        verb: VERB.into(),
-        group: GROUP.into(),
-        version: "*".into(),
-        resource: "signers".into(),
-        name: signer.into(),
-        resource_request: true,
-        ..Attributes::default()
-    };
-    may(write, authorizer, &attributes)
 }
 
 /// Garbage collection sets these on every object (`pkg/registry/rbac`, `IsOnlyMutatingGCFields`).

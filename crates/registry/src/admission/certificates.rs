@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
-use tokensmith_core::access::{Attributes, Authorizer, MASTERS};
+use tokensmith_core::access::{Authorizer, MASTERS};
 use tokensmith_core::error::Error;
 use tokensmith_objects::Object;
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::kinds::certificate_signing_request::organizations;
 
-use super::may;
+use super::signers::may_for;
 
 const GROUP: &str = "certificates.k8s.io";
 const REQUESTS: &str = "certificatesigningrequests";
@@ -75,29 +75,16 @@ fn judge(write: &Write<'_>, new: &Object, authorizer: &dyn Authorizer) -> Result
     let signer = write.old.unwrap_or(new).str_at(&["spec", "signerName"]);
     let changed =
         |field: &str| write.old.is_some_and(|old| old.at(&["status", field]) != new.at(&["status", field]));
-    let (verb, word) = match (write.operation, write.subresource) {
+    let verb = match (write.operation, write.subresource) {
         (Operation::Create, _) => return subject(write, new, signer),
-        (_, "approval") => ("approve", "approve"),
-        (_, "status") if changed("certificate") || changed("conditions") => ("sign", "sign"),
+        (_, "approval") => "approve",
+        (_, "status") if changed("certificate") || changed("conditions") => "sign",
         _ => return Ok(()),
     };
-    let whole_domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-    let allowed = [signer, &whole_domain].iter().any(|name| {
-        let attributes = Attributes {
-            verb: verb.into(),
-            group: GROUP.into(),
-            version: "*".into(),
-            resource: "signers".into(),
-            name: (*name).into(),
-            resource_request: true,
-            ..Attributes::default()
-        };
-        may(write, authorizer, &attributes)
-    });
-    if allowed {
+    if may_for(write, authorizer, verb, signer) {
         return Ok(());
     }
-    let cause = format!("user not permitted to {word} requests with signerName {}", go_quote(signer));
+    let cause = format!("user not permitted to {verb} requests with signerName {}", go_quote(signer));
     Err(write.forbidden(Some(new), cause))
 }
 

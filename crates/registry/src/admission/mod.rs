@@ -13,6 +13,7 @@ mod node_taint;
 mod priority;
 mod runtime_class;
 mod service_account;
+mod signers;
 mod storage;
 mod tolerations;
 mod topology;
