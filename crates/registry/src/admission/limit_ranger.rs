@@ -23,7 +23,7 @@ const CLAIMS: &str = "persistentvolumeclaims";
 impl Admission for LimitRanger {
     /// What a pod asks for does not change later, but by `/resize`.
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, "pods")
+        is_made(write, ("", "pods"))
             || (write.is_of("", "pods") && write.subresource == "resize")
             || (write.is_of("", CLAIMS) && write.subresource.is_empty() && is_stored(write))
     }

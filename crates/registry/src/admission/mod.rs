@@ -6,7 +6,6 @@ mod certificates;
 mod claims;
 mod classes;
 mod escalation;
-mod ingress;
 mod lifecycle;
 mod limit_ranger;
 mod node_taint;
@@ -23,15 +22,15 @@ use std::sync::Arc;
 use attest::ClusterTrustBundleAttest;
 use certificates::Certificates;
 use claims::TokenClaims;
+use classes::{DefaultIngressClass, DefaultStorageClass};
 use escalation::RbacEscalation;
-use ingress::DefaultIngressClass;
 use lifecycle::NamespaceLifecycle;
 use limit_ranger::LimitRanger;
 use node_taint::NodeTaint;
 use priority::Priority;
 use runtime_class::RuntimeClass;
 use service_account::ServiceAccount;
-use storage::{DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection};
+use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
 use tokensmith_core::access::admission::{Admissions, Operation, Write};
 use tokensmith_core::access::restriction::NodeRestriction;
 use tokensmith_core::access::{Attributes, Authorizer, Decision, MASTERS};
@@ -59,9 +58,9 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
     ])
 }
 
-/// Whether an object of a resource of the core group is made.
-fn is_made(write: &Write<'_>, resource: &str) -> bool {
-    write.is_of("", resource) && write.subresource.is_empty() && write.operation == Operation::Create
+/// Whether an object of a resource is made.
+fn is_made(write: &Write<'_>, (group, resource): (&str, &str)) -> bool {
+    write.is_of(group, resource) && write.subresource.is_empty() && write.operation == Operation::Create
 }
 
 /// Whether an object is made or changed.

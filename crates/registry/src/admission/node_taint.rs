@@ -14,7 +14,7 @@ const EFFECT: &str = "NoSchedule";
 
 impl Admission for NodeTaint {
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, "nodes")
+        is_made(write, ("", "nodes"))
     }
 
     fn mutate<'a>(

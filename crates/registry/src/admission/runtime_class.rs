@@ -13,7 +13,7 @@ pub(super) struct RuntimeClass;
 
 impl Admission for RuntimeClass {
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, "pods")
+        is_made(write, ("", "pods"))
     }
 
     fn mutate<'a>(

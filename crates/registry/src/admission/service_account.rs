@@ -25,7 +25,7 @@ pub(super) struct ServiceAccount {
 
 impl Admission for ServiceAccount {
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, "pods")
+        is_made(write, ("", "pods"))
     }
 
     fn mutate<'a>(

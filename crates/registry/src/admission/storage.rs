@@ -1,19 +1,14 @@
-//! What is in use stays (`plugin/pkg/admission/storage/storageobjectinuseprotection`), a claim that names no class gets the
-//! default one (`…/storage/storageclass/setdefault`), and one grows if its class lets it
+//! What is in use stays (`plugin/pkg/admission/storage/storageobjectinuseprotection`), and a claim grows if its class lets it
 //! (`…/storage/persistentvolume/resize`).
 
 use serde_json::Value;
 use tokensmith_core::access::admission::{Admission, Answer, Operation, Write};
 use tokensmith_core::error::Error;
-use tokensmith_objects::kinds::storage::is_default;
+use tokensmith_objects::kinds::storage::class_of;
 use tokensmith_objects::{Object, quantity};
-
-use super::{classes, is_made};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const CLASSES: &str = "storageclasses";
-/// Where a claim named its class before there was a field for it.
-const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// Marks what a controller lets go once nobody uses it.
 pub(super) struct StorageObjectInUseProtection;
@@ -52,35 +47,6 @@ fn protection(write: &Write<'_>) -> Option<&'static str> {
         .iter()
         .find(|(group, resource, _)| write.is_of(group, resource))
         .map(|(.., finalizer)| *finalizer)
-}
-
-/// Names the default class.
-pub(super) struct DefaultStorageClass;
-
-impl Admission for DefaultStorageClass {
-    fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, CLAIMS)
-    }
-
-    fn mutate<'a>(
-        &'a self,
-        write: &'a Write<'a>,
-        new: Option<&'a mut Object>,
-        _warnings: &'a mut Vec<String>,
-    ) -> Answer<'a> {
-        let Some(claim) = new else { return Ok(()).into() };
-        // An empty name says that no class is wanted.
-        let named = claim.at(&["spec", "storageClassName"]).is_some() || claim.annotation(CLASS).is_some();
-        if !named && let Some(class) = default_class(write) {
-            claim.set(&["spec", "storageClassName"], class);
-        }
-        Ok(()).into()
-    }
-}
-
-fn default_class(write: &Write<'_>) -> Option<String> {
-    let classes = write.objects.list("storage.k8s.io", CLASSES, "").map(|(_, class)| &**class);
-    classes::latest(classes.filter(|class| is_default(class)))
 }
 
 /// Lets a claim ask for more only where its class says that volumes grow.
@@ -122,8 +88,4 @@ fn may_grow(write: &Write<'_>, new: &Object, old: &Object) -> Result<(), Error> 
         return Err(write.forbidden(Some(new), cause));
     }
     Ok(())
-}
-
-fn class_of(claim: &Object) -> &str {
-    claim.annotation(CLASS).unwrap_or_else(|| claim.str_at(&["spec", "storageClassName"]))
 }

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 use tokensmith_core::access::admission::{Operation, Write};
 use tokensmith_core::moment::Moment;
 use tokensmith_core::view::Snapshot;
+use tokensmith_objects::kinds::storage::class_of;
 use tokensmith_objects::{Object, pod, quantity};
 
 use super::scopes::{Scoped, is_terminating};
@@ -233,9 +234,7 @@ fn service(service: &Object) -> Amounts {
 
 fn volume(claim: &Object) -> Amounts {
     let mut usage = Amounts::from([(COUNT_CLAIMS.into(), "1".into()), (CLAIMS.into(), "1".into())]);
-    let class = claim
-        .annotation("volume.beta.kubernetes.io/storage-class")
-        .unwrap_or_else(|| claim.str_at(&["spec", "storageClassName"]));
+    let class = class_of(claim);
     let storage = |path: &[&str]| claim.at(path).and_then(Value::as_str);
     let asked = storage(&["spec", "resources", "requests", "storage"]);
     let given = storage(&["status", "allocatedResources", "storage"]);

@@ -69,6 +69,14 @@ impl Rules for StorageClass {
     }
 }
 
+/// Where a claim or a volume named its class before there was a field for it.
+pub const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// The class that a claim or a volume names; empty where it names none, or wants none.
+pub fn class_of(object: &Object) -> &str {
+    object.annotation(CLASS).unwrap_or_else(|| object.str_at(&["spec", "storageClassName"]))
+}
+
 /// Whether claims that name no class get this one.
 pub fn is_default(class: &Stored) -> bool {
     MARKS.iter().any(|mark| class.annotation(mark).as_deref() == Some("true"))

@@ -11,7 +11,7 @@ pub(super) use attachment::VolumeAttachment;
 pub(super) use attributes_class::VolumeAttributesClass;
 pub(super) use capacity::CsiStorageCapacity;
 pub(super) use class::StorageClass;
-pub use class::is_default;
+pub use class::{CLASS, class_of, is_default};
 pub(super) use driver::CsiDriver;
 pub(super) use node::CsiNode;
 

@@ -7,7 +7,8 @@ use super::super::Rules;
 use super::super::internal;
 use super::super::look::{of, some, text};
 use super::super::pod;
-use super::{access_modes, class, class_and_mode, or_unset, short_modes, status};
+use super::super::storage::class_of;
+use super::{access_modes, class_and_mode, or_unset, short_modes, status};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -30,7 +31,7 @@ impl Rules for PersistentVolumeClaim {
             "Volume" => volume.into(),
             "Capacity" => told(object.str_at(&["status", "capacity", "storage"]).into()).into(),
             "Access Modes" => told(short_modes(&of(object, "status")["accessModes"])).into(),
-            "StorageClass" => class(object).into(),
+            "StorageClass" => class_of(object).into(),
             "VolumeAttributesClass" => or_unset(text(spec, "volumeAttributesClassName")),
             "VolumeMode" => or_unset(text(spec, "volumeMode")),
             _ => return None,

@@ -14,8 +14,6 @@ use crate::path::Path;
 use crate::{Object, names};
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-/// How the class was named before there was a field.
-const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// How a volume may be used.
 fn access_modes(errors: &mut Findings, at: &Path<'_>, spec: &Value, none: &str) {
@@ -60,10 +58,6 @@ fn status(object: &Object) -> Value {
         Some(_) => "Terminating".into(),
         None => object.str_at(&["status", "phase"]).into(),
     }
-}
-
-fn class(object: &Object) -> &str {
-    object.annotation(CLASS).unwrap_or_else(|| object.str_at(&["spec", "storageClassName"]))
 }
 
 fn or_unset(text: &str) -> Value {

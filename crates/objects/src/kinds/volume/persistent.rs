@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use super::super::Rules;
 use super::super::internal;
 use super::super::look::{entries, list, of, some, text};
-use super::{access_modes, class, class_and_mode, or_unset, short_modes, status};
+use super::super::storage::class_of;
+use super::{access_modes, class_and_mode, or_unset, short_modes, status};
 use crate::field::{FieldError, Findings};
 use crate::path::Path;
 use crate::schema::Kind;
@@ -55,7 +56,7 @@ impl Rules for PersistentVolume {
             "Status" => status(object),
             "Claim" if claim.is_null() => "".into(),
             "Claim" => format!("{}/{}", text(claim, "namespace"), text(claim, "name")).into(),
-            "StorageClass" => class(object).into(),
+            "StorageClass" => class_of(object).into(),
             "VolumeAttributesClass" => or_unset(text(spec, "volumeAttributesClassName")),
             "Reason" => object.str_at(&["status", "reason"]).into(),
             "VolumeMode" => or_unset(text(spec, "volumeMode")),
