@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, endless, inner, name_warning, no_more, none_negative, numbers,
-    replicated, selector_of, selector_stays, shown_selector, spec, status, takes, template_defaults,
-    template_warnings,
+    ABOVE_ALL, SPEC, cells, collisions, endless, inner, no_more, none_negative, numbers, replicated,
+    selector_of, selector_stays, shown_selector, spec, status, takes, template_defaults, warnings,
 };
 use crate::defaults::default;
 use crate::field::{FieldError, Findings};
 use crate::kinds::Rules;
-use crate::kinds::look::{of, some, text};
+use crate::kinds::look::{some, text};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
@@ -33,10 +32,7 @@ impl Rules for Deployment {
     }
 
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = &of(object, "spec")["template"];
-        let mut told = Vec::from_iter(name_warning(object, old));
-        told.extend(template_warnings(&SPEC.child("template"), template, object, old));
-        told
+        warnings(object, old)
     }
 
     /// Controllers go by annotations, too.

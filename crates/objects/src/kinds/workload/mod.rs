@@ -64,6 +64,14 @@ fn template_warnings(at: &Path<'_>, template: &Value, object: &Object, old: Opti
     if counted(object, old) { pod::template_warnings(at, template) } else { Vec::new() }
 }
 
+/// What the author of an object is told by whose name its pods are called.
+fn warnings(object: &Object, old: Option<&Object>) -> Vec<String> {
+    let template = &of(object, "spec")["template"];
+    let mut told = Vec::from_iter(name_warning(object, old));
+    told.extend(template_warnings(&SPEC.child("template"), template, object, old));
+    told
+}
+
 /// Whether an object is new, or its generation another one.
 fn counted(object: &Object, old: Option<&Object>) -> bool {
     let generation = |object: &Object| object.at(&["metadata", "generation"]).and_then(Value::as_i64);

@@ -4,14 +4,13 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, endless, name_warning, no_more, none_negative, replicated, selector_of,
-    selector_stays, shown_selector, spec, status, takes, template_defaults, template_warnings,
+    ABOVE_ALL, SPEC, cells, endless, no_more, none_negative, replicated, selector_of, selector_stays,
+    shown_selector, spec, status, takes, template_defaults, warnings,
 };
 use crate::Object;
 use crate::defaults::default;
 use crate::field::Findings;
 use crate::kinds::Rules;
-use crate::kinds::look::of;
 use crate::kinds::pod;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -23,10 +22,7 @@ pub(in crate::kinds) struct ReplicaSet;
 
 impl Rules for ReplicaSet {
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = &of(object, "spec")["template"];
-        let mut told = Vec::from_iter(name_warning(object, old));
-        told.extend(template_warnings(&SPEC.child("template"), template, object, old));
-        told
+        warnings(object, old)
     }
 
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
@@ -71,10 +67,7 @@ pub(in crate::kinds) struct ReplicationController;
 
 impl Rules for ReplicationController {
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = &of(object, "spec")["template"];
-        let mut told = Vec::from_iter(name_warning(object, old));
-        told.extend(template_warnings(&SPEC.child("template"), template, object, old));
-        told
+        warnings(object, old)
     }
 
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {

@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, counted, endless, inner, mismatch, name_warning, no_more,
-    none_negative, numbers, selector_of, shown_selector, spec, status, takes, template_defaults,
-    template_warnings,
+    ABOVE_ALL, SPEC, cells, collisions, counted, endless, inner, mismatch, no_more, none_negative, numbers,
+    selector_of, shown_selector, spec, status, takes, template_defaults, warnings,
 };
 use crate::defaults::{default, each};
 use crate::field::Findings;
@@ -28,8 +27,7 @@ pub(in crate::kinds) struct StatefulSet;
 impl Rules for StatefulSet {
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         let spec = of(object, "spec");
-        let mut told = Vec::from_iter(name_warning(object, old));
-        told.extend(template_warnings(&SPEC.child("template"), &spec["template"], object, old));
+        let mut told = warnings(object, old);
         if counted(object, old) {
             let at = SPEC.child("volumeClaimTemplates");
             for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
