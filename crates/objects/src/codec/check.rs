@@ -159,13 +159,10 @@ impl Check {
             (Shape::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
                 Ok(Value::Number(n))
             }
-            (Shape::Bytes, Value::String(text)) => match BASE64_STANDARD.decode(without_breaks(&text)) {
-                Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes).into()),
-                Err(e) => {
-                    self.other.get_or_insert(TypeError::Base64(base64_offset(&e)));
-                    Ok(Value::Null)
-                }
-            },
+            (Shape::Bytes, Value::String(text)) => Ok(base64(&text).unwrap_or_else(|at| {
+                self.other.get_or_insert(TypeError::Base64(at));
+                Value::Null
+            })),
             (Shape::Time, Value::String(text)) => time(&text, false),
             (Shape::MicroTime, Value::String(text)) => time(&text, true),
             (Shape::Duration, Value::String(text)) => Ok(text.parse::<GoDuration>()?.to_string().into()),
@@ -316,9 +313,16 @@ fn push(path: &mut String, name: &str) {
     path.push_str(name);
 }
 
-/// Go's base64 decoder skips line breaks.
-pub(super) fn without_breaks(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect()
+/// Bytes as Go writes them that it has read, skipping line breaks.
+///
+/// # Errors
+/// Where it sees that it is no base64.
+pub(super) fn base64(text: &str) -> Result<Value, usize> {
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    match BASE64_STANDARD.decode(text) {
+        Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes).into()),
+        Err(e) => Err(base64_offset(&e)),
+    }
 }
 
 /// Where Go sees that it is no base64; of a group that is not whole that is its beginning.

@@ -3,12 +3,10 @@
 //! Upstream does not decode it as JSON: `FromUnstructured` (apimachinery `runtime/converter.go`) fills Go's structs from maps,
 //! with words of its own, without looking at `kind` and `apiVersion`, and letting numbers wrap that are too long for their field.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use tokensmith_api::Findings;
 
-use super::check::{Check, TypeError, base64_offset, float, what, without_breaks, zero};
+use super::check::{Check, TypeError, base64, float, what, zero};
 use crate::field::go_quote;
 use crate::schema::{Shape, TypeRef, go_item, go_type};
 
@@ -112,10 +110,7 @@ impl Convert {
             (Shape::Message(_), other) => Err(ConvertError::Restore("struct from:", kind(&other))),
             (Shape::List(of), Value::Array(items)) => self.list(owner, of, go_item(go), items),
             (Shape::Strings, Value::Array(items)) => self.list(owner, &Shape::String, "string", items),
-            (Shape::Bytes, Value::String(text)) => match BASE64_STANDARD.decode(without_breaks(&text)) {
-                Ok(bytes) => Ok(BASE64_STANDARD.encode(bytes).into()),
-                Err(e) => Err(ConvertError::NoBase64(base64_offset(&e))),
-            },
+            (Shape::Bytes, Value::String(text)) => base64(&text).map_err(ConvertError::NoBase64),
             (Shape::List(_) | Shape::Strings | Shape::Bytes, other) => {
                 Err(ConvertError::Restore("slice from", kind(&other)))
             }
