@@ -31,37 +31,18 @@ impl SealKey {
         &self.0
     }
 
-    /// Seals a private half. Nonces are random: a ring holds a handful of keys in its life, far from the 2^32
-    /// messages at which random 96-bit nonces get close to repeating.
+    /// Seals a private half; its id is bound to it.
     pub(super) fn seal(&self, key: &PrivateKey) -> Vec<u8> {
-        let nonce: [u8; NONCE_LEN] = random::bytes();
-        let mut body = key.pkcs8().to_vec();
-        self.cipher()
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(key.public().key_id()),
-                &mut body,
-            )
-            .expect("AES-GCM refuses only messages beyond 64 GiB");
-        [nonce.as_slice(), &body].concat()
+        self.seal_under(key.public().key_id().as_bytes(), key.pkcs8())
     }
 
     /// Seals bytes that are no private half. What is said of their purpose is bound to them; no key's id looks like it.
     fn seal_bytes(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE_LEN] = random::bytes();
-        let mut body = plain.to_vec();
-        self.cipher()
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(purpose), &mut body)
-            .expect("AES-GCM refuses only messages beyond 64 GiB");
-        [nonce.as_slice(), &body].concat()
+        self.seal_under(&bound_to(purpose), plain)
     }
 
     fn open_bytes(&self, purpose: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self.cipher().open_in_place(nonce, bound_to(purpose), &mut body).ok()?;
-        Some(Zeroizing::new(plain.to_vec()))
+        self.open_under(&bound_to(purpose), sealed)
     }
 
     /// Opens what [`Self::seal`] made for the key `id`, to be used with `algorithm`: the ring says which, for an
@@ -72,17 +53,33 @@ impl SealKey {
         algorithm: Algorithm,
         sealed: &[u8],
     ) -> Result<PrivateKey, UnsealError> {
-        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Broken)?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let plain = self
-            .cipher()
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(id), &mut body)
-            .map_err(|_| UnsealError::Broken)?;
-        let key = PrivateKey::from_pkcs8(plain).map_err(UnsealError::Key)?;
+        let plain = self.open_under(id.as_bytes(), sealed).ok_or(UnsealError::Broken)?;
+        let key = PrivateKey::from_pkcs8(&plain).map_err(UnsealError::Key)?;
         match key.public().key_id() == id {
             true => key.with_algorithm(algorithm).map_err(UnsealError::Key),
             false => Err(UnsealError::Broken),
         }
+    }
+
+    /// A nonce, and behind it what AES-256-GCM makes of a text that is `bound` to something. Nonces are random: a ring holds a
+    /// handful of keys in its life, far from the 2^32 messages at which random 96-bit nonces get close to repeating.
+    fn seal_under(&self, bound: &[u8], plain: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = random::bytes();
+        let mut body = plain.to_vec();
+        self.cipher()
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), &mut body)
+            .expect("AES-GCM refuses only messages beyond 64 GiB");
+        [nonce.as_slice(), &body].concat()
+    }
+
+    /// `None` where it was sealed with another key, is bound to something else, or has been changed.
+    fn open_under(&self, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = self.cipher().open_in_place(nonce, Aad::from(bound), &mut body).ok()?.len();
+        body.truncate(length);
+        Some(body)
     }
 
     fn cipher(&self) -> LessSafeKey {
@@ -91,8 +88,8 @@ impl SealKey {
     }
 }
 
-fn bound_to(purpose: &str) -> Aad<Vec<u8>> {
-    Aad::from(format!("tokensmith {purpose}").into_bytes())
+fn bound_to(purpose: &str) -> Vec<u8> {
+    format!("tokensmith {purpose}").into_bytes()
 }
 
 impl fmt::Debug for SealKey {
