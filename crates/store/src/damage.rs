@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use tokensmith_core::view::{REGISTRY, collection_of};
+
 /// A damaged store. It was not opened, and its files are as they were.
 #[derive(Clone, Debug)]
 pub struct Damage {
@@ -166,16 +168,13 @@ impl fmt::Display for Whole {
     }
 }
 
-/// The collection that a key names: its second part, and the third where the second is a group. The store does not know
-/// what it means.
+/// What a key is counted as: an object by its collection, what is of our own by the second part.
 pub(crate) fn collection(key: &str) -> &str {
-    let end = |from: usize| key[from..].find('/').map_or(key.len(), |n| from + n);
-    let Some(start) = key.strip_prefix('/').and_then(|k| k.find('/')).map(|n| n + 2) else { return key };
-    let mut stop = end(start);
-    if key[start..stop].contains('.') && stop < key.len() {
-        stop = end(stop + 1);
+    if let Some(object) = key.strip_prefix(REGISTRY) {
+        return collection_of(object);
     }
-    &key[start..stop]
+    let second = key.strip_prefix('/').and_then(|key| key.split_once('/'));
+    second.map_or(key, |(_, rest)| rest.split_once('/').map_or(rest, |(second, _)| second))
 }
 
 #[cfg(test)]
@@ -188,6 +187,7 @@ mod tests {
             ("/registry/pods/ns/name", "pods"),
             ("/registry/rbac.authorization.k8s.io/roles/ns/r", "rbac.authorization.k8s.io/roles"),
             ("/registry/nodes/n", "nodes"),
+            ("/registry/apps/deployments/ns/d", "apps/deployments"),
             ("/registry/a.b", "a.b"),
             ("/tokensmith/keys/journal/1", "keys"),
             ("/a", "/a"),

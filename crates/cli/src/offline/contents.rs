@@ -12,14 +12,13 @@ use tokensmith_core::keys::service::RING_KEY;
 use tokensmith_core::keys::{KeyRing, RingError};
 use tokensmith_core::ledger::{Marks, Revocation};
 use tokensmith_core::store::{Entry, Revision};
-use tokensmith_core::view::{REGISTRY, split_key};
+use tokensmith_core::view::{REGISTRY, collection_of};
 use tokensmith_objects::object::timestamp;
 
 use crate::failure::Failure;
 use crate::files::check_given;
 use crate::output;
 
-/// Where objects are.
 /// So much of a file is read at once.
 const PIECE: usize = 256 << 10;
 
@@ -89,7 +88,7 @@ impl Contents {
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, _) in self.latest.iter().filter(|(_, (_, there))| *there) {
             if let Some(name) = key.strip_prefix(REGISTRY) {
-                *kinds.entry(collection(name)).or_default() += 1;
+                *kinds.entry(collection_of(name)).or_default() += 1;
             }
         }
         let mut out = count(kinds.values().sum(), "object");
@@ -105,12 +104,6 @@ impl Contents {
 /// `1 object`, `2 objects`
 pub fn count(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The resource that a key is of: its group, where it has one, and its name.
-pub fn collection(key: &str) -> &str {
-    let (.., below) = split_key(key);
-    key[..key.len() - below.len()].trim_end_matches('/')
 }
 
 /// Reads a backup to its end, and gives what it holds.

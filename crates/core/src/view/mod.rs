@@ -70,6 +70,12 @@ pub fn split_key(key: &str) -> (&str, &str, &str) {
     (first, resource, rest)
 }
 
+/// What stands of the same in front of what is below it: the group, where it has one, and the resource.
+pub fn collection_of(key: &str) -> &str {
+    let (.., below) = split_key(key);
+    key[..key.len() - below.len()].trim_end_matches('/')
+}
+
 /// All objects at one revision.
 #[derive(Clone, Default)]
 pub struct Snapshot {
