@@ -227,13 +227,8 @@ impl Volume {
     }
 
     /// Something is wrong. Gives whether it is so since now.
-    pub(super) fn failed(
-        &mut self,
-        message: String,
-        now: OffsetDateTime,
-        next_attempt: Option<OffsetDateTime>,
-    ) -> bool {
-        let failure = Failure::after(self.failure.as_ref(), message, now, next_attempt);
+    pub(super) fn failed(&mut self, message: String, now: OffsetDateTime) -> bool {
+        let failure = Failure::after(self.failure.as_ref(), message, now, None);
         let first = failure.count == 1;
         self.failure = Some(failure);
         first

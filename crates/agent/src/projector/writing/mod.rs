@@ -173,7 +173,7 @@ impl Projector {
             Err(error) => {
                 // The tokens of a volume that is there stay fresh, whatever else it lacks.
                 let tokens = (volume.is_there() && volume.has_news()).then(|| volume.secrets());
-                self.volume_failed(id, index, error.to_string(), None);
+                self.volume_failed(id, index, error.to_string());
                 tokens.map(Content::Tokens)
             }
         };

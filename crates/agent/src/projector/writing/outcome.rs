@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 use tokensmith_objects::LocalPath;
@@ -39,7 +38,7 @@ impl Projector {
             }
             JobResult::Load(id, Err(error)) => {
                 for index in 0..self.roster.get(id).map_or(0, |pod| pod.volumes.len()) {
-                    self.volume_failed(id, index, short_line(&error.to_string()), None);
+                    self.volume_failed(id, index, short_line(&error.to_string()));
                 }
                 Err(error)
             }
@@ -156,7 +155,7 @@ impl Projector {
                 Ok((written, files)) => self.volume_written(id, index, whole, grants, written, files),
                 Err(error) => {
                     self.ports.monitor.wrote("failure");
-                    self.volume_failed(id, index, short_line(&error.to_string()), None);
+                    self.volume_failed(id, index, short_line(&error.to_string()));
                     if let Some(volume) = self.roster.get_mut(id).and_then(|pod| pod.volumes.get_mut(index)) {
                         volume.dirty = true;
                     }
@@ -244,13 +243,7 @@ impl Projector {
         }
     }
 
-    pub(super) fn volume_failed(
-        &mut self,
-        id: PodId,
-        index: usize,
-        message: String,
-        next: Option<OffsetDateTime>,
-    ) {
+    pub(super) fn volume_failed(&mut self, id: PodId, index: usize, message: String) {
         let now = self.now();
         let Some(pod) = self.roster.get_mut(id) else { return };
         let (name, plan) = (pod.name.clone(), pod.plan.clone());
@@ -262,7 +255,7 @@ impl Projector {
             true => format!("volume {:?} is kept as it is: {message}", plan.name),
         };
         let (namespace, pod_name) = (&name.namespace, &name.name);
-        if volume.failed(message.clone(), now, next) {
+        if volume.failed(message.clone(), now) {
             tracing::warn!(namespace, pod = pod_name, volume = plan.name, "{message}");
         } else {
             tracing::debug!(namespace, pod = pod_name, volume = plan.name, "{message}");
