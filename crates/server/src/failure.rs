@@ -10,7 +10,7 @@ use tokensmith_core::error::chain;
 use tokensmith_core::keys::command::when;
 use tokensmith_objects::codec::DecodeError;
 
-use crate::gate::Warnings;
+use crate::warnings::Warnings;
 
 /// A failure to be shown to the client. The gate renders it in the representation that the client accepts.
 #[derive(Clone, Debug)]

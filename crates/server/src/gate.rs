@@ -12,6 +12,7 @@ use axum::response::Response;
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use time::format_description::well_known::Rfc3339;
 use tokensmith_api::status::Details;
 use tokensmith_core::Clock;
 use tokensmith_core::access::chain::forbidden_text;
@@ -39,6 +40,7 @@ use crate::needs::Shared;
 use crate::reply::{self, Format};
 use crate::routes::{self, Access, ShowFailure, labels};
 use crate::spans;
+use crate::warnings::{self, Warnings};
 
 /// No request but a watch takes longer (apiserver's handlers give up then, too).
 const DEADLINE: Duration = Duration::from_secs(34);
@@ -69,18 +71,21 @@ impl Caller {
             entry.tell(line);
         }
     }
-}
 
-impl Caller {
     /// A line of the request with what every one has, to be filled in and [told](Self::tell).
     pub fn line(&self, clock: &dyn Clock, action: &'static str) -> audit::Line {
-        routes::line(clock, self, action)
+        let took = clock.monotonic().saturating_sub(self.arrived);
+        audit::Line {
+            time: clock.now().format(&Rfc3339).unwrap_or_default(),
+            audit_id: self.audit_id.clone(),
+            action,
+            user: self.user.name.clone(),
+            impersonated_by: self.impersonated_by.clone().unwrap_or_default(),
+            latency_micros: took.as_micros().try_into().unwrap_or(u64::MAX),
+            ..audit::Line::default()
+        }
     }
 }
-
-/// Texts for the `Warning` headers, put on a response by its handler.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Warnings(pub(crate) Vec<String>);
 
 /// What the gate of a route works with.
 #[derive(Clone)]
@@ -175,7 +180,7 @@ async fn pass(gate: Gate, arrival: Arrival, mut request: Request, next: Next) ->
         warnings.extend(more);
     }
     reply::uncached(&mut response);
-    crate::warnings::put(&mut response, &warnings);
+    warnings::put(&mut response, &warnings);
     if let Ok(id) = HeaderValue::from_str(&audit_id) {
         response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
     }

@@ -14,7 +14,7 @@ use tokensmith_objects::{Object, codec};
 use tokensmith_registry::options::{UnknownInclude, include_object};
 
 use crate::failure::Failure;
-use crate::gate::Warnings;
+use crate::warnings::Warnings;
 
 /// How a client wants its reply.
 #[derive(Clone, Debug)]

@@ -8,6 +8,10 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::WARNING;
 
+/// The texts, put on a response by its handler; the gate makes headers of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warnings(pub(crate) Vec<String>);
+
 /// Characters that all texts may have together before they are cut short.
 const TOTAL: usize = 4 << 10;
 /// Characters of a text that is cut short.

@@ -19,7 +19,6 @@ use tokensmith_core::{Clock, Error};
 use tokio::sync::mpsc;
 
 use super::keys::check_reason;
-use super::token;
 use crate::backup::Backup;
 use crate::body;
 use crate::failure::Failure;
@@ -63,7 +62,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let wanted: BackupBody = body::json(with.limit, &headers, body).await?;
     check_reason(&wanted.reason)?;
-    let mut line = token::line(&*with.clock, &caller, "backup");
+    let mut line = caller.line(&*with.clock, "backup");
     let begun = begin(&with);
     (line.decision, line.code, line.reason) = match &begun {
         Ok(_) => ("allow", 200, wanted.reason),

@@ -47,11 +47,10 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::body::Sent;
 use crate::failure::Failure;
-use crate::gate::{Caller, Gate, Warnings, caught, gate};
+use crate::gate::{Caller, Gate, caught, gate};
 use crate::heavy::Places;
 use crate::needs::Shared;
-
-pub(crate) use token::line;
+use crate::warnings::Warnings;
 
 /// Who may come to a route. The gate asks before the request is routed and its body read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,19 +1,16 @@
 //! TokenRequest: `POST …/serviceaccounts/NAME/token`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
 use tokensmith_core::Clock;
 use tokensmith_core::tokens::TokenIssuer;
 use tokensmith_objects::Object;
 use tokensmith_objects::codec::Expected;
 
-use crate::audit::Line;
 use crate::body::{self, Sent};
 use crate::failure::Failure;
 use crate::gate::Caller;
@@ -59,7 +56,7 @@ pub(super) async fn create(
         .map_err(Failure::from);
     let took = with.clock.monotonic().saturating_sub(before);
 
-    let mut line = line(&*with.clock, caller, "mint");
+    let mut line = caller.line(&*with.clock, "mint");
     line.subject = tokensmith_core::tokens::username(&a.namespace, &a.name);
     line.bound_object = bound;
     let minted = match result {
@@ -89,20 +86,6 @@ async fn read(limit: Limit, parts: &Parts, body: Body) -> Result<Sent, Failure> 
     let expected = Expected::named("authentication.k8s.io", "v1", "TokenRequest", schema);
     let expected = expected.ok_or_else(|| Failure::internal("TokenRequest is not in the table"))?;
     body::create(limit, parts, body, &expected, reply::metadata_alone).await
-}
-
-/// A line with what every one has.
-pub(crate) fn line(clock: &dyn Clock, caller: &Caller, action: &'static str) -> Line {
-    let took: Duration = clock.monotonic().saturating_sub(caller.arrived);
-    Line {
-        time: clock.now().format(&Rfc3339).unwrap_or_default(),
-        audit_id: caller.audit_id.clone(),
-        action,
-        user: caller.user.name.clone(),
-        impersonated_by: caller.impersonated_by.clone().unwrap_or_default(),
-        latency_micros: took.as_micros().try_into().unwrap_or(u64::MAX),
-        ..Line::default()
-    }
 }
 
 fn audiences(request: &Object) -> Vec<String> {

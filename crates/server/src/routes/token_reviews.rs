@@ -13,7 +13,6 @@ use tokensmith_objects::codec::Expected;
 use tokensmith_objects::schema::Kind;
 use tokensmith_registry::Registry;
 
-use super::token;
 use crate::app::Used;
 use crate::body;
 use crate::failure::Failure;
@@ -60,7 +59,7 @@ pub(super) async fn create(
     let found = check(with, &text, wanted.as_deref());
     with.metrics.reviewed(with.clock.monotonic().saturating_sub(before));
 
-    let mut line = token::line(&*with.clock, caller, "review");
+    let mut line = caller.line(&*with.clock, "review");
     line.code = 201;
     line.audiences = wanted.unwrap_or_default();
     let status = match found {

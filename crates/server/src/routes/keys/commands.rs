@@ -15,7 +15,6 @@ use tokensmith_core::ledger::jti::holds_token;
 use tokensmith_core::supervise::Errands;
 use tokensmith_core::{Error, Moment};
 
-use super::super::token;
 use super::Ring;
 use super::view::{answer, described, followers, late, no_such_key};
 use crate::body;
@@ -290,7 +289,7 @@ pub(super) fn audit(
     reason: &str,
     refused: Option<&Failure>,
 ) {
-    let mut line = token::line(&*ring.clock, caller, action);
+    let mut line = caller.line(&*ring.clock, action);
     line.kid = key.into();
     (line.decision, line.code, line.reason) = match refused {
         None => ("allow", 200, reason.into()),

@@ -9,7 +9,6 @@ use serde_json::json;
 use tokensmith_core::keys::verifiers;
 use tokensmith_objects::object::timestamp;
 
-use super::super::token;
 use super::Ring;
 use super::view::{answer, followers};
 use crate::body;
@@ -31,7 +30,7 @@ pub(crate) async fn poke(
 ) -> Result<Response, Failure> {
     let wanted: PokeBody = body::json(ring.limit, &headers, body).await?;
     let poke = ring.tokens.poke(&wanted.audience).await.map_err(Failure::from);
-    let mut line = token::line(&*ring.clock, &caller, "keys.poke");
+    let mut line = caller.line(&*ring.clock, "keys.poke");
     line.audiences = vec![wanted.audience];
     match &poke {
         Ok(poke) => {

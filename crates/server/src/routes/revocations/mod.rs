@@ -16,7 +16,7 @@ use tokensmith_core::tokens::{LedgerMode, TokenLedger, legacy};
 use tokensmith_core::{Clock, Error};
 
 use self::request::{RevocationBody, Target};
-use super::{token, tokens};
+use super::tokens;
 use crate::audit::Line;
 use crate::body;
 use crate::failure::Failure;
@@ -48,7 +48,7 @@ pub(super) async fn create(
     let format = Format::of(&headers, "", |_| false)?;
     let wanted: RevocationBody = body::json(with.limit, &headers, body).await?;
     let target = wanted.target()?;
-    let mut line = token::line(&*with.clock, &caller, "revoke");
+    let mut line = caller.line(&*with.clock, "revoke");
     let done = revoke(&with, &caller, target, wanted.force, &wanted.reason, &mut line).await;
     let answer = match done.map_err(Failure::from) {
         Ok(answer) => answer,

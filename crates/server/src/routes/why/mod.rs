@@ -22,8 +22,8 @@ use tokensmith_core::tokens::{Jws, TokenRule};
 use tokensmith_objects::object::timestamp;
 
 use self::asked::{Asked, WhyBody};
+use super::Access;
 use super::token_reviews::user;
-use super::{Access, token};
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
@@ -59,7 +59,7 @@ pub(super) async fn create(
         true => None,
         false => who(&app, &wanted, &clearance, &mut steps).await,
     };
-    let mut line = token::line(&*app.clock, &caller, "why");
+    let mut line = caller.line(&*app.clock, "why");
     let code = match &who {
         None if open => {
             let text = "nobody is asked who they are here: what the request itself holds decides";
