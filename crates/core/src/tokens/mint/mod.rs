@@ -1,6 +1,7 @@
 //! TokenRequest (`pkg/registry/core/serviceaccount/storage/token.go`): its steps in upstream's order, because the order
 //! decides which error a client sees.
 
+mod bound;
 mod poke;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokensmith_objects::validate::{self, Limits};
-use tokensmith_objects::{FieldError, Object, Stored, names};
+use tokensmith_objects::{FieldError, Object, Stored};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug_span};
 
@@ -164,7 +165,7 @@ impl TokenIssuer {
         let before = std::mem::replace(&mut objects, self.view.snapshot());
         let found = self.account(&objects, namespace, name, &request)?;
         let bound = match request.at(&["spec", "boundObjectRef"]) {
-            Some(Value::Object(_)) => Some(bound(&before, &objects, namespace, name, &request)?),
+            Some(Value::Object(_)) => Some(bound::find(&before, &objects, namespace, name, &request)?),
             _ => None,
         };
         let to_pod = matches!(bound, Some(Bound::Pod { .. }));
@@ -352,68 +353,4 @@ fn write<'a>(user: &'a Identity, (namespace, name): (&'a str, &'a str), objects:
         dry_run: false,
         objects,
     }
-}
-
-/// The object that the token is to be bound to, as it is now. Its UID comes from the object, never from the request. `before`: what
-/// was there when admission was asked, which has judged the object of then.
-fn bound(
-    before: &Arc<Snapshot>,
-    objects: &Arc<Snapshot>,
-    namespace: &str,
-    account: &str,
-    request: &Object,
-) -> Result<Bound, Error> {
-    let field = |key: &str| request.str_at(&["spec", "boundObjectRef", key]);
-    // Only the group counts: any version, even none, means the core group's one.
-    let (group, version) = match field("apiVersion").split_once('/') {
-        Some((group, version)) => (group, version),
-        None => ("", field("apiVersion")),
-    };
-    let (plural, scope) = match (group, field("kind")) {
-        ("", "Pod") => ("pods", namespace),
-        ("", "Secret") => ("secrets", namespace),
-        ("", "Node") => ("nodes", ""),
-        (group, kind) => {
-            let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
-            return Err(Error::BadRequest(text));
-        }
-    };
-    let name = field("name");
-    if name.is_empty() {
-        return Err(Error::BadRequest("Name parameter required.".into()));
-    }
-    if let [problem, ..] = names::path_segment(name).as_slice() {
-        return Err(Error::BadRequest(format!("Name parameter invalid: {name:?}: {problem}")));
-    }
-    let found = objects.get("", plural, scope, name).ok_or_else(|| Error::not_found("", plural, name))?;
-    if plural == "pods" && found.account() != account {
-        let text = format!(
-            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
-        );
-        return Err(Error::BadRequest(text));
-    }
-    // Where nothing has changed meanwhile, it is the same.
-    let judged = match Arc::ptr_eq(before, objects) {
-        true => None,
-        false => before.get("", plural, scope, name),
-    };
-    for uid in [field("uid"), judged.map_or("", |judged| judged.uid())] {
-        if !["", found.uid()].contains(&uid) {
-            let cause = format!(
-                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
-            );
-            return Err(Error::conflict("", field("kind"), name, cause));
-        }
-    }
-    let to = Reference::new(name, found.uid());
-    Ok(match plural {
-        "nodes" => Bound::Node(to),
-        "secrets" => Bound::Secret(to),
-        _ => {
-            let node = Some(found.node()).filter(|n| !n.is_empty());
-            let uid =
-                |n: &str| objects.get("", "nodes", "", n).map(|o| o.uid().to_owned()).unwrap_or_default();
-            Bound::Pod { pod: to, node: node.map(|n| Reference::new(n, uid(n))) }
-        }
-    })
 }
