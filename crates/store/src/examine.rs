@@ -35,11 +35,18 @@ pub fn is_of_format_1(dir: &Path) -> bool {
 
 /// Reads all that can be read of the store in `dir`, which nobody may have open. Gives each record that verifies, and
 /// where those stand that do not. Works on a copy, in the same folder: the files stay as they are.
+///
+/// # Errors
+/// There is no such folder, somebody has the store open, it is of a newer format, or there is no room for a copy. What is
+/// damaged is no error: it is in what is given back.
 pub fn examine(dir: &Path, each: &mut dyn FnMut(Result<Record, BadRecord>)) -> Result<Examined, OpenError> {
     examine_in(dir, None, each)
 }
 
 /// The same with the copy in another folder, if one is given: for a disk that is full or cannot be written.
+///
+/// # Errors
+/// As [`examine`]'s.
 pub fn examine_in(
     dir: &Path,
     scratch: Option<&Path>,
@@ -208,6 +215,9 @@ pub struct Create {
 
 impl Create {
     /// Begins one in `dir`, where no store is.
+    ///
+    /// # Errors
+    /// [`OpenError::NotEmpty`]; or the folder cannot be made, or is somebody's just now.
     pub fn begin(dir: &Path) -> Result<Self, OpenError> {
         let folder = Folder::new(dir);
         let io = |source| OpenError::Io { dir: dir.into(), source };
@@ -221,11 +231,17 @@ impl Create {
     }
 
     /// Adds a record, each key once.
+    ///
+    /// # Errors
+    /// The record is none that a store can hold, or the disk does not take it.
     pub fn add(&mut self, record: &Record) -> Result<(), OpenError> {
         self.builder.add(&record.to_item()?).map_err(|e| self.folder.fault(e))
     }
 
     /// Ends it, durably. It goes on after `revision`, or after the newest of its records if that is later.
+    ///
+    /// # Errors
+    /// The disk does not take it: then there is no store in the folder.
     pub fn finish(self, revision: Revision) -> Result<(), OpenError> {
         let state = self.builder.end(revision, 0).map_err(|e| self.folder.build(e))?;
         open::install(&self.folder, state)

@@ -38,6 +38,9 @@ impl Authentication {
 
     /// Asks all in order until one recognises the token. The error's text is that of `TokenReview.status.error`:
     /// upstream's loopback authenticator sees every token first and adds `invalid bearer token`.
+    ///
+    /// # Errors
+    /// Nobody recognises the token, or one of those asked recognises and refuses it, or could not tell: never taken for anonymous.
     pub fn authenticate(
         &self,
         token: &BearerToken,

@@ -13,6 +13,9 @@ const GROUP: &str = "authorization.k8s.io";
 
 /// Answers a SubjectAccessReview, LocalSubjectAccessReview (its namespace is the URL's) or SelfSubjectAccessReview: fills in
 /// its status.
+///
+/// # Errors
+/// 422 for one that upstream refuses: it asks about nothing, about two things, or about nobody.
 pub fn access(
     review: &mut Object,
     caller: &Identity,
@@ -41,6 +44,9 @@ pub fn access(
 }
 
 /// Answers a SelfSubjectRulesReview.
+///
+/// # Errors
+/// 400 without a namespace.
 pub fn rules(
     review: &mut Object,
     caller: &Identity,

@@ -39,6 +39,10 @@ pub enum IssuerError {
 /// // Tokens can have it, but nobody can find its keys.
 /// assert!(check_discovery("http://issuer.example").is_err());
 /// ```
+///
+/// # Errors
+/// There is none, one is empty or there twice, or one with a colon is no URL: kube-apiserver starts with none of these
+/// (`pkg/kubeapiserver/options/authentication.go`).
 pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
     if issuers.is_empty() {
         return Err(IssuerError::Missing);
@@ -58,6 +62,9 @@ pub fn check_issuers(issuers: &[String]) -> Result<(), IssuerError> {
 }
 
 /// Checks `--service-account-jwks-uri`.
+///
+/// # Errors
+/// It is no https URL.
 pub fn check_jwks_uri(uri: &str) -> Result<(), IssuerError> {
     check_https(uri, IssuerError::JwksUri)
 }

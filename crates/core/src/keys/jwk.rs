@@ -199,6 +199,9 @@ pub struct NoGcpKey {
 
 /// Writes what GCP takes as an uploaded key set (IAM API, `WorkloadIdentityPoolProvider.Oidc.jwksJson`): RSA and EC
 /// keys, each with its required members and no other.
+///
+/// # Errors
+/// None of the keys is one that GCP takes.
 pub fn jwks_gcp<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Result<GcpJwks, NoGcpKey> {
     let (mut taken, mut left_out) = (Vec::new(), Vec::new());
     for key in keys {

@@ -33,6 +33,9 @@ enum Key {
 impl LocalSigner {
     /// Builds the signer of a key, and tries it: a key whose halves do not belong together, or that a library
     /// silently mistreats, must not get as far as a token.
+    ///
+    /// # Errors
+    /// The halves do not go together, or what the key signs is not what its public half verifies.
     pub fn new(key: &PrivateKey) -> Result<Self, KeyError> {
         let public = key.public().clone();
         let ecdsa = |algorithm| {

@@ -49,6 +49,9 @@ pub struct PrivateKey {
 impl PrivateKey {
     /// Makes a key for the algorithm; RSA gets 2048 bits. That takes up to seconds of CPU: never call this in a
     /// request.
+    ///
+    /// # Errors
+    /// The library could make none.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         let failed = |_| KeyError::Generate(algorithm);
         let key = match algorithm.family() {
@@ -66,11 +69,17 @@ impl PrivateKey {
     }
 
     /// The same key for another of its algorithms. One that does not go with the key is refused.
+    ///
+    /// # Errors
+    /// [`KeyError::Misfit`]: the key is of another kind.
     pub fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, KeyError> {
         Ok(PrivateKey { public: self.public.with_algorithm(algorithm)?, pkcs8: self.pkcs8 })
     }
 
     /// Reads a file for which there is nobody to ask for a passphrase; see [`Self::from_pem_with`].
+    ///
+    /// # Errors
+    /// As [`Self::from_pem_with`]'s; an encrypted key is one.
     pub fn from_pem(pem: &PrivatePem) -> Result<Self, KeyError> {
         Self::from_pem_with(pem, None).map_err(unattended)
     }
@@ -81,6 +90,9 @@ impl PrivateKey {
     /// The key gets the algorithm that Kubernetes gives its kind. Opening an encrypted one takes up to seconds of
     /// CPU, as much as its writer has chosen: never call this on a thread that serves others. Of several encrypted
     /// blocks only the first is opened, so that a file cannot multiply that.
+    ///
+    /// # Errors
+    /// What is wrong with the first block that is a private key and cannot be used, or that there is none.
     pub fn from_pem_with(pem: &PrivatePem, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         let (mut refused, mut tried) = (None, false);
         for block in pem::blocks(&pem.0) {
@@ -100,6 +112,9 @@ impl PrivateKey {
     }
 
     /// The PEM form: PKCS#8, encrypted if there is a passphrase. Without one it is the bare secret.
+    ///
+    /// # Errors
+    /// It could not be encrypted.
     pub fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
         Ok(match passphrase {
             Some(passphrase) => pem::write(pem::ENCRYPTED_PRIVATE_KEY, &seal_pkcs8(&self.pkcs8, passphrase)?),

@@ -48,6 +48,9 @@ pub(super) enum Half {
 
 impl PublicKey {
     /// Reads a DER `SubjectPublicKeyInfo`. The key gets the algorithm that Kubernetes gives its kind.
+    ///
+    /// # Errors
+    /// It is not DER of just this form, of a kind that is not supported, or weak: RSA below 2048 bits.
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
         const MALFORMED: KeyError = KeyError::Malformed { what: "public key" };
         let parts = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
@@ -71,6 +74,9 @@ impl PublicKey {
     }
 
     /// Reads a DER `SubjectPublicKeyInfo` for one algorithm; one that does not go with the key is refused.
+    ///
+    /// # Errors
+    /// As [`Self::from_spki`]'s; [`KeyError::Misfit`] where the key is of another kind.
     pub fn from_spki_for(spki: &[u8], algorithm: Algorithm) -> Result<Self, KeyError> {
         Self::from_spki(spki)?.with_algorithm(algorithm)
     }
@@ -167,6 +173,9 @@ impl PublicKey {
     /// Reads every key in a PEM file: public keys, certificates, and the public halves of private keys. Blocks
     /// of other kinds are skipped, as Kubernetes does (client-go `util/keyutil`); a key that is there but
     /// cannot be used is an error, so that nobody relies on a key that is not published.
+    ///
+    /// # Errors
+    /// The first key that cannot be used, or that there is none.
     pub fn list_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
         let (keys, unusable) = Self::readable_in_pem(text);
         match unusable.into_iter().next() {

@@ -90,6 +90,9 @@ impl ClaimsError {
 
 impl ExtraClaims {
     /// Checks claims that have been read already.
+    ///
+    /// # Errors
+    /// A name that is not free or that people cannot read, a number that 64 bits cannot hold, or too much of it.
     pub fn new(map: &Map<String, Value>) -> Result<Self, ClaimsError> {
         let mut claims = map.iter().map(|(name, value)| claim(name, value)).collect::<Result<Vec<_>, _>>()?;
         claims.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -97,6 +100,9 @@ impl ExtraClaims {
     }
 
     /// Reads the annotation's text.
+    ///
+    /// # Errors
+    /// It is no JSON object, has a name twice, or is as [`Self::new`] refuses.
     pub fn parse(text: &str) -> Result<Self, ClaimsError> {
         // Before it is read: whoever may write it must not make each of the account's tokens cost more than this.
         if text.len() > MAX_BYTES {
@@ -118,6 +124,9 @@ impl ExtraClaims {
     }
 
     /// These and the others, of two with one name these.
+    ///
+    /// # Errors
+    /// Together they are too much.
     pub fn over(&self, others: ExtraClaims) -> Result<Self, ClaimsError> {
         let mut all = self.0.clone();
         all.extend(others.0.into_iter().filter(|other| self.0.iter().all(|own| own.name != other.name)));

@@ -169,6 +169,10 @@ impl<'a> Jws<'a> {
     /// A key is tried with its own algorithm alone: what the header says must be that, so a token cannot choose a
     /// weaker check (RFC 8725 §3.1). A `crit` header asks for what nobody here understands (RFC 7515 §4.1.11), and `b64`
     /// for another payload than the one that is read here (RFC 7797).
+    ///
+    /// # Errors
+    /// [`SignatureError::NoKey`] where no key was given, [`SignatureError::Wrong`] where none of them has signed it, or its
+    /// header asks for what is not understood here.
     pub fn verify<'k>(
         &self,
         candidates: impl IntoIterator<Item = &'k PublicKey>,
@@ -217,12 +221,18 @@ fn object(part: &str) -> Option<Vec<u8>> {
 }
 
 /// Signs a payload: the header has `alg` and `kid` and nothing else.
+///
+/// # Errors
+/// The signer's.
 pub async fn sign(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignError> {
     let header = format!("{{\"alg\":\"{}\",\"kid\":\"{}\"}}", signer.algorithm(), signer.key_id());
     sign_under(signer, header, payload).await
 }
 
 /// Signs an access token's: the header says that it is one, besides.
+///
+/// # Errors
+/// The signer's.
 pub async fn sign_access_token(signer: &dyn Signer, payload: &[u8]) -> Result<String, SignError> {
     let (alg, kid) = (signer.algorithm(), signer.key_id());
     let header = format!("{{\"alg\":\"{alg}\",\"kid\":\"{kid}\",\"typ\":\"{ACCESS_TOKEN}\"}}");

@@ -31,6 +31,9 @@ pub const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 pub const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 
 /// Makes the token of a Secret.
+///
+/// # Errors
+/// 500: no key may sign just now, or it does not.
 pub async fn mint(keys: &Keys, namespace: &str, secret: &str, account: &Reference) -> Result<String, Error> {
     let mut payload = Vec::with_capacity(400);
     let mut claims = Members::begin(&mut payload);

@@ -14,6 +14,9 @@ use crate::store::{Change, Entry, Listing, Revision, Store, StoreError};
 
 impl View {
     /// A view of what the store holds now.
+    ///
+    /// # Errors
+    /// The store cannot be read. An object that cannot is left out, and logged.
     pub async fn load(store: &dyn Store) -> Result<View, StoreError> {
         load(store).await.map(View::new)
     }

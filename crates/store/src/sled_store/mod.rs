@@ -59,6 +59,10 @@ pub struct SledStore {
 
 impl SledStore {
     /// Opens the store in `dir`, making it if there is none. All records are read, and held against the anchor.
+    ///
+    /// # Errors
+    /// Somebody has it open, something is missing or damaged, it is of a newer format, or the disk does not answer; see
+    /// [`OpenError`] for what has been touched then.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let open::Opened { db, anchor, log, lock, live, found } = open::open(dir, &options)?;
         let health = Arc::new(Health::default());
@@ -108,6 +112,9 @@ impl SledStore {
     }
 
     /// The ledger in the same database. To be asked for once.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no thread for its writer.
     pub fn ledger(&self) -> Result<SledLedger, LedgerError> {
         let (db, anchor, lock) = (self.db.clone(), self.anchor.clone(), self.lock.clone());
         SledLedger::open(db, anchor, lock, self.disk.clone(), &self.supervisor, self.point.clone())

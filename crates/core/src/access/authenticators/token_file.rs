@@ -44,6 +44,9 @@ pub struct TokenFile {
 
 impl TokenFile {
     /// Reads a file's text.
+    ///
+    /// # Errors
+    /// The first line that is none, by its number; never what stands in it.
     pub fn parse(text: &str) -> Result<Self, TokenFileError> {
         Ok(TokenFile { users: ArcSwap::from_pointee(users(text)?) })
     }
@@ -54,6 +57,9 @@ impl TokenFile {
     }
 
     /// Takes the users of a new text; on an error the old ones stay.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse)'s.
     pub fn reload(&self, text: &str) -> Result<(), TokenFileError> {
         self.users.store(Arc::new(users(text)?));
         Ok(())

@@ -30,6 +30,10 @@ pub enum EscalationError {
 }
 
 /// May the user write a role with these rules? `aggregates`: it gathers those of others, or did.
+///
+/// # Errors
+/// A rule of it gives what the user has not got, and the user has not got `escalate` either; in upstream's words
+/// (`pkg/registry/rbac/validation`, `ConfirmNoEscalation`).
 pub fn check_role(
     user: &Identity,
     authorizer: &dyn Authorizer,
@@ -58,6 +62,9 @@ fn everything() -> [Rule; 2] {
 }
 
 /// May the user bind the role that a binding refers to?
+///
+/// # Errors
+/// The role gives what the user has not got, or is not there, and the user has not got `bind`.
 pub fn check_binding(
     user: &Identity,
     authorizer: &dyn Authorizer,

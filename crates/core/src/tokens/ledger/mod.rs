@@ -112,6 +112,9 @@ pub struct TokenLedger {
 
 impl TokenLedger {
     /// Loads the revocations.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written; or it has revocations in force, and `mode` would have nobody obey them.
     pub async fn open(
         ledger: Arc<dyn Ledger>,
         mode: LedgerMode,
@@ -228,6 +231,9 @@ impl TokenLedger {
     }
 
     /// Unexpired tokens.
+    ///
+    /// # Errors
+    /// Nobody writes issued tokens down in this mode, or the ledger cannot be read.
     pub async fn list(
         &self,
         mut filter: Filter,
@@ -242,6 +248,9 @@ impl TokenLedger {
     }
 
     /// Brings to disk what has been recorded: at the end.
+    ///
+    /// # Errors
+    /// Some of it could not be written.
     pub async fn flush(&self) -> Result<(), LedgerError> {
         self.ledger.flush().await
     }

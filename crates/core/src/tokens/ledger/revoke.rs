@@ -136,6 +136,9 @@ impl TokenLedger {
     }
 
     /// Which accounts have unexpired tokens of a key, and how many; `None` when nobody has counted.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
     pub async fn accounts_with_tokens(
         &self,
         kid: &str,

@@ -102,6 +102,11 @@ impl TokenIssuer {
 
     /// Mints a token for an account. `request` is the decoded TokenRequest, before defaulting. With `dry_run` it does, too, as
     /// upstream: who asks relies on the answer having one.
+    ///
+    /// # Errors
+    /// In upstream's order and words: 400 for metadata of another namespace or an object that no token is bound to, those of
+    /// admission, 404 for an account or an object that is not there, 409 for one with another UID, 422 for what validation refuses;
+    /// 429 where revocations overtake it again and again, and 500 where no key may sign.
     pub async fn issue(
         &self,
         user: &Identity,

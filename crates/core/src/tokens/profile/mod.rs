@@ -64,11 +64,17 @@ pub enum AudienceError {
 
 impl TokenProfiles {
     /// Reads the file of `--token-profile-file` and holds it against what the server's own flags allow.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place in the file and what to do about it.
     pub fn parse(yaml: &[u8], limits: &ServerLimits) -> Result<Self, ProfileError> {
         parse::profiles(yaml, limits).map(TokenProfiles)
     }
 
     /// The profile of a token for these audiences; those that no profile is for have no say.
+    ///
+    /// # Errors
+    /// Two profiles are for them, or one that wants to be asked for alone.
     pub fn choose(&self, audiences: &[String]) -> Result<Option<&TokenProfile>, AudienceError> {
         if self.0.is_empty() {
             return Ok(None);
