@@ -11,8 +11,11 @@ use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock, mpsc};
 use std::time::Duration;
+
+use crate::closed::Said;
 
 /// The database and its trees.
 pub(crate) struct Database {
@@ -24,6 +27,10 @@ pub(crate) struct Database {
     copy: bool,
     /// What broke it.
     broken: OnceLock<String>,
+    /// Whether it has ever said that something did not go.
+    failed: AtomicBool,
+    /// Where it says how it was left, if it does.
+    said: Option<Said>,
 }
 
 /// What sled gives.
@@ -83,7 +90,14 @@ impl Database {
         thread.map_err(|e| Fault::Sled(e.into()))?;
         let trees = answer.recv_timeout(limit).map_err(|_| Fault::Hangs(limit))??;
         let file = File::open(file).map_err(|e| Fault::Sled(e.into()))?;
-        Ok(Database { trees: Some(trees), file, copy, broken: OnceLock::new() })
+        let (broken, failed) = (OnceLock::new(), AtomicBool::new(false));
+        Ok(Database { trees: Some(trees), file, copy, broken, failed, said: None })
+    }
+
+    /// The same that says, once it is closed, how it was left.
+    pub(crate) fn saying(mut self, said: Said) -> Self {
+        self.said = Some(said);
+        self
     }
 
     /// Brings all that it was given to disk. sled's own flush on Linux is a `sync_file_range`, which leaves the file's new
@@ -105,6 +119,7 @@ impl Database {
         }
         let Some(trees) = &self.trees else { return Err(Fault::Broken("it is closed".into())) };
         quietly(|| work(trees)).inspect_err(|e| {
+            self.failed.store(true, Ordering::Relaxed);
             if let Fault::Broken(why) = e
                 && self.broken.set(why.clone()).is_ok()
             {
@@ -136,7 +151,7 @@ impl Database {
 
 /// Waits a while until sled's file is unlocked. Who made the database a moment ago was this process, and sled's own threads
 /// may hold its file a little longer than the handle that was closed; other processes are kept away by the store's lock.
-fn await_unlocked(file: &Path) {
+pub(crate) fn await_unlocked(file: &Path) {
     let mut left = CLOSING;
     // The lock that this takes goes with the handle.
     while File::open(file).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
@@ -164,17 +179,23 @@ impl Database {
             std::mem::forget(trees);
             return Err(Fault::Broken(why.clone()));
         }
+        let copy = self.copy;
         let (done, closed) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store-close".into()).spawn(move || {
-            let _ = quietly(|| {
+            let written = quietly(|| {
+                let written = if copy { Ok(0) } else { trees.db.flush() };
                 drop(trees);
-                Ok(())
+                written
             });
-            let _ = done.send(());
+            let _ = done.send(written.is_ok());
         });
-        if thread.is_err() || closed.recv_timeout(CLOSING).is_err() {
+        let written = thread.ok().and_then(|_| closed.recv_timeout(CLOSING).ok());
+        let Some(written) = written else {
             tracing::error!("the database does not close: it is left as it is");
             return Err(Fault::Hangs(CLOSING));
+        };
+        if let Some(said) = self.said.take().filter(|_| written && !*self.failed.get_mut()) {
+            said.say();
         }
         Ok(())
     }

@@ -23,6 +23,7 @@
 mod anchor;
 mod builder;
 mod checksum;
+mod closed;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod damage;

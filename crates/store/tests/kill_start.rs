@@ -116,6 +116,13 @@ async fn grown(dir: &Path) {
     grown.set_len(40 << 20).unwrap();
 }
 
+/// A store as its close has left it: its database is opened itself.
+async fn closed(dir: &Path) {
+    grown(dir).await;
+    fs::remove_file(dir.join("sled/blobs/1")).unwrap();
+    assert!(dir.join("closed").exists());
+}
+
 /// A store whose database's snapshot is damaged.
 async fn damaged(dir: &Path) {
     grown(dir).await;
@@ -181,13 +188,20 @@ fn copy_dir(from: &Path, to: &Path) {
 #[tokio::test]
 async fn a_start_that_is_killed_at_any_moment_loses_nothing_and_makes_nothing_anew() {
     let home = tempfile::tempdir().unwrap();
-    let [old, large, without] =
-        ["format 1", "grown", "without its snapshot"].map(|name| home.path().join(name));
+    let [old, large, without, whole] =
+        ["format 1", "grown", "without its snapshot", "closed"].map(|name| home.path().join(name));
     of_format_1(&old);
     grown(&large).await;
     damaged(&without).await;
+    closed(&whole).await;
     let mut reached = BTreeSet::new();
-    let bases = [(None, false), (Some(&old), false), (Some(&large), false), (Some(&without), true)];
+    let bases = [
+        (None, false),
+        (Some(&old), false),
+        (Some(&large), false),
+        (Some(&without), true),
+        (Some(&whole), false),
+    ];
     for (base, crowded) in bases {
         let copy = |name: &str| {
             let dir = home.path().join(name);
@@ -216,7 +230,7 @@ async fn a_start_that_is_killed_at_any_moment_loses_nothing_and_makes_nothing_an
             assert_eq!(there, want, "{base:?} {moment}");
             assert!(identity.is_none_or(|i| i == after), "{base:?} {moment}: another store");
             let left: BTreeSet<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
-            let parts = ["anchor", "lock", "log", "sled"].map(Into::into);
+            let parts = ["anchor", "closed", "lock", "log", "sled"].map(Into::into);
             assert_eq!(left, parts.into(), "{base:?} {moment}: what is left of it");
             let mut parts = fs::read_dir(dir.join("sled")).unwrap().map(|e| e.unwrap().file_name());
             assert!(!parts.any(|name| name.to_string_lossy().starts_with("unread.")), "{moment}");

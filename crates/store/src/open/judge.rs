@@ -1,14 +1,15 @@
-//! Whether all is there: every record of a copy is read and held against the anchor.
+//! Whether all is there: every record is read and held against the anchor.
 
 use std::path::Path;
 
-use super::look::{is_full, look, no_room};
+use super::look::{is_full, look_or_open, open_itself};
 use super::migrate::migrate;
 use super::{FORMAT, Folder, OpenError, Options, Stood, rewrite};
 use crate::anchor::AnchorError;
 use crate::damage::{Trouble, Whole};
-use crate::database::{self, Database, Fault};
-use crate::folder::{Aside, drop_snapshots, drop_unfinished, has_snapshot};
+use crate::closed;
+use crate::database::{self, Fault};
+use crate::folder::{Aside, drop_snapshots, has_snapshot};
 use crate::moment::Moment;
 use crate::scan::{self, Item, Tally, TreeStates};
 use crate::state::State;
@@ -18,8 +19,8 @@ pub(super) const GROWN: u64 = 3;
 /// What a small database may take in any case; on a small disk an eighth of it.
 const SPARE: u64 = 32 << 20;
 
-/// Opens a copy of the database and reads all of it. One of an older format, or one that takes much more room than what
-/// lives in it, is replaced.
+/// Opens the database as its close has left it, or a copy of it, and reads all of it. One of an older format, or one that
+/// takes much more room than what lives in it, is replaced.
 ///
 /// sled's snapshot says where its pages are. All that is in it is in sled's file, too: where it is damaged and the file is
 /// not, nothing is lost.
@@ -28,14 +29,15 @@ pub(super) fn judge(
     options: &Options,
     anchor: &Result<Option<State>, AnchorError>,
 ) -> Result<Stood, OpenError> {
-    let first = judge_by(folder, options, anchor, true);
+    let closed = matches!(anchor, Ok(Some(state)) if closed::holds(folder, state));
+    let first = judge_by(folder, options, anchor, if closed { By::Itself } else { By::Copy });
     if !matches!(first, Err(OpenError::Damaged(_)))
         || !has_snapshot(&folder.sled()).map_err(|e| folder.io(e))?
     {
         return first;
     }
     folder.clean().map_err(|e| folder.io(e))?;
-    let Ok(stood) = judge_by(folder, options, anchor, false) else { return first };
+    let Ok(stood) = judge_by(folder, options, anchor, By::FileAlone) else { return first };
     tracing::warn!(
         "the database's snapshot was damaged and is removed: all was read without it, and nothing that was acknowledged is \
          lost but, perhaps, issue records, which are not counted"
@@ -50,13 +52,25 @@ pub(crate) fn unproven(sled: &Path) -> Option<Trouble> {
     has_snapshot(sled).unwrap_or(true).then(|| Trouble::Database(damaged.into()))
 }
 
-/// The same with sled's snapshot, or without.
+/// What a database is judged by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Its own files: they are as its close has left them.
+    Itself,
+    /// A copy of them.
+    Copy,
+    /// A copy without sled's snapshot.
+    FileAlone,
+}
+
+/// The same by one of these.
 fn judge_by(
     folder: &Folder,
     options: &Options,
     anchor: &Result<Option<State>, AnchorError>,
-    snapshot: bool,
+    by: By,
 ) -> Result<Stood, OpenError> {
+    let snapshot = by != By::FileAlone;
     let broken = |e: Fault| {
         // A disk that is slow or full says nothing of what is on it.
         if matches!(e, Fault::Hangs(_)) || is_full(&e) {
@@ -66,20 +80,9 @@ fn judge_by(
         folder.damaged(troubles.collect(), Whole::default())
     };
     let mut aside = None;
-    folder.point.reach(Moment::BeforeCopy);
-    let db = match look(folder, options.cache_bytes, snapshot) {
-        Err(OpenError::Io { source, .. }) if no_room(&source) => {
-            // First the room back, then the word: the log may go to the same disk.
-            folder.clean().map_err(|e| folder.io(e))?;
-            tracing::warn!("there is no room for a copy of the database: it is opened itself");
-            drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
-            if !snapshot {
-                aside = Some(Aside::begin(&folder.sled()).map_err(|e| folder.io(e))?);
-                folder.point.reach(Moment::AfterAside);
-            }
-            Database::open(&folder.sled(), options.cache_bytes)
-        }
-        looked => looked?,
+    let db = match by {
+        By::Itself => open_itself(folder, options).map_err(|e| folder.io(e))?,
+        By::Copy | By::FileAlone => look_or_open(folder, options, snapshot, &mut aside)?,
     };
     let db = db.map_err(broken)?;
     let format = scan::format(&db).map_err(broken)?;
@@ -111,7 +114,7 @@ fn judge_by(
             return Err(folder.damaged(vec![trouble], tally.whole));
         }
         folder.point.reach(Moment::AfterLook);
-        return Ok((migrate(folder, options, db, tally, anchor)?, live, None));
+        return Ok(Stood::new(migrate(folder, options, db, tally, anchor)?, live));
     }
     let said = TreeStates::read(&db).map_err(broken)?;
     let mut troubles: Vec<_> = unreadable(anchor).into_iter().collect();
@@ -142,8 +145,9 @@ fn judge_by(
         drop_snapshots(&folder.sled()).map_err(|e| folder.io(e))?;
     }
     let size = database::size(&folder.sled());
-    // Not while the database itself is open.
-    if db.is_copy() && size > (GROWN * live.bytes).saturating_add(SPARE.min(folder.room().total / 8)) {
+    // Not where there was no room for a copy.
+    let may = db.is_copy() || by == By::Itself;
+    if may && size > (GROWN * live.bytes).saturating_add(SPARE.min(folder.room().total / 8)) {
         tracing::info!(size, live = live.bytes, "the database is copied, to give space back");
         if let Err(e) = rewrite::rewrite(folder, options, db, format, state, live.bytes) {
             // Nothing is lost by it, as long as the old one is in its place.
@@ -152,8 +156,10 @@ fn judge_by(
             }
             tracing::warn!(error = %e, "the database could not be copied: it stays as it is");
         }
+        return Ok(Stood { found: Some(found), ..Stood::new(state, live) });
     }
-    Ok((state, live, Some(found)))
+    let db = (!db.is_copy()).then_some(db);
+    Ok(Stood { state, live, found: Some(found), db })
 }
 
 pub(super) fn unreadable(anchor: &Result<Option<State>, AnchorError>) -> Option<Trouble> {

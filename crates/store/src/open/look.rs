@@ -1,19 +1,50 @@
-//! A copy that is opened in the database's place.
+//! The database is opened, or a copy in its place.
 
 use std::io;
 use std::path::Path;
 
-use super::{Folder, OpenError};
+use super::{Folder, OpenError, Options};
 use crate::database::{Database, Fault};
-use crate::folder::{copy, drop_snapshots, drop_unfinished, put_back};
+use crate::folder::{Aside, copy, drop_snapshots, drop_unfinished, put_back};
 use crate::moment::Moment;
 
 /// What is left free beside a copy.
 const MARGIN: u64 = 4 << 20;
 
+/// Opens the database itself.
+pub(super) fn open_itself(folder: &Folder, options: &Options) -> io::Result<Result<Database, Fault>> {
+    drop_unfinished(&folder.sled())?;
+    Ok(Database::open(&folder.sled(), options.cache_bytes))
+}
+
+/// Opens a copy, or the database itself where there is no room for one: then its snapshots are set aside, if they are not to
+/// be read.
+pub(super) fn look_or_open(
+    folder: &Folder,
+    options: &Options,
+    snapshot: bool,
+    aside: &mut Option<Aside>,
+) -> Result<Result<Database, Fault>, OpenError> {
+    folder.point.reach(Moment::BeforeCopy);
+    match look(folder, options.cache_bytes, snapshot) {
+        Err(OpenError::Io { source, .. }) if no_room(&source) => {
+            // First the room back, then the word: the log may go to the same disk.
+            folder.clean().map_err(|e| folder.io(e))?;
+            tracing::warn!("there is no room for a copy of the database: it is opened itself");
+            if !snapshot {
+                drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
+                *aside = Some(Aside::begin(&folder.sled()).map_err(|e| folder.io(e))?);
+                folder.point.reach(Moment::AfterAside);
+            }
+            open_itself(folder, options).map_err(|e| folder.io(e))
+        }
+        looked => looked,
+    }
+}
+
 /// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file. What
 /// a copy takes shows only when it is made: file systems that share blocks have room for any.
-pub(super) fn look(
+fn look(
     folder: &Folder,
     cache_bytes: u64,
     snapshot: bool,
@@ -49,7 +80,7 @@ fn copy_of(sled: &Path, to: &Path, snapshot: bool) -> io::Result<()> {
 }
 
 /// The disk takes no more.
-pub(super) fn no_room(e: &io::Error) -> bool {
+fn no_room(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -4,6 +4,7 @@
 //! STORE/lock      who has it
 //! STORE/anchor    what must be there
 //! STORE/sled      the database
+//! STORE/closed    how the database was left by its close
 //! STORE/log       the changes, for watchers
 //! STORE/opening-N a copy that is looked at first
 //! STORE/copy      a new database that is being made, then put in the place of the other
@@ -14,6 +15,9 @@
 //! against the anchor; only when all is there are the files themselves touched. A store that is damaged stays as it is,
 //! unless its disk has no room for the copy: then the files themselves are opened, for a full disk must not keep a server
 //! from starting that could make room. It is judged alike, but where it is damaged sled may have mended some of it before.
+//!
+//! Where the files are as their own close has left them ([`closed`](crate::closed)) there is nothing to mend, and they are
+//! opened themselves.
 
 mod error;
 mod judge;
@@ -32,11 +36,12 @@ use tokensmith_core::random;
 use tokensmith_core::store::Entry;
 
 use crate::anchor::Anchor;
+use crate::closed::{self, Said};
 use crate::damage::{Trouble, Whole};
 use crate::database::Database;
 use crate::disk::Live;
 pub(crate) use crate::folder::{Folder, remove, take_lock};
-use crate::folder::{drop_unfinished, is_there, put_back};
+use crate::folder::{is_there, put_back};
 use crate::log::Log;
 use crate::moment::Moment;
 use crate::scan::TreeStates;
@@ -45,6 +50,7 @@ pub use error::OpenError;
 pub(crate) use judge::unproven;
 use judge::{judge, unreadable};
 pub(crate) use look::look_at;
+use look::open_itself;
 pub use options::Options;
 pub(crate) use rewrite::{begin, install};
 
@@ -56,14 +62,30 @@ pub(crate) struct Opened {
     pub(crate) db: Arc<Database>,
     pub(crate) anchor: Arc<Anchor>,
     pub(crate) log: Log,
-    pub(crate) lock: File,
+    pub(crate) lock: Arc<File>,
     pub(crate) live: Live,
     /// All that was read of it.
     pub(crate) found: Option<Vec<Entry>>,
 }
 
-/// What a store holds, how large it is, and what was read of it.
-type Stood = (State, Live, Option<Vec<Entry>>);
+/// What was found of a store.
+struct Stood {
+    /// What it holds.
+    state: State,
+    /// How large that is.
+    live: Live,
+    /// All that was read of it.
+    found: Option<Vec<Entry>>,
+    /// The database itself, where it is open already.
+    db: Option<Database>,
+}
+
+impl Stood {
+    /// One that is not open, and of which nothing was kept.
+    fn new(state: State, live: Live) -> Self {
+        Stood { state, live, found: None, db: None }
+    }
+}
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -71,19 +93,29 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     // Whatever the umask, nobody else gets to the files in it, whose modes sled leaves to the umask.
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| folder.io(e))?;
     let lock = take_lock(dir)?;
-    let (state, live, found) = ready(&folder, options)?;
-    drop_unfinished(&folder.sled()).map_err(|e| folder.io(e))?;
-    let db = Database::open(&folder.sled(), options.cache_bytes).map_err(|e| folder.unopened(e))?;
-    // The copy has shown that all is there; that these files open alike is seen by their state.
-    if TreeStates::read(&db).map_err(|e| folder.fault(e))?.state() != Some(state) {
-        db.give_up();
-        return Err(folder.damaged(vec![Trouble::Database("it opens in two ways".into())], Whole::default()));
-    }
+    let lock = Arc::new(lock);
+    let Stood { state, live, found, db } = ready(&folder, options)?;
+    let db = match db {
+        Some(db) => db,
+        None => open_alike(&folder, options, &state)?,
+    };
+    let db = db.saying(Said::of(&folder, lock.clone()));
+    closed::forget(&folder);
     folder.point.reach(Moment::AfterOpen);
     let anchor = Anchor::open(dir, state, folder.point.clone()).map_err(|e| folder.fault(e))?;
     let log = Log::open(&folder.log(), state.identity, state.objects.revision, options);
     folder.point.reach(Moment::AfterLog);
     Ok(Opened { db: Arc::new(db), anchor: Arc::new(anchor), log, lock, live, found })
+}
+
+/// Opens the database whose copy has shown that all is there; that it opens alike is seen by its state.
+fn open_alike(folder: &Folder, options: &Options, state: &State) -> Result<Database, OpenError> {
+    let db = open_itself(folder, options).map_err(|e| folder.io(e))?.map_err(|e| folder.unopened(e))?;
+    if TreeStates::read(&db).map_err(|e| folder.fault(e))?.state() != Some(*state) {
+        db.give_up();
+        return Err(folder.damaged(vec![Trouble::Database("it opens in two ways".into())], Whole::default()));
+    }
+    Ok(db)
 }
 
 /// Sees to it that there is a database that can be opened, and says what it holds.
@@ -113,7 +145,7 @@ fn ready(folder: &Folder, options: &Options) -> Result<Stood, OpenError> {
         let builder = begin(folder, identity, options)?;
         let state = builder.end(0, 0).map_err(|e| folder.build(e))?;
         install(folder, state)?;
-        return Ok((state, Live::default(), None));
+        return Ok(Stood::new(state, Live::default()));
     }
     put_back(&folder.sled()).map_err(|e| folder.io(e))?;
     let done = judge(folder, options, &anchor);

@@ -100,7 +100,7 @@ impl SledStore {
             health,
             disk,
             supervisor: options.supervisor,
-            lock: Arc::new(lock),
+            lock,
             point,
             found,
         })

@@ -13,7 +13,7 @@ async fn a_store_of_format_1_goes_on_wherever_its_migration_was_cut_off() {
     assert_eq!((want.0, want.1.len(), want.2.len(), want.3.map(|m| m.limit), want.4), (70, 2, 1, Some(7), 1));
     let mut left: Vec<_> = fs::read_dir(&done).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["anchor", "lock", "log", "sled"]);
+    assert_eq!(left, ["anchor", "closed", "lock", "log", "sled"]);
     let cut = |name: &str, parts: &[(&str, &str)]| {
         let dir = home.path().join(name);
         fs::create_dir(&dir).unwrap();
