@@ -44,11 +44,7 @@ pub(super) fn look_or_open(
 
 /// Opens a copy of the database, so that the files stay as they are. sled's snapshot saves it reading its whole file. What
 /// a copy takes shows only when it is made: file systems that share blocks have room for any.
-fn look(
-    folder: &Folder,
-    cache_bytes: u64,
-    snapshot: bool,
-) -> Result<Result<Database, Fault>, OpenError> {
+fn look(folder: &Folder, cache_bytes: u64, snapshot: bool) -> Result<Result<Database, Fault>, OpenError> {
     let opening = folder.opening();
     copy_of(&folder.sled(), &opening, snapshot).map_err(|e| folder.io(e))?;
     folder.point.reach(Moment::AfterCopy);
