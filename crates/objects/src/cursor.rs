@@ -63,9 +63,9 @@ impl<'a> Cursor<'a> {
         Ok(from)
     }
 
-    /// At the beginning of any JSON that has been read as such before: what is passed is not judged again.
-    pub(crate) fn known(json: &'a [u8]) -> Result<Self, Malformed> {
-        Ok(Cursor { known: true, ..Cursor::spaced(json)? })
+    /// Of JSON that has been read as such before: what is passed is not judged again.
+    pub(crate) fn known(self) -> Self {
+        Cursor { known: true, ..self }
     }
 
     /// Passes what stands between tokens. It is not done behind a value, so that [`Self::since`] ends with it.

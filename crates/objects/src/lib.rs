@@ -35,4 +35,4 @@ pub use kinds::pod;
 pub use local_path::{LocalPath, LocalPathError};
 pub use look::Look;
 pub use object::Object;
-pub use stored::Stored;
+pub use stored::{Part, Reader, Stored};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokensmith_objects::Stored;
 
 use super::moved::Moved;
-use super::{REGISTRY, Snapshot, View};
+use super::{REGISTRY, Snapshot, View, graph};
 use crate::clock::Clock;
 use crate::follow::{Follower, News};
 use crate::store::{Change, Entry, Listing, Revision, Store, StoreError};
@@ -79,16 +79,21 @@ async fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
 }
 
 fn listed(listing: Listing) -> Snapshot {
-    let read = |entry: Entry| {
-        let object = read(&entry.key, &entry.value, entry.revision)?;
-        Some((Arc::from(entry.key), object))
+    let mut graph = graph::Reading::begin();
+    let read = |Entry { key, value, revision }: Entry| {
+        let object = told(&key, graph.read(&key, &value, revision))?;
+        Some((Arc::from(key), object))
     };
-    Snapshot::of(listing.entries.into_iter().filter_map(read).collect(), listing.revision)
+    let objects = listing.entries.into_iter().filter_map(read).collect();
+    Snapshot::of(objects, graph.done(), listing.revision)
 }
 
 /// The object behind stored bytes. A revision of 0 is one that is not known.
 pub(super) fn read(key: &str, value: &Bytes, revision: Revision) -> Option<Arc<Stored>> {
-    let object = Stored::read(value.clone(), revision);
+    told(key, Stored::read(value.clone(), revision))
+}
+
+fn told(key: &str, object: Option<Stored>) -> Option<Arc<Stored>> {
     if object.is_none() {
         tracing::error!(key, "a stored object cannot be read and is left out");
     }

@@ -9,13 +9,55 @@
 //!
 //! A kind that leads to a node is a row in [`Leading::of`].
 
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::OrdMap;
 use serde_json::Value;
 use tokensmith_objects::pod::{self, Referent};
-use tokensmith_objects::{Look, Object, Stored};
+use tokensmith_objects::{Look, Object, Part, Reader, Stored};
+
+use super::REGISTRY;
+use crate::store::Revision;
+
+/// The graph of objects that are all there is, made as they are read: what many of them say is looked up once for all, and what
+/// a pod says comes with the pod.
+pub(super) struct Reading {
+    pods: Reader<'static>,
+    counts: HashMap<String, u32>,
+}
+
+impl Reading {
+    pub(super) fn begin() -> Self {
+        Reading { pods: Reader::new(&pod::PARTS), counts: HashMap::new() }
+    }
+
+    /// The object behind stored bytes, if it can be read.
+    pub(super) fn read(&mut self, key: &str, value: &Bytes, revision: Revision) -> Option<Stored> {
+        let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
+        let kind = Leading::of(vertex);
+        let (object, part) = match kind {
+            Some(Leading::Pod) => self.pods.read(value, revision)?,
+            _ => (Stored::read(value.clone(), revision)?, None),
+        };
+        let edges = match (kind, &part) {
+            (Some(Leading::Pod), Some(part)) => sorted(pod(&object, part)),
+            (Some(kind), _) => kind.edges(vertex, &object),
+            (None, _) => Vec::new(),
+        };
+        for edge in edges {
+            let count = self.counts.entry(edge).or_default();
+            *count = count.saturating_add(1);
+        }
+        Some(object)
+    }
+
+    pub(super) fn done(self) -> Graph {
+        Graph(self.counts.into_iter().map(|(edge, count)| (Arc::from(edge), count)).collect())
+    }
+}
 
 /// `FROM\0TO` → how many objects say so. Both ends are keys without their `/registry/`.
 #[derive(Clone, Default)]
@@ -101,15 +143,18 @@ impl Leading {
 
     /// The edges that an object makes, sorted, each once.
     fn edges(self, vertex: &str, object: &Stored) -> Vec<String> {
-        let mut edges = match self {
+        sorted(match self {
             Leading::Own => own(vertex, object),
-            Leading::Pod => pod(object),
+            Leading::Pod => pod(object, &object.part(&pod::PARTS)),
             Leading::Volume => volume(vertex, &object.object()),
-        };
-        edges.sort_unstable();
-        edges.dedup();
-        edges
+        })
     }
+}
+
+fn sorted(mut edges: Vec<String>) -> Vec<String> {
+    edges.sort_unstable();
+    edges.dedup();
+    edges
 }
 
 /// The annotation that makes a pod a mirror pod.
@@ -117,19 +162,18 @@ const MIRRORED: [&str; 3] = ["metadata", "annotations", pod::MIRROR];
 
 /// What a pod uses leads to the node that it is bound to. A mirror pod gives nothing: a node must never be able to make
 /// a pod that lets it read other objects. Admission refuses such a pod; this holds if it ever should not.
-fn pod(pod: &Stored) -> Vec<String> {
+fn pod(pod: &Stored, part: &Part<'_>) -> Vec<String> {
     let node = pod.node();
     if node.is_empty() {
         return Vec::new();
     }
-    let part = pod.part(&pod::PARTS);
     let [meta, annotations, mirror] = MIRRORED;
     let annotations = part.member(meta).and_then(|meta| meta.member(annotations));
     if annotations.is_some_and(|all| all.member(mirror).is_some()) {
         return Vec::new();
     }
     let node = format!("{NODES}{node}");
-    let used = pod::references_in(&part).into_iter().filter(|reference| !reference.name.is_empty());
+    let used = pod::references_in(part).into_iter().filter(|reference| !reference.name.is_empty());
     let edges = used.filter_map(|reference| {
         let resource = match reference.to {
             Referent::ConfigMap => "configmaps",
@@ -139,7 +183,7 @@ fn pod(pod: &Stored) -> Vec<String> {
             Referent::ServiceAccount => "serviceaccounts",
             _ => return None,
         };
-        Some(edge(&format!("{resource}/{}/{}", pod.namespace(), reference.name), &node))
+        Some(format!("{resource}/{}/{}\0{node}", pod.namespace(), reference.name))
     });
     edges.collect()
 }
@@ -213,6 +257,28 @@ mod tests {
         objects.apply(&object_key("", "pods", "n", "a"), None, 3);
         assert!(objects.graph.0.is_empty());
         assert!(leads(&earlier, "w", "s") && !leads(&earlier, "w", "t"), "a snapshot does not change");
+    }
+
+    #[test]
+    fn all_at_once_is_as_one_by_one() {
+        let mut one_by_one = Snapshot::default();
+        for (name, node, secret) in
+            [("a", "w", "s"), ("b", "w", "s"), ("c", "x", "s"), ("d", "", "s"), ("e", "w", "t")]
+        {
+            put(&mut one_by_one, "", "pods", pod(name, node, secret));
+        }
+        let slice = json!({"metadata": {"name": "r"}, "spec": {"nodeName": "w"}});
+        put(&mut one_by_one, "resource.k8s.io", "resourceslices", slice);
+        let mut reading = Reading::begin();
+        for (key, object) in &one_by_one.objects {
+            let read = reading.read(key, object.json(), 1).unwrap();
+            assert_eq!((read.name(), read.node()), (object.name(), object.node()));
+        }
+        assert!(reading.read("/registry/pods/n/z", &Bytes::from_static(b"no JSON"), 1).is_none());
+        let made = reading.done();
+        assert_eq!(made.0, one_by_one.graph.0);
+        assert_eq!(made.0.get("secrets/n/s\0nodes/w"), Some(&2));
+        assert_eq!(made.0.len(), 4);
     }
 
     #[test]

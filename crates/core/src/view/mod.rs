@@ -180,11 +180,11 @@ impl Snapshot {
     }
 
     /// Objects that are all there is, each under a key of its own, at a revision.
-    fn of(objects: Vec<(Arc<str>, Arc<Stored>)>, revision: Revision) -> Self {
-        let mut snapshot = Snapshot { index: index::Index::of(&objects), revision, ..Snapshot::default() };
+    fn of(objects: Vec<(Arc<str>, Arc<Stored>)>, graph: graph::Graph, revision: Revision) -> Self {
+        let index = index::Index::of(&objects);
+        let mut snapshot = Snapshot { index, graph, revision, ..Snapshot::default() };
         for (key, object) in &objects {
             let vertex = key.strip_prefix(REGISTRY).unwrap_or(key);
-            snapshot.graph.change(vertex, None, Some(object));
             snapshot.policy.change(vertex, None, Some(object));
         }
         snapshot.objects = objects.into_iter().collect();

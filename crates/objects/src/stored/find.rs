@@ -11,7 +11,7 @@ pub(super) fn find<'a, const N: usize>(
     json: &'a [u8],
     paths: &[&[&str]; N],
 ) -> Result<[Option<&'a str>; N], Malformed> {
-    all(Cursor::spaced(json)?, paths)
+    all(Cursor::new(json)?, paths).or_else(|_| all(Cursor::spaced(json)?, paths))
 }
 
 /// The same of JSON that has been read as such before: what no path leads to is passed without being judged again.
@@ -19,7 +19,7 @@ pub(super) fn find_known<'a, const N: usize>(
     json: &'a [u8],
     paths: &[&[&str]; N],
 ) -> Result<[Option<&'a str>; N], Malformed> {
-    all(Cursor::known(json)?, paths)
+    all(Cursor::new(json)?.known(), paths).or_else(|_| all(Cursor::spaced(json)?.known(), paths))
 }
 
 fn all<'a, const N: usize>(
@@ -35,7 +35,7 @@ fn all<'a, const N: usize>(
 /// What stands at a path of JSON that has been read as such before, for the first time: nothing behind it is read.
 pub(super) fn first<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a str> {
     let mut found = [None];
-    let mut from = Cursor::known(json).ok()?;
+    let mut from = Cursor::spaced(json).ok()?.known();
     // Leaving early is an error to the walk.
     let _ = Search { found: &mut found, first: true }.walk(&mut from, Way::begin(&[path]));
     found[0]
@@ -89,6 +89,11 @@ impl<'p> Way<'p> {
         (here != 0).then_some(Way { here, depth: self.depth + 1, ..self })
     }
 
+    /// Which of some paths, a bit for each, lead through here.
+    pub(super) fn leads(self, of: u32) -> impl Iterator<Item = usize> {
+        bits(self.here & of).map(|bit| bit.trailing_zeros() as usize)
+    }
+
     /// Which path ends here, if one does: then no other leads through.
     pub(super) fn end(self) -> Option<usize> {
         let at = self.here.trailing_zeros() as usize;
@@ -131,7 +136,7 @@ impl<'a> Search<'_, 'a> {
                 }
             } else {
                 // What an earlier one of the same key has left counts no more.
-                bits(way.here).for_each(|bit| self.found[bit.trailing_zeros() as usize] = None);
+                way.leads(u32::MAX).for_each(|at| self.found[at] = None);
                 self.walk(from, way)?;
             }
         }

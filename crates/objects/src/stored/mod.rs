@@ -7,6 +7,7 @@
 
 mod find;
 mod part;
+mod reader;
 mod text;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use time::OffsetDateTime;
 use tokensmith_api::{Media, moment};
 
 pub use part::Part;
+pub use reader::Reader;
 pub use text::Text;
 
 use crate::Object;
@@ -279,11 +281,12 @@ fn tree(json: &[u8]) -> Object {
 
 impl Facts {
     fn read(json: &Bytes) -> Option<Facts> {
-        // What begins with anything else is no object.
-        if json.trim_ascii_start().first() != Some(&b'{') || u32::try_from(json.len()).is_err() {
-            return None;
-        }
-        let found = find(json, &FACTS).ok()?;
+        may_be(json).then_some(())?;
+        Some(Self::of(json, &find(json, &FACTS).ok()?))
+    }
+
+    /// Those of what was found.
+    fn of(json: &Bytes, found: &[Option<&str>; FACTS.len()]) -> Facts {
         let begin = json.as_ptr() as usize;
         let span = |raw: &str| {
             let start = raw.as_ptr() as usize - begin;
@@ -291,7 +294,7 @@ impl Facts {
         };
         let end = |of: &[Option<&str>]| of.iter().flatten().map(|raw| span(raw).end).max().unwrap_or(0);
         let text = |at: usize| -> Box<str> { found[at].and_then(string).unwrap_or_default().into() };
-        Some(Facts {
+        Facts {
             name: text(2),
             namespace: text(4),
             uid: text(6),
@@ -301,8 +304,13 @@ impl Facts {
             labels: found[7].map(span).unwrap_or_default(),
             head: end(&found[..2]),
             version: end(&found[2..7]),
-        })
+        }
     }
+}
+
+/// What begins with anything else is no object.
+fn may_be(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{') && u32::try_from(json.len()).is_ok()
 }
 
 /// A JSON string, borrowed where nothing in it is escaped.

@@ -27,34 +27,12 @@ impl<'a> Part<'a> {
     /// What stands at paths of names in JSON that has been read as such before; lists on the way are walked through, element by element. What is on the way and neither
     /// an object nor a list is null, as is what is no JSON. No path may begin with another one, and there are at most 32.
     pub(super) fn read(json: &'a [u8], paths: &[&[&str]]) -> Part<'a> {
-        let read = || {
-            let mut from = Cursor::known(json)?;
-            let part = Part::along(&mut from, Way::begin(paths))?;
-            from.end().map(|()| part)
-        };
-        read().unwrap_or(Part::Null)
-    }
-
-    fn along(from: &mut Cursor<'a>, way: Way<'_>) -> Result<Part<'a>, Malformed> {
-        match from.peek() {
-            b'{' => {
-                let mut members = Vec::new();
-                from.enter("{")?;
-                while let Some(name) = from.member()? {
-                    let name = says(from, name)?;
-                    let Some(way) = way.through(&name) else {
-                        from.skip()?;
-                        continue;
-                    };
-                    let value =
-                        if way.end().is_some() { Part::whole(from)? } else { Part::along(from, way)? };
-                    members.push((name, value));
-                }
-                Ok(Part::Map(members))
-            }
-            b'[' => items(from, |from| Part::along(from, way)).map(Part::List),
-            _ => from.skip().map(|()| Part::Null),
-        }
+        let read =
+            |from: Cursor<'a>| Along { found: &mut [], spans: 0, parts: u32::MAX }.all(from.known(), paths);
+        Cursor::new(json)
+            .and_then(read)
+            .or_else(|_| Cursor::spaced(json).and_then(read))
+            .unwrap_or(Part::Null)
     }
 
     /// All of a value.
@@ -79,9 +57,66 @@ impl<'a> Part<'a> {
     }
 }
 
+/// A walk along paths. What a bit stands for is a path.
+pub(super) struct Along<'f, 'a> {
+    /// What stands at the paths of `spans`, as [`find`](super::find::find) has it.
+    pub(super) found: &'f mut [Option<&'a str>],
+    /// Those whose values are found.
+    pub(super) spans: u32,
+    /// Those whose values are part of what is read.
+    pub(super) parts: u32,
+}
+
+impl<'a> Along<'_, 'a> {
+    /// All of a text.
+    pub(super) fn all(mut self, mut from: Cursor<'a>, paths: &[&[&str]]) -> Result<Part<'a>, Malformed> {
+        let part = self.value(&mut from, Way::begin(paths))?;
+        from.end().map(|()| part)
+    }
+
+    fn value(&mut self, from: &mut Cursor<'a>, way: Way<'_>) -> Result<Part<'a>, Malformed> {
+        match from.peek() {
+            b'{' => {
+                let mut members = Vec::new();
+                from.enter("{")?;
+                while let Some(name) = from.member()? {
+                    let name = says(from, name)?;
+                    let Some(way) = way.through(&name) else {
+                        from.skip()?;
+                        continue;
+                    };
+                    let Some(at) = way.end() else {
+                        // What an earlier one of the same name has left counts no more.
+                        way.leads(self.spans).for_each(|at| self.found[at] = None);
+                        members.push((name, self.value(from, way)?));
+                        continue;
+                    };
+                    let begin = from.at();
+                    match self.parts >> at & 1 {
+                        0 => from.skip()?,
+                        _ => members.push((name, Part::whole(from)?)),
+                    }
+                    if self.spans >> at & 1 != 0 {
+                        self.found[at] = Some(from.since(begin));
+                    }
+                }
+                Ok(Part::Map(members))
+            }
+            b'[' => {
+                // What is found stands at a path of objects alone.
+                let spans = std::mem::take(&mut self.spans);
+                let list = items(from, |from| self.value(from, way)).map(Part::List);
+                self.spans = spans;
+                list
+            }
+            _ => from.skip().map(|()| Part::Null),
+        }
+    }
+}
+
 fn items<'a>(
     from: &mut Cursor<'a>,
-    item: impl Fn(&mut Cursor<'a>) -> Result<Part<'a>, Malformed>,
+    mut item: impl FnMut(&mut Cursor<'a>) -> Result<Part<'a>, Malformed>,
 ) -> Result<Vec<Part<'a>>, Malformed> {
     let mut items = Vec::new();
     from.enter("[")?;
