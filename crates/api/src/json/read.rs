@@ -344,12 +344,14 @@ impl Reader<'_> {
 }
 
 /// How many bytes come before a quote, a backslash, or what must not stand in a string. Eight at a time: most JSON is strings.
+#[inline]
 pub fn plain(bytes: &[u8]) -> usize {
     let special = |word: u64| below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1) | below(word, 0x20);
     first(bytes, special, |c| matches!(c, b'"' | b'\\' | 0..0x20))
 }
 
 /// Where the first byte is for which `word` (of eight bytes, by [`below`]) and `byte` say so.
+#[inline]
 pub(super) fn first(bytes: &[u8], word: impl Fn(u64) -> u64, byte: impl Fn(&u8) -> bool) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, eight) in words.iter().enumerate() {

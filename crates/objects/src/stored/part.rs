@@ -126,8 +126,13 @@ fn items<'a>(
     Ok(items)
 }
 
+#[expect(clippy::inline_always, reason = "as `Cursor::string`")]
+#[inline(always)]
 fn says<'a>(from: &Cursor<'a>, text: Text<'a>) -> Result<Cow<'a, str>, Malformed> {
-    text.read().ok_or_else(|| from.malformed())
+    match text.plain() {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => text.read().ok_or_else(|| from.malformed()),
+    }
 }
 
 impl Look for Part<'_> {
