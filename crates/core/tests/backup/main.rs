@@ -48,7 +48,7 @@ impl World {
             let value = Bytes::from(vec![n; usize::from(n)]);
             store.put(&format!("/registry/configmaps/default/{n}"), value, Expect::Any).await.unwrap();
         }
-        ledger.keep_marks(Marks { limit: 7, unmarked_until: None, settled: Some(3) }).await.unwrap();
+        ledger.keep_marks(Marks { limit: 7, settled: Some(3), ..Marks::default() }).await.unwrap();
         ledger.revoke(&[revocation("j"), revocation("k")]).await.unwrap();
         ledger.record(issued("j", START.unix_timestamp() + 600)).await;
         ledger.record(issued("expired", START.unix_timestamp() - 600)).await;
