@@ -44,7 +44,9 @@ fn a_request_that_computes_holds_no_worker() {
 #[tokio::test]
 async fn whom_a_request_is_for_has_a_line_of_their_own() {
     let places = Places::new(4);
-    let strangers = places.user("u").turns.clone().acquire_many_owned(2).await.unwrap();
+    // Kept: a user whom nobody holds is forgotten.
+    let user = places.user("u");
+    let strangers = user.turns.clone().acquire_many_owned(2).await.unwrap();
     let mut among_them = Box::pin(places.around("u".into(), None, enter()));
     assert!(poll(&mut among_them).is_pending() && poll(&mut among_them).is_pending());
     let mut known = Box::pin(places.around("u".into(), None, enter_as("issuer#sub")));
