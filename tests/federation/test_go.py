@@ -16,7 +16,7 @@ EMAIL = "app@shop.iam.gserviceaccount.com"
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT = "22222222-2222-2222-2222-222222222222"
 AUDIENCES = {"aws": "sts.amazonaws.com", "google": f"https://iam.googleapis.com/{PROVIDER}", "azure": "api://AzureADTokenExchange"}
-AUDIENCES["oauth2"] = AUDIENCES["google"]
+AUDIENCES |= {"oauth2": AUDIENCES["google"], "adal": AUDIENCES["azure"]}
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def login(clouds, home, library: str, token_file, **more) -> dict:
         "service_account_impersonation_url": f"{clouds.sts}/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken",
         "credential_source": {"file": str(token_file)}}))
     google = {"GOOGLE_APPLICATION_CREDENTIALS": str(credentials), "SSL_CERT_FILE": str(clouds.ca)}
+    azure = {"AZURE_AUTHORITY_HOST": clouds.sts, "AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT,
+             "AZURE_FEDERATED_TOKEN_FILE": str(token_file), "SSL_CERT_FILE": str(clouds.ca)}
     env = {
         "aws": {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file), "AWS_ROLE_SESSION_NAME": "app",
                 "AWS_ENDPOINT_URL_STS": clouds.sts, "AWS_CA_BUNDLE": str(clouds.ca), "AWS_REGION": "eu-central-1"},
-        "google": google, "oauth2": google,
-        "azure": {"AZURE_AUTHORITY_HOST": clouds.sts, "AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT,
-                  "AZURE_FEDERATED_TOKEN_FILE": str(token_file), "SSL_CERT_FILE": str(clouds.ca)},
+        "google": google, "oauth2": google, "azure": azure, "adal": azure,
     }[library]
     done = subprocess.run([PROGRAM, library], env={"PATH": os.environ["PATH"], "HOME": str(home), **env, **more}, capture_output=True,
                           text=True, timeout=60)
@@ -68,9 +68,10 @@ def test_a_login_with_the_environment_alone(clouds, tmp_path, library):
     said = login(clouds, tmp_path, library, clouds.project(tmp_path / "root", AUDIENCES[library], library))
     if library == "aws":
         assert said == {"identity": "arn:aws:sts::123456789012:assumed-role/caller/app"}
-    elif library == "azure":
+    elif library in ("azure", "adal"):
         claims = jwt.decode(said["token"], options={"verify_signature": False})
-        assert (claims["azp"], claims["aud"], claims["tid"]) == (CLIENT, "https://vault.azure.net", TENANT)
+        party = claims["azp" if library == "azure" else "appid"]
+        assert (party, claims["aud"], claims["tid"]) == (CLIENT, "https://vault.azure.net", TENANT)
     else:
         assert said["token"].startswith("tokensmith-sts."), said
 
@@ -80,6 +81,7 @@ def test_a_login_with_the_environment_alone(clouds, tmp_path, library):
     ("google", None, None, "status code 400: {\"error\":\"invalid_grant\""),
     ("oauth2", None, None, "status code 400: {\"error\":\"invalid_grant\""),
     ("azure", "invalid_client", 401, "AADSTS700212: "),
+    ("adal", None, None, "AADSTS700212: "),
 ])
 def test_a_refusal_is_one_that_the_library_reads_and_the_log_says_why(clouds, tmp_path, library, code, status, words):
     said = login(clouds, tmp_path, library, clouds.project(tmp_path / "root", "elsewhere"))

@@ -1,7 +1,7 @@
 // Logs in at a cloud with the token of a file, as an application written in Go does: by the environment alone, with the cloud's own
 // library as it is.
 //
-//	clouds aws|google|oauth2|azure
+//	clouds aws|google|oauth2|azure|adal
 //
 // It prints what the cloud said, as JSON: who one is there, or what the library makes of its refusal.
 package main
@@ -24,9 +24,9 @@ type said struct {
 }
 
 func main() {
-	clouds := map[string]func(context.Context) (said, error){"aws": amazon, "google": google, "oauth2": oauth2, "azure": azure}
+	clouds := map[string]func(context.Context) (said, error){"aws": amazon, "google": google, "oauth2": oauth2, "azure": azure, "adal": before}
 	if len(os.Args) != 2 || clouds[os.Args[1]] == nil {
-		log.Fatal("clouds aws|google|oauth2|azure")
+		log.Fatal("clouds aws|google|oauth2|azure|adal")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()

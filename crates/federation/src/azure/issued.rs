@@ -9,6 +9,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Version, documents};
 use crate::cloud::Secret;
 
 /// The life of a token, in seconds, as it is told.
@@ -21,8 +22,10 @@ pub(super) struct Issued(Ed25519KeyPair);
 /// What a token says.
 #[derive(Debug)]
 pub(super) struct Grant<'a> {
-    /// `iss`.
-    pub(super) issuer: String,
+    /// Of the listener.
+    pub(super) url: &'a str,
+    /// Of the endpoint that was asked.
+    pub(super) version: Version,
     pub(super) tenant: Uuid,
     pub(super) application: Uuid,
     /// `aud`.
@@ -40,23 +43,29 @@ impl Issued {
     }
 
     /// A token.
-    pub(super) fn token(&self, grant: &Grant<'_>) -> String {
-        let Grant { issuer, tenant, application, resource, now } = grant;
+    fn token(&self, grant: &Grant<'_>) -> String {
+        let Grant { url, version, tenant, application, resource, now } = grant;
         let header = json!({ "typ": "JWT", "alg": "EdDSA", "kid": KEY_ID });
-        let claims = json!({
+        let mut claims = json!({
             "aud": resource,
-            "iss": issuer,
             "iat": now,
             "nbf": now,
             "exp": now.saturating_add(LIFE),
-            "azp": application.to_string(),
-            "azpacr": "2",
             "idtyp": "app",
             "oid": application.to_string(),
             "sub": application.to_string(),
             "tid": tenant.to_string(),
-            "ver": "2.0",
         });
+        // <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>; the issuer of the first version's is
+        // `https://sts.windows.net/{tenant}/`.
+        let (issuer, version, party) = match version {
+            Version::V1 => (format!("{url}/{tenant}/"), "1.0", ["appid", "appidacr"]),
+            Version::V2 => (documents::issuer(url, *tenant), "2.0", ["azp", "azpacr"]),
+        };
+        claims["iss"] = issuer.into();
+        claims["ver"] = version.into();
+        claims[party[0]] = application.to_string().into();
+        claims[party[1]] = "2".into();
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut token);
@@ -64,6 +73,28 @@ impl Issued {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
+    }
+
+    /// What the endpoint answers; the first version's has its numbers as texts.
+    pub(super) fn answer(&self, grant: &Grant<'_>) -> Value {
+        let token = self.token(grant);
+        match grant.version {
+            Version::V1 => json!({
+                "token_type": "Bearer",
+                "expires_in": LIFE.to_string(),
+                "ext_expires_in": LIFE.to_string(),
+                "expires_on": grant.now.saturating_add(LIFE).to_string(),
+                "not_before": grant.now.to_string(),
+                "resource": grant.resource,
+                "access_token": token,
+            }),
+            Version::V2 => json!({
+                "token_type": "Bearer",
+                "expires_in": LIFE,
+                "ext_expires_in": LIFE,
+                "access_token": token,
+            }),
+        }
     }
 
     /// The key set (RFC 8037 §2).
@@ -84,8 +115,15 @@ mod tests {
     fn its_keys_verify_it_and_no_others() {
         let (here, elsewhere) = (Issued::new(&Secret([1; 32])), Issued::new(&Secret([2; 32])));
         let id = Uuid::from_u128(7);
-        let grant =
-            Grant { issuer: "https://x".into(), tenant: id, application: id, resource: "api://r", now: 100 };
+        let of = |version| Grant {
+            url: "https://x",
+            version,
+            tenant: id,
+            application: id,
+            resource: "api://r",
+            now: 100,
+        };
+        let grant = of(Version::V2);
         let token = here.token(&grant);
         let keys = |issued: &Issued| PublishedKeys::parse(issued.keys().to_string().as_bytes()).unwrap();
         let jws = Jws::parse(&token).unwrap();
@@ -94,5 +132,18 @@ mod tests {
         assert_eq!(Issued::new(&Secret([1; 32])).keys(), here.keys(), "a reload keeps it");
         let claims: Value = serde_json::from_slice(jws.payload()).unwrap();
         assert_eq!((&claims["aud"], &claims["exp"]), (&json!("api://r"), &json!(3699)));
+        assert_eq!(
+            (&claims["iss"], &claims["azp"]),
+            (&json!(format!("https://x/{id}/v2.0")), &json!(id.to_string()))
+        );
+        let first = here.answer(&of(Version::V1));
+        assert_eq!((&first["expires_in"], &first["expires_on"]), (&json!("3599"), &json!("3699")));
+        let jws = Jws::parse(first["access_token"].as_str().unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(jws.payload()).unwrap();
+        assert_eq!(
+            (&claims["iss"], &claims["appid"]),
+            (&json!(format!("https://x/{id}/")), &json!(id.to_string()))
+        );
+        assert!(claims.get("azp").is_none() && here.answer(&grant)["expires_in"] == 3599);
     }
 }

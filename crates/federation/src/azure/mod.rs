@@ -1,7 +1,7 @@
 //! Microsoft's: Entra's token endpoint for applications that trust the tokens of an issuer (federated credentials).
 //!
 //! ```text
-//! POST /{tenant}/oauth2/v2.0/token ─► config (tenant, application) ─► assertion ─► issuers ─► issued: an access token
+//! POST /{tenant}/oauth2[/v2.0]/token ─► config (tenant, application) ─► assertion ─► issuers ─► issued: an access token
 //! GET  /{tenant}[/v2.0]/.well-known/openid-configuration, /{tenant}/discovery/v2.0/keys, /common/discovery/instance ─► documents
 //! ```
 //!
@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokensmith_core::random;
 use tokensmith_verify::trust::Untrusted;
 use uuid::Uuid;
@@ -52,7 +52,15 @@ enum Endpoint<'a> {
     Instance,
     Discovery { tenant: &'a str },
     Keys { tenant: &'a str },
-    Token { tenant: &'a str },
+    Token { tenant: &'a str, version: Version },
+}
+
+/// Of the token endpoint. The first is what Azure's libraries before MSAL ask (`adal` of go-autorest has federated credentials there):
+/// a resource by its name instead of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
 }
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -93,7 +101,7 @@ impl Azure {
     }
 
     /// A token.
-    async fn token(&self, tenant: &str, body: &[u8]) -> Result<Value, Refusal> {
+    async fn token(&self, tenant: &str, version: Version, body: &[u8]) -> Result<Value, Refusal> {
         let form = Form::parse(body).map_err(repeated)?;
         let wanted = |name: &'static str| form.get(name).ok_or_else(|| Refusal::missing_parameter(name));
         match wanted("grant_type")? {
@@ -105,7 +113,10 @@ impl Azure {
             if possible { Refusal::unknown_tenant(tenant) } else { Refusal::no_tenant(tenant) }
         })?;
         let client = wanted("client_id")?;
-        let resource = resource(wanted("scope")?)?;
+        let resource = match version {
+            Version::V1 => wanted("resource")?,
+            Version::V2 => resource(wanted("scope")?)?,
+        };
         let application = client.parse().ok().and_then(|id: Uuid| known.applications.get(&id));
         let application = application.ok_or_else(|| Refusal::unknown_application(client, &known.name))?;
         let Some(token) = form.get("client_assertion") else {
@@ -131,18 +142,14 @@ impl Azure {
         assertion::in_time(&claims, now).map_err(of)?;
         tracing::info!(tenant = %known.id, application = %application.id, "access token of an application");
         let grant = Grant {
-            issuer: documents::issuer(&self.means.url, known.id),
+            url: &self.means.url,
+            version,
             tenant: known.id,
             application: application.id,
             resource,
             now: now.unix_timestamp(),
         };
-        Ok(json!({
-            "token_type": "Bearer",
-            "expires_in": issued::LIFE,
-            "ext_expires_in": issued::LIFE,
-            "access_token": self.issued.token(&grant),
-        }))
+        Ok(self.issued.answer(&grant))
     }
 
     /// What Entra says of a token that is not believed.
@@ -170,8 +177,8 @@ impl Azure {
 
     async fn answered(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
         let endpoint = endpoint(request.uri().path());
-        if let (&Method::POST, Some(Endpoint::Token { tenant })) = (request.method(), endpoint) {
-            let answer = self.token(tenant, request.body()).await?;
+        if let (&Method::POST, Some(Endpoint::Token { tenant, version })) = (request.method(), endpoint) {
+            let answer = self.token(tenant, version, request.body()).await?;
             return Ok(answer::json(StatusCode::OK, &answer));
         }
         match endpoint {
@@ -232,7 +239,8 @@ fn endpoint(path: &str) -> Option<Endpoint<'_>> {
         [tenant, "v2.0", ".well-known", "openid-configuration", ""]
         | [tenant, ".well-known", "openid-configuration", "", ""] => Some(Endpoint::Discovery { tenant }),
         [tenant, "discovery", "v2.0", "keys", ""] => Some(Endpoint::Keys { tenant }),
-        [tenant, "oauth2", "v2.0", "token", ""] => Some(Endpoint::Token { tenant }),
+        [tenant, "oauth2", "v2.0", "token", ""] => Some(Endpoint::Token { tenant, version: Version::V2 }),
+        [tenant, "oauth2", "token", "", ""] => Some(Endpoint::Token { tenant, version: Version::V1 }),
         _ => None,
     }
 }

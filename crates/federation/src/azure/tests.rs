@@ -256,6 +256,22 @@ async fn each_broken_request_has_its_code() {
     let twice = Request::post(twice).body("scope=a&scope=b".into()).unwrap();
     assert_eq!(ask(&azure, twice).await.1["error_codes"], json!([90_013]));
     assert_eq!(get(&azure, &format!("/{TENANT}/oauth2/v2.0/token")).await.0, 400);
+    // The first version has a resource instead of a scope; the next rule is judged.
+    let first = async |body: String| {
+        ask(
+            &azure,
+            Request::post(format!("/{TENANT}/oauth2/token?api-version=1.0")).body(body.into()).unwrap(),
+        )
+        .await
+        .1
+    };
+    let of = format!("grant_type=client_credentials&client_id={CLIENT}&");
+    let told = first(format!("{of}scope=x/.default")).await;
+    assert!(told["error_description"].as_str().unwrap().contains("parameter: 'resource'"), "{told}");
+    assert_eq!(
+        first(format!("{of}resource=https://vault.azure.net")).await["error_codes"],
+        json!([7_000_216])
+    );
     let slashes = Request::post(format!("//{TENANT}/oauth2/v2.0/token")).body(Bytes::new()).unwrap();
     assert_eq!(ask(&azure, slashes).await.1["error_codes"], json!([900_144]));
 }
@@ -386,7 +402,7 @@ async fn the_log_says_why_and_for_whom() {
             ])
             .extend_pairs([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &token)])
             .finish();
-        azure.token(tenant, body.as_bytes()).await.unwrap_err().to_string()
+        azure.token(tenant, Version::V2, body.as_bytes()).await.unwrap_err().to_string()
     };
     let of = format!("a token for application {CLIENT} of tenant {TENANT}: ");
     let whose = format!("{of}of {ISSUER} and \"{SUBJECT}\": ");
