@@ -1,17 +1,15 @@
 //! The parameters of the query protocol: in the URL, or in a form.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 
 use super::error::Refusal;
-use crate::log::shown;
+use crate::form::{Form, Repeated};
 
 /// Parameters by name, each of which is there once.
 #[derive(Debug)]
-pub(super) struct Parameters(HashMap<String, String>);
+pub(super) struct Parameters(Form);
 
 /// The one version of the interface.
 pub(super) const VERSION: &str = "2011-06-15";
@@ -19,20 +17,7 @@ pub(super) const VERSION: &str = "2011-06-15";
 impl Parameters {
     /// Of GET those in the URL, of POST those of the form besides.
     pub(super) fn read(request: &Request<Bytes>) -> Result<Self, Refusal> {
-        let mut all = HashMap::new();
-        let mut take = |text: &[u8]| {
-            for (name, value) in form_urlencoded::parse(text) {
-                // Two readers could take two values.
-                let name = name.into_owned();
-                if all.contains_key(&name) {
-                    let why = format!("the parameter {} is there more than once", shown(&name));
-                    return Err(malformed().because(why));
-                }
-                all.insert(name, value.into_owned());
-            }
-            Ok(())
-        };
-        take(request.uri().query().unwrap_or_default().as_bytes())?;
+        let mut all = Form::parse(request.uri().query().unwrap_or_default().as_bytes()).map_err(repeated)?;
         match *request.method() {
             Method::GET => {}
             Method::POST => {
@@ -40,7 +25,7 @@ impl Parameters {
                 let media = media
                     .map(|media| media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
                 if media.is_none_or(|media| media == "application/x-www-form-urlencoded") {
-                    take(request.body())?;
+                    all.read(request.body()).map_err(repeated)?;
                 }
             }
             _ => return Err(Refusal::bad("InvalidRequest", "The request method must be GET or POST.")),
@@ -50,7 +35,7 @@ impl Parameters {
 
     /// A parameter that is there.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.raw(name)
     }
 
     /// The action and, where it is one of this interface's, nothing more to say of the version.
@@ -66,7 +51,7 @@ impl Parameters {
     /// The names of a list's members: `NAME.member.1.FIELD`, counted from one without a gap.
     pub(super) fn members(&self, name: &str, field: &str) -> Result<Vec<&str>, Refusal> {
         let prefix = format!("{name}.");
-        let count = self.0.keys().filter(|key| key.starts_with(&prefix)).count();
+        let count = self.0.names().filter(|key| key.starts_with(&prefix)).count();
         let all = (1..=count).map(|at| self.get(&format!("{name}.member.{at}.{field}")));
         let gap = || malformed().because(format_args!("the members of {name} are not counted from one"));
         all.collect::<Option<_>>().ok_or_else(gap)
@@ -76,6 +61,10 @@ impl Parameters {
 /// What is shown of a stranger's word.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(128).collect()
+}
+
+fn repeated(repeated: Repeated) -> Refusal {
+    malformed().because(format_args!("the parameter {} is there more than once", repeated.name()))
 }
 
 fn malformed() -> Refusal {
