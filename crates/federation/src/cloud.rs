@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use ring::hmac;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokensmith_core::Clock;
+use tokensmith_core::keys::{SealKey, SealKeys};
 use uuid::Uuid;
 
 use crate::issuers::Issuers;
@@ -65,6 +68,31 @@ impl Secret {
     }
 }
 
+/// Seals what is given out, so that nothing has to be remembered of it, under a key of the process' secret for one use alone.
+pub(crate) struct Sealed {
+    keys: SealKeys,
+    purpose: &'static str,
+}
+
+impl Sealed {
+    /// For this use.
+    pub(crate) fn new(secret: &Secret, purpose: &'static str) -> Self {
+        Sealed { keys: SealKeys::new(SealKey::new(secret.derive(purpose)), Vec::new()), purpose }
+    }
+
+    /// Encrypts and authenticates.
+    pub(crate) fn seal(&self, value: &impl Serialize) -> Vec<u8> {
+        let plain =
+            serde_json::to_vec(value).expect("what is given out is texts and numbers, which are JSON");
+        self.keys.seal_bytes(self.purpose, &plain)
+    }
+
+    /// Opens what was sealed with the same secret for the same use.
+    pub(crate) fn open<T: DeserializeOwned>(&self, sealed: &[u8]) -> Option<T> {
+        serde_json::from_slice(&self.keys.open_bytes(self.purpose, sealed).ok()?).ok()
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -118,5 +146,14 @@ mod tests {
         let all = [one.0, one.derive("a"), one.derive("b"), other.derive("a")];
         let different: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn what_is_sealed_for_one_use_opens_for_no_other() {
+        let (one, other) = (Secret([1; 32]), Secret([2; 32]));
+        let sealed = Sealed::new(&one, "a").seal(&"plain");
+        let open = |secret: &Secret, purpose| Sealed::new(secret, purpose).open::<String>(&sealed);
+        assert_eq!(open(&one, "a").as_deref(), Some("plain"));
+        assert_eq!((open(&one, "b"), open(&other, "a")), (None, None));
     }
 }

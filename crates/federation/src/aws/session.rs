@@ -5,13 +5,12 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use tokensmith_core::random;
 
 use super::arn;
-use crate::cloud::Secret;
+use crate::cloud::{Sealed, Secret};
 
 /// Who one is in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,16 +33,15 @@ pub(super) struct Credentials {
 
 /// Makes and opens them.
 pub(super) struct Sealer {
-    seal: LessSafeKey,
+    sealed: Sealed,
     derive: hmac::Key,
 }
 
 impl Sealer {
     pub(super) fn new(secret: &Secret) -> Self {
-        let seal = UnboundKey::new(&AES_256_GCM, &secret.derive("aws session token"))
-            .expect("a derived key has as many bytes as this one");
         let derive = secret.derive("aws secret access key");
-        Sealer { seal: LessSafeKey::new(seal), derive: hmac::Key::new(hmac::HMAC_SHA256, &derive) }
+        let sealed = Sealed::new(secret, "aws session token");
+        Sealer { sealed, derive: hmac::Key::new(hmac::HMAC_SHA256, &derive) }
     }
 
     /// An access key id: as the real ones of sessions, `ASIA` and 16 characters
@@ -54,12 +52,7 @@ impl Sealer {
 
     /// The credentials of a session.
     pub(super) fn seal(&self, session: &Session) -> Credentials {
-        let mut text = serde_json::to_vec(session).expect("it holds texts and a number");
-        let nonce: [u8; NONCE_LEN] = random::bytes();
-        self.seal
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
-            .expect("it is shorter than the longest that can be sealed");
-        let session_token = BASE64_STANDARD.encode([&nonce[..], &text].concat());
+        let session_token = BASE64_STANDARD.encode(self.sealed.seal(session));
         Credentials {
             access_key_id: session.access_key_id.clone(),
             secret_access_key: self.secret(&session.access_key_id, &session_token),
@@ -69,15 +62,7 @@ impl Sealer {
 
     /// Opens a session token, which must be that of an access key.
     pub(super) fn open(&self, access_key_id: &str, session_token: &str) -> Option<Session> {
-        let mut sealed = BASE64_STANDARD.decode(session_token).ok()?;
-        let nonce: [u8; NONCE_LEN] = sealed.get(..NONCE_LEN)?.try_into().ok()?;
-        let opened = self.seal.open_within(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::empty(),
-            &mut sealed,
-            NONCE_LEN..,
-        );
-        let session: Session = serde_json::from_slice(opened.ok()?).ok()?;
+        let session: Session = self.sealed.open(&BASE64_STANDARD.decode(session_token).ok()?)?;
         (session.access_key_id == access_key_id).then_some(session)
     }
 

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use tokensmith_core::keys::{SealKey, SealKeys};
 
 use super::mapping::Attributes;
 use super::names;
-use crate::cloud::Secret;
+use crate::cloud::{Sealed, Secret};
 
 const PREFIX: &str = "tokensmith-sts.";
 const PURPOSE: &str = "an access token of the local Google STS";
@@ -86,26 +85,23 @@ impl Held {
 }
 
 /// Makes tokens and reads them.
-pub(super) struct Tokens(SealKeys);
+pub(super) struct Tokens(Sealed);
 
 impl Tokens {
     /// With a secret of this process.
     pub(super) fn new(secret: &Secret) -> Self {
-        Tokens(SealKeys::new(SealKey::new(secret.derive(PURPOSE)), Vec::new()))
+        Tokens(Sealed::new(secret, PURPOSE))
     }
 
     /// A token that stands for this.
     pub(super) fn seal(&self, held: &Held) -> String {
-        let plain = serde_json::to_vec(held).expect("texts and numbers are JSON");
-        let sealed = self.0.seal_bytes(PURPOSE, &plain);
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0.seal(held)))
     }
 
     /// What a token stands for, if it is one of these and still in force.
     pub(super) fn open(&self, token: &str, now: i64) -> Option<Held> {
         let sealed = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX)?).ok()?;
-        let plain = self.0.open_bytes(PURPOSE, &sealed).ok()?;
-        let held: Held = serde_json::from_slice(&plain).ok()?;
+        let held: Held = self.0.open(&sealed)?;
         (now < held.expires).then_some(held)
     }
 }
