@@ -45,7 +45,7 @@ impl StsConfig {
             Cloud::Gcp => raw.value.gcp.is_some(),
         };
         if let Some(missing) = clouds.iter().find(|cloud| !there(cloud)) {
-            return Err(raw.refuse(format!("there is no `{missing}:`, which --sts asks for,")));
+            return Err(raw.refuse(format!("there is no `{missing}:`, which --sts asks for")));
         }
         let RawConfig { issuers, aws, azure, gcp } = raw.value;
         let issuers = Issuer::all(issuers)?;
@@ -78,8 +78,14 @@ pub(crate) fn is_domain(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Whether a place stands behind what is wrong, with nothing between them, as in what is said of the form.
+    pub(crate) fn is_placed(told: &str) -> bool {
+        let said = told.rsplit_once(" at line ").map(|(said, _)| said);
+        said.is_some_and(|said| !said.ends_with([',', ':', '.']))
+    }
 
     const GOOD: &str = r#"issuers:
 - issuer: https://oidc.example.com
@@ -155,7 +161,7 @@ aws:
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");
             let error = parse(&text).expect_err(to).to_string();
-            assert!(error.contains(words) && error.contains(place), "{to}: {error}");
+            assert!(error.contains(words) && error.contains(place) && is_placed(&error), "{to}: {error}");
         }
         let config = StsConfig::parse(GOOD.as_bytes(), &[Cloud::Aws]).unwrap();
         assert_eq!(config.check_own(&["https://other.example.com", "https://oidc.example.com"]), Ok(()));
@@ -218,7 +224,8 @@ aws:
         ] {
             assert!(JSON.contains(from), "{from}");
             let told = parse(&JSON.replacen(from, to, 1)).map(drop).expect_err(to).to_string();
-            assert!(told.contains(words) && told.contains(&format!("line {line}, ")), "{to}: {told}");
+            let there = told.contains(&format!("line {line}, ")) && is_placed(&told);
+            assert!(told.contains(words) && there, "{to}: {told}");
         }
     }
 }

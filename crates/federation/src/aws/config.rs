@@ -76,14 +76,14 @@ impl Config {
             let url = raw.value.url.clone();
             let (key, provider) = Provider::new(raw.value, issuers)?;
             if providers.insert(key, provider).is_some() {
-                return Err(url.refuse("the account has this provider already: keep one of them,"));
+                return Err(url.refuse("the account has this provider already: keep one of them"));
             }
         }
         let mut roles = HashMap::new();
         for raw in raw.roles {
             let arn = raw.value.arn.clone();
             if roles.insert(arn.value.clone(), Role::new(raw.value, &providers)?).is_some() {
-                return Err(arn.refuse("the role is there twice: keep one of them,"));
+                return Err(arn.refuse("the role is there twice: keep one of them"));
             }
         }
         Ok(Config { providers, roles })
@@ -96,12 +96,12 @@ impl Provider {
     fn new(raw: RawProvider, issuers: &HashSet<&str>) -> Result<((String, String), Self), ConfigError> {
         let RawProvider { account, url, client_id_list, thumbprint_list } = raw;
         if !super::arn::is_account(&account.value) {
-            return Err(account.refuse("an account is 12 digits, in quotation marks,"));
+            return Err(account.refuse("an account is 12 digits, in quotation marks"));
         }
         let name = url.value.strip_prefix("https://");
         let Some(name) = name.filter(|_| (1..=255).contains(&url.value.chars().count())) else {
             return Err(
-                url.refuse("AWS takes issuers that begin with https:// and have 255 characters at most,")
+                url.refuse("AWS takes issuers that begin with https:// and have 255 characters at most")
             );
         };
         // "The URL should not contain a port number"; a query and a fragment are refused as well.
@@ -111,19 +111,19 @@ impl Provider {
         let authority = name.split('/').next().unwrap_or_default();
         let port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
         if parsed.is_none() || port {
-            return Err(url.refuse("AWS takes issuers without port, query and fragment,"));
+            return Err(url.refuse("AWS takes issuers without port, query and fragment"));
         }
         if !issuers.contains(url.value.as_str()) {
-            return Err(url.refuse("`issuers` does not say where the documents of this issuer are read,"));
+            return Err(url.refuse("`issuers` does not say where the documents of this issuer are read"));
         }
         let clients = &client_id_list.value;
         if clients.len() > 100 || clients.iter().any(|id| !(1..=255).contains(&id.chars().count())) {
-            return Err(client_id_list.refuse("AWS takes 100 client ids of 1 to 255 characters,"));
+            return Err(client_id_list.refuse("AWS takes 100 client ids of 1 to 255 characters"));
         }
         if let Some(list) = thumbprint_list {
             let fits = |text: &String| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
             if list.value.len() > 5 || !list.value.iter().all(fits) {
-                return Err(list.refuse("AWS takes five thumbprints of 40 hexadecimal digits,"));
+                return Err(list.refuse("AWS takes five thumbprints of 40 hexadecimal digits"));
             }
         }
         let provider = Provider { name: name.to_owned(), client_ids: client_id_list.value };
@@ -140,12 +140,12 @@ impl Role {
     fn new(raw: RawRole, providers: &Providers) -> Result<Self, ConfigError> {
         let RawRole { arn, max_session_duration, assume_role_policy_document: document } = raw;
         let Some(parsed) = RoleArn::parse(&arn.value) else {
-            return Err(arn.refuse("this is no role's ARN, as arn:aws:iam::123456789012:role/NAME,"));
+            return Err(arn.refuse("this is no role's ARN, as arn:aws:iam::123456789012:role/NAME"));
         };
         let max = match max_session_duration {
             None => *SESSIONS.start(),
             Some(max) if SESSIONS.contains(&max.value) => max.value,
-            Some(max) => return Err(max.refuse("AWS takes 3600 to 43200 seconds,")),
+            Some(max) => return Err(max.refuse("AWS takes 3600 to 43200 seconds")),
         };
         // A role of an account trusts that account's own providers.
         let own = providers.iter().filter(|((account, _), _)| account == parsed.account());

@@ -112,7 +112,7 @@ impl Config {
                 let (place, application) = application(raw, issuers)?;
                 if known.insert(application.id, application).is_some() {
                     return Err(
-                        place.refuse("the application is there twice in its tenant: keep one of them,")
+                        place.refuse("the application is there twice in its tenant: keep one of them")
                     );
                 }
             }
@@ -121,10 +121,10 @@ impl Config {
             for name in std::iter::once(tenant_id).chain(domains) {
                 let key = name.value.to_ascii_lowercase();
                 if key != id.to_string() && !is_domain(&key) {
-                    return Err(name.refuse("a domain is needed:"));
+                    return Err(name.refuse("a domain is needed"));
                 }
                 if tenants.insert(key, tenant.clone()).is_some() {
-                    return Err(name.refuse("the tenant is there twice: keep one of them,"));
+                    return Err(name.refuse("the tenant is there twice: keep one of them"));
                 }
             }
         }
@@ -148,37 +148,37 @@ fn application(
     let mut credentials = Vec::with_capacity(federated_identity_credentials.len());
     for raw in federated_identity_credentials {
         if credentials.len() == CREDENTIALS {
-            return Err(raw.refuse(format!("an application may have {CREDENTIALS} federated credentials:")));
+            return Err(raw.refuse(format!("an application may have {CREDENTIALS} federated credentials")));
         }
         if let Some(expression) = &raw.value.claims_matching_expression {
-            let why = "claimsMatchingExpression is not judged here: give a subject instead,";
+            let why = "claimsMatchingExpression is not judged here: give a subject instead";
             return Err(expression.refuse(why));
         }
         if raw.value.audiences.len() != 1 {
             let there = raw.value.audiences.len();
             return Err(
-                raw.refuse(format!("a federated credential has exactly one audience, and not {there}:"))
+                raw.refuse(format!("a federated credential has exactly one audience, and not {there}"))
             );
         }
         let RawCredential { name, issuer, subject, audiences, .. } = raw.value;
         let plain = name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !plain || !(3..=NAME).contains(&name.value.len()) {
-            return Err(name.refuse("a name has 3 to 120 letters, digits, - and _:"));
+            return Err(name.refuse("a name has 3 to 120 letters, digits, - and _"));
         }
         if !names.insert(name.value.clone()) {
-            return Err(name.refuse("the name is there twice in its application,"));
+            return Err(name.refuse("the name is there twice in its application"));
         }
         let audience = &audiences[0];
         for text in [&issuer, &subject, audience] {
             if text.value.is_empty() || text.value.chars().count() > LONGEST {
-                return Err(text.refuse("issuer, subject and audience have 1 to 600 characters:"));
+                return Err(text.refuse("issuer, subject and audience have 1 to 600 characters"));
             }
         }
         if !issuers.contains(issuer.value.as_str()) {
-            return Err(issuer.refuse("this is none of issuers:"));
+            return Err(issuer.refuse("this is none of `issuers`"));
         }
         if !pairs.insert((issuer.value.clone(), subject.value.clone())) {
-            return Err(subject.refuse("issuer and subject are there twice in this application,"));
+            return Err(subject.refuse("issuer and subject are there twice in this application"));
         }
         credentials.push(Credential {
             issuer: issuer.value,
@@ -193,5 +193,5 @@ fn application(
 fn guid(text: &Placed<String>) -> Result<Uuid, ConfigError> {
     // The form with strokes alone: the others that the library reads nobody writes.
     let plain = Some(&text.value).filter(|value| value.len() == 36);
-    plain.and_then(|value| value.parse().ok()).ok_or_else(|| text.refuse("a GUID is needed:"))
+    plain.and_then(|value| value.parse().ok()).ok_or_else(|| text.refuse("a GUID is needed"))
 }

@@ -162,8 +162,9 @@ impl Config {
         for pool in raw.pools {
             let RawPool { name, disabled, state, .. } = pool.value;
             if !names::is_pool(&name.value) {
-                return Err(name
-                    .refuse("a pool is called projects/NUMBER/locations/global/workloadIdentityPools/ID:"));
+                return Err(
+                    name.refuse("a pool is called projects/NUMBER/locations/global/workloadIdentityPools/ID")
+                );
             }
             pools.entry(name.value.clone()).or_default();
             if disabled || state == State::Deleted {
@@ -176,14 +177,14 @@ impl Config {
             let (name, provider) = provider(raw.value, issuers, &mut compiled)?;
             pools.entry(provider.name.pool().to_owned()).or_default().add(&provider.mapping);
             if providers.insert(provider.name.as_str().to_owned(), Arc::new(provider)).is_some() {
-                return Err(name.refuse("the provider is there twice: keep one of them,"));
+                return Err(name.refuse("the provider is there twice: keep one of them"));
             }
         }
         let mut accounts = HashMap::with_capacity(raw.service_accounts.len());
         for raw in raw.service_accounts {
             let (email, account) = account(raw.value, &pools)?;
             if accounts.insert(account.email.clone(), Arc::new(account)).is_some() {
-                return Err(email.refuse("the service account is there twice: keep one of them,"));
+                return Err(email.refuse("the service account is there twice: keep one of them"));
             }
         }
         Ok(Config { providers, closed_pools, accounts })
@@ -198,21 +199,21 @@ fn provider(
     let RawProvider { name, disabled, state, attribute_mapping, attribute_condition, oidc, .. } = raw;
     let Some(parsed) = ProviderName::parse(&name.value) else {
         let why =
-            "a provider is called projects/NUMBER/locations/global/workloadIdentityPools/ID/providers/ID:";
+            "a provider is called projects/NUMBER/locations/global/workloadIdentityPools/ID/providers/ID";
         return Err(name.refuse(why));
     };
     let RawOidc { issuer_uri, allowed_audiences, jwks_json } = oidc;
     // "Must be an HTTPS endpoint" (`Oidc.issuerUri`).
     check_discovery(&issuer_uri.value).map_err(|why| issuer_uri.refuse(why))?;
     if jwks_json.is_none() && !issuers.contains(issuer_uri.value.as_str()) {
-        return Err(issuer_uri.refuse("this is none of issuers:, and there is no jwksJson:"));
+        return Err(issuer_uri.refuse("this is none of `issuers`, and there is no jwksJson"));
     }
     if let Some(first) = allowed_audiences.first().filter(|_| allowed_audiences.len() > AUDIENCES) {
         let there = allowed_audiences.len();
-        return Err(first.refuse(format!("there are {there} allowed audiences, and {AUDIENCES} may be:")));
+        return Err(first.refuse(format!("there are {there} allowed audiences, and {AUDIENCES} may be")));
     }
     if let Some(long) = allowed_audiences.iter().find(|one| one.value.chars().count() > AUDIENCE) {
-        return Err(long.refuse(format!("an audience may have {AUDIENCE} characters:")));
+        return Err(long.refuse(format!("an audience may have {AUDIENCE} characters")));
     }
     let audiences = match allowed_audiences.is_empty() {
         true => parsed.audiences().into(),
@@ -237,7 +238,7 @@ fn account(raw: RawAccount, pools: &Pools) -> Result<(Placed<String>, Account), 
     if !parts.is_some_and(|(name, host)| {
         !name.is_empty() && host.contains('.') && !email.value.contains(['/', ':'])
     }) {
-        return Err(email.refuse("a service account is called by its email:"));
+        return Err(email.refuse("a service account is called by its email"));
     }
     let (mut bearers, mut creators) = (HashSet::new(), HashSet::new());
     for RawBinding { role, members } in policy.bindings {
@@ -314,7 +315,7 @@ fn check_role(role: &Placed<String>) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(role.refuse(format_args!(
-        "no role of IAM is known here by this name (an account is lent by {USER} or {CREATOR}):"
+        "no role of IAM is known here by this name (an account is lent by {USER} or {CREATOR})"
     )))
 }
 
@@ -337,9 +338,9 @@ fn check_member(member: &Placed<String>, pools: &Pools) -> Result<(), ConfigErro
         return Ok(());
     }
     let (pool, what) =
-        names::federated(text).ok_or_else(|| member.refuse("no principal of IAM has this form:"))?;
+        names::federated(text).ok_or_else(|| member.refuse("no principal of IAM has this form"))?;
     let mapped = pools.get(pool).ok_or_else(|| {
-        member.refuse(format_args!("there is no provider of the pool {pool} (and it is none of pools):"))
+        member.refuse(format_args!("there is no provider of the pool {pool} (and it is none of `pools`)"))
     })?;
     let missing = match what {
         Named::Group if !mapped.groups => "google.groups".to_owned(),
@@ -347,7 +348,7 @@ fn check_member(member: &Placed<String>, pools: &Pools) -> Result<(), ConfigErro
         _ => return Ok(()),
     };
     if mapped.known {
-        return Err(member.refuse(format_args!("no provider of its pool maps {missing}:")));
+        return Err(member.refuse(format_args!("no provider of its pool maps {missing}")));
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl Mapping {
                 mapping.refuse(format!("there are {} custom attributes, and {CUSTOM} may be", custom.len()))
             );
         }
-        let missing = || mapping.refuse("there is no google.subject in attributeMapping:");
+        let missing = || mapping.refuse("there is no google.subject in attributeMapping");
         let condition = condition.map(|text| compiled.condition(text));
         Ok(Mapping {
             subject: subject.ok_or_else(missing)?,

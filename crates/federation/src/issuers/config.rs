@@ -44,7 +44,7 @@ impl Issuer {
         check_discovery(&issuer.value).map_err(|why| issuer.refuse(why))?;
         let url = Url::parse(&issuer.value).ok().filter(|url| url.username().is_empty() && url.has_host());
         if url.is_none_or(|url| url.fragment().is_some() || url.password().is_some()) {
-            return Err(issuer.refuse("the issuer must be a URL with a host, and without user and fragment,"));
+            return Err(issuer.refuse("the issuer must be a URL with a host, and without user and fragment"));
         }
         if documents.value == OWN {
             return match ca {
@@ -60,7 +60,7 @@ impl Issuer {
                 && url.fragment().is_none()
         });
         if url.is_none() {
-            let why = "`documents` must be `self` or an http or https URL without user, query and fragment,";
+            let why = "`documents` must be `self` or an http or https URL without user, query and fragment";
             return Err(documents.refuse(why));
         }
         if let Some(ca) = &ca {
@@ -77,7 +77,7 @@ impl Issuer {
             return Ok(());
         }
         Err(place.refuse(format_args!(
-            "the documents of {name:?} cannot be this server's own (`self`), whose issuer is {:?}: serve with --service-account-issuer={name}, or say where they are,",
+            "the documents of {name:?} cannot be this server's own (`self`), whose issuer is {:?}: serve with --service-account-issuer={name}, or say where they are",
             own.first().unwrap_or(&""),
         )))
     }
@@ -89,7 +89,7 @@ impl Issuer {
         for raw in raw {
             let name = &raw.value.issuer;
             if !names.insert(bare(&name.value).to_owned()) {
-                return Err(name.refuse("the issuer is there twice: keep one of them,"));
+                return Err(name.refuse("the issuer is there twice: keep one of them"));
             }
             all.push(Issuer::new(raw.value)?);
         }

@@ -19,7 +19,7 @@ use principal::Principals;
 
 /// Why a policy cannot be used: where in it, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {why},")]
+#[error("{place}: {why}")]
 pub(super) struct PolicyError {
     place: String,
     why: String,
