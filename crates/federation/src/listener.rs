@@ -261,8 +261,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_to_nothing_the_service_tells() {
-        let id = Uuid::from_u128(7);
         type Error = Box<dyn std::error::Error + Send + Sync>;
+        let id = Uuid::from_u128(7);
         let ask = async |body: UnsyncBoxBody<Bytes, Error>| {
             let fake = Fake::default();
             let request = Request::post("/").header("id", id.to_string()).body(body).unwrap();
