@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod actor;
+mod asked;
 mod budget;
 mod clients;
 mod endpoint;

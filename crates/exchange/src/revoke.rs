@@ -5,14 +5,13 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
 use tokensmith_core::ledger::What;
-use tokensmith_core::tokens::LedgerMode;
 use tokensmith_core::tokens::access_token::NotGood;
+use tokensmith_core::tokens::{Jws, LedgerMode};
 use tokensmith_server::Caller;
 use tokensmith_server::audit::Line;
 
+use crate::asked::{Asked, Asker, finish};
 use crate::endpoint::{Endpoint, failed};
-use crate::form::Form;
-use crate::introspect::{Asker, asker, finish};
 use crate::oauth::{Code, Refusal};
 use crate::policy::May;
 
@@ -28,17 +27,15 @@ async fn answer(
     request: Request<Body>,
     line: &mut Line,
 ) -> Result<Response, Refusal> {
-    let form = Form::read(here.limit, request).await?;
-    let policy = here.policies.current();
-    let asker = asker(here, &policy, caller, &form, May::Revoke, line).await?;
-    let token = form.need("token", "the token is missing")?.trim();
+    let asked = Asked::read(here, caller, request, May::Revoke, line).await?;
     let unsupported = |told| Refusal::new(Code::UnsupportedTokenType, told);
     if here.ledger.mode() == LedgerMode::Off {
         return Err(unsupported("this server keeps no revocations"));
     }
-    let checked = match here.access.check(token) {
+    let jws = Jws::parse(asked.token());
+    let checked = match jws.as_ref().ok_or(NotGood::Foreign).and_then(|jws| here.access.check(jws)) {
         Ok(checked) => checked,
-        Err(NotGood::Foreign) if here.access.is_own(token) => {
+        Err(NotGood::Foreign) if jws.is_some_and(|jws| here.access.is_own(&jws)) => {
             return Err(unsupported("only tokens that this endpoint has issued are revoked here"));
         }
         // §2.2: what is none, or does not hold, is as good as revoked.
@@ -50,12 +47,12 @@ async fn answer(
     let (id, audiences) = (&checked.payload.id, &checked.payload.audiences);
     line.jti.clone_from(id);
     line.subject.clone_from(&checked.payload.subject);
-    let own = match &asker {
+    let own = match &asked.asker {
         Asker::Caller => true,
         // §2.1: it was issued to this client, or the policy puts it in charge.
         Asker::Client(_, client) => {
             let to = checked.claims.get("client_id").and_then(serde_json::Value::as_str);
-            to == Some(client.name.as_str()) || asker.is_for(audiences)
+            to == Some(client.name.as_str()) || asked.asker.is_for(audiences)
         }
     };
     if !own {

@@ -180,7 +180,7 @@ impl Endpoint {
             (TokenType::Jwt | TokenType::Jose, _) | (TokenType::AccessToken, As::AccessToken | As::Jwt) => {}
             _ => return Err("its typ is another than the type it was given as".into()),
         }
-        if let Some(checked) = self.own(token, typ)? {
+        if let Some(checked) = self.own(&jws)? {
             // What was exchanged is for others by its nature: its rule says for whom it may have been.
             if matches!(checked.kind, Kind::Account { .. }) {
                 policy.accounts.one_of(&checked.audiences)?;
@@ -193,7 +193,7 @@ impl Endpoint {
             let takes = policy.issuers.get(issuer).ok_or("its issuer is not trusted")?;
             takes.one_of(&audiences)
         };
-        let signed = policy.trusted.verify_if(token, ours).await.map_err(|e| match e {
+        let signed = policy.trusted.verify_if(&jws, ours).await.map_err(|e| match e {
             Untrusted::Keys { retry_after, .. } => NotTaken::Later { why: e.to_string(), retry_after },
             e => NotTaken::Wrong(e.to_string()),
         })?;
@@ -201,12 +201,12 @@ impl Endpoint {
     }
 
     /// A token of this server's; `None` when it is another's.
-    fn own(&self, token: &str, typ: TokenType) -> Result<Option<Subject>, String> {
-        if typ == TokenType::AccessToken && self.access.is_own(token) {
-            let checked = self.access.check(token).map_err(|e| e.to_string())?;
+    fn own(&self, jws: &Jws<'_>) -> Result<Option<Subject>, String> {
+        if jws.token_type() == TokenType::AccessToken && self.access.is_own(jws) {
+            let checked = self.access.check(jws).map_err(|e| e.to_string())?;
             return Subject::of_exchanged(checked).map(Some);
         }
-        let found = self.access.account_token(token).map_err(|AuthError(cause)| cause)?;
+        let found = self.access.account_token(jws).map_err(|AuthError(cause)| cause)?;
         let found = found.map(Subject::of_account).transpose()?;
         // Dated by this very clock: there is no leeway in which a dead token could have a child.
         match found.as_ref().is_some_and(|subject| subject.expires_at <= self.clock.unix()) {

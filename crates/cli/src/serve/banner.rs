@@ -21,6 +21,7 @@ pub(super) fn print(
     kubeconfig: &Path,
     sts: Option<&str>,
 ) {
+    let exchange = args.exchange_policy_file.as_ref().map(|_| format!("{url}/oauth2/token"));
     if logs::as_json() {
         let kubeconfig = absolute(kubeconfig).display().to_string();
         tracing::info!(
@@ -28,6 +29,7 @@ pub(super) fn print(
             issuer,
             kubeconfig,
             sts,
+            exchange,
             version = env!("CARGO_PKG_VERSION"),
             "tokensmith listens"
         );
@@ -42,6 +44,9 @@ pub(super) fn print(
     if let Some(url) = sts {
         let clouds: Vec<_> = args.sts.sts.iter().map(|cloud| Cloud::from(*cloud).name()).collect();
         text += &format!("sts         {url} ({})\n", clouds.join(", "));
+    }
+    if let (Some(endpoint), Some(policy)) = (&exchange, &args.exchange_policy_file) {
+        text += &format!("exchange    {endpoint} (policy {})\n", policy.display());
     }
     if let Some(names) = &here.given {
         text += &format!("certificate {names}\n");

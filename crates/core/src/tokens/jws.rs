@@ -13,6 +13,7 @@ pub struct Jws<'a> {
     signed: &'a str,
     payload: Vec<u8>,
     signature: Vec<u8>,
+    size: usize,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -129,7 +130,13 @@ impl<'a> Jws<'a> {
         }
         let (header, payload) = (object(header)?, object(payload)?);
         let header = serde_json::from_slice(&header).ok()?;
-        Some(Jws { header, signed, payload, signature: BASE64.decode(signature).ok()? })
+        let signature = BASE64.decode(signature).ok()?;
+        Some(Jws { header, signed, payload, signature, size: token.len() })
+    }
+
+    /// How many bytes the token has.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The payload's bytes. Not to be believed before [`Jws::verify`].

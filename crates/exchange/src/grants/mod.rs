@@ -227,7 +227,12 @@ async fn jwt_bearer(here: &Endpoint, policy: &Policy, form: &Form) -> Result<Sho
 
 /// What is asked for.
 fn wanted(form: &Form) -> Result<Wanted, Refusal> {
-    let resources: Vec<String> = form.all("resource").map(str::to_owned).collect();
+    // What is asked twice is asked once, here and wherever it is passed on to.
+    let each = |name: &str| {
+        let mut seen = HashSet::new();
+        form.all(name).filter(|text| seen.insert(*text)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let resources = each("resource");
     // RFC 8707 §2: absolute, and without a fragment.
     let fits = |resource: &String| !resource.contains('#') && Url::parse(resource).is_ok();
     if !resources.iter().all(fits) {
@@ -245,8 +250,7 @@ fn wanted(form: &Form) -> Result<Wanted, Refusal> {
             false => Err(Refusal::new(Code::InvalidScope, "the scope is no list of scopes")),
         }
     });
-    let audiences = form.all("audience").map(str::to_owned).collect();
-    Ok(Wanted { audiences, resources, scopes: scopes.transpose()? })
+    Ok(Wanted { audiences: each("audience"), resources, scopes: scopes.transpose()? })
 }
 
 /// A scope's value (RFC 6749 §3.3).

@@ -93,7 +93,7 @@ pub(super) fn policy(text: &[u8], folder: &Path, context: &Context, before: Opti
         let upstream = upstream(raw, folder, context, &upstreams)?;
         rules.push(rule(raw, &known, upstream, context)?);
     }
-    let clients = file.clients.iter().map(|raw| client(raw, &known)).collect::<Read<_>>()?;
+    let clients = file.clients.iter().map(|raw| client(raw, &known).map(Arc::new)).collect::<Read<_>>()?;
     Ok(Policy {
         url,
         accounts,

@@ -237,8 +237,10 @@ impl File {
                 .split_once(": ")
                 .filter(|(place, _)| is_place(place))
                 .map_or(problem, |(_, rest)| rest);
-            let problem: String = problem.chars().take(300).collect();
             let (line, column) = place.map_or((0, 0), |at| (at.line(), at.column()));
+            // The library says the place at the end, where it says it.
+            let said = format!(" at line {line}, column {column}");
+            let problem: String = problem.strip_suffix(&said).unwrap_or(problem).chars().take(300).collect();
             PolicyError { line, column, problem }
         })
     }

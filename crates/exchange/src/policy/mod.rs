@@ -43,7 +43,7 @@ pub(crate) struct Policy {
     pub(crate) issuers: HashMap<String, Takes>,
     pub(crate) trusted: Arc<TrustedIssuers>,
     pub(crate) rules: Rules,
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<Arc<Client>>,
     /// What `trusted` was made of.
     list: Vec<TrustedIssuer>,
     cas: Option<Vec<u8>>,

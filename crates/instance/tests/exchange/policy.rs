@@ -444,5 +444,7 @@ fn what_is_wrong_is_told_with_its_place() {
         let error = read(text);
         assert!(error.contains(want), "{text}\n{error}\nshould have\n{want}");
         assert_eq!(error.lines().count(), 1);
+        let places = error.matches("line ").count() + error.matches("column ").count();
+        assert_eq!(places, 2, "each place is said once: {error}");
     }
 }

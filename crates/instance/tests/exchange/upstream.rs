@@ -78,11 +78,14 @@ async fn resources_are_asked_for_as_resources() {
     let service = Service::new().await;
     let world = World::with(&service.policy(), |_| {}).await;
     let subject = token(&world, "sts").await;
-    let resource = "https://db.example.com/a";
+    let (resource, other) = ("https://db.example.com/a", "https://db.example.com/b");
     for (asked, want) in [
         (vec![], vec![("audience", "api")]),
         (vec![("audience", "api"), ("audience", "db")], vec![("audience", "api"), ("audience", "db")]),
         (vec![("resource", resource)], vec![("resource", resource)]),
+        // What is said twice is asked once.
+        (vec![("audience", "db"), ("audience", "db")], vec![("audience", "db")]),
+        (vec![("resource", other), ("resource", other)], vec![("resource", other)]),
         (vec![("audience", "db"), ("resource", resource)], vec![("audience", "db"), ("resource", resource)]),
     ] {
         world.exchange(&subject, &asked).await.ok();

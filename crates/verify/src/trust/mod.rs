@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 
 use crate::keys::{IssuerKeys, Keeping, MOST_FETCHES, Origin};
 use crate::metrics::Metrics;
-use crate::offline::within_length;
+use crate::offline::{MAX_TOKEN, within_length};
 use crate::{Rejection, StaleKeys, discovery};
 pub use claims::{SignedClaims, SignedHeader, audiences};
 pub use config::{KeySource, TrustConfig, TrustError, TrustedIssuer};
@@ -153,11 +153,14 @@ impl TrustedIssuers {
     /// # Errors
     /// The first rule that does not hold, or the issuer's keys cannot be had.
     pub async fn verify(&self, token: &str) -> Result<SignedClaims, Untrusted> {
-        let all = self.verify_if(token, |_, _| Ok::<(), Infallible>(())).await;
+        let read = within_length(token).map_err(|_| Untrusted::TooLong);
+        let read = read.and_then(|()| Jws::parse(token).ok_or(Untrusted::Malformed("it is no signed JWT")));
+        let jws = read.inspect_err(|untrusted| self.keeping.metrics.refused(untrusted.code()))?;
+        let all = self.verify_if(&jws, |_, _| Ok::<(), Infallible>(())).await;
         all.map(|Ok(signed)| signed)
     }
 
-    /// The same, for who takes none but tokens that say something of their issuer and in their claims, such as for whom they are. What
+    /// The same of one that was taken apart, for who takes none but tokens that say something of their issuer and in their claims, such as for whom they are. What
     /// does not is refused by its keys first, as any; but where there are none yet, nothing is fetched for it: anybody can write one.
     /// So the inner error says nothing of who has signed the token.
     ///
@@ -165,10 +168,10 @@ impl TrustedIssuers {
     /// As [`Self::verify`]; the inner one is what `fits` says.
     pub async fn verify_if<E: Send>(
         &self,
-        token: &str,
+        jws: &Jws<'_>,
         fits: impl FnOnce(&str, &Map<String, Value>) -> Result<(), E> + Send,
     ) -> Result<Result<SignedClaims, E>, Untrusted> {
-        let outcome = self.check(token, fits).await;
+        let outcome = self.check(jws, fits).await;
         match &outcome {
             Ok(Ok(_)) => {
                 self.keeping.metrics.checked.inc();
@@ -181,11 +184,12 @@ impl TrustedIssuers {
 
     async fn check<E>(
         &self,
-        token: &str,
+        jws: &Jws<'_>,
         fits: impl FnOnce(&str, &Map<String, Value>) -> Result<(), E>,
     ) -> Result<Result<SignedClaims, E>, Untrusted> {
-        within_length(token).map_err(|_| Untrusted::TooLong)?;
-        let jws = Jws::parse(token).ok_or(Untrusted::Malformed("it is no signed JWT"))?;
+        if jws.size() > MAX_TOKEN {
+            return Err(Untrusted::TooLong);
+        }
         let claims = claims::read(jws.payload())?;
         let issuer = match claims.get("iss") {
             Some(Value::String(issuer)) => issuer.as_str(),
@@ -206,11 +210,11 @@ impl TrustedIssuers {
         });
         let fit = fits(issuer, &claims);
         match trusted {
-            Trusted::Fixed(keys) => signed(&jws, alg, keys.candidates(kid))?,
+            Trusted::Fixed(keys) => signed(jws, alg, keys.candidates(kid))?,
             // What is refused whoever has signed it is not worth a fetch: anybody can write one.
             Trusted::Fetched { keys, .. } if in_time.is_err() || fit.is_err() => {
                 if let Some(current) = keys.get().and_then(|keys| keys.kept()) {
-                    signed(&jws, alg, current.keys.candidates(kid))?;
+                    signed(jws, alg, current.keys.candidates(kid))?;
                 }
             }
             Trusted::Fetched { origin, keys } => {
@@ -221,7 +225,7 @@ impl TrustedIssuers {
                 if !current.knows(kid) {
                     current = keys.with_kid(kid).await.map_err(unavailable)?;
                 }
-                signed(&jws, alg, current.keys.candidates(kid))?;
+                signed(jws, alg, current.keys.candidates(kid))?;
             }
         }
         let times = in_time?;

@@ -35,11 +35,14 @@ pub fn text(token: &UnverifiedToken, report: Option<&Report>, now: OffsetDateTim
     let mut lines = Lines::default();
     lines.add("algorithm", token.parameter("alg"));
     lines.add("key", token.parameter("kid"));
+    lines.add("type", token.parameter("typ"));
     lines.add("issuer", token.claim("iss"));
     lines.add("subject", token.claim("sub"));
     for audience in token.audiences() {
         lines.add("audience", audience);
     }
+    lines.add("client", token.claim("client_id"));
+    lines.add("scope", token.claim("scope"));
     for (claim, label) in TIMES {
         if let Some(unix) = token.time(claim) {
             lines.add(label, &times::with_distance(unix, now));
@@ -118,6 +121,28 @@ mod tests {
              audience      vault\nissued        2026-01-01T10:00:00Z (30m ago)\nexpires       2026-01-01T11:00:00Z (in 30m)\n\
              lifetime      1h\naccount       ns/sa (uid u1)\nbound to      Pod p (uid u2)\n\n\
              not verified: nobody has checked the signature; --server or --issuer does\n"
+        );
+    }
+
+    /// RFC 9068: what it is, whom it was issued to, what it may be used for.
+    #[test]
+    fn people_see_what_an_access_token_is() {
+        let part = |v: Value| BASE64_URL_SAFE_NO_PAD.encode(v.to_string());
+        let header = part(json!({ "alg": "ES256", "kid": "k1", "typ": "at+jwt" }));
+        let claims =
+            json!({"aud": "vault", "client_id": "serviceaccount:pay:api", "scope": "read\u{1b} write"});
+        let token = UnverifiedToken::parse(&format!("{header}.{}.AAAA", part(claims))).unwrap();
+        let text = text(&token, None, datetime!(2026-01-01 10:30 UTC));
+        assert_eq!(
+            text.lines().take(6).collect::<Vec<_>>(),
+            [
+                "algorithm     ES256",
+                "key           k1",
+                "type          at+jwt",
+                "audience      vault",
+                "client        serviceaccount:pay:api",
+                "scope         read\\u{1b} write",
+            ]
         );
     }
 

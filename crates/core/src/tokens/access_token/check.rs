@@ -44,9 +44,9 @@ pub enum NotGood {
 
 impl AccessTokens {
     /// Whether a token says that one of this server's issuers has made it. Not to be believed before its signature is.
-    pub fn is_own(&self, token: &str) -> bool {
-        let payload = Jws::parse(token).and_then(|jws| serde_json::from_slice::<Payload>(jws.payload()).ok());
-        payload.is_some_and(|payload| self.verifier.issuers.contains(&payload.issuer))
+    pub fn is_own(&self, jws: &Jws<'_>) -> bool {
+        let payload = serde_json::from_slice::<Payload>(jws.payload());
+        payload.is_ok_and(|payload| self.verifier.issuers.contains(&payload.issuer))
     }
 
     /// Checks one, at this moment. Its end is its end: the clock is the one that it was dated by. Its beginning has the usual
@@ -54,8 +54,7 @@ impl AccessTokens {
     ///
     /// # Errors
     /// It does not hold.
-    pub fn check(&self, token: &str) -> Result<Checked, NotGood> {
-        let jws = Jws::parse(token).ok_or(NotGood::Foreign)?;
+    pub fn check(&self, jws: &Jws<'_>) -> Result<Checked, NotGood> {
         let payload: Payload = serde_json::from_slice(jws.payload()).map_err(|_| NotGood::Foreign)?;
         let ours = self.verifier.issuers.contains(&payload.issuer);
         if !ours || jws.token_type() != TokenType::AccessToken {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{TokenLedger, Verifier};
+use super::{Jws, TokenLedger, Verifier};
 use crate::clock::Clock;
 use crate::keys::Keys;
 use crate::view::View;
@@ -100,7 +100,7 @@ impl AccessTokens {
     ///
     /// # Errors
     /// It is an account's, and refused.
-    pub fn account_token(&self, token: &str) -> Result<Option<AccountToken>, crate::access::AuthError> {
-        self.verifier.account_token(token, &self.view.snapshot(), self.clock.now())
+    pub fn account_token(&self, jws: &Jws<'_>) -> Result<Option<AccountToken>, crate::access::AuthError> {
+        self.verifier.account_token(jws, &self.view.snapshot(), self.clock.now())
     }
 }

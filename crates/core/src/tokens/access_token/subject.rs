@@ -36,12 +36,11 @@ impl Verifier {
     /// It is this issuer's, and refused: so is one that was exchanged.
     pub fn account_token(
         &self,
-        token: &str,
+        jws: &Jws<'_>,
         objects: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<Option<AccountToken>, AuthError> {
         let refuse = |text: &str| Err(AuthError(text.into()));
-        let Some(jws) = Jws::parse(token) else { return Ok(None) };
         let Ok(payload) = serde_json::from_slice::<Payload>(jws.payload()) else { return Ok(None) };
         if payload.issuer == legacy::ISSUER {
             return refuse("tokens in Secrets cannot be exchanged");
@@ -49,7 +48,7 @@ impl Verifier {
         if !self.issuers.contains(&payload.issuer) {
             return Ok(None);
         }
-        of_account(&jws)?;
+        of_account(jws)?;
         let keys = self.keys.current();
         let signed_by = jws.verify(keys.candidates(jws.key_id())).map_err(|e| AuthError(e.to_string()))?;
         payload.times().check(now.unix_timestamp()).map_err(|e| AuthError(e.to_string()))?;
