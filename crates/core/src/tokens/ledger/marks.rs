@@ -15,7 +15,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{LedgerError, LedgerOpenError, TokenLedger};
+use super::{LedgerError, LedgerMode, LedgerOpenError, TokenLedger};
 use crate::error::Error;
 use crate::keys::{KeySet, ring::NEVER};
 use crate::ledger::{Ledger, Marks, Revocation};
@@ -118,23 +118,30 @@ impl TokenLedger {
 
     /// A token is about to be exchanged for one that expires then: that is kept, in every mode, so that what it comes from stays revoked
     /// for as long, whether or not tokens are exchanged by the time it is revoked. A day ahead, so that it is rarely written. Before it is
-    /// signed: whoever revokes what it comes from after the last look at that has read this.
+    /// signed: whoever revokes what it comes from after the last look at that has read this. And where records are kept that cannot be
+    /// written just now, this is tried again, since the token's would be lost.
     ///
     /// # Errors
-    /// It is not on disk: a revocation could be forgotten before its time.
+    /// It is not on disk: a revocation could be forgotten before its time, or the token's record.
     pub(in crate::tokens) async fn descends(&self, expires_at: i64) -> Result<(), Error> {
-        if expires_at <= self.exchanged_until.load(Ordering::SeqCst) {
+        let known = || {
+            let recorded = self.mode != LedgerMode::Full || self.ledger.healthy();
+            recorded && expires_at <= self.exchanged_until.load(Ordering::SeqCst)
+        };
+        if known() {
             return Ok(());
         }
         let _one = self.writing.lock().await;
-        if expires_at <= self.exchanged_until.load(Ordering::SeqCst) {
+        if known() {
             return Ok(());
         }
         let ahead = expires_at.saturating_add(DAY);
         let marks = Marks { exchanged_until: Some(ahead), ..Marks::default() };
         self.ledger.keep_marks(marks).await.map_err(|e| {
             super::failed(e);
-            Error::Unavailable("until when exchanged tokens live could not be written".into())
+            Error::Unavailable(
+                "the token ledger cannot be written, and exchanged tokens could not be kept track of".into(),
+            )
         })?;
         self.exchanged_until.fetch_max(ahead, Ordering::SeqCst);
         Ok(())
