@@ -79,6 +79,34 @@ impl FromStr for GoDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
+        GoDuration::read(text, scale)
+    }
+}
+
+/// What people write: Go's units, and `d` and `w` for days of 24 hours and weeks of seven of those. What Kubernetes has as a
+/// duration of Go's is read as that, without them.
+///
+/// # Errors
+/// It is no such duration; in Go's words.
+///
+/// ```
+/// use tokensmith_api::duration::typed;
+///
+/// assert_eq!(typed("1w2d12h")?.whole_seconds(), 9 * 86_400 + 43_200);
+/// assert!("1d".parse::<tokensmith_api::GoDuration>().is_err());
+/// # Ok::<_, tokensmith_api::duration::DurationError>(())
+/// ```
+pub fn typed(text: &str) -> Result<GoDuration, DurationError> {
+    const HOUR: i128 = 3_600_000_000_000;
+    GoDuration::read(text, |unit| match unit {
+        "d" => Some(24 * HOUR),
+        "w" => Some(7 * 24 * HOUR),
+        unit => scale(unit),
+    })
+}
+
+impl GoDuration {
+    fn read(text: &str, scale: impl Fn(&str) -> Option<i128>) -> Result<Self, DurationError> {
         let invalid = || DurationError::Invalid(text.into());
         let (negative, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -160,24 +188,45 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// The two largest units of a number of seconds: `1d 2h`, `59m 53s`, `12s`.
-pub fn two_units(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let mut left = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in UNITS {
-        let count = left / size;
-        left %= size;
-        if count > 0 {
-            parts.push(format!("{count}{unit}"));
-        } else if !parts.is_empty() {
-            break;
-        }
-        if parts.len() == 2 {
-            break;
-        }
+/// A length of time or an age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while it is
+/// short. `59s`, `60m`, `7h5m`, `25h`, `3d4h`.
+pub fn human(seconds: u64) -> String {
+    let (minutes, hours, days, years) =
+        (seconds / 60, seconds / 3_600, seconds / 86_400, seconds / 31_536_000);
+    let pair = |big: u64, unit: &str, small: u64, fine: &str| match small {
+        0 => format!("{big}{unit}"),
+        small => format!("{big}{unit}{small}{fine}"),
+    };
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..600 => pair(minutes, "m", seconds % 60, "s"),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => pair(hours, "h", minutes % 60, "m"),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => pair(days, "d", hours % 24, "h"),
+        691_200..63_072_000 => format!("{days}d"),
+        63_072_000..252_288_000 => pair(years, "y", days % 365, "d"),
+        _ => format!("{years}y"),
     }
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// What somebody has set, and is compared with: as [`human`] has it where nothing is left out there, else by hours, minutes and
+/// seconds. `60m`, `30d`, `24h30m`, `1h0m7s`.
+pub fn exact(seconds: u64) -> String {
+    let finest = match seconds {
+        0..600 => 1,
+        600..28_800 => 60,
+        28_800..691_200 => 3_600,
+        691_200..252_288_000 => 86_400,
+        _ => 31_536_000,
+    };
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        _ if seconds.is_multiple_of(finest) => human(seconds),
+        (0, minutes, left) => format!("{minutes}m{left}s"),
+        (hours, 0, 0) => format!("{hours}h"),
+        (hours, minutes, 0) => format!("{hours}h{minutes}m"),
+        (hours, minutes, left) => format!("{hours}h{minutes}m{left}s"),
+    }
 }
 
 #[cfg(test)]
@@ -234,18 +283,61 @@ mod tests {
     }
 
     #[test]
-    fn two_units_are_enough() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (12, "12s"),
-            (60, "1m"),
-            (3593, "59m 53s"),
-            (3600, "1h"),
-            (3605, "1h"),
-            (7384, "2h 3m"),
-            (31_536_000, "365d"),
+    fn people_may_write_days_and_weeks() {
+        for (text, seconds) in [
+            ("1d", 86_400),
+            ("1w", 604_800),
+            ("1.5d", 129_600),
+            ("1w1d1h", 694_800),
+            ("90m", 5_400),
+            ("-1d", -86_400),
         ] {
-            assert_eq!(two_units(seconds), text);
+            assert_eq!(typed(text), Ok(GoDuration(seconds * SECOND)), "{text}");
+        }
+        for (text, error) in [
+            ("1y", r#"time: unknown unit "y" in duration "1y""#),
+            ("1D", r#"time: unknown unit "D" in duration "1D""#),
+            ("7", r#"time: missing unit in duration "7""#),
+            ("d", r#"time: invalid duration "d""#),
+            ("15251w", r#"time: invalid duration "15251w""#),
+            ("99999999999999w", r#"time: invalid duration "99999999999999w""#),
+        ] {
+            assert_eq!(typed(text).unwrap_err().to_string(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_shown_as_kubectl_shows_ages() {
+        for (seconds, text, whole) in [
+            (0, "0s", "0s"),
+            (12, "12s", "12s"),
+            (90, "90s", "90s"),
+            (119, "119s", "119s"),
+            (120, "2m", "2m"),
+            (599, "9m59s", "9m59s"),
+            (600, "10m", "10m"),
+            (3_593, "59m", "59m53s"),
+            (3_600, "60m", "60m"),
+            (3_607, "60m", "1h0m7s"),
+            (7_380, "123m", "123m"),
+            (10_799, "179m", "2h59m59s"),
+            (10_800, "3h", "3h"),
+            (11_000, "3h3m", "3h3m20s"),
+            (28_799, "7h59m", "7h59m59s"),
+            (28_800, "8h", "8h"),
+            (88_200, "24h", "24h30m"),
+            (172_799, "47h", "47h59m59s"),
+            (172_800, "2d", "2d"),
+            (176_400, "2d1h", "2d1h"),
+            (691_200, "8d", "8d"),
+            (694_800, "8d", "193h"),
+            (2_592_000, "30d", "30d"),
+            (63_071_999, "729d", "17519h59m59s"),
+            (63_158_400, "2y1d", "2y1d"),
+            (252_288_000, "8y", "8y"),
+            (u64::MAX, "584942417355y", "5124095576030431h0m15s"),
+        ] {
+            assert_eq!((human(seconds).as_str(), exact(seconds).as_str()), (text, whole), "{seconds}");
         }
     }
 }

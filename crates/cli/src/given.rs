@@ -4,6 +4,7 @@
 //!   script.
 //! - A variable's list is one by commas, also of a flag that is repeated for several, and whose values may hold commas.
 //! - A switch is written as Go's flags are: `1`, `t`, `true` and their opposites.
+//! - A time is written as Go's are, in days (`7d`) and weeks, too, but for the flags that Kubernetes has.
 //! - A variable that no flag reads is told at the start: a misspelt one would be ignored without a word.
 
 use std::any::TypeId;
@@ -14,6 +15,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use tokensmith_api::GoDuration;
+use tokensmith_api::duration::{DurationError, typed};
 use tokensmith_objects::field::go_bool;
 
 use crate::args::{Cli, protect_key_ids};
@@ -68,7 +70,12 @@ fn with_rules(command: Command) -> Command {
         let arg = if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg };
         match arg.get_value_parser().type_id() {
             id if id == TypeId::of::<bool>() => arg.value_parser(switch),
-            id if id == TypeId::of::<GoDuration>() => arg.value_parser(span),
+            id if id == TypeId::of::<GoDuration>() && is_kubernetes(arg.get_id().as_str()) => {
+                arg.value_parser(|text: &str| span(text.parse(), "90s, 10m or 1h30m"))
+            }
+            id if id == TypeId::of::<GoDuration>() => {
+                arg.value_parser(|text: &str| span(typed(text), "90s, 10m, 1h30m or 7d"))
+            }
             id if id == TypeId::of::<u16>() => arg.value_parser(whole::<u16>),
             id if id == TypeId::of::<usize>() => arg.value_parser(whole::<usize>),
             _ => arg,
@@ -101,11 +108,17 @@ fn switch(text: &str) -> Result<bool, String> {
     go_bool(text).ok_or_else(|| "use true or false".into())
 }
 
+/// Kubernetes has these flags (kubectl's `create token`, kube-apiserver), and they take what it takes: Go's durations.
+/// `--request-timeout` is read as kubectl reads it, and never here.
+fn is_kubernetes(id: &str) -> bool {
+    ["duration", "event_ttl", "service_account_max_token_expiration"].contains(&id)
+}
+
 /// No flag means anything by a time below zero.
-fn span(text: &str) -> Result<GoDuration, String> {
-    match text.parse::<GoDuration>() {
+fn span(read: Result<GoDuration, DurationError>, like: &str) -> Result<GoDuration, String> {
+    match read {
         Ok(span) if span.is_negative() => Err("it must not be negative".into()),
-        parsed => parsed.map_err(|e| format!("{e}: write it as 90s, 10m or 1h30m")),
+        read => read.map_err(|e| format!("{e}: write it as {like}")),
     }
 }
 
@@ -233,6 +246,31 @@ mod tests {
             );
         }
         assert!(read(args(&["t", "serve", "--anonymous-auth=yes"])).is_err());
+    }
+
+    #[test]
+    fn days_are_for_people_and_flags_of_kubernetes_are_gos() {
+        let all = command();
+        let spans = |command: &Command| {
+            let of = TypeId::of::<GoDuration>();
+            let own = command.get_arguments().filter(|arg| arg.get_value_parser().type_id() == of);
+            own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (line, flags) in [
+            (&["serve"][..], spans(all.find_subcommand("serve").unwrap())),
+            (&["clock"], spans(all.find_subcommand("clock").unwrap())),
+            (&["healthcheck"], spans(all.find_subcommand("healthcheck").unwrap())),
+            (&["project", "--all", "--root=r"], spans(all.find_subcommand("project").unwrap())),
+            (&["proxy", "--service-account=a"], vec!["expiration".into()]),
+            (&["token", "create", "x"], vec!["duration".into()]),
+        ] {
+            assert!(!flags.is_empty(), "{line:?}");
+            for flag in flags {
+                let given = [&["t"][..], line, &[&format!("--{flag}=1w2d")]].concat();
+                let gos = ["duration", "event-ttl", "service-account-max-token-expiration"];
+                assert_eq!(read(args(&given)).is_err(), gos.contains(&flag.as_str()), "{given:?}");
+            }
+        }
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn an_algorithm_must_have_a_key_that_may_sign() {
     stop(serve(&[]).unwrap());
 
     let error = serve(PROFILES).unwrap_err();
-    let way = "a token profile asks for ES384, and no ES384 key may sign yet: start without the profile, run `tokensmith keys prepare --algorithm ES384`, and start with it again after 4 s";
+    let way = "a token profile asks for ES384, and no ES384 key may sign yet: start without the profile, run `tokensmith keys prepare --algorithm ES384`, and start with it again after 4s";
     assert!(error.contains(way), "{error}");
 
     let server = serve(&[]).unwrap();

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokensmith_core::{Error, GoDuration, Moment, moment};
+use tokensmith_core::duration::typed;
+use tokensmith_core::{Error, Moment, moment};
 use tokensmith_server::{Access, Failure, Limit, Route, json_body, json_reply};
 
 use crate::clock::TestClock;
@@ -41,7 +42,7 @@ async fn show(State(with): State<With>, headers: HeaderMap) -> Result<Response, 
 struct ClockChange {
     /// A time, RFC 3339,
     now: Option<String>,
-    /// or how far it is to be moved, as Go writes it; backwards below zero.
+    /// or how far it is to be moved, as Go writes it, or in days and weeks; backwards below zero.
     advance: Option<String>,
     /// Sets the wall clock alone, as a time server does: no time passes.
     #[serde(default)]
@@ -59,7 +60,7 @@ impl ClockChange {
         match (&self.now, &self.advance) {
             (Some(to), None) => moment::parse(to).map_err(|cause| bad(&cause)),
             (None, Some(span)) => {
-                let span: GoDuration = span.parse().map_err(|cause| bad(&cause))?;
+                let span = typed(span).map_err(|cause| bad(&cause))?;
                 Ok(now.plus(time::Duration::nanoseconds(span.nanos())))
             }
             (Some(_), Some(_)) => Err(bad(&"both are there")),

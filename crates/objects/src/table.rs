@@ -120,29 +120,11 @@ pub(crate) fn selector(selector: &Value) -> Value {
     or_none(&written::words(selector))
 }
 
-/// An age as kubectl shows it (apimachinery `duration.HumanDuration`): two units at most, finer while young.
+/// An age as kubectl shows it; clocks that disagree by a second make none that is before its beginning.
 pub(crate) fn human(age: time::Duration) -> String {
-    let seconds = age.whole_seconds();
-    if seconds < -1 {
-        return "<invalid>".into();
-    }
-    let seconds = seconds.max(0);
-    let (minutes, hours) = (seconds / 60, seconds / 3600);
-    let (days, years) = (hours / 24, hours / 24 / 365);
-    let pair = |big: i64, unit: &str, small: i64, fine: &str| match small {
-        0 => format!("{big}{unit}"),
-        small => format!("{big}{unit}{small}{fine}"),
-    };
-    match () {
-        () if seconds < 120 => format!("{seconds}s"),
-        () if minutes < 10 => pair(minutes, "m", seconds % 60, "s"),
-        () if minutes < 180 => format!("{minutes}m"),
-        () if hours < 8 => pair(hours, "h", minutes % 60, "m"),
-        () if hours < 48 => format!("{hours}h"),
-        () if days < 8 => pair(days, "d", hours % 24, "h"),
-        () if days < 730 => format!("{days}d"),
-        () if years < 8 => pair(years, "y", days % 365, "d"),
-        () => format!("{years}y"),
+    match age.whole_seconds() {
+        ..-1 => "<invalid>".into(),
+        seconds => tokensmith_api::duration::human(u64::try_from(seconds).unwrap_or_default()),
     }
 }
 

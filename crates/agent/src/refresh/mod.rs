@@ -29,8 +29,7 @@ use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
-use tokensmith_api::GoDuration;
-use tokensmith_api::duration::DurationError;
+use tokensmith_api::duration::{DurationError, typed};
 use tokensmith_core::Moment;
 use tokensmith_core::random;
 
@@ -151,7 +150,7 @@ impl FromStr for RefreshPolicy {
             }
             RefreshAt::Share(percent / 100.0)
         } else {
-            let age: GoDuration = text.parse().map_err(PolicyError::Age)?;
+            let age = typed(text).map_err(PolicyError::Age)?;
             match u64::try_from(age.whole_seconds()) {
                 Ok(seconds @ 1..) => RefreshAt::Age(Duration::from_secs(seconds)),
                 _ => return Err(PolicyError::TooShort(text.to_owned())),

@@ -25,7 +25,7 @@ const PATH: &str = "/testing/v1/clock";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ClockArgs {
-    /// Let this time pass
+    /// Let this time pass, e.g. 90m, 1h30m or 7d
     #[arg(long, value_name = "DURATION", conflicts_with = "set")]
     advance: Option<GoDuration>,
 

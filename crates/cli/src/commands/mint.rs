@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Refusal, segment};
-use crate::duration::{GoDuration, two_units};
+use crate::duration::{GoDuration, exact};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
@@ -186,7 +186,7 @@ fn mend(refusal: &Refusal, asked: Option<i64>) -> &'static str {
 fn shorter(answer: &Value, asked: Option<i64>) -> Option<String> {
     let lives = answer.pointer("/spec/expirationSeconds").and_then(Value::as_i64)?;
     let asked = asked.filter(|asked| lives < *asked)?;
-    let span = |seconds: i64| two_units(seconds.max(0).unsigned_abs());
+    let span = |seconds: i64| exact(seconds.max(0).unsigned_abs());
     Some(format!(
         "note: the token lives for {}, not for {} as was asked: the server permits no more (--service-account-max-token-expiration, or the token profile of the audience)",
         span(lives),
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(
             shorter(&answer, Some(172_800)).as_deref(),
             Some(
-                "note: the token lives for 1d, not for 2d as was asked: the server permits no more (--service-account-max-token-expiration, or the token profile of the audience)"
+                "note: the token lives for 24h, not for 2d as was asked: the server permits no more (--service-account-max-token-expiration, or the token profile of the audience)"
             )
         );
         assert_eq!(shorter(&answer, Some(86_400)), None);

@@ -178,11 +178,11 @@ mod tests {
         let mut listing = Listing::new(Output::Table, "tokens", &HEAD);
         assert_eq!(
             listing.part(list.as_array().unwrap().clone(), rows).unwrap(),
-            "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED   EXPIRES   REQUESTER         STATE\n\
-             j1    n/a       Pod/web    api,vault   1h ago   in 1h     admin             valid\n\
-             j2    n/b       -          api,…       1h ago   in 30s    jane              revoked\n\
-             j3    n/c       -                      1h ago   in 1h     jane              refused: serviceaccounts \"c\" not found\n\
-             j4    n/d       -                      1h ago   in 1h     external-signer   not known here\n"
+            "JTI   ACCOUNT   BOUND TO   AUDIENCES   ISSUED    EXPIRES   REQUESTER         STATE\n\
+             j1    n/a       Pod/web    api,vault   60m ago   in 60m    admin             valid\n\
+             j2    n/b       -          api,…       60m ago   in 30s    jane              revoked\n\
+             j3    n/c       -                      60m ago   in 60m    jane              refused: serviceaccounts \"c\" not found\n\
+             j4    n/d       -                      60m ago   in 60m    external-signer   not known here\n"
         );
     }
 }

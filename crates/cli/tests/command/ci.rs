@@ -108,6 +108,7 @@ fn a_test_moves_the_clock() {
         shown(&["--advance", "24h", "--jump", "--output=json"]),
         "{\n  \"now\": \"2026-01-02T01:30:00Z\"\n}\n"
     );
+    assert_eq!(shown(&["--advance", "1w1d"]), "2026-01-10T01:30:00Z\n");
     // A token lives by it.
     let token = text(&run(dir, &["token", "create", "default", "--kubeconfig=admin"]).stdout);
     fs::write(dir.join("minted"), &token).unwrap();

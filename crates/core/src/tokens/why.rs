@@ -1,7 +1,7 @@
 //! What the [`Verifier`] has found of a token, rule by rule: for people who ask why. It has decided before; here it is put into words.
 
 use time::OffsetDateTime;
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::human;
 use tokensmith_objects::object::timestamp;
 use tokensmith_objects::{Stored, names};
 
@@ -45,7 +45,7 @@ impl Looked<'_> {
     }
 
     fn away(&self, at: i64) -> String {
-        two_units(at.abs_diff(self.now.unix_timestamp()))
+        human(at.abs_diff(self.now.unix_timestamp()))
     }
 
     fn when(&self, at: i64) -> String {

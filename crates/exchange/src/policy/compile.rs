@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
-use tokensmith_api::GoDuration;
+use tokensmith_api::duration::typed;
 use tokensmith_client::{Trust, Web};
 use tokensmith_core::keys::PublishedKeys;
 use tokensmith_core::tokens::access_token::fence;
@@ -429,7 +429,7 @@ fn condition(text: &Text) -> Read<Expression> {
 
 fn seconds(text: &Text) -> Read<i64> {
     let wrong = |problem: String| PolicyError::at(text.referenced, problem);
-    let given: GoDuration = text.value.parse().map_err(|e| wrong(format!("{e}: write e.g. 10m or 1h30m")))?;
+    let given = typed(&text.value).map_err(|e| wrong(format!("{e}: write e.g. 10m, 1h30m or 7d")))?;
     let seconds = given.whole_seconds();
     match given.is_whole() && (1..=LONGEST).contains(&seconds) {
         true => Ok(seconds),

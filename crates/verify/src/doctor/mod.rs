@@ -104,7 +104,7 @@ fn forgets(keys: &str, facts: &Facts) -> Option<String> {
     let age = facts.keys.as_ref().and_then(Asked::good).and_then(facts::max_age);
     Some(match (family.forgets, age) {
         (Forgets::AfterMaxAge, Some(age)) => {
-            format!("{} ({})", family.forgets, tokensmith_api::duration::two_units(age))
+            format!("{} ({})", family.forgets, tokensmith_api::duration::exact(age))
         }
         (forgets, _) => forgets.to_string(),
     })

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::human;
 use tokensmith_core::tokens::claims::granted;
 use tokensmith_core::tokens::{Times, account_of};
 
@@ -69,7 +69,7 @@ fn date(token: &UnverifiedToken, claim: &str) -> Date {
 
 /// Each time by itself, by the one check of times that there is.
 fn lifetime(token: &UnverifiedToken, now: i64) -> [Rule; 3] {
-    let away = |unix: i64| two_units(unix.abs_diff(now));
+    let away = |unix: i64| human(unix.abs_diff(now));
     let refused = |times: Times| times.check(now).is_err();
     let nonsense =
         |rule, claim: &str| Rule::fails(rule, format!("the token's {claim} is no time that a calendar has"));

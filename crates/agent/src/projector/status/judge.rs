@@ -217,6 +217,6 @@ fn token_alarm(
     let left = grant.expires_at.since(now).whole_seconds();
     Some(match left {
         1.. => format!("expires in {}: {cause}", span(left)),
-        _ => format!("token expired {} ago and refresh failed: {cause}", span(-left)),
+        _ => format!("token expired {} ago and refresh failed: {cause}", span(left)),
     })
 }

@@ -3,19 +3,14 @@
 use std::fmt::{self, Write as _};
 
 use time::OffsetDateTime;
+use tokensmith_api::duration::human;
 use tokensmith_core::Moment;
 
 use super::{Alarm, Status, VolumeStatus};
 
-/// A length of time as people say it: two units at most.
+/// A length of time, whichever way it goes.
 pub(super) fn span(seconds: i64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, m) => format!("{m}m{}s", seconds % 60),
-        (0, h, m) => format!("{h}h{m}m"),
-        (d, h, _) => format!("{d}d{h}h"),
-    }
+    human(seconds.unsigned_abs())
 }
 
 impl fmt::Display for Status {
@@ -77,7 +72,7 @@ impl Status {
         let Some(at) = at else { return "-".into() };
         match at.since(self.now).whole_seconds() {
             left @ 0.. => format!("in {}", span(left)),
-            past => format!("{} ago", span(-past)),
+            past => format!("{} ago", span(past)),
         }
     }
 }

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use tokensmith_api::GoDuration;
-use tokensmith_api::duration::DurationError;
+use tokensmith_api::duration::typed;
 use tokensmith_client::{Outsider, Route, Url};
 use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
@@ -189,6 +188,6 @@ fn token(path: &std::path::Path) -> Result<UnverifiedToken, Failure> {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    let given: GoDuration = text.parse().map_err(|e: DurationError| e.to_string())?;
+    let given = typed(text).map_err(|e| e.to_string())?;
     u64::try_from(given.whole_seconds()).map_err(|_| "it must not be negative".to_owned())
 }

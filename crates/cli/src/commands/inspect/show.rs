@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::exact;
 use tokensmith_objects::object::timestamp;
 use tokensmith_verify::report::{Report, UnverifiedToken};
 
@@ -49,7 +49,7 @@ pub fn text(token: &UnverifiedToken, report: Option<&Report>, now: OffsetDateTim
         }
     }
     if let (Some(iat), Some(exp)) = (token.time("iat"), token.time("exp")) {
-        lines.add("lifetime", &two_units(exp.saturating_sub(iat).max(0).unsigned_abs()));
+        lines.add("lifetime", &exact(exp.saturating_sub(iat).max(0).unsigned_abs()));
     }
     if let Some(unix) = token.warn_after() {
         lines.add("stale after", &times::with_distance(unix, now));
@@ -119,7 +119,7 @@ mod tests {
             text,
             "algorithm     RS256\nkey           k1\nissuer        https://issuer\nsubject       evil\\u{1b}[2J\n\
              audience      vault\nissued        2026-01-01T10:00:00Z (30m ago)\nexpires       2026-01-01T11:00:00Z (in 30m)\n\
-             lifetime      1h\naccount       ns/sa (uid u1)\nbound to      Pod p (uid u2)\n\n\
+             lifetime      60m\naccount       ns/sa (uid u1)\nbound to      Pod p (uid u2)\n\n\
              not verified: nobody has checked the signature; --server or --issuer does\n"
         );
     }

@@ -16,7 +16,7 @@ use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Document};
 use crate::client::target::Trust;
 use crate::commands::staying;
-use crate::duration::{DurationError, GoDuration};
+use crate::duration::{DurationError, GoDuration, typed};
 use crate::failure::Failure;
 use crate::output;
 
@@ -59,7 +59,7 @@ pub struct PublishArgs {
 struct Interval(GoDuration);
 
 fn interval(text: &str) -> Result<Interval, NoInterval> {
-    match text.parse::<GoDuration>()? {
+    match typed(text)? {
         given if given.is_whole() && (1..=86_400).contains(&given.whole_seconds()) => Ok(Interval(given)),
         _ => Err(NoInterval::OutOfRange),
     }

@@ -133,7 +133,7 @@ fn changes(history: &Value) -> String {
 
 fn rules(policy: &Value) -> String {
     let span = |field: &str| match policy.get(field).and_then(Value::as_u64) {
-        Some(seconds) => tokensmith_api::duration::two_units(seconds),
+        Some(seconds) => tokensmith_api::duration::exact(seconds),
         None => "no bound".to_owned(),
     };
     let algorithms = policy.get("algorithms").and_then(Value::as_array);
@@ -171,10 +171,10 @@ mod tests {
         ]});
         assert_eq!(
             list(&keys, datetime!(2026-01-01 11:00 UTC)),
-            "ID   ALGORITHM   PHASE             SINCE    LAST TOKEN EXPIRES   NEXT\n\
-             k1   RS256       active, default   1h ago   in 1h                retires in 29d 23h\n\
-             k2   RS256       prepared          1h ago   -                    stands by, may sign in 23h\n\
-             k3   RS256       retired           1h ago   never                kept until it is revoked\n"
+            "ID   ALGORITHM   PHASE             SINCE     LAST TOKEN EXPIRES   NEXT\n\
+             k1   RS256       active, default   60m ago   in 60m               retires in 29d\n\
+             k2   RS256       prepared          60m ago   -                    stands by, may sign in 23h\n\
+             k3   RS256       retired           60m ago   never                kept until it is revoked\n"
         );
     }
 

@@ -2,7 +2,7 @@
 //! no more than that.
 
 use serde_json::{Value, json};
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::human;
 use tokensmith_core::Clock;
 use tokensmith_core::access::rbac::{Rule, nearest};
 use tokensmith_core::access::{Attributes, Step};
@@ -65,7 +65,7 @@ fn refused(token: &str) -> Step {
     let ended = UnverifiedToken::parse(token).ok().and_then(|token| token.time("exp"));
     let now = SystemClock::new().unix();
     if let Some(exp) = ended.filter(|exp| *exp < now) {
-        said.push_str(&format!("; by this machine's clock it expired {} ago", two_units(exp.abs_diff(now))));
+        said.push_str(&format!("; by this machine's clock it expired {} ago", human(exp.abs_diff(now))));
     }
     Step::fails("authentication", said)
         .or("tokensmith token inspect --issuer URL checks what needs no rights")

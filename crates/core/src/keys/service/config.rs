@@ -96,7 +96,7 @@ pub enum KeysError {
             Some(at) => format!("before {}: start again then", when(*at)),
             None => format!(
                 "yet: start without the profile, run `tokensmith keys prepare --algorithm {algorithm}`, and start with it again after {}",
-                human(*publish_before)
+                tokensmith_api::duration::exact(publish_before.as_secs())
             ),
         }
     )]
@@ -136,14 +136,6 @@ pub enum KeysError {
         #[source]
         source: UnsealError,
     },
-}
-
-fn human(span: Duration) -> String {
-    match span.as_secs() {
-        s if s > 0 && s.is_multiple_of(3600) => format!("{} h", s / 3600),
-        s if s > 0 && s.is_multiple_of(60) => format!("{} min", s / 60),
-        s => format!("{s} s"),
-    }
 }
 
 /// Why nothing may be signed just now, or the ring not be changed.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use tokensmith_api::duration::DurationError;
+use tokensmith_api::duration::{self, DurationError};
 use tokensmith_api::{GoDuration, yaml};
 use tokensmith_objects::field::go_quote;
 use tokensmith_objects::names;
@@ -163,8 +163,8 @@ fn bound(
     limits: &ServerLimits,
 ) -> Result<Option<(i64, GoDuration)>, ProfileError> {
     let Some(text) = optional::<String>(value, place)? else { return Ok(None) };
-    let unread = |e: DurationError| field(place, format!("{e}: write e.g. 10m or 1h30m"));
-    let given: GoDuration = text.parse().map_err(unread)?;
+    let unread = |e: DurationError| field(place, format!("{e}: write e.g. 10m, 1h30m or 7d"));
+    let given = duration::typed(&text).map_err(unread)?;
     let seconds = given.whole_seconds();
     let refuse = |problem: String| Err(ProfileError::Bound { place: place.to_owned(), given, problem });
     if !given.is_whole() || seconds < 1 {
@@ -286,7 +286,7 @@ mod tests {
             ),
             (
                 with("maxExpiration: '3600'"),
-                "profiles[0].maxExpiration: time: missing unit in duration \"3600\": write e.g. 10m or 1h30m",
+                "profiles[0].maxExpiration: time: missing unit in duration \"3600\": write e.g. 10m, 1h30m or 7d",
             ),
             (
                 with("maxExpiration: 25h"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::{exact, human};
 
 use super::Outcome;
 use crate::doctor::facts::{Facts, date, max_age as age, modified};
@@ -25,7 +25,7 @@ pub(super) fn spare(facts: &Facts) -> Outcome {
     if let (Some(since), false) = (changed_ago(facts).filter(|since| *since < NEW), alone.is_empty()) {
         return Outcome::unknown(format!(
             "not yet: the key set has changed {} ago and has {}: look again in a minute",
-            two_units(since.unsigned_abs()),
+            human(since.unsigned_abs()),
             alone.join(", ")
         ));
     }
@@ -48,11 +48,11 @@ pub(super) fn max_age(facts: &Facts, limit: u64) -> Outcome {
         Some(said) => (said, "keys are published before they sign"),
         None => (limit, "verifiers are known to keep keys"),
     };
-    let limits = format!("{whose} for {}", two_units(limit));
+    let limits = format!("{whose} for {}", exact(limit));
     match age(answer) {
         None => Outcome::fails("the key set has no max-age: caches keep it for as long as they like"),
         Some(age) => {
-            let age_text = format!("max-age is {}, {limits}", two_units(age));
+            let age_text = format!("max-age is {}, {limits}", exact(age));
             Outcome::when(age <= limit, age_text.clone(), age_text)
         }
     }

@@ -1,7 +1,7 @@
 //! A token: what its header and claims are like. Whether it was signed is core's to say.
 
 use serde_json::Value;
-use tokensmith_api::duration::two_units;
+use tokensmith_api::duration::exact;
 use tokensmith_core::tokens::times::{LEEWAY, TimeError};
 use tokensmith_core::tokens::{Jws, Times};
 
@@ -143,7 +143,7 @@ pub(super) fn lifetime(facts: &Facts, limit: i64) -> Outcome {
     of(facts, |token| match (token.time("iat"), token.time("exp")) {
         (Some(iat), Some(exp)) => {
             let life = exp.saturating_sub(iat);
-            let text = two_units(life.max(0).unsigned_abs());
+            let text = exact(life.max(0).unsigned_abs());
             Outcome::when(life <= limit, text.clone(), format!("it lives for {text}"))
         }
         _ => Outcome::unknown("it has no iat, or no exp"),

@@ -114,11 +114,11 @@ pub(super) fn certificate_young(facts: &Facts, days: i64) -> Outcome {
 }
 
 fn days_of(seconds: i64) -> String {
-    tokensmith_api::duration::two_units(seconds.unsigned_abs())
+    tokensmith_api::duration::human(seconds.unsigned_abs())
 }
 
 fn span(a: i64, b: i64) -> String {
-    tokensmith_api::duration::two_units(a.abs_diff(b))
+    tokensmith_api::duration::human(a.abs_diff(b))
 }
 
 pub(super) fn reachable(facts: &Facts) -> Outcome {
@@ -241,6 +241,6 @@ pub(super) fn clock_right(facts: &Facts, seconds: i64) -> Outcome {
     Outcome::when(
         off <= seconds.unsigned_abs(),
         "its clock and this machine's agree",
-        format!("its clock is {} {which} this machine's", tokensmith_api::duration::two_units(off)),
+        format!("its clock is {} {which} this machine's", tokensmith_api::duration::human(off)),
     )
 }
