@@ -404,6 +404,41 @@ async fn who_may_ask_and_what_they_are_told() -> Result<()> {
     let told = world.told("by roles", Some(&token), None, &args, 1)?;
     ensure!(told["detail"].to_string().contains("lacks the verb list"), "{told:#}");
     ensure!(told["notes"].to_string().contains("is not open to you"), "{told:#}");
+    // What is not there is said as the server itself says it, and no grant is proposed.
+    world
+        .cluster_role("looks", json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}))
+        .await?;
+    world.bind("", "looks", ("ClusterRole", "looks"), account("asker", "payments")).await?;
+    for (args, note) in [
+        (
+            &["--verb=list", "--resource=podz", "--namespace=payments"][..],
+            "this server has no resource type \"podz\"; do you mean pods?",
+        ),
+        (
+            &["--verb=list", "--resource=pods.apps", "--namespace=payments"],
+            "this server has no resource type \"pods\"",
+        ),
+        (&["--verb=gett", "--resource=pods", "--namespace=payments"], "do you mean get?"),
+        (
+            &["--verb=list", "--resource=pods", "--namespace=nowhere"],
+            "there is no namespace \"nowhere\": a role in it can be made when there is",
+        ),
+        (&["--verb=reed", "--non-resource-url=/metrics"], "reed"),
+    ] {
+        let told =
+            world.told("what is not there", Some(&token), None, &[args, &[by.as_str()]].concat(), 1)?;
+        let noted = told["notes"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one.as_str().is_some_and(|one| one.contains(note))));
+        ensure!(noted && told["change"] == json!([]), "{args:?}: {told:#}");
+        let itself = world.told("by itself", Some(&token), None, &[args, &["--self"]].concat(), 1)?;
+        // Whether there is a namespace is not told to who may not read it.
+        ensure!(!itself["notes"].to_string().contains("there is no namespace"), "{itself:#}");
+    }
+    let args_of_log =
+        ["--verb=get", "--resource=pods", "--subresource=logs", "--name=x", "--namespace=payments", &by];
+    let told = world.told("no such subresource", Some(&token), None, &args_of_log, 1)?;
+    ensure!(told["notes"].to_string().contains("this server has no pods/logs"), "{told:#}");
     let get = ["--verb=get", "--resource=po", "--name=x", "--namespace=payments", &by];
     let told = world.told("by a review", Some(&token), None, &get, 0)?;
     ensure!(

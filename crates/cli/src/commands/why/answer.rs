@@ -34,6 +34,14 @@ impl Answer {
         }))
     }
 
+    /// Without what would change a refusal, where no rule could: one for what is not there would change nothing.
+    pub fn in_vain(mut self, vain: bool) -> Answer {
+        if vain && self.0["code"] == 403 {
+            self.0["change"] = json!([]);
+        }
+        self
+    }
+
     /// Whether it is allowed.
     pub fn allowed(&self) -> bool {
         self.0["allowed"] == true

@@ -9,7 +9,8 @@ use tokensmith_verify::ReviewStatus;
 use tokensmith_verify::report::{Report, UnverifiedToken, Verdict};
 
 use super::answer::{Answer, request};
-use super::{Asked, What, credentials};
+use super::question::Question;
+use super::{Asked, credentials};
 use crate::client::http::Client;
 use crate::failure::Failure;
 
@@ -22,7 +23,7 @@ const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1";
 /// # Errors
 /// It cannot be reached, or does not let who asks review.
 pub async fn ask(client: &Client, asked: &Asked, refusal: &Refusal) -> Result<Answer, Failure> {
-    let attributes = attributes(client, asked).await?;
+    let Question { attributes, notes: odd, vain } = Question::of(client, asked).await?;
     let mut notes = vec![match refusal.code {
         403 => format!(
             "POST {} is not open to you, so this is what reviews and roles say: {}",
@@ -34,6 +35,7 @@ pub async fn ask(client: &Client, asked: &Asked, refusal: &Refusal) -> Result<An
     if asked.object.is_some() {
         notes.push("--object is not asked about: only the server's own admission knows".to_owned());
     }
+    notes.extend(odd);
     let mut steps = Vec::new();
     let user = match &asked.token {
         None => json!({ "username": ANONYMOUS, "groups": [UNAUTHENTICATED] }),
@@ -51,20 +53,11 @@ pub async fn ask(client: &Client, asked: &Asked, refusal: &Refusal) -> Result<An
         }
     };
     let allowed = access(client, &attributes, &user, &mut steps).await?;
-    Ok(Answer::made(if allowed { 200 } else { 403 }, &steps, &user, &request(&attributes), notes))
+    let code = if allowed { 200 } else { 403 };
+    Ok(Answer::made(code, &steps, &user, &request(&attributes), notes).in_vain(vain))
 }
 
-/// What reviews ask about.
-pub async fn attributes(client: &Client, asked: &Asked) -> Result<Attributes, Failure> {
-    match &asked.what {
-        What::Path(path) => {
-            Ok(Attributes { verb: asked.verb.clone(), path: path.clone(), ..Attributes::default() })
-        }
-        What::Resource(resource) => resource.attributes(client, &asked.verb).await,
-    }
-}
-
-/// The same as a review has it.
+/// What is asked about as a review has it.
 pub fn spec(a: &Attributes) -> Value {
     if !a.resource_request {
         return json!({ "nonResourceAttributes": { "verb": a.verb, "path": a.path } });

@@ -11,7 +11,8 @@ use tokensmith_verify::report::UnverifiedToken;
 
 use super::Asked;
 use super::answer::{Answer, request};
-use super::elsewhere::{attributes, spec};
+use super::elsewhere::spec;
+use super::question::Question;
 use crate::client::http::Client;
 use crate::failure::Failure;
 
@@ -24,7 +25,7 @@ const RULES: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
 /// # Errors
 /// The server cannot be reached.
 pub async fn ask(client: &Client, asked: &Asked) -> Result<Answer, Failure> {
-    let notes = vec!["asked with the token itself: who may review tokens is told more".to_owned()];
+    let mut notes = vec!["asked with the token itself: who may review tokens is told more".to_owned()];
     let body = json!({ "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1" });
     let user = match client.post(REVIEW, &body).await? {
         Ok(answer) => answer["status"]["userInfo"].clone(),
@@ -36,7 +37,8 @@ pub async fn ask(client: &Client, asked: &Asked) -> Result<Answer, Failure> {
         // Who may not even ask who they are is somebody all the same.
         Err(_) => Value::Null,
     };
-    let attributes = attributes(client, asked).await?;
+    let Question { attributes, notes: odd, vain } = Question::of(client, asked).await?;
+    notes.extend(odd);
     let mut steps =
         vec![Step::holds("authentication", user["username"].as_str().unwrap_or("the server takes it"))];
     let body = json!({ "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec(&attributes) });
@@ -56,7 +58,8 @@ pub async fn ask(client: &Client, asked: &Asked) -> Result<Answer, Failure> {
                 .or("ask who administers the server to run this command: it then names the bindings, and what would change it")
         }
     });
-    Ok(Answer::made(if allowed { 200 } else { 403 }, &steps, &user, &request(&attributes), notes))
+    let code = if allowed { 200 } else { 403 };
+    Ok(Answer::made(code, &steps, &user, &request(&attributes), notes).in_vain(vain))
 }
 
 /// What the token itself says, by this machine's clock.

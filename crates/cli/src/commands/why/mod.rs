@@ -7,6 +7,7 @@
 mod answer;
 mod elsewhere;
 mod itself;
+mod question;
 mod resource;
 
 use std::path::PathBuf;
@@ -127,6 +128,9 @@ impl WhyArgs {
             return Err(Failure::usage(
                 "--object and the token cannot both be read from standard input: give --file",
             ));
+        }
+        if self.verb.is_empty() {
+            return Err(Failure::usage("--verb must not be empty"));
         }
         let object = self.object.as_deref().map(object).transpose()?;
         let token = if self.anonymous { None } else { Some(token(self.file.as_deref())?) };

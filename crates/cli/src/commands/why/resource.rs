@@ -55,11 +55,12 @@ impl Resource {
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub async fn attributes(&self, client: &Client, verb: &str) -> Result<Attributes, Failure> {
-        let served = self.served(client).await?;
-        let namespaced = served.as_ref().is_none_or(|served| served.namespaced);
+    pub async fn attributes(&self, client: &Client, verb: &str) -> Result<(Attributes, Discovered), Failure> {
+        let found = self.discover(client).await?;
+        let served = found.served.as_ref();
+        let namespaced = served.is_none_or(|served| served.namespaced);
         let (group, version, resource) = match served {
-            Some(served) => (served.group, served.version, served.plural),
+            Some(served) => (served.group.clone(), served.version.clone(), served.plural.clone()),
             None => (self.group.clone().unwrap_or_default(), "v1".to_owned(), self.resource.clone()),
         };
         // A request for a namespace is one in it.
@@ -68,7 +69,7 @@ impl Resource {
             false if group.is_empty() && resource == "namespaces" => self.name.clone(),
             false => String::new(),
         };
-        Ok(Attributes {
+        let attributes = Attributes {
             verb: verb.to_owned(),
             group,
             version,
@@ -78,16 +79,20 @@ impl Resource {
             name: self.name.clone(),
             resource_request: true,
             ..Attributes::default()
-        })
+        };
+        Ok((attributes, found))
     }
 
-    async fn served(&self, client: &Client) -> Result<Option<Served>, Failure> {
+    async fn discover(&self, client: &Client) -> Result<Discovered, Failure> {
         let mut places = Vec::new();
+        let mut found = Discovered { served: None, names: Vec::new(), whole: true };
         if self.group.as_deref().is_none_or(str::is_empty) {
             places.push((String::new(), "v1".to_owned()));
         }
         if self.group.as_deref() != Some("") {
-            let groups = client.get("/apis").await?.unwrap_or_default();
+            let groups = client.get("/apis").await?;
+            found.whole &= groups.is_ok();
+            let groups = groups.unwrap_or_default();
             for group in groups["groups"].as_array().into_iter().flatten() {
                 let name = group["name"].as_str().unwrap_or_default();
                 if self.group.as_deref().is_none_or(|wanted| wanted == name) {
@@ -101,14 +106,21 @@ impl Resource {
                 "" => format!("/api/{}", segment(&version)),
                 group => format!("/apis/{}/{}", segment(group), segment(&version)),
             };
-            let list = client.get(&path).await?.unwrap_or_default();
-            let found = list["resources"].as_array().into_iter().flatten().find(|one| self.is(one));
-            if let Some(found) = found {
-                let plural = found["name"].as_str().unwrap_or_default().to_owned();
-                return Ok(Some(Served { group, version, plural, namespaced: found["namespaced"] == true }));
+            let list = client.get(&path).await?;
+            found.whole &= list.is_ok();
+            let list = list.unwrap_or_default();
+            let all = || list["resources"].as_array().into_iter().flatten();
+            let names = all().filter_map(|one| one["name"].as_str());
+            if let Some(one) = all().find(|one| self.is(one)) {
+                let plural = one["name"].as_str().unwrap_or_default().to_owned();
+                let of = |name: &str| name.strip_prefix(&plural)?.strip_prefix('/').map(str::to_owned);
+                let (subresources, namespaced) = (names.filter_map(of).collect(), one["namespaced"] == true);
+                found.served = Some(Served { group, version, plural, namespaced, subresources });
+                break;
             }
+            found.names.extend(names.filter(|name| !name.contains('/')).map(str::to_owned));
         }
-        Ok(None)
+        Ok(found)
     }
 
     fn is(&self, listed: &Value) -> bool {
@@ -120,11 +132,24 @@ impl Resource {
     }
 }
 
-struct Served {
+/// What a server says that it serves.
+pub struct Discovered {
+    /// What is meant.
+    pub served: Option<Served>,
+    /// What was looked through until that was found.
+    pub names: Vec<String>,
+    /// Nothing of it could not be read.
+    pub whole: bool,
+}
+
+/// A resource of it.
+pub struct Served {
     group: String,
     version: String,
     plural: String,
     namespaced: bool,
+    /// `log`, `status`.
+    pub subresources: Vec<String>,
 }
 
 /// `v1`, `v2beta1`.
