@@ -10,6 +10,7 @@
 use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
@@ -76,6 +77,7 @@ fn with_rules(command: Command) -> Command {
             id if id == TypeId::of::<GoDuration>() => {
                 arg.value_parser(|text: &str| span(typed(text), "90s, 10m, 1h30m or 7d"))
             }
+            id if id == TypeId::of::<SocketAddr>() => arg.value_parser(socket),
             id if id == TypeId::of::<u16>() => arg.value_parser(whole::<u16>),
             id if id == TypeId::of::<usize>() => arg.value_parser(whole::<usize>),
             _ => arg,
@@ -120,6 +122,10 @@ fn span(read: Result<GoDuration, DurationError>, like: &str) -> Result<GoDuratio
         Ok(span) if span.is_negative() => Err("it must not be negative".into()),
         read => read.map_err(|e| format!("{e}: write it as {like}")),
     }
+}
+
+fn socket(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:9090 or [::1]:9090")
 }
 
 fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {

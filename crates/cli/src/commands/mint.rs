@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::client::http::{Client, Refusal, segment};
+use crate::commands::named::named;
 use crate::duration::{GoDuration, exact};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -75,17 +76,7 @@ impl CreateArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let body = self.request.body()?;
         let target = self.client.target()?;
-        let (namespace, name) = match self.name.split_once('/') {
-            Some((namespace, _))
-                if self.client.namespace.as_ref().is_some_and(|given| given != namespace) =>
-            {
-                return Err(Failure::usage(
-                    "--namespace names another namespace than [NAMESPACE/]NAME: leave one out",
-                ));
-            }
-            Some(named) => named,
-            None => (target.namespace.as_str(), self.name.as_str()),
-        };
+        let (namespace, name) = named("service account", &self.name, &self.client, &target)?;
         let answer = request(&connect(&target)?, namespace, name, &body).await?;
         let token = token_of(&answer)?;
         match self.output {
@@ -153,8 +144,6 @@ impl TokenFlags {
 /// # Errors
 /// The server cannot be reached, or refuses.
 pub async fn request(client: &Client, namespace: &str, name: &str, body: &Value) -> Result<Value, Failure> {
-    path_segment("service account", name)?;
-    path_segment("namespace", namespace)?;
     let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", segment(namespace), segment(name));
     let asked = body.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
     let answer = client.post(&path, body).await?;
@@ -201,32 +190,6 @@ fn shorter(answer: &Value, asked: Option<i64>) -> Option<String> {
 pub fn token_of(answer: &Value) -> Result<&str, Failure> {
     let token = answer.pointer("/status/token").and_then(Value::as_str).filter(|t| !t.is_empty());
     token.ok_or_else(|| Failure::failed("failed to create token: no token in server response"))
-}
-
-/// A name that would change the URL's path is refused before it does (client-go `rest.IsValidPathSegmentName`).
-fn path_segment(what: &str, name: &str) -> Result<(), Failure> {
-    let finding = match name {
-        "" => "must not be empty",
-        "." | ".." => "may not be '.' or '..'",
-        n if n.contains('/') => "may not contain '/'",
-        n if n.contains('%') => "may not contain '%'",
-        _ => return Ok(()),
-    };
-    Err(Failure::usage(format!("invalid {what} name {name:?}: it {finding}")))
-}
-
-fn table(answer: &Value) -> String {
-    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let audiences = answer.pointer("/spec/audiences").and_then(Value::as_array);
-    let audiences: Vec<_> = audiences.into_iter().flatten().filter_map(Value::as_str).collect();
-    let row = vec![
-        text("/metadata/namespace"),
-        text("/metadata/name"),
-        audiences.join(","),
-        text("/status/expirationTimestamp"),
-        text("/status/token"),
-    ];
-    output::columns(&["NAMESPACE", "NAME", "AUDIENCES", "EXPIRES", "TOKEN"], &[row])
 }
 
 #[cfg(test)]
@@ -316,13 +279,5 @@ mod tests {
                 "expirationSeconds": 600,
             })
         );
-    }
-
-    #[test]
-    fn a_name_cannot_change_the_path() {
-        for name in ["", "..", "a/b", "a%2fb"] {
-            assert!(matches!(path_segment("service account", name), Err(Failure::Usage(_))), "{name:?}");
-        }
-        assert!(path_segment("service account", "builder").is_ok());
     }
 }

@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod keys;
 pub mod kubeconfig;
 pub mod mint;
+mod named;
 mod pasted;
 pub mod project;
 pub mod proxy;

@@ -51,7 +51,7 @@ pub struct ListArgs {
     key: Option<String>,
 
     /// So many at most; those that expire first come first
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = limit)]
     limit: Option<u64>,
 
     /// In which form
@@ -60,6 +60,10 @@ pub struct ListArgs {
 
     #[command(flatten)]
     client: ClientFlags,
+}
+
+fn limit(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|number| *number > 0).ok_or("not a whole number from 1 on")
 }
 
 impl ListArgs {

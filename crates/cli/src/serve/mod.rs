@@ -76,6 +76,10 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let parent = args.parent_pid.map(Parent::find).transpose()?;
     let mut settings = start::Settings::read(&args)?;
     let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| args.data_dir.join("admin.kubeconfig"));
+    if !args.ephemeral && args.data_dir.exists() && !args.data_dir.is_dir() {
+        let named = args.data_dir.display();
+        return Err(Failure::failed(format!("--data-dir {named}: it is no folder; give one, or a new name")));
+    }
     if args.kubeconfig.is_some() || !args.ephemeral {
         check_ours(&kubeconfig, "--kubeconfig")?;
     }

@@ -1,6 +1,6 @@
 //! What is said of a wrong command line: one line, what is wrong, and where to read on.
 
-use crate::process::{ended, run, tokensmith};
+use crate::process::{ended, refused, run, tokensmith};
 
 #[test]
 fn a_wrong_command_line_is_explained() {
@@ -84,6 +84,48 @@ fn a_wrong_command_line_is_explained() {
             "the following required arguments were not provided: --to <DIR>; see `tokensmith completions --help`",
         ),
         ("completions bash --to d", "--to is for manual pages; a script goes to standard output"),
+        (
+            "token list --limit x",
+            "invalid value 'x' for '--limit <NUMBER>': not a whole number from 1 on; see `tokensmith token list --help`",
+        ),
+        (
+            "project --all --root r --metrics-address foo",
+            "invalid value 'foo' for '--metrics-address <ADDRESS>': not an address with a port, such as 127.0.0.1:9090 or [::1]:9090; see `tokensmith project --help`",
+        ),
+        (
+            "clock --advance 1y",
+            "invalid value '1y' for '--advance <DURATION>': time: unknown unit \"y\" in duration \"1y\": write it as 90s, 10m, 1h30m or 7d; see `tokensmith clock --help`",
+        ),
+        (
+            "serve --event-ttl 1d",
+            "invalid value '1d' for '--event-ttl <DURATION>': time: unknown unit \"d\" in duration \"1d\": write it as 90s, 10m or 1h30m; see `tokensmith serve --help`",
+        ),
+        ("why --resource pods --anonymous --verb=", "--verb must not be empty"),
+        (
+            "proxy --service-account=a/b/c --server=http://127.0.0.1:1",
+            "invalid service account name \"b/c\": it may not contain '/'",
+        ),
+        (
+            "proxy --service-account= --server=http://127.0.0.1:1",
+            "invalid service account name \"\": it must not be empty",
+        ),
+        ("proxy --service-account=a --audience= --server=http://127.0.0.1:1", "--audience must not be empty"),
+        (
+            "proxy --service-account=a --expiration=0s --server=http://127.0.0.1:1",
+            "--expiration must be at least a second",
+        ),
+        (
+            "project --pod=a/b/c --root=r --server=http://127.0.0.1:1",
+            "invalid pod name \"b/c\": it may not contain '/'",
+        ),
+        (
+            "project --pod=a/b --namespace=c --root=r --server=http://127.0.0.1:1",
+            "--namespace names another namespace than [NAMESPACE/]NAME: leave one out",
+        ),
+        (
+            "project --selector=!! --root=r --server=http://127.0.0.1:1",
+            "--selector !!: unable to parse requirement: found '!', expected: identifier",
+        ),
         ("serve --n\u{1b}[2J", "unexpected argument '--n' found; see `tokensmith serve --help`"),
     ] {
         let done = run(home.path(), &line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>());
@@ -95,4 +137,23 @@ fn a_wrong_command_line_is_explained() {
         String::from_utf8(from_env.stderr).unwrap(),
         "error: invalid value 'abc' for '--secure-port <PORT>': not a whole number from 0 to 65535 (from TOKENSMITH_SECURE_PORT); see `tokensmith serve --help`\n"
     );
+}
+
+#[test]
+fn what_is_no_folder_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("file"), "").unwrap();
+    for (args, says) in [
+        (
+            &["serve", "--secure-port=0", "--data-dir=file"][..],
+            "--data-dir file: it is no folder; give one, or a new name",
+        ),
+        (
+            &["issuer", "publish", "file", "--server=http://127.0.0.1:1"],
+            "cannot publish to file: it is no folder; give one, or a new name",
+        ),
+        (&["project", "status", "--root=none"], "cannot read none: No such file or directory"),
+    ] {
+        refused(&run(home.path(), args), 1, says);
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::client::connect;
 use crate::client::flags::ClientFlags;
 use crate::commands::mint::{request, token_of};
+use crate::commands::named::named;
 use crate::failure::Failure;
 
 /// Tokens have a few thousand bytes.
@@ -56,7 +57,7 @@ pub fn read(file: Option<&Path>) -> Result<String, Failure> {
 /// The server cannot be reached, or refuses.
 pub async fn minted(client: &ClientFlags, name: &str, audiences: &[String]) -> Result<String, Failure> {
     let target = client.target()?;
-    let (namespace, name) = name.split_once('/').unwrap_or((&target.namespace, name));
+    let (namespace, name) = named("service account", name, client, &target)?;
     let mut body = json!({ "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {} });
     if !audiences.is_empty() {
         body["spec"]["audiences"] = audiences.into();

@@ -24,7 +24,13 @@ impl Site {
     /// # Errors
     /// It cannot be made, or is no directory.
     pub fn open(name: &Path) -> Result<Self, Failure> {
-        let cannot = |e: io::Error| Failure::failed(format!("cannot publish to {}: {e}", name.display()));
+        let cannot = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                "cannot publish to {}: it is no folder; give one, or a new name",
+                name.display()
+            )),
+            _ => Failure::failed(format!("cannot publish to {}: {e}", name.display())),
+        };
         // Under no umask may others write there: whoever replaces the key set signs what they like.
         DirBuilder::new().recursive(true).mode(0o755).create(name).map_err(cannot)?;
         Ok(Site { name: name.to_path_buf(), root: fs::canonicalize(name).map_err(cannot)? })

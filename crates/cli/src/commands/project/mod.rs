@@ -29,11 +29,13 @@ use tokensmith_core::Clock;
 use tokensmith_core::clock::SystemClock;
 use tokensmith_exec::{Signals, namespace};
 use tokensmith_objects::Object;
+use tokensmith_objects::selector::{LabelSelector, SelectorError};
 use tokio::sync::watch;
 
 pub use flags::ProjectArgs;
 
 use crate::commands::exchange::exchanger;
+use crate::commands::named::named;
 use crate::commands::staying;
 use crate::failure::Failure;
 use crate::files::{self, Access};
@@ -201,7 +203,7 @@ impl ProjectArgs {
     ) -> Result<(Pods, Vec<String>), Failure> {
         let namespace = &target.namespace;
         if let Some(name) = &self.pod {
-            let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
+            let (namespace, name) = named("pod", name, &self.client, target)?;
             let name = PodName { namespace: namespace.into(), name: name.into() };
             if !self.exec && !self.once {
                 return Ok((Pods::Named(name), Vec::new()));
@@ -213,6 +215,8 @@ impl ProjectArgs {
         }
         let fields = self.node.as_ref().map(|node| format!("spec.nodeName={node}")).unwrap_or_default();
         if let Some(labels) = &self.selector {
+            let wrong = |e: SelectorError| Failure::usage(format!("--selector {labels}: {e}"));
+            LabelSelector::parse(labels).map_err(wrong)?;
             let namespace = Some(namespace.clone());
             let selection = Selection { namespace, labels: labels.clone(), fields, name: None };
             return Ok((Pods::Selected(selection), Vec::new()));

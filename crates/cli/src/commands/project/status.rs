@@ -30,7 +30,7 @@ impl StatusArgs {
     /// The folder cannot be read; exit code 3 when something needs someone.
     pub fn run(self) -> Result<(), Failure> {
         let status = Status::read(&self.root, SystemClock::new().now());
-        let status = status.map_err(|e| Failure::failed(e.to_string()))?;
+        let status = status.map_err(|e| Failure::failed(format!("cannot read {e}")))?;
         let data = serde_json::to_value(&status).context("cannot print the status")?;
         output::print(self.output, &data, || status.to_string())?;
         match status.alarms.as_slice() {

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 pub use flags::ProxyArgs;
 
 use crate::commands::exchange::{exchanger, judged};
+use crate::commands::named::named;
 use crate::commands::staying;
 use crate::duration::GoDuration;
 use crate::failure::Failure;
@@ -45,12 +46,13 @@ impl ProxyArgs {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let address: ListenAddress =
             self.listen.parse().map_err(|e: ListenAddressError| Failure::usage(e.to_string()))?;
+        let file = self.token_file.as_ref().map(|path| TokenSource::file(path, clock.clone()));
         let (verifier, mode) = match self.verify {
             true => {
                 let verifier = Arc::new(self.verifier(&clock)?);
                 (Some(verifier.clone()), self.reverse(verifier)?)
             }
-            false => (None, self.local(&clock).await?),
+            false => (None, self.local(file.as_ref(), &clock).await?),
         };
         let tls = self.tls()?.map(|config| Arc::new(ArcSwap::from_pointee(TlsSettings::from(config))));
         let config = ProxyConfig { mode, tls: tls.clone(), limits: Limits::default(), clock };
@@ -65,6 +67,9 @@ impl ProxyArgs {
             if let Err(why) = verifier.warm().await {
                 tracing::warn!(cause = %why, "the issuer's keys cannot be had yet");
             }
+        }
+        if let Some(file) = file {
+            tell_of_the_first(file, self.audience.first().cloned());
         }
         let address = listener.address().to_string();
         tracing::info!(address, "listening");
@@ -104,8 +109,8 @@ impl ProxyArgs {
     }
 
     /// Token mode, or forward mode where there is an upstream.
-    async fn local(&self, clock: &Arc<dyn Clock>) -> Result<Mode, Failure> {
-        let source = self.source(clock).await?;
+    async fn local(&self, file: Option<&TokenSource>, clock: &Arc<dyn Clock>) -> Result<Mode, Failure> {
+        let source = self.source(file, clock).await?;
         let guard = Guard { require_header: self.header()?, ..Guard::default() };
         let wanted = if self.exchange.is_some() { &self.exchange_audience } else { &self.audience };
         let audience = wanted.first().cloned();
@@ -119,8 +124,12 @@ impl ProxyArgs {
     }
 
     /// The tokens that are given out or put on requests.
-    async fn source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
-        let Some(url) = &self.exchange else { return self.own_source(clock).await };
+    async fn source(
+        &self,
+        file: Option<&TokenSource>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<TokenSource, Failure> {
+        let Some(url) = &self.exchange else { return self.own_source(file, clock).await };
         for (flag, values, judge) in [
             ("--exchange-audience", &self.exchange_audience, audience as fn(&str) -> Judged),
             ("--exchange-resource", &self.exchange_resource, resource),
@@ -139,20 +148,28 @@ impl ProxyArgs {
             resource: self.exchange_resource.clone(),
             scope: self.exchange_scope.clone(),
         };
-        let (own, audience) = (self.own_source(clock).await?, self.audience.first().cloned());
+        let (own, audience) = (self.own_source(file, clock).await?, self.audience.first().cloned());
         Ok(TokenSource::exchanged(own, audience, exchanger, spec, clock.clone(), self.max_audiences))
     }
 
-    async fn own_source(&self, clock: &Arc<dyn Clock>) -> Result<TokenSource, Failure> {
-        if let Some(path) = &self.token_file {
-            let source = TokenSource::file(path, clock.clone());
-            tell_of_the_first(source.clone(), self.audience.first().cloned());
-            return Ok(source);
+    async fn own_source(
+        &self,
+        file: Option<&TokenSource>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<TokenSource, Failure> {
+        if let Some(file) = file {
+            return Ok(file.clone());
         }
         let target = self.client.target()?;
         let api: Arc<dyn ApiServer> = Arc::new(Client::new(&target)?);
         let name = self.service_account.as_deref().unwrap_or_default();
-        let (namespace, account) = name.split_once('/').unwrap_or((&target.namespace, name));
+        let (namespace, account) = named("service account", name, &self.client, &target)?;
+        if self.audience.iter().any(String::is_empty) {
+            return Err(Failure::usage("--audience must not be empty"));
+        }
+        if self.expiration.whole_seconds() < 1 {
+            return Err(Failure::usage("--expiration must be at least a second"));
+        }
         let pod = match &self.pod {
             None => None,
             Some(name) => {
@@ -203,7 +220,7 @@ impl ProxyArgs {
                 ..ReviewConfig::new(review)
             });
         }
-        Verifier::new(config).map_err(|e| Failure::usage(e.to_string()))
+        Verifier::new(config).map_err(|e| Failure::usage(format!("--verify: {e}")))
     }
 
     fn upstream(&self) -> Result<Upstream, Failure> {
