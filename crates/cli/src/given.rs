@@ -272,7 +272,8 @@ mod tests {
         ] {
             assert!(!flags.is_empty(), "{line:?}");
             for flag in flags {
-                let given = [&["t"][..], line, &[&format!("--{flag}=1w2d")]].concat();
+                let length = format!("--{flag}=1w2d");
+                let given = [&["t"][..], line, &[length.as_str()]].concat();
                 let gos = ["duration", "event-ttl", "service-account-max-token-expiration"];
                 assert_eq!(read(args(&given)).is_err(), gos.contains(&flag.as_str()), "{given:?}");
             }

@@ -24,7 +24,7 @@ pub mod view;
 pub use clock::Clock;
 pub use error::Error;
 pub use supervise::Supervisor;
-pub use tokensmith_api::GoDuration;
+pub use tokensmith_api::duration::{self, GoDuration};
 pub use tokensmith_api::moment::{self, Moment};
 
 /// A time as Kubernetes writes it.

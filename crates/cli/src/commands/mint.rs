@@ -192,6 +192,20 @@ pub fn token_of(answer: &Value) -> Result<&str, Failure> {
     token.ok_or_else(|| Failure::failed("failed to create token: no token in server response"))
 }
 
+fn table(answer: &Value) -> String {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let audiences = answer.pointer("/spec/audiences").and_then(Value::as_array);
+    let audiences: Vec<_> = audiences.into_iter().flatten().filter_map(Value::as_str).collect();
+    let row = vec![
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+        audiences.join(","),
+        text("/status/expirationTimestamp"),
+        text("/status/token"),
+    ];
+    output::columns(&["NAMESPACE", "NAME", "AUDIENCES", "EXPIRES", "TOKEN"], &[row])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
