@@ -16,7 +16,7 @@ pub use references::{
 pub use validate::resources::{HUGE_PAGES, is_extended, is_native};
 
 pub(super) use defaults::template as template_defaults;
-pub(super) use warnings::{fraction, template as template_warnings};
+pub(super) use warnings::{fraction, node_terms as node_term_warnings, template as template_warnings};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -80,6 +80,15 @@ pub(in crate::kinds) fn fraction(at: &Path<'_>, amounts: &Value, name: &str) -> 
     amount.ends_with(['m', 'u', 'n']).then(|| format!("{}: {}", at.key(name), what()))
 }
 
+/// Of nodes that something is on.
+pub(in crate::kinds) fn node_terms(at: &Path<'_>, terms: &[Value]) -> Vec<String> {
+    let mut told = Told(Vec::new());
+    for (index, term) in terms.iter().enumerate() {
+        told.term(&at.index(index), term, false);
+    }
+    told.0
+}
+
 fn warnings(at: Option<&Path<'_>>, spec: &Value, annotations: &Value) -> Vec<String> {
     let child = |name: &'static str| at.map_or(Path::new(name), |at| at.child(name));
     let (spec_at, metadata) = (child("spec"), child("metadata"));

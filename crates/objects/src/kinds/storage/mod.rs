@@ -24,7 +24,7 @@ use crate::path::Path;
 /// The name of a CSI driver, however it is written.
 pub(crate) fn driver_name(errors: &mut Findings, at: &Path<'_>, name: &str) {
     if name.is_empty() {
-        errors.required(at, "");
+        return errors.required(at, "");
     }
     if name.len() > 63 {
         errors.too_long(at, 63);

@@ -2,8 +2,11 @@
 
 mod claim;
 mod persistent;
+mod sources;
 
-pub(super) use claim::{PersistentVolumeClaim, template as claim_template};
+pub(super) use claim::{
+    PersistentVolumeClaim, spec as claim_spec, spec_warnings as claim_warnings, template as claim_template,
+};
 pub(super) use persistent::PersistentVolume;
 
 use serde_json::Value;
@@ -11,22 +14,45 @@ use serde_json::Value;
 use super::look::{list, strings, text};
 use crate::field::Findings;
 use crate::path::Path;
-use crate::{Object, names};
+use crate::{Object, names, quantity};
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
-/// How a volume may be used.
-fn access_modes(errors: &mut Findings, at: &Path<'_>, spec: &Value, none: &str) {
-    let modes = list(spec, "accessModes");
-    if modes.is_empty() {
+/// Somehow a volume is used.
+fn some_modes(errors: &mut Findings, at: &Path<'_>, spec: &Value, none: &str) {
+    if list(spec, "accessModes").is_empty() {
         errors.required(at, none);
     }
+}
+
+/// How a volume may be used.
+fn known_modes(errors: &mut Findings, at: &Path<'_>, spec: &Value) {
     for mode in strings(spec, "accessModes").filter(|mode| !MODES.contains(mode)) {
         errors.not_supported(at, mode, &MODES);
     }
-    if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+    let alone = |mode: &str| mode == "ReadWriteOncePod";
+    let (mut one, mut others) = (false, false);
+    for mode in strings(spec, "accessModes") {
+        one |= alone(mode);
+        others |= !alone(mode) && MODES.contains(&mode);
+    }
+    if one && others {
         errors.forbidden(at, "may not use ReadWriteOncePod with other access modes");
     }
+}
+
+/// An amount of no less than nothing (`validateBasicResource`).
+fn basic(errors: &mut Findings, at: &Path<'_>, amount: &str) -> bool {
+    let value = quantity::value(amount).unwrap_or(0);
+    if value < 0 {
+        errors.invalid(at, value, "must be a valid resource quantity");
+    }
+    value >= 0
+}
+
+/// What is told of an annotation that a field has replaced.
+fn deprecated(object: &Object, annotation: &str, detail: &str) -> Option<String> {
+    object.annotation(annotation).map(|_| format!("metadata.annotations[{annotation}]: {detail}"))
 }
 
 fn class_and_mode(errors: &mut Findings, at: &Path<'_>, spec: &Value) {

@@ -119,6 +119,13 @@ fn what_a_volume_is_on_stays() {
         "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n@@"
     ));
     assert!(told[0].contains("-  \"Path\": \"/a\",\n+  \"Path\": \"/b\",\n"), "{}", told[0]);
+    assert!(changed("", VOLUMES, on("/a"), on("/a")).is_empty());
+    let with = |secret: Value| {
+        volume(json!({"csi": {"driver": "d", "volumeHandle": "h", "controllerExpandSecretRef": secret}}))
+    };
+    let (one, other) = (json!({"name": "s", "namespace": "n"}), json!({"name": "t", "namespace": "n"}));
+    assert!(changed("", VOLUMES, with(Value::Null), with(one.clone())).is_empty(), "named later");
+    assert_eq!(changed("", VOLUMES, with(one), with(other)).len(), 1);
     let defaults = defaulted("", VOLUMES, volume(json!({"hostPath": {"path": "/a"}})));
     assert_eq!(defaults["spec"]["hostPath"], json!({"path": "/a", "type": ""}));
     assert_eq!(defaults["spec"]["persistentVolumeReclaimPolicy"], "Retain");
@@ -158,7 +165,6 @@ fn a_pods_own_claim_is_judged_as_a_claim() {
             ".metadata.Name",
             ".metadata.Finalizers",
             ".spec.resources[storage]",
-            ".spec.resources[storage]",
             ".spec.volumeAttributesClassName",
         ]
     );
@@ -170,4 +176,139 @@ fn a_pods_own_claim_is_judged_as_a_claim() {
             format!("{at}.spec.resources[storage]: Required value"),
         ]
     );
+}
+
+#[test]
+fn a_claim_is_given_its_class_once_and_never_another_one() {
+    let of = |class: &str| claim(json!({"storageClassName": class}));
+    assert!(changed("", CLAIMS, claim(json!({})), of("fast")).is_empty());
+    assert!(changed("", CLAIMS, claim(json!({})), of("")).is_empty());
+    let told = changed("", CLAIMS, of("fast"), of("slow"));
+    assert!(
+        told[0].contains("- \"StorageClassName\": \"fast\",\n+ \"StorageClassName\": \"slow\",\n"),
+        "{told:?}"
+    );
+    let mut beta = claim(json!({}));
+    beta["metadata"] = json!({"annotations": {"volume.beta.kubernetes.io/storage-class": "fast"}});
+    let mut named = beta.clone();
+    named["spec"]["storageClassName"] = "fast".into();
+    assert!(changed("", CLAIMS, beta.clone(), named).is_empty());
+    let told = changed("", CLAIMS, beta, claim(json!({})));
+    let at = "metadata.annotations.volume.beta.kubernetes.io/storage-class";
+    assert_eq!(told, [format!("{at}: Invalid value: \"\": field is immutable")]);
+}
+
+#[test]
+fn what_fills_a_claim_is_judged_in_both_fields_together() {
+    let kind = |name: &str| json!({"kind": "PersistentVolumeClaim", "name": name});
+    for (rest, want) in [
+        (
+            json!({"dataSource": kind("a"), "dataSourceRef": kind("b")}),
+            "spec: Invalid value: \"spec.dataSource\": must match dataSourceRef",
+        ),
+        (
+            json!({"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "a", "namespace": "A"}}),
+            "spec.dataSourceRef.namespace: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+        ),
+    ] {
+        assert_eq!(created("", CLAIMS, claim(rest)), [want]);
+    }
+    let mut object = Object::from_value(claim(json!({"dataSourceRef": {
+        "kind": "PersistentVolumeClaim", "name": "a", "namespace": "other"}})))
+    .unwrap();
+    prepare_create(kind_of_claims(), &mut object);
+    assert_eq!(object.at(&["spec", "dataSourceRef"]), None, "nothing is filled from elsewhere");
+}
+
+fn kind_of_claims() -> &'static crate::schema::Kind {
+    kind("", CLAIMS).unwrap()
+}
+
+#[test]
+fn what_the_author_of_a_volume_or_a_claim_is_told() {
+    let told = |plural: &str, body: Value| {
+        let object = Object::from_value(body).unwrap();
+        kind("", plural).unwrap().rules().warnings(&object, None)
+    };
+    let mut old = volume(json!({"persistentVolumeReclaimPolicy": "Recycle", "rbd": {}}));
+    old["metadata"] = json!({"annotations": {"volume.beta.kubernetes.io/mount-options": "x"}});
+    assert_eq!(
+        told(VOLUMES, old),
+        [
+            "metadata.annotations[volume.beta.kubernetes.io/mount-options]: deprecated since v1.31; use \"mountOptions\" attribute instead",
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.",
+            "spec.rbd: deprecated in v1.28, non-functional in v1.31+",
+        ]
+    );
+    let limits = json!({"resources": {"requests": {"storage": "1"}, "limits": {"storage": "1500m"}}});
+    assert_eq!(
+        told(CLAIMS, claim(limits)),
+        ["spec.resources.limits[storage]: fractional byte value \"1500m\" is invalid, must be an integer"]
+    );
+}
+
+#[test]
+fn what_a_volume_is_on_is_judged_whatever_it_is() {
+    for (rest, want) in [
+        (
+            json!({"glusterfs": {"endpoints": "e", "path": "p", "endpointsNamespace": ""}}),
+            "spec.glusterfs.endpointsNamespace: Invalid value: \"\": if the endpointnamespace is set, it must be a valid namespace name",
+        ),
+        (
+            json!({"iscsi": {"targetPortal": "p", "iqn": "x", "lun": 0}}),
+            "spec.iscsi.iqn: Invalid value: \"x\": must be valid format",
+        ),
+        (
+            json!({"csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"name": "s"}}}),
+            "spec.csi.nodePublishSecretRef.namespace: Required value",
+        ),
+        (
+            json!({"azureFile": {"secretName": "s", "shareName": "s", "secretNamespace": ""}}),
+            "spec.azureFile.secretNamespace: Required value",
+        ),
+        (json!({"rbd": {"monitors": ["m"]}}), "spec.rbd.image: Required value"),
+        (
+            json!({"hostPath": {"path": "/a", "type": "Odd"}}),
+            "spec.hostPath.type: Unsupported value: \"Odd\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+        ),
+        (
+            json!({"nfs": {"server": "s", "path": "/"}, "volumeAttributesClassName": "c"}),
+            "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+        ),
+        (
+            json!({"nfs": {"server": "s", "path": "/"}, "nodeAffinity": {}}),
+            "spec.nodeAffinity.required: Required value: must specify required node constraints",
+        ),
+    ] {
+        assert_eq!(created("", VOLUMES, volume(rest)), [want]);
+    }
+    let mut mounted = volume(json!({"hostPath": {"path": "/a"}}));
+    mounted["metadata"] = json!({"annotations": {"volume.beta.kubernetes.io/mount-options": "x"}});
+    assert_eq!(
+        created("", VOLUMES, mounted),
+        [
+            "metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: may not specify mount options for this volume type"
+        ]
+    );
+}
+
+/// Upstream judges a changed volume twice.
+#[test]
+fn where_a_volume_is_stays_but_for_the_names_of_labels() {
+    let at = |key: &str| {
+        let expression = json!({"key": key, "operator": "In", "values": ["z"]});
+        let terms = json!([{"matchExpressions": [expression]}]);
+        volume(
+            json!({"nfs": {"server": "s", "path": "/"}, "nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}),
+        )
+    };
+    let (beta, now) = ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone");
+    assert!(changed("", VOLUMES, at(beta), at(now)).is_empty());
+    let told = changed("", VOLUMES, at(now), at("other"));
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("field is immutable, except for updating from beta label to GA"), "{told:?}");
+    let on = json!({"nfs": {"server": "s", "path": "/"}});
+    let mut bad = volume(on.clone());
+    bad["spec"]["persistentVolumeReclaimPolicy"] = "Odd".into();
+    assert_eq!(changed("", VOLUMES, volume(on), bad).len(), 2);
 }

@@ -20,6 +20,7 @@ mod windows;
 pub(super) use part::part;
 pub(super) use status::status;
 pub(super) use update::update;
+pub(crate) use volume::{is_initiator, no_steps_back, source};
 
 use serde_json::Value;
 
@@ -48,10 +49,7 @@ const SPEC: Path<'static> = Path::new("spec");
 /// What others make pods of.
 pub(crate) fn template(errors: &mut Findings, at: &Path<'_>, template: &Value, limits: &Limits) {
     let (metadata, own) = (&template["metadata"], &template["spec"]);
-    selector::labels(errors, &at.child("labels"), &metadata["labels"]);
-    let annotated = &at.child("annotations");
-    meta::annotations(errors, annotated, metadata);
-    annotations::all(errors, annotated, metadata, own);
+    template_metadata(errors, at, metadata, own);
     let inner = at.child("spec");
     self::spec(errors, &inner, "", false, own, limits);
     security::annotated(errors, &inner, metadata, own);
@@ -59,6 +57,14 @@ pub(crate) fn template(errors: &mut Findings, at: &Path<'_>, template: &Value, l
         let detail = "ephemeral containers not allowed in pod template";
         errors.forbidden(&inner.child("ephemeralContainers"), detail);
     }
+}
+
+/// What a template says about its pods.
+pub(crate) fn template_metadata(errors: &mut Findings, at: &Path<'_>, metadata: &Value, own: &Value) {
+    selector::labels(errors, &at.child("labels"), &metadata["labels"]);
+    let annotated = &at.child("annotations");
+    meta::annotations(errors, annotated, metadata);
+    annotations::all(errors, annotated, metadata, own);
 }
 
 /// What each pod is asked, new or changed.

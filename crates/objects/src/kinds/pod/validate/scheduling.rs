@@ -105,15 +105,7 @@ fn weight(errors: &mut Findings, at: &Path<'_>, term: &Value) {
 
 fn node_affinity(errors: &mut Findings, at: &Path<'_>, affinity: &Value) {
     if let Some(required) = some(affinity, REQUIRED) {
-        let at = at.child(REQUIRED);
-        let at = &at.child("nodeSelectorTerms");
-        let terms = list(required, "nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.required(at, "must have at least one node selector term");
-        }
-        for (index, term) in terms.iter().enumerate() {
-            node_term(errors, &at.index(index), term, true);
-        }
+        node_selector(errors, &at.child(REQUIRED), required);
     }
     let at = at.child(PREFERRED);
     for (index, term) in list(affinity, PREFERRED).iter().enumerate() {
@@ -121,6 +113,18 @@ fn node_affinity(errors: &mut Findings, at: &Path<'_>, affinity: &Value) {
         weight(errors, at, term);
         // Upstream lets their values be: what is preferred need not be there.
         node_term(errors, &at.child("preference"), &term["preference"], false);
+    }
+}
+
+/// Nodes, by terms of which one must fit (`ValidateNodeSelector`).
+pub(crate) fn node_selector(errors: &mut Findings, at: &Path<'_>, selector: &Value) {
+    let at = &at.child("nodeSelectorTerms");
+    let terms = list(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.required(at, "must have at least one node selector term");
+    }
+    for (index, term) in terms.iter().enumerate() {
+        node_term(errors, &at.index(index), term, true);
     }
 }
 

@@ -3,6 +3,8 @@
 mod projected;
 mod source;
 
+pub(crate) use source::{is_initiator, source};
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
@@ -72,7 +74,7 @@ pub(super) fn descending(errors: &mut Findings, at: &Path<'_>, path: &str) {
     no_steps_back(errors, at, path);
 }
 
-pub(super) fn no_steps_back(errors: &mut Findings, at: &Path<'_>, path: &str) {
+pub(crate) fn no_steps_back(errors: &mut Findings, at: &Path<'_>, path: &str) {
     if path.split('/').any(|part| part == "..") {
         errors.invalid(at, path, "must not contain '..'");
     }

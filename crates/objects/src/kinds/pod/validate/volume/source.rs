@@ -69,6 +69,11 @@ const SOURCES: [&str; 30] = [
     "image",
 ];
 
+/// What a volume is on, where it is judged as that of a pod.
+pub(crate) fn source(errors: &mut Findings, volume: &Path<'_>, name: &str, source: &Value) {
+    one(errors, volume, name, source, &Limits::default());
+}
+
 fn one(errors: &mut Findings, volume: &Path<'_>, name: &str, source: &Value, limits: &Limits) {
     // The name is upstream's.
     let at = &volume.child(if name == "gcePersistentDisk" { "persistentDisk" } else { name });
@@ -204,18 +209,26 @@ fn iscsi(errors: &mut Findings, at: &Path<'_>, source: &Value) {
 }
 
 fn initiator(errors: &mut Findings, at: &Path<'_>, name: &str) {
+    if is_initiator(name) {
+        return;
+    }
+    let known = ["iqn", "eui", "naa"].iter().any(|prefix| name.starts_with(prefix));
+    let detail =
+        if known { "must be valid format" } else { "must be valid format starting with iqn, eui, or naa" };
+    errors.invalid(at, name, detail);
+}
+
+/// Whether a text names an initiator.
+pub(crate) fn is_initiator(name: &str) -> bool {
     let word =
         |text: &str, count: usize| text.len() == count && text.bytes().all(|c| c.is_ascii_alphanumeric());
     // Any character stands where upstream's expression has a bare dot.
     let behind = |prefix: &str| name.strip_prefix(prefix).map(|rest| rest.get(1..).unwrap_or(""));
-    let detail = match (behind("eui"), behind("naa")) {
-        (Some(rest), _) if word(rest, 16) => return,
-        (_, Some(rest)) if word(rest, 32) => return,
-        (None, None) if name.starts_with("iqn") && is_iqn(name) => return,
-        (None, None) if !name.starts_with("iqn") => "must be valid format starting with iqn, eui, or naa",
-        _ => "must be valid format",
-    };
-    errors.invalid(at, name, detail);
+    match (behind("eui"), behind("naa")) {
+        (Some(rest), _) => word(rest, 16),
+        (_, Some(rest)) => word(rest, 32),
+        (None, None) => name.starts_with("iqn") && is_iqn(name),
+    }
 }
 
 /// `iqn.YYYY-MM.DOMAIN:NAME`.
