@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::iter::successors;
 
+use tokensmith_objects::field::go_quote;
 use tokensmith_objects::schema::Kind;
 use tokensmith_objects::{FieldError, Findings};
 
@@ -42,9 +43,11 @@ pub enum Error {
         wanted: u64,
         /// The newest that there is.
         current: u64,
+        /// Whether it may come: then clients ask again.
+        awaited: bool,
     },
     /// 409: an object of that name is there.
-    #[error("{}{resource} \"{name}\" already exists", if *going { "object is being deleted: " } else { "" })]
+    #[error("{}{resource} {} already exists", if *going { "object is being deleted: " } else { "" }, go_quote(name))]
     AlreadyExists {
         /// The plural resource.
         resource: Qualified,
@@ -57,7 +60,7 @@ pub enum Error {
     #[error("{0}")]
     BadRequest(String),
     /// 409: someone else was faster, or a precondition does not hold.
-    #[error("Operation cannot be fulfilled on {resource} \"{name}\": {cause}")]
+    #[error("Operation cannot be fulfilled on {resource} {}: {cause}", go_quote(name))]
     Conflict {
         /// The plural resource, or the kind where Kubernetes says the kind.
         resource: Qualified,
@@ -94,7 +97,7 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// 422: validation found something.
-    #[error("{kind} \"{name}\" is invalid: {}", join(errors))]
+    #[error("{kind} {} is invalid: {}", go_quote(name), join(errors))]
     Invalid {
         /// The kind with its group.
         kind: Qualified,
@@ -120,7 +123,7 @@ pub enum Error {
         action: String,
     },
     /// 404: no such object.
-    #[error("{resource} \"{name}\" not found")]
+    #[error("{resource} {} not found", go_quote(name))]
     NotFound {
         /// The plural resource.
         resource: Qualified,

@@ -39,6 +39,9 @@ pub fn table(
         .collect();
     let rows: Vec<_> =
         items.into_iter().map(|object| row(version, kind, object.borrow(), include, now)).collect();
+    // Kinds without columns of their own have a list that nobody has made where it is empty (`NewDefaultTableConvertor`).
+    let bare = rows.is_empty() && kind.columns.iter().any(|column| column.0 == "Created At");
+    let rows = if bare { Value::Null } else { rows.into() };
     json!({
         "kind": "Table", "apiVersion": version, "metadata": list_meta,
         "columnDefinitions": columns, "rows": rows,
@@ -81,7 +84,11 @@ fn cell(own: &Cells<'_>, object: &Object, column: &Column, now: OffsetDateTime) 
     match column {
         "Name" => object.name().into(),
         // The table of a kind for which upstream has no printer.
-        "Created At" => object.str_at(&["metadata", "creationTimestamp"]).into(),
+        "Created At" => match object.str_at(&["metadata", "creationTimestamp"]) {
+            // Go's zero, of what nobody has made: a bookmark.
+            "" => "0001-01-01T00:00:00Z".into(),
+            made => made.into(),
+        },
         "Age" => object.creation_timestamp().map_or("<unknown>".into(), |t| ago(now, t).into()),
         _ => "".into(),
     }

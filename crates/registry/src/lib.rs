@@ -243,7 +243,7 @@ impl Registry {
     ) -> Result<Arc<Stored>, Error> {
         let (wanted, current) = (options.revision, self.snapshot().revision());
         if wanted > current {
-            return Err(Error::Ahead { wanted, current });
+            return Err(Error::Ahead { wanted, current, awaited: kind.storage().rules().cached() });
         }
         self.get(kind, namespace, name)
     }

@@ -36,7 +36,7 @@ impl Registry {
     /// Lists a collection: one namespace's, or all when `namespace` is empty.
     pub fn list(&self, kind: &Kind, namespace: &str, options: &ListOptions) -> Result<List, Error> {
         let kind = kind.storage();
-        let (snapshot, after) = self.start(options)?;
+        let (snapshot, after) = self.start(kind, options)?;
         let prefix = collection_key(&kind.group, &kind.plural, namespace);
         let (start, before) = match after {
             Some(Start { after, before }) => {
@@ -106,7 +106,7 @@ impl Registry {
     }
 
     /// The snapshot to list and the key to go on after.
-    fn start(&self, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<Start>), Error> {
+    fn start(&self, kind: &Kind, options: &ListOptions) -> Result<(Arc<Snapshot>, Option<Start>), Error> {
         let current = self.snapshot();
         if !options.continue_token.is_empty() {
             let (revision, after) = decode(&options.continue_token).map_err(|cause| {
@@ -124,7 +124,8 @@ impl Registry {
         }
         let wanted = options.revision()?;
         if wanted > current.revision() {
-            return Err(Error::Ahead { wanted, current: current.revision() });
+            let awaited = kind.storage().rules().cached();
+            return Err(Error::Ahead { wanted, current: current.revision(), awaited });
         }
         if options.exact && wanted != current.revision() {
             let gone = || Error::Expired("The resourceVersion for the provided list is too old.".into());

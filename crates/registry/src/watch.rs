@@ -91,7 +91,7 @@ impl Registry {
             (Some(true), _) | (None, 0) => {
                 let snapshot = self.snapshot();
                 if wanted > snapshot.revision() {
-                    return Err(Error::Ahead { wanted, current: snapshot.revision() });
+                    return Err(Error::Ahead { wanted, current: snapshot.revision(), awaited: true });
                 }
                 let prefix = collection_key(&kind.group, &kind.plural, namespace);
                 let there = options.candidates(kind, &snapshot, &prefix, None).map(|(_, o)| o);

@@ -36,6 +36,11 @@ impl Failure {
         &self.0.message
     }
 
+    /// Whether it is the router's: then no endpoint has been asked, and none says anything of its own.
+    pub(crate) fn is_of_router(&self) -> bool {
+        matches!(self.code(), 404..=406 | 415) && self.0.details.as_ref() == Some(&Details::default())
+    }
+
     /// The same beside what is to be said of the request: a client learns of its odd fields whatever became of it.
     pub(crate) fn beside(error: impl Into<Failure>, warnings: Vec<String>) -> Self {
         let Failure(status, mut all) = error.into();
@@ -115,11 +120,15 @@ impl From<Error> for Failure {
             field: field.clone(),
         };
         let (code, reason, details) = match &error {
-            Error::Ahead { .. } => {
+            Error::Ahead { awaited, .. } => {
                 let message = "Too large resource version".into();
                 let causes =
                     vec![Cause { reason: "ResourceVersionTooLarge".into(), message, ..Cause::default() }];
-                (504, "Timeout", Some(Details { causes, retry_after_seconds: 1, ..Details::default() }))
+                (
+                    504,
+                    "Timeout",
+                    Some(Details { causes, retry_after_seconds: i32::from(*awaited), ..Details::default() }),
+                )
             }
             Error::AlreadyExists { resource, name, .. } => (409, "AlreadyExists", Some(of(resource, name))),
             Error::BadRequest(_) => (400, "BadRequest", None),

@@ -15,6 +15,10 @@ use crate::{Object, names};
 pub(super) struct ApiService;
 
 impl Rules for ApiService {
+    fn key(&self) -> Option<&'static str> {
+        Some("apiregistration.k8s.io/apiservices")
+    }
+
     fn cell(&self, object: &Object, column: &str, _: time::OffsetDateTime) -> Option<Value> {
         let service = object.at(&["spec", "service"]).filter(|service| service.is_object());
         match column {

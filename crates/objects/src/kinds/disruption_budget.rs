@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::Rules;
 use super::look::{list, number, some, text};
-use super::workload::numbers;
+use super::workload::{numbers, shown_selector};
 use crate::field::Findings;
 use crate::path::Path;
 use crate::schema::Kind;
@@ -38,6 +38,10 @@ impl Rules for PodDisruptionBudget {
         names::path_segment(name)
     }
 
+    fn judges_metadata(&self) -> bool {
+        false
+    }
+
     fn status_alone(&self) -> bool {
         false
     }
@@ -47,7 +51,7 @@ impl Rules for PodDisruptionBudget {
         let (least, most) = (some(spec, "minAvailable"), some(spec, "maxUnavailable"));
         if least.is_some() && most.is_some() {
             let shown = json!({
-                "MinAvailable": least, "Selector": spec["selector"], "MaxUnavailable": most,
+                "MinAvailable": least, "Selector": shown_selector(&spec["selector"]), "MaxUnavailable": most,
                 "UnhealthyPodEvictionPolicy": spec["unhealthyPodEvictionPolicy"],
             });
             errors.invalid(at, shown, "minAvailable and maxUnavailable cannot be both set");

@@ -111,11 +111,27 @@ pub trait Rules: fmt::Debug + Send + Sync {
         label
     }
 
+    /// What is said of a field that objects are not selected by, where a kind has words of its own for that.
+    fn unselectable(&self, kind: &Kind, label: &str) -> Option<String> {
+        let _ = (kind, label);
+        None
+    }
+
+    /// Whether upstream answers reads from a cache, which may come to what it has not yet; else from its store, which has all.
+    fn cached(&self) -> bool {
+        true
+    }
+
     /// How many seconds an object may take to stop when it is deleted and `asked` is what the request says; `None` for a kind
     /// whose objects need no time.
     fn grace(&self, object: &Object, asked: Option<i64>) -> Option<i64> {
         let _ = (object, asked);
         None
+    }
+
+    /// Whether what is wrong with metadata is said beside what is wrong with the rest; else only where that is good.
+    fn judges_metadata(&self) -> bool {
+        true
     }
 
     /// Whether objects of the kind give rights: writing one is weighed against all rights of who writes it.
@@ -127,6 +143,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// stays until it is empty.
     fn holds_others(&self) -> bool {
         false
+    }
+
+    /// What an object of the kind shows that has nothing in it, as upstream's own form of it has no field unset there.
+    fn nothing(&self, object: &mut Object) {
+        let _ = object;
     }
 
     /// What is wrong with a name.

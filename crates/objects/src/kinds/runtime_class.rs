@@ -23,7 +23,10 @@ impl Rules for RuntimeClass {
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
         let handler = object.str_at(&["handler"]);
-        errors.each(&Path::new("handler"), handler, names::label(handler));
+        match handler {
+            "" => errors.required(&Path::new("handler"), ""),
+            handler => errors.each(&Path::new("handler"), handler, names::label(handler)),
+        }
         resources::overhead(errors, &Path::new("overhead"), &of(object, "overhead")["podFixed"]);
         let (at, where_) = (&Path::new("scheduling"), of(object, "scheduling"));
         selector::labels(errors, &at.child("nodeSelector"), &where_["nodeSelector"]);

@@ -41,6 +41,9 @@ pub enum SelectorError {
         /// The part of it.
         term: String,
     },
+    /// The same in words of the kind's own.
+    #[error("{0}")]
+    Unselectable(String),
     /// A field that objects of a kind are not selected by which has no fields of its own for that.
     #[error("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", go_quote(.0))]
     Unknown(String),

@@ -66,6 +66,9 @@ impl FieldSelector {
         let mut by_field: BTreeMap<String, FieldDemands> = BTreeMap::new();
         for FieldRequirement { field, equal, value } in all {
             if !kind.selectable.contains(&field) {
+                if let Some(text) = kind.rules().unselectable(kind, &field) {
+                    return Err(SelectorError::Unselectable(text));
+                }
                 // A kind with fields of its own has words of its own (`AddFieldLabelConversionFunc`).
                 let own = kind.selectable.iter().any(|field| !DEFAULT.contains(&field.as_str()));
                 return Err(if own { SelectorError::Unsupported } else { SelectorError::Unknown }(field));

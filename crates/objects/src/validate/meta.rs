@@ -53,6 +53,14 @@ fn whole(errors: &mut Findings, kind: &Kind, object: &Object) -> Bad {
 }
 
 pub(crate) fn update(errors: &mut Findings, kind: &Kind, new: &Object, old: &Object) {
+    if !kind.rules().judges_metadata() {
+        let bad = whole(errors, kind, new);
+        changes(errors, new, old);
+        if bad.lists {
+            lists(errors, new.get("metadata").unwrap_or(&Value::Null));
+        }
+        return;
+    }
     let bad = changed(errors, kind, new, old);
     // Upstream judges a whole and its change twice, for all kinds and for this one; its causes tell both twice.
     if bad.lists {

@@ -27,8 +27,14 @@ impl Default for Limits {
 /// What is wrong with a new object.
 pub fn create(kind: &Kind, object: &Object, limits: &Limits) -> Findings {
     let mut errors = Findings::default();
-    meta::create(&mut errors, kind, object);
+    let beside = kind.rules().judges_metadata();
+    if beside {
+        meta::create(&mut errors, kind, object);
+    }
     kind.rules().validate(&mut errors, kind, object, limits);
+    if !beside && errors.is_empty() {
+        meta::create(&mut errors, kind, object);
+    }
     errors
 }
 

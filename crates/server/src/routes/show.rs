@@ -142,7 +142,8 @@ pub(super) fn one(clock: &dyn Clock, kind: &Kind, object: &Stored, format: &Form
         Shape::Metadata => metadata_only(&version(format), kind, object, &mut out),
         Shape::Object => object.wire(kind).whole(object.revision(), &mut out),
         Shape::Table => {
-            let meta = json!({"resourceVersion": object.resource_version()});
+            let version_of = object.resource_version();
+            let meta = if version_of.is_empty() { json!({}) } else { json!({"resourceVersion": version_of}) };
             let tree = object.wire_object(kind.storage());
             let mut shown = table(&version(format), kind, [tree], format.include(), clock.now(), meta);
             if format.without_columns {

@@ -267,6 +267,7 @@ impl Show {
         if begun {
             object.set(&["metadata", "annotations"], json!({"k8s.io/initial-events-end": "true"}));
         }
+        self.kind.storage().rules().nothing(&mut object);
         span.in_scope(|| self.object("BOOKMARK", &Stored::of(&self.kind, &object, revision)))
     }
 

@@ -22,6 +22,10 @@ use crate::{FieldError, Object, names};
 pub(super) struct CustomResourceDefinition;
 
 impl Rules for CustomResourceDefinition {
+    fn key(&self) -> Option<&'static str> {
+        Some("apiextensions.k8s.io/customresourcedefinitions")
+    }
+
     fn defaults(&self, object: &mut Object) {
         let Some(spec) = object.0.get_mut("spec").and_then(Value::as_object_mut) else { return };
         if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {

@@ -33,6 +33,10 @@ impl Rules for Event {
         }
     }
 
+    fn cached(&self) -> bool {
+        false
+    }
+
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
         let about = object.str_at(&["involvedObject", "namespace"]);
         let at = &Path::new("involvedObject.namespace");

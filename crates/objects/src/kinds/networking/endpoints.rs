@@ -19,6 +19,10 @@ use crate::{Object, address, names};
 pub(in super::super) struct Endpoints;
 
 impl Rules for Endpoints {
+    fn key(&self) -> Option<&'static str> {
+        Some("services/endpoints")
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         (column == "Endpoints").then(|| places(subsets(object)).into())
     }

@@ -22,6 +22,10 @@ const SPEC: Path<'static> = Path::new("spec");
 const CLASS: &str = "kubernetes.io/ingress.class";
 
 impl Rules for Ingress {
+    fn key(&self) -> Option<&'static str> {
+        Some("ingress")
+    }
+
     fn cell(&self, object: &Object, column: &str, _: OffsetDateTime) -> Option<Value> {
         let spec = of(object, "spec");
         let cell = match column {

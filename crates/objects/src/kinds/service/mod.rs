@@ -26,6 +26,10 @@ use crate::{Object, names};
 pub(super) struct Service;
 
 impl Rules for Service {
+    fn key(&self) -> Option<&'static str> {
+        Some("services/specs")
+    }
+
     fn allocates(&self) -> bool {
         true
     }

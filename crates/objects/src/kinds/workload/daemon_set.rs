@@ -30,6 +30,11 @@ fn templates(object: &Object) -> i64 {
 }
 
 impl Rules for DaemonSet {
+    /// A field of upstream's own form that is published as an annotation.
+    fn nothing(&self, object: &mut Object) {
+        object.set(&["metadata", "annotations", "deprecated.daemonset.template.generation"], "0");
+    }
+
     fn converted(&self, object: &mut Object) {
         object.set(TEMPLATES, templates(object).to_string());
     }

@@ -27,6 +27,10 @@ fn annotations(object: &Object) -> Option<&Value> {
 pub(in crate::kinds) struct Deployment;
 
 impl Rules for Deployment {
+    fn nothing(&self, object: &mut Object) {
+        object.set(&["spec", "replicas"], 0);
+    }
+
     fn put_back(&self, part: &str) -> &'static [&'static [&'static str]] {
         if part == "status" { &[&["metadata", "labels"], &["spec"]] } else { &[] }
     }

@@ -206,7 +206,7 @@ fn immutable(errors: &mut Findings, new: &Value, old: &Value, field: &str) {
 }
 
 /// A selector as messages show it.
-fn shown_selector(selector: &Value) -> Value {
+pub(super) fn shown_selector(selector: &Value) -> Value {
     if selector.is_null() {
         return Value::Null;
     }

@@ -21,6 +21,10 @@ use crate::validate::Limits;
 pub(in crate::kinds) struct ReplicaSet;
 
 impl Rules for ReplicaSet {
+    fn nothing(&self, object: &mut Object) {
+        object.set(&["spec", "replicas"], 0);
+    }
+
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         warnings(object, old)
     }
@@ -66,6 +70,10 @@ impl Rules for ReplicaSet {
 pub(in crate::kinds) struct ReplicationController;
 
 impl Rules for ReplicationController {
+    fn key(&self) -> Option<&'static str> {
+        Some("controllers")
+    }
+
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         warnings(object, old)
     }
