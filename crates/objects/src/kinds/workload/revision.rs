@@ -8,7 +8,7 @@ use crate::field::Findings;
 use crate::kinds::Rules;
 use crate::path::Path;
 use crate::schema::Kind;
-use crate::validate::Limits;
+use crate::validate::{Limits, not_negative};
 
 /// What a controller has made its pods of at a time.
 #[derive(Debug)]
@@ -38,21 +38,24 @@ impl Rules for ControllerRevision {
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, _: &Limits) {
+        not_negative(errors, &Path::new("revision"), revision(object));
         match object.get("data") {
             None | Some(Value::Null) => errors.required(&Path::new("data"), "data is mandatory"),
             Some(Value::Object(_)) => {}
             Some(_) => errors.required(&Path::new("data"), "data must be a valid JSON object"),
         }
-        let revision = object.get("revision").and_then(Value::as_i64).unwrap_or(0);
-        if revision < 0 {
-            errors.invalid(&Path::new("revision"), revision, "must be greater than or equal to 0");
-        }
     }
 
-    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
+    /// What was stored may stay, whatever it is.
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, _: &Limits) {
+        not_negative(errors, &Path::new("revision"), revision(new));
         let data = |object: &Object| object.get("data").cloned().unwrap_or_default();
         if data(new) != data(old) {
             errors.invalid(&Path::new("data"), data(new), "field is immutable");
         }
     }
+}
+
+fn revision(object: &Object) -> i64 {
+    object.get("revision").and_then(Value::as_i64).unwrap_or(0)
 }

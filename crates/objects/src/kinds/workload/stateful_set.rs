@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    ABOVE_ALL, SPEC, cells, collisions, counted, endless, inner, mismatch, no_more, none_negative, numbers,
+    ABOVE_ALL, SPEC, cells, collisions, endless, inner, mismatch, no_more, none_negative, numbers,
     selector_of, shown_selector, spec, status, takes, template_defaults, warnings,
 };
 use crate::defaults::{default, each};
@@ -15,6 +15,7 @@ use crate::field::Findings;
 use crate::kinds::Rules;
 use crate::kinds::look::{list, number, of, some, text};
 use crate::kinds::pod;
+use crate::kinds::volume::{claim_spec, claim_warnings};
 use crate::path::Path;
 use crate::schema::Kind;
 use crate::validate::Limits;
@@ -25,15 +26,19 @@ use crate::{Object, names};
 pub(in crate::kinds) struct StatefulSet;
 
 impl Rules for StatefulSet {
+    fn nothing(&self, object: &mut Object) {
+        object.set(&["spec", "replicas"], 0);
+    }
+
     fn warnings(&self, object: &Object, old: Option<&Object>) -> Vec<String> {
         let spec = of(object, "spec");
         let mut told = warnings(object, old);
-        if counted(object, old) {
-            let at = SPEC.child("volumeClaimTemplates");
-            for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
-                let (at, asked) = (at.index(index), &claim["spec"]["resources"]["requests"]);
-                told.extend(pod::fraction(&at.child("resources.requests"), asked, "storage"));
-            }
+        let at = SPEC.child("volumeClaimTemplates");
+        for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+            let at = at.index(index);
+            // The name is upstream's.
+            let changed = at.child("Spec");
+            told.extend(claim_warnings(if old.is_some() { &changed } else { &at }, &claim["spec"]));
         }
         let kept = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
         told.extend(number(spec, "revisionHistoryLimit").filter(|limit| *limit < 0).map(|_| kept.to_owned()));
@@ -83,42 +88,28 @@ impl Rules for StatefulSet {
         false
     }
 
+    /// A part of a feature that is off (`MaxUnavailableStatefulSet`).
+    fn prepare_create(&self, _: &Kind, object: &mut Object) {
+        object.remove(&["status"]);
+        object.remove(MAX_UNAVAILABLE);
+    }
+
+    fn prepare_update(&self, object: &mut Object, old: &Object) {
+        if old.at(MAX_UNAVAILABLE).is_none() {
+            object.remove(MAX_UNAVAILABLE);
+        }
+    }
+
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {
-        let spec = object.get("spec").unwrap_or(&Value::Null);
-        let at = &SPEC.child("podManagementPolicy");
-        match text(spec, "podManagementPolicy") {
-            "" => errors.required(at, ""),
-            "OrderedReady" | "Parallel" => {}
-            policy => errors.invalid(at, policy, "must be 'OrderedReady' or 'Parallel'"),
-        }
-        update_strategy(errors, &spec["updateStrategy"]);
-        let at = SPEC.child("persistentVolumeClaimRetentionPolicy");
-        for field in ["whenDeleted", "whenScaled"] {
-            let policy = some(&spec["persistentVolumeClaimRetentionPolicy"], field).and_then(Value::as_str);
-            if let Some(policy) = policy.filter(|policy| !["Retain", "Delete"].contains(policy)) {
-                errors.not_supported(&at.child(field), policy, &["Retain", "Delete"]);
-            }
-        }
-        none_negative(errors, &SPEC, spec, &["replicas", "minReadySeconds"]);
-        none_negative(errors, &SPEC.child("ordinals"), &spec["ordinals"], &["start"]);
-        let service = text(spec, "serviceName");
-        if !service.is_empty() {
-            errors.each(&SPEC.child("serviceName"), service, names::label(service));
-        }
-        claims(errors, list(spec, "volumeClaimTemplates"));
-        selector_of(errors, spec, "statefulset");
-        let (at, template) = (&SPEC.child("template"), &spec["template"]);
-        match takes(&spec["selector"], template) {
-            None => errors.invalid(&SPEC.child("selector"), shown_selector(&spec["selector"]), ""),
-            Some(takes) => {
-                if !takes {
-                    mismatch(errors, at, template);
-                }
-                pod::validate::template(errors, at, &with_disks(spec), limits);
-            }
-        }
-        endless(errors, template, "StatefulSet");
-        none_negative(errors, &SPEC, spec, &["revisionHistoryLimit"]);
+        whole(errors, object, Judged { is_new: true, template: true }, limits);
+    }
+
+    /// What was judged once, or was taken before it was judged, stays good.
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, limits: &Limits) {
+        let mut before = Findings::default();
+        whole(&mut before, old, Judged { is_new: false, template: true }, limits);
+        whole(errors, new, Judged { is_new: false, template: before.is_empty() }, limits);
+        change(errors, new, old);
     }
 
     fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
@@ -146,17 +137,76 @@ impl Rules for StatefulSet {
         );
         collisions(errors, now, status(old));
     }
+}
 
-    fn validate_change(&self, errors: &mut Findings, new: &Object, old: &Object) {
-        let stays = |one: &Value, other: &Value| {
-            let mut fields = one.as_object().into_iter().flatten();
-            fields
-                .all(|(field, value)| MAY_CHANGE.contains(&field.as_str()) || other.get(field) == Some(value))
-        };
-        let (new, old) = (of(new, "spec"), of(old, "spec"));
-        if !stays(new, old) || !stays(old, new) {
-            errors.forbidden(&SPEC, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+const MAX_UNAVAILABLE: &[&str] = &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"];
+
+/// Which parts are judged: of a new set all.
+#[derive(Clone, Copy)]
+struct Judged {
+    is_new: bool,
+    template: bool,
+}
+
+/// What is wrong with a set (`ValidateStatefulSetSpec`).
+fn whole(errors: &mut Findings, object: &Object, judged: Judged, limits: &Limits) {
+    let spec = of(object, "spec");
+    let at = &SPEC.child("podManagementPolicy");
+    match text(spec, "podManagementPolicy") {
+        "" => errors.required(at, ""),
+        "OrderedReady" | "Parallel" => {}
+        policy => errors.invalid(at, policy, "must be 'OrderedReady' or 'Parallel'"),
+    }
+    update_strategy(errors, &spec["updateStrategy"]);
+    let at = SPEC.child("persistentVolumeClaimRetentionPolicy");
+    if let Some(kept) = some(spec, "persistentVolumeClaimRetentionPolicy") {
+        for field in ["whenDeleted", "whenScaled"] {
+            let policy = text(kept, field);
+            if !["Retain", "Delete"].contains(&policy) {
+                errors.not_supported(&at.child(field), policy, &["Retain", "Delete"]);
+            }
         }
+    }
+    if judged.is_new {
+        let at = SPEC.child("volumeClaimTemplates");
+        for (index, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+            claim_spec(errors, &at.index(index).child("spec"), &claim["spec"], false);
+        }
+    }
+    none_negative(errors, &SPEC, spec, &["replicas", "minReadySeconds"]);
+    none_negative(errors, &SPEC.child("ordinals"), &spec["ordinals"], &["start"]);
+    let service = text(spec, "serviceName");
+    if judged.is_new && !service.is_empty() {
+        errors.each(&SPEC.child("serviceName"), service, names::label(service));
+    }
+    selector_of(errors, spec, "statefulset");
+    let (at, template) = (&SPEC.child("template"), &spec["template"]);
+    let metadata = &template["metadata"];
+    match takes(&spec["selector"], template) {
+        None => errors.invalid(&SPEC.child("selector"), shown_selector(&spec["selector"]), ""),
+        Some(takes) => {
+            if !takes {
+                mismatch(errors, at, template);
+            }
+            let made = as_made(spec);
+            if judged.template {
+                pod::validate::template(errors, at, &made, limits);
+            }
+            pod::validate::template_metadata(errors, at, metadata, &made["spec"]);
+        }
+    }
+    endless(errors, template, "StatefulSet");
+}
+
+/// What stays of a set.
+fn change(errors: &mut Findings, new: &Object, old: &Object) {
+    let stays = |one: &Value, other: &Value| {
+        let mut fields = one.as_object().into_iter().flatten();
+        fields.all(|(field, value)| MAY_CHANGE.contains(&field.as_str()) || other.get(field) == Some(value))
+    };
+    let (new, old) = (of(new, "spec"), of(old, "spec"));
+    if !stays(new, old) || !stays(old, new) {
+        errors.forbidden(&SPEC, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
     }
 }
 
@@ -170,38 +220,30 @@ const MAY_CHANGE: [&str; 7] = [
     "minReadySeconds",
 ];
 
-/// The template with the volumes that its pods get besides, which come first.
-fn with_disks(spec: &Value) -> Cow<'_, Value> {
-    if list(spec, "volumeClaimTemplates").is_empty() {
-        return Cow::Borrowed(&spec["template"]);
+/// The template as pods are made of it: with the volumes that they get besides, which come first, and without the names that they
+/// get instead.
+fn as_made(spec: &Value) -> Cow<'_, Value> {
+    let (template, claims) = (&spec["template"], list(spec, "volumeClaimTemplates"));
+    let named = ["hostname", "subdomain"].iter().any(|field| !text(&template["spec"], field).is_empty());
+    if claims.is_empty() && !named {
+        return Cow::Borrowed(template);
     }
-    let mut template = spec["template"].clone();
-    let name = |claim: &Value| claim["metadata"]["name"].as_str().unwrap_or("").to_owned();
-    let disk = |name: String| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
-    let names: HashSet<String> = list(spec, "volumeClaimTemplates").iter().map(name).collect();
-    let mut all: Vec<Value> =
-        list(spec, "volumeClaimTemplates").iter().map(|claim| disk(name(claim))).collect();
-    let own = list(&template["spec"], "volumes").iter();
-    all.extend(own.filter(|volume| !names.contains(text(volume, "name"))).cloned());
-    if !all.is_empty() && template["spec"].is_object() {
-        template["spec"]["volumes"] = all.into();
+    let mut template = template.clone();
+    let Some(own) = template["spec"].as_object_mut() else { return Cow::Owned(template) };
+    own.remove("hostname");
+    own.remove("subdomain");
+    if !claims.is_empty() {
+        let name = |claim: &Value| claim["metadata"]["name"].as_str().unwrap_or("").to_owned();
+        let mut names = HashSet::new();
+        let names_once = claims.iter().map(name).filter(|name| names.insert(name.clone()));
+        let disk = |name: String| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        let mut all: Vec<Value> = names_once.map(disk).collect();
+        let volumes = own.remove("volumes");
+        let volumes = volumes.iter().filter_map(Value::as_array).flatten();
+        all.extend(volumes.filter(|volume| !names.contains(text(volume, "name"))).cloned());
+        own.insert("volumes".into(), all.into());
     }
     Cow::Owned(template)
-}
-
-/// What disks ask for at the least.
-fn claims(errors: &mut Findings, claims: &[Value]) {
-    let at = SPEC.child("volumeClaimTemplates");
-    for (index, claim) in claims.iter().enumerate() {
-        let (at, spec) = (at.index(index), &claim["spec"]);
-        let at = at.child("spec");
-        if list(spec, "accessModes").is_empty() {
-            errors.required(&at.child("accessModes"), "at least 1 access mode is required");
-        }
-        if spec["resources"]["requests"].get("storage").is_none() {
-            errors.required(&at.child("resources").key("storage"), "");
-        }
-    }
 }
 
 /// What disks are made of is a whole claim, and shown as one.

@@ -304,3 +304,84 @@ fn who_writes_a_template_is_told_what_a_pods_author_is() {
     let told = kind("batch", "jobs").unwrap().rules().warnings(&of("batch", "jobs", wide), None);
     assert!(told.len() == 1 && told[0].starts_with("spec: In Indexed Jobs with"), "{told:?}");
 }
+
+#[test]
+fn a_set_keeps_as_many_revisions_as_it_likes_and_its_disks_are_claims() {
+    let refused = |change: Value| refused("apps", "statefulsets", with(change));
+    assert!(
+        refused(json!({"revisionHistoryLimit": -1, "template": template(json!({"hostname": "A"}))}))
+            .is_empty()
+    );
+    let disk = json!({"metadata": {"name": "d"}, "spec": {"accessModes": ["x"], "resources": {"requests": {"storage": "0"}}}});
+    assert_eq!(
+        refused(json!({"volumeClaimTemplates": [disk]})),
+        [
+            "spec.volumeClaimTemplates[0].spec.accessModes: Unsupported value: \"x\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+            "spec.volumeClaimTemplates[0].spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
+        ]
+    );
+    // Upstream judges the labels with the template, and by themselves.
+    let mut template = template(json!({}));
+    template["metadata"]["labels"]["y"] = "!".into();
+    assert_eq!(refused(json!({"template": template})).len(), 2);
+}
+
+fn template(more: Value) -> Value {
+    let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"metadata": {"labels": {"app": "x"}}, "spec": spec})
+}
+
+#[test]
+fn a_set_has_no_part_of_a_feature_that_is_off() {
+    let kind = kind("apps", "statefulsets").unwrap();
+    let rolling =
+        |more: Value| with(json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": more}}));
+    let most = ["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"];
+    let (mut new, old) = (
+        of("apps", "statefulsets", rolling(json!({"maxUnavailable": 1}))),
+        of("apps", "statefulsets", rolling(json!({}))),
+    );
+    let stored = new.clone();
+    prepare_update(kind, &mut new, &stored);
+    assert!(new.at(&most).is_some(), "what is in use stays");
+    prepare_update(kind, &mut new, &old);
+    assert_eq!(new.at(&most), None);
+    let mut new = stored;
+    prepare_create(kind, &mut new);
+    assert_eq!(new.at(&most), None);
+}
+
+#[test]
+fn what_a_resting_job_needs_may_change_and_what_it_is_may_not() {
+    let jobs = kind("batch", "jobs").unwrap();
+    let job = |image: &str, cpu: &str, suspend: bool| {
+        let container = json!({"name": "c", "image": image, "resources": {"requests": {"cpu": cpu}}});
+        let spec = json!({"suspend": suspend, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}});
+        let mut job = of("batch", "jobs", spec);
+        prepare_create(jobs, &mut job);
+        job
+    };
+    let told = |new: &Object, old: &Object| texts(update(jobs, new, old, &Limits::default()));
+    assert!(told(&job("i", "2", true), &job("i", "1", true)).is_empty());
+    let found = told(&job("j", "2", true), &job("i", "1", true));
+    assert!(found[0].starts_with("spec.template.spec: Invalid value: {\"Volumes\":null,"), "{found:?}");
+    let found = told(&job("i", "2", false), &job("i", "1", false));
+    assert!(found[0].starts_with("spec.template: Invalid value: {\"labels\":"), "{found:?}");
+    let mut active = job("i", "1", true);
+    active.set(&["status", "active"], 1);
+    assert_eq!(told(&job("i", "2", true), &active).len(), 1);
+}
+
+#[test]
+fn a_revision_counts_first() {
+    let body = json!({"metadata": {"name": "a", "namespace": "n"}, "revision": -1});
+    let object = Object::from_value(body).unwrap();
+    assert_eq!(
+        texts(create(kind("apps", "controllerrevisions").unwrap(), &object, &Limits::default())),
+        [
+            "revision: Invalid value: -1: must be greater than or equal to 0",
+            "data: Required value: data is mandatory"
+        ]
+    );
+}

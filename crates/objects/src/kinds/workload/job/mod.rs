@@ -14,9 +14,10 @@ use super::{
     template_defaults,
 };
 use crate::defaults::{default, each};
-use crate::field::Findings;
+use crate::field::{Findings, go_quote};
 use crate::kinds::Rules;
-use crate::kinds::look::{number, of, some, text};
+use crate::kinds::internal;
+use crate::kinds::look::{list, number, of, some, text};
 use crate::kinds::pod::{self, validate};
 use crate::path::Path;
 use crate::schema::Kind;
@@ -90,6 +91,10 @@ impl Rules for Job {
         if label == "status.successful" { "status.succeeded" } else { label }
     }
 
+    fn unselectable(&self, _: &Kind, label: &str) -> Option<String> {
+        Some(format!("field label {} not supported for Job", go_quote(label)))
+    }
+
     fn orphans(&self) -> bool {
         true
     }
@@ -130,40 +135,26 @@ impl Rules for Job {
     }
 
     fn validate(&self, errors: &mut Findings, _: &Kind, object: &Object, limits: &Limits) {
-        let own = object.get("spec").unwrap_or(&Value::Null);
-        generated(errors, object, own);
-        whole(errors, own, limits);
-        // The last pod of them all is called by its number.
-        if let Some(last) =
-            number(own, "completions").filter(|n| *n > 0 && own["completionMode"] == "Indexed")
-        {
-            let host = format!("{}-{}", object.name(), last.saturating_sub(1));
-            if !names::label(&host).is_empty() {
-                let detail = format!("will not able to create pod with invalid DNS label: {host}");
-                errors.invalid(&Path::new("metadata.name"), object.name(), detail);
-            }
-        }
+        alone(errors, object, true, limits);
     }
 
     fn validate_status(&self, errors: &mut Findings, new: &Object, old: &Object) {
         status::validate(errors, new, old);
     }
 
-    fn validate_update(
-        &self,
-        errors: &mut Findings,
-        kind: &Kind,
-        new: &Object,
-        old: &Object,
-        limits: &Limits,
-    ) {
-        self.validate(errors, kind, new, limits);
-        let waits = old.at(&["status", "startTime"]).is_none();
-        let (new, before) = (of(new, "spec"), of(old, "spec"));
+    fn validate_update(&self, errors: &mut Findings, _: &Kind, new: &Object, old: &Object, limits: &Limits) {
+        let labelled = |job: &Object| {
+            let labels = job.at(&["spec", "template", "metadata", "labels"]);
+            let has = |label: &str| labels.is_some_and(|labels| labels.get(label).is_some());
+            has(OWN[0].0) && has(OWN[0].1)
+        };
         // Upstream judges a change as a new job and as a change, and tells both.
+        alone(errors, new, labelled(old), limits);
+        let (new, before) = (of(new, "spec"), of(old, "spec"));
         whole(errors, new, limits);
         let indexed = new["completionMode"] == "Indexed";
-        match indexed && new["completions"] != before["completions"] {
+        match indexed {
+            true if new["completions"] == before["completions"] || new["completions"].is_null() => {}
             true if new["completions"] != new["parallelism"] => {
                 let detail = "can only be modified in tandem with spec.parallelism";
                 errors.invalid(&SPEC.child("completions"), &new["completions"], detail);
@@ -172,17 +163,71 @@ impl Rules for Job {
             false => immutable(errors, new, before, "completions"),
         }
         immutable(errors, new, before, "selector");
-        if waits && before["suspend"] == true {
-            let mut template = json!({"template": before["template"]});
-            schedule_like(&mut template["template"], &new["template"]);
-            immutable(errors, new, &template, "template");
-        } else {
-            immutable(errors, new, before, "template");
-        }
+        template_change(errors, new, before, rests(old));
         let fields =
             ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"];
         for field in fields {
             immutable(errors, new, before, field);
+        }
+    }
+}
+
+/// Whether a job has no pods and wants none: what they are to be may still change (`shouldAllowMutablePodTemplate`).
+fn rests(job: &Object) -> bool {
+    let status = of(job, "status");
+    let suspended =
+        |condition: &Value| text(condition, "type") == "Suspended" && text(condition, "status") == "True";
+    of(job, "spec")["suspend"] == true
+        && (status["startTime"].is_null() || list(status, "conditions").iter().any(suspended))
+        && number(status, "active").unwrap_or(0) == 0
+}
+
+/// What stays of the template: all of it, or of a job that [rests] all but where its pods run and what they need.
+fn template_change(errors: &mut Findings, new: &Value, before: &Value, rests: bool) {
+    let (new, mut old) = (&new["template"], before["template"].clone());
+    if rests {
+        schedule_like(&mut old, new);
+    }
+    let at = SPEC.child("template");
+    let detail = "field is immutable";
+    if rests {
+        need_like(&mut old, new);
+        if old["spec"] != new["spec"] {
+            errors.invalid(&at.child("spec"), internal::shown(&new["spec"], "core.PodSpec"), detail);
+        }
+    } else if old != *new {
+        errors.invalid(&at, internal::shown(new, "core.PodTemplateSpec"), detail);
+    }
+}
+
+/// What the containers of one template need, in the place of what those of another one do: where they are as many, and each is
+/// called so.
+fn need_like(old: &mut Value, new: &Value) {
+    for field in ["containers", "initContainers"] {
+        let wanted = list(&new["spec"], field);
+        let Some(all) = old["spec"].get_mut(field).and_then(Value::as_array_mut) else { continue };
+        if all.len() != wanted.len() {
+            continue;
+        }
+        for (container, wanted) in all.iter_mut().zip(wanted) {
+            if container["name"] == wanted["name"] {
+                container["resources"] = wanted["resources"].clone();
+            }
+        }
+    }
+}
+
+/// What is wrong with a job by itself (`ValidateJob`).
+fn alone(errors: &mut Findings, object: &Object, prefixed: bool, limits: &Limits) {
+    let own = object.get("spec").unwrap_or(&Value::Null);
+    generated(errors, object, own, prefixed);
+    whole(errors, own, limits);
+    // The last pod of them all is called by its number.
+    if let Some(last) = number(own, "completions").filter(|n| *n > 0 && own["completionMode"] == "Indexed") {
+        let host = format!("{}-{}", object.name(), last.saturating_sub(1));
+        if !names::label(&host).is_empty() {
+            let detail = format!("will not able to create pod with invalid DNS label: {host}");
+            errors.invalid(&Path::new("metadata.name"), object.name(), detail);
         }
     }
 }
@@ -224,23 +269,26 @@ fn labels(object: &mut Object) {
 }
 
 /// Labels that nobody has made up.
-fn generated(errors: &mut Findings, object: &Object, own: &Value) {
+fn generated(errors: &mut Findings, object: &Object, own: &Value, prefixed: bool) {
     if own["manualSelector"] == true || own["selector"].is_null() {
         return;
     }
     let template = &own["template"]["metadata"]["labels"];
-    let mut wanted = Vec::new();
-    for (of_uid, of_name) in OWN {
-        wanted.extend([(of_uid, object.uid()), (of_name, object.name())]);
-    }
-    for (label, value) in wanted {
-        if template[label] != value {
-            let at = SPEC.child("template.metadata.labels");
-            errors.invalid(&at, sorted(template), format!("must be '{value}'"));
+    let mut wanted = Map::new();
+    let at = SPEC.child("template.metadata.labels");
+    for (of_uid, of_name) in OWN.iter().rev().filter(|(label, _)| prefixed || *label == OWN[1].0) {
+        for (label, value) in [(of_uid, object.uid()), (of_name, object.name())] {
+            wanted.insert((*label).to_owned(), value.into());
+            match template.get(label) {
+                None => errors.required(&at.key(label), &format!("must be '{value}'")),
+                Some(own) if own != value => {
+                    errors.invalid(&at.key(label), sorted(template), format!("must be '{value}'"));
+                }
+                Some(_) => {}
+            }
         }
     }
-    let only = |label: &str| own["selector"] == json!({"matchLabels": {label: object.uid()}});
-    if !only(OWN[0].0) && !only(OWN[1].0) {
+    if takes(&own["selector"], &json!({"metadata": {"labels": wanted}})) == Some(false) {
         let shown = shown_selector(&own["selector"]);
         errors.invalid(&SPEC.child("selector"), shown, "`selector` not auto-generated");
     }
