@@ -135,16 +135,8 @@ fn judge_container(pod: &Object, wanted: &str) -> Result<(), Error> {
         ("", 1) => return Ok(()),
         ("", 0) => format!("a container name must be specified for pod {name}"),
         ("", _) => {
-            let mut text = format!(
-                "a container name must be specified for pod {name}, choose one of: [{}]",
-                own.join(" ")
-            );
-            for (what, more) in [("init", &init), ("ephemeral", &ephemeral)] {
-                if !more.is_empty() {
-                    text.push_str(&format!(" or one of the {what} containers: [{}]", more.join(" ")));
-                }
-            }
-            text
+            let all: Vec<_> = [&init[..], &own[..], &ephemeral[..]].concat();
+            format!("a container name must be specified for pod {name}, choose one of: [{}]", all.join(" "))
         }
         (wanted, _) if all().any(|there| there == wanted) => return Ok(()),
         (wanted, _) => format!("container {wanted} is not valid for pod {name}"),

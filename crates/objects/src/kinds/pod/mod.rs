@@ -138,8 +138,11 @@ fn qos_class(pod: &Object) -> &'static str {
     for field in ["initContainers", "containers"] {
         for container in pod.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten() {
             for name in ["cpu", "memory"] {
-                let quantity =
-                    |which: &str| container["resources"][which][name].as_str().filter(|q| *q != "0");
+                let quantity = |which: &str| {
+                    container["resources"][which][name]
+                        .as_str()
+                        .filter(|q| crate::quantity::compare(q, "0").is_gt())
+                };
                 let (request, limit) = (quantity("requests"), quantity("limits"));
                 any |= request.is_some() || limit.is_some();
                 all &= limit.is_some() && request == limit;

@@ -9,35 +9,36 @@ use crate::strategy::keep;
 pub(super) fn prepare(part: &str, pod: &mut Object, sent: &Object) {
     match part {
         "ephemeralcontainers" => keep(pod, sent, &["spec", "ephemeralContainers"]),
-        "resize" => {
-            for field in ["containers", "initContainers"] {
-                resize(pod, sent, field);
-            }
-        }
+        "resize" => resize(pod, sent),
         _ => {}
     }
 }
 
-/// The resources of containers that are there, by their names.
-fn resize(pod: &mut Object, sent: &Object, field: &str) {
-    let sent: std::collections::HashMap<&str, &Value> = {
-        let all = sent.at(&["spec", field]).and_then(Value::as_array).into_iter().flatten();
-        all.filter_map(|container| Some((container["name"].as_str()?, container))).collect()
+/// What containers use, and the pod as a whole. Where there are others than before it is taken as it was sent, and judged.
+fn resize(pod: &mut Object, sent: &Object) {
+    const FIELDS: [&str; 2] = ["containers", "initContainers"];
+    let all = |pod: &Object, field: &str| -> Vec<Value> {
+        pod.at(&["spec", field]).and_then(Value::as_array).cloned().unwrap_or_default()
     };
-    let containers = pod.0.get_mut("spec").and_then(|spec| spec.get_mut(field)).and_then(Value::as_array_mut);
-    for container in containers.into_iter().flatten() {
-        // Init containers that end before the others begin have no size to change.
-        if field == "initContainers" && container["restartPolicy"] != "Always" {
-            continue;
-        }
-        let Some(container) = container.as_object_mut() else { continue };
-        let name = container.get("name").and_then(Value::as_str).unwrap_or("");
-        let Some(wanted) = sent.get(name) else { continue };
-        for field in ["resources", "resizePolicy"] {
-            match wanted.get(field) {
-                Some(value) => drop(container.insert(field.into(), value.clone())),
-                None => drop(container.shift_remove(field)),
+    if FIELDS.iter().any(|field| all(pod, field).len() != all(sent, field).len()) {
+        *pod = sent.clone();
+        return;
+    }
+    for field in FIELDS {
+        let (mut now, sent) = (all(pod, field), all(sent, field));
+        let renamed = now.iter().zip(&sent).any(|(now, sent)| now["name"] != sent["name"]);
+        for (now, sent) in now.iter_mut().zip(&sent).filter(|_| !renamed) {
+            for field in ["resources", "resizePolicy"] {
+                match (now.as_object_mut(), sent.get(field)) {
+                    (Some(now), Some(value)) => drop(now.insert(field.into(), value.clone())),
+                    (Some(now), None) => drop(now.shift_remove(field)),
+                    (None, _) => {}
+                }
             }
         }
+        if !sent.is_empty() {
+            pod.set(&["spec", field], if renamed { sent } else { now });
+        }
     }
+    keep(pod, sent, &["spec", "resources"]);
 }

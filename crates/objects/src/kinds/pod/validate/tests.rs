@@ -252,3 +252,65 @@ fn what_is_long_is_not_shown_with_everything_that_it_is_held_against() {
         assert!(found.len() > 500 && shown < 16 << 20, "{} findings of {shown} bytes", found.len());
     }
 }
+
+/// What a resize makes of a pod, and what is wrong with that.
+fn resized(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let pods = kind("", "pods").unwrap();
+    let old = json!({
+        "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+        "spec": {
+            "serviceAccountName": "s",
+            "containers": [
+                {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}, {"name": "d", "image": "i"},
+            ],
+        },
+        "status": {"phase": "Pending", "qosClass": "Burstable"},
+    });
+    let mut sent = old.clone();
+    change(&mut sent);
+    let [old, mut sent] = [old, sent].map(|pod| {
+        let mut pod = Object::from_value(pod).unwrap();
+        defaults::apply(pods, &mut pod);
+        pod
+    });
+    crate::strategy::prepare_part(pods, "resize", &mut sent, &old);
+    let found = validate::part_update(pods, "resize", &sent, &old, &Limits::default()).told();
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_refused_of_a_resize() {
+    assert!(
+        resized(|pod| pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "2".into()).is_empty()
+    );
+    assert!(
+        resized(|pod| pod["spec"]["containers"][0]["image"] = "other".into()).is_empty(),
+        "it is not looked at"
+    );
+    let removed = resized(|pod| drop(pod["spec"]["containers"].as_array_mut().unwrap().pop()));
+    assert_eq!(removed, ["spec.containers: Forbidden: containers may not be added or removed on resize"]);
+    let renamed = resized(|pod| pod["spec"]["containers"][1]["name"] = "e".into());
+    assert_eq!(
+        renamed,
+        ["spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize"]
+    );
+    let gone =
+        resized(|pod| pod["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "1"}}));
+    assert_eq!(
+        gone,
+        ["spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"]
+    );
+    let other = resized(|pod| {
+        pod["spec"]["containers"][0]["resizePolicy"] =
+            json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}])
+    });
+    assert_eq!(other, ["spec: Forbidden: only cpu and memory resources are mutable"]);
+    // What is less than nothing is no amount of a class.
+    let less = resized(|pod| pod["spec"]["containers"][1]["resources"] = json!({"requests": {"cpu": "-1"}}));
+    assert_eq!(
+        less,
+        [
+            "spec.containers[1].resources.requests[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"
+        ]
+    );
+}
