@@ -2,6 +2,35 @@
 
 use std::cmp::Ordering;
 
+/// Why a text is no quantity, in upstream's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    /// Not even of the form of one.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Format,
+    /// A unit that there is not.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
+
+/// Whether the text is a quantity, and if not, why.
+///
+/// # Errors
+/// It is none.
+pub fn judge(text: &str) -> Result<(), QuantityError> {
+    if is_valid(text) {
+        return Ok(());
+    }
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let rest = &rest[digits(rest)..];
+    let rest = rest.strip_prefix('.').map_or(rest, |rest| &rest[digits(rest)..]);
+    let unit = rest.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
+    let power = unit.strip_prefix(['+', '-']).unwrap_or(unit);
+    let whole = !text.is_empty() && !rest.is_empty() && digits(power) == power.len();
+    Err(if whole { QuantityError::Suffix } else { QuantityError::Format })
+}
+
 /// Whether the text is a quantity: sign, digits with at most one point, then nothing, a unit or an exponent.
 pub fn is_valid(text: &str) -> bool {
     parse(text).is_some()
@@ -9,10 +38,10 @@ pub fn is_valid(text: &str) -> bool {
 
 /// The canonical form: the largest unit of the same family without a fraction, at most three decimals of a
 /// thousandth kept (`0.5` is `500m`, `1024Mi` is `1Gi`, `1000m` is `1`). What has more digits than upstream reads into 64 bits
-/// is 2^63-1 at most (`ParseQuantity`). Text that is no quantity, or whose value is beyond exact arithmetic, comes back as it is.
+/// is 2^63-1 at most where its unit is a power of 1024 (`ParseQuantity`). Text that is no quantity, or whose value is beyond exact arithmetic, comes back as it is.
 pub fn canonical(text: &str) -> String {
     let Some((negative, digits, scale, suffix)) = parse(text) else { return text.into() };
-    if !is_short(&digits, scale, suffix) && is_beyond(text) {
+    if matches!(suffix, Suffix::Binary(_)) && !is_short(&digits, scale, suffix) && is_beyond(text) {
         return format!("{}{}", if negative { "-" } else { "" }, i64::MAX);
     }
     exact(negative, &digits, scale, suffix).unwrap_or_else(|| text.into())
@@ -269,6 +298,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_that_is_none_says_why() {
+        for (text, why) in [
+            ("1Gi", Ok(())),
+            ("1Gi-", Err(QuantityError::Suffix)),
+            ("1x", Err(QuantityError::Format)),
+            ("", Err(QuantityError::Format)),
+            ("1kk", Err(QuantityError::Suffix)),
+            ("1.2.3", Err(QuantityError::Format)),
+            ("x", Err(QuantityError::Format)),
+        ] {
+            assert_eq!(judge(text), why, "{text}");
+        }
+    }
+
+    #[test]
     fn canonical_forms() {
         for (given, want) in [
             ("0.5", "500m"),
@@ -287,11 +331,11 @@ mod tests {
             ("1e2147483647", "10e2147483646"),
             ("1e-2147483648", "1e-2147483648"),
             ("100E", "100E"),
-            ("100000000000000000000", "9223372036854775807"),
-            ("-100000000000000000000", "-9223372036854775807"),
+            ("100000000000000000000", "100E"),
+            ("-99999999999999999999", "-99999999999999999999"),
             ("100Ei", "9223372036854775807"),
             ("7Ei", "7Ei"),
-            ("1000000000000000000000e3", "9223372036854775807"),
+            ("1000000000000000000000e3", "1e24"),
             ("9223372036854775806.5", "9223372036854775806500m"),
             ("0000000000000000000000001", "1"),
         ] {

@@ -8,6 +8,7 @@ use tokensmith_api::duration::DurationError;
 use tokensmith_api::{Findings, GoDuration, moment};
 
 use crate::field::go_quote;
+use crate::quantity::QuantityError;
 use crate::schema::{Field, Shape, TypeRef, go_item, go_type};
 
 /// Why a value has not its Go type, in the words of Go's decoders.
@@ -20,8 +21,8 @@ pub enum TypeError {
     #[error(transparent)]
     Duration(#[from] DurationError),
     /// No quantity.
-    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
-    Quantity,
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
     /// No time.
     #[error("parsing time {} as \"{layout}\": cannot parse {} as \"2006\"", go_quote(text), go_quote(text))]
     Time {
@@ -29,6 +30,14 @@ pub enum TypeError {
         text: String,
         /// Go's layout.
         layout: &'static str,
+    },
+    /// A time, and something behind it.
+    #[error("parsing time {}: extra text: {}", go_quote(text), go_quote(rest))]
+    TimeAndMore {
+        /// What stands there.
+        text: String,
+        /// What is behind the time.
+        rest: String,
     },
     /// A time that cannot be written.
     #[error("parsing time {}: {source}", go_quote(text))]
@@ -151,7 +160,9 @@ impl Check {
     ) -> Result<Value, TypeError> {
         let wrong = |this: &Self, value: &Value| {
             let (what, owner) = (what_of(value, shape), owner.short_name().to_string());
-            TypeError::Unmarshal { what, owner, path: this.names.clone(), of: go_type(go) }
+            // What is no text is read as a number by itself.
+            let of = if *shape == Shape::IntOrString { "int32".into() } else { go_type(go) };
+            TypeError::Unmarshal { what, owner, path: this.names.clone(), of }
         };
         match (shape, value) {
             (Shape::Bool, v @ Value::Bool(_)) | (Shape::String, v @ Value::String(_)) => Ok(v),
@@ -301,7 +312,7 @@ pub fn what(value: &Value) -> &'static str {
 /// A number that does not fit its type is shown with its text.
 fn what_of(value: &Value, shape: &Shape) -> String {
     match (value, shape) {
-        (Value::Number(n), Shape::Int32 | Shape::Int64) => format!("number {n}"),
+        (Value::Number(n), Shape::Int32 | Shape::Int64 | Shape::IntOrString) => format!("number {n}"),
         _ => what(value).into(),
     }
 }
@@ -341,7 +352,12 @@ fn time(text: &str, micro: bool) -> Result<Value, TypeError> {
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
     let parsed = moment::parse(text).map_err(|e| match e {
         moment::ParseError::OutOfRange => TypeError::TimeOutOfRange { text: text.into(), source: e },
-        moment::ParseError::Syntax(_) => TypeError::Time { text: text.into(), layout },
+        moment::ParseError::Syntax(_) => match text.split_once('Z') {
+            Some((time, rest)) if !rest.is_empty() && moment::parse(&format!("{time}Z")).is_ok() => {
+                TypeError::TimeAndMore { text: text.into(), rest: rest.into() }
+            }
+            _ => TypeError::Time { text: text.into(), layout },
+        },
     })?;
     Ok(if micro { micro_timestamp(parsed) } else { crate::object::timestamp(parsed) }.into())
 }
@@ -352,13 +368,13 @@ pub(super) fn micro_timestamp(t: OffsetDateTime) -> String {
     format!("{}.{:06}Z", whole.trim_end_matches('Z'), t.microsecond())
 }
 
+/// Go reads what stands between the quotes, without the blanks around it; what is escaped there is none of those.
 fn quantity(value: Value) -> Result<Value, TypeError> {
     let text = match &value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if crate::quantity::is_valid(&text) {
-        return Ok(crate::quantity::canonical(&text).into());
-    }
-    Err(TypeError::Quantity)
+    let text = text.trim_matches(|c: char| c.is_whitespace() && !c.is_control());
+    crate::quantity::judge(text)?;
+    Ok(crate::quantity::canonical(text).into())
 }

@@ -127,7 +127,8 @@ fn lists_drop_their_items_kinds() {
 /// The types of Go's API that no served kind has, each as a body of its own.
 fn shown(of: &str, body: Value) -> Value {
     let name = of.rsplit('.').next().unwrap();
-    let expected = Expected { group: "", version: "v1", kind: name, schema: schema::type_of(of).unwrap() };
+    let expected =
+        Expected { group: "", version: "v1", kind: name, schema: schema::type_of(of).unwrap(), also: "" };
     let map = decode_value(body, &expected, FieldValidation::Strict).unwrap().object.0;
     let raw = protobuf::encode("v1", name, expected.schema, &map);
     let back = decode(&raw, Media::Protobuf, &expected, FieldValidation::Strict).unwrap().object.0;
@@ -192,7 +193,8 @@ fn forms_of_their_own() {
     }
     assert_eq!(schema(json!({"maximum": 3.0})), json!({"maximum": 3}));
     let refused = |body: Value, of: &str| {
-        let expected = Expected { group: "", version: "v1", kind: "X", schema: schema::type_of(of).unwrap() };
+        let expected =
+            Expected { group: "", version: "v1", kind: "X", schema: schema::type_of(of).unwrap(), also: "" };
         decode_value(body, &expected, FieldValidation::Warn).unwrap_err().to_string()
     };
     let error = refused(json!({"items": 1}), "apiextensions/v1.JSONSchemaProps");
@@ -209,6 +211,7 @@ fn an_object_within_an_object_keeps_its_kind() {
         version: "v1",
         kind: "StatefulSet",
         schema: schema::type_of("apps/v1.StatefulSet").unwrap(),
+        also: "",
     };
     let template = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": {"name": "d"}});
     let body = json!({"metadata": {}, "spec": {"volumeClaimTemplates": [template]}});
@@ -317,4 +320,41 @@ proptest::proptest! {
         let body = tokensmith_api::proto::frame("v1", "Pod", &bytes);
         let _ = decode(&body, Media::Protobuf, &pod(), FieldValidation::Warn);
     }
+}
+
+#[test]
+fn what_upstreams_own_types_read_by_themselves_is_refused_in_their_words() {
+    let expected = Expected::kind(schema::kind("policy", "poddisruptionbudgets").unwrap());
+    let read = |body: &str| {
+        decode(body.as_bytes(), Media::Json, &expected, FieldValidation::Ignore).map_err(|e| e.to_string())
+    };
+    for (value, what) in [("1.5", "number 1.5"), ("2147483648", "number 2147483648"), ("true", "bool")] {
+        let told = read(&format!("{{\"spec\": {{\"minAvailable\": {value}}}}}")).unwrap_err();
+        let want = format!(
+            "json: cannot unmarshal {what} into Go struct field PodDisruptionBudgetSpec.spec.minAvailable of type int32"
+        );
+        assert!(told.ends_with(&want), "{told}");
+    }
+    let told = read("{\"apiVersion\": \"policy/v1/\"}").unwrap_err();
+    assert_eq!(
+        told,
+        "the object provided is unrecognized (must be of type PodDisruptionBudget): unexpected GroupVersion string: policy/v1/ ({\"apiVersion\": \"policy/v1/\"})"
+    );
+    let claims = Expected::kind(schema::kind("", "persistentvolumeclaims").unwrap());
+    let of = |amount: &str| {
+        let body =
+            format!("{{\"spec\": {{\"resources\": {{\"requests\": {{\"storage\": \"{amount}\"}}}}}}}}");
+        decode(body.as_bytes(), Media::Json, &claims, FieldValidation::Ignore).map_err(|e| e.to_string())
+    };
+    assert_eq!(of(" 1Gi ").unwrap().object.str_at(&["spec", "resources", "requests", "storage"]), "1Gi");
+    assert!(of("1Gi\\n").is_err(), "what is escaped is no blank");
+    assert!(of("1Gi-").unwrap_err().ends_with("unable to parse quantity's suffix"));
+    let late = decode(
+        br#"{"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z."}}"#,
+        Media::Json,
+        &claims,
+        FieldValidation::Ignore,
+    );
+    let told = late.map_err(|e| e.to_string()).unwrap_err();
+    assert!(told.ends_with(r#": parsing time "2026-01-01T00:00:00Z.": extra text: ".""#), "{told}");
 }

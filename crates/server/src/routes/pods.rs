@@ -28,7 +28,9 @@ pub(super) async fn create(
     let a = &caller.info.attributes;
     let evicts = a.subresource == "eviction";
     let expected = match evicts {
-        true => Expected::named("policy", "v1", "Eviction", "policy/v1.Eviction"),
+        // The first version of evictions has the same fields.
+        true => Expected::named("policy", "v1", "Eviction", "policy/v1.Eviction")
+            .map(|expected| Expected { also: "policy/v1beta1", ..expected }),
         false => Expected::named("", "v1", "Binding", "core/v1.Binding"),
     };
     let expected = expected.ok_or_else(|| Failure::internal("the type is not in the table"))?;
