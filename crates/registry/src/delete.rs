@@ -23,6 +23,13 @@ pub enum Deleted {
     },
 }
 
+/// Says what stays when nobody has said what becomes of it, whether there is something to delete or not.
+fn tell_orphans(request: &mut Request<'_>, kind: &Kind, options: &DeleteOptions) {
+    if options.propagation().is_none() {
+        request.warnings.extend(kind.storage().rules().orphans_silently().map(str::to_owned));
+    }
+}
+
 /// So many objects of a collection are deleted at once.
 const AT_ONCE: usize = 32;
 
@@ -36,6 +43,7 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
+        tell_orphans(request, kind, options);
         self.delete_asked(request, kind, namespace, name, name, options).await
     }
 
@@ -50,7 +58,7 @@ impl Registry {
         asked: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Error> {
-        let (kind, mut told) = (kind.storage(), false);
+        let kind = kind.storage();
         for _ in 0..5 {
             let there = self.get(kind, namespace, name)?;
             preconditions(kind, &there, options)?;
@@ -63,10 +71,6 @@ impl Registry {
                 ..Write::of(request.user, Operation::Delete, kind, namespace, &snapshot)
             };
             self.admission.admit(&write, None, &mut request.warnings).await?;
-            if options.propagation().is_none() && !told {
-                request.warnings.extend(kind.rules().orphans_silently().map(str::to_owned));
-                told = true;
-            }
             match self.delete_once(kind, &there, &old, options).await {
                 Err(Error::Conflict { .. })
                     if self.get(kind, namespace, name).is_ok_and(|now| now != there) => {}
@@ -85,6 +89,7 @@ impl Registry {
         found: &List,
         options: &DeleteOptions,
     ) -> Result<(), Error> {
+        tell_orphans(request, kind, options);
         let warnings = self.delete_all(request.user, kind, &found.items, options).await?;
         request.warnings.extend(warnings);
         Ok(())

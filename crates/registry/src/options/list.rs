@@ -211,7 +211,9 @@ impl ListOptions {
         if !matches!(wanted, "" | "NotOlderThan") {
             errors.push(FieldError::not_supported(field, &wanted.into(), &["NotOlderThan"]));
         }
-        if !wanted.is_empty() && !self.continue_token.is_empty() {
+        // Whoever says neither, and no version, is taken to want what is there first (`SetListOptionsDefaults`).
+        let first = !initial && matches!(self.resource_version.as_str(), "" | "0");
+        if (!wanted.is_empty() || first) && !self.continue_token.is_empty() {
             let detail = "resourceVersionMatch is forbidden when continue is provided";
             errors.push(FieldError::forbidden(field, detail));
         }

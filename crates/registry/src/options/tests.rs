@@ -92,3 +92,13 @@ fn lists_and_watches_are_judged_by_their_own_rules() {
     assert_eq!(text(version("resourceVersion=-1")), said);
     assert!(version("resourceVersion=%2B1").is_err(), "Go takes no sign there");
 }
+
+#[test]
+fn a_watch_of_what_is_there_goes_on_from_nowhere() {
+    let kind = schema::kind("", "configmaps").unwrap();
+    let told = |query: &str| ListOptions::read(kind, &format!("watch=true&continue=x{query}")).map(drop);
+    let want = "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided";
+    assert_eq!(text(told("")), want);
+    assert_eq!(text(told("&resourceVersion=0")), want);
+    assert!(told("&resourceVersion=5").is_ok());
+}

@@ -201,11 +201,17 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Option<Arc<Stored>>, Error> {
         let within = self.networks(Family::of(ip)).iter().any(|range| range.has(ip));
-        let why = match within {
-            false => "the provided network does not match the current range",
-            true => match self.hold(object, ip, dry_run).await? {
+        let first = self.networks(Family::of(ip)).first().copied().filter(|_| dry_run);
+        let why = match (within, first) {
+            (true, _) if dry_run => return Ok(None),
+            // Who only looks asks the first network alone.
+            (false, Some(first)) => {
+                format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {first}")
+            }
+            (false, None) => "the provided network does not match the current range".into(),
+            (true, _) => match self.hold(object, ip, dry_run).await? {
                 Held::Here(address) => return Ok(address),
-                Held::Elsewhere => "provided IP is already allocated",
+                Held::Elsewhere => "provided IP is already allocated".into(),
             },
         };
         let detail = format!("failed to allocate IP {ip}: {why}");
@@ -219,6 +225,10 @@ impl Registry {
         family: Family,
         dry_run: bool,
     ) -> Result<(IpAddr, Option<Arc<Stored>>), Error> {
+        // Who only looks is shown the network, as upstream's allocator has it: an address that may be gone at once says no more.
+        if let Some(network) = self.networks(family).first().filter(|_| dry_run) {
+            return Ok((network.base(), None));
+        }
         for ip in self.networks(family).iter().flat_map(AddressRange::candidates) {
             if let Held::Here(address) = self.hold(object, ip, dry_run).await? {
                 return Ok((ip, address));

@@ -34,6 +34,9 @@ pub(crate) enum PortError {
     Taken,
 }
 
+/// The first port that is shown to who only looks.
+const DUMMY: u16 = 32_769;
+
 /// What one write takes. Until it [ends](Taking::end) nobody else gets it, and for a while after it was dropped.
 pub(crate) struct Taking {
     ports: NodePorts,
@@ -61,13 +64,20 @@ impl Taking {
     /// Takes this one.
     pub(super) fn take(&mut self, port: i64) -> Result<(), PortError> {
         let (first, last) = (*self.range.start(), *self.range.end());
-        let port = u16::try_from(port).ok().filter(|port| self.range.contains(port));
+        // Who only looks is not asked whether it lies in the range.
+        let port = u16::try_from(port).ok().filter(|port| self.dry || self.range.contains(port));
         let port = port.ok_or(PortError::Outside(first, last))?;
         self.first_free([port]).map(drop).ok_or(PortError::Taken)
     }
 
     /// Takes any: first of those beyond a band at the beginning, which upstream leaves to whoever names a port.
     pub(super) fn any(&mut self) -> Result<u16, PortError> {
+        if self.dry {
+            // As upstream: a number that stands for one.
+            let port = self.taken.iter().max().map_or(DUMMY, |last| last.saturating_add(1));
+            self.taken.insert(port);
+            return Ok(port);
+        }
         let (first, size) = (u64::from(*self.range.start()), self.range.len() as u64);
         let band = (size / 32).clamp(16, 128);
         let band = if band >= size { 0 } else { band };
@@ -151,7 +161,8 @@ mod tests {
         assert_eq!((rest.len(), other.any()), (2, Err(PortError::Full)));
         one.end();
         let mut dry = ports.begin(&RANGE, true);
-        assert_eq!((dry.any(), dry.any()), (Ok(30_001), Err(PortError::Full)));
+        assert_eq!((dry.any(), dry.any()), (Ok(32_769), Ok(32_770)));
+        assert_eq!((dry.take(30_003), dry.take(40_000)), (Err(PortError::Taken), Ok(())));
         let mut last = ports.begin(&RANGE, false);
         assert_eq!((last.any(), last.any()), (Ok(30_001), Err(PortError::Full)));
         other.end();

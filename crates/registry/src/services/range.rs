@@ -84,6 +84,11 @@ impl AddressRange {
         fits.contains(&bits).then_some(AddressRange { base, bits })
     }
 
+    /// The address that the network itself has.
+    pub(super) fn base(&self) -> IpAddr {
+        self.base
+    }
+
     /// Of which family its addresses are.
     pub fn family(&self) -> Family {
         Family::of(self.base)
