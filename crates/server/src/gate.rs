@@ -10,7 +10,7 @@ use axum::extract::{FromRef, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use time::format_description::well_known::Rfc3339;
 use tokensmith_api::status::Details;
@@ -107,6 +107,9 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     let path = decode(request.uri().path());
     let query = request.uri().query().unwrap_or("").to_owned();
     let info = RequestInfo::parse(request.method().as_str(), &path, &query);
+    if info.verb_in_path && info.attributes.resource.is_empty() {
+        return routes::no_kind(request.uri().path_and_query().map_or(&path, |target| target.as_str()));
+    }
     let served = labels(&gate.app, &info);
     let span = spans::request(&info, (&served.0, &served.1), request.headers(), &audit_id);
     pass(gate, Arrival { arrived, audit_id, query, info, served }, request, next).instrument(span).await
@@ -456,6 +459,8 @@ fn render(failure: &Failure, Asked { headers, query, show }: Asked<'_>, from: Re
     let format = Format::of_failure(headers, query);
     let value = serde_json::to_value(&failure.0).unwrap_or_default();
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media.as_str()));
+    // A router may have written how long nothing is.
+    parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(encode_value(&value, format.media, format.pretty)))
 }
 

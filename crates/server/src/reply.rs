@@ -78,12 +78,12 @@ impl Format {
         Ok(Format { media, convert, pretty, without_columns: false, include })
     }
 
-    /// For a failure: what the client accepts, else JSON.
+    /// For a failure: what the client accepts, of which nothing else is made; else JSON.
     pub(crate) fn of_failure(headers: &HeaderMap, query: &str) -> Self {
         let pretty = wants_pretty(headers, query);
         let include = Ok(Include::default());
         let plain = Format { media: Media::Json, convert: None, pretty, without_columns: false, include };
-        Format::negotiated(headers, query, |_| true).map(|f| Format { convert: None, ..f }).unwrap_or(plain)
+        Format::negotiated(headers, query, |_| false).unwrap_or(plain)
     }
 }
 

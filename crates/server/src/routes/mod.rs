@@ -52,6 +52,8 @@ use crate::heavy::Places;
 use crate::needs::Shared;
 use crate::warnings::Warnings;
 
+pub(crate) use paths::no_kind;
+
 /// Who may come to a route. The gate asks before the request is routed and its body read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -146,8 +148,8 @@ const SYSTEM: [&str; 5] =
 /// All endpoints of our own. `openapi/tokensmith.yaml` describes the same ones, a test says so.
 pub const OWN: &[Route] = &[
     Route::own("/", ANY, Access::Authorized, || any(paths::index)),
-    Route::own("/.well-known/openid-configuration", GET, Access::Document, || get(oidc::discovery)),
-    Route::own("/.well-known/openid-configuration/", GET, Access::Document, || get(oidc::discovery)),
+    Route::own("/.well-known/openid-configuration", GET, Access::Document, || plain(get(oidc::discovery))),
+    Route::own("/.well-known/openid-configuration/", GET, Access::Document, || plain(get(oidc::discovery))),
     Route::own("/admin/v1/backup", POST, Access::Authorized, || post(backup::create)),
     Route::own("/admin/v1/keys", GET, Access::Authorized, || get(keys::list)),
     Route::own("/admin/v1/keys/export", GET, Access::Authorized, || get(keys::export)),
@@ -177,8 +179,8 @@ pub const OWN: &[Route] = &[
     Route::own("/openapi/v2", ANY, Access::Authorized, || any(openapi::v2)),
     Route::own("/openapi/v3", ANY, Access::Authorized, || any(openapi::index)),
     Route::own("/openapi/v3/{*document}", ANY, Access::Authorized, || any(openapi::v3)),
-    Route::own("/openid/v1/jwks", GET, Access::Document, || get(oidc::jwks)),
-    Route::own("/openid/v1/jwks/", GET, Access::Document, || get(oidc::jwks)),
+    Route::own("/openid/v1/jwks", GET, Access::Document, || plain(get(oidc::jwks))),
+    Route::own("/openid/v1/jwks/", GET, Access::Document, || plain(get(oidc::jwks))),
     Route::own("/readyz", ANY, Access::Authorized, || any(health::ready)),
     Route::own("/readyz/{*name}", ANY, Access::Authorized, || any(health::one_of_ready)),
     Route::own("/version", GET, Access::Authorized, || only(get(version::show))),
@@ -188,6 +190,11 @@ pub const OWN: &[Route] = &[
 fn only(get: MethodRouter<Shared>) -> MethodRouter<Shared> {
     let refused = async || Failure::method_not_allowed();
     any(refused).merge(get.head(refused))
+}
+
+/// GET and HEAD, and no `Allow` beside the refusal of others, as upstream.
+fn plain(get: MethodRouter<Shared>) -> MethodRouter<Shared> {
+    any(async || Failure::method_not_allowed()).merge(get)
 }
 
 /// The rule of the endpoint of our own that a decoded path is. Of one that only means it, by another number of slashes, the
@@ -343,9 +350,6 @@ async fn api(
             None => discovery::below(&schema, &request, path),
         };
     }
-    if info.verb_in_path && info.attributes.resource.is_empty() {
-        return Ok(paths::no_kind(request.uri().path_and_query().map_or(path, |target| target.as_str())));
-    }
     let Some(kind) = served_kind(&schema, info) else {
         return match paths::is_restful(&schema, path) {
             true => Err(Failure::no_such_path()),
@@ -353,7 +357,7 @@ async fn api(
         };
     };
     let answer = of_kind(&all, &caller, kind, request).await;
-    if kind.deprecated.is_empty() {
+    if kind.deprecated.is_empty() || answer.as_ref().is_err_and(Failure::is_of_router) {
         return answer;
     }
     let mut answer = answer.into_response();

@@ -43,7 +43,9 @@ pub(super) async fn serve(
     body: Body,
 ) -> Result<Response, Failure> {
     let named = !caller.info.parts.is_empty();
-    judge_name(caller)?;
+    if [Method::GET, Method::PUT, Method::PATCH, Method::DELETE].contains(&parts.method) {
+        judge_name(caller)?;
+    }
     let one_namespace = !kind.namespaced || !caller.info.attributes.namespace.is_empty();
     match (&parts.method, named) {
         (&Method::GET, true) => get(with, caller, kind, parts).await,
@@ -268,7 +270,7 @@ async fn delete(
     let (namespace, name) = place(caller, kind);
     enter_for(kind, with.registry.get(kind, namespace, name).ok().as_deref()).await;
     let deleted = with.registry.delete(&mut request, kind, namespace, name, &options).await;
-    let deleted = deleted.map_err(|e| e.seen_as(kind))?;
+    let deleted = or_told(deleted.map_err(|e| e.seen_as(kind)), &mut request)?;
     if let Deleted::Object(object) | Deleted::Pending(object) = &deleted {
         enter_to_show(&format, kind, [&**object]).await;
     }
@@ -310,7 +312,7 @@ async fn delete_collection(
     for object in &gone.items {
         enter_for(kind, Some(object)).await;
     }
-    with.registry.delete_collection(&mut request, kind, &gone, &options).await?;
+    or_told(with.registry.delete_collection(&mut request, kind, &gone, &options).await, &mut request)?;
     // As upstream: what cannot be shown has been done all the same.
     show::fits(&format, kind, true).map_err(|e| Failure::beside(e, std::mem::take(&mut request.warnings)))?;
     enter_to_show(&format, kind, gone.items.iter().map(|object| &**object)).await;

@@ -46,7 +46,7 @@ pub(super) fn no_page() -> Response {
 }
 
 /// 500 of a path that begins like an object's and names no kind; upstream tells even strangers.
-pub(super) fn no_kind(target: &str) -> Response {
+pub(crate) fn no_kind(target: &str) -> Response {
     let cause = "failed to create RequestInfo: unable to determine kind and namespace from url";
     let text = format!("Internal Server Error: \"{target}\": {cause}, {target}");
     reply::text(StatusCode::INTERNAL_SERVER_ERROR, &escaped(&text))

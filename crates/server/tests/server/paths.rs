@@ -383,3 +383,54 @@ async fn an_accept_that_names_nothing_a_route_produces_is_refused_before_it_is_n
         assert_eq!(ask(&world, "GET", path, &[("accept", accept)]).await.status, 200, "{path} {accept}");
     }
 }
+
+/// The answer is as long as it says, whatever a router has made of it before.
+#[tokio::test]
+async fn a_refusal_of_a_path_that_is_spelt_otherwise_has_its_body() {
+    let world = World::new().await;
+    for path in ["/api/", "/version/"] {
+        for method in ["POST", "DELETE", "PUT"] {
+            let answer = ask(&world, method, path, &[]).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.json()["reason"].as_str()),
+                (405, Some("MethodNotAllowed"))
+            );
+            assert_eq!(answer.header("allow"), "", "{method} {path}");
+            assert!(
+                ["", &answer.bytes.len().to_string()].contains(&answer.header("content-length")),
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!(ask(&world, "PUT", "/openid/v1/jwks", &[]).await.header("allow"), "");
+}
+
+/// What upstream's router refuses no endpoint has seen.
+#[tokio::test]
+async fn a_kind_is_said_to_be_deprecated_where_it_is_asked() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/endpoints";
+    let warned = |answer: &Answer| answer.header("warning").contains("v1 Endpoints is deprecated");
+    assert!(warned(&get(&world, path).await));
+    assert!(warned(&get(&world, &format!("{path}/nosuch")).await));
+    assert!(!warned(&ask(&world, "GET", path, &[("accept", "text/plain")]).await));
+    assert!(!warned(&ask(&world, "PATCH", &format!("{path}/a"), &[("content-type", "text/plain")]).await));
+}
+
+/// A failure has no other form than its own, so an `Accept` that names one is none of it.
+#[tokio::test]
+async fn a_failure_is_no_table_in_no_form() {
+    let world = World::new().await;
+    let path = "/api/v1/namespaces/default/configmaps/nosuch";
+    for (accept, of) in [
+        ("application/yaml;as=Table;g=meta.k8s.io;v=v1", "application/json"),
+        ("application/yaml;as=Table;g=meta.k8s.io;v=v1,application/yaml", "application/yaml"),
+        (
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            "application/json",
+        ),
+    ] {
+        let answer = ask(&world, "GET", path, &[("accept", accept)]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (404, of), "{accept}");
+    }
+}

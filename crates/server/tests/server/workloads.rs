@@ -255,6 +255,12 @@ async fn jobs_and_controllers_leave_their_pods_alone_unless_they_are_told() {
         let gone = world.delete(&format!("{collection}/a")).await;
         let warned = gone.header("warning").contains("child pods are preserved by default");
         assert_eq!(warned, collection.contains("jobs"), "{collection}");
+        // Whether there is something to delete or not.
+        for nothing in ["/nosuch", "?labelSelector=no%3Dsuch"] {
+            let gone = world.delete(&format!("{collection}{nothing}")).await;
+            let warned = gone.header("warning").contains("child pods are preserved by default");
+            assert_eq!(warned, collection.contains("jobs"), "{collection}{nothing}");
+        }
         let wanted = if orphans { json!(["orphan"]) } else { Value::Null };
         assert_eq!(gone.ok()["metadata"]["finalizers"], wanted, "{collection}");
         make("b").await;
