@@ -6,7 +6,7 @@ import wire, yamlish
 UUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
 TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 JWT = r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*"
-VERSION = r"(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: \")\d+"
+VERSION = r"(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: \")\d+|(?<=resourceVersion\\\":\\\")\d+"
 ACCESS = r"(?<=kube-api-access-)[a-z0-9]{5}\b"
 GENERATED = r"(?<=-)[bcdfghjklmnpqrstvwxz2456789]{5}\b"
 SOURCE = r"(?:[\w@.-]+/)*[\w.-]+\.go:\d+"  # where Go's source lies depends on how it was built
@@ -59,8 +59,10 @@ class Pairs:
                     x, y = x[:-5], y[:-5]
                 if key == "continue" and isinstance(x, str) and isinstance(y, str):
                     x, y = page(x), page(y)
+                if key in ("clusterIP", "clusterIPs"):  # out of the same range, each server's own choice
+                    x, y = allocated(x), allocated(y)
                 if key == "cells" and isinstance(x, list) and isinstance(y, list):
-                    x, y = [age(c) for c in x], [age(c) for c in y]
+                    x, y = [age(allocated(c)) for c in x], [age(allocated(c)) for c in y]
                 yield from self.walk(x, y, at)
         elif isinstance(a, list) and isinstance(b, list):
             for i in range(max(len(a), len(b))):
@@ -89,9 +91,15 @@ def claims(token):
 def page(token):
     try:
         found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return {k: v for k, v in found.items() if k != "rv"}
+        return found.get("v"), found.get("start", "").lstrip("/")  # upstream's cache leaves a slash out that its store has
     except (ValueError, AttributeError):
         return token
+
+
+def allocated(value):
+    if isinstance(value, list):
+        return [allocated(v) for v in value]
+    return "<service's>" if isinstance(value, str) and re.fullmatch(r"10\.0\.0\.[1-9]\d*", value) else value
 
 
 def age(cell):
