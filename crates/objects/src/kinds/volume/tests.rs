@@ -121,7 +121,11 @@ fn what_a_volume_is_on_stays() {
     assert!(told[0].contains("-  \"Path\": \"/a\",\n+  \"Path\": \"/b\",\n"), "{}", told[0]);
     assert!(changed("", VOLUMES, on("/a"), on("/a")).is_empty());
     let with = |secret: Value| {
-        volume(json!({"csi": {"driver": "d", "volumeHandle": "h", "controllerExpandSecretRef": secret}}))
+        let mut made = volume(json!({"csi": {"driver": "d", "volumeHandle": "h"}}));
+        if !secret.is_null() {
+            made["spec"]["csi"]["controllerExpandSecretRef"] = secret;
+        }
+        made
     };
     let (one, other) = (json!({"name": "s", "namespace": "n"}), json!({"name": "t", "namespace": "n"}));
     assert!(changed("", VOLUMES, with(Value::Null), with(one.clone())).is_empty(), "named later");
