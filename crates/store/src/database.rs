@@ -80,7 +80,7 @@ impl Database {
                     .cache_capacity(cache_bytes)
                     .mode(sled::Mode::HighThroughput)
                     .temporary(copy);
-                await_unlocked(&lock);
+                await_unlocked(&lock, CLOSING);
                 let db = config.open()?;
                 let (objects, ledger) = (db.open_tree("tokensmith")?, db.open_tree("ledger")?);
                 Ok(Trees { db, objects, ledger })
@@ -149,17 +149,19 @@ impl Database {
     }
 }
 
-/// Waits a while until sled's file is unlocked. Who made the database a moment ago was this process, and sled's own threads
-/// may hold its file a little longer than the handle that was closed; other processes are kept away by the store's lock.
-pub(crate) fn await_unlocked(file: &Path) {
-    let mut left = CLOSING;
+/// Waits so long until sled's file is unlocked, and says whether it is. Who made the database a moment ago was this process,
+/// and sled's own threads may hold its file a little longer than the handle that was closed; other processes are kept away by
+/// the store's lock.
+pub(crate) fn await_unlocked(file: &Path, mut left: Duration) -> bool {
     // The lock that this takes goes with the handle.
-    while File::open(file).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-        && !left.is_zero()
-    {
+    while File::open(file).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock))) {
+        if left.is_zero() {
+            return false;
+        }
         std::thread::park_timeout(PAUSE);
         left = left.saturating_sub(PAUSE);
     }
+    true
 }
 
 const PAUSE: Duration = Duration::from_millis(10);

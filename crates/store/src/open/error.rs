@@ -10,7 +10,7 @@ use super::FORMAT;
 use crate::damage::Damage;
 
 /// Why a database cannot be opened. Nothing has been changed then, but for what sled mends where the disk has no room for a
-/// copy.
+/// copy, and what it writes where it opens one that was damaged before its last close.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// What is there is not what was written.

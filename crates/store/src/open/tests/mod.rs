@@ -359,3 +359,39 @@ async fn a_store_is_made_anew_from_what_was_examined() {
     assert_eq!((count, examined.whole.ring), (records.len() - 1, true));
     assert!(!examined.troubles.is_empty());
 }
+
+/// A disk that goes bad under a server that runs: its close takes what is there for what it has left, and the next start opens
+/// it itself. That finds the damage all the same, and what can be saved is not less for it.
+#[tokio::test]
+async fn a_store_that_was_damaged_while_it_was_open_does_not_start_and_loses_no_more_by_trying() {
+    use std::os::unix::fs::FileExt;
+    let home = tempfile::tempdir().unwrap();
+    let base = home.path().join("base");
+    fill(&base).await;
+    let len = fs::metadata(base.join("sled/db")).unwrap().len() as usize / 16;
+    let (mut refused, mut more) = (0, Vec::new());
+    for part in 0..16 {
+        let [dir, twin] = ["", "-twin"].map(|name| home.path().join(format!("{part}{name}")));
+        copy_dir(&base, &dir);
+        let store = SledStore::open(&dir, Options::default()).unwrap();
+        let file = File::options().read(true).write(true).open(dir.join("sled/db")).unwrap();
+        let (mut bytes, at) = (vec![0; len], (part * len) as u64);
+        file.read_exact_at(&mut bytes, at).unwrap();
+        bytes.iter_mut().step_by(64).for_each(|b| *b ^= 0x55);
+        file.write_all_at(&bytes, at).unwrap();
+        drop(store);
+        copy_dir(&dir, &twin);
+        let whole = |dir: &Path| {
+            let whole = examine(dir, &mut |_| {}).unwrap().whole;
+            (whole.ring, whole.revocations, whole.objects)
+        };
+        let damaged = !examine(&twin, &mut |_| {}).unwrap().troubles.is_empty();
+        let opened = SledStore::open(&dir, Options::default()).map(drop);
+        assert_eq!(opened.is_err(), damaged, "{part}");
+        refused += usize::from(damaged);
+        if whole(&dir) != whole(&twin) {
+            more.push((part, whole(&dir), whole(&twin)));
+        }
+    }
+    assert!(refused > 0 && more.is_empty(), "{refused} {more:?}");
+}
