@@ -304,3 +304,126 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde_json::Value;
+
+    use super::*;
+
+    const TOKENS: [&str; 20] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"a\"",
+        "\"\\u0061\\n\"",
+        "\"\\q\"",
+        "\"[{,\\\"\"",
+        "\"",
+        "0",
+        "-1.5e3",
+        "01",
+        "-",
+        "null",
+        "true",
+        "false",
+        "nul",
+        "\0",
+    ];
+
+    /// JSON in tokens.
+    fn value() -> impl Strategy<Value = Vec<&'static str>> {
+        let leaf = prop::sample::select(vec![
+            "\"a\"",
+            "\"\\u0061\\n\"",
+            "\"[{,\\\"\"",
+            "0",
+            "-1.5e3",
+            "null",
+            "true",
+            "false",
+        ]);
+        leaf.prop_map(|token| vec![token]).prop_recursive(4, 24, 4, |inner| {
+            let name = prop::sample::select(vec!["\"a\"", "\"b\"", "\"\\u0061\""]);
+            let list = |items: Vec<Vec<&'static str>>, [open, close]: [&'static str; 2]| {
+                [vec![open], items.join(&","), vec![close]].concat()
+            };
+            let member = (name, inner.clone()).prop_map(|(name, value)| [vec![name, ":"], value].concat());
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(move |items| list(items, ["[", "]"])),
+                prop::collection::vec(member, 0..4).prop_map(move |items| list(items, ["{", "}"])),
+            ]
+        })
+    }
+
+    fn skipped(from: Result<Cursor<'_>, Malformed>) -> bool {
+        from.is_ok_and(|mut from| from.skip().and_then(|()| from.end()).is_ok())
+    }
+
+    /// Walked by names and items, as who reads does.
+    fn walked(from: &mut Cursor<'_>) -> Result<(), Malformed> {
+        match from.peek() {
+            b'{' => {
+                from.enter("{")?;
+                while let Some(name) = from.member()? {
+                    name.read().ok_or_else(|| from.malformed())?;
+                    walked(from)?;
+                }
+                Ok(())
+            }
+            b'[' => {
+                from.enter("[")?;
+                while from.item()? {
+                    walked(from)?;
+                }
+                Ok(())
+            }
+            _ => from.skip(),
+        }
+    }
+
+    fn is_json(text: &str) -> bool {
+        serde_json::from_str::<Value>(text).is_ok()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whether it is JSON is seen as serde sees it, whatever was put in, left out or changed.
+        #[test]
+        fn what_is_json_is_passed_and_nothing_else(
+            mut tokens in value(),
+            changes in prop::collection::vec((any::<Index>(), 0..3, prop::sample::select(TOKENS.to_vec())), 0..3),
+            spaces in prop::collection::vec(prop::sample::select(vec!["", "", " ", "\n\t", "\r"]), 1..8),
+        ) {
+            for (at, change, token) in changes {
+                let at = at.index(tokens.len() + 1);
+                match (change, at < tokens.len()) {
+                    (0, true) => drop(tokens.remove(at)),
+                    (1, true) => tokens[at] = token,
+                    _ => tokens.insert(at, token),
+                }
+            }
+            let compact = tokens.concat();
+            let json = is_json(&compact);
+            prop_assert_eq!(skipped(Cursor::new(compact.as_bytes())), json, "{}", compact);
+            prop_assert_eq!(skipped(Cursor::spaced(compact.as_bytes())), json, "{}", compact);
+            let mut from = Cursor::new(compact.as_bytes()).unwrap();
+            prop_assert_eq!(walked(&mut from).and_then(|()| from.end()).is_ok(), json, "{}", compact);
+            // Of what is known to be JSON nothing is judged, and all is passed.
+            prop_assert!(!json || skipped(Cursor::new(compact.as_bytes()).map(Cursor::known)), "{}", compact);
+            let spaced: String =
+                spaces.iter().cycle().zip(&tokens).map(|(space, token)| format!("{space}{token}{space}")).collect();
+            let json = is_json(&spaced);
+            prop_assert_eq!(skipped(Cursor::spaced(spaced.as_bytes())), json, "{}", spaced);
+            let mut from = Cursor::spaced(spaced.as_bytes()).unwrap();
+            prop_assert_eq!(walked(&mut from).and_then(|()| from.end()).is_ok(), json, "{}", spaced);
+            prop_assert!(!json || skipped(Cursor::spaced(spaced.as_bytes()).map(Cursor::known)), "{}", spaced);
+        }
+    }
+}

@@ -54,6 +54,7 @@ impl<'p> Reader<'p> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -131,5 +132,50 @@ mod tests {
         let json = Bytes::from_static(b"{\"metadata\":{\"name\":\"a\xff\"}}");
         let (stored, part) = Reader::new(&PARTS).read(&json, 1).unwrap();
         assert_eq!((stored.name(), part), ("a\u{fffd}", None));
+    }
+
+    /// A value in which the names on the paths come often, repeated, escaped, with what is not expected behind them.
+    fn value() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            r#""2026-01-01T00:00:00Z""#,
+            r#""a""#,
+            r#""\u0061\n""#,
+            r#""\ud800""#,
+            "1",
+            "1e999",
+            "null",
+            "true",
+            "[]",
+            "{}",
+            "{ }",
+        ]);
+        leaf.prop_map(str::to_owned).prop_recursive(5, 40, 6, |inner| {
+            let names = [
+                "kind", "metadata", "m\\u0065tadata", "name", "n\\u0061me", "namespace", "uid", "labels", "annotations",
+                "deletionTimestamp", "spec", "nodeName", "serviceAccountName", "list", "a", "x", "\\ud800",
+            ];
+            let member = (prop::sample::select(names.to_vec()), inner.clone())
+                .prop_map(|(name, value)| format!("\"{name}\":{value}"));
+            prop_oneof![
+                1 => prop::collection::vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+                4 => prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(","))),
+            ]
+        })
+    }
+
+    /// An object whose `metadata` and `spec` come so often.
+    fn object() -> impl Strategy<Value = String> {
+        let names = prop::sample::select(vec!["metadata", "spec", "spec", "m\\u0065tadata", "kind"]);
+        let member = (names, value()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn one_walk_reads_what_two_do_whatever_is_there(text in object()) {
+            same(&text);
+        }
     }
 }
