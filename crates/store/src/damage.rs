@@ -100,6 +100,13 @@ pub struct Whole {
     pub revision: u64,
 }
 
+impl Whole {
+    /// What of two readings of one store shows more: the last ring, an older one, revocations, objects.
+    pub(crate) fn worth(&self) -> impl Ord + use<> {
+        (self.ring, self.older_ring, self.revocations, self.objects.values().sum::<u64>())
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the store in {} is damaged: ", self.dir.display())?;

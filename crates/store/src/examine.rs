@@ -73,7 +73,7 @@ pub fn examine_in(
     let mut snapshot = true;
     if !best.troubles.is_empty() {
         let other = attempt(false, &mut |_| {})?;
-        if other.troubles.is_empty() || worth(&other.whole) > worth(&best.whole) {
+        if other.troubles.is_empty() || other.whole.worth() > best.whole.worth() {
             (best, snapshot) = (other, false);
         }
     }
@@ -103,10 +103,6 @@ impl Drop for Copy {
             tracing::warn!(cause = %e, "remove {}: it is a copy of the store", self.0.display());
         }
     }
-}
-
-fn worth(whole: &Whole) -> (bool, bool, u64, u64) {
-    (whole.ring, whole.older_ring, whole.revocations, whole.objects.values().sum())
 }
 
 fn attempt(

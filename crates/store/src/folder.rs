@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokensmith_core::random;
 
+use crate::anchor;
 use crate::builder::BuildError;
 use crate::damage::{Trouble, Whole};
 use crate::database::Fault;
@@ -221,14 +222,24 @@ pub(crate) fn has_snapshot(sled: &Path) -> io::Result<bool> {
     Ok(!snapshots(sled)?.is_empty() || !named(sled, UNREAD)?.is_empty())
 }
 
-/// Puts the snapshots back that a start has set aside which was killed. Not removed: of a store of format 1 only they show
-/// that it cannot be taken for whole.
+/// Puts the snapshots back that a start has set aside which was killed.
 pub(crate) fn put_back(sled: &Path) -> io::Result<()> {
-    for path in named(sled, UNREAD)? {
+    let place = |path: PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        fs::rename(&path, sled.join(name.strip_prefix(UNREAD).unwrap_or(&name)))?;
-    }
-    Ok(())
+        (sled.join(name.strip_prefix(UNREAD).unwrap_or(&name)), path)
+    };
+    return_to_place(sled, named(sled, UNREAD)?.into_iter().map(place))
+}
+
+/// Puts snapshots back in their place, unless sled has made another since: it has gone on from that one, has used what it took
+/// for free, and by an older one reads what is not there any more. A store of format 1, which has no anchor, keeps them
+/// in any case: only they show that it cannot be taken for whole.
+fn return_to_place(sled: &Path, aside: impl Iterator<Item = (PathBuf, PathBuf)>) -> io::Result<()> {
+    let anchored = sled.parent().is_some_and(|store| store.join(anchor::FILE).exists());
+    let stale = anchored && !snapshots(sled)?.is_empty();
+    let back =
+        |(path, to): (PathBuf, PathBuf)| if stale { fs::remove_file(to) } else { fs::rename(to, path) };
+    aside.map(back).fold(Ok(()), Result::and)
 }
 
 pub(crate) fn drop_snapshots(sled: &Path) -> io::Result<()> {
@@ -243,32 +254,35 @@ pub(crate) fn drop_unfinished(sled: &Path) -> io::Result<()> {
 
 /// The snapshots of a database that is opened without them and without a copy: back in their place when this goes, unless
 /// they were given up.
-pub(crate) struct Aside(Vec<(PathBuf, PathBuf)>);
+pub(crate) struct Aside {
+    sled: PathBuf,
+    /// From where, to where.
+    moved: Vec<(PathBuf, PathBuf)>,
+}
 
 impl Aside {
     pub(crate) fn begin(sled: &Path) -> io::Result<Self> {
-        let mut aside = Aside(Vec::new());
+        let mut aside = Aside { sled: sled.into(), moved: Vec::new() };
         for path in snapshots(sled)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let to = sled.join(format!("{UNREAD}{name}"));
             fs::rename(&path, &to)?;
-            aside.0.push((path, to));
+            aside.moved.push((path, to));
         }
         Ok(aside)
     }
 
     /// They are of no use.
     pub(crate) fn give_up(mut self) -> io::Result<()> {
-        self.0.drain(..).try_for_each(|(_, to)| fs::remove_file(to))
+        self.moved.drain(..).try_for_each(|(_, to)| fs::remove_file(to))
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        for (path, to) in self.0.drain(..) {
-            if let Err(e) = fs::rename(&to, path) {
-                tracing::warn!(cause = %e, "{} is a snapshot of the database, and not in its place", to.display());
-            }
+        let Aside { sled, moved } = self;
+        if let Err(e) = return_to_place(sled, moved.drain(..)) {
+            tracing::warn!(cause = %e, "a snapshot of the database in {} is not in its place", sled.display());
         }
     }
 }

