@@ -91,6 +91,8 @@ fn refused(dir: &Path) -> Damage {
 
 /// Does something to a store past everything that guards it.
 fn tamper(dir: &Path, work: impl FnOnce(&sled::Tree, &sled::Tree)) {
+    // As a store does: sled may hold what was closed a moment ago.
+    database::await_unlocked(&dir.join("sled/db"), std::time::Duration::from_secs(3));
     let db = sled::open(dir.join("sled")).unwrap();
     work(&db.open_tree("tokensmith").unwrap(), &db.open_tree("ledger").unwrap());
     db.flush().unwrap();
