@@ -7,14 +7,8 @@ use tokensmith_objects::{Object, Stored};
 
 use super::is_made;
 
-/// Names the default class of an ingress.
-pub(super) struct DefaultIngressClass;
-
-/// Names the default class of a claim.
-pub(super) struct DefaultStorageClass;
-
-/// What has a class, and where it names it.
-struct Classed {
+/// Names the default class of what has a class and names none.
+pub(super) struct DefaultClass {
     of: (&'static str, &'static str),
     classes: (&'static str, &'static str),
     /// An empty name in it says that no class is wanted.
@@ -24,27 +18,9 @@ struct Classed {
     is_default: fn(&Stored) -> bool,
 }
 
-const INGRESSES: Classed = Classed {
-    of: ("networking.k8s.io", "ingresses"),
-    classes: ("networking.k8s.io", "ingressclasses"),
-    field: "ingressClassName",
-    annotation: "kubernetes.io/ingress.class",
-    is_default: |class| {
-        class.annotation("ingressclass.kubernetes.io/is-default-class").as_deref() == Some("true")
-    },
-};
-
-const CLAIMS: Classed = Classed {
-    of: ("", "persistentvolumeclaims"),
-    classes: ("storage.k8s.io", "storageclasses"),
-    field: "storageClassName",
-    annotation: storage::CLASS,
-    is_default: storage::is_default,
-};
-
-impl Admission for DefaultIngressClass {
+impl Admission for DefaultClass {
     fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, INGRESSES.of)
+        is_made(write, self.of)
     }
 
     fn mutate<'a>(
@@ -53,28 +29,32 @@ impl Admission for DefaultIngressClass {
         new: Option<&'a mut Object>,
         _warnings: &'a mut Vec<String>,
     ) -> Answer<'a> {
-        INGRESSES.name_default(write, new);
+        self.name_default(write, new);
         Ok(()).into()
     }
 }
 
-impl Admission for DefaultStorageClass {
-    fn handles(&self, write: &Write<'_>) -> bool {
-        is_made(write, CLAIMS.of)
-    }
+impl DefaultClass {
+    /// Of an ingress.
+    pub(super) const INGRESS: Self = DefaultClass {
+        of: ("networking.k8s.io", "ingresses"),
+        classes: ("networking.k8s.io", "ingressclasses"),
+        field: "ingressClassName",
+        annotation: "kubernetes.io/ingress.class",
+        is_default: |class| {
+            class.annotation("ingressclass.kubernetes.io/is-default-class").as_deref() == Some("true")
+        },
+    };
 
-    fn mutate<'a>(
-        &'a self,
-        write: &'a Write<'a>,
-        new: Option<&'a mut Object>,
-        _warnings: &'a mut Vec<String>,
-    ) -> Answer<'a> {
-        CLAIMS.name_default(write, new);
-        Ok(()).into()
-    }
-}
+    /// Of a claim.
+    pub(super) const STORAGE: Self = DefaultClass {
+        of: ("", "persistentvolumeclaims"),
+        classes: ("storage.k8s.io", "storageclasses"),
+        field: "storageClassName",
+        annotation: storage::CLASS,
+        is_default: storage::is_default,
+    };
 
-impl Classed {
     fn name_default(&self, write: &Write<'_>, new: Option<&mut Object>) {
         let field = ["spec", self.field];
         let Some(object) =

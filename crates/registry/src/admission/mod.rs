@@ -22,7 +22,7 @@ use std::sync::Arc;
 use attest::ClusterTrustBundleAttest;
 use certificates::Certificates;
 use claims::TokenClaims;
-use classes::{DefaultIngressClass, DefaultStorageClass};
+use classes::DefaultClass;
 use escalation::RbacEscalation;
 use lifecycle::NamespaceLifecycle;
 use limit_ranger::LimitRanger;
@@ -46,11 +46,11 @@ pub(super) fn built_in(authorizer: &Arc<dyn Authorizer>, implicit_token: bool) -
         Arc::new(NodeTaint),
         Arc::new(Priority),
         Arc::new(StorageObjectInUseProtection),
-        Arc::new(DefaultStorageClass),
+        Arc::new(DefaultClass::STORAGE),
         Arc::new(PersistentVolumeClaimResize),
         Arc::new(RuntimeClass),
         Arc::new(Certificates { authorizer: authorizer.clone() }),
-        Arc::new(DefaultIngressClass),
+        Arc::new(DefaultClass::INGRESS),
         Arc::new(PodTopologyLabels),
         Arc::new(RbacEscalation { authorizer: authorizer.clone() }),
         Arc::new(TokenClaims { authorizer: authorizer.clone() }),
